@@ -1,0 +1,45 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Send is one message that a session, or the server's own side, wants delivered.
+type Send struct {
+	From  wire.UserID
+	To    []wire.UserID // without repeats
+	Group bool          // it came as a GROUP_MESSAGE: never confirmed
+
+	Content   []byte // raw JSON value
+	Reference []byte // raw JSON token, nil for none
+
+	Fast    bool          // in memory only
+	Confirm bool          // a MESSAGE_CONFIRMATION is wanted, if there is a Reference
+	Receipt bool          // Origin.Stored is wanted (RELIABLE only)
+	TTL     time.Duration // RELIABLE only; 0 for none
+
+	Origin Origin // who hears of the outcome; nil for nobody
+	Done   func() // called once when a RELIABLE message is stored or refused, a FAST one handed over; may be nil
+}
+
+// Origin is who sent a message. Methods may be called from any goroutine, also
+// before Hub.Send returns, and must not block.
+type Origin interface {
+	Stored(reference []byte)
+	Failed(e *wire.Error, reference []byte)
+}
+
+// Receiver is one signed-in session of this node, as the roster knows it.
+// Methods may be called from any goroutine and must not block.
+type Receiver interface {
+	ID() wire.ID
+	User() wire.UserID
+	// Fast queues a frame, which it copies, and says whether there was room.
+	// proof, when not nil, is called at most once, when the client has proved
+	// that it has the frame.
+	Fast(frame []byte, proof func()) bool
+	// Kick closes the session with a close code.
+	Kick(code uint16, reason string)
+}

@@ -1,0 +1,78 @@
+package mailbox
+
+import (
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Session is one authenticated connection as its keeper sees it.
+type Session struct {
+	ID   wire.ID
+	User wire.UserID
+
+	// Master says that the user is the master user of its app: each message
+	// goes to one of its sessions instead of to all.
+	Master bool
+	// TellMaster is the user who is told that this session came and went;
+	// empty for none.
+	TellMaster wire.UserID
+
+	// Ack says that only MESSAGE_ACK proves delivery on this session.
+	Ack bool
+	// Push asks for the mailbox first, before new messages.
+	Push bool
+	// Watch names the users whose coming and going this session is told of.
+	Watch []wire.UserID
+
+	Outlet Outlet
+}
+
+// Outlet is where the keeper's effects for one session go: the session's
+// connector. Methods are called one at a time, from the keeper's goroutine, in
+// the order in which they happened. They must not block, must not call the
+// keeper back before they return, and must copy the bytes that they keep.
+type Outlet interface {
+	// Deliver hands over the next message.
+	Deliver(Delivery)
+	// FetchDone follows the deliveries of one fetch. left is what a further
+	// fetch would find.
+	FetchDone(left int)
+	// Settled says that every proof up to delivery n is in the log.
+	Settled(n uint64)
+	// Presence tells of a watched user: whether it has any session.
+	Presence(user wire.UserID, online bool)
+}
+
+// Delivery is one message on its way to one session.
+type Delivery struct {
+	N     uint64  // rises by one for each delivery of the session, from 1
+	ID    wire.ID // the message's identity, the same on every attempt
+	Frame []byte  // the complete frame, without "id"; valid during the call only
+}
+
+// Message is a RELIABLE message for a keeper to accept.
+type Message struct {
+	From  wire.UserID
+	To    []wire.UserID // without repeats
+	Group bool          // it came as a GROUP_MESSAGE
+
+	Frame     []byte        // the frame that receivers get; belongs to the keeper from now on
+	Reference []byte        // raw JSON token, nil for none; belongs to the keeper
+	Confirm   bool          // the sender gets a MESSAGE_CONFIRMATION on the first proof
+	Receipt   bool          // Origin.Stored is wanted
+	TTL       time.Duration // how long it may wait; 0 for the mailbox's own limit
+
+	Origin Origin // who hears of the outcome; nil for nobody
+	Done   func() // called once when the outcome is known; may be nil
+}
+
+// Origin is a sending session. Methods are called from the keeper's goroutine
+// and must not block.
+type Origin interface {
+	// Stored says that the message is on disk.
+	Stored(reference []byte)
+	// Failed says that the message was not accepted, or, with
+	// e.MayYetArrive, that nobody knows. e.To names the receivers concerned.
+	Failed(e *wire.Error, reference []byte)
+}
