@@ -1,5 +1,7 @@
 package wire
 
+import "slices"
+
 // Limits on what one frame may ask for.
 const (
 	DefaultFetch = 100  // messages that FETCH_MISSING_MESSAGES_REQUEST asks for when it does not say
@@ -10,64 +12,192 @@ const (
 // ParseMessage reads the data of a MESSAGE. to is the receiver, a user ID that
 // was checked; content is its JSON value, byte for byte.
 func ParseMessage(f *Frame) (to, content []byte, err *Error) {
-	return nil, nil, &Error{Kind: KindInvalidMessage, Code: CodeNotJSON}
+	h := f.hint
+	if !h.looked {
+		var v [2][]byte
+		if err := fields("data", f.Data, []string{"to", "content"}, v[:]); err != nil {
+			return nil, nil, err
+		}
+		h.to, h.content = v[0], v[1]
+	}
+	switch {
+	case f.Data == nil:
+		return nil, nil, missing("data")
+	case h.twice != "":
+		return nil, nil, twice("data." + h.twice)
+	case h.to == nil:
+		return nil, nil, missing("data.to")
+	case h.content == nil:
+		return nil, nil, missing("data.content")
+	case h.to[0] != '"':
+		return nil, nil, badField("data.to is a user ID")
+	}
+	to = text(h.to)
+	if err := checkUserID(to); err != nil {
+		return nil, nil, badField("data.to: " + err.Error())
+	}
+	return to, h.content, nil
 }
 
 // ParseGroup reads the data of a GROUP_MESSAGE. to are the receivers, each once,
 // in the order in which they were first named; bad are those that are no user
-// IDs, shortened for an error's text. More than max of both together is an error
+// IDs, shortened for an error's text. More than limit of both together is an error
 // with TOO_MANY_RECEIVERS; none at all is one with BAD_FIELD. Only content
 // points into data.
-func ParseGroup(data []byte, max int) (to []UserID, bad []string, content []byte, err *Error) {
-	return nil, nil, nil, &Error{Kind: KindInvalidMessage, Code: CodeNotJSON}
+func ParseGroup(data []byte, limit int) (to []UserID, bad []string, content []byte, err *Error) {
+	var v [2][]byte
+	if err := fields("data", data, []string{"to", "content"}, v[:]); err != nil {
+		return nil, nil, nil, err
+	}
+	switch {
+	case data == nil:
+		return nil, nil, nil, missing("data")
+	case v[0] == nil:
+		return nil, nil, nil, missing("data.to")
+	case v[1] == nil:
+		return nil, nil, nil, missing("data.content")
+	case v[0][0] != '[':
+		return nil, nil, nil, badField("data.to is an array of user IDs")
+	}
+	to, bad, fits := users(v[0], limit)
+	switch {
+	case !fits:
+		return nil, nil, nil, invalid(CodeTooManyReceivers, "the group message has more receivers than the limit")
+	case len(to)+len(bad) == 0:
+		return nil, nil, nil, badField("data.to names nobody")
+	}
+	return to, bad, v[1], nil
 }
 
-// Auth is the data of an AUTH_CLIENT.
-type Auth struct {
-	AppID    string
-	Token    string // may be empty: whether one is needed depends on the app
-	User     UserID // checked
-	UserText string // "userId" as the client gave it
-	Options  Options
+// users reads an array of user IDs: each once, and those that are none. It stops
+// when there are more than limit.
+func users(array []byte, limit int) (to []UserID, bad []string, fits bool) {
+	known := make(map[UserID]struct{})
+	s := scanner{b: array}
+	for more := s.open(']'); more; more = s.next(']') {
+		v := s.value()
+		if v == nil {
+			break
+		}
+		user, err := userOf(v)
+		if _, ok := known[user]; ok && err == nil {
+			continue
+		}
+		if len(to)+len(bad) == limit {
+			return nil, nil, false
+		}
+		if err != nil {
+			bad = append(bad, badText(v))
+			continue
+		}
+		known[user] = struct{}{}
+		to = append(to, user)
+	}
+	return to, bad, true
 }
 
-// Options is what a client asks for in AUTH_CLIENT.data.options. The zero value
-// is what a client gets that asks for nothing.
-type Options struct {
-	Ack      bool     // delivered means acknowledged by MESSAGE_ACK
-	Receipts bool     // MESSAGE_STORED once a message is on disk
-	Push     bool     // the mailbox is sent by itself after sign-in
-	Presence []UserID // each once; told when these users come and go
-	Producer string   // name of the client's numbered outbox
+// userOf reads a JSON string that is a user ID.
+func userOf(raw []byte) (UserID, error) {
+	if raw[0] != '"' {
+		return "", errUserDash
+	}
+	return ParseUserID(text(raw))
 }
 
-// Any says whether the client asks for anything at all.
-func (o Options) Any() bool {
-	return o.Ack || o.Receipts || o.Push || len(o.Presence) > 0 || o.Producer != ""
-}
-
-// ParseAuth reads the data of an AUTH_CLIENT. Nothing in it points into data.
-//
-// When everything else is in order but the user ID breaks the rules, the error's
-// code is BAD_USER_ID, its kind KindAuthReply, and AppID and UserText are set:
-// that is a refused sign-in rather than an invalid message.
-func ParseAuth(data []byte) (Auth, *Error) {
-	return Auth{}, &Error{Kind: KindInvalidMessage, Code: CodeNotJSON}
+// badText returns what stands where a user ID should, for an error's text.
+func badText(raw []byte) string {
+	if raw[0] == '"' {
+		return shorten(str(raw))
+	}
+	return shorten(string(raw))
 }
 
 // ParseFetch reads the data of a FETCH_MISSING_MESSAGES_REQUEST, which may be
 // absent: how many messages the client wants, from 1 to MaxFetch.
 func ParseFetch(data []byte) (count int, err *Error) {
-	return 0, &Error{Kind: KindInvalidMessage, Code: CodeNotJSON}
+	var v [1][]byte
+	if err := fields("data", data, []string{"count"}, v[:]); err != nil {
+		return 0, err
+	}
+	if v[0] == nil {
+		return DefaultFetch, nil
+	}
+	n, ok := integer(v[0])
+	if !ok || n < 1 {
+		return 0, badField("data.count is a whole number above 0")
+	}
+	return int(min(n, MaxFetch)), nil
 }
 
 // ParseClose reads the data of a CLOSE_CONNECTION: whose sessions to close.
 func ParseClose(data []byte) (UserID, *Error) {
-	return "", &Error{Kind: KindInvalidMessage, Code: CodeNotJSON}
+	var v [1][]byte
+	if err := fields("data", data, []string{"userId"}, v[:]); err != nil {
+		return "", err
+	}
+	if v[0] == nil {
+		return "", missing("data.userId")
+	}
+	user, err := userOf(v[0])
+	if err != nil {
+		return "", badField("data.userId: " + err.Error())
+	}
+	return user, nil
 }
 
 // ParseAck reads the data of a MESSAGE_ACK: the last message that the client has
 // handled.
 func ParseAck(data []byte) (ID, *Error) {
-	return ID{}, &Error{Kind: KindInvalidMessage, Code: CodeNotJSON}
+	var v [1][]byte
+	if err := fields("data", data, []string{"id"}, v[:]); err != nil {
+		return ID{}, err
+	}
+	if v[0] == nil {
+		return ID{}, missing("data.id")
+	}
+	if v[0][0] != '"' {
+		return ID{}, badField("data.id is a string")
+	}
+	id, err := ParseID(text(v[0]))
+	if err != nil {
+		return ID{}, badField("data.id: " + err.Error())
+	}
+	return id, nil
+}
+
+// fields reads those members of an object that are named into values, as raw
+// JSON, nil when absent or null. The object may be nil. A member that is named
+// and given twice is an error; where is what to call the object in it.
+func fields(where string, object []byte, names []string, values [][]byte) *Error {
+	if object == nil {
+		return nil
+	}
+	s := scanner{b: object, depth: 1} // inside the envelope
+	if s.peek() != '{' {
+		return badField(where + " is an object")
+	}
+	var seen uint64
+	var again string
+	for more := s.open('}'); more; more = s.next('}') {
+		var buf [32]byte
+		key := s.key()
+		at := slices.Index(names, string(key.name(&buf)))
+		v := s.value()
+		if at < 0 {
+			continue
+		}
+		if seen&(1<<at) != 0 {
+			again = names[at]
+		} else if !isNull(v) {
+			values[at] = v
+		}
+		seen |= 1 << at
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	if again != "" {
+		return twice(where + "." + again)
+	}
+	return nil
 }

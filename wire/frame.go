@@ -1,6 +1,10 @@
 package wire
 
-import "time"
+import (
+	"math"
+	"strconv"
+	"time"
+)
 
 // MaxDepth is how deeply arrays and objects may be nested in a frame, the
 // envelope counted.
@@ -26,17 +30,245 @@ type Frame struct {
 	hint messageHint
 }
 
+// messageHint holds raw values, nil when absent or null.
 type messageHint struct {
-	seen        bool // ParseFrame was here
+	looked      bool // ParseFrame has looked
 	to, content []byte
 	twice       string // member that was given twice
 }
 
-// ParseFrame checks that b is one JSON object and reads its envelope. It does
-// not look into Data beyond that.
+// Bits for the members of an envelope, to notice one that is given twice.
+const (
+	seenType = 1 << iota
+	seenData
+	seenReference
+	seenFeature
+	seenConfirm
+	seenTTL
+	seenID
+)
+
+// envelope is the state of ParseFrame.
+type envelope struct {
+	scanner
+	f    *Frame
+	seen uint8
+	err  *Error // what is wrong with a field; the first one counts
+}
+
+// ParseFrame checks that b is one JSON object and reads its envelope. Of what is
+// in Data it checks only that it is JSON.
 //
 // The error is nil or of KindInvalidMessage. With an error, Reference is set
 // all the same if it was found, so that the answer can carry it.
 func ParseFrame(b []byte) (Frame, *Error) {
-	return Frame{}, &Error{Kind: KindInvalidMessage, Code: CodeNotJSON}
+	f := Frame{Confirm: true, hint: messageHint{looked: true}}
+	e := envelope{scanner: scanner{b: b}, f: &f}
+	if e.space() != '{' {
+		return f, invalid(CodeNotJSON, "the frame is not a JSON object")
+	}
+	for more := e.open('}'); more; more = e.next('}') {
+		var buf [32]byte
+		key := e.key()
+		e.member(key.name(&buf))
+	}
+	if err := e.end(); err != nil {
+		return f, err
+	}
+	if e.err != nil {
+		return f, e.err
+	}
+	if f.TypeName == nil {
+		return f, missing("type")
+	}
+	if !f.Type.FromClient() {
+		f.Type = TypeUnknown
+		name := string(appendText(nil, f.TypeName))
+		return f, invalid(CodeUnknownType, "the server knows no type "+strconv.Quote(shorten(name))+" from a client")
+	}
+	return f, nil
+}
+
+// member reads the value of one member of the envelope.
+func (e *envelope) member(name []byte) {
+	switch string(name) {
+	case "type":
+		if v := e.once("type", seenType); e.is(v, '"', "type is a string") {
+			e.f.TypeName = v[1 : len(v)-1]
+			e.f.Type = typeOf(text(v))
+		}
+	case "data":
+		e.data()
+	case "reference":
+		if v := e.once("reference", seenReference); e.is(v, '"', "reference is a string") {
+			e.f.Reference = v
+		}
+	case "feature":
+		if v := e.once("feature", seenFeature); v != nil {
+			e.feature(v)
+		}
+	case "confirmationEnabled":
+		if v := e.once("confirmationEnabled", seenConfirm); v != nil {
+			confirm, ok := boolean(v)
+			e.f.Confirm = confirm
+			e.require(ok, "confirmationEnabled is true or false")
+		}
+	case "ttl":
+		if v := e.once("ttl", seenTTL); v != nil {
+			e.ttl(v)
+		}
+	default:
+		e.skip()
+	}
+}
+
+// once reads a value and notes its name. It returns nil when the value is null,
+// when the member was there before, and after a fault.
+func (e *envelope) once(name string, bit uint8) []byte {
+	v := e.value()
+	if e.seen&bit != 0 {
+		e.wrong(twice(name))
+		return nil
+	}
+	e.seen |= bit
+	if isNull(v) {
+		return nil
+	}
+	return v
+}
+
+// data reads the object "data" and notes what a MESSAGE has in it.
+func (e *envelope) data() {
+	if e.peek() != '{' || e.seen&seenData != 0 {
+		v := e.once("data", seenData)
+		e.is(v, '{', "data is an object")
+		return
+	}
+	e.seen |= seenData
+	start, hint := e.i, &e.f.hint
+	var seenTo, seenContent bool
+	for more := e.open('}'); more; more = e.next('}') {
+		var buf [32]byte
+		key := e.key()
+		switch string(key.name(&buf)) {
+		case "to":
+			hint.note(&hint.to, &seenTo, "to", e.value())
+		case "content":
+			hint.note(&hint.content, &seenContent, "content", e.value())
+		default:
+			e.skip()
+		}
+	}
+	if e.fault == faultNone {
+		e.f.Data = e.b[start:e.i]
+	}
+}
+
+func (h *messageHint) note(value *[]byte, seen *bool, name string, v []byte) {
+	switch {
+	case *seen:
+		h.twice = name
+	case !isNull(v):
+		*value = v
+	}
+	*seen = true
+}
+
+func (e *envelope) feature(v []byte) {
+	if v[0] == '"' {
+		switch string(text(v)) {
+		case "FAST":
+			e.f.Fast = true
+			return
+		case "RELIABLE":
+			return
+		}
+	}
+	e.wrong(badField("feature is RELIABLE or FAST"))
+}
+
+func (e *envelope) ttl(v []byte) {
+	seconds, ok := integer(v)
+	if !ok || seconds <= 0 {
+		e.wrong(badField("ttl is a whole number of seconds above 0"))
+		return
+	}
+	e.f.TTL = time.Duration(min(seconds, int64(MaxTTL/time.Second))) * time.Second
+}
+
+// is says whether v is there and begins with the byte first; if it is there and
+// does not, that is an error.
+func (e *envelope) is(v []byte, first byte, rule string) bool {
+	if v == nil {
+		return false
+	}
+	e.require(v[0] == first, rule)
+	return v[0] == first
+}
+
+func (e *envelope) require(ok bool, rule string) {
+	if !ok {
+		e.wrong(badField(rule))
+	}
+}
+
+func (e *envelope) wrong(err *Error) {
+	if e.err == nil {
+		e.err = err
+	}
+}
+
+// end checks that nothing follows, and returns the scanner's fault as an error.
+func (s *scanner) end() *Error {
+	if s.fault == faultNone {
+		s.space()
+		if s.i < len(s.b) {
+			s.fail(faultSyntax)
+		}
+	}
+	switch s.fault {
+	case faultNone:
+		return nil
+	case faultDepth:
+		return invalid(CodeTooDeep, "arrays and objects are nested more than "+strconv.Itoa(MaxDepth)+" deep")
+	}
+	return invalid(CodeNotJSON, "the frame is not JSON, at byte "+strconv.Itoa(s.i))
+}
+
+func invalid(code, reason string) *Error {
+	return &Error{Kind: KindInvalidMessage, Code: code, Reason: reason}
+}
+
+func missing(name string) *Error  { return invalid(CodeMissingField, name+" is missing") }
+func badField(rule string) *Error { return invalid(CodeBadField, rule) }
+func twice(name string) *Error    { return invalid(CodeBadField, name+" is given twice") }
+
+func isNull(raw []byte) bool { return len(raw) == 4 && raw[0] == 'n' }
+
+func boolean(raw []byte) (value, ok bool) {
+	return raw[0] == 't', raw[0] == 't' || raw[0] == 'f'
+}
+
+// integer returns the value of a JSON number without fraction and exponent; one
+// that does not fit counts as the largest or smallest that does.
+func integer(raw []byte) (int64, bool) {
+	digits := raw
+	if digits[0] == '-' {
+		digits = digits[1:]
+	}
+	var n int64
+	for _, c := range digits {
+		if !isDigit(c) {
+			return 0, false
+		}
+		if n > (math.MaxInt64-int64(c-'0'))/10 {
+			n = math.MaxInt64
+			continue
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if raw[0] == '-' {
+		n = -n
+	}
+	return n, true
 }
