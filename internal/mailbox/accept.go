@@ -1,0 +1,193 @@
+package mailbox
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// accept takes a message for those of its receivers whose mailbox has room.
+func (c *core) accept(now time.Time, m *Message) {
+	if refusal := c.refusal(); refusal != nil {
+		refusal.To = m.To
+		c.refuse(m, refusal)
+		return
+	}
+	var taken, full []wire.UserID
+	for _, to := range m.To {
+		if c.makeRoom(c.user(to), len(m.Frame)) {
+			taken = append(taken, to)
+		} else {
+			full = append(full, to)
+		}
+	}
+	if len(full) > 0 {
+		failure := &wire.Error{
+			Kind: wire.KindDeliverFailed, Code: wire.CodeMailboxFull,
+			Reason: fmt.Sprintf("the mailbox of %s is full", names(full)), To: full, Group: m.Group,
+		}
+		if len(taken) == 0 {
+			c.refuse(m, failure)
+			return
+		}
+		c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: failure})
+	}
+	id, err := wire.NewID(now, c.random)
+	if err != nil {
+		panic(fmt.Sprintf("mailbox: no randomness: %v", err))
+	}
+	flags := messageFlags(0)
+	if m.Group {
+		flags |= flagGroup
+	}
+	if m.Confirm && len(m.Reference) > 0 && !m.Group {
+		flags |= flagConfirm
+	}
+	p := c.append(now, messageRecord{
+		id: id, expires: c.expiry(now, m.TTL), flags: flags,
+		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
+	}, taken)
+	p.messages = append(p.messages, m)
+}
+
+// refusal says why nothing can be accepted now; nil when it can.
+func (c *core) refusal() *wire.Error {
+	switch {
+	case c.down:
+		return &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown, Reason: "the message store does not answer; try again"}
+	case c.full:
+		return &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreFull, Reason: "the server's disk is nearly full; try again later"}
+	}
+	return nil
+}
+
+// refuse tells the sender that nothing of m was accepted.
+func (c *core) refuse(m *Message, e *wire.Error) {
+	e.Group = m.Group
+	c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: e}, effect{kind: effDone, message: m})
+}
+
+// append writes a message into the next batch and into its receivers'
+// mailboxes, which have room.
+func (c *core) append(now time.Time, r messageRecord, to []wire.UserID) *pending {
+	r.to = make([][]byte, len(to))
+	for i, id := range to {
+		r.to[i] = []byte(id)
+	}
+	p := c.journal.room(len(r.frame) + 64 + 24*len(to))
+	r.ord = c.journal.ord()
+	var off int
+	p.buf, off = appendMessage(p.buf, &r)
+	e := entry{
+		ord: r.ord, seq: p.seq, off: uint32(off), size: uint32(len(r.frame)),
+		expires: r.expires, lane: laneOf(r.from), flags: r.flags,
+	}
+	for _, id := range to {
+		u := c.user(id)
+		c.insert(u, e)
+		p.touch(u)
+	}
+	return p
+}
+
+// insert counts a waiting entry and puts it in its place.
+func (c *core) insert(u *user, e entry) {
+	u.entries.add(e)
+	u.waiting++
+	u.bytes += int64(e.size)
+	if e.flags&flagPresence != 0 {
+		u.presence++
+	}
+	c.counts.waiting++
+	c.counts.waitingBytes += int64(e.size)
+	c.journal.alive(e.seq, 1)
+	c.due.add(u, e.expires)
+}
+
+// settleEntry takes an entry out of the mailbox: what is written into p says so
+// to a replay. The entry itself stays, for the caller to kill or keep.
+func (c *core) settleEntry(u *user, e *entry, p *pending) {
+	c.uncount(u, e)
+	p.retire(e.seq)
+}
+
+// uncount reverses what insert counted.
+func (c *core) uncount(u *user, e *entry) {
+	u.waiting--
+	u.bytes -= int64(e.size)
+	if e.flags&flagPresence != 0 {
+		u.presence--
+	}
+	c.counts.waiting--
+	c.counts.waitingBytes -= int64(e.size)
+}
+
+// gone takes entries out of a mailbox for good.
+func (c *core) gone(u *user, reason goneReason, ords ...uint64) {
+	p := c.journal.room(32 + 10*len(ords))
+	p.buf = appendGone(p.buf, reason, u.id, ords)
+	for _, ord := range ords {
+		e := u.entries.find(ord)
+		c.settleEntry(u, e, p)
+		u.entries.kill(e)
+	}
+}
+
+// makeRoom says whether the mailbox takes a frame of size bytes. Presence
+// notices make room for it, the oldest first.
+func (c *core) makeRoom(u *user, size int) bool {
+	fits := func() bool {
+		return u.waiting < c.limits.Messages && (u.bytes+int64(size) <= c.limits.Bytes || u.waiting == 0)
+	}
+	for i := 0; !fits() && u.presence > 0 && i < len(u.entries.list); i++ {
+		e := &u.entries.list[i]
+		if e.flags&flagPresence == 0 || !e.waits() || e.holders > 0 {
+			continue
+		}
+		c.gone(u, goneEvicted, e.ord)
+		c.counts.evicted++
+		i = -1 // the list may have been compacted
+	}
+	return fits()
+}
+
+// notice is a message of the keeper's own.
+type notice struct {
+	to    wire.UserID
+	about wire.UserID // whom it is about: chooses the session of a master user
+	id    wire.ID
+	flags messageFlags
+	frame []byte
+}
+
+// notify puts a notice into a mailbox, or counts it when there is no room.
+func (c *core) notify(now time.Time, n notice) {
+	u := c.user(n.to)
+	if !c.makeRoom(u, len(n.frame)) {
+		c.counts.droppedFull++
+		return
+	}
+	c.append(now, messageRecord{
+		id: n.id, expires: c.expiry(now, 0), flags: n.flags | flagNotice,
+		from: []byte(n.about), frame: n.frame,
+	}, []wire.UserID{n.to})
+}
+
+// expiry returns when a message that is accepted now expires, in Unix seconds,
+// rounded up.
+func (c *core) expiry(now time.Time, ttl time.Duration) uint32 {
+	age := c.limits.Age
+	if ttl > 0 && ttl < age {
+		age = ttl
+	}
+	return uint32(now.Add(age + time.Second - 1).Unix())
+}
+
+// names lists users for a sentence, the first few of many.
+func names(ids []wire.UserID) string {
+	if len(ids) == 1 {
+		return string(ids[0])
+	}
+	return fmt.Sprintf("%s and %d more", ids[0], len(ids)-1)
+}

@@ -1,0 +1,395 @@
+package mailbox
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Limits bound a mailbox. They may change at run time; what waits already is
+// not touched by a smaller limit.
+type Limits struct {
+	Age      time.Duration // how long a message waits
+	Messages int           // how many wait
+	Bytes    int64         // how many bytes their frames have
+}
+
+const (
+	// Window is how many bytes may be on their way to one session, unproved.
+	// One message always may.
+	Window = 128 << 10
+	// lagMessages is how many proved messages of one user are kept for those
+	// of its sessions that lag behind the one that proved them.
+	lagMessages = 1000
+	// batchTarget is where a batch is full; a larger record has its own.
+	batchTarget = 128 << 10
+	// slack is the dead weight that the log may carry whatever is waiting.
+	slack = 32 << 20
+	// trimStep is how much must be dead at the head before it is purged.
+	trimStep = 4 << 20
+	// cacheBytes bounds the batches held in memory for reading.
+	cacheBytes = 16 << 20
+)
+
+// core is the keeper's state machine. Its methods are its events; they take
+// the time, change the state and leave effects in effects, in order. It is
+// used by one goroutine at a time.
+type core struct {
+	keeper wire.ID
+	limits Limits
+	random io.Reader
+	full   bool // the disk is nearly full: user messages are refused
+	down   bool // the log is in doubt: nothing is delivered until a new core adopts the sessions
+
+	users    map[wire.UserID]*user
+	sessions map[wire.ID]*session
+	stale    map[wire.ID]staleSession // open in the log when it was replayed, not adopted yet
+	due      dueHeap                  // users by the next expiry in their mailbox
+
+	journal journal
+	cache   cache
+	copying uint64 // the oldest batch, if its live records have been written again
+
+	effects []effect
+	reads   []uint64 // batches to read, answered by loaded
+	purge   uint64   // the log may forget what is before; 0 for nothing new
+
+	counts counts
+}
+
+// staleSession is a session that a predecessor left open.
+type staleSession struct {
+	sessionRecord
+	seq uint64
+}
+
+// counts are totals since the start, and gauges.
+type counts struct {
+	waiting      int   // messages in mailboxes
+	waitingBytes int64 // of their frames
+	delivered    uint64
+	proved       uint64
+	expired      uint64
+	evicted      uint64 // presence notices that made room
+	droppedFull  uint64 // notices that found a full mailbox
+	droppedLag   uint64 // proved messages that a lagging session did not get
+	lost         uint64 // not in the log though the index says so
+	copied       uint64 // copied forward
+}
+
+// user is one user's mailbox, sessions and watchers.
+type user struct {
+	id       wire.UserID
+	entries  entries
+	waiting  int
+	bytes    int64
+	presence int // presence notices among the waiting
+	settled  int // proved but kept for a lagging session
+
+	sessions []*session // in the order in which they were opened
+	watchers []*session // told when this user comes and goes
+	lanes    *lanes     // how messages are shared out; nil: every session gets each
+
+	touched uint64 // the batch that last noted this user, see pending.touch
+	expires uint32 // the earliest expiry, or earlier; 0 for none
+	heapAt  int    // place in the due heap, -1 when not there
+}
+
+// session is one open session.
+type session struct {
+	Session
+	user *user
+	seq  uint64 // the batch with its opened record
+
+	mark   uint64 // what is before was missed
+	cursor uint64 // the next place in the sequence to look at
+
+	flight   []flight // handed over and not yet settled, by n
+	proved   int      // how many of flight are proved, from the front
+	passed   int      // how many of flight have arrived, from the front
+	open     int      // bytes of those that have not
+	nextN    uint64
+	provedTo uint64 // proofs up to here were reported; some may wait for a read
+
+	returned []uint64 // given back by another session, to be sent before anything later
+	fetches  []int    // what fetches still want, the current one first
+	fetchAt  uint64   // where the current fetch goes on
+	fetchNow bool     // whose turn it is: the fetch's or the live messages'
+}
+
+// flight is one delivery on its way.
+type flight struct {
+	n, ord  uint64
+	size    uint32
+	lane    int16 // -1 when it does not hold a lane
+	fetched bool  // it was asked for
+}
+
+// effect is one thing that the world has to do.
+type effect struct {
+	kind     effectKind
+	outlet   Outlet
+	delivery Delivery
+	n        uint64
+	left     int
+	user     wire.UserID
+	online   bool
+	message  *Message
+	failure  *wire.Error
+	session  wire.ID
+}
+
+type effectKind uint8
+
+const (
+	effDeliver effectKind = iota
+	effFetchDone
+	effSettled
+	effPresence
+	effStored // the message is on disk: receipt and Done
+	effFailed // it was not accepted, by some or all of its receivers
+	effDone   // failed for all: Done without a receipt
+)
+
+func newCore(keeper wire.ID, limits Limits, random io.Reader) *core {
+	return &core{
+		keeper:   keeper,
+		limits:   limits,
+		random:   random,
+		users:    make(map[wire.UserID]*user),
+		sessions: make(map[wire.ID]*session),
+		stale:    make(map[wire.ID]staleSession),
+		cache:    newCache(),
+	}
+}
+
+// user returns the user's state, made when there is none.
+func (c *core) user(id wire.UserID) *user {
+	u := c.users[id]
+	if u == nil {
+		u = &user{id: id, heapAt: -1}
+		c.users[id] = u
+	}
+	return u
+}
+
+// release forgets a user of whom nothing is left.
+func (c *core) release(u *user) {
+	if len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 && len(u.watchers) == 0 {
+		c.due.remove(u)
+		delete(c.users, u.id)
+	}
+}
+
+// open registers a session.
+func (c *core) open(now time.Time, in Session) {
+	if c.sessions[in.ID] != nil {
+		panic(fmt.Sprintf("mailbox: session %s opened twice", in.ID))
+	}
+	u := c.user(in.User)
+	s := &session{Session: in, user: u, nextN: 1}
+	s.mark = c.markFor(u)
+	s.cursor = s.mark
+	if in.Push {
+		s.cursor = 0
+	}
+	c.enter(s)
+	c.logOpened(now, s)
+	if len(u.sessions) == 1 {
+		c.tellWatchers(u, true)
+	}
+	c.watch(s)
+	c.pumpUser(now, u)
+}
+
+// enter puts a session into the maps and shares.
+func (c *core) enter(s *session) {
+	c.sessions[s.ID] = s
+	u := s.user
+	u.sessions = append(u.sessions, s)
+	if s.Master && u.lanes == nil {
+		u.lanes = new(lanes)
+	}
+	c.shareOut(u)
+}
+
+// markFor returns where a new session's own sequence begins: after what is
+// stored, or at the oldest live message that another session is still to get
+// or to prove, if that is earlier.
+func (c *core) markFor(u *user) uint64 {
+	mark := c.journal.storedOrd
+	for _, s := range u.sessions {
+		mark = min(mark, max(s.cursor, s.mark))
+		for _, f := range s.flight[s.proved:] {
+			if f.ord < s.mark || f.ord >= mark {
+				continue
+			}
+			if e := u.entries.find(f.ord); e != nil && e.waits() && !e.claimed() {
+				mark = f.ord
+			}
+		}
+	}
+	return mark
+}
+
+// logOpened writes the session's opened record, and tells the master user.
+func (c *core) logOpened(now time.Time, s *session) {
+	if c.down {
+		return
+	}
+	b, letGo := c.journal.hold(256)
+	defer letGo()
+	b.buf = appendOpened(b.buf, sessionRecord{s.ID, s.User, s.TellMaster})
+	s.seq = b.seq
+	c.journal.alive(b.seq, 1)
+	if s.TellMaster != "" {
+		c.notify(now, notice{
+			to: s.TellMaster, about: s.User, id: s.ID.Derive("connected"), flags: flagPresence,
+			frame: wire.AppendUserConnected(nil, s.User),
+		})
+	}
+}
+
+// logClosed writes that a session ended, and tells the master user.
+func (c *core) logClosed(now time.Time, r sessionRecord, seq uint64) {
+	if c.down {
+		return
+	}
+	b, letGo := c.journal.hold(256)
+	defer letGo()
+	b.buf = appendClosed(b.buf, r.id)
+	b.retire(seq)
+	if r.tellMaster != "" {
+		c.notify(now, notice{
+			to: r.tellMaster, about: r.user, id: r.id.Derive("disconnected"), flags: flagPresence,
+			frame: wire.AppendUserDisconnected(nil, r.user),
+		})
+	}
+}
+
+// close ends a session: what it did not prove goes back.
+func (c *core) close(now time.Time, id wire.ID) {
+	s := c.sessions[id]
+	if s == nil {
+		return
+	}
+	u := s.user
+	delete(c.sessions, id)
+	u.sessions = slices.DeleteFunc(u.sessions, func(t *session) bool { return t == s })
+	for _, watched := range s.Watch {
+		w := c.users[watched]
+		if w == nil {
+			continue // named twice
+		}
+		w.watchers = slices.DeleteFunc(w.watchers, func(t *session) bool { return t == s })
+		c.release(w)
+	}
+	c.leaveLanes(u, s)
+	c.giveBack(u, s)
+	c.dropSettled(u)
+	c.logClosed(now, sessionRecord{s.ID, s.User, s.TellMaster}, s.seq)
+	if len(u.sessions) == 0 {
+		c.tellWatchers(u, false)
+	}
+	c.pumpUser(now, u)
+	c.release(u)
+}
+
+// giveBack returns what a closed session did not prove.
+func (c *core) giveBack(u *user, s *session) {
+	var ords []uint64
+	for _, f := range s.flight[s.proved:] {
+		if e := u.entries.find(f.ord); e != nil {
+			e.holders--
+			if e.holders == 0 {
+				e.state &^= entryClaimed
+			}
+			ords = append(ords, f.ord)
+		}
+	}
+	for _, ord := range append(ords, s.returned...) {
+		e := u.entries.find(ord)
+		if e == nil || !e.waits() || e.holders > 0 {
+			continue
+		}
+		if t := c.heir(u, e); t != nil {
+			if i, there := slices.BinarySearch(t.returned, ord); !there {
+				t.returned = slices.Insert(t.returned, i, ord)
+			}
+		}
+	}
+}
+
+// heir returns the session that is to get a message which another gave back:
+// nil when it comes to one by itself, or when there is none.
+func (c *core) heir(u *user, e *entry) *session {
+	if u.lanes != nil {
+		return u.lanes[e.lane].owner
+	}
+	for _, t := range u.sessions {
+		if t.cursor <= e.ord {
+			return nil
+		}
+	}
+	if len(u.sessions) == 0 {
+		return nil
+	}
+	return u.sessions[0]
+}
+
+// watch registers the session with those that it watches, and tells it who is
+// here now.
+func (c *core) watch(s *session) {
+	for _, id := range s.Watch {
+		w := c.user(id)
+		w.watchers = append(w.watchers, s)
+		if len(w.sessions) > 0 {
+			c.effects = append(c.effects, effect{kind: effPresence, outlet: s.Outlet, user: id, online: true})
+		}
+	}
+}
+
+func (c *core) tellWatchers(u *user, online bool) {
+	for _, s := range u.watchers {
+		c.effects = append(c.effects, effect{kind: effPresence, outlet: s.Outlet, user: u.id, online: online})
+	}
+}
+
+// fetch asks for what the session missed.
+func (c *core) fetch(now time.Time, id wire.ID, count int) {
+	s := c.sessions[id]
+	if s == nil {
+		return
+	}
+	s.fetches = append(s.fetches, count)
+	if len(s.fetches) == 1 {
+		s.fetchAt = 0
+	}
+	c.pump(now, s)
+}
+
+// tick does what is due by time.
+func (c *core) tick(now time.Time) {
+	if c.down {
+		return
+	}
+	c.expire(now)
+	c.clean(now)
+}
+
+// closeStale ends the sessions that a predecessor left open and nobody adopted.
+func (c *core) closeStale(now time.Time) {
+	ids := make([]wire.ID, 0, len(c.stale))
+	for id := range c.stale {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b wire.ID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		old := c.stale[id]
+		delete(c.stale, id)
+		c.logClosed(now, old.sessionRecord, old.seq)
+	}
+}

@@ -1,0 +1,138 @@
+package mailbox
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// expireRound is how many messages of one user expire at once; the rest follow
+// a tick later.
+const expireRound = 1000
+
+// expire removes what has waited too long.
+func (c *core) expire(now time.Time) {
+	for len(c.due) > 0 && int64(c.due[0].expires) <= now.Unix() {
+		u := c.due[0]
+		c.expireUser(now, u)
+		c.release(u)
+	}
+}
+
+// expireUser removes what has waited too long in one mailbox, and tells the
+// senders. What is on its way is left until it is proved or comes back.
+func (c *core) expireUser(now time.Time, u *user) {
+	if u.expires == 0 || int64(u.expires) > now.Unix() {
+		return
+	}
+	var ords []uint64
+	var told []messageRecord
+	earliest := uint32(0)
+	later := func(t uint32) {
+		if earliest == 0 || t < earliest {
+			earliest = t
+		}
+	}
+	for i := range u.entries.list {
+		e := &u.entries.list[i]
+		if !e.waits() || e.expires == 0 {
+			continue
+		}
+		if !c.expired(now, e) {
+			later(e.expires)
+			continue
+		}
+		if len(ords) == expireRound || e.holders > 0 || e.seq > c.journal.last {
+			later(uint32(now.Unix()) + 1)
+			continue
+		}
+		if e.flags&flagNotice == 0 {
+			m, ok := c.body(u, e)
+			if !ok {
+				later(uint32(now.Unix()) + 1)
+				continue
+			}
+			told = append(told, m)
+		}
+		ords = append(ords, e.ord)
+	}
+	c.due.set(u, earliest)
+	if len(ords) == 0 {
+		return
+	}
+	_, letGo := c.journal.hold(32 + 10*len(ords))
+	defer letGo()
+	c.gone(u, goneExpired, ords...)
+	c.counts.expired += uint64(len(ords))
+	for _, m := range told {
+		c.tellExpired(now, u, m)
+	}
+}
+
+func (c *core) tellExpired(now time.Time, u *user, m messageRecord) {
+	e := &wire.Error{
+		Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
+		Reason: fmt.Sprintf("%s did not receive the message in its time", u.id),
+		To:     []wire.UserID{u.id}, Group: m.flags&flagGroup != 0,
+	}
+	c.notify(now, notice{
+		to: wire.UserID(m.from), about: u.id, id: m.id.Derive("expired " + string(u.id)),
+		frame: wire.AppendFailure(nil, e, m.reference),
+	})
+}
+
+// dueHeap orders users by the next expiry in their mailbox.
+type dueHeap []*user
+
+// add lowers a user's next expiry to t.
+func (h *dueHeap) add(u *user, t uint32) {
+	if t != 0 && (u.expires == 0 || t < u.expires) {
+		h.set(u, t)
+	}
+}
+
+// set makes t a user's next expiry; 0 for none.
+func (h *dueHeap) set(u *user, t uint32) {
+	u.expires = t
+	switch {
+	case t == 0:
+		h.remove(u)
+	case u.heapAt < 0:
+		heap.Push(h, u)
+	default:
+		heap.Fix(h, u.heapAt)
+	}
+}
+
+func (h *dueHeap) remove(u *user) {
+	u.expires = 0
+	if u.heapAt >= 0 {
+		heap.Remove(h, u.heapAt)
+	}
+}
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].expires < h[j].expires }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].heapAt, h[j].heapAt = i, j
+}
+
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) {
+	u := x.(*user)
+	u.heapAt = len(*h)
+	*h = append(*h, u)
+}
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	old := *h
+	u := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	u.heapAt = -1
+	return u
+}

@@ -1,0 +1,161 @@
+package mailbox
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// replay takes the next batch of the log, from the trim of the last one on.
+func (c *core) replay(seq uint64, batch []byte) error {
+	if _, _, err := openBatch(batch); err != nil {
+		return fmt.Errorf("batch %d: %w", seq, err)
+	}
+	j := &c.journal
+	if j.first == 0 {
+		j.first = seq
+	}
+	j.segs = append(j.segs, segment{bytes: int32(len(batch))})
+	j.bytes += int64(len(batch))
+	err := eachRecord(batch, func(kind recordKind, off int, body []byte) error {
+		switch kind {
+		case recTakeover:
+			return nil
+		case recMessage:
+			return c.replayMessage(seq, off, body)
+		case recGone:
+			return parseGone(body, c.replayGone)
+		case recOpened:
+			return c.replayOpened(seq, body)
+		case recClosed:
+			id, err := parseClosed(body)
+			if old, there := c.stale[id]; there {
+				j.alive(old.seq, -1)
+				delete(c.stale, id)
+			}
+			return err
+		default:
+			return fmt.Errorf("record of kind %d is unknown: it was written by a newer version", kind)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("batch %d: %w", seq, err)
+	}
+	return nil
+}
+
+func (c *core) replayMessage(seq uint64, off int, body []byte) error {
+	m, err := parseMessage(body, true)
+	if err != nil {
+		return err
+	}
+	e := entry{
+		ord: m.ord, seq: seq, off: uint32(off), size: uint32(len(m.frame)),
+		expires: m.expires, lane: laneOf(m.from), flags: m.flags,
+	}
+	for _, to := range m.to {
+		u := c.users[wire.UserID(to)]
+		if u == nil {
+			u = c.user(wire.UserID(to))
+		}
+		if old := u.entries.find(m.ord); old != nil { // copied forward
+			c.journal.alive(old.seq, -1)
+			c.journal.alive(seq, 1)
+			old.seq, old.off = e.seq, e.off
+			continue
+		}
+		c.insert(u, e)
+	}
+	return nil
+}
+
+func (c *core) replayGone(user []byte, ord uint64) {
+	u := c.users[wire.UserID(user)]
+	if u == nil {
+		return
+	}
+	if e := u.entries.find(ord); e != nil {
+		c.uncount(u, e)
+		c.journal.alive(e.seq, -1)
+		u.entries.kill(e)
+		c.release(u)
+	}
+}
+
+func (c *core) replayOpened(seq uint64, body []byte) error {
+	r, err := parseOpened(body)
+	if err != nil {
+		return err
+	}
+	if old, there := c.stale[r.id]; there { // copied forward
+		c.journal.alive(old.seq, -1)
+	}
+	c.stale[r.id] = staleSession{r, seq}
+	c.journal.alive(seq, 1)
+	return nil
+}
+
+// takeOver ends a replay: the log ends at last, its next message has place ord.
+// The record that it writes refuses every batch of a predecessor that may still
+// be on its way.
+func (c *core) takeOver(last, ord uint64) {
+	c.journal.start(last, ord)
+	p := c.journal.room(64)
+	p.buf = appendTakeover(p.buf, c.keeper)
+}
+
+// adopt takes over the open sessions of a core that lost its log: what they
+// were given stays given, what they proved is proved again where it was not
+// stored.
+func (c *core) adopt(now time.Time, sessions []*session) {
+	for _, old := range sessions {
+		s := c.adoptSession(old)
+		if log, there := c.stale[s.ID]; there {
+			delete(c.stale, s.ID)
+			s.seq = log.seq
+		} else {
+			c.logOpened(now, s)
+		}
+	}
+	c.closeStale(now)
+	for _, old := range sessions {
+		u := c.users[old.User]
+		if u.sessions[0].ID == old.ID {
+			c.pumpUser(now, u)
+		}
+	}
+}
+
+func (c *core) adoptSession(old *session) *session {
+	u := c.user(old.User)
+	s := &session{
+		Session: old.Session, user: u,
+		mark: min(old.mark, c.journal.storedOrd), cursor: min(old.cursor, c.journal.storedOrd),
+		flight: old.flight, passed: old.passed, open: old.open,
+		nextN: old.nextN, provedTo: old.provedTo,
+		returned: old.returned, fetches: old.fetches, fetchAt: old.fetchAt,
+	}
+	c.enter(s)
+	for _, id := range s.Watch {
+		w := c.user(id)
+		w.watchers = append(w.watchers, s)
+	}
+	for i := range s.flight {
+		f := &s.flight[i]
+		if e := u.entries.find(f.ord); e != nil {
+			e.holders++
+			if f.fetched {
+				e.state |= entryClaimed
+			}
+		}
+		if f.lane >= 0 && u.lanes != nil {
+			l := &u.lanes[f.lane]
+			if l.owner != s {
+				l.owner, l.next = s, l.owner
+			}
+			l.busy++
+		}
+	}
+	return s
+}

@@ -1,0 +1,158 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// worker does for a keeper what blocks: appending, reading, purging, and
+// reading the log anew. Results come back as events.
+type worker struct {
+	k         *Keeper
+	spare     []event
+	appending bool // a batch is in flight, of this core or of one before
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	slots  chan struct{} // of reads
+	log    chan logJob   // appends
+	purges chan uint64
+}
+
+type logJob struct {
+	last  uint64
+	batch []byte
+}
+
+func newWorker(k *Keeper) *worker {
+	// The log's calls outlive Run's context: what is in flight when it ends is
+	// still waited for.
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &worker{
+		k: k, ctx: ctx, cancel: cancel,
+		slots: make(chan struct{}, readers), log: make(chan logJob, 1), purges: make(chan uint64, 1),
+	}
+	w.wg.Add(2)
+	go w.appender()
+	go w.purger()
+	return w
+}
+
+// wait ends the worker. Appends and purges that were asked for are done first.
+func (w *worker) wait() {
+	close(w.log)
+	close(w.purges)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.wg.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(flushTime):
+	}
+	w.cancel()
+	<-done
+}
+
+func (w *worker) append(last uint64, batch []byte) { w.log <- logJob{last, batch} }
+
+func (w *worker) appender() {
+	defer w.wg.Done()
+	for job := range w.log {
+		start := time.Now()
+		seq, err := w.k.opts.Log.Append(w.ctx, job.last, job.batch)
+		w.k.metrics.sync.Observe(time.Since(start).Seconds())
+		w.k.metrics.batchBytes.Observe(float64(len(job.batch)))
+		w.k.post(event{kind: evStored, n: seq, err: err})
+	}
+}
+
+// purge asks for everything before below to go. A newer wish replaces one that
+// has not begun.
+func (w *worker) purge(below uint64) {
+	select {
+	case <-w.purges:
+	default:
+	}
+	w.purges <- below
+}
+
+func (w *worker) purger() {
+	defer w.wg.Done()
+	for below := range w.purges {
+		if err := w.k.opts.Log.Purge(w.ctx, below); err != nil {
+			w.k.opts.Logger.Warn("cannot purge the head of the log; the next purge takes it along", "below", below, "err", err)
+		}
+	}
+}
+
+// read has a batch read, at most readers at once.
+func (w *worker) read(seq uint64) {
+	w.wg.Add(1)
+	go func() {
+		defer w.wg.Done()
+		select {
+		case w.slots <- struct{}{}:
+		case <-w.ctx.Done():
+			return
+		}
+		batch, err := w.readBatch(seq)
+		<-w.slots
+		w.k.post(event{kind: evLoaded, n: seq, batch: batch, err: err})
+	}()
+}
+
+// readBatch reads and checks a batch; nil without an error when it was purged.
+func (w *worker) readBatch(seq uint64) (batch []byte, err error) {
+	for range readAttempts {
+		batch, err = w.k.opts.Log.Read(w.ctx, seq)
+		if errors.Is(err, ErrGone) {
+			return nil, nil
+		}
+		if err == nil {
+			if _, _, err = openBatch(batch); err == nil {
+				return batch, nil
+			}
+		}
+		select {
+		case <-time.After(retryAfter):
+		case <-w.ctx.Done():
+			return nil, w.ctx.Err()
+		}
+	}
+	return nil, err
+}
+
+// recover brings the log back and reads it to its end, as often as it takes.
+func (w *worker) recover(limits Limits) {
+	w.wg.Add(1)
+	go func() {
+		defer w.wg.Done()
+		for {
+			next, err := w.rebuild(limits)
+			if err == nil {
+				w.k.post(event{kind: evRecovered, core: next})
+				return
+			}
+			w.k.opts.Logger.Warn("the message log is not back yet", "err", err)
+			select {
+			case <-time.After(retryAfter):
+			case <-w.ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+func (w *worker) rebuild(limits Limits) (*core, error) {
+	if w.k.opts.Recover != nil {
+		if err := w.k.opts.Recover(w.ctx); err != nil {
+			return nil, err
+		}
+	}
+	return w.k.rebuild(w.ctx, limits)
+}
