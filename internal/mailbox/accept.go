@@ -22,6 +22,9 @@ func (c *core) accept(now time.Time, m *Message) {
 			full = append(full, to)
 		}
 	}
+	if m.Notice && len(full) > 0 {
+		c.counts.droppedFull += uint64(len(full))
+	}
 	if len(full) > 0 {
 		failure := &wire.Error{
 			Kind: wire.KindDeliverFailed, Code: wire.CodeMailboxFull,
@@ -40,6 +43,9 @@ func (c *core) accept(now time.Time, m *Message) {
 	flags := messageFlags(0)
 	if m.Group {
 		flags |= flagGroup
+	}
+	if m.Notice {
+		flags |= flagNotice
 	}
 	if m.Confirm && len(m.Reference) > 0 && !m.Group {
 		flags |= flagConfirm

@@ -56,6 +56,9 @@ func (c *core) loaded(now time.Time, seq uint64, batch []byte) {
 	}
 	for _, u := range waiting {
 		if u == nil {
+			if batch == nil {
+				c.copying = seq // it cannot be read: the head stays here until a restart
+			}
 			c.clean(now)
 			continue
 		}

@@ -59,6 +59,7 @@ type Message struct {
 
 	Frame     []byte        // the frame that receivers get; belongs to the keeper from now on
 	Reference []byte        // raw JSON token, nil for none; belongs to the keeper
+	Notice    bool          // the server's own: dropped and counted when the mailbox is full, its expiry told to nobody
 	Confirm   bool          // the sender gets a MESSAGE_CONFIRMATION on the first proof
 	Receipt   bool          // Origin.Stored is wanted
 	TTL       time.Duration // how long it may wait; 0 for the mailbox's own limit

@@ -1,0 +1,9 @@
+// Package delivery takes messages to their receivers: it knows which users have
+// sessions on this node (the roster), hands FAST messages over in memory, and
+// passes RELIABLE ones to the keeper of each receiver.
+//
+// A FAST message is framed once and queued on each session of the receiver in
+// the goroutine of its sender, so the order from one sender to one receiver
+// holds. A receiver that is absent or has no room does not get it; that is
+// counted. Nothing here blocks.
+package delivery
