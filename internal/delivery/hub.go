@@ -2,7 +2,7 @@ package delivery
 
 import (
 	"fmt"
-	"hash/fnv"
+	"hash/maphash"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -175,8 +175,7 @@ func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func()) {
 		return
 	}
 	if len(list) > 1 && h.opts.Access.IsMaster(to) {
-		r := chosen(from, list)
-		list = []Receiver{r}
+		list = []Receiver{h.chosen(from, list)}
 	}
 	for _, r := range list {
 		if r.Fast(frame, proof) {
@@ -189,17 +188,19 @@ func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func()) {
 
 // chosen picks the session of a master user that serves a sender: the highest
 // hash wins, so that one that comes or goes moves no other sender.
-func chosen(from wire.UserID, list []Receiver) Receiver {
+func (h *Hub) chosen(from wire.UserID, list []Receiver) Receiver {
 	var best Receiver
 	var most uint64
 	for _, r := range list {
-		h := fnv.New64a()
-		id := r.ID()
-		h.Write(id[:])
-		h.Write([]byte(from))
-		if sum := h.Sum64(); best == nil || sum > most {
+		sum := maphash.Comparable(h.roster.seed, choice{r.ID(), from})
+		if best == nil || sum > most {
 			best, most = r, sum
 		}
 	}
 	return best
+}
+
+type choice struct {
+	session wire.ID
+	from    wire.UserID
 }
