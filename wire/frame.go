@@ -51,7 +51,7 @@ const (
 // envelope is the state of ParseFrame.
 type envelope struct {
 	scanner
-	f    *Frame
+	f    Frame
 	seen uint8
 	err  *Error // what is wrong with a field; the first one counts
 }
@@ -62,10 +62,16 @@ type envelope struct {
 // The error is nil or of KindInvalidMessage. With an error, Reference is set
 // all the same if it was found, so that the answer can carry it.
 func ParseFrame(b []byte) (Frame, *Error) {
-	f := Frame{Confirm: true, hint: messageHint{looked: true}}
-	e := envelope{scanner: scanner{b: b}, f: &f}
+	e := envelope{scanner: scanner{b: b}}
+	e.f.Confirm = true
+	e.f.hint.looked = true
+	err := e.read()
+	return e.f, err
+}
+
+func (e *envelope) read() *Error {
 	if e.space() != '{' {
-		return f, invalid(CodeNotJSON, "the frame is not a JSON object")
+		return invalid(CodeNotJSON, "the frame is not a JSON object")
 	}
 	for more := e.open('}'); more; more = e.next('}') {
 		var buf [32]byte
@@ -73,20 +79,19 @@ func ParseFrame(b []byte) (Frame, *Error) {
 		e.member(key.name(&buf))
 	}
 	if err := e.end(); err != nil {
-		return f, err
+		return err
 	}
-	if e.err != nil {
-		return f, e.err
+	switch {
+	case e.err != nil:
+		return e.err
+	case e.f.TypeName == nil:
+		return missing("type")
+	case !e.f.Type.FromClient():
+		e.f.Type = TypeUnknown
+		name := string(appendText(nil, e.f.TypeName))
+		return invalid(CodeUnknownType, "the server knows no type "+strconv.Quote(shorten(name))+" from a client")
 	}
-	if f.TypeName == nil {
-		return f, missing("type")
-	}
-	if !f.Type.FromClient() {
-		f.Type = TypeUnknown
-		name := string(appendText(nil, f.TypeName))
-		return f, invalid(CodeUnknownType, "the server knows no type "+strconv.Quote(shorten(name))+" from a client")
-	}
-	return f, nil
+	return nil
 }
 
 // member reads the value of one member of the envelope.

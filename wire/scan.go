@@ -125,12 +125,22 @@ func (s *scanner) value() []byte {
 	return s.b[start:s.i]
 }
 
-// skip steps over one value. It does not call itself: a deeply nested frame must
-// not grow the stack of the goroutine that reads it.
+// skip steps over one value.
 func (s *scanner) skip() {
 	if s.fault != faultNone {
 		return
 	}
+	if c := s.peek(); c == '{' || c == '[' {
+		s.nested()
+	} else {
+		s.scalar(c)
+	}
+}
+
+// nested steps over an array or object and all that is in it. It does not call
+// itself: a deeply nested frame must not grow the stack of the goroutine that
+// reads it.
+func (s *scanner) nested() {
 	var objects [MaxDepth/64 + 1]uint64 // bit d: the container at depth d is an object
 	base := s.depth
 	for {
