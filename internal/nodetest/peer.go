@@ -1,0 +1,225 @@
+package nodetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// Frame is one frame from the server.
+type Frame struct {
+	Type      string          `json:"type"`
+	Data      json.RawMessage `json:"data"`
+	Reference json.RawMessage `json:"reference"`
+	ID        string          `json:"id"`
+	Raw       string          `json:"-"`
+}
+
+// Field returns a field of data as text: a string without its quotes, anything
+// else as it stands, "" when absent.
+func (f Frame) Field(name string) string {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(f.Data, &fields) != nil {
+		return ""
+	}
+	var s string
+	if json.Unmarshal(fields[name], &s) == nil {
+		return s
+	}
+	return string(fields[name])
+}
+
+// Peer is a plain WebSocket client: it answers pings and knows nothing else.
+type Peer struct {
+	t      testing.TB
+	ws     *websocket.Conn
+	cancel context.CancelFunc
+	frames chan Frame
+	closed chan struct{}
+	err    error // why reading ended; set when closed is closed
+}
+
+// Dial connects to the server.
+func Dial(t testing.TB, s *Server) *Peer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, "ws://"+s.Addr+"/ws", nil)
+	if err != nil {
+		t.Fatalf("dial: %v\n%s", err, s.Output())
+	}
+	ws.SetReadLimit(16 << 20)
+	readCtx, stop := context.WithCancel(context.Background())
+	p := &Peer{t: t, ws: ws, cancel: stop, frames: make(chan Frame, 100_000), closed: make(chan struct{})}
+	go p.read(readCtx)
+	t.Cleanup(p.Abort)
+	return p
+}
+
+func (p *Peer) read(ctx context.Context) {
+	defer close(p.closed)
+	for {
+		_, b, err := p.ws.Read(ctx)
+		if err != nil {
+			p.err = err
+			return
+		}
+		var f Frame
+		if err := json.Unmarshal(b, &f); err != nil {
+			p.err = fmt.Errorf("the server sent what is not JSON: %q", b)
+			return
+		}
+		f.Raw = string(b)
+		p.frames <- f
+	}
+}
+
+// SignIn connects and signs in as a user of the demo app; options is the JSON of
+// AUTH_CLIENT.data.options, or "".
+func SignIn(t testing.TB, s *Server, user, options string) *Peer {
+	t.Helper()
+	p := Dial(t, s)
+	p.SignIn(user, options)
+	return p
+}
+
+// SignIn sends AUTH_CLIENT and expects to be let in.
+func (p *Peer) SignIn(user, options string) {
+	p.t.Helper()
+	if options == "" {
+		options = "null"
+	}
+	p.Send(fmt.Sprintf(`{"type":"AUTH_CLIENT","data":{"appId":"app-id-343","userId":%q,"token":"t","options":%s}}`, user, options))
+	if f := p.Next(); f.Type != "AUTH_CLIENT_REPLY" || f.Field("isAuthenticated") != "true" {
+		p.t.Fatalf("%s was not let in: %s", user, f.Raw)
+	}
+}
+
+// Send writes a text frame.
+func (p *Peer) Send(frame string) {
+	p.t.Helper()
+	if err := p.TrySend(frame); err != nil {
+		p.t.Fatalf("send %.200s: %v", frame, err)
+	}
+}
+
+// TrySend writes a text frame.
+func (p *Peer) TrySend(frame string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	return p.ws.Write(ctx, websocket.MessageText, []byte(frame))
+}
+
+// Message sends a MESSAGE; more is added to the envelope, such as
+// `"reference":"r1"`, or "".
+func (p *Peer) Message(to, content, more string) {
+	p.t.Helper()
+	if more != "" {
+		more = "," + more
+	}
+	p.Send(fmt.Sprintf(`{"type":"MESSAGE","data":{"to":%q,"content":%q}%s}`, to, content, more))
+}
+
+// Next returns the next frame.
+func (p *Peer) Next() Frame {
+	p.t.Helper()
+	f, err := p.TryNext()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return f
+}
+
+// TryNext returns the next frame, or why there is none.
+func (p *Peer) TryNext() (Frame, error) {
+	select {
+	case f := <-p.frames:
+		return f, nil
+	default:
+	}
+	select {
+	case f := <-p.frames:
+		return f, nil
+	case <-p.closed:
+		select {
+		case f := <-p.frames:
+			return f, nil
+		default:
+			return Frame{}, fmt.Errorf("the connection ended: %w", p.err)
+		}
+	case <-time.After(Patience):
+		return Frame{}, errors.New("no frame came")
+	}
+}
+
+// Expect returns the next frame, which must be of the type.
+func (p *Peer) Expect(kind string) Frame {
+	p.t.Helper()
+	f := p.Next()
+	if f.Type != kind {
+		p.t.Fatalf("got %s, want a %s", f.Raw, kind)
+	}
+	return f
+}
+
+// Barrier returns every frame that the server had queued for this peer before
+// it answered one more frame.
+func (p *Peer) Barrier() []Frame {
+	p.t.Helper()
+	p.Send(`{"type":"BARRIER"}`)
+	var before []Frame
+	for {
+		f := p.Next()
+		if f.Type == "INVALID_MESSAGE" && f.Field("code") == "UNKNOWN_TYPE" {
+			return before
+		}
+		before = append(before, f)
+	}
+}
+
+// Fetch asks for missed messages and returns them, and what is left.
+func (p *Peer) Fetch(count int) (missed []Frame, left string) {
+	p.t.Helper()
+	p.Send(fmt.Sprintf(`{"type":"FETCH_MISSING_MESSAGES_REQUEST","data":{"count":%d}}`, count))
+	for {
+		f := p.Next()
+		if f.Type == "FETCH_MISSING_MESSAGES_COMPLETE" {
+			return missed, f.Field("leftMissingCount")
+		}
+		missed = append(missed, f)
+	}
+}
+
+// CloseCode waits for the connection to end and returns the server's close
+// code, or -1 when it ended without one.
+func (p *Peer) CloseCode() int {
+	p.t.Helper()
+	select {
+	case <-p.closed:
+		return int(websocket.CloseStatus(p.err))
+	case <-time.After(Patience):
+		p.t.Fatal("the connection did not end")
+		return 0
+	}
+}
+
+// Close ends the connection with a handshake.
+func (p *Peer) Close() {
+	p.t.Helper()
+	// The peer may be gone already; that is as good.
+	_ = p.ws.Close(websocket.StatusNormalClosure, "")
+	p.cancel()
+	<-p.closed
+}
+
+// Abort ends the connection without a word.
+func (p *Peer) Abort() {
+	p.cancel()
+	_ = p.ws.CloseNow()
+	<-p.closed
+}

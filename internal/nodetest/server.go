@@ -1,0 +1,273 @@
+// Package nodetest runs the real binary for tests: a Server is one process on
+// loopback with its own data folder, a Peer one plain WebSocket client.
+//
+// It ends only processes that it started. Its waits have deadlines, after which
+// the test fails with what the process had printed.
+package nodetest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Patience is how long anything in a test may take before it counts as failed.
+// It is long because machines under test are slow, not because anything should
+// take so long.
+const Patience = 60 * time.Second
+
+// binary builds the program once in a test process. A test that runs under the
+// race detector gets a program that does, too.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "switchboard-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "switchboard")
+	args := []string{"build", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "github.com/seed-3d8c1042/switchboard/cmd/switchboard")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// Binary returns the path of the program, built when it is first asked for.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Server is one running process.
+type Server struct {
+	Addr  string // host:port for clients
+	Admin string // host:port for operators
+	Data  string // data folder
+	Args  []string
+
+	t    testing.TB
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process ended; then err is set
+	err  error
+
+	mu  sync.Mutex
+	out strings.Builder
+}
+
+// Start runs `switchboard serve` with extra arguments on free ports, and waits
+// until it is ready. The process ends with the test.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, Addr: "127.0.0.1:0", Admin: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), Args: args}
+	s.Start()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// StartIn is Start with a data folder of the caller's.
+func StartIn(t testing.TB, data string, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, Addr: "127.0.0.1:0", Admin: "127.0.0.1:0", Data: data, Args: args}
+	s.Start()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Start runs the process again after Kill or Stop: same addresses, same data.
+func (s *Server) Start() {
+	s.t.Helper()
+	args := append([]string{"serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args...)
+	s.cmd = exec.Command(Binary(s.t), args...)
+	s.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66")
+	pipe, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd.Stderr = s.cmd.Stdout
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ready := make(chan struct{})
+	s.done = make(chan struct{})
+	go s.read(pipe, ready)
+	select {
+	case <-ready:
+	case <-s.done:
+		s.t.Fatalf("switchboard ended before it was ready: %v\n%s", s.err, s.Output())
+	case <-time.After(Patience):
+		s.Kill()
+		s.t.Fatalf("switchboard was not ready in %s\n%s", Patience, s.Output())
+	}
+}
+
+// read collects what the process prints, learns its addresses, and waits for
+// its end.
+func (s *Server) read(pipe io.Reader, ready chan struct{}) {
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		line := lines.Text()
+		s.mu.Lock()
+		s.out.WriteString(line + "\n")
+		s.mu.Unlock()
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 2 && fields[0] == "console":
+			s.Addr = address(fields[1])
+		case len(fields) == 2 && fields[0] == "admin":
+			s.Admin = address(fields[1])
+		case line == "ready":
+			close(ready)
+		}
+	}
+	s.err = s.cmd.Wait()
+	close(s.done)
+}
+
+// address takes the host and port out of a URL.
+func address(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	return strings.TrimSuffix(rest, "/")
+}
+
+// Output returns what the process printed so far, in all its lives.
+func (s *Server) Output() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.String()
+}
+
+// PID returns the process ID.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Signal sends the process a signal.
+func (s *Server) Signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.t.Fatalf("signal %v: %v", sig, err)
+	}
+}
+
+// Kill ends the process at once (SIGKILL) and waits for its end.
+func (s *Server) Kill() {
+	select {
+	case <-s.done:
+		return
+	default:
+	}
+	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.t.Errorf("kill: %v", err)
+	}
+	<-s.done
+}
+
+// Stop ends the process gracefully (SIGTERM) and returns its exit code.
+func (s *Server) Stop() int {
+	s.t.Helper()
+	s.Signal(syscall.SIGTERM)
+	return s.Wait()
+}
+
+// Wait waits for the process to end by itself and returns its exit code.
+func (s *Server) Wait() int {
+	s.t.Helper()
+	select {
+	case <-s.done:
+		return s.cmd.ProcessState.ExitCode()
+	case <-time.After(Patience):
+		s.t.Fatalf("switchboard did not end in %s\n%s", Patience, s.Output())
+		return -1
+	}
+}
+
+// Get fetches a path of the admin listener.
+func (s *Server) Get(path string) (status int, body string) {
+	s.t.Helper()
+	return get(s.t, "http://"+s.Admin+path)
+}
+
+// Metric returns a metric's value; name includes its labels as exposed.
+func (s *Server) Metric(name string) float64 {
+	s.t.Helper()
+	_, body := s.Get("/metrics")
+	for line := range strings.Lines(body) {
+		var v float64
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			if _, err := fmt.Sscan(rest, &v); err == nil {
+				return v
+			}
+		}
+	}
+	return 0
+}
+
+// RSS returns the resident memory of the process in bytes.
+func (s *Server) RSS() int64 {
+	s.t.Helper()
+	if runtime.GOOS != "linux" {
+		s.t.Fatal("RSS reads /proc, which only Linux has")
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	s.t.Fatal("no VmRSS in /proc status")
+	return 0
+}
+
+// Eventually waits until cond holds, looking again and again.
+func Eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(Patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", Patience, what)
+		}
+		<-tick.C
+	}
+}
+
+func get(t testing.TB, url string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
