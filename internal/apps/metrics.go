@@ -1,0 +1,81 @@
+package apps
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts what this package does. The label app is the name of a
+// configured app, or empty.
+type metrics struct {
+	signIns *prometheus.CounterVec   // app, result: OK, CANCELLED or the refusal's code
+	calls   *prometheus.HistogramVec // app; seconds
+	flying  prometheus.Gauge
+	waiting prometheus.Gauge
+	fetches *prometheus.CounterVec // result: ok or failed
+}
+
+// newMetrics registers with reg, which may be nil.
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	const space, sub = "switchboard", "apps"
+	m := &metrics{
+		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: space, Subsystem: sub, Name: "sign_ins_total",
+			Help: "Attempts to sign in, by app (empty: none that is configured) and result (OK, CANCELLED, or the code of the refusal).",
+		}, []string{"app", "result"}),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: space, Subsystem: sub, Name: "hook_seconds",
+			Help:    "Duration of calls of auth hooks, without the wait for a turn.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"app"}),
+		flying: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: space, Subsystem: sub, Name: "hook_in_flight",
+			Help: "Calls of auth hooks in flight.",
+		}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: space, Subsystem: sub, Name: "hook_waiting",
+			Help: "Attempts to sign in that wait for their turn at an auth hook.",
+		}),
+		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: space, Subsystem: sub, Name: "key_fetches_total",
+			Help: "Fetches of JWT key sets, by result (ok, failed).",
+		}, []string{"result"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.signIns, m.calls, m.flying, m.waiting, m.fetches} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) signIn(app string, refusal *Refusal) {
+	result := "OK"
+	switch {
+	case refusal == nil:
+	case errors.Is(refusal, context.Canceled):
+		result = "CANCELLED"
+	default:
+		result = refusal.Code
+	}
+	m.signIns.WithLabelValues(app, result).Inc()
+}
+
+func (m *metrics) fetched(err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.fetches.WithLabelValues(result).Inc()
+}
+
+// forget drops the series of an app that is no longer configured.
+func (m *metrics) forget(app string) {
+	m.signIns.DeletePartialMatch(prometheus.Labels{"app": app})
+	m.calls.DeletePartialMatch(prometheus.Labels{"app": app})
+}

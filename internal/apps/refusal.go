@@ -1,0 +1,78 @@
+package apps
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Refusal is why a user may not sign in. Code and Reason are for the client;
+// Error is for the log and may say more, but holds no token, secret or URL.
+type Refusal struct {
+	Code   string // a code that wire.Codes lists for AUTH_CLIENT_REPLY
+	Reason string // one sentence
+	Home   string // WRONG_DOMAIN: the user's home domain, as Options.Home named it
+
+	cause error
+}
+
+// Error returns code, reason and what was behind it in one line.
+func (r *Refusal) Error() string {
+	text := r.Code + ": " + r.Reason
+	if r.cause != nil {
+		text += " (" + r.cause.Error() + ")"
+	}
+	return text
+}
+
+// Unwrap returns what was behind the refusal; nil when the code says it all.
+func (r *Refusal) Unwrap() error { return r.cause }
+
+// The sentences of refusals.
+const (
+	reasonUnknownApp  = "The user ID names no app of this server."
+	reasonWrongAppID  = "The appId is not that of the user's app."
+	reasonWrongDomain = "The user's home is another domain."
+	reasonRefused     = "The app's own server refused the sign-in."
+	reasonTimeout     = "The app's own server did not answer in time."
+	reasonEnded       = "The sign-in ended before it was decided."
+	reasonHookFailed  = "The app's own server could not be asked, or did not answer as it should."
+	reasonNoKeys      = "The keys of the app could not be fetched."
+	reasonBusy        = "Too many sign-ins are waiting for the app's own server."
+	reasonBadToken    = "The token is not valid for this user."
+	reasonExpired     = "The token has expired."
+	reasonNotYet      = "The token is not valid yet."
+)
+
+// Refusals returns every refusal that Authenticate may give, without causes.
+func Refusals() []Refusal {
+	return []Refusal{
+		{Code: wire.CodeUnknownApp, Reason: reasonUnknownApp},
+		{Code: wire.CodeWrongAppID, Reason: reasonWrongAppID},
+		{Code: wire.CodeWrongDomain, Reason: reasonWrongDomain},
+		{Code: wire.CodeRefused, Reason: reasonRefused},
+		{Code: wire.CodeTimeout, Reason: reasonTimeout},
+		{Code: wire.CodeTimeout, Reason: reasonEnded},
+		{Code: wire.CodeHookFailed, Reason: reasonHookFailed},
+		{Code: wire.CodeHookFailed, Reason: reasonNoKeys},
+		{Code: wire.CodeBusy, Reason: reasonBusy},
+		{Code: wire.CodeBadToken, Reason: reasonBadToken},
+		{Code: wire.CodeTokenExpired, Reason: reasonExpired},
+		{Code: wire.CodeTokenExpired, Reason: reasonNotYet},
+	}
+}
+
+func refuse(code, reason string, cause error) *Refusal {
+	return &Refusal{Code: code, Reason: reason, cause: cause}
+}
+
+// ended returns the refusal of an attempt whose own context is done: with code
+// and reason when its time ran out.
+func ended(ctx context.Context, code, reason string) *Refusal {
+	err := ctx.Err()
+	if errors.Is(err, context.Canceled) {
+		return refuse(wire.CodeTimeout, reasonEnded, err)
+	}
+	return refuse(code, reason, err)
+}
