@@ -1,0 +1,14 @@
+/**
+ * Client for Switchboard: one WebSocket that carries messages both ways,
+ * RELIABLE or FAST, to one user or many. See README.md for how to use it.
+ *
+ * @packageDocumentation
+ */
+export type { BackoffOptions } from "./backoff.js";
+export { Client, newReference, type ClientEvents, type ClientOptions, type Message } from "./client.js";
+export type { Clock, State, StateChange } from "./connector.js";
+export { SwitchboardError, type ErrorKind } from "./errors.js";
+export type { Handler } from "./events.js";
+export type { Feature, Outgoing, SignInOptions } from "./frames.js";
+export type { WebSocketConstructor, WebSocketLike } from "./link.js";
+export type { Receipt } from "./receipts.js";
