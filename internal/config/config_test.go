@@ -1,0 +1,229 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// write puts a settings file into a folder of its own and returns its path.
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// load loads settings that must be good.
+func load(t *testing.T, from Sources) Settings {
+	t.Helper()
+	s, err := Load(from)
+	if err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	return s
+}
+
+// problems loads settings that must not be good, and returns what is said
+// about them with the file's folder taken away.
+func problems(t *testing.T, from Sources) []string {
+	t.Helper()
+	_, err := Load(from)
+	var ps Problems
+	if !errors.As(err, &ps) {
+		t.Fatalf("Load: got %v, want Problems", err)
+	}
+	text := ps.Error()
+	if from.File != "" {
+		text = strings.ReplaceAll(text, from.File, "s.yaml")
+	}
+	return strings.Split(text, "\n")
+}
+
+// expect compares what is said with what should be, line by line.
+func expect(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+const oneApp = "apps: [{appName: SHOP, appId: shop-1, authUrl: 'https://shop.example/auth'}]\n"
+
+func TestWithoutAnythingTheDemoIsServedOnLoopback(t *testing.T) {
+	s := load(t, Sources{})
+	if !s.Demo || s.Listen != "127.0.0.1:8088" || s.Admin != "127.0.0.1:9088" || s.Data != "./data" {
+		t.Errorf("got %+v", s)
+	}
+	if len(s.Apps) != 1 || s.Apps[0].Name != "ANZ" || s.Apps[0].ID != "app-id-343" || s.Apps[0].Master != "ANZ-123223" || s.Apps[0].AuthEnabled {
+		t.Errorf("demo app: got %+v", s.Apps)
+	}
+	if s.Log != (Log{Level: "info", Format: "text"}) {
+		t.Errorf("log: got %+v", s.Log)
+	}
+}
+
+func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
+	want := Limits{
+		Frame: 64 * KiB, SignInDeadline: 15 * time.Second, HandshakeTimeout: 5 * time.Second,
+		PingInterval: 25 * time.Second, ProofTimeout: 10 * time.Second, AckTimeout: 30 * time.Second,
+		SessionsPerUser: 16, GroupReceivers: 10_000, QueueBytes: MiB, QueueFrames: 1000,
+		MailboxAge: 30 * 24 * time.Hour, MailboxMessages: 10_000, MailboxBytes: 64 * MiB, MinDiskFree: 512 * MiB,
+		HTTPBody: MiB, PresenceWatch: 100, Connections: 100_000, DrainTimeout: 15 * time.Second,
+		HookTimeout: 5 * time.Second, HookConcurrency: 64, CompressAbove: KiB,
+	}
+	if got := Defaults().Limits; got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if err := Defaults().Check(); err != nil {
+		t.Errorf("the defaults are not good: %v", err)
+	}
+}
+
+func TestFlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
+	file := write(t, oneApp+`
+listen: 127.0.0.1:1001
+admin: 127.0.0.1:1002
+limits:
+  frame: 1KiB
+  queueFrames: 101
+  mailboxAge: 1h
+`)
+	s := load(t, Sources{
+		File: file,
+		Environ: []string{
+			"SWITCHBOARD_LISTEN=127.0.0.1:2001", "SWITCHBOARD_LIMITS_FRAME=2KiB", "SWITCHBOARD_LIMITS_SIGN_IN_DEADLINE=2s",
+			"SWITCHBOARD_LIMITS_QUEUE_FRAMES=", "HOME=/root", "SWITCHBOARDISH=1",
+		},
+		Flags: []Flag{
+			{Name: "--listen", Key: "listen", Value: "127.0.0.1:3001"},
+			{Name: "--set", Key: "limits.queueBytes", Value: "3MiB"},
+			{Name: "--set", Key: "limits.queueBytes", Value: "4MiB"},
+		},
+	})
+	want := Defaults()
+	want.Demo = false
+	want.Apps = []App{{Name: "SHOP", ID: "shop-1", AuthEnabled: true, AuthURL: "https://shop.example/auth"}}
+	want.Listen, want.Admin = "127.0.0.1:3001", "127.0.0.1:1002"
+	want.Limits.Frame, want.Limits.SignInDeadline = 2*KiB, 2*time.Second
+	want.Limits.QueueFrames, want.Limits.MailboxAge, want.Limits.QueueBytes = 101, time.Hour, 4*MiB
+	if changes := Diff(s, want); len(changes.Live)+len(changes.Restart) > 0 {
+		t.Errorf("not as wanted: %+v\ngot %+v", changes, s)
+	}
+}
+
+func TestTheEnvironmentMayNameTheFile(t *testing.T) {
+	file := write(t, "data: /srv/one\n")
+	if s := load(t, Sources{Environ: []string{"SWITCHBOARD_CONFIG=" + file}}); s.Data != "/srv/one" {
+		t.Errorf("data: got %q", s.Data)
+	}
+	other := write(t, "data: /srv/two\n")
+	if s := load(t, Sources{File: other, Environ: []string{"SWITCHBOARD_CONFIG=" + file}}); s.Data != "/srv/two" {
+		t.Errorf("with a flag, data: got %q", s.Data)
+	}
+}
+
+func TestAMissingFileIsAnErrorOfItsOwn(t *testing.T) {
+	_, err := Load(Sources{File: filepath.Join(t.TempDir(), "none.yaml")})
+	var ps Problems
+	if !errors.Is(err, os.ErrNotExist) || errors.As(err, &ps) {
+		t.Errorf("got %v, want one that is os.ErrNotExist", err)
+	}
+}
+
+func TestWhatIsEmptyOrNullIsAbsent(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "---\n", "null\n", "listen:\nlimits:\nlog:\n  level: ~\norigins:\napps:\n"} {
+		s := load(t, Sources{File: write(t, text)})
+		if changes := Diff(Defaults(), s); len(changes.Live)+len(changes.Restart) > 0 {
+			t.Errorf("%q: changes %+v", text, changes)
+		}
+	}
+}
+
+func TestListsComeFromEverySource(t *testing.T) {
+	want := []string{"https://a.example", "http://b.example:8080"}
+	for name, from := range map[string]Sources{
+		"file":        {File: write(t, "origins: [\"https://A.example:443/\", 'http://b.example:8080']\n")},
+		"environment": {Environ: []string{"SWITCHBOARD_ORIGINS=https://a.example, http://b.example:8080"}},
+		"flag":        {Flags: []Flag{{Name: "--origins", Key: "origins", Value: "https://a.example,http://b.example:8080"}}},
+	} {
+		if s := load(t, from); !slices.Equal(s.Origins, want) {
+			t.Errorf("%s: got %q", name, s.Origins)
+		}
+	}
+}
+
+func TestAnAppMayHaveEverything(t *testing.T) {
+	s := load(t, Sources{File: write(t, `
+listen: 0.0.0.0:8088
+apps:
+  - &shop
+    appName: SHOP
+    appId: shop-1
+    masterUserId: SHOP-0
+    authEnabled: false
+    authUrl: https://shop.example/auth
+    allowApps: [BANK]
+  - appName: BANK
+    appId: bank-1
+    jwt: {secret: 0123456789abcdef0123456789abcdef, issuer: me, audience: you}
+`)})
+	if s.Demo || len(s.Apps) != 2 {
+		t.Fatalf("got %+v", s)
+	}
+	shop, bank := s.Apps[0], s.Apps[1]
+	if shop.AuthEnabled || shop.Master != "SHOP-0" || !slices.Equal(shop.AllowApps, []string{"BANK"}) {
+		t.Errorf("got %+v", shop)
+	}
+	want := JWT{Secret: "0123456789abcdef0123456789abcdef", Issuer: "me", Audience: "you"}
+	if !bank.AuthEnabled || bank.JWT == nil || *bank.JWT != want {
+		t.Errorf("got %+v", bank)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]Bytes{"0": 0, "512": 512, "64KiB": 64 * KiB, "1MiB": MiB, "8GiB": 8 * GiB, "65536": 64 * KiB} {
+		if got, err := ParseBytes(text); err != nil || got != want {
+			t.Errorf("%s: got %d, %v", text, got, err)
+		}
+	}
+	for b, want := range map[Bytes]string{0: "0", 1: "1", 1000: "1000", 1536: "1536", 64 * KiB: "64KiB", 1024 * GiB: "1024GiB", 3 * MiB: "3MiB"} {
+		if got := b.String(); got != want {
+			t.Errorf("%d: got %s, want %s", b, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                     `"" is not a size: write 65536, 64KiB, 1MiB or 8GiB`,
+		"KiB":                  `"KiB" is not a size: write 65536, 64KiB, 1MiB or 8GiB`,
+		"-1":                   `"-1" is not a size: write 65536, 64KiB, 1MiB or 8GiB`,
+		"1.5MiB":               `"1.5MiB" is not a size: write 65536, 64KiB, 1MiB or 8GiB`,
+		"64k":                  `"64k" is not a size: did you mean 64KiB?`,
+		"64MB":                 `"64MB" is not a size: did you mean 64MiB?`,
+		"2g":                   `"2g" is not a size: did you mean 2GiB?`,
+		"2TiB":                 `"2TiB" is not a size: the units are KiB, MiB and GiB`,
+		"9223372036854775808":  `"9223372036854775808" is too large for a size`,
+		"9223372036854775807K": `"9223372036854775807K" is not a size: did you mean 9223372036854775807KiB?`,
+		"8589934592GiB":        `"8589934592GiB" is too large for a size`,
+	} {
+		if _, err := ParseBytes(text); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+func TestDurationsAreWrittenShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 720 * time.Hour: "720h", 90 * time.Second: "1m30s", 10 * time.Minute: "10m", 20 * time.Second: "20s",
+		time.Hour + 10*time.Second: "1h0m10s", 100 * time.Millisecond: "100ms", 100 * time.Minute: "1h40m",
+	} {
+		if got := durationText(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+}

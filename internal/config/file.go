@@ -1,0 +1,215 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// layer is what one source sets: scalars as text, lists as []string, by key.
+type layer struct {
+	values   map[string]any
+	apps     []App // nil when the source names none
+	places   map[string]Place
+	problems Problems
+}
+
+func newLayer() layer {
+	return layer{values: map[string]any{}, places: map[string]Place{}}
+}
+
+// refuse notes a problem with a key.
+func (l *layer) refuse(at Place, key, format string, args ...any) {
+	l.problems = append(l.problems, Problem{Place: at, Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+// put checks a value and keeps it if it is good.
+func (l *layer) put(k Key, at Place, text string) {
+	var scratch Settings
+	if err := k.set(&scratch, text); err != nil {
+		l.refuse(at, k.Name, "%s", err)
+		return
+	}
+	l.values[k.Name] = k.text(&scratch)
+	l.places[k.Name] = at
+}
+
+// fileReader reads the layer of a YAML file.
+type fileReader struct {
+	layer
+	name string
+}
+
+// readFile reads the settings that a YAML document makes. Its problems are in
+// the layer.
+func readFile(name string, content []byte) layer {
+	r := &fileReader{layer: newLayer(), name: name}
+	root, ok := r.parse(content)
+	if !ok || root == nil {
+		return r.layer
+	}
+	for _, top := range r.fields(root, "", childrenOf("")) {
+		if k, ok := keyNamed(top.name); ok {
+			r.value(k, top.value)
+			continue
+		}
+		if top.name == "apps" {
+			r.readApps(top)
+			continue
+		}
+		prefix := top.name + "."
+		for _, f := range r.fields(top.value, prefix, childrenOf(prefix)) {
+			if k, ok := keyNamed(prefix + f.name); ok {
+				r.value(k, f.value)
+			}
+		}
+	}
+	return r.layer
+}
+
+// parse returns the content of the only document, nil when it is empty.
+func (r *fileReader) parse(content []byte) (*yaml.Node, bool) {
+	in := yaml.NewDecoder(bytes.NewReader(content))
+	var doc, more yaml.Node
+	err := in.Decode(&doc)
+	if errors.Is(err, io.EOF) {
+		return nil, true
+	}
+	if err == nil {
+		err = in.Decode(&more)
+		if err == nil {
+			r.refuse(r.at(&more), "", "a second document begins here; settings are one document")
+			return nil, false
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		r.refuseSyntax(err)
+		return nil, false
+	}
+	root := resolve(doc.Content[0])
+	if isNull(root) {
+		return nil, true
+	}
+	return root, true
+}
+
+// refuseSyntax turns what the YAML parser says into a problem with a line.
+func (r *fileReader) refuseSyntax(err error) {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	at := Place{File: r.name, Line: 1} // the parser leaves out the first line's number
+	if m := regexp.MustCompile(`^line (\d+): (.*)$`).FindStringSubmatch(text); m != nil {
+		at.Line, _ = strconv.Atoi(m[1])
+		text = m[2]
+	}
+	r.refuse(at, "", "not YAML: %s", text)
+}
+
+// field is one entry of a mapping.
+type field struct {
+	name  string
+	at    Place
+	value *yaml.Node // resolved, not null
+}
+
+// fields returns the entries of a mapping that are known and not null. It
+// notes unknown and repeated keys, and a node that is no mapping.
+func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field {
+	if n.Kind != yaml.MappingNode {
+		r.refuse(r.at(n), strings.TrimSuffix(prefix, "."), "must be a list of keys with values (%s)", strings.Join(known, ", "))
+		return nil
+	}
+	var list []field
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		f := field{name: n.Content[i].Value, at: r.at(n.Content[i]), value: resolve(n.Content[i+1])}
+		switch {
+		case !slices.Contains(known, f.name):
+			r.refuse(f.at, prefix+f.name, "unknown key%s", suggestKey(f.name, known))
+		case slices.ContainsFunc(list, func(g field) bool { return g.name == f.name }):
+			r.refuse(f.at, prefix+f.name, "is set twice")
+		case !isNull(f.value):
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// suggestKey looks among the keys of this place first, then among all.
+func suggestKey(name string, known []string) string {
+	if text := didYouMean(name, known); text != "" {
+		return text
+	}
+	for _, k := range Keys() {
+		if i := strings.LastIndexByte(k.Name, '.'); i >= 0 && plain(k.Name[i+1:]) == plain(name) {
+			return ": did you mean " + k.Name + "?"
+		}
+	}
+	return ""
+}
+
+// value reads a key that is kept directly in Settings.
+func (r *fileReader) value(k Key, n *yaml.Node) {
+	if k.Kind == kindOrigins {
+		list, ok := r.list(k.Name, n)
+		for i, item := range list {
+			if strings.Contains(item, ",") {
+				r.refuse(r.at(n), k.Name, "%q is not an origin: write each as an item of its own", list[i])
+				ok = false
+			}
+		}
+		if ok {
+			r.put(k, r.at(n), strings.Join(list, ","))
+		}
+		return
+	}
+	if text, ok := r.scalar(k.Name, n); ok {
+		r.put(k, r.at(n), text)
+	}
+}
+
+// scalar returns the text of a single value.
+func (r *fileReader) scalar(key string, n *yaml.Node) (string, bool) {
+	if n.Kind != yaml.ScalarNode {
+		r.refuse(r.at(n), key, "must be a single value")
+		return "", false
+	}
+	return n.Value, true
+}
+
+// list returns the items of a list of single values. An item must not be null.
+func (r *fileReader) list(key string, n *yaml.Node) ([]string, bool) {
+	if n.Kind != yaml.SequenceNode {
+		r.refuse(r.at(n), key, "must be a list")
+		return nil, false
+	}
+	items := make([]string, 0, len(n.Content))
+	ok := true
+	for _, item := range n.Content {
+		item = resolve(item)
+		if item.Kind != yaml.ScalarNode || isNull(item) {
+			r.refuse(r.at(item), key, "every item must be a single value")
+			ok = false
+			continue
+		}
+		items = append(items, item.Value)
+	}
+	return items, ok
+}
+
+func (r *fileReader) at(n *yaml.Node) Place { return Place{File: r.name, Line: n.Line} }
+
+// resolve follows an alias to what it stands for.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }

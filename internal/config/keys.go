@@ -1,0 +1,227 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Key describes one setting.
+type Key struct {
+	// Name is the path in the file, "limits.frame". "apps[].appName" stands
+	// for the appName of each app.
+	Name string
+	// Kind says what a value looks like: address, folder, origins, size,
+	// duration, count, choice, switch, text, names, user, url, key, secret.
+	Kind string
+	// Default is the value that holds when nothing is set, as it would be
+	// written; empty for none.
+	Default string
+	// Min and Max are the bounds of a size (bytes), duration (nanoseconds) or
+	// count; both 0 where there are none.
+	Min, Max int64
+	// Choices are the values that a choice may have.
+	Choices []string
+	// Live says that a change takes effect at run time; otherwise it takes a
+	// restart.
+	Live bool
+	// What says in a sentence what the setting does.
+	What string
+
+	field func(*Settings) any // pointer to where it is kept; nil for what stands in an app
+}
+
+// EnvName returns the environment variable that sets the key, or "" when only
+// the file can.
+func (k Key) EnvName() string {
+	if k.field == nil {
+		return ""
+	}
+	return envName(k.Name)
+}
+
+// Unit returns what a number of this key counts: "bytes", "time" or "number";
+// empty for what is not a number.
+func (k Key) Unit() string {
+	return map[string]string{kindSize: "bytes", kindDuration: "time", kindCount: "number"}[k.Kind]
+}
+
+// Kinds of values.
+const (
+	kindAddress  = "address"
+	kindFolder   = "folder"
+	kindOrigins  = "origins"
+	kindSize     = "size"
+	kindDuration = "duration"
+	kindCount    = "count"
+	kindChoice   = "choice"
+	kindSwitch   = "switch"
+	kindText     = "text"
+	kindNames    = "names"
+	kindUser     = "user"
+	kindURL      = "url"
+	kindKey      = "key"
+	kindSecret   = "secret"
+)
+
+// Keys returns the table of all settings, in the order of the file.
+func Keys() []Key {
+	return slices.Concat(placeKeys(), appKeys(), limitKeys(), logKeys())
+}
+
+// keyNamed finds a key that is kept directly in Settings.
+func keyNamed(name string) (Key, bool) {
+	for _, k := range Keys() {
+		if k.Name == name && k.field != nil {
+			return k, true
+		}
+	}
+	return Key{}, false
+}
+
+// childrenOf returns the names of the keys and groups directly below a
+// prefix: "" for the top, "limits.", "apps[].", "apps[].jwt.".
+func childrenOf(prefix string) []string {
+	var names []string
+	for _, k := range Keys() {
+		rest, ok := strings.CutPrefix(k.Name, prefix)
+		if !ok {
+			continue
+		}
+		name, _, _ := strings.Cut(rest, ".")
+		name = strings.TrimSuffix(name, "[]")
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func placeKeys() []Key {
+	return []Key{
+		{Name: "listen", Kind: kindAddress, Default: "127.0.0.1:8088",
+			What:  "Where clients connect: the WebSocket endpoint /ws and the console. Port 0 takes any free port. Anything but loopback needs apps.",
+			field: func(s *Settings) any { return &s.Listen }},
+		{Name: "admin", Kind: kindAddress, Default: "127.0.0.1:9088",
+			What:  "Where operators connect: health and metrics. Keep it off the public network.",
+			field: func(s *Settings) any { return &s.Admin }},
+		{Name: "data", Kind: kindFolder, Default: "./data",
+			What:  "The folder of everything that is kept. It is made when it is missing; one process at a time uses it.",
+			field: func(s *Settings) any { return &s.Data }},
+		{Name: "origins", Kind: kindOrigins, Live: true,
+			What:  "Web pages that may connect besides the console's own, as https://host or https://host:port. The demo also admits any loopback origin.",
+			field: func(s *Settings) any { return &s.Origins }},
+	}
+}
+
+func appKeys() []Key {
+	key := func(name, kind, what string) Key {
+		return Key{Name: "apps[]." + name, Kind: kind, Live: true, What: what}
+	}
+	return []Key{
+		key("appName", kindText, "The name that its user IDs begin with: 1 to 64 letters, digits and _. Required, unique."),
+		key("appId", kindText, "What its clients send as appId. Required."),
+		key("masterUserId", kindUser, "The app's own user, as appName-number: is told who comes and goes, and may close connections. None if absent."),
+		key("authEnabled", kindSwitch, "Whether sign-ins are verified. Must be written when neither authUrl nor jwt is there; false lets anyone sign in as any of the app's users."),
+		key("authUrl", kindURL, "The app's auth hook, which is asked by HTTP POST for every sign-in."),
+		key("jwt.secret", kindSecret, "Verify tokens as HS256 with this secret, at least 32 bytes, instead of asking a hook."),
+		key("jwt.publicKey", kindKey, "Verify tokens as RS256, ES256 or EdDSA, as the key has it: a public key in PEM."),
+		key("jwt.jwksUrl", kindURL, "Verify tokens with the key set at this URL."),
+		key("jwt.issuer", kindText, "The issuer (iss) that tokens must name. Any if absent."),
+		key("jwt.audience", kindText, "The audience (aud) that tokens must name. Any if absent."),
+		key("allowApps", kindNames, "Other apps that this app's users may reach."),
+	}
+}
+
+func logKeys() []Key {
+	return []Key{
+		{Name: "log.level", Kind: kindChoice, Default: "info", Choices: []string{"debug", "info", "warn", "error"}, Live: true,
+			What:  "The least that is logged.",
+			field: func(s *Settings) any { return &s.Log.Level }},
+		{Name: "log.format", Kind: kindChoice, Default: "text", Choices: []string{"text", "json"},
+			What:  "How log lines are written.",
+			field: func(s *Settings) any { return &s.Log.Format }},
+	}
+}
+
+func limitKeys() []Key {
+	return slices.Concat(sessionLimits(), mailboxLimits(), nodeLimits())
+}
+
+func sessionLimits() []Key {
+	const least = 100 * time.Millisecond
+	return []Key{
+		size("frame", "64KiB", KiB, MiB, "The largest frame that a client may send; a larger one closes its session.",
+			func(l *Limits) any { return &l.Frame }),
+		duration("signInDeadline", "15s", least, 10*time.Minute, "How long a connection may stay without having signed in.",
+			func(l *Limits) any { return &l.SignInDeadline }),
+		duration("handshakeTimeout", "5s", least, time.Minute, "How long a connection may take for its HTTP request and WebSocket handshake.",
+			func(l *Limits) any { return &l.HandshakeTimeout }),
+		duration("pingInterval", "25s", least, 10*time.Minute, "How long a session may be idle before it is pinged.",
+			func(l *Limits) any { return &l.PingInterval }),
+		duration("proofTimeout", "10s", least, 5*time.Minute, "How long a session may go without a pong that makes progress before it is dead.",
+			func(l *Limits) any { return &l.ProofTimeout }),
+		duration("ackTimeout", "30s", least, time.Hour, "How long a session with the option ack may go without acknowledging before it is closed.",
+			func(l *Limits) any { return &l.AckTimeout }),
+		count("sessionsPerUser", "16", 1, 10_000, "Sessions that one user may have at once.",
+			func(l *Limits) any { return &l.SessionsPerUser }),
+		count("groupReceivers", "10000", 1, 100_000, "Receivers of one group message.",
+			func(l *Limits) any { return &l.GroupReceivers }),
+		size("queueBytes", "1MiB", 256*KiB, GiB, "Bytes that wait to be written to one session. At least the frame limit and 128KiB.",
+			func(l *Limits) any { return &l.QueueBytes }),
+		count("queueFrames", "1000", 16, 1_000_000, "Frames that wait to be written to one session.",
+			func(l *Limits) any { return &l.QueueFrames }),
+		count("presenceWatch", "100", 1, 10_000, "Users that one session may watch come and go.",
+			func(l *Limits) any { return &l.PresenceWatch }),
+		size("compressAbove", "1KiB", 256, MiB, "Frames above this size are compressed for clients that offer it. As large as the frame limit: never.",
+			func(l *Limits) any { return &l.CompressAbove }),
+	}
+}
+
+func mailboxLimits() []Key {
+	return []Key{
+		duration("mailboxAge", "720h", time.Second, 10*365*24*time.Hour, "How long a message waits in a mailbox before it expires.",
+			func(l *Limits) any { return &l.MailboxAge }),
+		count("mailboxMessages", "10000", 1, 10_000_000, "Messages in one mailbox; to a full one they are refused.",
+			func(l *Limits) any { return &l.MailboxMessages }),
+		size("mailboxBytes", "64MiB", 64*KiB, 64*GiB, "Bytes in one mailbox; to a full one messages are refused. At least the frame limit.",
+			func(l *Limits) any { return &l.MailboxBytes }),
+		size("minDiskFree", "512MiB", MiB, 1024*GiB, "With less free disk than this, what would have to be kept is refused.",
+			func(l *Limits) any { return &l.MinDiskFree }),
+	}
+}
+
+func nodeLimits() []Key {
+	const least = 100 * time.Millisecond
+	return []Key{
+		size("httpBody", "1MiB", KiB, 64*MiB, "The largest body of an HTTP request.",
+			func(l *Limits) any { return &l.HTTPBody }),
+		count("connections", "100000", 1, 10_000_000, "Connections that the node accepts at once.",
+			func(l *Limits) any { return &l.Connections }),
+		duration("drainTimeout", "15s", least, 10*time.Minute, "How long stopping may take before what is left is cut off.",
+			func(l *Limits) any { return &l.DrainTimeout }),
+		duration("hookTimeout", "5s", least, time.Minute, "How long an auth hook may take; later is a refusal.",
+			func(l *Limits) any { return &l.HookTimeout }),
+		count("hookConcurrency", "64", 1, 10_000, "Calls of auth hooks in flight; more sign-ins wait their turn.",
+			func(l *Limits) any { return &l.HookConcurrency }),
+	}
+}
+
+func size(name, def string, low, high Bytes, what string, field func(*Limits) any) Key {
+	return limit(kindSize, name, def, int64(low), int64(high), what, field)
+}
+
+func duration(name, def string, low, high time.Duration, what string, field func(*Limits) any) Key {
+	return limit(kindDuration, name, def, int64(low), int64(high), what, field)
+}
+
+func count(name, def string, low, high int64, what string, field func(*Limits) any) Key {
+	return limit(kindCount, name, def, low, high, what, field)
+}
+
+func limit(kind, name, def string, low, high int64, what string, field func(*Limits) any) Key {
+	return Key{
+		Name: "limits." + name, Kind: kind, Default: def, Min: low, Max: high, Live: true, What: what,
+		field: func(s *Settings) any { return field(&s.Limits) },
+	}
+}

@@ -1,0 +1,112 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
+)
+
+// Sources says where settings come from.
+type Sources struct {
+	// File is the path of the YAML file. When it is empty the variable
+	// SWITCHBOARD_CONFIG names the file; when that is empty too there is none.
+	File string
+	// Environ is the environment as os.Environ returns it; nil for none.
+	Environ []string
+	// Flags are the settings of the command line, the last of a key wins.
+	Flags []Flag
+}
+
+// Flag is one setting of the command line.
+type Flag struct {
+	Name  string // as it was written, "--listen" or "--set", for problems
+	Key   string // "listen", "limits.frame"
+	Value string // as it would be written in the file; lists with commas
+}
+
+// Path returns the file that Load reads, or "" for none.
+func (s Sources) Path() string {
+	if s.File != "" {
+		return s.File
+	}
+	return fileFromEnviron(s.Environ)
+}
+
+// Load reads the sources and returns complete, checked settings. What is wrong
+// with the settings comes back as [Problems], all at once; any other error is
+// that the file cannot be read.
+func Load(from Sources) (Settings, error) {
+	layers := []layer{}
+	if path := from.Path(); path != "" {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return Settings{}, readError(path, err)
+		}
+		layers = append(layers, readFile(path, content))
+	}
+	return compose(append(layers, readEnviron(from.Environ), readFlags(from.Flags)))
+}
+
+// compose makes checked settings of the layers, the last of which wins.
+func compose(layers []layer) (Settings, error) {
+	s, places, err := merge(layers)
+	if err != nil {
+		return Settings{}, err
+	}
+	var problems Problems
+	for _, l := range layers {
+		problems = append(problems, l.problems...)
+	}
+	// A value that was refused has left its default behind: what concerns
+	// several keys is only worth saying when the keys themselves are good.
+	c := checker{places: places}
+	c.checkApps(s.Apps)
+	if len(problems) == 0 {
+		c.checkTogether(s)
+	}
+	if err := append(problems, c.problems...).orNil(); err != nil {
+		return Settings{}, err
+	}
+	return s, nil
+}
+
+// readError says in a line why a settings file cannot be read.
+func readError(path string, err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return fmt.Errorf("read settings file %s: %w", path, err)
+}
+
+// merge lays the layers over the defaults, the last on top, and says where
+// each key that was set came from.
+func merge(layers []layer) (Settings, map[string]Place, error) {
+	const delim = "."
+	k := koanf.New(delim)
+	s := Defaults()
+	places := map[string]Place{}
+	for _, l := range layers {
+		if err := k.Load(confmap.Provider(l.values, delim), nil); err != nil {
+			return Settings{}, nil, fmt.Errorf("merge settings: %w", err)
+		}
+		maps.Copy(places, l.places)
+		if l.apps != nil {
+			s.Apps, s.Demo = l.apps, false
+		}
+	}
+	for _, key := range Keys() {
+		if key.field == nil || !k.Exists(key.Name) {
+			continue
+		}
+		if err := key.set(&s, k.String(key.Name)); err != nil {
+			return Settings{}, nil, fmt.Errorf("merge %s: %w", key.Name, err)
+		}
+	}
+	return s, places, nil
+}

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Problem is one thing that is wrong with the settings.
+type Problem struct {
+	Place Place
+	Key   string // "limits.frame", "apps[1].appId"; empty when it is about the whole
+	Text  string // what is wrong, and what would be right
+}
+
+// Place is where a value came from. The zero Place is the defaults.
+type Place struct {
+	File string // path as it was given
+	Line int    // from 1; 0 when unknown
+	Env  string // name of the environment variable
+	Flag string // the flag, "--listen"
+}
+
+// String returns "file:line", the variable or the flag; empty for a default.
+func (p Place) String() string {
+	switch {
+	case p.Flag != "":
+		return p.Flag
+	case p.Env != "":
+		return p.Env
+	case p.File != "" && p.Line > 0:
+		return p.File + ":" + strconv.Itoa(p.Line)
+	}
+	return p.File
+}
+
+// Error returns "place: key: text" on one line.
+func (p Problem) Error() string {
+	var parts []string
+	for _, part := range []string{p.Place.String(), p.Key, p.Text} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Problems is everything that is wrong with the settings, in the order of the
+// file, then the environment, then the flags. As an error it has at least one.
+type Problems []Problem
+
+// Error returns the problems, each on a line of its own.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// FromFlags says whether any of the problems stands on the command line.
+func (ps Problems) FromFlags() bool {
+	return slices.ContainsFunc(ps, func(p Problem) bool { return p.Place.Flag != "" })
+}
+
+// orNil returns the problems as an error: nil when there are none.
+func (ps Problems) orNil() error {
+	if len(ps) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Place.rank(), b.Place.rank()), cmp.Compare(a.Place.Line, b.Place.Line))
+	})
+	return ps
+}
+
+func (p Place) rank() int {
+	switch {
+	case p.Flag != "":
+		return 3
+	case p.Env != "":
+		return 2
+	case p.File != "":
+		return 1
+	}
+	return 0
+}
+
+// didYouMean returns ": did you mean X?" for the nearest of the known names,
+// or nothing when none is near.
+func didYouMean(name string, known []string) string {
+	word := plain(name)
+	best, least := "", len(word)/3+1
+	for _, k := range known {
+		d := distance(word, plain(k))
+		if len(word) >= 3 && strings.HasPrefix(word, plain(k)) || len(word) >= 3 && strings.HasPrefix(plain(k), word) {
+			d = min(d, 1)
+		}
+		if d < least {
+			best, least = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return ": did you mean " + best + "?"
+}
+
+// plain drops what people get wrong first: case and separators.
+func plain(name string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", "-", "", ".", "").Replace(name))
+}
+
+// distance counts the single-byte insertions, deletions, replacements and
+// swaps of neighbours that turn one word into the other.
+func distance(a, b string) int {
+	var before []int
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}

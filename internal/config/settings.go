@@ -1,0 +1,125 @@
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Settings is everything that can be set. The zero value is not usable: take
+// [Defaults] or [Load].
+type Settings struct {
+	Listen  string   `yaml:"listen"`  // host:port for clients; port 0 takes any free one
+	Admin   string   `yaml:"admin"`   // host:port for operators: health, metrics
+	Data    string   `yaml:"data"`    // folder of everything that is kept
+	Origins []string `yaml:"origins"` // web origins besides the console's own, "https://host[:port]"
+	Apps    []App    `yaml:"apps"`    // at least one
+	Limits  Limits   `yaml:"limits"`
+	Log     Log      `yaml:"log"`
+
+	// Demo says that no apps were named, so that Apps is the demo app, which
+	// lets anyone in. Listen and Admin are loopback addresses then.
+	Demo bool `yaml:"-"`
+}
+
+// App is one client application whose users may sign in.
+type App struct {
+	Name        string   `yaml:"appName"`      // 1 to 64 of A-Z a-z 0-9 _; unique
+	ID          string   `yaml:"appId"`        // what clients send as appId
+	Master      string   `yaml:"masterUserId"` // a user ID of this app, or empty
+	AuthEnabled bool     `yaml:"authEnabled"`  // false: anyone may sign in as any user
+	AuthURL     string   `yaml:"authUrl"`      // http(s) URL of the app's auth hook, or empty
+	JWT         *JWT     `yaml:"jwt"`          // instead of the hook; nil for none
+	AllowApps   []string `yaml:"allowApps"`    // other apps that this app's users may reach
+}
+
+// JWT says how an app's tokens are verified. Exactly one of Secret, PublicKey
+// and JWKSURL is set.
+type JWT struct {
+	Secret    Secret `yaml:"secret"`    // HS256, at least 32 bytes
+	PublicKey string `yaml:"publicKey"` // PEM "PUBLIC KEY": RSA, ECDSA P-256 or Ed25519
+	JWKSURL   string `yaml:"jwksUrl"`   // http(s) URL of a key set
+	Issuer    string `yaml:"issuer"`    // required "iss", or empty for any
+	Audience  string `yaml:"audience"`  // required "aud", or empty for any
+}
+
+// Limits bounds what one client, one user or one node may use. Every limit is
+// positive.
+type Limits struct {
+	Frame            Bytes         `yaml:"frame"`
+	SignInDeadline   time.Duration `yaml:"signInDeadline"`
+	HandshakeTimeout time.Duration `yaml:"handshakeTimeout"`
+	PingInterval     time.Duration `yaml:"pingInterval"`
+	ProofTimeout     time.Duration `yaml:"proofTimeout"`
+	AckTimeout       time.Duration `yaml:"ackTimeout"`
+	SessionsPerUser  int           `yaml:"sessionsPerUser"`
+	GroupReceivers   int           `yaml:"groupReceivers"`
+	QueueBytes       Bytes         `yaml:"queueBytes"`
+	QueueFrames      int           `yaml:"queueFrames"`
+	MailboxAge       time.Duration `yaml:"mailboxAge"`
+	MailboxMessages  int           `yaml:"mailboxMessages"`
+	MailboxBytes     Bytes         `yaml:"mailboxBytes"`
+	MinDiskFree      Bytes         `yaml:"minDiskFree"`
+	HTTPBody         Bytes         `yaml:"httpBody"`
+	PresenceWatch    int           `yaml:"presenceWatch"`
+	Connections      int           `yaml:"connections"`
+	DrainTimeout     time.Duration `yaml:"drainTimeout"`
+	HookTimeout      time.Duration `yaml:"hookTimeout"`
+	HookConcurrency  int           `yaml:"hookConcurrency"`
+	CompressAbove    Bytes         `yaml:"compressAbove"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // text or json
+}
+
+// SlogLevel returns the level as log/slog has it.
+func (l Log) SlogLevel() slog.Level {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		return slog.LevelInfo
+	}
+	return level
+}
+
+// Secret is text that must not be shown: it prints, logs and marshals as a
+// mask. Convert it to a string to use it.
+type Secret string
+
+// mask stands wherever a secret would be shown.
+const mask = "(hidden)"
+
+// String returns the mask, or nothing for an empty secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return mask
+}
+
+// GoString keeps the secret out of %#v.
+func (s Secret) GoString() string { return `"` + s.String() + `"` }
+
+// MarshalText keeps the secret out of JSON and YAML.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Defaults returns the settings that hold when nothing is set: the demo app
+// on loopback.
+func Defaults() Settings {
+	s := Settings{Apps: demoApps(), Demo: true}
+	for _, k := range Keys() {
+		if k.field == nil || k.Default == "" {
+			continue
+		}
+		if err := k.set(&s, k.Default); err != nil {
+			panic("config: default of " + k.Name + ": " + err.Error()) // our own table is wrong
+		}
+	}
+	return s
+}
+
+// demoApps returns the app that is served when none is named.
+func demoApps() []App {
+	return []App{{Name: "ANZ", ID: "app-id-343", Master: "ANZ-123223"}}
+}

@@ -1,0 +1,187 @@
+package config
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the table of settings into docs/settings.md")
+
+const docs = "../../docs/settings.md"
+
+// structKeys returns the names that a struct's yaml tags make.
+func structKeys(typ reflect.Type, prefix string) []string {
+	var names []string
+	for f := range typ.Fields() {
+		name := f.Tag.Get("yaml")
+		switch {
+		case name == "-":
+		case f.Type == reflect.TypeFor[[]App]():
+			names = append(names, structKeys(reflect.TypeFor[App](), prefix+name+"[].")...)
+		case f.Type == reflect.TypeFor[*JWT]():
+			names = append(names, structKeys(reflect.TypeFor[JWT](), prefix+name+".")...)
+		case f.Type.Kind() == reflect.Struct:
+			names = append(names, structKeys(f.Type, prefix+name+".")...)
+		default:
+			names = append(names, prefix+name)
+		}
+	}
+	return names
+}
+
+func tableKeys() []string {
+	var names []string
+	for _, k := range Keys() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+func TestTheTableHasEveryFieldOfTheStructAndNoOther(t *testing.T) {
+	inTable, inStruct := tableKeys(), structKeys(reflect.TypeFor[Settings](), "")
+	slices.Sort(inTable)
+	slices.Sort(inStruct)
+	if !slices.Equal(inTable, inStruct) {
+		t.Errorf("table:  %v\nstruct: %v", inTable, inStruct)
+	}
+}
+
+func TestEveryKeySetsAFieldOfItsOwn(t *testing.T) {
+	seen, variables := map[any]string{}, map[string]string{}
+	var s Settings
+	for _, k := range Keys() {
+		if k.What == "" || k.Kind == "" {
+			t.Errorf("%s: incomplete: %+v", k.Name, k)
+		}
+		if k.field == nil {
+			continue
+		}
+		p := k.field(&s)
+		if other, ok := seen[p]; ok {
+			t.Errorf("%s and %s share a field", k.Name, other)
+		}
+		seen[p] = k.Name
+		if other, ok := variables[k.EnvName()]; ok {
+			t.Errorf("%s and %s share %s", k.Name, other, k.EnvName())
+		}
+		variables[k.EnvName()] = k.Name
+	}
+}
+
+func TestOnlyWhatIsMeantToChangesAtRunTime(t *testing.T) {
+	for _, k := range Keys() {
+		want := strings.HasPrefix(k.Name, "apps[].") || strings.HasPrefix(k.Name, "limits.") || k.Name == "origins" || k.Name == "log.level"
+		if k.Live != want {
+			t.Errorf("%s: live is %v", k.Name, k.Live)
+		}
+	}
+}
+
+func TestTheTemplateHasEveryKeyAndLoadsAsTheDefaults(t *testing.T) {
+	template := string(Template())
+	s := load(t, Sources{File: write(t, template)})
+	want := Defaults()
+	want.Demo = false // it names the demo app itself
+	if got := Diff(s, want); len(got.Live)+len(got.Restart) > 0 {
+		t.Errorf("the template differs from the defaults: %+v", got)
+	}
+	for _, k := range Keys() {
+		name := k.Name[strings.LastIndexByte(k.Name, '.')+1:]
+		if !regexp.MustCompile(`(?m)^[ #-]*` + name + `:`).MatchString(template) {
+			t.Errorf("the template lacks %s", k.Name)
+		}
+	}
+	for line := range strings.Lines(template) {
+		if len(line) > 100 {
+			t.Errorf("a long line: %s", line)
+		}
+	}
+}
+
+func TestTheTemplateWithAllOfItsExamplesHasOnlyTheirProblems(t *testing.T) {
+	example := regexp.MustCompile(`(?m)^    # ((  )?[a-zA-Z]+:( |$))`)
+	got := problems(t, Sources{File: write(t, example.ReplaceAllString(string(Template()), "    $1"))})
+	for _, line := range got {
+		if strings.Contains(line, "unknown key") || strings.Contains(line, "not YAML") {
+			t.Error(line)
+		}
+	}
+}
+
+func TestWhatIsPrintedLoadsAgainAndHidesSecrets(t *testing.T) {
+	file := write(t, `
+origins: ["https://a.example"]
+apps:
+- {appName: SHOP, appId: "007", masterUserId: SHOP-1, authUrl: "https://shop.example/auth?key=1", allowApps: [BANK]}
+- {appName: BANK, appId: "true", jwt: {jwksUrl: "https://bank.example/jwks", issuer: "null", audience: "a: b"}}
+limits: {frame: 12345, mailboxAge: 36h}
+log: {level: debug}
+`)
+	s := load(t, Sources{File: file})
+	again := load(t, Sources{File: write(t, string(s.YAML()))})
+	if got := Diff(s, again); len(got.Live)+len(got.Restart) > 0 {
+		t.Errorf("differs: %+v\n%s", got, s.YAML())
+	}
+
+	secret := "0123456789abcdef0123456789abcdef"
+	s.Apps[1].JWT = &JWT{Secret: Secret(secret)}
+	for _, text := range []string{string(s.YAML()), fmt.Sprintf("%v %+v %#v %s", s.Apps[1].JWT, *s.Apps[1].JWT, *s.Apps[1].JWT, s.Apps[1].JWT.Secret)} {
+		if strings.Contains(text, secret) || !strings.Contains(text, mask) {
+			t.Errorf("the secret is not hidden:\n%s", text)
+		}
+	}
+	if text := string(Defaults().YAML()); !strings.Contains(text, "frame: 64KiB\n") || !strings.Contains(text, "origins: []\n") {
+		t.Errorf("got\n%s", text)
+	}
+}
+
+// row is the line of a key in docs/settings.md.
+func row(k Key) string {
+	def, bounds, change := "–", "–", "restart"
+	if k.Default != "" {
+		def = "`" + k.Default + "`"
+	}
+	switch {
+	case k.Max > 0:
+		bounds = "`" + k.bound(k.Min) + "` to `" + k.bound(k.Max) + "`"
+	case len(k.Choices) > 0:
+		bounds = "`" + strings.Join(k.Choices, "`, `") + "`"
+	}
+	if k.Live {
+		change = "at once"
+	}
+	kind := k.Kind
+	if k.Kind == kindKey {
+		kind = "public key"
+	}
+	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |\n", k.Name, kind, def, bounds, change, k.What)
+}
+
+func TestTheDocumentationHasTheTable(t *testing.T) {
+	content, err := os.ReadFile(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want bytes.Buffer
+	want.WriteString("| key | kind | default | may be | changes | what it does |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, k := range Keys() {
+		want.WriteString(row(k))
+	}
+	table := regexp.MustCompile(`(?m)(^\| key \|.*\n)(^\|.*\n)+`)
+	if *update {
+		content = table.ReplaceAll(content, bytes.ReplaceAll(want.Bytes(), []byte("$"), []byte("$$")))
+		if err := os.WriteFile(docs, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := table.Find(content); !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%s does not have the table as it is; write it with: go test ./internal/config -run Documentation -update\nwant:\n%s", docs, want.Bytes())
+	}
+}

@@ -1,0 +1,214 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// YAML returns the settings as a file that would make them, every key
+// included. Secrets are masked.
+func (s Settings) YAML() []byte {
+	root := mapping()
+	groups := map[string]*yaml.Node{}
+	for _, k := range Keys() {
+		if k.field == nil {
+			if groups["apps"] == nil {
+				groups["apps"] = appsNode(s.Apps)
+				add(root, "apps", groups["apps"])
+			}
+			continue
+		}
+		into, name := root, k.Name
+		if group, rest, ok := strings.Cut(k.Name, "."); ok {
+			if groups[group] == nil {
+				groups[group] = mapping()
+				add(root, group, groups[group])
+			}
+			into, name = groups[group], rest
+		}
+		if list, ok := k.field(&s).(*[]string); ok {
+			add(into, name, listNode(*list))
+			continue
+		}
+		add(into, name, k.node(&s))
+	}
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	if err := enc.Encode(root); err != nil {
+		panic("config: write YAML: " + err.Error()) // a buffer takes it, and the nodes are ours
+	}
+	return out.Bytes()
+}
+
+// node returns a scalar; numbers stay numbers, all else is text.
+func (k Key) node(s *Settings) *yaml.Node {
+	if k.Kind == kindCount {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: k.text(s)}
+	}
+	return textNode(k.text(s))
+}
+
+func appsNode(apps []App) *yaml.Node {
+	list := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, a := range apps {
+		n := mapping()
+		add(n, "appName", textNode(a.Name))
+		add(n, "appId", textNode(a.ID))
+		addText(n, "masterUserId", a.Master)
+		add(n, "authEnabled", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(a.AuthEnabled)})
+		addText(n, "authUrl", a.AuthURL)
+		if a.JWT != nil {
+			j := mapping()
+			addText(j, "secret", a.JWT.Secret.String())
+			addText(j, "publicKey", a.JWT.PublicKey)
+			addText(j, "jwksUrl", a.JWT.JWKSURL)
+			addText(j, "issuer", a.JWT.Issuer)
+			addText(j, "audience", a.JWT.Audience)
+			add(n, "jwt", j)
+		}
+		if len(a.AllowApps) > 0 {
+			add(n, "allowApps", listNode(a.AllowApps))
+		}
+		list.Content = append(list.Content, n)
+	}
+	return list
+}
+
+func mapping() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode} }
+
+func textNode(text string) *yaml.Node {
+	n := &yaml.Node{}
+	n.SetString(text)
+	return n
+}
+
+func listNode(items []string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode}
+	if len(items) == 0 {
+		n.Style = yaml.FlowStyle
+	}
+	for _, item := range items {
+		n.Content = append(n.Content, textNode(item))
+	}
+	return n
+}
+
+func add(m *yaml.Node, key string, value *yaml.Node) {
+	m.Content = append(m.Content, textNode(key), value)
+}
+
+// addText adds a text unless it is empty.
+func addText(m *yaml.Node, key, text string) {
+	if text != "" {
+		add(m, key, textNode(text))
+	}
+}
+
+// Template returns a settings file to start from: every key with its default
+// and what it does. It loads as it is, and then serves the demo app on
+// loopback.
+func Template() []byte {
+	var b strings.Builder
+	b.WriteString("# Settings of Switchboard. Every key stands here with its default; what you do not\n" +
+		"# need may go. A variable (SWITCHBOARD_LIMITS_FRAME=128KiB) wins over this file, a\n" +
+		"# flag over both. \"switchboard config check FILE\" checks without starting.\n")
+	group := ""
+	for _, k := range Keys() {
+		if k.field == nil {
+			if group != "apps" {
+				group = "apps"
+				b.WriteString("\n" + appsTemplate())
+			}
+			continue
+		}
+		name, indent := k.Name, ""
+		if g, rest, ok := strings.Cut(k.Name, "."); ok {
+			name, indent = rest, "  "
+			if g != group {
+				group = g
+				b.WriteString("\n" + g + ":")
+			}
+		}
+		b.WriteString("\n" + k.comment(indent) + indent + name + ": " + k.templateValue() + "\n")
+	}
+	return []byte(b.String())
+}
+
+func (k Key) templateValue() string {
+	if k.Kind == kindOrigins {
+		return "[]"
+	}
+	return k.Default
+}
+
+// comment returns what the key does, and what it may be, as comment lines.
+func (k Key) comment(indent string) string {
+	text := k.What
+	switch {
+	case k.Max > 0:
+		text += " " + k.bound(k.Min) + " to " + k.bound(k.Max) + "."
+	case len(k.Choices) > 0:
+		text += " One of " + strings.Join(k.Choices, ", ") + "."
+	}
+	return commentLines(indent, text)
+}
+
+// commentLines wraps a text at about 90 columns.
+func commentLines(indent, text string) string {
+	const width = 90
+	var b strings.Builder
+	line := indent + "#"
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+1+len(word) > width {
+			b.WriteString(line + "\n")
+			line = indent + "#"
+		}
+		line += " " + word
+	}
+	return b.String() + line + "\n"
+}
+
+// appsTemplate returns the demo app, written out, with everything else that an
+// app may have as comments.
+func appsTemplate() string {
+	var b strings.Builder
+	b.WriteString(commentLines("", "The client applications whose users may sign in. Replace the demo app, which lets anyone in, "+
+		"before others than this machine can connect."))
+	b.WriteString("apps:\n")
+	written := map[string]string{"appName": "- ", "appId": "  ", "masterUserId": "  ", "authEnabled": "  "}
+	demo := demoApps()[0]
+	values := map[string]string{
+		"appName": demo.Name, "appId": demo.ID, "masterUserId": demo.Master, "authEnabled": fmt.Sprint(demo.AuthEnabled),
+		"authUrl": "https://example.com/auth", "allowApps": "[OTHER]",
+		"jwt.secret": "at-least-thirty-two-bytes-of-secret", "jwt.publicKey": "-----BEGIN PUBLIC KEY-----…",
+		"jwt.jwksUrl": "https://example.com/jwks.json", "jwt.issuer": "https://example.com/", "jwt.audience": "switchboard",
+	}
+	inJWT := false
+	for _, k := range Keys() {
+		name, ok := strings.CutPrefix(k.Name, "apps[].")
+		if !ok {
+			continue
+		}
+		b.WriteString(commentLines("    ", k.What))
+		start, active := written[name]
+		if active {
+			b.WriteString("  " + start + name + ": " + values[name] + "\n")
+			continue
+		}
+		indent := "    # "
+		if sub, ok := strings.CutPrefix(name, "jwt."); ok {
+			if !inJWT {
+				inJWT = true
+				b.WriteString(indent + "jwt:\n")
+			}
+			b.WriteString(indent + "  " + sub + ": " + values[name] + "\n")
+			continue
+		}
+		b.WriteString(indent + name + ": " + values[name] + "\n")
+	}
+	return b.String()
+}
