@@ -1,0 +1,204 @@
+// Package node is the hall of the house: it builds every room, door and pipe
+// from the settings, hands each what it needs of the others, starts them in
+// order and stops them in the reverse order. It is the only package that sees
+// all others, and holds no rule of its own.
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	"github.com/seed-3d8c1042/switchboard/internal/bus"
+	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/socket"
+)
+
+const (
+	// startTime bounds opening the store and reading the log.
+	startTime = 5 * time.Minute
+	// stopMargin is what stopping may take beyond draining the clients.
+	stopMargin = 20 * time.Second
+)
+
+// Options say what to run.
+type Options struct {
+	Settings config.Settings
+	Version  string
+	Out      io.Writer // start-up lines, for people
+	Log      *slog.Logger
+	// Reload brings new settings while the node runs; what needs a restart in
+	// them is ignored here. Nil for none.
+	Reload <-chan config.Settings
+}
+
+// Run starts a node, serves until ctx ends, and stops it. It returns nil after
+// a clean stop.
+func Run(ctx context.Context, opts Options) error {
+	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry()}
+	n.settings.Store(&opts.Settings)
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	release, err := lifecycle.LockFolder(opts.Settings.Data)
+	if err != nil {
+		return err
+	}
+	err = n.run(ctx)
+	return errors.Join(err, release())
+}
+
+// node is one running process.
+type node struct {
+	opts     Options
+	log      *slog.Logger
+	metrics  *prometheus.Registry
+	settings atomic.Pointer[config.Settings]
+
+	bus     *bus.Bus
+	keeper  *mailbox.Keeper
+	apps    *apps.Registry
+	hub     *delivery.Hub
+	sockets *socket.Server
+	serving atomic.Bool
+}
+
+func (n *node) limits() config.Limits { return n.settings.Load().Limits }
+
+// run builds from the pipes up to the doors, and takes down in reverse.
+func (n *node) run(ctx context.Context) (err error) {
+	if err := n.openStore(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.bus.Close()) }()
+	keeping, stopKeeping := context.WithCancel(context.Background())
+	var keeper errgroup.Group
+	keeper.Go(func() error { return n.keeper.Run(keeping) })
+	defer func() {
+		stopKeeping()
+		err = errors.Join(err, keeper.Wait())
+	}()
+	if err := n.buildRooms(); err != nil {
+		return err
+	}
+	defer n.apps.Close()
+	return n.serve(ctx)
+}
+
+// openStore starts the engine and reads the log.
+func (n *node) openStore(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	s := n.opts.Settings
+	if n.bus, err = bus.Open(ctx, bus.Options{Folder: filepath.Join(s.Data, "jetstream"), Logger: n.log}); err != nil {
+		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
+	}
+	log, err := n.bus.Log(ctx, 0)
+	if err == nil {
+		n.keeper, err = mailbox.Open(ctx, mailbox.Options{
+			Log: log, Limits: mailboxLimits(s.Limits), Now: time.Now, Random: rand.Reader, Logger: n.log,
+			Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: n.bus.Recover,
+		})
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("open the message log in %s: %w", s.Data, err), n.bus.Close())
+	}
+	return nil
+}
+
+// buildRooms makes what stands between the store and the doors.
+func (n *node) buildRooms() (err error) {
+	limits := n.limits()
+	n.apps, err = apps.New(apps.Options{
+		Apps: appsOf(n.opts.Settings.Apps), HookTimeout: limits.HookTimeout, HookConcurrency: limits.HookConcurrency,
+		Metrics: n.metrics, Log: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the apps: %w", err)
+	}
+	n.hub = delivery.New(delivery.Options{
+		Keeper: reliable{n.keeper}, Access: access{n.apps},
+		Sessions: func() int { return n.limits().SessionsPerUser }, Metrics: n.metrics,
+	})
+	n.sockets, err = socket.New(n.socketOptions())
+	return err
+}
+
+// serve opens the doors until ctx ends, then closes them in order.
+func (n *node) serve(ctx context.Context) error {
+	admin, err := net.Listen("tcp", n.opts.Settings.Admin)
+	if err != nil {
+		return fmt.Errorf("listen for operators: %w", err)
+	}
+	public, err := net.Listen("tcp", n.opts.Settings.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for clients: %w", err), admin.Close())
+	}
+	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var doors errgroup.Group
+	publicDone, closePublic := context.WithCancel(stopping)
+	defer closePublic()
+	doors.Go(func() error { return n.adminServer().Serve(stopping, admin) })
+	doors.Go(func() error { return n.publicServer(public).Serve(publicDone, public) })
+	doors.Go(func() error { return n.sockets.Run(stopping) })
+	doors.Go(func() error { return n.reload(stopping) })
+	n.serving.Store(true)
+	n.greet(public.Addr(), admin.Addr())
+
+	<-ctx.Done()
+	n.serving.Store(false)
+	n.log.Info("stopping: clients are told to reconnect")
+	closePublic()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
+	n.sockets.Drain(drain, "the server is stopping")
+	cancel()
+	stop()
+	return doors.Wait()
+}
+
+// reload puts new settings into effect as they come.
+func (n *node) reload(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-n.opts.Reload:
+			if err := n.apps.Replace(appsOf(s.Apps)); err != nil {
+				n.log.Error("the new settings are not in effect", "err", err)
+				continue
+			}
+			n.settings.Store(&s)
+			n.keeper.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
+			n.log.Info("new settings are in effect")
+		}
+	}
+}
+
+// greet says where everything is.
+func (n *node) greet(public, admin net.Addr) {
+	s := n.opts.Settings
+	say := func(key, value string) { fmt.Fprintf(n.opts.Out, "%-9s %s\n", key, value) }
+	fmt.Fprintf(n.opts.Out, "Switchboard %s\n", n.opts.Version)
+	say("console", "http://"+public.String()+"/")
+	say("socket", "ws://"+public.String()+"/ws")
+	say("admin", "http://"+admin.String()+"/")
+	say("data", s.Data)
+	if s.Demo {
+		say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
+	}
+	fmt.Fprintln(n.opts.Out, "ready")
+}

@@ -1,0 +1,58 @@
+package node
+
+import (
+	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// reliable is how the hub reaches the keeper.
+type reliable struct{ keeper *mailbox.Keeper }
+
+// Accept implements delivery.Keeper.
+func (r reliable) Accept(s *delivery.Send, frame []byte) {
+	r.keeper.Accept(&mailbox.Message{
+		From: s.From, To: s.To, Group: s.Group,
+		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Receipt: s.Receipt, TTL: s.TTL,
+		Origin: s.Origin, Done: s.Done,
+	})
+}
+
+// Confirm implements delivery.Keeper.
+func (r reliable) Confirm(sender, receiver wire.UserID, reference []byte) {
+	r.keeper.Accept(&mailbox.Message{
+		From: receiver, To: []wire.UserID{sender}, Frame: wire.AppendConfirmation(nil, reference), Notice: true,
+	})
+}
+
+// access is how the hub asks who may reach whom.
+type access struct{ *apps.Registry }
+
+// IsMaster implements delivery.Access.
+func (a access) IsMaster(user wire.UserID) bool {
+	master, ok := a.MasterOf(user.App())
+	return ok && master == user
+}
+
+func mailboxLimits(l config.Limits) mailbox.Limits {
+	return mailbox.Limits{Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes)}
+}
+
+func appsOf(list []config.App) []apps.App {
+	out := make([]apps.App, len(list))
+	for i, a := range list {
+		out[i] = apps.App{
+			Name: a.Name, ID: a.ID, Master: wire.UserID(a.Master),
+			AuthEnabled: a.AuthEnabled, AuthURL: a.AuthURL, AllowApps: a.AllowApps,
+		}
+		if j := a.JWT; j != nil {
+			out[i].JWT = &apps.JWT{
+				Secret: string(j.Secret), PublicKey: j.PublicKey, JWKSURL: j.JWKSURL,
+				Issuer: j.Issuer, Audience: j.Audience,
+			}
+		}
+	}
+	return out
+}
