@@ -1,0 +1,204 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+)
+
+// Options configure a Bus. Dir and Logger are needed.
+type Options struct {
+	// Dir is the data folder, locked by the caller. What the bus keeps is in
+	// its folder jetstream.
+	Dir    string
+	Logger *slog.Logger
+
+	// StartTimeout bounds how long the embedded server may take to be ready,
+	// the reading of its files included. Default 5 minutes: after a crash
+	// every byte of the log is read twice.
+	StartTimeout time.Duration
+	// CallTimeout bounds an append, a read and every other call that waits for
+	// an answer. Default 10 seconds.
+	CallTimeout time.Duration
+	// Reserve is how many bytes an append must leave free on the disk, so that
+	// the embedded server can still do its own work, purging above all.
+	// Default 16 MiB, negative for none.
+	Reserve int64
+}
+
+func (o *Options) check() error {
+	if o.Dir == "" || o.Logger == nil {
+		return errors.New("bus: Options.Dir and Options.Logger are needed")
+	}
+	if o.StartTimeout == 0 {
+		o.StartTimeout = 5 * time.Minute
+	}
+	if o.CallTimeout == 0 {
+		o.CallTimeout = 10 * time.Second
+	}
+	switch {
+	case o.Reserve == 0:
+		o.Reserve = 16 << 20
+	case o.Reserve < 0:
+		o.Reserve = 0
+	}
+	return nil
+}
+
+// Bus is the embedded NATS server and what is stored in it. Its methods may be
+// called from any goroutine.
+type Bus struct {
+	opts    Options
+	current atomic.Pointer[engine] // nil when the server does not run
+
+	mu     sync.Mutex // one start, recovery or stop at a time; guards what follows
+	logs   map[int]*Log
+	closed bool
+}
+
+// Open starts the embedded server on the data folder and waits until it has
+// recovered its store. It changes nothing on disk when it finds damage there:
+// its error then says where.
+func Open(ctx context.Context, opts Options) (*Bus, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the data folder: %w", err)
+	}
+	b := &Bus{opts: opts, logs: make(map[int]*Log)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.start(ctx); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// start inspects the store and runs the server on it. mu is held.
+func (b *Bus) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, b.opts.StartTimeout,
+		fmt.Errorf("it took more than %s", b.opts.StartTimeout))
+	defer cancel()
+	if err := inspectStore(ctx, b.streamsDir()); err != nil {
+		return err
+	}
+	e, err := startEngine(ctx, b.opts.Dir, b.opts.Logger)
+	if err != nil {
+		return err
+	}
+	b.current.Store(e)
+	return nil
+}
+
+func (b *Bus) streamsDir() string {
+	return filepath.Join(b.opts.Dir, "jetstream", account, "streams")
+}
+
+// Close stops the embedded server. Calls that are under way end with an error.
+// Closing a second time does nothing.
+func (b *Bus) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.stop()
+	return nil
+}
+
+// stop ends the running server, if any. mu is held.
+func (b *Bus) stop() {
+	if e := b.current.Swap(nil); e != nil {
+		e.stop()
+	}
+}
+
+// Recover brings the embedded server back after it failed, on the same folder;
+// every Log that was opened goes on working. While it serves, Recover does
+// nothing; while the disk has no room it fails with ErrFull and leaves the
+// server as it is.
+func (b *Bus) Recover(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return errStopped
+	}
+	if err := b.room(0); err != nil {
+		return err
+	}
+	if e := b.current.Load(); e != nil {
+		cause := e.failure()
+		if cause == nil {
+			cause = e.ail()
+		}
+		if cause == nil {
+			return nil
+		}
+		b.opts.Logger.Warn("the embedded NATS server is started anew", "err", cause)
+		b.stop()
+	}
+	if err := b.start(ctx); err != nil {
+		return fmt.Errorf("start the embedded NATS server anew: %w", err)
+	}
+	for shard := range b.logs {
+		if err := b.current.Load().ensure(ctx, logStream(shard), b.streamsDir()); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	b.opts.Logger.Info("the embedded NATS server is back")
+	return nil
+}
+
+// Health returns why nothing can be stored now; nil when all is well. It looks
+// at the disk and at what is known of the server, and is cheap.
+func (b *Bus) Health() error {
+	if _, err := b.engine(); err != nil {
+		return err
+	}
+	return b.room(0)
+}
+
+// Free returns how many bytes the disk of the data folder has free for this
+// process.
+func (b *Bus) Free() (bytes uint64, err error) {
+	if bytes, err = diskFree(b.opts.Dir); err != nil {
+		return 0, fmt.Errorf("look at the free space of the data folder: %w", err)
+	}
+	return bytes, nil
+}
+
+// room fails with ErrFull when the disk does not take n bytes and leave the
+// reserve.
+func (b *Bus) room(n int) error {
+	if b.opts.Reserve == 0 {
+		return nil
+	}
+	free, err := b.Free()
+	if err != nil {
+		return err
+	}
+	if need := uint64(b.opts.Reserve) + uint64(n); free < need {
+		return fmt.Errorf("%w: the disk has %d bytes free, %d are needed", mailbox.ErrFull, free, need)
+	}
+	return nil
+}
+
+// engine returns the running server, or why there is none.
+func (b *Bus) engine() (*engine, error) {
+	e := b.current.Load()
+	if e == nil {
+		return nil, errStopped
+	}
+	if cause := e.failure(); cause != nil {
+		return nil, fmt.Errorf("the embedded NATS server failed: %w", cause)
+	}
+	return e, nil
+}

@@ -1,0 +1,219 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+)
+
+const (
+	// maxPayload is the largest message the embedded server takes, in bytes.
+	maxPayload = 8 << 20
+	// account is the embedded server's one account with streams.
+	account = "$G"
+)
+
+// engine is one run of the embedded server with the connections to it. It does
+// not come back from a failure: a new one takes its place.
+type engine struct {
+	srv    *server.Server
+	writes *nats.Conn // appends only, so that no read stands before one
+	reads  *nats.Conn
+	js     jetstream.JetStream // on reads
+
+	failed chan struct{} // closed by fail
+	quit   chan struct{} // ends the monitor
+	bell   chan struct{} // rung when something looks wrong
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	cause error // why it failed
+}
+
+// startEngine runs the embedded server on the folder dir and waits until it
+// serves. Recovering a store cannot be interrupted: when ctx ends meanwhile,
+// startEngine returns only after the server has let go of the folder.
+func startEngine(ctx context.Context, dir string, log *slog.Logger) (*engine, error) {
+	e := &engine{failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1)}
+	lines := &journal{log: log, bell: e.suspect}
+	srv, err := server.NewServer(serverOptions(dir))
+	if err != nil {
+		return nil, fmt.Errorf("set up the embedded NATS server: %w", err)
+	}
+	srv.SetLoggerV2(lines, false, false, false)
+	e.srv = srv
+
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		srv.Start()
+	}()
+	select {
+	case <-started:
+	case <-ctx.Done():
+		<-started
+		e.stop()
+		return nil, fmt.Errorf("the embedded NATS server was not ready in time: %w", context.Cause(ctx))
+	}
+	if err := e.check(lines); err != nil {
+		e.stop()
+		return nil, err
+	}
+	if err := e.connect(ctx, log); err != nil {
+		e.stop()
+		return nil, err
+	}
+	e.wg.Add(1)
+	go e.monitor()
+	return e, nil
+}
+
+func serverOptions(dir string) *server.Options {
+	return &server.Options{
+		ServerName: "switchboard",
+		DontListen: true,
+		NoSigs:     true,
+		MaxPayload: maxPayload,
+
+		JetStream:              true,
+		StoreDir:               dir, // the server adds /jetstream
+		SyncAlways:             true,
+		DisableJetStreamBanner: true,
+		// The server's own limits are a share of the disk as it was at the
+		// start. What is full is decided by the disk, and by Options.Reserve.
+		JetStreamMaxStore:  math.MaxInt64 / 4,
+		JetStreamMaxMemory: math.MaxInt64 / 4,
+	}
+}
+
+// check says whether the server that has started serves all that it found.
+func (e *engine) check(lines *journal) error {
+	if line := lines.failure(); line != "" {
+		return fmt.Errorf("the embedded NATS server did not start: %s", line)
+	}
+	if err := e.ail(); err != nil {
+		return fmt.Errorf("the embedded NATS server did not start well: %w", err)
+	}
+	return nil
+}
+
+// connect opens the connections. They come back by themselves when they break
+// while the server lives; what is published meanwhile is refused, not kept.
+func (e *engine) connect(ctx context.Context, log *slog.Logger) error {
+	open := func(name string) (*nats.Conn, error) {
+		return nats.Connect("",
+			nats.InProcessServer(e.srv),
+			nats.Name(name),
+			nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectBufSize(-1),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				log.Warn("a connection to the embedded NATS server reports", "connection", name, "err", err)
+			}),
+			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+				if err != nil {
+					log.Warn("a connection to the embedded NATS server broke", "connection", name, "err", err)
+					e.suspect()
+				}
+			}),
+		)
+	}
+	var err error
+	if e.writes, err = open("appends"); err == nil {
+		e.reads, err = open("reads")
+	}
+	if err == nil {
+		e.js, err = jetstream.New(e.reads)
+	}
+	if err == nil {
+		_, err = e.js.AccountInfo(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("connect to the embedded NATS server: %w", err)
+	}
+	return nil
+}
+
+// stop ends the engine and waits until it has let go of its folder.
+func (e *engine) stop() {
+	e.fail(errStopped)
+	close(e.quit)
+	for _, c := range []*nats.Conn{e.writes, e.reads} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	e.srv.Shutdown()
+	e.srv.WaitForShutdown()
+	e.wg.Wait()
+}
+
+var errStopped = errors.New("the embedded NATS server is stopped")
+
+// suspect has the engine's health looked at soon. It does not block.
+func (e *engine) suspect() {
+	select {
+	case e.bell <- struct{}{}:
+	default:
+	}
+}
+
+// monitor turns suspicion into certainty.
+func (e *engine) monitor() {
+	defer e.wg.Done()
+	for {
+		select {
+		case <-e.bell:
+			if err := e.ail(); err != nil {
+				e.fail(err)
+			}
+		case <-e.quit:
+			return
+		}
+	}
+}
+
+// fail marks the engine as failed; the first cause stays.
+func (e *engine) fail(cause error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cause == nil {
+		e.cause = cause
+		close(e.failed)
+	}
+}
+
+// failure returns why the engine failed; nil while it serves.
+func (e *engine) failure() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cause
+}
+
+// ail asks the server what is wrong: JetStream shut down, a stream that was not
+// recovered, a stream that failed to write. The server knows texts only, so a
+// full disk is recognised by its words.
+func (e *engine) ail() error {
+	health := e.srv.Healthz(&server.HealthzOptions{Details: true})
+	texts := make([]string, 0, len(health.Errors))
+	for _, h := range health.Errors {
+		texts = append(texts, h.Error)
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	all := strings.Join(texts, "; ")
+	if strings.Contains(all, "no space left") || strings.Contains(all, "disk quota exceeded") {
+		return fmt.Errorf("%w: %s", mailbox.ErrFull, all)
+	}
+	return errors.New(all)
+}

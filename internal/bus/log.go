@@ -1,0 +1,297 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+)
+
+// MaxBatch is the largest batch that Log.Append takes, in bytes.
+const MaxBatch = maxPayload - 64<<10
+
+// Log is the log of one shard: a mailbox.Log. It goes on working after
+// Bus.Recover. Its methods may be called from any goroutine; appends wait for
+// each other.
+type Log struct {
+	bus     *Bus
+	shard   int
+	name    string
+	subject string
+
+	mu      sync.Mutex // one append at a time; guards what follows
+	engine  *engine    // to which replies belongs
+	inbox   string
+	replies chan *nats.Msg
+	calls   uint64
+}
+
+var _ mailbox.Log = (*Log)(nil)
+
+// Log returns the log of a shard, which is created when it never was. Two calls
+// for one shard return the same Log.
+func (b *Bus) Log(ctx context.Context, shard int) (*Log, error) {
+	if shard < 0 {
+		return nil, fmt.Errorf("bus: there is no shard %d", shard)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.logs[shard]; l != nil {
+		return l, nil
+	}
+	e, err := b.engine()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.opts.CallTimeout)
+	defer cancel()
+	config := logStream(shard)
+	if err := e.ensure(ctx, config, b.streamsDir()); err != nil {
+		return nil, err
+	}
+	l := &Log{bus: b, shard: shard, name: config.Name, subject: config.Subjects[0]}
+	b.logs[shard] = l
+	return l, nil
+}
+
+// Append stores the batch after last; see mailbox.Log. Errors other than
+// ErrUnknown mean that it was not stored. It waits at most Options.CallTimeout.
+func (l *Log) Append(ctx context.Context, last uint64, batch []byte) (seq uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, err := l.ready(ctx, len(batch))
+	if err != nil {
+		return 0, fmt.Errorf("append to %s: %w", l.name, err)
+	}
+	l.calls++
+	msg := &nats.Msg{
+		Subject: l.subject,
+		Reply:   l.inbox + "." + strconv.FormatUint(l.calls, 10),
+		Header:  nats.Header{jetstream.ExpectedLastSeqHeader: {strconv.FormatUint(last, 10)}},
+		Data:    batch,
+	}
+	if err := e.writes.PublishMsg(msg); err != nil {
+		if notSent(err) {
+			return 0, fmt.Errorf("append to %s: %w", l.name, err)
+		}
+		return 0, fmt.Errorf("append to %s: %w: %w", l.name, mailbox.ErrUnknown, err)
+	}
+	reply, err := l.wait(ctx, e, msg.Reply)
+	if err != nil {
+		return 0, fmt.Errorf("append to %s: %w: %w", l.name, mailbox.ErrUnknown, err)
+	}
+	if seq, err = verdict(reply, last); err != nil {
+		return 0, fmt.Errorf("append to %s after %d: %w", l.name, last, err)
+	}
+	return seq, nil
+}
+
+// ready returns the engine to append with, when there is room for n bytes. mu
+// is held.
+func (l *Log) ready(ctx context.Context, n int) (*engine, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if n > MaxBatch {
+		return nil, fmt.Errorf("a batch of %d bytes is larger than %d", n, MaxBatch)
+	}
+	e, err := l.bus.engine()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.bus.room(n); err != nil {
+		return nil, err
+	}
+	if e != l.engine {
+		inbox, replies := e.writes.NewRespInbox(), make(chan *nats.Msg, 8)
+		if _, err := e.writes.ChanSubscribe(inbox+".*", replies); err != nil {
+			return nil, err
+		}
+		l.engine, l.inbox, l.replies = e, inbox, replies
+	}
+	return e, nil
+}
+
+// notSent says that an error of publishing means that nothing left.
+func notSent(err error) bool {
+	for _, known := range []error{
+		nats.ErrConnectionClosed, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded,
+		nats.ErrMaxPayload, nats.ErrConnectionDraining, nats.ErrInvalidConnection,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait returns the answer that came to the subject reply; answers to earlier
+// appends are dropped. mu is held.
+func (l *Log) wait(ctx context.Context, e *engine, reply string) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
+	defer cancel()
+	for {
+		select {
+		case m := <-l.replies:
+			if m.Subject == reply {
+				return m, nil
+			}
+		case <-e.failed:
+			return nil, e.failure()
+		case <-ctx.Done():
+			e.suspect()
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// Numbers of the server's errors.
+const (
+	codeWrongLastSequence = 10071
+	codeStoreFailed       = 10077
+)
+
+// noRoom holds the numbers of errors that say that some limit is reached: of
+// the server, of the account, of the store.
+func noRoom(code jetstream.ErrorCode) bool {
+	return code == 10002 || code == 10023 || code == 10047 || code == codeStoreFailed
+}
+
+// verdict reads the server's answer to an append after last.
+func verdict(m *nats.Msg, last uint64) (seq uint64, err error) {
+	if m.Header.Get("Status") == "503" {
+		return 0, errors.New("the stream is not served")
+	}
+	var answer struct {
+		Error    *jetstream.APIError `json:"error"`
+		Sequence uint64              `json:"seq"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return 0, fmt.Errorf("%w: the answer is no JSON: %w", mailbox.ErrUnknown, err)
+	}
+	switch {
+	case answer.Error == nil && answer.Sequence == last+1:
+		return answer.Sequence, nil
+	case answer.Error == nil:
+		return 0, fmt.Errorf("%w: it got the sequence %d", mailbox.ErrUnknown, answer.Sequence)
+	case answer.Error.ErrorCode == codeWrongLastSequence:
+		return 0, fmt.Errorf("%w: %w", mailbox.ErrFenced, answer.Error)
+	case noRoom(answer.Error.ErrorCode):
+		return 0, fmt.Errorf("%w: %w", mailbox.ErrFull, answer.Error)
+	}
+	return 0, answer.Error
+}
+
+// Read returns the batch at seq; see mailbox.Log. A batch that should be there
+// and cannot be read is an error other than ErrGone.
+func (l *Log) Read(ctx context.Context, seq uint64) ([]byte, error) {
+	e, err := l.bus.engine()
+	if err != nil {
+		return nil, fmt.Errorf("read batch %d of %s: %w", seq, l.name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
+	defer cancel()
+	batch, err := l.get(ctx, e, seq)
+	if err != nil {
+		return nil, fmt.Errorf("read batch %d of %s: %w", seq, l.name, err)
+	}
+	return batch, nil
+}
+
+func (l *Log) get(ctx context.Context, e *engine, seq uint64) ([]byte, error) {
+	if seq == 0 {
+		return nil, mailbox.ErrGone // the server takes 0 for a malformed request
+	}
+	m, err := e.reads.RequestWithContext(ctx, l.direct(), fmt.Appendf(nil, `{"seq":%d,"no_hdr":true}`, seq))
+	if err != nil {
+		return nil, err
+	}
+	switch status := m.Header.Get("Status"); status {
+	case "":
+		return m.Data, nil
+	case "404":
+		// The server says the same of what was purged and what is damaged.
+		first, last, _, err := l.bounds(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		if seq < first || seq > last {
+			return nil, mailbox.ErrGone
+		}
+		return nil, errDamaged
+	default:
+		return nil, fmt.Errorf("the server answers %s %s", status, m.Header.Get("Description"))
+	}
+}
+
+var errDamaged = errors.New("it is missing or damaged on disk")
+
+// direct is the subject on which the stream's messages are read.
+func (l *Log) direct() string { return "$JS.API.DIRECT.GET." + l.name }
+
+// Bounds returns the log's ends; see mailbox.Log. bytes counts what the server
+// stores for them, some 80 bytes a batch included.
+func (l *Log) Bounds(ctx context.Context) (first, last, bytes uint64, err error) {
+	e, err := l.bus.engine()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
+		defer cancel()
+		first, last, bytes, err = l.bounds(ctx, e)
+	}
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("look at the bounds of %s: %w", l.name, err)
+	}
+	return first, last, bytes, nil
+}
+
+func (l *Log) bounds(ctx context.Context, e *engine) (first, last, bytes uint64, err error) {
+	stream, err := e.js.Stream(ctx, l.name)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	state := stream.CachedInfo().State
+	if state.Msgs == 0 {
+		return state.LastSeq + 1, state.LastSeq, 0, nil
+	}
+	return state.FirstSeq, state.LastSeq, state.Bytes, nil
+}
+
+// Purge removes everything before the sequence below, which may be one past the
+// log's end at most. Appends wait meanwhile, for milliseconds.
+func (l *Log) Purge(ctx context.Context, below uint64) error {
+	e, err := l.bus.engine()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
+		defer cancel()
+		err = l.purge(ctx, e, below)
+	}
+	if err != nil {
+		return fmt.Errorf("purge %s below %d: %w", l.name, below, err)
+	}
+	return nil
+}
+
+func (l *Log) purge(ctx context.Context, e *engine, below uint64) error {
+	first, last, _, err := l.bounds(ctx, e)
+	if err != nil {
+		return err
+	}
+	if below <= first {
+		return nil // and 0 would mean everything to the server
+	}
+	if below > last+1 {
+		return fmt.Errorf("the log ends at %d", last) // the server would count on from there
+	}
+	stream, err := e.js.Stream(ctx, l.name)
+	if err != nil {
+		return err
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSequence(below))
+}
