@@ -123,3 +123,14 @@ func Defaults() Settings {
 func demoApps() []App {
 	return []App{{Name: "ANZ", ID: "app-id-343", Master: "ANZ-123223"}}
 }
+
+// OpenApps names the apps that let anyone in from other machines.
+func (s Settings) OpenApps() []string {
+	var names []string
+	for _, a := range s.Apps {
+		if !a.AuthEnabled && !loopback(s.Listen) {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,43 @@
+// Command switchboard connects people, devices and services over WebSockets.
+//
+// Usage:
+//
+//	switchboard serve [--config F] [--listen A] [--admin A] [--data D] …
+//	switchboard config check F
+//	switchboard config print [--config F] …
+//	switchboard config init [F]
+//	switchboard version
+//
+// It exits with 0 when all went well, 1 when something failed, and 2 when the
+// command line is wrong. SIGINT and SIGTERM stop a running serve gracefully, a
+// second one at once; SIGHUP makes it read its settings again.
+//
+// Signals and exit codes are known here and nowhere else in the program.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/seed-3d8c1042/switchboard/internal/node"
+)
+
+// version is stamped by the build (-X main.version=…).
+var version string
+
+func main() {
+	p := &program{
+		out:     os.Stdout,
+		err:     os.Stderr,
+		environ: os.Environ(),
+		version: buildVersion(version),
+		serve:   node.Run,
+		listen: func(signals chan<- os.Signal) (stop func()) {
+			signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+			return func() { signal.Stop(signals) }
+		},
+		exit: os.Exit,
+	}
+	os.Exit(p.run(os.Args[1:]))
+}

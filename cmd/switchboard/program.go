@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/node"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // the command line is wrong
+)
+
+// program is the process as its commands see it.
+type program struct {
+	out, err io.Writer
+	environ  []string
+	version  string
+
+	serve  func(context.Context, node.Options) error
+	listen func(chan<- os.Signal) (stop func()) // sends the signals that concern us
+	exit   func(code int)                       // ends the process at once
+}
+
+// commands is the command line.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
+	Config  configCommands `cmd:"" help:"Check, show or begin settings."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// run runs one command and returns the exit code.
+func (p *program) run(args []string) int {
+	var c commands
+	helped := false
+	parser, err := kong.New(&c,
+		kong.Name("switchboard"),
+		kong.Description("Switchboard connects people, devices and services over WebSockets."),
+		kong.Writers(p.out, p.err),
+		kong.Exit(func(int) { helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: false}),
+	)
+	if err != nil {
+		panic("commands: " + err.Error()) // our own table of commands is wrong
+	}
+	command, err := parser.Parse(args)
+	if helped {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(p.err, "switchboard: %s\nTry: switchboard --help\n", err)
+		return exitUsage
+	}
+	return p.report(command.Run(p))
+}
+
+// report prints what went wrong and returns the exit code for it.
+func (p *program) report(err error) int {
+	var problems config.Problems
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &problems):
+		fmt.Fprintf(p.err, "%s\nswitchboard: the settings are not good: %s\n", problems, plural(len(problems), "problem"))
+		if problems.FromFlags() {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	fmt.Fprintf(p.err, "switchboard: %s\n", err)
+	return exitFailed
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// versionCommand prints the version.
+type versionCommand struct{}
+
+// Run implements the command.
+func (versionCommand) Run(p *program) error {
+	_, err := fmt.Fprintf(p.out, "switchboard %s (%s %s/%s)\n", p.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// buildVersion returns the stamped version, or what the Go tool knows of it.
+func buildVersion(stamped string) string {
+	if stamped != "" {
+		return stamped
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}

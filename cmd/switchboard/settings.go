@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/seed-3d8c1042/switchboard/internal/config"
+)
+
+// settingsFlags are the flags that set something. What has no flag of its own
+// is set by --set.
+type settingsFlags struct {
+	Config    string   `placeholder:"FILE" help:"Read settings from this YAML file. Else the variable SWITCHBOARD_CONFIG names it."`
+	Listen    *string  `placeholder:"HOST:PORT" help:"Where clients connect (default 127.0.0.1:8088)."`
+	Admin     *string  `placeholder:"HOST:PORT" help:"Where operators connect (default 127.0.0.1:9088)."`
+	Data      *string  `placeholder:"FOLDER" help:"Where everything is kept (default ./data)."`
+	Origins   *string  `placeholder:"URL,…" help:"Web origins that may connect besides the console's own."`
+	LogLevel  *string  `placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn, error."`
+	LogFormat *string  `placeholder:"FORMAT" help:"How log lines are written: text, json."`
+	Set       []string `placeholder:"KEY=VALUE" sep:"none" help:"Any other setting, as limits.frame=128KiB. May be repeated."`
+}
+
+// sources says where settings come from, given the flags.
+func (f settingsFlags) sources(environ []string) (config.Sources, error) {
+	from := config.Sources{File: f.Config, Environ: environ}
+	for _, own := range []struct {
+		name, key string
+		value     *string
+	}{
+		{"--listen", "listen", f.Listen},
+		{"--admin", "admin", f.Admin},
+		{"--data", "data", f.Data},
+		{"--origins", "origins", f.Origins},
+		{"--log-level", "log.level", f.LogLevel},
+		{"--log-format", "log.format", f.LogFormat},
+	} {
+		if own.value != nil {
+			from.Flags = append(from.Flags, config.Flag{Name: own.name, Key: own.key, Value: *own.value})
+		}
+	}
+	var bad config.Problems
+	for _, text := range f.Set {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok {
+			bad = append(bad, config.Problem{Place: config.Place{Flag: "--set"}, Text: fmt.Sprintf("%q is not KEY=VALUE", text)})
+		}
+		from.Flags = append(from.Flags, config.Flag{Name: "--set", Key: strings.TrimSpace(key), Value: strings.TrimSpace(value)})
+	}
+	if len(bad) > 0 {
+		return config.Sources{}, bad
+	}
+	return from, nil
+}
+
+// configCommands are the commands about settings.
+type configCommands struct {
+	Check checkCommand `cmd:"" help:"Check a settings file, and the environment with it, without starting."`
+	Print printCommand `cmd:"" help:"Print the settings that would hold, as YAML, secrets masked."`
+	Init  initCommand  `cmd:"" help:"Write a settings file to begin with: every key, its default, what it does."`
+}
+
+// checkCommand checks a settings file.
+type checkCommand struct {
+	File string `arg:"" help:"The settings file."`
+}
+
+// Run implements the command.
+func (c checkCommand) Run(p *program) error {
+	s, err := config.Load(config.Sources{File: c.File, Environ: p.environ})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.out, "%s: good: %s, clients at %s, operators at %s\n", c.File, plural(len(s.Apps), "app"), s.Listen, s.Admin)
+	return err
+}
+
+// printCommand prints the settings that would hold.
+type printCommand struct {
+	settingsFlags
+}
+
+// Run implements the command.
+func (c printCommand) Run(p *program) error {
+	from, err := c.sources(p.environ)
+	if err != nil {
+		return err
+	}
+	s, err := config.Load(from)
+	if err != nil {
+		return err
+	}
+	_, err = p.out.Write(s.YAML())
+	return err
+}
+
+// initCommand writes a settings file to begin with.
+type initCommand struct {
+	File string `arg:"" optional:"" help:"The file to write, which must not exist. Without: to standard output."`
+}
+
+// Run implements the command.
+func (c initCommand) Run(p *program) error {
+	if c.File == "" {
+		_, err := p.out.Write(config.Template())
+		return err
+	}
+	// It will hold secrets: nobody else is to read it.
+	f, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s exists and is left as it is", c.File)
+	}
+	if err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	_, err = f.Write(config.Template())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	_, err = fmt.Fprintf(p.out, "%s: written. Next: switchboard serve --config %s\n", c.File, c.File)
+	return err
+}
