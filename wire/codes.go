@@ -63,7 +63,7 @@ func Codes() []Code {
 		{KindInvalidMessage, CodeTooDeep, "Arrays and objects are nested too deeply."},
 		{KindInvalidMessage, CodeTooManyReceivers, "The group message has more receivers than the limit; nobody got it."},
 
-		{KindGeneralError, CodeForbidden, "The user may not do this."},
+		{KindGeneralError, CodeForbidden, "The user may not do this, or may not reach users of that app."},
 		{KindGeneralError, CodeAlreadySignedIn, "The session is signed in already."},
 		{KindGeneralError, CodeBusy, "The server has too much to do at present; try again later."},
 		{KindGeneralError, CodeUnknownID, "MESSAGE_ACK names an ID that this session was not sent."},
@@ -71,7 +71,7 @@ func Codes() []Code {
 
 		{KindDeliverFailed, CodeMailboxFull, "The receiver's mailbox has no room."},
 		{KindDeliverFailed, CodeNoRoute, "There is no way to the receiver's domain."},
-		{KindDeliverFailed, CodeUnknownApp, "The receiver's app does not exist, or may not be reached from the sender's."},
+		{KindDeliverFailed, CodeUnknownApp, "The receiver's app does not exist here."},
 		{KindDeliverFailed, CodeStoreDown, "The server cannot store messages at present."},
 		{KindDeliverFailed, CodeStoreFull, "The server's disk has no room."},
 		{KindDeliverFailed, CodeOverloaded, "More messages arrive than the server can store."},
@@ -99,7 +99,7 @@ type Error struct {
 	Code   string // one of the codes of that kind
 	Reason string // one sentence for people
 
-	To           []UserID // DELIVER_FAILED: the receivers concerned
+	To           []UserID // the receivers concerned, if any
 	Group        bool     // the frame was a GROUP_MESSAGE: To is written as an array
 	MayYetArrive bool     // DELIVER_FAILED: the outcome is unknown
 }
