@@ -2,6 +2,9 @@ module github.com/seed-3d8c1042/switchboard
 
 go 1.26.8
 
+// npm packages may carry Go files of their own.
+ignore ./node_modules
+
 require (
 	github.com/MicahParks/jwkset v0.11.3 // indirect
 	github.com/MicahParks/keyfunc/v3 v3.9.0 // indirect
