@@ -1,0 +1,144 @@
+// Package console is the web console: a page from which a person signs in, sends
+// and receives messages and watches the frames go by.
+//
+// The page is TypeScript (src/, built by Vite into dist/) and is embedded here.
+// The package compiles without a built page, and then serves one that says how
+// to build it. It promises that no answer lets a browser run anything but the
+// console's own files, and that a new version is seen at the next reload.
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+)
+
+//go:embed all:dist
+var dist embed.FS
+
+// contentSecurityPolicy allows the console's own scripts and styles and sockets
+// to anywhere: its address field may name another server. With Trusted Types
+// required and no policy allowed, the page cannot turn text into markup even by
+// mistake.
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types 'none'"
+
+const notBuilt = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Switchboard console</title>
+<h1>The console is not built</h1>
+<p>The server runs; this binary was compiled without its web console. At the root of the source:</p>
+<pre>npm ci
+npm run build
+go build -o bin/switchboard ./cmd/switchboard</pre>
+</html>
+`
+
+// contentType returns the type of a file that a build may contain. The machine's
+// own table is not asked: it differs between machines.
+func contentType(name string) string {
+	switch path.Ext(name) {
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".html":
+		return "text/html; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	}
+	return "application/octet-stream"
+}
+
+// Handler serves the console at "/" and its files below it. It answers GET and
+// HEAD only, and 404 to every other path. It may be used by any number of
+// goroutines.
+func Handler() http.Handler {
+	built, err := fs.Sub(dist, "dist")
+	if err != nil {
+		panic(err) // "dist" is a valid path, which is all that Sub checks
+	}
+	return newSite(built)
+}
+
+// file is one file of the site, ready to be sent.
+type file struct {
+	body         []byte
+	contentType  string
+	cacheControl string
+	etag         string
+}
+
+// site maps paths to files. It is not changed once made.
+type site map[string]file
+
+func newSite(built fs.FS) site {
+	s := site{}
+	err := fs.WalkDir(built, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+			return err
+		}
+		body, err := fs.ReadFile(built, name)
+		if err != nil {
+			return err
+		}
+		s["/"+name] = newFile(name, body)
+		return nil
+	})
+	if err != nil {
+		panic(fmt.Sprintf("console: read embedded files: %v", err)) // they are in memory
+	}
+	if index, ok := s["/index.html"]; ok {
+		s["/"] = index
+		delete(s, "/index.html") // one page, one address
+	} else {
+		s["/"] = newFile("index.html", []byte(notBuilt))
+	}
+	return s
+}
+
+func newFile(name string, body []byte) file {
+	sum := sha256.Sum256(body)
+	f := file{
+		body:         body,
+		contentType:  contentType(name),
+		cacheControl: "no-cache", // to be asked for each time; the tag makes that cheap
+		etag:         `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`,
+	}
+	if strings.HasPrefix(name, "assets/") { // Vite puts a hash of the content into these names
+		f.cacheControl = "public, max-age=31536000, immutable"
+	}
+	return f
+}
+
+func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", contentSecurityPolicy)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		header.Set("Allow", "GET, HEAD")
+		http.Error(w, "the console is only read", http.StatusMethodNotAllowed)
+		return
+	}
+	f, ok := s[r.URL.Path]
+	if !ok {
+		http.Error(w, "the console has no such page", http.StatusNotFound)
+		return
+	}
+	header.Set("Content-Type", f.contentType)
+	header.Set("Cache-Control", f.cacheControl)
+	header.Set("ETag", f.etag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.body))
+}

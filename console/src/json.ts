@@ -1,0 +1,43 @@
+/** Why a text is not JSON, in one sentence; undefined when it is. */
+export function jsonProblem(text: string): string | undefined {
+  if (text.trim() === "") return "Not JSON yet: there is nothing.";
+  try {
+    JSON.parse(text);
+    return undefined;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return `Not JSON yet: ${reason.replace(/\s+/g, " ")}`;
+  }
+}
+
+/**
+ * Lays valid JSON out over lines. Only white space between tokens changes:
+ * numbers, escapes and the order of keys stay as they are on the wire, which
+ * JSON.parse and JSON.stringify would not promise. Other text is returned as
+ * it is.
+ */
+export function prettyJson(text: string): string {
+  if (jsonProblem(text) !== undefined) return text;
+  let out = "";
+  let depth = 0;
+  const newline = (): string => `\n${"  ".repeat(depth)}`;
+  for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+    if (token === "}" || token === "]") {
+      depth--;
+      const empty = out.endsWith("{") || out.endsWith("[");
+      out += empty ? token : newline() + token;
+    } else {
+      if (out.endsWith("{") || out.endsWith("[")) out += newline();
+      if (token === ",") out += token + newline();
+      else if (token === ":") out += ": ";
+      else out += token;
+      if (token === "{" || token === "[") depth++;
+    }
+  }
+  return out;
+}
+
+/** The user IDs in a text, divided by commas or white space. */
+export function userList(text: string): string[] {
+  return text.split(/[\s,;]+/).filter((one) => one !== "");
+}

@@ -1,0 +1,127 @@
+import type { ClientOptions, StateChange } from "@switchboard/client";
+import { asSentence } from "./conversation.js";
+import { byId, control } from "./dom.js";
+import { userList } from "./json.js";
+
+/** The two demo users: each one's default receiver is the other. */
+export const presets = {
+  ann: { name: "Ann", userId: "ANZ-123223", other: "ben" },
+  ben: { name: "Ben", userId: "ANZ-123224", other: "ann" },
+} as const;
+
+export type PresetName = keyof typeof presets;
+
+export function isPreset(name: string): name is PresetName {
+  return Object.hasOwn(presets, name);
+}
+
+const pillTexts: Readonly<Record<StateChange["state"], string>> = {
+  idle: "Not signed in",
+  connecting: "Connecting…",
+  "signing-in": "Signing in…",
+  online: "Online",
+  waiting: "Reconnecting…",
+  closed: "Not signed in",
+};
+
+export interface SignInEvents {
+  signIn(options: ClientOptions): void;
+  signOut(): void;
+  retry(): void;
+}
+
+/** The form that connects and signs in, and says how that stands. */
+export class SignInForm {
+  readonly form = byId("sign-in", HTMLFormElement);
+  readonly #fields = byId("sign-in-fields", HTMLFieldSetElement);
+  readonly #signIn = byId("sign-in-button", HTMLButtonElement);
+  readonly #signOut = byId("sign-out", HTMLButtonElement);
+  readonly #retry = byId("retry", HTMLButtonElement);
+  readonly #status = byId("status", HTMLElement);
+  readonly #events: SignInEvents;
+
+  constructor(events: SignInEvents) {
+    this.#events = events;
+    this.#input("url").value = ownAddress();
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.#signOut.addEventListener("click", () => events.signOut());
+    this.#retry.addEventListener("click", () => events.retry());
+  }
+
+  /** Fills in a demo user. */
+  choose(name: PresetName): void {
+    this.#input("userId").value = presets[name].userId;
+  }
+
+  /** Points the link to the second tab at the user that is not signed in here. */
+  offer(name: PresetName): void {
+    const link = byId("other-tab", HTMLAnchorElement);
+    link.href = `#${name}`;
+    link.textContent = `${presets[name].name} in a second tab`;
+  }
+
+  submit(): void {
+    if (!this.form.reportValidity()) return;
+    const checked = (name: string): boolean => control(this.form, name, HTMLInputElement).checked;
+    this.#events.signIn({
+      url: this.#input("url").value.trim(),
+      appId: this.#input("appId").value.trim(),
+      userId: this.#input("userId").value.trim(),
+      token: this.#input("token").value,
+      ack: checked("ack"),
+      receipts: checked("receipts"),
+      push: checked("push"),
+      presence: userList(this.#input("presence").value),
+    });
+  }
+
+  /** Says how the connection stands. */
+  show({ state, error, retryInMs }: Pick<StateChange, "state" | "error" | "retryInMs">, userId: string): void {
+    const over = state === "idle" || state === "closed";
+    document.body.dataset["state"] = over && error !== undefined ? "failed" : state;
+    byId("pill-text", HTMLElement).textContent = state === "online" ? userId : pillTexts[state];
+    this.#fields.disabled = !over;
+    for (const preset of document.querySelectorAll<HTMLButtonElement>("[data-preset]")) preset.disabled = !over;
+    this.#signIn.disabled = !over;
+    this.#signOut.disabled = over;
+    this.#retry.hidden = state !== "waiting";
+    this.#status.textContent = this.#sentence(state, error, retryInMs ?? 0, userId);
+  }
+
+  /** Says what is wrong before anything was tried. */
+  problem(text: string): void {
+    document.body.dataset["state"] = "failed";
+    this.#status.textContent = text;
+  }
+
+  #sentence(state: StateChange["state"], error: StateChange["error"], retryInMs: number, userId: string): string {
+    const why = error === undefined ? "" : `${asSentence(error.message)} (${error.code})`;
+    switch (state) {
+      case "idle":
+        return "Not signed in.";
+      case "connecting":
+        return `Connecting to ${this.#input("url").value.trim()} …`;
+      case "signing-in":
+        return `Connected. Signing in as ${userId} …`;
+      case "online":
+        return `Signed in as ${userId}.`;
+      case "waiting":
+        return `${why} Trying again in ${(retryInMs / 1000).toFixed(1)} s.`;
+      case "closed":
+        if (error === undefined) return "Signed out.";
+        return error.kind === "REFUSED" ? `Sign-in refused: ${why}` : why;
+    }
+  }
+
+  #input(name: string): HTMLInputElement {
+    return control(this.form, name, HTMLInputElement);
+  }
+}
+
+/** The server that this page came from. */
+function ownAddress(): string {
+  return `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/ws`;
+}

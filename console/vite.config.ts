@@ -1,0 +1,18 @@
+import { defineConfig } from "vite";
+
+// The server embeds dist/ (console.go). Every script and style is a file of its
+// own with a hash in its name: the content security policy allows nothing
+// inline, and hashed files are cached for ever.
+export default defineConfig({
+  base: "./",
+  build: {
+    target: "es2022",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  server: {
+    // `npm run dev` next to a running server.
+    proxy: { "/ws": { target: process.env["SWITCHBOARD_URL"] ?? "http://127.0.0.1:8088", ws: true } },
+  },
+});
