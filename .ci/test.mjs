@@ -1,0 +1,158 @@
+// Runs every test, goes on after a failure, and ends with one line that counts
+// them: "N passed, N failed". What the test runners print is passed through.
+//
+// Counted are Go tests with their subtests, the tests of the TypeScript client
+// and of the console, and the browser tests. A step that fails without a
+// failed test (it does not build, a check complains) counts as one failure.
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+
+const results = "test-results";
+rmSync(results, { recursive: true, force: true });
+mkdirSync(results, { recursive: true });
+
+const steps = [];
+
+/**
+ * Runs a command, gives each line that it prints to onLine, and returns whether
+ * it succeeded.
+ */
+async function run(command, args, onLine = console.log, env = {}) {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } });
+  const ended = new Promise((resolve) => {
+    child.on("error", (err) => {
+      console.log(`${command}: ${err.message}`);
+      resolve(false);
+    });
+    child.on("close", (code) => resolve(code === 0));
+  });
+  for await (const line of createInterface({ input: child.stdout })) onLine(line);
+  return ended;
+}
+
+/** Runs one step and notes how it went. body returns its counts and whether it succeeded. */
+async function step(name, body) {
+  console.log(`\n=== ${name}`);
+  const began = Date.now();
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const ok = await body(counts);
+  if (!ok && counts.failed === 0) counts.failed = 1;
+  steps.push({ name, seconds: (Date.now() - began) / 1000, ...counts });
+  return ok;
+}
+
+/** A step that is no test runner: it counts only when it fails. */
+const make = (target) => step(`make ${target}`, () => run("make", ["--no-print-directory", target]));
+
+/**
+ * Go tests. Of a package that is good only go test's own closing line is
+ * printed, of a failed test everything.
+ */
+function goTests(counts) {
+  const output = new Map(); // by package and test
+  const failedIn = new Map(); // failed tests by package
+  const onEvent = (event) => {
+    const key = `${event.Package ?? event.ImportPath} ${event.Test ?? ""}`;
+    if (event.Output !== undefined) {
+      output.set(key, (output.get(key) ?? "") + event.Output);
+      return;
+    }
+    const text = output.get(key) ?? "";
+    switch (`${event.Action}${event.Test ? " test" : ""}`) {
+      case "pass test":
+        counts.passed++;
+        break;
+      case "skip test":
+        counts.skipped++;
+        process.stdout.write(text);
+        break;
+      case "fail test":
+        counts.failed++;
+        failedIn.set(event.Package, (failedIn.get(event.Package) ?? 0) + 1);
+        process.stdout.write(text);
+        break;
+      case "pass":
+      case "skip":
+        console.log(text.split("\n").filter((line) => /^(ok|\?)\s/.test(line)).join("\n"));
+        break;
+      case "fail":
+        if (!failedIn.has(event.Package)) counts.failed++;
+        // Tests that had not ended when the package did: a panic, a time-out.
+        for (const [unended, said] of output) {
+          if (unended !== key && unended.startsWith(`${event.Package} `)) {
+            process.stdout.write(said);
+            output.delete(unended);
+          }
+        }
+        process.stdout.write(text);
+        break;
+      case "build-fail":
+        process.stdout.write(text);
+        break;
+      default:
+        return;
+    }
+    output.delete(key);
+  };
+  const onLine = (line) => {
+    try {
+      onEvent(JSON.parse(line));
+    } catch {
+      console.log(line);
+    }
+  };
+  return run("go", ["test", "-race", "-json", "-timeout", "15m", "./..."], onLine);
+}
+
+/** Tests that node --test runs, counted by the summary that it prints. */
+function nodeTests(workspace) {
+  return (counts) =>
+    run("npm", ["test", "-w", workspace], (line) => {
+      console.log(line);
+      const [, what, n] = /^[ℹ#] (pass|fail|cancelled|skipped|todo) (\d+)$/.exec(line) ?? [];
+      if (what === "pass") counts.passed += Number(n);
+      else if (what === "skipped" || what === "todo") counts.skipped += Number(n);
+      else if (what !== undefined) counts.failed += Number(n);
+    });
+}
+
+/** Browser tests, counted by Playwright's own report. */
+async function browserTests(counts) {
+  const report = `${process.cwd()}/${results}/browser.json`;
+  const ok = await run("npm", ["run", "e2e", "-w", "@switchboard/console", "--", "--reporter=list,json"], console.log, {
+    PLAYWRIGHT_JSON_OUTPUT_NAME: report,
+    CI: "1",
+  });
+  try {
+    const { stats } = JSON.parse(readFileSync(report, "utf8"));
+    counts.passed = stats.expected + stats.flaky;
+    counts.failed = stats.unexpected;
+    counts.skipped = stats.skipped;
+    if (stats.flaky > 0) console.log(`${stats.flaky} passed only when they were run again`);
+  } catch (err) {
+    console.log(`no report of the browser tests: ${err.message}`);
+    return false;
+  }
+  return ok;
+}
+
+await make("build");
+for (const target of ["format", "vet", "lint", "web-check"]) await make(target);
+await step("go test -race ./...", goTests);
+await step("npm test: client", nodeTests("@switchboard/client"));
+await step("npm test: console", nodeTests("@switchboard/console"));
+await step("browser", browserTests);
+
+console.log("\n=== summary");
+const total = { passed: 0, failed: 0, skipped: 0 };
+for (const s of steps) {
+  for (const what of Object.keys(total)) total[what] += s[what];
+  const verdict = s.failed > 0 ? "FAIL" : "ok";
+  const numbers = s.passed + s.failed + s.skipped > 0 ? `${s.passed} passed, ${s.failed} failed, ${s.skipped} skipped` : "";
+  console.log(`${verdict.padEnd(5)}${s.name.padEnd(26)}${s.seconds.toFixed(1).padStart(7)}s  ${numbers}`.trimEnd());
+}
+const line = `${total.passed} passed, ${total.failed} failed`;
+writeFileSync(`${results}/summary.txt`, `${line}\n`);
+console.log(line);
+process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;

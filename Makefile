@@ -1,0 +1,87 @@
+# What one does with Switchboard from a checkout. Needs Go, Node and, for the
+# tests, what .ci/run installs.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME ?= 30s
+BENCH    ?= .
+ARGS     ?=
+
+# The version is stamped below; asking git again would fail in a checkout that
+# belongs to another user.
+export GOFLAGS ?= -buildvcs=false
+# Tests use Debian's Chromium.
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
+
+WEB := $(shell find console/src console/public console/index.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
+
+.PHONY: run build binary console check format vet lint web-check arch short test test-large fuzz bench vuln clean
+
+run: build ## build, then serve; ARGS="--config F" for more
+	exec bin/switchboard serve $(ARGS)
+
+build: console binary ## the console, then bin/switchboard
+
+binary:
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/switchboard ./cmd/switchboard
+
+console: console/dist/index.html
+
+console/dist/index.html: node_modules/.package-lock.json $(WEB)
+	npm run build
+	touch $@
+
+node_modules/.package-lock.json: package.json package-lock.json console/package.json clients/js/package.json
+	npm ci
+	touch $@
+
+check: format vet lint web-check arch short ## seconds: what to run before each commit
+
+format:
+	@bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$bad" ]; then printf 'not formatted, run gofmt -w:\n%s\n' "$$bad"; exit 1; fi
+
+vet:
+	go vet ./...
+
+lint:
+	go tool staticcheck ./...
+
+web-check: node_modules/.package-lock.json
+	npm run build -w @switchboard/client
+	npm run check
+	npm run lint
+
+arch:
+	go test ./internal/arch
+
+short:
+	go test -short ./...
+
+test: ## everything, with the race detector and the browser
+	node .ci/test.mjs
+
+test-large:
+	@echo "reserved for tests that take hours: there are none yet"
+
+fuzz: ## each fuzz target for FUZZTIME
+	for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s "$$package"; \
+		done; \
+	done
+
+bench: ## Go benchmarks; BENCH=pattern
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+vuln: ## known vulnerabilities; asks the Go vulnerability database
+	go tool govulncheck ./...
+
+clean:
+	rm -rf bin test-results clients/js/dist clients/js/build console/build console/test-results
+	find console/dist -mindepth 1 ! -name .gitkeep -delete 2>/dev/null || true
