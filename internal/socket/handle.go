@@ -1,0 +1,223 @@
+package socket
+
+import (
+	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// What a client sends, as it is read: called from the session's reader.
+
+// text handles a message.
+func (s *session) text(message []byte) {
+	f, err := wire.ParseFrame(message)
+	if err != nil {
+		s.srv.metrics.invalidIn.Inc()
+		s.refuse(err, f.Reference)
+		return
+	}
+	s.srv.metrics.frameIn(&f)
+	switch {
+	case s.over():
+		if f.Type == wire.TypeMessageAck && s.phase.Load() == phaseJoined {
+			_ = s.acknowledge(&f) // there is nobody left to be told of an error
+		}
+		return
+	case f.Type == wire.TypeAuthClient:
+		s.signIn(&f)
+		return
+	case s.phase.Load() != phaseJoined:
+		var b [64]byte
+		s.control(wire.AppendAuthRequired(b[:0]))
+		return
+	}
+	if err := s.handle(&f); err != nil {
+		s.refuse(err, f.Reference)
+	}
+}
+
+// handle does what a signed-in client asks for.
+func (s *session) handle(f *wire.Frame) *wire.Error {
+	switch f.Type {
+	case wire.TypeMessage:
+		return s.send(f)
+	case wire.TypeGroupMessage:
+		return s.sendGroup(f)
+	case wire.TypeFetch:
+		return s.fetch(f)
+	case wire.TypeMessageAck:
+		return s.acknowledge(f)
+	case wire.TypeCloseConnection:
+		return s.closeOthers(f)
+	}
+	return &wire.Error{Kind: wire.KindInvalidMessage, Code: wire.CodeUnknownType, Reason: "this server does not handle " + f.Type.String()}
+}
+
+// single is a message to one receiver, in one allocation.
+type single struct {
+	delivery.Send
+	to [1]wire.UserID
+}
+
+func (s *session) send(f *wire.Frame) *wire.Error {
+	to, content, err := wire.ParseMessage(f)
+	if err != nil {
+		return err
+	}
+	m := &single{to: [1]wire.UserID{wire.UserID(to)}} // checked by ParseMessage
+	m.To = m.to[:]
+	s.pass(&m.Send, f, content)
+	return nil
+}
+
+func (s *session) sendGroup(f *wire.Frame) *wire.Error {
+	to, bad, content, err := wire.ParseGroup(f.Data, s.srv.limits.Load().GroupReceivers)
+	if err != nil {
+		return err
+	}
+	if len(bad) > 0 {
+		named := make([]wire.UserID, len(bad))
+		for i, text := range bad {
+			named[i] = wire.UserID(text)
+		}
+		s.refuse(&wire.Error{
+			Kind: wire.KindDeliverFailed, Code: wire.CodeBadReceiver,
+			Reason: "these receivers are no user IDs", To: named, Group: true,
+		}, f.Reference)
+	}
+	if len(to) > 0 {
+		s.pass(&delivery.Send{To: to, Group: true}, f, content)
+	}
+	return nil
+}
+
+// pass gives a message to the hub, a RELIABLE one when there is room.
+func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
+	m.From = s.identity.user
+	m.Content, m.Reference = content, f.Reference
+	m.Fast, m.Confirm, m.TTL = f.Fast, f.Confirm, f.TTL
+	m.Origin = s
+	if !f.Fast {
+		m.Receipt = s.identity.options.Receipts
+		size := len(f.Data)
+		if !s.reserve(size) {
+			return // the session is over: nobody is left to be told
+		}
+		m.Done = func() { s.settled(size) }
+	}
+	s.srv.opts.Hub.Send(m)
+}
+
+func (s *session) fetch(f *wire.Frame) *wire.Error {
+	count, err := wire.ParseFetch(f.Data)
+	if err != nil {
+		return err
+	}
+	if !s.srv.opts.Keeper.Fetch(s.identity.id, count) {
+		return general(wire.CodeBusy, "earlier fetches of this session are not finished")
+	}
+	return nil
+}
+
+func (s *session) closeOthers(f *wire.Frame) *wire.Error {
+	user, err := wire.ParseClose(f.Data)
+	if err != nil {
+		return err
+	}
+	if !s.isMaster() || user.App() != s.identity.user.App() {
+		return general(wire.CodeForbidden, "only the master user of an app closes sessions, and only those of its app")
+	}
+	s.srv.opts.Hub.Kick(user, wire.CloseByMaster, "")
+	return nil
+}
+
+func (s *session) acknowledge(f *wire.Frame) *wire.Error {
+	id, err := wire.ParseAck(f.Data)
+	if err != nil {
+		return err
+	}
+	n, ok := s.acked(id)
+	if !ok {
+		return general(wire.CodeUnknownID, "no message with this ID waits for its acknowledgement here")
+	}
+	s.srv.opts.Keeper.Prove(s.identity.id, n)
+	return nil
+}
+
+func (s *session) acked(id wire.ID) (uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.aborted {
+		return 0, false
+	}
+	return s.acks.acknowledged(id, s.srv.mono())
+}
+
+// ping notes what the client wants to hear back. Only the newest ping of those
+// that wait is answered.
+func (s *session) ping(payload []byte) {
+	s.srv.metrics.pingsIn.Inc()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	s.queue.pong = append(s.queue.pong[:0], payload...)
+	s.queue.pongDue = true
+	s.flushSoon()
+}
+
+// pong takes what the client proves.
+func (s *session) pong(payload []byte) {
+	before, delivered, calls, ok := s.proved(payload)
+	if !ok {
+		s.srv.metrics.pongsIgnored.Inc()
+		return
+	}
+	if delivered > before {
+		if s.identity.options.Ack {
+			s.srv.opts.Keeper.Pass(s.identity.id, delivered)
+		} else {
+			s.srv.opts.Keeper.Prove(s.identity.id, delivered)
+		}
+	}
+	for _, call := range calls {
+		call()
+	}
+}
+
+func (s *session) proved(payload []byte) (before, delivered uint64, calls []func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.aborted {
+		return 0, 0, nil, false
+	}
+	now := s.srv.mono()
+	delivered, calls, ok = s.proofs.answered(payload, now)
+	if !ok {
+		return 0, 0, nil, false
+	}
+	before = s.acks.passed
+	s.acks.arrived(delivered, now)
+	if s.acks.late {
+		s.checkAt(s.acks.since + s.srv.limits.Load().AckTimeout)
+	}
+	return before, delivered, calls, true
+}
+
+// over says whether the session is closing: what its client still sends is not
+// handled.
+func (s *session) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+func (s *session) isMaster() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.master
+}
+
+func general(code, reason string) *wire.Error {
+	return &wire.Error{Kind: wire.KindGeneralError, Code: code, Reason: reason}
+}

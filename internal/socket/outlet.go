@@ -1,0 +1,111 @@
+package socket
+
+import (
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// What hub and keeper have for a session. These methods are called from their
+// goroutines; none of them waits or calls back.
+
+// ID returns the session's ID.
+func (s *session) ID() wire.ID { return s.identity.id }
+
+// User returns who is signed in.
+func (s *session) User() wire.UserID { return s.identity.user }
+
+// Fast queues a FAST frame, unless too much waits already.
+func (s *session) Fast(frame []byte, proof func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := &s.queue
+	if s.closing || q.full(len(frame), s.srv.limits.Load(), 1) || (proof != nil && s.proofs.fast.len() >= maxFastProofs) {
+		return false
+	}
+	if proof != nil {
+		s.proofs.fast.push(proof)
+		s.proofs.wanted = true
+	}
+	q.fast++
+	start := s.begin()
+	q.buf = append(q.buf, frame...)
+	s.queued(start, finText)
+	s.srv.metrics.frameOut(frame, featureFast)
+	return true
+}
+
+// Kick closes the session.
+func (s *session) Kick(code uint16, reason string) { s.close(closing(code, reason)) }
+
+// Deliver queues a RELIABLE frame. There is always room: the keeper has at most
+// mailbox.Window bytes on their way.
+func (s *session) Deliver(d mailbox.Delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return // it goes back when the keeper hears of the end
+	}
+	s.proofs.delivered, s.proofs.wanted = d.N, true
+	start := s.begin()
+	if s.identity.options.Ack {
+		s.acks.waiting.push(unacked{d.ID, d.N})
+		s.queue.buf = wire.AppendWithID(s.queue.buf, d.Frame, d.ID)
+	} else {
+		s.queue.buf = append(s.queue.buf, d.Frame...)
+	}
+	s.queued(start, finText)
+	s.srv.metrics.frameOut(d.Frame, featureReliable)
+}
+
+// FetchDone queues the end of a fetch.
+func (s *session) FetchDone(left int) {
+	var b [96]byte
+	s.control(wire.AppendFetchComplete(b[:0], left))
+}
+
+// Settled changes nothing here: the keeper itself swallows repeats.
+func (s *session) Settled(uint64) {}
+
+// Presence tells of a watched user.
+func (s *session) Presence(user wire.UserID, online bool) {
+	var b [160]byte
+	if online {
+		s.control(wire.AppendUserConnected(b[:0], user))
+	} else {
+		s.control(wire.AppendUserDisconnected(b[:0], user))
+	}
+}
+
+// Stored tells the client that its message is on disk.
+func (s *session) Stored(reference []byte) {
+	var b [256]byte
+	s.control(wire.AppendStored(b[:0], reference))
+}
+
+// Failed tells the client that its message was not accepted, or not by all.
+func (s *session) Failed(e *wire.Error, reference []byte) { s.refuse(e, reference) }
+
+// refuse queues an error.
+func (s *session) refuse(e *wire.Error, reference []byte) {
+	s.srv.metrics.refused(e)
+	var b [512]byte
+	s.control(wire.AppendFailure(b[:0], e, reference))
+}
+
+// control queues a frame of the server's own. A client that lets too many of
+// them pile up is closed.
+func (s *session) control(frame []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	if s.queue.full(len(frame), s.srv.limits.Load(), 2) {
+		s.closeLocked(aborting(wire.CloseTooSlow, ""))
+		return
+	}
+	start := s.begin()
+	s.queue.buf = append(s.queue.buf, frame...)
+	s.queued(start, finText)
+	s.srv.metrics.frameOut(frame, featureNone)
+}

@@ -1,0 +1,283 @@
+package socket
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// retryAfter is how many seconds a client is asked to stay away that finds no
+// room.
+const retryAfter = "5"
+
+// Server is the connector. It serves handshakes as an http.Handler; Run must
+// run while it does.
+type Server struct {
+	opts        Options
+	start       time.Time
+	now         atomic.Int64 // see mono
+	limits      atomic.Pointer[Limits]
+	metrics     *metrics
+	wheel       wheel
+	buffers     buffers
+	compressors compressors
+	work        sync.WaitGroup // every goroutine of every session
+
+	mu       sync.Mutex
+	upgrader *upgrader
+	sessions map[*session]struct{}
+	room     int           // connections, and handshakes under way
+	stopping bool          // no new connections
+	empty    chan struct{} // closed when stopping and none is left
+
+	randomMu sync.Mutex // guards opts.Random
+}
+
+// New returns a server.
+func New(o Options) (*Server, error) {
+	if o.Keeper == nil || o.Hub == nil || o.Gate == nil {
+		return nil, errors.New("socket: Keeper, Hub and Gate are needed")
+	}
+	o = o.withDefaults()
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("register the metrics of sockets: %w", err)
+	}
+	srv := &Server{
+		opts: o, start: o.Now(), metrics: m,
+		sessions: make(map[*session]struct{}), empty: make(chan struct{}),
+	}
+	srv.readLimits()
+	return srv, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Limits == nil {
+		o.Limits = DefaultLimits
+	}
+	if o.AllowOrigin == nil {
+		o.AllowOrigin = sameHost
+	}
+	if o.MayReach == nil {
+		o.MayReach = func(string, string) bool { return false }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Ticks == nil {
+		o.Ticks = func(every time.Duration) (<-chan time.Time, func()) {
+			t := time.NewTicker(every)
+			return t.C, t.Stop
+		}
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Run keeps deadlines until ctx ends. Then it cuts off every connection that is
+// left, and returns nil when nothing of them is left behind. A graceful stop
+// calls Drain first.
+func (srv *Server) Run(ctx context.Context) error {
+	ticks, stop := srv.opts.Ticks(tick)
+	defer stop()
+	var due []*session
+	for {
+		select {
+		case <-ctx.Done():
+			srv.stop()
+			srv.killAll()
+			<-srv.empty
+			srv.work.Wait()
+			return nil
+		case <-ticks:
+		}
+		srv.readLimits()
+		srv.now.Store(int64(srv.opts.Now().Sub(srv.start)))
+		due = srv.wheel.advance(srv.mono(), due[:0])
+		for _, s := range due {
+			s.check(srv.mono())
+		}
+		clear(due)
+	}
+}
+
+// mono returns the time since the start, as of the last tick. It does not jump
+// when the clock is set.
+func (srv *Server) mono() time.Duration { return time.Duration(srv.now.Load()) }
+
+func (srv *Server) readLimits() {
+	l := srv.opts.Limits().filled()
+	if old := srv.limits.Load(); old == nil || *old != l {
+		srv.limits.Store(&l)
+	}
+}
+
+// ServeHTTP answers an opening handshake. It returns when the connection is
+// upgraded or refused; the session goes on without it.
+func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, no := checkHandshake(r, w.Header())
+	if no == nil && !srv.opts.AllowOrigin(r) {
+		no = &refusal{awayOrigin, http.StatusForbidden, "this origin may not connect"}
+	}
+	if no == nil {
+		no = srv.enter()
+	}
+	if no != nil {
+		srv.metrics.turnedAway[no.away].Inc()
+		if no.status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		http.Error(w, no.text, no.status)
+		return
+	}
+	if err := srv.accept(w, h); err != nil {
+		srv.metrics.turnedAway[awayFailed].Inc()
+		srv.opts.Logger.Debug("a handshake failed", "err", err)
+		srv.leave()
+	}
+}
+
+// enter takes a place for a connection.
+func (srv *Server) enter() *refusal {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	switch {
+	case srv.stopping:
+		return &refusal{awayStopping, http.StatusServiceUnavailable, "the server is stopping"}
+	case srv.room >= srv.limits.Load().Connections:
+		return &refusal{awayFull, http.StatusServiceUnavailable, "the server has as many connections as it may"}
+	}
+	srv.room++
+	return nil
+}
+
+// leave gives a connection's place back.
+func (srv *Server) leave() {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.room--
+	srv.checkEmpty()
+}
+
+// accept upgrades the connection and starts its session.
+func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		http.Error(w, "this connection cannot be upgraded", http.StatusInternalServerError)
+		return errors.New("the HTTP server cannot hand over its connection")
+	}
+	conn, buffered, err := hijacker.Hijack()
+	if err != nil {
+		return fmt.Errorf("take the connection over: %w", err)
+	}
+	g := &guard{src: conn, bytes: srv.metrics.bytesIn}
+	if n := buffered.Reader.Buffered(); n > 0 {
+		g.early = make([]byte, n)
+		if _, err := io.ReadFull(buffered.Reader, g.early); err != nil {
+			conn.Close()
+			return fmt.Errorf("read what came with the handshake: %w", err)
+		}
+	}
+	s := &session{srv: srv, conn: conn, deflate: h.deflate}
+	s.timer.session = s
+	if s.reader, err = srv.upgraderNow().upgrade(conn, h, g, s); err != nil {
+		return err
+	}
+	return srv.begin(s, conn)
+}
+
+// begin starts a session's reader.
+func (srv *Server) begin(s *session, conn net.Conn) error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.stopping {
+		conn.Close()
+		return errors.New("the server is stopping")
+	}
+	srv.sessions[s] = struct{}{}
+	srv.metrics.connections.Add(1)
+	srv.work.Add(1)
+	s.mu.Lock()
+	s.deadline = srv.mono() + srv.limits.Load().SignInDeadline
+	s.checkAt(s.deadline)
+	s.mu.Unlock()
+	go s.run()
+	return nil
+}
+
+// upgraderNow returns an upgrader with the limits of now.
+func (srv *Server) upgraderNow() *upgrader {
+	l := srv.limits.Load()
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if u := srv.upgrader; u == nil || u.limit != l.Frame || u.wait != l.HandshakeTimeout {
+		srv.upgrader = newUpgrader(l.Frame, l.HandshakeTimeout)
+	}
+	return srv.upgrader
+}
+
+// remove forgets a session whose connection is closed.
+func (srv *Server) remove(s *session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.sessions, s)
+	srv.metrics.connections.Add(-1)
+	srv.room--
+	srv.checkEmpty()
+}
+
+// checkEmpty tells who waits that the last connection is gone. The caller holds
+// mu.
+func (srv *Server) checkEmpty() {
+	if !srv.stopping || srv.room > 0 {
+		return
+	}
+	select {
+	case <-srv.empty:
+	default:
+		close(srv.empty)
+	}
+}
+
+// newID returns an ID for a session.
+func (srv *Server) newID() (wire.ID, error) {
+	srv.randomMu.Lock()
+	defer srv.randomMu.Unlock()
+	return wire.NewID(srv.opts.Now(), srv.opts.Random)
+}
+
+// panicked counts and logs what recover returned: a session ends, the server
+// goes on.
+func (srv *Server) panicked(r any) {
+	srv.metrics.panics.Inc()
+	srv.opts.Logger.Error("a session ended by a fault in this server", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
+}
+
+// logClosed notes the end of a session, for who looks for one.
+func (srv *Server) logClosed(s *session, e ending) {
+	log := srv.opts.Logger
+	if !log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	user := ""
+	if s.joined {
+		user = string(s.identity.user)
+	}
+	log.Debug("a session ends", "user", user, "code", e.code, "err", e.cause)
+}

@@ -1,0 +1,70 @@
+package socket
+
+// What one session may have sent, RELIABLE, without knowing that it is stored.
+// Past it the session is not read: a client that sends faster than the disk
+// takes it waits, as TCP has it.
+const (
+	maxSendBytes = 256 << 10
+	maxSends     = 1024
+)
+
+// sends counts the messages of a session whose outcome is not known. The
+// session's lock guards it.
+type sends struct {
+	bytes   int
+	count   int
+	blocked bool          // the reader waits for room
+	wake    chan struct{} // closed when there may be some
+}
+
+// full says whether a message of n bytes has to wait. One alone never has.
+func (w *sends) full(n int) bool {
+	return w.count > 0 && (w.bytes+n > maxSendBytes || w.count >= maxSends)
+}
+
+// release lets the reader look again.
+func (w *sends) release() {
+	if w.wake != nil {
+		close(w.wake)
+		w.wake = nil
+	}
+}
+
+// reserve waits until a message of n bytes may be sent. It returns false when
+// the session ends. Whoever stores answers in bounded time, so it does too; and
+// meanwhile nothing is expected of the client, whose pongs nobody reads.
+func (s *session) reserve(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := &s.sends
+	if w.full(n) {
+		s.srv.metrics.blocked.Inc()
+	}
+	for w.full(n) && !s.closing {
+		wake := make(chan struct{})
+		w.wake, w.blocked = wake, true
+		s.mu.Unlock()
+		<-wake
+		s.mu.Lock()
+	}
+	if w.blocked {
+		now := s.srv.mono()
+		w.blocked, s.proofs.progress, s.acks.since = false, now, now
+		s.checkAt(now + s.srv.limits.Load().ProofTimeout)
+	}
+	if s.closing {
+		return false
+	}
+	w.bytes += n
+	w.count++
+	return true
+}
+
+// settled takes a message back whose outcome is known.
+func (s *session) settled(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sends.bytes -= n
+	s.sends.count--
+	s.sends.release()
+}

@@ -1,0 +1,178 @@
+// Package socket is the WebSocket connector: the door at /ws.
+//
+// It shakes hands, reads and checks frames, signs clients in, passes what they
+// send to the hub, and writes what hub and keeper have for them. It knows the
+// connection; it decides nothing about messages.
+//
+// # Promises
+//
+//   - What the keeper hands over is written in its order, and reported proved
+//     only when the client has answered a ping that was written after it, or,
+//     with "ack", has named it in a MESSAGE_ACK.
+//   - AUTH_CLIENT_REPLY is the first frame of a session, and nothing that is
+//     sent to the user after it misses the session.
+//   - Every refused frame is answered with an error, and counted. A broken
+//     frame closes at worst its own session; so does a panic in handling one.
+//   - A peer that is gone, or that no longer reads, is noticed within the proof
+//     timeout. A link that moves 32 KiB in that time is slow, not gone.
+//   - Whatever comes of a write, a close frame never goes into the middle of
+//     another frame, and no goroutine waits for a peer without a deadline.
+//
+// # Limits
+//
+// Everything that a client can make grow is bounded: see Limits for what can be
+// set, and the constants beside the queues for the rest. A connection costs one
+// goroutine, which reads. Another one writes, only while there is something to
+// write. Deadlines hang on one timing wheel, turned by Server.Run.
+//
+// # Proof
+//
+// A ping's payload is a decimal number that rises by one from "1". It follows
+// frames that need proof in the same write, and any other frames at the latest
+// every 32 KiB. A pong with a number that was sent, above that of the last such
+// pong, proves everything before that ping. Other pongs are counted and ignored.
+package socket
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Keeper is what the connector needs of whoever keeps RELIABLE messages. Its
+// methods must not block and take effect in the order of the calls.
+type Keeper interface {
+	// Open registers a session; deliveries to its Outlet may begin at once.
+	Open(mailbox.Session)
+	// Close ends a session: what it did not prove goes back.
+	Close(id wire.ID)
+	// Prove says that every delivery up to n is proved.
+	Prove(id wire.ID, n uint64)
+	// Pass says that every delivery up to n has arrived, on a session where
+	// that does not prove it.
+	Pass(id wire.ID, n uint64)
+	// Fetch asks for count missed messages; false when too many fetches of the
+	// session wait already.
+	Fetch(id wire.ID, count int) bool
+}
+
+// Hub is what the connector needs of whoever routes messages. Its methods may
+// be called from any goroutine.
+type Hub interface {
+	// Send delivers a message or has it kept. The bytes in it are copied before
+	// Send returns; the Send itself belongs to the hub.
+	Send(*delivery.Send)
+	// Add puts a session among those that get messages. The error is a
+	// *wire.Error with TOO_MANY when the user has too many.
+	Add(delivery.Receiver) error
+	// Remove takes it out again.
+	Remove(delivery.Receiver)
+	// Kick closes all sessions of a user and returns how many there were.
+	Kick(user wire.UserID, code uint16, reason string) int
+}
+
+// Gate decides who may sign in. Each call has its own goroutine, and may take
+// as long as ctx allows.
+type Gate interface {
+	// Authenticate returns what the user gets, or an *apps.Refusal.
+	Authenticate(ctx context.Context, a wire.Auth) (apps.Grant, error)
+}
+
+// Options configure a Server. Keeper, Hub and Gate are needed; the zero value
+// of the others means what is said beside them.
+type Options struct {
+	Keeper Keeper
+	Hub    Hub
+	Gate   Gate
+
+	// Limits returns the limits; it is asked ten times a second, so they may
+	// change at run time. Fields that are zero or less get their default. Nil:
+	// DefaultLimits.
+	Limits func() Limits
+	// AllowOrigin says whether a handshake may come from its web origin. Nil:
+	// those without an Origin header, and those from the server's own host.
+	AllowOrigin func(*http.Request) bool
+	// MayReach says whether users of one app may watch the presence of users of
+	// another. It is not asked about one and the same app. Nil: they may not.
+	MayReach func(from, to string) bool
+
+	Now     func() time.Time                                     // nil: time.Now
+	Ticks   func(every time.Duration) (<-chan time.Time, func()) // nil: time.NewTicker; the second result stops it
+	Random  io.Reader                                            // of IDs and delays; nil: crypto/rand.Reader
+	Logger  *slog.Logger                                         // nil: nothing is logged
+	Metrics prometheus.Registerer                                // nil: nothing is registered
+}
+
+// Limits bound connections and sessions.
+type Limits struct {
+	Connections      int           // connections at once, signed in or not
+	HandshakeTimeout time.Duration // for writing the handshake's answer; what the client sends is the HTTP server's to limit
+	SignInDeadline   time.Duration // from the handshake to AUTH_CLIENT_REPLY
+
+	// Frame is how many bytes a client's message may have, also after
+	// decompression. A connection keeps the limit that it began with.
+	Frame int
+
+	PingInterval time.Duration // a session that proved nothing for so long is asked
+	ProofTimeout time.Duration // an asked session that makes no progress for so long is dead
+	AckTimeout   time.Duration // a session with "ack" that acknowledges nothing for so long is closed
+
+	GroupReceivers int // of one GROUP_MESSAGE
+	PresenceWatch  int // users that one session may watch
+
+	QueueBytes  int // frames that wait to be written, of one session: past either of
+	QueueFrames int // them FAST messages are dropped, past twice as much it is closed
+
+	CompressAbove int // frames with more bytes are compressed, if the client can
+}
+
+// DefaultLimits returns the limits that hold when nothing else is said.
+func DefaultLimits() Limits {
+	return Limits{
+		Connections:      100_000,
+		HandshakeTimeout: 5 * time.Second,
+		SignInDeadline:   15 * time.Second,
+		Frame:            64 << 10,
+		PingInterval:     25 * time.Second,
+		ProofTimeout:     10 * time.Second,
+		AckTimeout:       30 * time.Second,
+		GroupReceivers:   10_000,
+		PresenceWatch:    100,
+		QueueBytes:       1 << 20,
+		QueueFrames:      1000,
+		CompressAbove:    1 << 10,
+	}
+}
+
+// filled returns the limits with defaults where there is none.
+func (l Limits) filled() Limits {
+	d := DefaultLimits()
+	for _, f := range []struct{ value, fallback *int }{
+		{&l.Connections, &d.Connections}, {&l.Frame, &d.Frame},
+		{&l.GroupReceivers, &d.GroupReceivers}, {&l.PresenceWatch, &d.PresenceWatch},
+		{&l.QueueBytes, &d.QueueBytes}, {&l.QueueFrames, &d.QueueFrames},
+		{&l.CompressAbove, &d.CompressAbove},
+	} {
+		if *f.value <= 0 {
+			*f.value = *f.fallback
+		}
+	}
+	for _, f := range []struct{ value, fallback *time.Duration }{
+		{&l.HandshakeTimeout, &d.HandshakeTimeout}, {&l.SignInDeadline, &d.SignInDeadline},
+		{&l.PingInterval, &d.PingInterval}, {&l.ProofTimeout, &d.ProofTimeout}, {&l.AckTimeout, &d.AckTimeout},
+	} {
+		if *f.value <= 0 {
+			*f.value = *f.fallback
+		}
+	}
+	return l
+}

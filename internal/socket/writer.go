@@ -1,0 +1,311 @@
+package socket
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// writePiece is how much is written at once: what a slow link has to take
+	// within the proof timeout.
+	writePiece = 32 << 10
+	// bufferSize is what a write buffer begins with, keepBuffer what it may
+	// have grown to and still be used again.
+	bufferSize = 2 << 10
+	keepBuffer = 128 << 10
+	// waited is how long a write must have taken to count as a sign of life:
+	// the peer took what was before.
+	waited = 2 * tick
+)
+
+// queue holds a session's frames until they are written. The session's lock
+// guards it.
+type queue struct {
+	buf    []byte // ready frames, not yet taken by a flush
+	frames int    // how many
+	fast   int    // FAST ones among them
+	large  bool   // some frame may be worth compressing
+
+	taking       int // bytes of frames, as queued, that a flush is writing
+	takingFrames int
+	takingFast   int
+
+	pong    []byte // payload of the client's last ping
+	pongDue bool   // it is not answered yet
+	pingDue bool   // a ping is to be written though nothing needs proof
+
+	flushing bool          // a flush is under way
+	held     bool          // none may begin, and one under way takes nothing more
+	broken   bool          // a write failed: there will be no other
+	last     bool          // a close frame is at the end of buf, or was taken
+	wrote    bool          // the close frame was written
+	since    time.Duration // when the current write began
+	writing  bool          // a write is under way
+	idle     chan struct{} // closed when the flush ends, if anybody waits
+}
+
+// bytes is how much waits to be written.
+func (q *queue) bytes() int { return len(q.buf) + q.taking }
+
+// full says whether a frame of n bytes is too much for times the limits.
+func (q *queue) full(n int, l *Limits, times int) bool {
+	return q.bytes()+n > times*l.QueueBytes || q.frames+q.takingFrames+1 > times*l.QueueFrames
+}
+
+// buffers lends write buffers to sessions that write.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return (*p)[:0]
+	}
+	return make([]byte, 0, bufferSize)
+}
+
+func (b *buffers) put(buf []byte) {
+	if cap(buf) > 0 && cap(buf) <= keepBuffer {
+		buf = buf[:0]
+		b.pool.Put(&buf)
+	}
+}
+
+// begin makes room for a frame's header in the queue. The caller holds mu,
+// appends the payload to s.queue.buf, and calls queued.
+func (s *session) begin() (start int) {
+	q := &s.queue
+	if q.buf == nil {
+		q.buf = s.srv.buffers.get()
+	}
+	q.buf, start = beginFrame(q.buf)
+	return start
+}
+
+// queued ends the frame that begins at start, and has it written. The caller
+// holds mu.
+func (s *session) queued(start int, first byte) {
+	q := &s.queue
+	q.buf = endFrame(q.buf, start, first)
+	q.frames++
+	s.srv.metrics.queued.Add(int64(len(q.buf) - start))
+	if first == finText && len(q.buf)-start > s.srv.limits.Load().CompressAbove {
+		q.large = true
+	}
+	if s.proofs.added(len(q.buf) - start) {
+		s.askProof()
+	}
+	s.flushSoon()
+}
+
+// askProof puts a ping at the end of the queue. The caller holds mu.
+func (s *session) askProof() {
+	q := &s.queue
+	if q.buf == nil {
+		q.buf = s.srv.buffers.get()
+	}
+	before := len(q.buf)
+	q.buf = s.proofs.appendPing(q.buf)
+	q.pingDue = false
+	s.srv.metrics.queued.Add(int64(len(q.buf) - before))
+	s.srv.metrics.pings.Inc()
+}
+
+// flushSoon starts a flush if there is something to write and none is under
+// way. The caller holds mu.
+func (s *session) flushSoon() {
+	q := &s.queue
+	if q.flushing || q.held || q.broken || (len(q.buf) == 0 && !q.pongDue && !q.pingDue) {
+		return
+	}
+	q.flushing = true
+	s.srv.work.Add(1)
+	go s.flush()
+}
+
+// flush writes until nothing is left. There is at most one of a session.
+func (s *session) flush() {
+	defer s.srv.work.Done()
+	defer s.recoverFlush()
+	for {
+		batch, large := s.take()
+		if batch == nil {
+			return
+		}
+		out := batch
+		if large = large && s.deflate; large {
+			out = s.srv.compressors.pack(s.srv.buffers.get(), batch, s.srv.limits.Load().CompressAbove)
+		}
+		ok := s.write(out, len(batch))
+		s.srv.buffers.put(batch)
+		if large {
+			s.srv.buffers.put(out)
+		}
+		if !ok {
+			s.writeFailed()
+			return
+		}
+	}
+}
+
+// recoverFlush keeps a panic in a flush to its own session.
+func (s *session) recoverFlush() {
+	if r := recover(); r != nil {
+		s.srv.panicked(r)
+		s.writeFailed()
+	}
+}
+
+// take returns everything that is to be written, with the pings and the pong
+// that belong to it, or nil when the flush is to end. large says whether some
+// of it may be worth compressing. What was taken before is written.
+func (s *session) take() (batch []byte, large bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := &s.queue
+	s.written(q.taking)
+	q.takingFrames, q.takingFast = 0, 0
+	if q.held || q.broken {
+		s.flushEnds()
+		return nil, false
+	}
+	if !q.last {
+		s.complete()
+	}
+	if len(q.buf) == 0 {
+		if q.last && !q.wrote {
+			q.wrote = true
+			s.expectClose()
+		}
+		s.flushEnds()
+		return nil, false
+	}
+	batch, large = q.buf, q.large
+	q.taking, q.takingFrames, q.takingFast = len(batch), q.frames, q.fast
+	q.buf, q.frames, q.fast, q.large = nil, 0, 0, false
+	s.proofs.written(s.srv.mono())
+	s.writeBegins()
+	return batch, large
+}
+
+// complete adds to the queue the ping that its frames need, and the answer to
+// the client's last ping. The caller holds mu.
+func (s *session) complete() {
+	q := &s.queue
+	if s.proofs.wanted || q.pingDue {
+		s.askProof()
+	}
+	if q.pongDue {
+		if q.buf == nil {
+			q.buf = s.srv.buffers.get()
+		}
+		before := len(q.buf)
+		q.buf = appendFrame(q.buf, finPong, q.pong)
+		s.srv.metrics.queued.Add(int64(len(q.buf) - before))
+		q.pongDue = false
+	}
+}
+
+// flushEnds notes that no flush is under way. The caller holds mu.
+func (s *session) flushEnds() {
+	q := &s.queue
+	q.flushing = false
+	if len(q.buf) == 0 && q.buf != nil {
+		s.srv.buffers.put(q.buf)
+		q.buf = nil
+	}
+	if q.idle != nil && !q.held {
+		close(q.idle)
+		q.idle = nil
+	}
+}
+
+// hold keeps everything that is queued from now on until release. The caller
+// holds mu.
+func (s *session) hold() { s.queue.held = true }
+
+// release ends a hold. The caller holds mu.
+func (s *session) release() {
+	s.queue.held = false
+	s.flushSoon()
+	if !s.queue.flushing {
+		s.flushEnds()
+	}
+}
+
+// write writes a batch that was queued bytes long, in pieces. The last of them
+// is counted by take.
+func (s *session) write(out []byte, queued int) bool {
+	for at := 0; ; {
+		piece := out[at:min(at+writePiece, len(out))]
+		n, err := s.conn.Write(piece)
+		s.srv.metrics.bytesOut.Add(float64(n))
+		if err != nil {
+			return false
+		}
+		if at += len(piece); at == len(out) {
+			return true
+		}
+		s.mu.Lock()
+		s.written(queued * len(piece) / len(out))
+		s.writeBegins()
+		s.mu.Unlock()
+	}
+}
+
+// writeBegins notes that something is given to the connection. The caller holds
+// mu.
+func (s *session) writeBegins() {
+	now := s.srv.mono()
+	s.queue.writing, s.queue.since = true, now
+	s.checkAt(now + s.srv.limits.Load().ProofTimeout)
+}
+
+// written notes that the write has ended and took n bytes of the queue with it.
+// The caller holds mu.
+func (s *session) written(n int) {
+	q, now := &s.queue, s.srv.mono()
+	if q.writing && now-q.since >= waited {
+		s.proofs.progress = now
+	}
+	q.writing = false
+	q.taking -= n
+	s.srv.metrics.queued.Add(int64(-n))
+}
+
+// writeFailed gives the connection up: nothing can be written to it any more.
+func (s *session) writeFailed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := &s.queue
+	q.broken = true
+	s.srv.metrics.queued.Add(int64(-q.taking))
+	s.srv.metrics.droppedClosed.Add(float64(q.takingFast))
+	q.taking, q.takingFrames, q.takingFast, q.writing = 0, 0, 0, false
+	s.dropQueue()
+	s.flushEnds()
+	s.conn.SetReadDeadline(past)
+}
+
+// dropQueue forgets what waits to be written. The caller holds mu.
+func (s *session) dropQueue() {
+	q := &s.queue
+	s.srv.metrics.queued.Add(int64(-len(q.buf)))
+	s.srv.metrics.droppedClosed.Add(float64(q.fast))
+	s.srv.buffers.put(q.buf)
+	q.buf, q.frames, q.fast, q.large = nil, 0, 0, false
+	q.pongDue, q.pingDue = false, false
+}
+
+// awaitFlush returns when nothing is written any more, and says whether a close
+// frame was. It is called by the session's reader when the session is closing.
+func (s *session) awaitFlush() (said bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := &s.queue; q.flushing || q.held {
+		idle := make(chan struct{})
+		q.idle = idle
+		s.mu.Unlock()
+		<-idle
+		s.mu.Lock()
+	}
+	return s.queue.wrote
+}
