@@ -1,0 +1,51 @@
+// Package lifecycle holds what a process needs to begin and end in order: the
+// lock that keeps a second process off its data folder.
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+// lockName is the lock's file in the data folder. It holds the owner's process
+// ID, and stays when the process ends: the lock is the kernel's, not the file's.
+const lockName = "switchboard.lock"
+
+// LockFolder makes dir if there is none, for its owner only, and locks it
+// against other processes on this machine until release is called or the
+// process ends. When another process holds it, the error names it.
+func LockFolder(dir string) (release func() error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	path := filepath.Join(dir, lockName)
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
+	}
+	if !locked {
+		return nil, fmt.Errorf("the data folder %s is in use by %s: stop it, or give --data another folder", dir, holder(path))
+	}
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("write the lock of the data folder: %w", err), lock.Unlock())
+	}
+	return lock.Unlock, nil
+}
+
+// holder says who has the lock, for a sentence.
+func holder(path string) string {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+			return fmt.Sprintf("process %d", pid)
+		}
+	}
+	return "another process"
+}
