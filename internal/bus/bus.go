@@ -130,7 +130,7 @@ func (b *Bus) Recover(ctx context.Context) error {
 	if b.closed {
 		return errStopped
 	}
-	if err := b.room(0); err != nil {
+	if err := b.room(MaxBatch); err != nil {
 		return err
 	}
 	if e := b.current.Load(); e != nil {
@@ -148,7 +148,7 @@ func (b *Bus) Recover(ctx context.Context) error {
 		return fmt.Errorf("start the embedded NATS server anew: %w", err)
 	}
 	for shard := range b.logs {
-		if err := b.current.Load().ensure(ctx, logStream(shard), b.streamsDir()); err != nil {
+		if err := b.ensure(ctx, b.current.Load(), logStream(shard)); err != nil {
 			b.stop()
 			return err
 		}
@@ -163,7 +163,7 @@ func (b *Bus) Health() error {
 	if _, err := b.engine(); err != nil {
 		return err
 	}
-	return b.room(0)
+	return b.room(MaxBatch)
 }
 
 // Free returns how many bytes the disk of the data folder has free for this

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // open opens a Bus on dir for the test's time. change may alter its options.
 func open(t testing.TB, dir string, change ...func(*Options)) *Bus {
 	t.Helper()
-	opts := Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)}
+	opts := Options{Dir: dir, Logger: testLogger(t)}
 	for _, f := range change {
 		f(&opts)
 	}
@@ -143,12 +143,12 @@ func TestAppendedBatchesAreReadAndReplayed(t *testing.T) {
 func TestReplayOfALargeLogKeepsItsOrder(t *testing.T) {
 	t.Parallel()
 	l := shardLog(t, open(t, t.TempDir()), 0)
-	const last, size = 300, 100_000 // several files and many requests
+	const last, size = 120, 100_000 // several files and many requests
 	fill(t, l, 0, last, size)
 	wantLog(t, l, 1, last, size)
 	n := 0
-	err := l.Replay(t.Context(), 100, 250, func(uint64, []byte) error { n++; return nil })
-	if err != nil || n != 151 {
+	err := l.Replay(t.Context(), 50, 110, func(uint64, []byte) error { n++; return nil })
+	if err != nil || n != 61 {
 		t.Fatalf("%d batches, %v", n, err)
 	}
 }
@@ -207,7 +207,7 @@ func TestPurgeRemovesTheHeadAndNothingElse(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, dir)
 	l := shardLog(t, b, 0)
-	const last, size = 200, 100_000
+	const last, size = 120, 100_000
 	fill(t, l, 0, last, size)
 	for _, below := range []uint64{0, 1} {
 		if err := l.Purge(t.Context(), below); err != nil {
@@ -215,11 +215,11 @@ func TestPurgeRemovesTheHeadAndNothingElse(t *testing.T) {
 		}
 		wantBounds(t, l, 1, last)
 	}
-	if err := l.Purge(t.Context(), 150); err != nil {
+	if err := l.Purge(t.Context(), 100); err != nil {
 		t.Fatal(err)
 	}
-	wantLog(t, l, 150, last, size)
-	_, err := l.Read(t.Context(), 149)
+	wantLog(t, l, 100, last, size)
+	_, err := l.Read(t.Context(), 99)
 	wantErr(t, err, mailbox.ErrGone)
 	if err := l.Purge(t.Context(), last+2); err == nil {
 		t.Fatal("purged past the end")
@@ -227,7 +227,7 @@ func TestPurgeRemovesTheHeadAndNothingElse(t *testing.T) {
 	shut(t, b)
 
 	l = shardLog(t, open(t, dir), 0)
-	wantLog(t, l, 150, last, size)
+	wantLog(t, l, 100, last, size)
 	fill(t, l, last, last+1, size)
 }
 
@@ -369,4 +369,9 @@ func TestWarningsOfTheServerReachTheLog(t *testing.T) {
 	if j.failure() != "fatal 3" {
 		t.Errorf("the reason is %q", j.failure())
 	}
+}
+
+// testLogger shows warnings in the test's output.
+func testLogger(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

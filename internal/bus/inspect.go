@@ -19,7 +19,7 @@ import (
 )
 
 // ErrDamaged is what Open and Recover fail with when a file of the store holds
-// damage that no crash explains. Nothing was changed on disk.
+// damage that no crash explains; they change nothing on disk then.
 var ErrDamaged = errors.New("the message store is damaged")
 
 // A block file of the server is a row of records:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,6 +26,8 @@ type Log struct {
 	shard   int
 	name    string
 	subject string
+
+	stored atomic.Uint64 // the last sequence that was acknowledged to this process
 
 	mu      sync.Mutex // one append at a time; guards what follows
 	engine  *engine    // to which replies belongs
@@ -53,7 +56,7 @@ func (b *Bus) Log(ctx context.Context, shard int) (*Log, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.CallTimeout)
 	defer cancel()
 	config := logStream(shard)
-	if err := e.ensure(ctx, config, b.streamsDir()); err != nil {
+	if err := b.ensure(ctx, e, config); err != nil {
 		return nil, err
 	}
 	l := &Log{bus: b, shard: shard, name: config.Name, subject: config.Subjects[0]}
@@ -81,16 +84,23 @@ func (l *Log) Append(ctx context.Context, last uint64, batch []byte) (seq uint64
 		if notSent(err) {
 			return 0, fmt.Errorf("append to %s: %w", l.name, err)
 		}
-		return 0, fmt.Errorf("append to %s: %w: %w", l.name, mailbox.ErrUnknown, err)
+		return 0, l.unknown(err)
 	}
 	reply, err := l.wait(ctx, e, msg.Reply)
 	if err != nil {
-		return 0, fmt.Errorf("append to %s: %w: %w", l.name, mailbox.ErrUnknown, err)
+		return 0, l.unknown(err)
 	}
 	if seq, err = verdict(reply, last); err != nil {
 		return 0, fmt.Errorf("append to %s after %d: %w", l.name, last, err)
 	}
+	l.stored.Store(seq)
 	return seq, nil
+}
+
+// unknown makes the error of an append that may have been stored. The cause is
+// in its text only: a full disk that ended the server is not ErrFull here.
+func (l *Log) unknown(cause error) error {
+	return fmt.Errorf("append to %s: %w: %v", l.name, mailbox.ErrUnknown, cause)
 }
 
 // ready returns the engine to append with, when there is room for n bytes. mu
@@ -174,7 +184,7 @@ func verdict(m *nats.Msg, last uint64) (seq uint64, err error) {
 		Sequence uint64              `json:"seq"`
 	}
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return 0, fmt.Errorf("%w: the answer is no JSON: %w", mailbox.ErrUnknown, err)
+		return 0, fmt.Errorf("%w: the answer is no JSON: %v", mailbox.ErrUnknown, err)
 	}
 	switch {
 	case answer.Error == nil && answer.Sequence == last+1:
@@ -237,7 +247,8 @@ var errDamaged = errors.New("it is missing or damaged on disk")
 func (l *Log) direct() string { return "$JS.API.DIRECT.GET." + l.name }
 
 // Bounds returns the log's ends; see mailbox.Log. bytes counts what the server
-// stores for them, some 80 bytes a batch included.
+// stores for them, some 80 bytes a batch included. A log that ends before what
+// this process has stored is an error: ErrDamaged.
 func (l *Log) Bounds(ctx context.Context) (first, last, bytes uint64, err error) {
 	e, err := l.bus.engine()
 	if err == nil {
@@ -257,6 +268,9 @@ func (l *Log) bounds(ctx context.Context, e *engine) (first, last, bytes uint64,
 		return 0, 0, 0, err
 	}
 	state := stream.CachedInfo().State
+	if stored := l.stored.Load(); state.LastSeq < stored {
+		return 0, 0, 0, fmt.Errorf("%w: it ends at batch %d, though batch %d was stored", ErrDamaged, state.LastSeq, stored)
+	}
 	if state.Msgs == 0 {
 		return state.LastSeq + 1, state.LastSeq, 0, nil
 	}

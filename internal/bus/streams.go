@@ -62,11 +62,11 @@ func logStream(shard int) jetstream.StreamConfig {
 
 // ensure makes sure that the stream is there as want says: created when it
 // never was, updated where it differs and may be updated, refused otherwise.
-func (e *engine) ensure(ctx context.Context, want jetstream.StreamConfig, folder string) error {
+func (b *Bus) ensure(ctx context.Context, e *engine, want jetstream.StreamConfig) error {
 	stream, err := e.js.Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		if err := e.create(ctx, want, filepath.Join(folder, want.Name)); err != nil {
+		if err := b.create(ctx, e, want); err != nil {
 			return fmt.Errorf("create stream %s: %w", want.Name, err)
 		}
 		return nil
@@ -88,12 +88,15 @@ func (e *engine) ensure(ctx context.Context, want jetstream.StreamConfig, folder
 }
 
 // create makes a stream, and the folders that it lies in survive a power cut.
-func (e *engine) create(ctx context.Context, want jetstream.StreamConfig, folder string) error {
+func (b *Bus) create(ctx context.Context, e *engine, want jetstream.StreamConfig) error {
+	if err := b.room(MaxBatch); err != nil {
+		return err // the server would not say why it cannot
+	}
 	if _, err := e.js.CreateStream(ctx, want); err != nil {
 		return err
 	}
 	// The server syncs files, not the folders that it makes for them.
-	for dir, n := filepath.Join(folder, "msgs"), 0; n < 6; dir, n = filepath.Dir(dir), n+1 {
+	for dir, n := filepath.Join(b.streamsDir(), want.Name, "msgs"), 0; n < 6; dir, n = filepath.Dir(dir), n+1 {
 		if err := syncDir(dir); err != nil {
 			return err
 		}
