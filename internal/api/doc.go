@@ -1,0 +1,8 @@
+// Package api is the HTTP door: health, readiness, metrics and profiles for
+// operators, and for clients the way to the socket and the console.
+//
+// Errors are problem details (RFC 9457) with a stable "code" and a sentence in
+// "detail". Every request has limits: header time and size, body size, idle
+// time. A panic in a handler is logged, answered with 500, and ends no other
+// request.
+package api
