@@ -86,17 +86,24 @@ type Registry struct {
 
 // env is what hooks and key sets need of their surroundings.
 type env struct {
-	client      *http.Client
-	timeout     time.Duration
-	concurrency int
-	waiting     int
-	maxAge      time.Duration
-	pause       time.Duration
-	metrics     *metrics
-	tasks       *tasks
-	log         *slog.Logger
-	now         func() time.Time
+	client  *http.Client
+	limits  *limits
+	waiting int
+	maxAge  time.Duration
+	pause   time.Duration
+	metrics *metrics
+	tasks   *tasks
+	log     *slog.Logger
+	now     func() time.Time
 }
+
+// limits are those that change at run time.
+type limits struct {
+	timeout     atomic.Int64 // nanoseconds
+	concurrency atomic.Int64
+}
+
+func (l *limits) callTimeout() time.Duration { return time.Duration(l.timeout.Load()) }
 
 // New returns a registry of the apps in o, or a [FieldErrors] that says what is
 // wrong with them. It begins to fetch the key sets of the apps that have one;
@@ -113,12 +120,13 @@ func New(o Options) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the metrics of apps: %w", err)
 	}
-	r := &Registry{home: o.Home, metrics: m, tasks: newTasks(), client: newClient(o.HookConcurrency)}
+	r := &Registry{home: o.Home, metrics: m, tasks: newTasks(), client: newClient()}
 	r.env = env{
-		client: r.client, timeout: o.HookTimeout, concurrency: o.HookConcurrency, waiting: o.HookWaiting,
+		client: r.client, limits: new(limits), waiting: o.HookWaiting,
 		maxAge: o.KeysMaxAge, pause: o.KeysPause, metrics: m, tasks: r.tasks, log: o.Log, now: o.Now,
 	}
 	r.current.Store(&snapshot{})
+	r.SetHookLimits(o.HookTimeout, o.HookConcurrency)
 	if err := r.Replace(o.Apps); err != nil {
 		return nil, err
 	}
@@ -186,6 +194,22 @@ func (r *Registry) Replace(list []App) error {
 		set.prefetch()
 	}
 	return nil
+}
+
+// SetHookLimits changes HookTimeout and HookConcurrency for calls that have not
+// begun; values that are not above zero change nothing.
+func (r *Registry) SetHookLimits(timeout time.Duration, concurrency int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if timeout > 0 {
+		r.env.limits.timeout.Store(int64(timeout))
+	}
+	if concurrency > 0 {
+		r.env.limits.concurrency.Store(int64(concurrency))
+		for _, h := range r.hooks {
+			h.turns.setLimit(concurrency)
+		}
+	}
 }
 
 // build makes the entry of one app, with the hook and the key set that its URLs

@@ -27,5 +27,6 @@
 //   - Keys from a URL that can no longer be fetched stay in use; keys that the
 //     URL no longer lists do not.
 //   - What a client is told says which check failed and nothing else. Tokens,
-//     secrets and URLs are in no refusal and no log line.
+//     secrets and URLs (which may hold a password) are in no refusal and no log
+//     line.
 package apps

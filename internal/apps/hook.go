@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -27,8 +26,12 @@ const idleConnection = time.Second
 // errRefused is a hook's clear no.
 var errRefused = errors.New("the hook said no")
 
+// maxIdle is how many connections to one host are kept: as many as there may be
+// calls at once, for they are kept for a moment only.
+const maxIdle = 10_000
+
 // newClient returns a client that sends every request at most once.
-func newClient(concurrency int) *http.Client {
+func newClient() *http.Client {
 	// HTTP/2 repeats requests by itself when a connection is wound up.
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -38,7 +41,7 @@ func newClient(concurrency int) *http.Client {
 			DialContext:            (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
 			Protocols:              &protocols,
 			DisableCompression:     true, // the limits are on what is sent
-			MaxIdleConnsPerHost:    concurrency,
+			MaxIdleConnsPerHost:    maxIdle,
 			IdleConnTimeout:        idleConnection,
 			MaxResponseHeaderBytes: maxAnswer,
 		},
@@ -48,60 +51,36 @@ func newClient(concurrency int) *http.Client {
 
 // hook asks an app's own server. Apps with the same URL share one.
 type hook struct {
-	url  string
-	env  env
-	turn chan struct{} // holds one token for each call in flight
-
-	waiting atomic.Int64
-	alarm   *alarm
+	url   string
+	env   env
+	turns *turns
+	alarm *alarm
 }
 
 func newHook(rawURL string, e env) *hook {
 	return &hook{
-		url: rawURL, env: e, turn: make(chan struct{}, e.concurrency),
+		url: rawURL, env: e, turns: newTurns(int(e.limits.concurrency.Load()), e.waiting),
 		alarm: newAlarm(e, "auth hook does not answer as it should", "auth hook answers again"),
 	}
 }
 
 // check waits for its turn, then calls the hook once.
 func (h *hook) check(ctx context.Context, a wire.Auth) (time.Time, *Refusal) {
-	if refusal := h.enter(ctx); refusal != nil {
-		return time.Time{}, refusal
+	switch err := h.turns.take(ctx, h.env.metrics.waits); {
+	case errors.Is(err, errQueueFull):
+		return time.Time{}, refuse(wire.CodeBusy, reasonBusy, err)
+	case err != nil:
+		return time.Time{}, ended(ctx, wire.CodeBusy, reasonBusy)
 	}
-	defer func() { <-h.turn }()
+	defer h.turns.give()
 	return time.Time{}, h.ask(ctx, a)
-}
-
-// enter waits for a turn; turns are given in the order of asking.
-func (h *hook) enter(ctx context.Context) *Refusal {
-	select {
-	case h.turn <- struct{}{}:
-		return nil
-	default:
-	}
-	defer h.waiting.Add(-1)
-	if h.waiting.Add(1) > int64(h.env.waiting) {
-		return refuse(wire.CodeBusy, reasonBusy, nil)
-	}
-	h.env.metrics.waiting.Inc()
-	defer h.env.metrics.waiting.Dec()
-	select {
-	case h.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ended(ctx, wire.CodeBusy, reasonBusy)
-	}
-	if ctx.Err() != nil { // both were ready: the call would be for nothing
-		<-h.turn
-		return ended(ctx, wire.CodeBusy, reasonBusy)
-	}
-	return nil
 }
 
 func (h *hook) ask(ctx context.Context, a wire.Auth) *Refusal {
 	h.env.metrics.flying.Inc()
 	defer h.env.metrics.flying.Dec()
 	began := h.env.now()
-	call, cancel := context.WithTimeout(ctx, h.env.timeout)
+	call, cancel := context.WithTimeout(ctx, h.env.limits.callTimeout())
 	defer cancel()
 	err := h.post(call, a)
 	h.env.metrics.calls.WithLabelValues(a.User.App()).Observe(h.env.now().Sub(began).Seconds())
@@ -113,10 +92,10 @@ func (h *hook) ask(ctx context.Context, a wire.Auth) *Refusal {
 		h.alarm.off(a.User.App())
 		return refuse(wire.CodeRefused, reasonRefused, nil)
 	case ctx.Err() != nil: // says nothing about the hook
-		return ended(ctx, wire.CodeTimeout, reasonTimeout)
+		return ended(ctx, wire.CodeHookFailed, reasonTimeout)
 	case call.Err() != nil:
 		h.alarm.on(a.User.App(), call.Err())
-		return refuse(wire.CodeTimeout, reasonTimeout, call.Err())
+		return refuse(wire.CodeHookFailed, reasonTimeout, call.Err())
 	}
 	h.alarm.on(a.User.App(), err)
 	return refuse(wire.CodeHookFailed, reasonHookFailed, err)

@@ -201,6 +201,8 @@ func (v *verifier) check(ctx context.Context, a wire.Auth) (time.Time, *Refusal)
 		return badToken(errors.New("there is none"))
 	case len(a.Token) > MaxToken:
 		return badToken(fmt.Errorf("longer than %d bytes", MaxToken))
+	case strings.ContainsAny(a.Token, "\r\n"): // which encoding/base64 passes over
+		return badToken(errors.New("it has line breaks"))
 	}
 	var noKeys error
 	claims := jwt.MapClaims{} // by exact names, unlike a struct

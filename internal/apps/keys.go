@@ -170,15 +170,20 @@ func (s *keySet) fly(ctx context.Context, f *flight, wait time.Duration) {
 		s.mu.Unlock()
 		err = s.fetch(ctx)
 	}
-	closing := ctx.Err() != nil
-	if !closing {
-		s.env.metrics.fetched(err)
-		if err != nil {
-			s.alarm.on("", err)
-		} else {
-			s.alarm.off("")
-		}
+	s.land(err)
+	if ctx.Err() != nil {
+		return // closing: not the key server's fault
 	}
+	s.env.metrics.fetched(err)
+	if err != nil {
+		s.alarm.on("", err)
+	} else {
+		s.alarm.off("")
+	}
+}
+
+// land makes room for the next fetch.
+func (s *keySet) land(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flight, s.ended, s.failed = nil, s.env.now(), time.Time{}
@@ -202,7 +207,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 func (s *keySet) fetch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.env.timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.env.limits.callTimeout())
 	defer cancel()
 	began := s.env.now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)

@@ -5,12 +5,14 @@ import (
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // metrics counts what this package does. The label app is the name of a
 // configured app, or empty.
 type metrics struct {
-	signIns *prometheus.CounterVec   // app, result: OK, CANCELLED or the refusal's code
+	signIns *prometheus.CounterVec   // app, result: OK, CANCELLED, TIMEOUT or the refusal's code
 	calls   *prometheus.HistogramVec // app; seconds
 	flying  prometheus.Gauge
 	waiting prometheus.Gauge
@@ -23,7 +25,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: space, Subsystem: sub, Name: "sign_ins_total",
-			Help: "Attempts to sign in, by app (empty: none that is configured) and result (OK, CANCELLED, or the code of the refusal).",
+			Help: "Attempts to sign in, by app (empty: none that is configured) and result (OK; CANCELLED: the client left; TIMEOUT: no answer in time; or the code of the refusal).",
 		}, []string{"app", "result"}),
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: space, Subsystem: sub, Name: "hook_seconds",
@@ -60,10 +62,18 @@ func (m *metrics) signIn(app string, refusal *Refusal) {
 	case refusal == nil:
 	case errors.Is(refusal, context.Canceled):
 		result = "CANCELLED"
+	case refusal.Code == wire.CodeHookFailed && errors.Is(refusal, context.DeadlineExceeded):
+		result = "TIMEOUT"
 	default:
 		result = refusal.Code
 	}
 	m.signIns.WithLabelValues(app, result).Inc()
+}
+
+// waits counts an attempt that waits for its turn until the result is called.
+func (m *metrics) waits() func() {
+	m.waiting.Inc()
+	return m.waiting.Dec
 }
 
 func (m *metrics) fetched(err error) {

@@ -52,8 +52,8 @@ func Refusals() []Refusal {
 		{Code: wire.CodeWrongAppID, Reason: reasonWrongAppID},
 		{Code: wire.CodeWrongDomain, Reason: reasonWrongDomain},
 		{Code: wire.CodeRefused, Reason: reasonRefused},
-		{Code: wire.CodeTimeout, Reason: reasonTimeout},
-		{Code: wire.CodeTimeout, Reason: reasonEnded},
+		{Code: wire.CodeHookFailed, Reason: reasonTimeout},
+		{Code: wire.CodeHookFailed, Reason: reasonEnded},
 		{Code: wire.CodeHookFailed, Reason: reasonHookFailed},
 		{Code: wire.CodeHookFailed, Reason: reasonNoKeys},
 		{Code: wire.CodeBusy, Reason: reasonBusy},
@@ -72,7 +72,7 @@ func refuse(code, reason string, cause error) *Refusal {
 func ended(ctx context.Context, code, reason string) *Refusal {
 	err := ctx.Err()
 	if errors.Is(err, context.Canceled) {
-		return refuse(wire.CodeTimeout, reasonEnded, err)
+		return refuse(wire.CodeHookFailed, reasonEnded, err)
 	}
 	return refuse(code, reason, err)
 }
