@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -29,12 +28,8 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
 )
 
-const (
-	// startTime bounds opening the store and reading the log.
-	startTime = 5 * time.Minute
-	// stopMargin is what stopping may take beyond draining the clients.
-	stopMargin = 20 * time.Second
-)
+// startTime bounds opening the store and reading the log.
+const startTime = 10 * time.Minute
 
 // Options say what to run.
 type Options struct {
@@ -103,7 +98,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	s := n.opts.Settings
-	if n.bus, err = bus.Open(ctx, bus.Options{Folder: filepath.Join(s.Data, "jetstream"), Logger: n.log}); err != nil {
+	if n.bus, err = bus.Open(ctx, bus.Options{Dir: s.Data, Logger: n.log}); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
 	log, err := n.bus.Log(ctx, 0)
@@ -139,13 +134,13 @@ func (n *node) buildRooms() (err error) {
 
 // serve opens the doors until ctx ends, then closes them in order.
 func (n *node) serve(ctx context.Context) error {
-	admin, err := net.Listen("tcp", n.opts.Settings.Admin)
+	admin, err := listen("admin", n.opts.Settings.Admin)
 	if err != nil {
-		return fmt.Errorf("listen for operators: %w", err)
+		return err
 	}
-	public, err := net.Listen("tcp", n.opts.Settings.Listen)
+	public, err := listen("listen", n.opts.Settings.Listen)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen for clients: %w", err), admin.Close())
+		return errors.Join(err, admin.Close())
 	}
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -153,7 +148,7 @@ func (n *node) serve(ctx context.Context) error {
 	publicDone, closePublic := context.WithCancel(stopping)
 	defer closePublic()
 	doors.Go(func() error { return n.adminServer().Serve(stopping, admin) })
-	doors.Go(func() error { return n.publicServer(public).Serve(publicDone, public) })
+	doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
 	doors.Go(func() error { return n.sockets.Run(stopping) })
 	doors.Go(func() error { return n.reload(stopping) })
 	n.serving.Store(true)
@@ -164,7 +159,9 @@ func (n *node) serve(ctx context.Context) error {
 	n.log.Info("stopping: clients are told to reconnect")
 	closePublic()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
-	n.sockets.Drain(drain, "the server is stopping")
+	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
+		n.log.Warn("not every client left in time", "err", err)
+	}
 	cancel()
 	stop()
 	return doors.Wait()

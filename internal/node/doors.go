@@ -1,0 +1,76 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/seed-3d8c1042/switchboard/console"
+	"github.com/seed-3d8c1042/switchboard/internal/api"
+	"github.com/seed-3d8c1042/switchboard/internal/socket"
+)
+
+func (n *node) socketOptions() socket.Options {
+	return socket.Options{
+		Keeper: n.keeper, Hub: n.hub, Gate: n.apps,
+		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
+		Logger: n.log, Metrics: n.metrics,
+	}
+}
+
+func (n *node) socketLimits() socket.Limits {
+	l := n.limits()
+	return socket.Limits{
+		Connections: l.Connections, HandshakeTimeout: l.HandshakeTimeout, SignInDeadline: l.SignInDeadline,
+		Frame:        int(l.Frame),
+		PingInterval: l.PingInterval, ProofTimeout: l.ProofTimeout, AckTimeout: l.AckTimeout,
+		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
+		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),
+	}
+}
+
+func (n *node) originAllowed(r *http.Request) bool {
+	s := n.settings.Load()
+	return api.OriginAllowed(r, s.Origins, s.Demo)
+}
+
+func (n *node) apiOptions() api.Options {
+	return api.Options{
+		Log: n.log, Metrics: n.metrics, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
+		Parts: []api.Part{
+			{Name: "node", Check: func() error {
+				if !n.serving.Load() {
+					return errors.New("the node is starting or stopping")
+				}
+				return nil
+			}},
+			{Name: "store", Check: func() error {
+				if !n.keeper.Ready() {
+					return errors.New("the message store does not answer")
+				}
+				return nil
+			}},
+		},
+	}
+}
+
+func (n *node) adminServer() *api.Server {
+	return api.NewServer(api.NewAdmin(n.apiOptions()), n.limits().HandshakeTimeout, n.log)
+}
+
+func (n *node) publicServer() *api.Server {
+	o := n.apiOptions()
+	o.Socket, o.Console, o.Origin = n.sockets, console.Handler(), n.originAllowed
+	o.Demo = n.opts.Settings.Demo
+	return api.NewServer(api.NewPublic(o), n.limits().HandshakeTimeout, n.log)
+}
+
+// listen opens a door's listener; what it says names the setting.
+func listen(setting, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen for setting %q: %w", setting, err)
+	}
+	return l, nil
+}
