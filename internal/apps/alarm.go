@@ -25,7 +25,7 @@ func newAlarm(e env, bad, good string) *alarm {
 	return &alarm{log: e.log, now: e.now, bad: bad, good: good}
 }
 
-// on says that err has happened to a user of app; app may be empty.
+// on says that err has happened to app.
 func (a *alarm) on(app string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

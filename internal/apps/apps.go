@@ -219,7 +219,7 @@ func (r *Registry) build(app App, hooks map[string]*hook, sets map[string]*keySe
 	switch {
 	case !e.app.AuthEnabled:
 	case e.app.JWT != nil && e.app.JWT.JWKSURL != "":
-		set := keep(app.JWT.JWKSURL, sets, r.sets, func() *keySet { return newKeySet(app.JWT.JWKSURL, r.env) })
+		set := keep(app.JWT.JWKSURL, sets, r.sets, func() *keySet { return newKeySet(app.Name, app.JWT.JWKSURL, r.env) })
 		e.authority = newVerifier(e.app.JWT, set, r.env.now, algRS256, algES256, algEdDSA)
 	case e.app.JWT != nil:
 		key, err := e.app.JWT.key()

@@ -29,6 +29,7 @@ const (
 // env.pause after the last time. What was fetched last stays in use until
 // something else was fetched.
 type keySet struct {
+	app   string // the first app that had it, for the log
 	url   string
 	env   env
 	alarm *alarm
@@ -61,9 +62,9 @@ type namedKey struct {
 // errNoKeys is what find returns while no fetch went well.
 var errNoKeys = errors.New("no keys were fetched yet")
 
-func newKeySet(url string, e env) *keySet {
+func newKeySet(app, url string, e env) *keySet {
 	return &keySet{
-		url: url, env: e,
+		app: app, url: url, env: e,
 		alarm: newAlarm(e, "keys for tokens cannot be fetched", "keys for tokens are fetched again"),
 	}
 }
@@ -176,9 +177,9 @@ func (s *keySet) fly(ctx context.Context, f *flight, wait time.Duration) {
 	}
 	s.env.metrics.fetched(err)
 	if err != nil {
-		s.alarm.on("", err)
+		s.alarm.on(s.app, err)
 	} else {
-		s.alarm.off("")
+		s.alarm.off(s.app)
 	}
 }
 
@@ -234,7 +235,7 @@ func (s *keySet) fetch(ctx context.Context) error {
 	}
 	s.keys.Store(&keys{fetched: began, all: all})
 	if len(all) == 0 {
-		s.env.log.Warn("a key set has no key that tokens can be verified with", "unused", unused)
+		s.env.log.Warn("a key set has no key that tokens can be verified with", "app", s.app, "unused", unused)
 	}
 	return nil
 }

@@ -297,7 +297,7 @@ func TestKeysThatFailToBeFetchedStayInUse(t *testing.T) {
 		if got := metric(t, reg, "key_fetches_total", "result", "failed"); got != 1 {
 			t.Errorf("%s: %v failures, want one, and then a rest", name, got)
 		}
-		if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Contains(text, k.url) {
+		if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "app=ANZ") || strings.Contains(text, k.url) {
 			t.Errorf("%s: logged %s", name, text)
 		}
 		k.set(t, next.jwk())
