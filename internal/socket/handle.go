@@ -97,7 +97,7 @@ func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
 	m.Fast, m.Confirm, m.TTL = f.Fast, f.Confirm, f.TTL
 	m.Origin = s
 	if !f.Fast {
-		m.Receipt = s.identity.options.Receipts
+		m.Receipt = s.identity.options.Receipts && len(f.Reference) > 0
 		size := len(f.Data)
 		if !s.reserve(size) {
 			return // the session is over: nobody is left to be told
