@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,11 +39,18 @@ func (f Frame) Field(name string) string {
 // Peer is a plain WebSocket client: it answers pings and knows nothing else.
 type Peer struct {
 	t      testing.TB
+	user   string // who is signed in
 	ws     *websocket.Conn
 	cancel context.CancelFunc
-	frames chan Frame
 	closed chan struct{}
 	err    error // why reading ended; set when closed is closed
+
+	silent atomic.Bool
+	gate   chan struct{} // holds one token; whoever has it may read
+
+	mu     sync.Mutex
+	frames []Frame       // read, and not yet taken by Next
+	news   chan struct{} // holds one token when frames grew
 }
 
 // Dial connects to the server.
@@ -49,21 +58,54 @@ func Dial(t testing.TB, s *Server) *Peer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, "ws://"+s.Addr+"/ws", nil)
+	p, err := TryDial(ctx, t, s)
 	if err != nil {
 		t.Fatalf("dial: %v\n%s", err, s.Output())
 	}
-	ws.SetReadLimit(16 << 20)
-	readCtx, stop := context.WithCancel(context.Background())
-	p := &Peer{t: t, ws: ws, cancel: stop, frames: make(chan Frame, 100_000), closed: make(chan struct{})}
-	go p.read(readCtx)
-	t.Cleanup(p.Abort)
 	return p
 }
+
+// TryDial connects to the server, or says why it cannot. Any goroutine of the
+// test may call it.
+func TryDial(ctx context.Context, t testing.TB, s *Server) (*Peer, error) {
+	p := &Peer{t: t, closed: make(chan struct{}), gate: make(chan struct{}, 1), news: make(chan struct{}, 1)}
+	ws, _, err := websocket.Dial(ctx, "ws://"+s.Addr+"/ws", &websocket.DialOptions{
+		OnPingReceived: func(context.Context, []byte) bool { return !p.silent.Load() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	ws.SetReadLimit(16 << 20)
+	p.ws = ws
+	p.gate <- struct{}{}
+	var readCtx context.Context
+	readCtx, p.cancel = context.WithCancel(context.Background())
+	go p.read(readCtx)
+	t.Cleanup(p.Abort)
+	return p, nil
+}
+
+// Silence lets the peer answer no ping any more, or answer them again: it reads
+// on, and proves nothing of it.
+func (p *Peer) Silence(on bool) { p.silent.Store(on) }
+
+// Freeze lets the peer read no more, after at most one frame that is on its
+// way, and so answer no ping either. The next Thaw ends it.
+func (p *Peer) Freeze() { <-p.gate }
+
+// Thaw ends a Freeze.
+func (p *Peer) Thaw() { p.gate <- struct{}{} }
 
 func (p *Peer) read(ctx context.Context) {
 	defer close(p.closed)
 	for {
+		select {
+		case token := <-p.gate:
+			p.gate <- token
+		case <-ctx.Done():
+			p.err = ctx.Err()
+			return
+		}
 		_, b, err := p.ws.Read(ctx)
 		if err != nil {
 			p.err = err
@@ -75,7 +117,13 @@ func (p *Peer) read(ctx context.Context) {
 			return
 		}
 		f.Raw = string(b)
-		p.frames <- f
+		p.mu.Lock()
+		p.frames = append(p.frames, f)
+		p.mu.Unlock()
+		select {
+		case p.news <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -91,13 +139,33 @@ func SignIn(t testing.TB, s *Server, user, options string) *Peer {
 // SignIn sends AUTH_CLIENT and expects to be let in.
 func (p *Peer) SignIn(user, options string) {
 	p.t.Helper()
+	if err := p.TrySignIn("app-id-343", user, options); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TrySignIn sends AUTH_CLIENT for an app's user, and says why it was not let
+// in.
+func (p *Peer) TrySignIn(appID, user, options string) error {
+	if err := p.TrySend(authFrame(appID, user, options)); err != nil {
+		return fmt.Errorf("sign in as %s: %w", user, err)
+	}
+	f, err := p.TryNext()
+	if err != nil {
+		return fmt.Errorf("sign in as %s: %w", user, err)
+	}
+	if f.Type != "AUTH_CLIENT_REPLY" || f.Field("isAuthenticated") != "true" {
+		return fmt.Errorf("sign in as %s: got %s", user, f.Raw)
+	}
+	p.user = user
+	return nil
+}
+
+func authFrame(appID, user, options string) string {
 	if options == "" {
 		options = "null"
 	}
-	p.Send(fmt.Sprintf(`{"type":"AUTH_CLIENT","data":{"appId":"app-id-343","userId":%q,"token":"t","options":%s}}`, user, options))
-	if f := p.Next(); f.Type != "AUTH_CLIENT_REPLY" || f.Field("isAuthenticated") != "true" {
-		p.t.Fatalf("%s was not let in: %s", user, f.Raw)
-	}
+	return fmt.Sprintf(`{"type":"AUTH_CLIENT","data":{"appId":%q,"userId":%q,"token":"t","options":%s}}`, appID, user, options)
 }
 
 // Send writes a text frame.
@@ -137,24 +205,35 @@ func (p *Peer) Next() Frame {
 
 // TryNext returns the next frame, or why there is none.
 func (p *Peer) TryNext() (Frame, error) {
-	select {
-	case f := <-p.frames:
-		return f, nil
-	default:
-	}
-	select {
-	case f := <-p.frames:
-		return f, nil
-	case <-p.closed:
-		select {
-		case f := <-p.frames:
+	deadline := time.NewTimer(Patience)
+	defer deadline.Stop()
+	for {
+		if f, ok := p.take(); ok {
 			return f, nil
-		default:
-			return Frame{}, fmt.Errorf("the connection ended: %w", p.err)
 		}
-	case <-time.After(Patience):
-		return Frame{}, errors.New("no frame came")
+		select {
+		case <-p.news:
+		case <-p.closed:
+			if f, ok := p.take(); ok {
+				return f, nil
+			}
+			return Frame{}, fmt.Errorf("the connection ended: %w", p.err)
+		case <-deadline.C:
+			return Frame{}, errors.New("no frame came")
+		}
 	}
+}
+
+// take returns the next frame, if one was read.
+func (p *Peer) take() (Frame, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.frames) == 0 {
+		return Frame{}, false
+	}
+	f := p.frames[0]
+	p.frames = p.frames[1:]
+	return f, true
 }
 
 // Expect returns the next frame, which must be of the type.

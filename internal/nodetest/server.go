@@ -16,8 +16,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,8 +46,25 @@ var binary = sync.OnceValues(func() (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
 	}
+	built.Store(&path)
 	return path, nil
 })
+
+// binaryVariable names the program to test, instead of building it.
+const binaryVariable = "NODETEST_BINARY"
+
+var built atomic.Pointer[string] // where binary put the program
+
+// Run runs the tests of a package and removes the program that they built: for
+// TestMain.
+func Run(m *testing.M) int {
+	code := m.Run()
+	if path := built.Load(); path != nil {
+		// What is left behind is only a file in the temporary folder.
+		_ = os.RemoveAll(filepath.Dir(*path))
+	}
+	return code
+}
 
 // Binary returns the path of the program, built when it is first asked for.
 func Binary(t testing.TB) string {
@@ -97,7 +116,7 @@ func (s *Server) Start() {
 	s.t.Helper()
 	args := append([]string{"serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args...)
 	s.cmd = exec.Command(Binary(s.t), args...)
-	s.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66")
+	s.cmd.Env = append(environment(), "GORACE=halt_on_error=1 exitcode=66")
 	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -117,6 +136,12 @@ func (s *Server) Start() {
 		s.Kill()
 		s.t.Fatalf("switchboard was not ready in %s\n%s", Patience, s.Output())
 	}
+}
+
+// environment returns this process's environment without the program's
+// settings: a test says itself what holds.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SWITCHBOARD_") })
 }
 
 // read collects what the process prints, learns its addresses, and waits for
