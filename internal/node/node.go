@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -98,7 +99,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	s := n.opts.Settings
-	if n.bus, err = bus.Open(ctx, bus.Options{Dir: s.Data, Logger: n.log}); err != nil {
+	if n.bus, err = bus.Open(ctx, bus.Options{Folder: filepath.Join(s.Data, "jetstream"), Logger: n.log}); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
 	log, err := n.bus.Log(ctx, 0)
@@ -179,6 +180,7 @@ func (n *node) reload(ctx context.Context) error {
 				continue
 			}
 			n.settings.Store(&s)
+			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.keeper.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
 			n.log.Info("new settings are in effect")
 		}

@@ -16,7 +16,7 @@ import (
 //	NAME connects             a new connection
 //	NAME > FRAME              NAME sends FRAME
 //	NAME < FRAME              the next frame that NAME gets; <id> stands for any
-//	                          ID, <text> for any text without quotes
+//	                          ID, <text> for the text of any string
 //	NAME leaves               NAME closes its connection, and the server knows it
 //	NAME is closed with CODE  the server closes it
 //	NAME has heard all        the server has sent NAME nothing more
@@ -90,6 +90,6 @@ func play(t *testing.T, file, text string) {
 func matches(want, got string) bool {
 	pattern := regexp.QuoteMeta(want)
 	pattern = strings.ReplaceAll(pattern, "<id>", "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-	pattern = strings.ReplaceAll(pattern, "<text>", `[^"]+`)
+	pattern = strings.ReplaceAll(pattern, "<text>", `(?:[^"\\]|\\.)+`)
 	return regexp.MustCompile("^" + pattern + "$").MatchString(got)
 }
