@@ -11,14 +11,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 )
 
-// Options configure a Bus. Dir and Logger are needed.
+// Options configure a Bus. Folder and Logger are needed.
 type Options struct {
-	// Dir is the data folder, locked by the caller. What the bus keeps is in
-	// its folder jetstream.
-	Dir    string
+	// Folder is where the streams are kept; its last element is "jetstream", as
+	// the embedded server wants it. It is made when there is none. The caller
+	// holds the lock of the data folder around it.
+	Folder string
 	Logger *slog.Logger
 
 	// StartTimeout bounds how long the embedded server may take to be ready,
@@ -35,8 +38,11 @@ type Options struct {
 }
 
 func (o *Options) check() error {
-	if o.Dir == "" || o.Logger == nil {
-		return errors.New("bus: Options.Dir and Options.Logger are needed")
+	if o.Folder == "" || o.Logger == nil {
+		return errors.New("bus: Options.Folder and Options.Logger are needed")
+	}
+	if filepath.Base(o.Folder) != server.JetStreamStoreDir {
+		return fmt.Errorf("bus: the folder %s is not named %s", o.Folder, server.JetStreamStoreDir)
 	}
 	if o.StartTimeout == 0 {
 		o.StartTimeout = 5 * time.Minute
@@ -64,15 +70,15 @@ type Bus struct {
 	closed bool
 }
 
-// Open starts the embedded server on the data folder and waits until it has
+// Open starts the embedded server on its folder and waits until it has
 // recovered its store. It changes nothing on disk when it finds damage there:
 // its error then says where.
 func Open(ctx context.Context, opts Options) (*Bus, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("create the data folder: %w", err)
+	if err := os.MkdirAll(opts.Folder, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the message store: %w", err)
 	}
 	b := &Bus{opts: opts, logs: make(map[int]*Log)}
 	b.mu.Lock()
@@ -91,7 +97,7 @@ func (b *Bus) start(ctx context.Context) error {
 	if err := inspectStore(ctx, b.streamsDir()); err != nil {
 		return err
 	}
-	e, err := startEngine(ctx, b.opts.Dir, b.opts.Logger)
+	e, err := startEngine(ctx, b.opts.Folder, b.opts.Logger)
 	if err != nil {
 		return err
 	}
@@ -100,7 +106,7 @@ func (b *Bus) start(ctx context.Context) error {
 }
 
 func (b *Bus) streamsDir() string {
-	return filepath.Join(b.opts.Dir, "jetstream", account, "streams")
+	return filepath.Join(b.opts.Folder, account, "streams")
 }
 
 // Close stops the embedded server. Calls that are under way end with an error.
@@ -166,11 +172,11 @@ func (b *Bus) Health() error {
 	return b.room(MaxBatch)
 }
 
-// Free returns how many bytes the disk of the data folder has free for this
+// Free returns how many bytes the disk of the message store has free for this
 // process.
 func (b *Bus) Free() (bytes uint64, err error) {
-	if bytes, err = diskFree(b.opts.Dir); err != nil {
-		return 0, fmt.Errorf("look at the free space of the data folder: %w", err)
+	if bytes, err = diskFree(b.opts.Folder); err != nil {
+		return 0, fmt.Errorf("look at the free space of the message store: %w", err)
 	}
 	return bytes, nil
 }

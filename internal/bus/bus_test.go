@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // open opens a Bus on dir for the test's time. change may alter its options.
 func open(t testing.TB, dir string, change ...func(*Options)) *Bus {
 	t.Helper()
-	opts := Options{Dir: dir, Logger: testLogger(t)}
+	opts := Options{Folder: filepath.Join(dir, "jetstream"), Logger: testLogger(t)}
 	for _, f := range change {
 		f(&opts)
 	}
@@ -323,25 +323,28 @@ func TestOpenSaysWhatIsMissingOrWrong(t *testing.T) {
 	if _, err := Open(t.Context(), Options{}); err == nil {
 		t.Fatal("opened without a folder")
 	}
+	if _, err := Open(t.Context(), Options{Folder: t.TempDir(), Logger: testLogger(t)}); err == nil {
+		t.Fatal("opened where the server would not look")
+	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), Options{Dir: file, Logger: slog.New(slog.DiscardHandler)}); err == nil {
+	if _, err := Open(t.Context(), Options{Folder: filepath.Join(file, "jetstream"), Logger: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Fatal("opened on a file")
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "jetstream"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)}); err == nil {
+	if _, err := Open(t.Context(), Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Fatal("opened where a file is in the way")
 	} else {
 		t.Log(err)
 	}
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	_, err := Open(ctx, Options{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	_, err := Open(ctx, Options{Folder: filepath.Join(t.TempDir(), "jetstream"), Logger: slog.New(slog.DiscardHandler)})
 	wantErr(t, err, context.DeadlineExceeded)
 	t.Log(err)
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -24,7 +25,7 @@ const writerSize = 20_000
 func writer(dir string) int {
 	err := func() error {
 		ctx := context.Background()
-		b, err := Open(ctx, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		b, err := Open(ctx, Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err != nil {
 			return err
 		}

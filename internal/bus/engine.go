@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -41,13 +42,13 @@ type engine struct {
 	cause error // why it failed
 }
 
-// startEngine runs the embedded server on the folder dir and waits until it
+// startEngine runs the embedded server on folder and waits until it
 // serves. Recovering a store cannot be interrupted: when ctx ends meanwhile,
 // startEngine returns only after the server has let go of the folder.
-func startEngine(ctx context.Context, dir string, log *slog.Logger) (*engine, error) {
+func startEngine(ctx context.Context, folder string, log *slog.Logger) (*engine, error) {
 	e := &engine{failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1)}
 	lines := &journal{log: log, bell: e.suspect}
-	srv, err := server.NewServer(serverOptions(dir))
+	srv, err := server.NewServer(serverOptions(folder))
 	if err != nil {
 		return nil, fmt.Errorf("set up the embedded NATS server: %w", err)
 	}
@@ -79,7 +80,7 @@ func startEngine(ctx context.Context, dir string, log *slog.Logger) (*engine, er
 	return e, nil
 }
 
-func serverOptions(dir string) *server.Options {
+func serverOptions(folder string) *server.Options {
 	return &server.Options{
 		ServerName: "switchboard",
 		DontListen: true,
@@ -87,7 +88,7 @@ func serverOptions(dir string) *server.Options {
 		MaxPayload: maxPayload,
 
 		JetStream:              true,
-		StoreDir:               dir, // the server adds /jetstream
+		StoreDir:               filepath.Dir(folder), // the server adds /jetstream
 		SyncAlways:             true,
 		DisableJetStreamBanner: true,
 		// The server's own limits are a share of the disk as it was at the

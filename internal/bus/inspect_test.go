@@ -78,7 +78,7 @@ func TestAFlippedBitIsFoundBeforeTheServerCutsTheLogOff(t *testing.T) {
 		} {
 			bad := flip(content, where)
 			write(t, file, bad)
-			_, err := Open(t.Context(), Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+			_, err := Open(t.Context(), Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.DiscardHandler)})
 			if !errors.Is(err, ErrDamaged) {
 				t.Fatalf("%s: got %v", name, err)
 			}
@@ -150,7 +150,7 @@ func TestALostDescriptionIsNotAnEmptyStream(t *testing.T) {
 	}
 	for name, bad := range map[string][]byte{"flipped": flip(description, 30), "empty": nil} {
 		write(t, meta, bad)
-		_, err = Open(t.Context(), Options{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+		_, err = Open(t.Context(), Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.DiscardHandler)})
 		if err == nil {
 			t.Fatalf("%s: opened without the stream that is there", name)
 		}
@@ -213,11 +213,11 @@ func TestTheServerAloneLosesWhatFollowsDamage(t *testing.T) {
 	t.Parallel()
 	dir, file, content := stored(t, 20, false)
 	write(t, file, flip(content, offsets(content)[7]+500))
-	b := &Bus{opts: Options{Dir: dir, Logger: testLogger(t)}, logs: make(map[int]*Log)}
+	b := &Bus{opts: Options{Folder: filepath.Join(dir, "jetstream"), Logger: testLogger(t)}, logs: make(map[int]*Log)}
 	if err := b.opts.check(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := startEngine(t.Context(), dir, b.opts.Logger)
+	e, err := startEngine(t.Context(), b.opts.Folder, b.opts.Logger)
 	if err != nil {
 		t.Fatal(err)
 	}

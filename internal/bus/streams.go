@@ -75,7 +75,7 @@ func (b *Bus) ensure(ctx context.Context, e *engine, want jetstream.StreamConfig
 	}
 	have := stream.CachedInfo().Config
 	if diff := fixedDifference(have, want); diff != "" {
-		return fmt.Errorf("stream %s %s; that cannot be changed once it holds messages. It was not made by this program: move the data folder away, or correct the stream", want.Name, diff)
+		return fmt.Errorf("stream %s %s; that cannot be changed once it holds messages. It was not made by this program: move the folder of the message store away, or correct the stream", want.Name, diff)
 	}
 	if diff := difference(have, want); diff == "" {
 		return nil
