@@ -1,0 +1,112 @@
+package nodetest
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// seed returns the seed of a test's chances, and prints it. NODETEST_SEED sets
+// it.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	n := uint64(time.Now().UnixNano())
+	if text := os.Getenv("NODETEST_SEED"); text != "" {
+		var err error
+		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("NODETEST_SEED=%d", n)
+	return n
+}
+
+// The server is killed again and again while messages flow. Those whose receipt
+// had come arrive, in order, once; those that were on their way may.
+func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
+	rounds := 20
+	if testing.Short() {
+		rounds = 4
+	}
+	chance := rand.New(rand.NewPCG(seed(t), 1))
+	s := startWith(t, plainApp+"limits: {mailboxMessages: 1000000, mailboxBytes: 4GiB}\n")
+	l := newLoad(t, s, chance.Uint64(), 4, "plain", "plain", "push", "ack", "ack", "late")
+	for round := range rounds {
+		// Most kills come in the thick of it, some while everybody signs in and
+		// fetches.
+		goal, pause := l.stored.Load()+1+chance.Int64N(5000), Patience
+		if round%4 == 3 {
+			pause = time.Duration(chance.Int64N(int64(200 * time.Millisecond)))
+		}
+		never := make(chan struct{})
+		var running sync.WaitGroup
+		running.Go(func() { l.run(never) })
+		l.awaitStored(goal, time.After(pause))
+		s.Kill()
+		running.Wait()
+		s.Start()
+	}
+	l.drain()
+	l.judge(rounds)
+}
+
+// drain lets everybody have what waits, without anything new, and then ends all
+// connections.
+func (l *load) drain() {
+	l.t.Helper()
+	quiet := make(chan struct{})
+	close(quiet)
+	var running sync.WaitGroup
+	running.Go(func() { l.run(quiet) })
+	awaitSessions(l.t, l.s, len(l.senders)+len(l.logs))
+	awaitWaiting(l.t, l.s, 0)
+	for _, c := range l.clients {
+		c.Close()
+	}
+	l.s.Kill()
+	running.Wait()
+}
+
+// judge compares what was sent with what arrived.
+func (l *load) judge(kills int) {
+	t := l.t
+	t.Helper()
+	t.Logf("%d kills, %d messages stored for certain", kills, l.stored.Load())
+	seen := make(map[string]bool)
+	for _, book := range l.logs {
+		if seen[book.kind] {
+			continue
+		}
+		seen[book.kind] = true
+		reliable, fast := l.tally(book.kind, false), l.tally(book.kind, true)
+		t.Logf("RELIABLE, %-5s: %s", book.kind, reliable)
+		t.Logf("FAST,     %-5s: %s", book.kind, fast)
+		if reliable.lost+reliable.duplicate+reliable.reordered+reliable.unsent > 0 {
+			t.Errorf("RELIABLE to %s clients: %+v", book.kind, reliable)
+		}
+		if fast.duplicate+fast.again+fast.reordered+fast.unsent > 0 {
+			t.Errorf("FAST to %s clients: %+v", book.kind, fast)
+		}
+		if book.kind == "ack" && reliable.again > 0 {
+			t.Errorf("%d messages came again to an application with ack", reliable.again)
+		}
+		if reliable.certain == 0 {
+			t.Errorf("no message to %s clients was stored", book.kind)
+		}
+	}
+	confirmed, missing, wrong, again := l.confirmations()
+	t.Logf("MESSAGE_CONFIRMATION : lost %d, wrong %d  (came %d, again on a later session %d)", missing, wrong, confirmed, again)
+	if missing+wrong > 0 {
+		t.Errorf("%d confirmations are missing, %d are wrong", missing, wrong)
+	}
+	for _, s := range l.senders {
+		for n, f := range s.fates {
+			if f.refused != "" {
+				t.Errorf("message %d of %s was refused: %s", n, s.user, f.refused)
+			}
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package nodetest
+
+import (
+	"fmt"
+	"slices"
+)
+
+// tally is what became of one class of deliveries.
+type tally struct {
+	sent      int // messages times receivers
+	certain   int // of those, such whose sender knows that they are stored
+	arrived   int
+	lost      int // certain, and not arrived
+	unsent    int // arrived, and never sent
+	duplicate int // twice on one session; for "ack" twice at all
+	again     int // once more on a later session
+	reordered int
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("lost %d, duplicated %d, reordered %d  (sent %d, stored for certain %d, arrived %d, again on a later session %d)",
+		t.lost, t.duplicate, t.reordered, t.sent, t.certain, t.arrived, t.again)
+}
+
+// tally counts the deliveries to receivers of one kind, RELIABLE or FAST.
+func (l *load) tally(kind string, fast bool) tally {
+	var sum tally
+	for _, book := range l.logs {
+		if book.kind != kind {
+			continue
+		}
+		for _, s := range l.senders {
+			sum.stream(s, book, fast)
+		}
+	}
+	return sum
+}
+
+// stream adds the deliveries from one sender to one receiver.
+func (t *tally) stream(s *sender, book *logbook, fast bool) {
+	arrived := make(map[int]bool)
+	var firsts []int // in the order in which they arrived first
+	for _, session := range book.sessions {
+		list, repeats := unique(of(session, s.user, fast))
+		t.duplicate += repeats
+		if book.kind == "plain" && !fast {
+			t.reordered += splitDescents(list)
+		} else {
+			t.reordered += descents(list)
+		}
+		for _, n := range list {
+			if arrived[n] {
+				t.again++
+				continue
+			}
+			arrived[n] = true
+			firsts = append(firsts, n)
+		}
+	}
+	if book.kind != "plain" {
+		t.reordered += descents(firsts)
+	}
+	t.arrived += len(arrived)
+	for n, f := range s.fates {
+		if f.fast != fast || !slices.Contains(f.to, book.user) {
+			continue
+		}
+		t.sent++
+		if f.stored {
+			t.certain++
+			if !arrived[n] {
+				t.lost++
+			}
+		}
+		if fast && !arrived[n] {
+			t.lost++
+		}
+		delete(arrived, n)
+	}
+	t.unsent += len(arrived)
+}
+
+// confirmations counts those that are missing, and those of messages that did
+// not arrive.
+func (l *load) confirmations() (confirmed, missing, wrong, again int) {
+	for _, s := range l.senders {
+		arrived := make(map[int]bool)
+		for _, book := range l.logs {
+			for _, session := range book.sessions {
+				for _, n := range of(session, s.user, false) {
+					arrived[n] = true
+				}
+			}
+		}
+		for n, f := range s.fates {
+			single := !f.fast && len(f.to) == 1
+			switch {
+			case f.confirmed > 0 && (!single || !arrived[n]):
+				wrong++
+			case f.confirmed > 0:
+				confirmed++
+				again += f.confirmed - 1
+			case single && arrived[n]:
+				missing++
+			}
+		}
+	}
+	return confirmed, missing, wrong, again
+}
