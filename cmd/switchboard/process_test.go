@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
+)
+
+// These run the program as operators do: a process, its signals, its exit code.
+
+func TestAProcessServesAndStopsOnASignal(t *testing.T) {
+	s := nodetest.Start(t)
+	if out := s.Output(); !strings.Contains(out, "demo") || !strings.Contains(out, "app-id-343") {
+		t.Errorf("it does not say that it serves the demo app:\n%s", out)
+	}
+	if code := s.Stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, s.Output())
+	}
+}
+
+func TestAProcessReadsItsSettingsAgainOnHangup(t *testing.T) {
+	file := settingsFile(t, "limits: {sessionsPerUser: 5}\n")
+	s := nodetest.Start(t, "--config", file)
+	rewrite(t, file, "limits: {sessionsPerUser: five}\n")
+	s.Signal(syscall.SIGHUP)
+	nodetest.Eventually(t, "the bad settings are refused", func() bool {
+		return strings.Contains(s.Output(), `limits.sessionsPerUser: \"five\" is not a whole number`)
+	})
+	rewrite(t, file, "limits: {sessionsPerUser: 6}\n")
+	s.Signal(syscall.SIGHUP)
+	nodetest.Eventually(t, "the good settings are taken", func() bool {
+		return strings.Contains(s.Output(), `msg="settings read again" keys=[limits.sessionsPerUser]`)
+	})
+	if code := s.Stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, s.Output())
+	}
+}
+
+func TestASecondProcessIsRefusedTheSameFolderAndTheSamePort(t *testing.T) {
+	s := nodetest.Start(t)
+	for what, args := range map[string][]string{
+		"folder": {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", s.Data},
+		"port":   {"--listen", s.Addr, "--admin", "127.0.0.1:0", "--data", t.TempDir()},
+	} {
+		out, err := exec.CommandContext(t.Context(), nodetest.Binary(t), append([]string{"serve"}, args...)...).CombinedOutput()
+		last := string(out[strings.LastIndexByte(strings.TrimSpace(string(out)), '\n')+1:])
+		if exitCode(err) != "1" || !strings.HasPrefix(last, "switchboard: serve: ") {
+			t.Errorf("%s: exit code %s\n%s", what, exitCode(err), out)
+		}
+	}
+	if code := s.Stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, s.Output())
+	}
+}
