@@ -245,17 +245,21 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 		return nil, fmt.Errorf("websocket handshake with %s: %w", c.opts.URL, errors.Join(err, ctx.Err()))
 	}
 	go l.read()
-	if err = c.signIn(ctx, l, token); err == nil && release() {
-		return l, nil
+	if err = c.signIn(ctx, l, token); err == nil && !release() {
+		err = ctx.Err()
 	}
-	l.fail(err)
-	<-l.done
-	c.detach(l)
-	return nil, fmt.Errorf("sign in as %s: %w", c.opts.UserID, errors.Join(err, ctx.Err()))
+	if err != nil {
+		l.fail(err)
+		<-l.done
+		c.detach(l)
+		return nil, fmt.Errorf("sign in as %s: %w", c.opts.UserID, err)
+	}
+	return l, nil
 }
 
 func (c *Client) signIn(ctx context.Context, l *link, token string) error {
-	if err := l.write(ctx, appendAuth(nil, &c.opts, token), nil); err != nil {
+	// If the frame does not leave, the link's end says more about it than this.
+	if err := l.write(ctx, appendAuth(nil, &c.opts, token), nil); err != nil && !errors.Is(err, ErrNotConnected) {
 		return err
 	}
 	select {
@@ -269,7 +273,7 @@ func (c *Client) signIn(ctx context.Context, l *link, token string) error {
 			return l.why()
 		}
 	case <-ctx.Done():
-		return nil // the caller knows
+		return ctx.Err()
 	}
 }
 

@@ -1,0 +1,94 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/client"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// A service that handles every message once: with Ack a message is off the
+// server's hands only when its handler has returned, with Push what was missed
+// comes by itself.
+func Example() {
+	ctx := context.Background()
+	c, err := client.Dial(ctx, client.Options{
+		URL: "ws://127.0.0.1:8088/ws", AppID: "app-id-343", UserID: "ANZ-123223",
+		Ack: true, Push: true,
+		OnMessage: func(_ context.Context, m client.Message) error {
+			var order struct{ Item string }
+			if err := m.Decode(&order); err != nil {
+				slog.Warn("an order is not understood", "err", err)
+				return nil // it would be no better the next time
+			}
+			fmt.Println(m.From, "orders", order.Item)
+			return nil
+		},
+	})
+	if err != nil {
+		slog.Error("connect", "err", err)
+		return
+	}
+	defer c.Close()
+	<-c.Done()
+}
+
+// Waiting until the receiver has a message.
+func ExampleClient_SendAndWait() {
+	var c *client.Client // from Dial
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := c.SendAndWait(ctx, "ANZ-1232121", map[string]string{"text": "hello"})
+	var refused *wire.Error
+	switch {
+	case err == nil:
+		fmt.Println("delivered")
+	case errors.As(err, &refused) && !refused.MayYetArrive:
+		fmt.Println("not delivered:", refused.Code)
+	case errors.Is(err, client.ErrNotConnected):
+		fmt.Println("not sent: send it again when there is a connection")
+	default:
+		fmt.Println("unknown:", err)
+	}
+}
+
+// Confirmations as they come, without waiting for each.
+func ExampleClient_Send() {
+	ctx := context.Background()
+	c, err := client.Dial(ctx, client.Options{
+		URL: "ws://127.0.0.1:8088/ws", AppID: "app-id-343", UserID: "ANZ-1", Receipts: true,
+		OnMessage:      func(context.Context, client.Message) error { return nil },
+		OnStored:       func(reference string) { fmt.Println(reference, "is on disk") },
+		OnConfirmation: func(reference string) { fmt.Println(reference, "was delivered") },
+		OnError:        func(e *wire.Error, reference string) { fmt.Println(reference, "failed:", e) },
+	})
+	if err != nil {
+		slog.Error("connect", "err", err)
+		return
+	}
+	defer c.Close()
+	if err := c.Send(ctx, "ANZ-2", "hello", client.WithReference("r1"), client.WithTTL(time.Hour)); err != nil {
+		slog.Error("send", "err", err)
+	}
+	if err := c.Send(ctx, "ANZ-2", "typing", client.Fast()); err != nil {
+		slog.Error("send", "err", err)
+	}
+}
+
+// Fetching what was missed, a hundred at a time: each hundred is handled before
+// the next one is asked for.
+func ExampleClient_FetchMissing() {
+	var c *client.Client // from Dial
+	ctx := context.Background()
+	for left := 1; left > 0; {
+		var err error
+		if left, err = c.FetchMissing(ctx, 100); err != nil {
+			slog.Error("fetch", "err", err)
+			return
+		}
+	}
+}
