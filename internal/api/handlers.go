@@ -22,61 +22,66 @@ type Part struct {
 // Options configure both handlers. Log, Metrics and MaxBody are needed.
 type Options struct {
 	Log     *slog.Logger
-	Metrics prometheus.Gatherer
+	Metrics Metrics
 	Parts   []Part       // what /readyz asks
 	MaxBody func() int64 // bytes of a request's body
 
+	Demo   bool                       // loopback names only; the public handler serves metrics, too
+	Origin func(r *http.Request) bool // whether a page may ask; nil: any
+
 	// For the public handler only.
-	Socket  http.Handler               // at /ws
-	Console http.Handler               // at /
-	Demo    bool                       // serves metrics to clients too, and loopback names only
-	Origin  func(r *http.Request) bool // whether a page may ask; nil: any
+	Socket  http.Handler // at /ws; it checks origins itself
+	Console http.Handler // at / and below
 }
+
+// Metrics is what /metrics shows, and where the handlers count.
+type Metrics interface {
+	prometheus.Gatherer
+	prometheus.Registerer
+}
+
+// Methods that paths take.
+var (
+	read       = []string{http.MethodGet, http.MethodHead}
+	readOrPost = []string{http.MethodGet, http.MethodHead, http.MethodPost}
+)
 
 // NewAdmin returns what operators may ask: /healthz, /readyz, /metrics and
 // /debug/pprof.
 func NewAdmin(o Options) http.Handler {
-	mux := http.NewServeMux()
-	health(mux, o)
-	mux.Handle("/metrics", only(http.MethodGet, promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("/", notFound)
-	return guard(mux, o.Log, o.MaxBody)
+	d := newDoor("admin", o)
+	d.exact("/metrics", read, metrics(o))
+	d.exact("/debug/pprof/cmdline", read, http.HandlerFunc(pprof.Cmdline))
+	d.exact("/debug/pprof/profile", read, http.HandlerFunc(pprof.Profile))
+	d.exact("/debug/pprof/symbol", readOrPost, http.HandlerFunc(pprof.Symbol))
+	d.exact("/debug/pprof/trace", read, http.HandlerFunc(pprof.Trace))
+	d.below("/debug/pprof/", read, http.HandlerFunc(pprof.Index))
+	return d
 }
 
 // NewPublic returns what clients may ask: /ws, the console, /healthz and
 // /readyz; on the loopback demo /metrics too.
 func NewPublic(o Options) http.Handler {
-	mux := http.NewServeMux()
-	health(mux, o)
-	mux.Handle("/ws", only(http.MethodGet, o.Socket))
+	d := newDoor("public", o)
+	d.exact("/ws", read, o.Socket)
+	d.ownOrigin = "/ws"
 	if o.Demo {
-		mux.Handle("/metrics", only(http.MethodGet, promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
+		d.exact("/metrics", read, metrics(o))
 	}
-	mux.Handle("/", only(http.MethodGet, o.Console))
-	return guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case o.Demo && !HostAllowed(r):
-			Problem(w, http.StatusMisdirectedRequest, "WRONG_HOST", "the demo answers to loopback names only, such as 127.0.0.1 and localhost")
-		case o.Origin != nil && !o.Origin(r):
-			Problem(w, http.StatusForbidden, "ORIGIN_REFUSED", "pages of this origin may not use this server; name it in origins")
-		default:
-			mux.ServeHTTP(w, r)
-		}
-	}), o.Log, o.MaxBody)
+	d.below("/", read, o.Console)
+	return d
 }
 
-func health(mux *http.ServeMux, o Options) {
-	mux.Handle("/healthz", only(http.MethodGet, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
-	})))
-	mux.Handle("/readyz", only(http.MethodGet, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		readiness(w, o.Parts)
-	})))
+func metrics(o Options) http.Handler {
+	return promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+		MaxRequestsInFlight: 8,
+	})
+}
+
+// alive answers /healthz: the process runs and takes requests, nothing more.
+func alive(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 }
 
 // readiness answers 200 when every part works, and 503 otherwise; either way it
@@ -109,7 +114,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 		panic(err) // our own values marshal
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	// The client may be gone; there is nobody else to tell.
 	_, _ = w.Write(append(body, '\n'))

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bufio"
 	"encoding/json"
-	"log/slog"
+	"errors"
+	"net"
 	"net/http"
-	"runtime/debug"
+	"strings"
 )
 
 // Problem answers a request with problem details (RFC 9457): code is stable,
@@ -23,38 +25,86 @@ func Problem(w http.ResponseWriter, status int, code, detail string) {
 	_, _ = w.Write(append(body, '\n'))
 }
 
-func notFound(w http.ResponseWriter, r *http.Request) {
-	Problem(w, http.StatusNotFound, "NOT_FOUND", "there is nothing at "+r.URL.Path)
+// codeOf makes the code of an error that a handler answered as plain text.
+func codeOf(status int) string {
+	return strings.ToUpper(strings.NewReplacer(" ", "_", "-", "_").Replace(http.StatusText(status)))
 }
 
-// guard wraps a handler in what holds for every request.
-func guard(next http.Handler, log *slog.Logger, maxBody func() int64) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			switch v := recover(); v {
-			case nil:
-			case http.ErrAbortHandler:
-				panic(v)
-			default:
-				log.Error("a request ended in a panic", "path", r.URL.Path, "err", v, "stack", string(debug.Stack()))
-				Problem(w, http.StatusInternalServerError, "INTERNAL", "the server failed to answer; its log says why")
-			}
-		}()
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Referrer-Policy", "no-referrer")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody())
-		next.ServeHTTP(w, r)
-	})
+// longestDetail is how many bytes of a handler's plain text become the detail.
+const longestDetail = 1 << 10
+
+// answer stands between a handler and its client: an error that the handler
+// writes as plain text, as http.Error does, leaves as problem details.
+type answer struct {
+	http.ResponseWriter
+	status   int    // 0 before there is any
+	text     []byte // of an error in plain text, kept back
+	keeping  bool   // an error in plain text is being kept back
+	hijacked bool
 }
 
-// only lets one method (and HEAD with GET) through.
-func only(method string, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != method && !(method == http.MethodGet && r.Method == http.MethodHead) {
-			w.Header().Set("Allow", method)
-			Problem(w, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "only "+method+" is answered here")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+// WriteHeader implements http.ResponseWriter.
+func (a *answer) WriteHeader(status int) {
+	if a.status >= 200 {
+		return
+	}
+	a.status = status
+	a.keeping = status >= 400 && strings.HasPrefix(a.Header().Get("Content-Type"), "text/plain")
+	if !a.keeping {
+		a.ResponseWriter.WriteHeader(status)
+	}
 }
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status < 200 {
+		a.WriteHeader(http.StatusOK)
+	}
+	if a.keeping {
+		a.text = append(a.text, b[:min(len(b), longestDetail-len(a.text))]...)
+		return len(b), nil
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Flush implements http.Flusher.
+func (a *answer) Flush() {
+	if a.status < 200 {
+		a.WriteHeader(http.StatusOK)
+	}
+	if f, ok := a.ResponseWriter.(http.Flusher); ok && !a.keeping {
+		f.Flush()
+	}
+}
+
+// Hijack implements http.Hijacker, for the WebSocket.
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h, ok := a.ResponseWriter.(http.Hijacker)
+	if !ok {
+		return nil, nil, errors.New("this connection cannot be taken over")
+	}
+	conn, rw, err := h.Hijack()
+	if err == nil {
+		a.hijacked, a.status = true, http.StatusSwitchingProtocols
+	}
+	return conn, rw, err
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// begun says whether the client may have got something already.
+func (a *answer) begun() bool { return a.hijacked || a.status >= 200 && !a.keeping }
+
+// end sends what was kept back.
+func (a *answer) end() {
+	if !a.keeping {
+		return
+	}
+	status, detail := a.status, strings.TrimSpace(string(a.text))
+	a.drop()
+	Problem(a, status, codeOf(status), detail)
+}
+
+// drop forgets what was kept back; another answer may be written.
+func (a *answer) drop() { a.status, a.text, a.keeping = 0, nil, false }

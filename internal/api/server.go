@@ -7,50 +7,100 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
 const (
 	maxHeaderBytes = 16 << 10
 	idleTimeout    = 2 * time.Minute
+	// bodyTime bounds reading a request, its body included, once its header
+	// was in time. WebSockets are not bound by it.
+	bodyTime = 30 * time.Second
+	// answerTime bounds a request from its header to the end of its answer: a
+	// profile may take a while.
+	answerTime = 3 * time.Minute
 	// shutdownTime is how long requests under way may take when the server
 	// stops. Sockets are not among them: they are drained by their own door.
 	shutdownTime = 5 * time.Second
+	// maxConnections is how many connections may be open that are no
+	// WebSocket. One more is closed at once.
+	maxConnections = 10_000
 )
 
 // Server serves one handler on one listener.
 type Server struct {
-	http *http.Server
+	http           *http.Server
+	log            *slog.Logger
+	counters       *counters // nil for nowhere
+	shutdownTime   time.Duration
+	maxConnections int
+
+	mu   sync.Mutex
+	open map[net.Conn]struct{} // connections that are no WebSocket
 }
 
 // NewServer makes a server. headerTime bounds how long a client may take to
-// send a request's header.
+// send a request's header. A handler of this package counts the connections.
 func NewServer(h http.Handler, headerTime time.Duration, log *slog.Logger) *Server {
-	return &Server{http: &http.Server{
+	s := &Server{log: log, shutdownTime: shutdownTime, maxConnections: maxConnections, open: make(map[net.Conn]struct{})}
+	if d, ok := h.(*door); ok {
+		s.counters = d.counters
+	}
+	s.http = &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       headerTime + bodyTime,
+		WriteTimeout:      answerTime,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.track,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
+	}
+	return s
 }
 
 // Serve serves until ctx ends, then stops accepting and waits for the requests
-// under way.
+// under way; those that take too long are cut off. It returns nil then.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(l) }()
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(l) }()
 	select {
-	case err := <-failed:
+	case err := <-served:
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.shutdownTime)
 	defer cancel()
 	err := s.http.Shutdown(stop)
 	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("requests did not end in time and are cut off", "addr", l.Addr().String())
 		err = s.http.Close()
 	}
-	<-failed
+	<-served
 	return err
+}
+
+// track counts connections and closes those that are too many.
+func (s *Server) track(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		if len(s.open) >= s.maxConnections {
+			if s.counters != nil {
+				s.counters.refuse("TOO_MANY_CONNECTIONS")
+			}
+			_ = c.Close() // net/http finds it closed at its first read
+			return
+		}
+		s.open[c] = struct{}{}
+	case http.StateHijacked, http.StateClosed:
+		delete(s.open, c)
+	default:
+		return
+	}
+	if s.counters != nil {
+		s.counters.connected(len(s.open))
+	}
 }

@@ -38,6 +38,7 @@ func (n *node) originAllowed(r *http.Request) bool {
 func (n *node) apiOptions() api.Options {
 	return api.Options{
 		Log: n.log, Metrics: n.metrics, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
+		Demo: n.opts.Settings.Demo, Origin: n.originAllowed,
 		Parts: []api.Part{
 			{Name: "node", Check: func() error {
 				if !n.serving.Load() {
@@ -61,8 +62,7 @@ func (n *node) adminServer() *api.Server {
 
 func (n *node) publicServer() *api.Server {
 	o := n.apiOptions()
-	o.Socket, o.Console, o.Origin = n.sockets, console.Handler(), n.originAllowed
-	o.Demo = n.opts.Settings.Demo
+	o.Socket, o.Console = n.sockets, console.Handler()
 	return api.NewServer(api.NewPublic(o), n.limits().HandshakeTimeout, n.log)
 }
 
