@@ -30,9 +30,9 @@ import (
 // take so long.
 const Patience = 60 * time.Second
 
-// binary builds the program once in a test process. A test that runs under the
+// program builds the program once in a test process. A test that runs under the
 // race detector gets a program that does, too.
-var binary = sync.OnceValues(func() (string, error) {
+var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "switchboard-test-")
 	if err != nil {
 		return "", err
@@ -53,7 +53,7 @@ var binary = sync.OnceValues(func() (string, error) {
 // binaryVariable names the program to test, instead of building it.
 const binaryVariable = "NODETEST_BINARY"
 
-var built atomic.Pointer[string] // where binary put the program
+var built atomic.Pointer[string] // where program put the program
 
 // Run runs the tests of a package and removes the program that they built: for
 // TestMain.
@@ -69,7 +69,7 @@ func Run(m *testing.M) int {
 // Binary returns the path of the program, built when it is first asked for.
 func Binary(t testing.TB) string {
 	t.Helper()
-	path, err := binary()
+	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
