@@ -21,6 +21,8 @@ import (
 const (
 	// maxPayload is the largest message the embedded server takes, in bytes.
 	maxPayload = 8 << 20
+	// healthAttempts is how often the server is asked when it could not tell.
+	healthAttempts = 100
 	// account is the embedded server's one account with streams.
 	account = "$G"
 )
@@ -103,7 +105,9 @@ func (e *engine) check(lines *journal) error {
 	if line := lines.failure(); line != "" {
 		return fmt.Errorf("the embedded NATS server did not start: %s", line)
 	}
-	if err := e.ail(); err != nil {
+	if err := e.ail(); err != nil && strings.Contains(err.Error(), "could not be recovered") {
+		return fmt.Errorf("%w: %w: the file meta.inf or meta.sum of that stream does not hold what it should", ErrDamaged, err)
+	} else if err != nil {
 		return fmt.Errorf("the embedded NATS server did not start well: %w", err)
 	}
 	return nil
@@ -205,6 +209,14 @@ func (e *engine) failure() error {
 // full disk is recognised by its words.
 func (e *engine) ail() error {
 	health := e.srv.Healthz(&server.HealthzOptions{Details: true})
+	for range healthAttempts {
+		if len(health.Errors) == 0 || health.Errors[0].Type != server.HealthzErrorConn {
+			break
+		}
+		// The server gives itself a millisecond to see that it has started; on
+		// a busy machine that is not enough.
+		health = e.srv.Healthz(&server.HealthzOptions{Details: true})
+	}
 	texts := make([]string, 0, len(health.Errors))
 	for _, h := range health.Errors {
 		texts = append(texts, h.Error)
