@@ -98,7 +98,7 @@ func (r *frameReader) read() ending {
 		if c.reply == wire.CloseProtocolError || c.reply == wire.CloseInvalidText {
 			return fault(c.reply, "the close frame is malformed")
 		}
-		return ending{code: closed.Code, frame: true, send: c.reply, abort: true}
+		return ending{code: closed.Code, frame: true, send: c.reply, abort: true, peer: true}
 	}
 	var status interface{ Uint16() uint16 } // gws's own codes; for a bomb it would send another
 	if errors.As(c.err, &status) {

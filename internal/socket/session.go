@@ -52,6 +52,7 @@ type ending struct {
 	reason string // its reason; empty for the code's name
 	abort  bool   // what is queued is dropped, and what is unproved goes back at once
 	unread bool   // the client sends on; what it sends is thrown away
+	peer   bool   // the client closed; it gets no reason
 	cause  error  // for the log; nil for none
 }
 
@@ -203,7 +204,7 @@ func (s *session) queueClose(e ending) {
 		q.buf = s.srv.buffers.get()
 	}
 	reason := e.reason
-	if reason == "" {
+	if reason == "" && !e.peer {
 		reason = s.srv.metrics.closeName(e.send)
 	}
 	before := len(q.buf)

@@ -296,13 +296,15 @@ func (s *session) dropQueue() {
 }
 
 // awaitFlush returns when nothing is written any more, and says whether a close
-// frame was. It is called by the session's reader when the session is closing.
+// frame was. When the session is closing, that remains so.
 func (s *session) awaitFlush() (said bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q := &s.queue; q.flushing || q.held {
-		idle := make(chan struct{})
-		q.idle = idle
+		if q.idle == nil {
+			q.idle = make(chan struct{})
+		}
+		idle := q.idle
 		s.mu.Unlock()
 		<-idle
 		s.mu.Lock()
