@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // open opens a Bus on dir for the test's time. change may alter its options.
 func open(t testing.TB, dir string, change ...func(*Options)) *Bus {
 	t.Helper()
-	opts := Options{Folder: filepath.Join(dir, "jetstream"), Logger: testLogger(t)}
+	opts := Options{Folder: filepath.Join(dir, "jetstream"), Logger: testLogger(t), CallTimeout: time.Minute}
 	for _, f := range change {
 		f(&opts)
 	}
@@ -58,12 +58,10 @@ func shardLog(t testing.TB, b *Bus, shard int) *Log {
 
 // batch makes size bytes that only sequence seq has.
 func batch(seq uint64, size int) []byte {
-	b := make([]byte, max(size, 8))
-	binary.LittleEndian.PutUint64(b, seq)
-	r := rand.New(rand.NewPCG(seq, 1))
-	for i := 8; i+8 <= len(b); i += 8 {
-		binary.LittleEndian.PutUint64(b[i:], r.Uint64())
-	}
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[:], seq)
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8(seed).Read(b) // never fails
 	return b
 }
 
