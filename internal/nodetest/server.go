@@ -30,9 +30,15 @@ import (
 // take so long.
 const Patience = 60 * time.Second
 
+// binaryVariable names the program to test, instead of building it.
+const binaryVariable = "NODETEST_BINARY"
+
 // program builds the program once in a test process. A test that runs under the
 // race detector gets a program that does, too.
 var program = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(binaryVariable); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "switchboard-test-")
 	if err != nil {
 		return "", err
@@ -49,9 +55,6 @@ var program = sync.OnceValues(func() (string, error) {
 	built.Store(&path)
 	return path, nil
 })
-
-// binaryVariable names the program to test, instead of building it.
-const binaryVariable = "NODETEST_BINARY"
 
 var built atomic.Pointer[string] // where program put the program
 
