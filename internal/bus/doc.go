@@ -18,10 +18,13 @@
 //   - Before that it looks at the free space itself, and refuses a batch with
 //     ErrFull while the server still has room for its own needs.
 //   - A record whose checksum does not match makes the server cut its file off
-//     at that place when it recovers, with all that follows; a stream whose
-//     description is damaged is left out as if it had never been. The bus reads
-//     all files before the server gets them, refuses to start on damage that no
-//     crash explains, and never creates, deletes or empties a stream to get by.
+//     at that place when it recovers, with all that follows, and give their
+//     sequences away again; a stream whose description is damaged is left out
+//     as if it had never been. The bus reads all files before the server gets
+//     them, refuses to start on damage that no crash explains, and never
+//     creates, deletes or empties a stream to get by. It cannot help when a
+//     file goes bad while the server runs, but does not take a log that ends
+//     before what it stored itself.
 //
 // Limits: one process has one Bus and one data folder; who calls Open holds the
 // folder's lock (package lifecycle).

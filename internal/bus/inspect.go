@@ -42,9 +42,9 @@ const (
 )
 
 // inspectStore reads all streams below dir and fails with ErrDamaged when one
-// has a record that does not match its checksum, unless it is the last one: a
-// crash may have cut that off, and it was not acknowledged then. A missing dir
-// is an empty store.
+// has a record that does not match its checksum, unless it is the last one and
+// not in the server's index: a crash may have cut that off, and it was not
+// acknowledged then. A missing dir is an empty store.
 //
 // The server itself would cut the file off at the bad record, and lose what
 // was acknowledged after it.
@@ -68,22 +68,30 @@ func inspectStore(ctx context.Context, dir string) error {
 }
 
 func inspectStream(ctx context.Context, dir string) error {
-	blocks, bytes, err := blockFiles(filepath.Join(dir, "msgs"))
+	msgs := filepath.Join(dir, "msgs")
+	blocks, bytes, err := blockFiles(msgs)
 	if err != nil {
 		return err
 	}
-	if bytes == 0 {
+	in := inspector{stream: filepath.Base(dir)}
+	index := filepath.Join(msgs, "index.db")
+	known, err := in.indexed(index)
+	if err != nil {
+		return err
+	}
+	if bytes == 0 && known == 0 {
 		return clearUnfinished(dir)
 	}
-	in := inspector{stream: filepath.Base(dir)}
-	for i, index := range blocks {
+	for i, number := range blocks {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		file := filepath.Join(dir, "msgs", fmt.Sprintf("%d.blk", index))
-		if err := in.block(file, index, i == len(blocks)-1); err != nil {
+		if err := in.block(filepath.Join(msgs, fmt.Sprintf("%d.blk", number)), number, i == len(blocks)-1); err != nil {
 			return err
 		}
+	}
+	if known > in.last {
+		return fmt.Errorf("%w: the good records end at sequence %d, but %s knows of %d: the last file is damaged or was cut off", ErrDamaged, in.last, index, known)
 	}
 	return nil
 }
@@ -129,6 +137,7 @@ func clearUnfinished(dir string) error {
 // inspector checks the block files of one stream.
 type inspector struct {
 	stream string
+	last   uint64 // the highest sequence of a good record
 	buf    bytes.Buffer
 	hash   hash.Hash
 }
@@ -141,16 +150,57 @@ func (in *inspector) block(file string, index int, last bool) error {
 	if bytes.HasPrefix(b, []byte("cmp")) {
 		return fmt.Errorf("%w: %s is compressed, which this program never asks for", ErrDamaged, file)
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%s-%d", in.stream, index))
-	var err error
-	if in.hash, err = highwayhash.New64(key[:]); err != nil {
+	if err := in.key(fmt.Sprintf("%s-%d", in.stream, index)); err != nil {
 		return err
 	}
 	good, seq := in.walk(b)
+	in.last = max(in.last, seq)
 	if good == len(b) || last && !in.more(b[good:], seq) {
 		return nil
 	}
 	return fmt.Errorf("%w: file %s, byte %d, after sequence %d: the record there does not match its checksum, and it is not the last", ErrDamaged, file, good, seq)
+}
+
+// indexed returns the last sequence that the server's index knows, 0 when there
+// is no good index: the server makes another one then. It writes the index when
+// it stops, and now and then, and never before the records that it is about.
+//
+// The index begins with two bytes for its kind and version; then, as varints,
+// messages, bytes, first sequence, first time, last sequence; a HighwayHash-64
+// of it all is at its end.
+func (in *inspector) indexed(file string) (last uint64, err error) {
+	if err := in.load(file); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	b := in.buf.Bytes()
+	if err := in.key(in.stream); err != nil {
+		return 0, err
+	}
+	end := len(b) - recordSum
+	if end < 2 || b[0] != 11 || b[1] > 4 {
+		return 0, nil
+	}
+	if in.hash.Write(b[:end]); !bytes.Equal(in.hash.Sum(nil), b[end:]) {
+		return 0, nil
+	}
+	b = b[2:end]
+	for range 5 { // a time is a varint of another sort, and as long
+		var n int
+		if last, n = binary.Uvarint(b); n <= 0 {
+			return 0, nil
+		}
+		b = b[n:]
+	}
+	return last, nil
+}
+
+// key makes the hash that is keyed by a name.
+func (in *inspector) key(name string) (err error) {
+	key := sha256.Sum256([]byte(name))
+	in.hash, err = highwayhash.New64(key[:])
+	return err
 }
 
 func (in *inspector) load(file string) error {
@@ -165,16 +215,14 @@ func (in *inspector) load(file string) error {
 }
 
 // walk returns where the first bad record begins, len(b) when there is none,
-// and the last sequence before it.
+// and the highest sequence before it.
 func (in *inspector) walk(b []byte) (good int, seq uint64) {
 	for good < len(b) {
 		size, s := in.record(b[good:])
 		if size == 0 {
 			break
 		}
-		if s&tombstoneBit == 0 {
-			seq = s &^ erasedBit
-		}
+		seq = max(seq, s&^(erasedBit|tombstoneBit))
 		good += size
 	}
 	return good, seq

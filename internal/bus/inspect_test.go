@@ -174,6 +174,35 @@ func TestADamagedIndexIsMadeAnew(t *testing.T) {
 	wantLog(t, shardLog(t, open(t, dir), 0), 1, 20, damageSize)
 }
 
+func TestADamagedLastBatchIsFoundAfterACleanStop(t *testing.T) {
+	t.Parallel()
+	dir, file, content := stored(t, 20, true)
+	last := offsets(content)[19]
+	for name, bad := range map[string][]byte{
+		"message":  flip(content, last+500),
+		"checksum": flip(content, len(content)-1),
+		"length":   flip(content, last),
+		"cut":      content[:last+100],
+		"gone":     content[:last],
+		"empty":    nil,
+	} {
+		write(t, file, bad)
+		_, err := Open(t.Context(), Options{Folder: filepath.Join(dir, "jetstream"), Logger: testLogger(t)})
+		if name == "empty" && err == nil {
+			t.Fatal("an empty file was taken")
+		}
+		if !errors.Is(err, ErrDamaged) {
+			t.Fatalf("%s: got %v", name, err)
+		}
+	}
+	// What docs/operations.md tells an operator to do.
+	write(t, file, flip(content, last+500))
+	if err := os.Remove(filepath.Join(filepath.Dir(file), "index.db")); err != nil {
+		t.Fatal(err)
+	}
+	wantLog(t, shardLog(t, open(t, dir), 0), 1, 19, damageSize)
+}
+
 // A crash may fall into the making of a stream. The server would not serve what
 // it left behind, and not make it anew.
 func TestAnUnfinishedStreamIsMadeAnew(t *testing.T) {
