@@ -87,18 +87,17 @@ func (u *upgrader) upgrade(conn net.Conn, h handshake, g *guard, in inbound) (*f
 func (r *frameReader) read() ending {
 	r.gws.ReadLoop()
 	c := r.conn
-	switch {
-	case c.guard.broken != nil:
-		return fault(c.guard.broken.code, c.guard.broken.reason)
-	case c.guard.err != nil:
-		return ending{code: closeLost, abort: true, cause: c.guard.err}
-	}
 	var closed *gws.CloseError
-	if errors.As(c.err, &closed) {
+	switch {
+	case errors.As(c.err, &closed): // whatever came after it
 		if c.reply == wire.CloseProtocolError || c.reply == wire.CloseInvalidText {
 			return fault(c.reply, "the close frame is malformed")
 		}
 		return ending{code: closed.Code, frame: true, send: c.reply, abort: true, peer: true}
+	case c.guard.broken != nil:
+		return fault(c.guard.broken.code, c.guard.broken.reason)
+	case c.guard.err != nil:
+		return ending{code: closeLost, abort: true, cause: c.guard.err}
 	}
 	var status interface{ Uint16() uint16 } // gws's own codes; for a bomb it would send another
 	if errors.As(c.err, &status) {

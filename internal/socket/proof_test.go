@@ -221,6 +221,7 @@ func TestPeerWithAClosedWindowIsClosed(t *testing.T) {
 	s := r.session()
 	for s.Fast(message(60_000), nil) && !stuck(s) {
 	}
+	r.hangs(s)
 	r.clock.advance(9 * time.Second)
 	r.quiet()
 	r.clock.advance(2 * time.Second)
@@ -242,21 +243,34 @@ func TestWriteThatHadToWaitIsProgress(t *testing.T) {
 	s := r.session()
 	for s.Fast(message(60_000), nil) && !stuck(s) {
 	}
-	taken := func() int {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.queue.bytes()
-	}
 	for range 5 { // 45 s in all, without a single pong
+		before := r.hangs(s)
 		r.clock.advance(9 * time.Second)
-		for before := taken(); taken() > before-(4<<20); {
+		for waiting(s) > before-(1<<20) {
 			if first, payload, err := p.read(); err != nil || first == finClose {
 				t.Fatalf("the slow client is cut off: %v %q", err, payload)
 			}
 		}
-		r.clock.advance(0)
 	}
 	r.quiet()
+}
+
+func waiting(s *session) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queue.bytes()
+}
+
+// hangs returns when the session's write hangs, and how much waits.
+func (r *rig) hangs(s *session) int {
+	last, since := -1, time.Now()
+	r.wait("the write hangs", func() bool {
+		if now := waiting(s); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 200*time.Millisecond
+	})
+	return last
 }
 
 func TestMessageAckProvesAllBeforeIt(t *testing.T) {
@@ -286,29 +300,22 @@ func TestClientThatNeverAcknowledgesIsClosed(t *testing.T) {
 	p := r.join("ANZ-7", `{"ack":true}`)
 	id := r.deliver(1, number(1))
 	r.deliver(2, number(2))
-	pings := 0
 	answer := func() { // every ping, as a browser does
-		for {
-			p.write(frame(finPing, []byte("sync")))
-			for {
-				first, payload, err := p.read()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if first == finPing {
-					pings++
-					p.pong(string(payload))
-				}
-				if first == finPong {
-					break
-				}
+		p.write(frame(finPing, []byte("sync")))
+		for first := byte(0); first != finPong; {
+			var payload []byte
+			var err error
+			if first, payload, err = p.read(); err != nil {
+				t.Fatal(err)
 			}
-			return
+			if first == finPing {
+				p.pong(string(payload))
+			}
 		}
 	}
 	answer()
 	answer()
-	r.expect("pass 2")
+	r.wait("both have arrived", func() bool { return <-r.keeper.events == "pass 2" })
 	r.advance(20 * time.Second)
 	answer()
 	p.send(`{"type":"MESSAGE_ACK","data":{"id":"` + id.String() + `"}}`)

@@ -209,6 +209,7 @@ func TestCloseFrameNeverSplitsAFrame(t *testing.T) {
 	s.Kick(wire.CloseByMaster, strings.Repeat("é", 100))
 	for range 3 {
 		p.text(string(big))
+		p.next(finPing)
 	}
 	if reason := p.closed(wire.CloseByMaster); reason != strings.Repeat("é", 61) {
 		t.Errorf("reason %q", reason)

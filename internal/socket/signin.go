@@ -149,6 +149,7 @@ func (s *session) queueReply(a *wire.Auth) (back queueMark, ok bool) {
 	back = queueMark{len(s.queue.buf), s.queue.frames}
 	start := s.begin()
 	s.queue.buf = wire.AppendAuthReply(s.queue.buf, a.AppID, a.UserText, true, "", "")
+	s.srv.metrics.frameOut(s.queue.buf[start+headerReserve:], featureNone)
 	s.queued(start, finText)
 	return back, true
 }
