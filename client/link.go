@@ -135,7 +135,7 @@ type events struct {
 // OnPing answers with the ping's own payload: it is a number that proves, to the
 // server, that all before it has arrived.
 func (e events) OnPing(conn *gws.Conn, payload []byte) {
-	if !e.left() {
+	if !e.left() && !e.client.opts.mute {
 		_ = conn.WritePong(payload)
 	}
 }

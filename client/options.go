@@ -79,6 +79,8 @@ type Options struct {
 	TLS      *tls.Config    // for wss
 	Dialer   Dialer         // default: a net.Dialer
 	Random   func() float64 // in [0, 1); default: math/rand/v2
+
+	mute bool // leave pings unanswered, see CheckPath
 }
 
 // Dialer opens network connections; *net.Dialer is one.

@@ -37,6 +37,7 @@ type program struct {
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
 	Config  configCommands `cmd:"" help:"Check, show or begin settings."`
+	Doctor  doctorCommand  `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

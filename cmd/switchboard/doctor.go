@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/client"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// doctorCommand looks at a server from outside, as its clients reach it.
+type doctorCommand struct {
+	URL     string        `required:"" help:"The server's endpoint as clients reach it, such as wss://example.org/ws." placeholder:"URL"`
+	AppID   string        `name:"app-id" default:"app-id-343" help:"The appId to sign in with."`
+	User    string        `default:"ANZ-123224" help:"The user to sign in as; one that nobody else uses."`
+	Token   string        `env:"SWITCHBOARD_DOCTOR_TOKEN" help:"The user's token; better in the environment than here."`
+	Timeout time.Duration `default:"1m" help:"How long to wait: longer than the server's proofTimeout."`
+}
+
+// Run implements the command.
+func (c doctorCommand) Run(p *program) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	fmt.Fprintf(p.out, "connecting to %s as %s, leaving its pings unanswered\n", c.URL, c.User)
+	err := client.CheckPath(ctx, client.Options{URL: c.URL, AppID: c.AppID, UserID: wire.UserID(c.User), Token: c.Token})
+	switch {
+	case err == nil:
+		fmt.Fprintln(p.out, "good: nobody on the way answers pings; the server gave the silent client up")
+		return nil
+	case errors.Is(err, client.ErrPingsAnswered):
+		return fmt.Errorf("%w; let the proxy pass WebSocket frames through, or have clients use the option ack", err)
+	}
+	return fmt.Errorf("cannot find out: %w", err)
+}
