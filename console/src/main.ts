@@ -133,5 +133,5 @@ function countUnread(count: number): void {
   unread = currentPart() === "conversation" ? 0 : count;
   const badge = byId("unread", HTMLElement);
   badge.hidden = unread === 0;
-  badge.textContent = unread > 99 ? "99+" : String(unread);
+  badge.textContent = unread === 0 ? "" : unread > 99 ? "99+" : String(unread);
 }

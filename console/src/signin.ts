@@ -83,6 +83,7 @@ export class SignInForm {
     const over = state === "idle" || state === "closed";
     document.body.dataset["state"] = over && error !== undefined ? "failed" : state;
     byId("pill-text", HTMLElement).textContent = state === "online" ? userId : pillTexts[state];
+    byId("pill", HTMLElement).title = state === "online" ? `Signed in as ${userId}` : pillTexts[state];
     this.#fields.disabled = !over;
     for (const preset of document.querySelectorAll<HTMLButtonElement>("[data-preset]")) preset.disabled = !over;
     this.#signIn.disabled = !over;

@@ -1,0 +1,120 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { access, mkdtemp, rm } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const binary = path.resolve(here, "..", process.env["SWITCHBOARD_BIN"] ?? "../bin/switchboard");
+
+/** How long the server may take to be ready, and to stop. */
+const patience = 20_000;
+
+/** A real server in a process of its own, on free ports, with a data folder of its own. */
+export class Server {
+  readonly #port: number;
+  readonly #adminPort: number;
+  readonly #data: string;
+  #process: ChildProcess | undefined;
+  #said = "";
+
+  private constructor(port: number, adminPort: number, data: string) {
+    this.#port = port;
+    this.#adminPort = adminPort;
+    this.#data = data;
+  }
+
+  /** Starts a server with an empty data folder. */
+  static async start(): Promise<Server> {
+    await access(binary).catch(() => {
+      throw new Error(`there is no server at ${binary}: build it, or name it in SWITCHBOARD_BIN`);
+    });
+    const [port, adminPort] = await freePorts();
+    const server = new Server(port, adminPort, await mkdtemp(path.join(tmpdir(), "switchboard-console-")));
+    await server.resume();
+    return server;
+  }
+
+  get origin(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Starts the process again, on the same ports and data. */
+  async resume(): Promise<void> {
+    const child = spawn(
+      binary,
+      ["serve", "--listen", `127.0.0.1:${this.#port}`, "--admin", `127.0.0.1:${this.#adminPort}`, "--data", this.#data],
+      { stdio: ["ignore", "pipe", "pipe"], env: ownEnvironment() },
+    );
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-20_000)));
+    }
+    this.#process = child;
+    await this.#ready(child);
+  }
+
+  /** Ends the process at once, as a power cut would. */
+  async kill(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  /** Asks the process to stop, and waits until it has. */
+  async stop(): Promise<void> {
+    await this.#end("SIGTERM");
+  }
+
+  /** Kills the process and forgets its data. */
+  async remove(): Promise<void> {
+    await this.kill();
+    await rm(this.#data, { recursive: true, force: true });
+  }
+
+  /** What the process wrote last. */
+  get said(): string {
+    return this.#said;
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit", { signal: AbortSignal.timeout(patience) });
+    child.kill(signal);
+    await exited;
+  }
+
+  async #ready(child: ChildProcess): Promise<void> {
+    const deadline = Date.now() + patience;
+    const url = `http://127.0.0.1:${this.#adminPort}/readyz`;
+    for (;;) {
+      if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${this.#said}`);
+      const answer = await fetch(url).catch(() => undefined);
+      if (answer?.ok === true) return;
+      if (Date.now() > deadline) throw new Error(`the server is not ready in time:\n${this.#said}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+/** Without settings of the server, SWITCHBOARD_BIN among them: it refuses those that it does not know. */
+function ownEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SWITCHBOARD_")));
+}
+
+/** Two ports that are free now. */
+async function freePorts(): Promise<[number, number]> {
+  const servers = [createServer(), createServer()];
+  const ports: number[] = [];
+  for (const server of servers) {
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    ports.push((server.address() as AddressInfo).port);
+  }
+  for (const server of servers) {
+    server.close();
+    await once(server, "close");
+  }
+  return ports as [number, number];
+}
