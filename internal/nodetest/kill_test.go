@@ -51,6 +51,7 @@ func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
 	}
 	l.drain()
 	l.judge(rounds)
+	l.wantNoneRefused()
 }
 
 // drain lets everybody have what waits, without anything new, and then ends all
@@ -71,10 +72,10 @@ func (l *load) drain() {
 }
 
 // judge compares what was sent with what arrived.
-func (l *load) judge(kills int) {
+func (l *load) judge(faults int) {
 	t := l.t
 	t.Helper()
-	t.Logf("%d kills, %d messages stored for certain", kills, l.stored.Load())
+	t.Logf("%d faults, %d messages stored for certain", faults, l.stored.Load())
 	seen := make(map[string]bool)
 	for _, book := range l.logs {
 		if seen[book.kind] {
@@ -84,7 +85,7 @@ func (l *load) judge(kills int) {
 		reliable, fast := l.tally(book.kind, false), l.tally(book.kind, true)
 		t.Logf("RELIABLE, %-5s: %s", book.kind, reliable)
 		t.Logf("FAST,     %-5s: %s", book.kind, fast)
-		if reliable.lost+reliable.duplicate+reliable.reordered+reliable.unsent > 0 {
+		if reliable.lost+reliable.duplicate+reliable.reordered+reliable.unsent+reliable.refused > 0 {
 			t.Errorf("RELIABLE to %s clients: %+v", book.kind, reliable)
 		}
 		if fast.duplicate+fast.again+fast.reordered+fast.unsent > 0 {
@@ -102,10 +103,28 @@ func (l *load) judge(kills int) {
 	if missing+wrong > 0 {
 		t.Errorf("%d confirmations are missing, %d are wrong", missing, wrong)
 	}
+}
+
+// refusals counts the messages that were refused, by code.
+func (l *load) refusals() map[string]int {
+	codes := make(map[string]int)
+	for _, s := range l.senders {
+		for _, f := range s.fates {
+			if f.refused != "" {
+				codes[f.refused]++
+			}
+		}
+	}
+	return codes
+}
+
+// wantNoneRefused fails if any message was refused.
+func (l *load) wantNoneRefused() {
+	l.t.Helper()
 	for _, s := range l.senders {
 		for n, f := range s.fates {
 			if f.refused != "" {
-				t.Errorf("message %d of %s was refused: %s", n, s.user, f.refused)
+				l.t.Errorf("message %d of %s was refused: %s", n, s.user, f.refused)
 			}
 		}
 	}

@@ -23,9 +23,11 @@ import (
 type fate struct {
 	to        []string
 	fast      bool
-	stored    bool // MESSAGE_STORED came
-	confirmed int  // how many MESSAGE_CONFIRMATION came
-	refused   string
+	stored    bool   // MESSAGE_STORED came
+	confirmed int    // how many MESSAGE_CONFIRMATION came
+	refused   string // the code of the DELIVER_FAILED that came
+
+	mayYetArrive bool // and what it said
 }
 
 // sender sends to all receivers in turn, RELIABLE and FAST, to one and to many.
@@ -74,6 +76,10 @@ type load struct {
 
 // outstanding is how many messages a sender may have sent without a receipt.
 const outstanding = 256
+
+// refusedPause is how long a sender rests when a message was refused: trying
+// again at once would only be refused again.
+const refusedPause = time.Millisecond
 
 func newLoad(t *testing.T, s *Server, seed uint64, senders int, kinds ...string) *load {
 	t.Helper()
@@ -260,9 +266,12 @@ func (l *load) listen(s *sender, p *Peer, room <-chan struct{}) {
 		case "MESSAGE_CONFIRMATION":
 			fate.confirmed++
 		case "DELIVER_FAILED":
-			fate.refused = f.Raw
+			fate.refused, fate.mayYetArrive = f.Field("code"), f.Field("mayYetArrive") == "true"
 		}
 		s.mu.Unlock()
+		if f.Type == "DELIVER_FAILED" {
+			<-time.After(refusedPause)
+		}
 		if f.Type != "MESSAGE_CONFIRMATION" {
 			<-room
 		}

@@ -12,6 +12,7 @@ type tally struct {
 	arrived   int
 	lost      int // certain, and not arrived
 	unsent    int // arrived, and never sent
+	refused   int // arrived, though its sender was told for certain that it was not accepted
 	duplicate int // twice on one session; for "ack" twice at all
 	again     int // once more on a later session
 	reordered int
@@ -74,6 +75,9 @@ func (t *tally) stream(s *sender, book *logbook, fast bool) {
 		}
 		if fast && !arrived[n] {
 			t.lost++
+		}
+		if arrived[n] && f.refused != "" && !f.mayYetArrive {
+			t.refused++
 		}
 		delete(arrived, n)
 	}
