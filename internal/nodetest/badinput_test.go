@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Bad input is answered as docs/protocol.md says, and costs nobody else
@@ -242,11 +241,4 @@ func passes(cases [][2]string) []badFrame {
 		list[i] = badFrame{c[0], toSelf(c[1]), []string{fromSelf(c[1])}}
 	}
 	return list
-}
-
-// timedOut is how long a test that waits for one of the server's short time-outs
-// took, for the log.
-func timedOut(t *testing.T, began time.Time) {
-	t.Helper()
-	t.Logf("after %v", time.Since(began).Round(time.Millisecond))
 }
