@@ -88,7 +88,7 @@ func (s *session) Failed(e *wire.Error, reference []byte) { s.refuse(e, referenc
 // refuse queues an error.
 func (s *session) refuse(e *wire.Error, reference []byte) {
 	s.srv.metrics.refused(e)
-	var b [512]byte
+	var b [256]byte
 	s.control(wire.AppendFailure(b[:0], e, reference))
 }
 

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -10,30 +11,15 @@ import (
 )
 
 // signIn takes an AUTH_CLIENT: the first one, or one that renews the session.
-// The gate is asked in a goroutine of its own, so pongs are read meanwhile.
+// It is dealt with in a goroutine of its own: pongs are read while the gate is
+// asked, and the reader's stack, which every idle connection keeps, stays small.
 func (s *session) signIn(f *wire.Frame) {
-	a, err := wire.ParseAuth(f.Data)
-	joined := s.phase.Load() == phaseJoined
-	switch {
-	case err != nil && err.Kind != wire.KindAuthReply:
-	case joined && a.User != s.identity.user:
-		err = general(wire.CodeAlreadySignedIn, "this session is signed in as "+string(s.identity.user))
-	case err != nil:
-		s.rejected(&a, err, wire.CloseNotAuthentic)
-		return
-	case len(a.Options.Presence) > s.srv.limits.Load().PresenceWatch:
-		err = general(wire.CodeTooMany, "one session may not watch so many users")
-	}
-	if err != nil {
-		s.refuse(err, f.Reference)
-		return
-	}
 	ctx, ok := s.beginAuth()
 	if !ok {
 		s.refuse(general(wire.CodeBusy, "an earlier AUTH_CLIENT is not answered yet"), f.Reference)
 		return
 	}
-	go s.authenticate(ctx, a, joined)
+	go s.authenticate(ctx, bytes.Clone(f.Data), bytes.Clone(f.Reference))
 }
 
 // beginAuth starts an attempt unless one is under way.
@@ -56,7 +42,7 @@ func (s *session) endAuth() {
 	s.stopAuth = nil
 }
 
-func (s *session) authenticate(ctx context.Context, a wire.Auth, renew bool) {
+func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 	defer s.srv.work.Done()
 	defer func() {
 		if r := recover(); r != nil {
@@ -64,6 +50,19 @@ func (s *session) authenticate(ctx context.Context, a wire.Auth, renew bool) {
 			s.close(aborting(wire.CloseInternal, ""))
 		}
 	}()
+	renew := s.phase.Load() == phaseJoined
+	a, wrong := s.checkAuth(data, renew)
+	switch {
+	case wrong != nil && wrong.Kind == wire.KindAuthReply:
+		s.rejected(&a, wrong, wire.CloseNotAuthentic)
+		return
+	case wrong != nil:
+		s.mu.Lock()
+		s.endAuth()
+		s.mu.Unlock()
+		s.refuse(wrong, reference)
+		return
+	}
 	grant, err := s.srv.opts.Gate.Authenticate(ctx, a)
 	switch {
 	case err != nil:
@@ -74,6 +73,20 @@ func (s *session) authenticate(ctx context.Context, a wire.Auth, renew bool) {
 	default:
 		s.join(&a, &grant)
 	}
+}
+
+// checkAuth reads an AUTH_CLIENT and checks what does not take the gate.
+func (s *session) checkAuth(data []byte, renew bool) (wire.Auth, *wire.Error) {
+	a, err := wire.ParseAuth(data)
+	switch {
+	case err != nil && err.Kind != wire.KindAuthReply:
+		return a, err
+	case renew && a.User != s.identity.user:
+		return a, general(wire.CodeAlreadySignedIn, "this session is signed in as "+string(s.identity.user))
+	case err == nil && len(a.Options.Presence) > s.srv.limits.Load().PresenceWatch:
+		return a, general(wire.CodeTooMany, "one session may not watch so many users")
+	}
+	return a, err
 }
 
 // refusalOf returns what the client is told of the gate's error.
