@@ -1,7 +1,7 @@
 import { newReference, SwitchboardError, type Outgoing } from "@switchboard/client";
-import { asSentence } from "./conversation.js";
 import { byId, chosen, control } from "./dom.js";
 import { jsonProblem, userList } from "./json.js";
+import { capital, withStop } from "./words.js";
 
 /** A message as the form has it: its content always as JSON text. */
 export type Draft = Outgoing & { contentText: string };
@@ -87,7 +87,7 @@ export class Composer {
       this.#sendDraft(this.#draft());
     } catch (error) {
       if (!(error instanceof SwitchboardError)) throw error;
-      this.#say(asSentence(error.message), true);
+      this.#say(capital(withStop(error.message)), true);
       return;
     }
     this.#content.value = "";

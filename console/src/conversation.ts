@@ -2,6 +2,7 @@ import type { Message, SwitchboardError } from "@switchboard/client";
 import { byId, clockTime, element } from "./dom.js";
 import { prettyJson } from "./json.js";
 import { ScrollList } from "./scrolllist.js";
+import { withStop } from "./words.js";
 
 /** How many entries are kept. */
 const limit = 500;
@@ -95,7 +96,7 @@ export class Conversation {
     const to = error.to.length === 0 ? "" : ` To ${error.to.join(", ")}.`;
     const later = error.mayYetArrive ? " It may yet arrive." : "";
     this.#list.add(
-      element("li", "problem", element("b", "code", error.code), ` ${asSentence(error.message)}${to}${about}${later}`),
+      element("li", "problem", element("b", "code", error.code), ` ${withStop(error.message)}${to}${about}${later}`),
     );
   }
 
@@ -148,11 +149,4 @@ function contentElement(contentText: string): HTMLElement {
   const shown = typeof content === "string" ? element("p", "text", content) : element("pre", "text json", prettyJson(contentText));
   shown.dir = "auto";
   return shown;
-}
-
-/** With a capital and a full stop. */
-export function asSentence(text: string): string {
-  const trimmed = text.trim();
-  const ended = /[.!?…]$/.test(trimmed) ? trimmed : `${trimmed}.`;
-  return ended.charAt(0).toUpperCase() + ended.slice(1);
 }

@@ -1,11 +1,12 @@
 import "./style.css";
 import { Client, SwitchboardError, type ClientOptions } from "@switchboard/client";
 import { Composer, type Draft } from "./composer.js";
-import { asSentence, Conversation } from "./conversation.js";
+import { Conversation } from "./conversation.js";
 import { byId, control } from "./dom.js";
 import { FramesPane } from "./framespane.js";
 import { Memory } from "./memory.js";
 import { isPreset, presets, SignInForm, type PresetName } from "./signin.js";
+import { capital, withStop } from "./words.js";
 
 let client: Client | undefined;
 let unread = 0;
@@ -52,7 +53,7 @@ function connect(options: ClientOptions): void {
   } catch (error) {
     if (!(error instanceof SwitchboardError)) throw error;
     client = undefined;
-    signIn.problem(`${asSentence(error.message)} (${error.code})`);
+    signIn.problem(`${capital(withStop(error.message))} (${error.code})`);
     return;
   }
   listen(client, options.token);
@@ -105,7 +106,7 @@ async function fetchMissing(): Promise<void> {
     const { left } = await client.fetchMissing(control(mailbox, "count", HTMLInputElement).valueAsNumber);
     fetched.textContent = left === 0 ? "Fetched. Nothing is left." : `Fetched. ${left} left in the mailbox.`;
   } catch (error) {
-    fetched.textContent = error instanceof Error ? asSentence(error.message) : String(error);
+    fetched.textContent = error instanceof Error ? capital(withStop(error.message)) : String(error);
   }
 }
 

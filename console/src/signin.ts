@@ -1,7 +1,7 @@
 import type { ClientOptions, StateChange } from "@switchboard/client";
-import { asSentence } from "./conversation.js";
 import { byId, control } from "./dom.js";
 import { userList } from "./json.js";
+import { capital, withStop } from "./words.js";
 
 /** The two demo users: each one's default receiver is the other. */
 export const presets = {
@@ -36,19 +36,20 @@ export class SignInForm {
   readonly #fields = byId("sign-in-fields", HTMLFieldSetElement);
   readonly #signIn = byId("sign-in-button", HTMLButtonElement);
   readonly #signOut = byId("sign-out", HTMLButtonElement);
-  readonly #retry = byId("retry", HTMLButtonElement);
   readonly #status = byId("status", HTMLElement);
   readonly #events: SignInEvents;
+  /** While it is, the button that signs in makes the next attempt instead. */
+  #waiting = false;
 
   constructor(events: SignInEvents) {
     this.#events = events;
     this.#input("url").value = ownAddress();
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.submit();
+      if (this.#waiting) events.retry();
+      else this.submit();
     });
     this.#signOut.addEventListener("click", () => events.signOut());
-    this.#retry.addEventListener("click", () => events.retry());
   }
 
   /** Fills in a demo user. */
@@ -86,9 +87,10 @@ export class SignInForm {
     byId("pill", HTMLElement).title = state === "online" ? `Signed in as ${userId}` : pillTexts[state];
     this.#fields.disabled = !over;
     for (const preset of document.querySelectorAll<HTMLButtonElement>("[data-preset]")) preset.disabled = !over;
-    this.#signIn.disabled = !over;
+    this.#waiting = state === "waiting";
+    this.#signIn.disabled = !over && !this.#waiting;
+    this.#signIn.textContent = this.#waiting ? "Try now" : "Sign in";
     this.#signOut.disabled = over;
-    this.#retry.hidden = state !== "waiting";
     this.#status.textContent = this.#sentence(state, error, retryInMs ?? 0, userId);
   }
 
@@ -99,7 +101,7 @@ export class SignInForm {
   }
 
   #sentence(state: StateChange["state"], error: StateChange["error"], retryInMs: number, userId: string): string {
-    const why = error === undefined ? "" : `${asSentence(error.message)} (${error.code})`;
+    const why = error === undefined ? "" : `${withStop(error.message)} (${error.code})`;
     switch (state) {
       case "idle":
         return "Not signed in.";
@@ -110,10 +112,10 @@ export class SignInForm {
       case "online":
         return `Signed in as ${userId}.`;
       case "waiting":
-        return `${why} Trying again in ${(retryInMs / 1000).toFixed(1)} s.`;
+        return `${capital(why)} Trying again in ${(retryInMs / 1000).toFixed(1)} s.`;
       case "closed":
         if (error === undefined) return "Signed out.";
-        return error.kind === "REFUSED" ? `Sign-in refused: ${why}` : why;
+        return error.kind === "REFUSED" ? `Sign-in refused: ${why}` : capital(why);
     }
   }
 
