@@ -19,7 +19,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +34,17 @@ const binaryVariable = "NODETEST_BINARY"
 
 // program builds the program once in a test process. A test that runs under the
 // race detector gets a program that does, too.
-var program = sync.OnceValues(func() (string, error) {
+var program = sync.OnceValues(func() (string, error) { return build(raceEnabled) })
+
+// shipped builds the program as it ships, without the race detector.
+var shipped = sync.OnceValues(func() (string, error) {
+	if !raceEnabled {
+		return program()
+	}
+	return build(false)
+})
+
+func build(race bool) (string, error) {
 	if path := os.Getenv(binaryVariable); path != "" {
 		return path, nil
 	}
@@ -43,28 +52,36 @@ var program = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built.Lock()
+	built.dirs = append(built.dirs, dir)
+	built.Unlock()
 	path := filepath.Join(dir, "switchboard")
 	args := []string{"build", "-o", path}
-	if raceEnabled {
+	if race {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "github.com/seed-3d8c1042/switchboard/cmd/switchboard")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
 	}
-	built.Store(&path)
 	return path, nil
-})
+}
 
-var built atomic.Pointer[string] // where program put the program
+// built is where build put programs.
+var built struct {
+	sync.Mutex
+	dirs []string
+}
 
-// Run runs the tests of a package and removes the program that they built: for
+// Run runs the tests of a package and removes the programs that they built: for
 // TestMain.
 func Run(m *testing.M) int {
 	code := m.Run()
-	if path := built.Load(); path != nil {
+	built.Lock()
+	defer built.Unlock()
+	for _, dir := range built.dirs {
 		// What is left behind is only a file in the temporary folder.
-		_ = os.RemoveAll(filepath.Dir(*path))
+		_ = os.RemoveAll(dir)
 	}
 	return code
 }
@@ -87,6 +104,7 @@ type Server struct {
 	Args  []string
 
 	t    testing.TB
+	path string // of the program
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process ended; then err is set
 	err  error
@@ -99,16 +117,29 @@ type Server struct {
 // until it is ready. The process ends with the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Addr: "127.0.0.1:0", Admin: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"), Args: args}
-	s.Start()
-	t.Cleanup(s.Kill)
-	return s
+	return StartIn(t, filepath.Join(t.TempDir(), "data"), args...)
+}
+
+// StartShipped is Start with the program as it ships, also in a test that runs
+// under the race detector: to measure its memory.
+func StartShipped(t testing.TB, args ...string) *Server {
+	t.Helper()
+	path, err := shipped()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start(t, path, filepath.Join(t.TempDir(), "data"), args)
 }
 
 // StartIn is Start with a data folder of the caller's.
 func StartIn(t testing.TB, data string, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Addr: "127.0.0.1:0", Admin: "127.0.0.1:0", Data: data, Args: args}
+	return start(t, Binary(t), data, args)
+}
+
+func start(t testing.TB, path, data string, args []string) *Server {
+	t.Helper()
+	s := &Server{t: t, path: path, Addr: "127.0.0.1:0", Admin: "127.0.0.1:0", Data: data, Args: args}
 	s.Start()
 	t.Cleanup(s.Kill)
 	return s
@@ -118,7 +149,7 @@ func StartIn(t testing.TB, data string, args ...string) *Server {
 func (s *Server) Start() {
 	s.t.Helper()
 	args := append([]string{"serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args...)
-	s.cmd = exec.Command(Binary(s.t), args...)
+	s.cmd = exec.Command(s.path, args...)
 	s.cmd.Env = append(environment(), "GORACE=halt_on_error=1 exitcode=66")
 	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {
