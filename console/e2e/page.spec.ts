@@ -87,6 +87,10 @@ test("the list stays where the reader is, and offers the latest", async ({ conte
   for (let n = 0; n < 25; n++) await one.send(`message ${n}`);
   await expect(two.received).toHaveCount(25);
   await expect(two.received.last()).toBeInViewport();
+  for (const size of [{ width: 1000, height: 800 }, { width: 1440, height: 700 }, { width: 1440, height: 900 }]) {
+    await two.page.setViewportSize(size);
+    await expect(two.received.last()).toBeInViewport({ ratio: 1 });
+  }
   await two.received.first().scrollIntoViewIfNeeded();
   await one.send("another");
   await expect(two.received).toHaveCount(26);

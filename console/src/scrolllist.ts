@@ -12,8 +12,9 @@ export class ScrollList {
   #waiting: HTMLElement[] = [];
   #planned = false;
   #follows = true;
+  /** The box's size when it was last looked at. */
+  #size = "";
 
-  /** `id` is the beginning of the ids of the box's parts in index.html. */
   constructor(parts: { scroller: HTMLElement; list: HTMLElement; empty: HTMLElement; latest: HTMLElement }, limit: number) {
     this.#scroller = parts.scroller;
     this.#list = parts.list;
@@ -28,6 +29,7 @@ export class ScrollList {
     // Hidden tabs draw nothing, so what waits for the next drawing is bounded here.
     document.addEventListener("visibilitychange", () => this.#flush());
     new ResizeObserver(() => {
+      this.#size = this.#measure();
       if (this.#follows) this.toEnd();
     }).observe(this.#scroller);
   }
@@ -68,7 +70,12 @@ export class ScrollList {
     else this.#latest.hidden = false;
   }
 
+  #measure(): string {
+    return `${this.#scroller.clientWidth} ${this.#scroller.clientHeight}`;
+  }
+
   #scrolled(): void {
+    if (this.#measure() !== this.#size) return; // the box changed, not the reader's mind
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     this.#follows = scrollHeight - scrollTop - clientHeight < 24;
     if (this.#follows) this.#latest.hidden = true;
