@@ -203,19 +203,17 @@ func writesThatFail(t *testing.T, b *codeBook) {
 // overload is more than 64 MiB at once that nobody has stored yet, from as many
 // sessions as that takes.
 func overload(t *testing.T, b *codeBook) {
-	const sessions = 120
-	s := startWith(t, plainApp+"limits: {frame: 1MiB, queueBytes: 2MiB, proofTimeout: 5m}\n")
-	peers := make([]*Peer, sessions)
+	s := startWith(t, plainApp+"limits: {frame: 1MiB, queueBytes: 2MiB, mailboxBytes: 64GiB, mailboxMessages: 1000000, proofTimeout: 5m}\n")
+	frames := rawUnmasked(`{"type":"MESSAGE","data":{"to":"ANZ-2","content":"` + strings.Repeat("x", 1_040_000) + `"}}`)
+	frames = append(frames, rawFrame(rawText, `{"type":"LAST"}`)...)
+	peers := make([]*rawPeer, 120)
 	for i := range peers {
-		peers[i] = SignIn(t, s, fmt.Sprint("ANZ-", 1000+i), "")
+		peers[i] = signInRaw(t, s, fmt.Sprint("ANZ-", 1000+i), "")
 	}
-	content := strings.Repeat("x", 1_040_000)
 	for round := 0; !b.seen["DELIVER_FAILED OVERLOADED"] && round < 20; round++ {
-		failed := make(chan error, sessions)
-		for i, p := range peers {
-			go func() {
-				failed <- p.TrySend(fmt.Sprintf(`{"type":"MESSAGE","data":{"to":"ANZ-%d","content":%q}}`, 5000+i, content))
-			}()
+		failed := make(chan error, len(peers))
+		for _, p := range peers {
+			go func() { failed <- p.tryWrite(frames) }()
 		}
 		for range peers {
 			if err := <-failed; err != nil {
@@ -223,7 +221,7 @@ func overload(t *testing.T, b *codeBook) {
 			}
 		}
 		for _, p := range peers {
-			for _, f := range p.Barrier() {
+			for f := p.text(); f.Field("code") != "UNKNOWN_TYPE"; f = p.text() {
 				b.note(f)
 			}
 		}

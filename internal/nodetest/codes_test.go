@@ -90,11 +90,13 @@ func TestEveryCodeOfTheProtocolIsProduced(t *testing.T) {
 	listed := listedCodes(t)
 	produced := make(map[string]bool)
 	for _, c := range slices.Concat(frameScenarios(), errorScenarios(), signInScenarios(), closeScenarios(), storeScenarios()) {
+		for _, key := range c.produces {
+			produced[key] = true // or its own test fails
+		}
 		t.Run(c.name, func(t *testing.T) {
 			b := &codeBook{t: t, seen: make(map[string]bool)}
 			c.run(t, b)
 			for _, key := range c.produces {
-				produced[key] = true
 				if !b.seen[key] {
 					t.Errorf("%s was not produced", key)
 				}

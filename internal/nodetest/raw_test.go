@@ -223,6 +223,13 @@ func rawPayload(header []byte, payload string) []byte {
 	return header
 }
 
+// rawUnmasked is a text frame whose mask changes nothing, which is quick to make.
+func rawUnmasked(payload string) []byte {
+	header := rawHeader(rawText, len(payload))
+	clear(header[len(header)-len(rawMask):])
+	return append(header, payload...)
+}
+
 // rawCloseFrame is a close frame.
 func rawCloseFrame(code int, reason string) []byte {
 	return rawFrame(rawClose, string(bigendian.BigEndian.AppendUint16(nil, uint16(code)))+reason)
