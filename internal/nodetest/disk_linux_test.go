@@ -220,8 +220,8 @@ func TestADiskThatIsFullNowAndThenLosesNothing(t *testing.T) {
 		return
 	}
 	faults := 8
-	if testing.Short() {
-		faults = 3
+	if testing.Short() || raceEnabled {
+		faults = 4
 	}
 	chance := rand.New(rand.NewPCG(seed(t), 5))
 	s := startOn(t, dir, plainApp+"limits: {minDiskFree: 1MiB, mailboxMessages: 1000000}\n")

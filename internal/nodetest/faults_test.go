@@ -40,6 +40,7 @@ func TestAStoppedReceiverThatIsKilledLosesNothing(t *testing.T) {
 			}
 			wantConfirmed(t, ann, "m", 0, c.n)
 			wantNothing(t, "the sender in the end", ann)
+			awaitWaiting(t, s, 0) // before they leave, and what they have not proved stays
 		})
 		awaitSessions(t, s, 0)
 	}

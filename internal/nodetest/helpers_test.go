@@ -23,17 +23,17 @@ func numbered(series string, i, size int) string {
 	return text + strings.Repeat("x", max(0, size-len(text)))
 }
 
-// number reads a content made by numbered; i is -1 when it is none.
+// number reads a content made by numbered; i is -1 when it is none. It does not
+// parse the frame, which may be long.
 func number(f Frame) (series string, i int) {
-	parts := strings.SplitN(f.Field("content"), " ", 3)
-	if len(parts) != 3 {
+	_, content, _ := strings.Cut(f.Raw, `"content":"`)
+	series, rest, _ := strings.Cut(content, " ")
+	digits, _, found := strings.Cut(rest, " ")
+	i, err := strconv.Atoi(digits)
+	if err != nil || !found {
 		return "", -1
 	}
-	i, err := strconv.Atoi(parts[1])
-	if err != nil {
-		return "", -1
-	}
-	return parts[0], i
+	return series, i
 }
 
 // post sends the messages first to last-1 of a series, RELIABLE, with a

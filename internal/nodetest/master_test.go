@@ -244,9 +244,9 @@ func TestWhatOneSessionOfTheMasterDoesNotProveGoesToAnother(t *testing.T) {
 func TestSessionsOfTheMasterMayComeAndGo(t *testing.T) {
 	chance := rand.New(rand.NewPCG(seed(t), 3))
 	s := Start(t)
-	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", `{"receipts":true}`)
 	var gone []*Peer
 	here := []*Peer{SignIn(t, s, master, "")}
+	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", `{"receipts":true}`)
 	const rounds, each = 60, 20
 	for i := range rounds {
 		for n := i * each; n < (i+1)*each; n++ {
