@@ -14,27 +14,9 @@ func (c *core) accept(now time.Time, m *Message) {
 		c.refuse(m, refusal)
 		return
 	}
-	var taken, full []wire.UserID
-	for _, to := range m.To {
-		if c.makeRoom(c.user(to), len(m.Frame)) {
-			taken = append(taken, to)
-		} else {
-			full = append(full, to)
-		}
-	}
-	if m.Notice && len(full) > 0 {
-		c.counts.droppedFull += uint64(len(full))
-	}
-	if len(full) > 0 {
-		failure := &wire.Error{
-			Kind: wire.KindDeliverFailed, Code: wire.CodeMailboxFull,
-			Reason: fmt.Sprintf("the mailbox of %s is full", names(full)), To: full, Group: m.Group,
-		}
-		if len(taken) == 0 {
-			c.refuse(m, failure)
-			return
-		}
-		c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: failure})
+	to := c.admit(m)
+	if len(to) == 0 {
+		return
 	}
 	id, err := wire.NewID(now, c.random)
 	if err != nil {
@@ -53,8 +35,50 @@ func (c *core) accept(now time.Time, m *Message) {
 	p := c.append(now, messageRecord{
 		id: id, expires: c.expiry(now, m.TTL), flags: flags,
 		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
-	}, taken)
-	p.messages = append(p.messages, m)
+	}, to)
+	p.messages = append(p.messages, accepted{m, to})
+}
+
+// accepted is a message whose sender waits for its batch, and its receivers
+// that had room.
+type accepted struct {
+	message *Message
+	to      []wire.UserID
+}
+
+// admit returns the receivers whose mailboxes take the message, and tells the
+// sender of the others.
+func (c *core) admit(m *Message) []wire.UserID {
+	var full []wire.UserID
+	for _, to := range m.To {
+		if !c.makeRoom(c.user(to), len(m.Frame)) {
+			full = append(full, to)
+		}
+	}
+	if len(full) == 0 {
+		return m.To
+	}
+	if m.Notice {
+		c.counts.droppedFull += uint64(len(full))
+	}
+	failure := &wire.Error{
+		Kind: wire.KindDeliverFailed, Code: wire.CodeMailboxFull,
+		Reason: fmt.Sprintf("the mailbox of %s is full", names(full)), To: full, Group: m.Group,
+	}
+	if len(full) == len(m.To) {
+		c.refuse(m, failure)
+		return nil
+	}
+	c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: failure})
+	to := make([]wire.UserID, 0, len(m.To)-len(full))
+	for _, id := range m.To {
+		if len(full) > 0 && full[0] == id { // both lists have one order
+			full = full[1:]
+			continue
+		}
+		to = append(to, id)
+	}
+	return to
 }
 
 // refusal says why nothing can be accepted now; nil when it can.
@@ -141,21 +165,34 @@ func (c *core) gone(u *user, reason goneReason, ords ...uint64) {
 }
 
 // makeRoom says whether the mailbox takes a frame of size bytes. Presence
-// notices make room for it, the oldest first.
+// notices that nobody holds make room for it, the oldest first, if that helps.
 func (c *core) makeRoom(u *user, size int) bool {
+	messages, bytes := u.waiting, u.bytes
 	fits := func() bool {
-		return u.waiting < c.limits.Messages && (u.bytes+int64(size) <= c.limits.Bytes || u.waiting == 0)
+		return messages < c.limits.Messages && (bytes+int64(size) <= c.limits.Bytes || messages == 0)
 	}
-	for i := 0; !fits() && u.presence > 0 && i < len(u.entries.list); i++ {
+	if fits() {
+		return true
+	}
+	if u.presence == 0 {
+		return false
+	}
+	var ords []uint64
+	for i := range u.entries.list {
 		e := &u.entries.list[i]
 		if e.flags&flagPresence == 0 || !e.waits() || e.holders > 0 {
 			continue
 		}
-		c.gone(u, goneEvicted, e.ord)
-		c.counts.evicted++
-		i = -1 // the list may have been compacted
+		ords = append(ords, e.ord)
+		messages--
+		bytes -= int64(e.size)
+		if fits() {
+			c.gone(u, goneEvicted, ords...)
+			c.counts.evicted += uint64(len(ords))
+			return true
+		}
 	}
-	return fits()
+	return false
 }
 
 // notice is a message of the keeper's own.

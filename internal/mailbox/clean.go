@@ -1,10 +1,9 @@
 package mailbox
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -13,14 +12,15 @@ import (
 // dead weight than mail, so that its head can be purged. It takes one batch at
 // a time, so live traffic flows in between; every byte that is copied makes
 // room for at least as much.
-func (c *core) clean(now time.Time) {
+func (c *core) clean() {
 	j := &c.journal
-	if c.down || j.bytes <= 2*c.counts.waitingBytes+slack {
+	most := 2*c.needed() + c.tune.slack
+	if c.down || j.bytes <= most {
 		return
 	}
 	j.advance()
 	seq := j.first
-	if seq > j.last {
+	if j.bytes <= most || seq > j.last {
 		return
 	}
 	if c.copying == seq {
@@ -32,19 +32,25 @@ func (c *core) clean(now time.Time) {
 		return
 	}
 	c.copying = seq
-	c.copyForward(now, seq, batch)
+	c.copyForward(seq, batch)
 }
 
-// straggler is a message of an old batch that one user still waits for.
-type straggler struct {
-	user   *user
-	record messageRecord
+// needed estimates the bytes of the log that matter. Half of what a record can
+// be is enough, because clean leaves twice of it alone; but it must never be
+// less, or the log would be copied for ever.
+func (c *core) needed() int64 {
+	return c.counts.waitingBytes + c.tune.overhead*int64(c.counts.waiting+len(c.sessions))
 }
+
+// recordOverhead is half of what a record has besides frame and reference, at
+// most: two user IDs of 84 bytes, an ID, numbers, and a batch of its own.
+const recordOverhead = 160
 
 // copyForward writes the live records of a batch once more, at the end of the
-// log: messages keep their place in the order, those of one user stand together.
-func (c *core) copyForward(now time.Time, seq uint64, batch []byte) {
-	var mail []straggler
+// log, each for those who still wait for it: messages keep their place in the
+// order. Records that only one user waits for stand together by user.
+func (c *core) copyForward(seq uint64, batch []byte) {
+	var mail []messageRecord
 	err := eachRecord(batch, func(kind recordKind, _ int, body []byte) error {
 		switch kind {
 		case recMessage:
@@ -52,14 +58,9 @@ func (c *core) copyForward(now time.Time, seq uint64, batch []byte) {
 			if err != nil {
 				return err
 			}
-			for _, to := range m.to {
-				u := c.users[wire.UserID(to)]
-				if u == nil {
-					continue
-				}
-				if e := u.entries.find(m.ord); e != nil && e.waits() && e.seq == seq {
-					mail = append(mail, straggler{u, m})
-				}
+			m.to = slices.DeleteFunc(m.to, func(to []byte) bool { return c.waitingIn(seq, to, m.ord) == nil })
+			if len(m.to) > 0 {
+				mail = append(mail, m)
 			}
 		case recOpened:
 			r, err := parseOpened(body)
@@ -75,10 +76,22 @@ func (c *core) copyForward(now time.Time, seq uint64, batch []byte) {
 	if err != nil {
 		panic(fmt.Sprintf("mailbox: batch %d: %v", seq, err))
 	}
-	slices.SortStableFunc(mail, func(a, b straggler) int { return strings.Compare(string(a.user.id), string(b.user.id)) })
-	for _, m := range mail {
-		c.copyMessage(m)
+	slices.SortStableFunc(mail, func(a, b messageRecord) int { return bytes.Compare(a.to[0], b.to[0]) })
+	for i := range mail {
+		c.copyMessage(seq, &mail[i])
 	}
+}
+
+// waitingIn returns the user's entry at ord, if it waits and stands in batch seq.
+func (c *core) waitingIn(seq uint64, user []byte, ord uint64) *entry {
+	u := c.users[wire.UserID(user)]
+	if u == nil {
+		return nil
+	}
+	if e := u.entries.find(ord); e != nil && e.waits() && e.seq == seq {
+		return e
+	}
+	return nil
 }
 
 func (c *core) copySession(s *session) {
@@ -89,15 +102,15 @@ func (c *core) copySession(s *session) {
 	c.journal.alive(p.seq, 1)
 }
 
-func (c *core) copyMessage(m straggler) {
-	m.record.to = [][]byte{[]byte(m.user.id)}
-	p := c.journal.room(len(m.record.frame) + 128)
+func (c *core) copyMessage(seq uint64, m *messageRecord) {
+	p := c.journal.room(len(m.frame) + 64 + 24*len(m.to))
 	var off int
-	p.buf, off = appendMessage(p.buf, &m.record)
-	e := m.user.entries.find(m.record.ord)
-	p.retire(e.seq)
-	e.seq, e.off = p.seq, uint32(off)
-	c.journal.alive(p.seq, 1)
-	p.touch(m.user)
+	p.buf, off = appendMessage(p.buf, m)
+	for _, to := range m.to {
+		e := c.waitingIn(seq, to, m.ord)
+		p.retire(seq)
+		e.seq, e.off = p.seq, uint32(off)
+	}
+	c.journal.alive(p.seq, int32(len(m.to)))
 	c.counts.copied++
 }

@@ -17,22 +17,28 @@ type Limits struct {
 	Bytes    int64         // how many bytes their frames have
 }
 
-const (
-	// Window is how many bytes may be on their way to one session, unproved.
-	// One message always may.
-	Window = 128 << 10
-	// lagMessages is how many proved messages of one user are kept for those
-	// of its sessions that lag behind the one that proved them.
-	lagMessages = 1000
-	// batchTarget is where a batch is full; a larger record has its own.
-	batchTarget = 128 << 10
-	// slack is the dead weight that the log may carry whatever is waiting.
-	slack = 32 << 20
-	// trimStep is how much must be dead at the head before it is purged.
-	trimStep = 4 << 20
-	// cacheBytes bounds the batches held in memory for reading.
-	cacheBytes = 16 << 20
-)
+// Window is how many bytes may be on their way to one session, unproved. One
+// message always may.
+const Window = 128 << 10
+
+// tuning holds the core's sizes, which tests make small.
+type tuning struct {
+	window   int   // see Window
+	lag      int   // proved messages kept per user for those of its sessions that lag behind
+	batch    int   // bytes at which a batch is full; a larger record has its own
+	slack    int64 // dead weight that the log may carry whatever is waiting
+	overhead int64 // see core.needed
+	trimStep int64 // bytes that must be dead at the head before it is purged
+	cache    int   // bytes of batches held in memory for reading
+	expire   int   // messages of one user that expire at once; the rest follow a tick later
+}
+
+func defaultTuning() tuning {
+	return tuning{
+		window: Window, lag: 1000, batch: 128 << 10,
+		slack: 32 << 20, overhead: recordOverhead, trimStep: 4 << 20, cache: 16 << 20, expire: 1000,
+	}
+}
 
 // core is the keeper's state machine. Its methods are its events; they take
 // the time, change the state and leave effects in effects, in order. It is
@@ -41,6 +47,7 @@ type core struct {
 	keeper wire.ID
 	limits Limits
 	random io.Reader
+	tune   tuning
 	full   bool // the disk is nearly full: user messages are refused
 	down   bool // the log is in doubt: nothing is delivered until a new core adopts the sessions
 
@@ -90,7 +97,7 @@ type user struct {
 	settled  int // proved but kept for a lagging session
 
 	sessions []*session // in the order in which they were opened
-	watchers []*session // told when this user comes and goes
+	watchers []watcher  // told when this user comes and goes
 	lanes    *lanes     // how messages are shared out; nil: every session gets each
 
 	touched uint64 // the batch that last noted this user, see pending.touch
@@ -114,9 +121,11 @@ type session struct {
 	nextN    uint64
 	provedTo uint64 // proofs up to here were reported; some may wait for a read
 
+	watching []watching
+	skip     []uint64 // proved before it opened, and kept for others
 	returned []uint64 // given back by another session, to be sent before anything later
 	fetches  []int    // what fetches still want, the current one first
-	fetchAt  uint64   // where the current fetch goes on
+	fetchAt  uint64   // what is before was brought by the current fetch, or is not for it
 	fetchNow bool     // whose turn it is: the fetch's or the live messages'
 }
 
@@ -154,15 +163,17 @@ const (
 	effDone   // failed for all: Done without a receipt
 )
 
-func newCore(keeper wire.ID, limits Limits, random io.Reader) *core {
+func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core {
 	return &core{
 		keeper:   keeper,
 		limits:   limits,
 		random:   random,
+		tune:     tune,
 		users:    make(map[wire.UserID]*user),
 		sessions: make(map[wire.ID]*session),
 		stale:    make(map[wire.ID]staleSession),
-		cache:    newCache(),
+		journal:  journal{target: tune.batch},
+		cache:    newCache(tune.cache),
 	}
 }
 
@@ -176,9 +187,10 @@ func (c *core) user(id wire.UserID) *user {
 	return u
 }
 
-// release forgets a user of whom nothing is left.
+// release forgets a user of whom nothing is left. A read that comes late may
+// still know a user who was forgotten and has come back as another.
 func (c *core) release(u *user) {
-	if len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 && len(u.watchers) == 0 {
+	if c.users[u.id] == u && len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 && len(u.watchers) == 0 {
 		c.due.remove(u)
 		delete(c.users, u.id)
 	}
@@ -192,10 +204,14 @@ func (c *core) open(now time.Time, in Session) {
 	u := c.user(in.User)
 	s := &session{Session: in, user: u, nextN: 1}
 	s.mark = c.markFor(u)
-	s.cursor = s.mark
+	s.cursor = max(s.mark, c.journal.storedOrd)
+	if u.lanes == nil {
+		s.cursor = s.mark
+	}
 	if in.Push {
 		s.cursor = 0
 	}
+	s.skip = u.settledFrom(s.cursor)
 	c.enter(s)
 	c.logOpened(now, s)
 	if len(u.sessions) == 1 {
@@ -211,18 +227,25 @@ func (c *core) enter(s *session) {
 	u := s.user
 	u.sessions = append(u.sessions, s)
 	if s.Master && u.lanes == nil {
-		u.lanes = new(lanes)
+		c.makeLanes(u, s.mark)
 	}
 	c.shareOut(u)
 }
 
 // markFor returns where a new session's own sequence begins: after what is
 // stored, or at the oldest live message that another session is still to get
-// or to prove, if that is earlier.
+// or to prove, if that is earlier. What a fetch or a push brings to another
+// session was missed by both.
 func (c *core) markFor(u *user) uint64 {
+	if u.lanes != nil {
+		return u.lanes.mark
+	}
 	mark := c.journal.storedOrd
 	for _, s := range u.sessions {
 		mark = min(mark, max(s.cursor, s.mark))
+		if i, _ := slices.BinarySearch(s.returned, s.mark); i < len(s.returned) {
+			mark = min(mark, s.returned[i])
+		}
 		for _, f := range s.flight[s.proved:] {
 			if f.ord < s.mark || f.ord >= mark {
 				continue
@@ -279,14 +302,7 @@ func (c *core) close(now time.Time, id wire.ID) {
 	u := s.user
 	delete(c.sessions, id)
 	u.sessions = slices.DeleteFunc(u.sessions, func(t *session) bool { return t == s })
-	for _, watched := range s.Watch {
-		w := c.users[watched]
-		if w == nil {
-			continue // named twice
-		}
-		w.watchers = slices.DeleteFunc(w.watchers, func(t *session) bool { return t == s })
-		c.release(w)
-	}
+	c.unwatch(s)
 	c.leaveLanes(u, s)
 	c.giveBack(u, s)
 	c.dropSettled(u)
@@ -315,46 +331,37 @@ func (c *core) giveBack(u *user, s *session) {
 		if e == nil || !e.waits() || e.holders > 0 {
 			continue
 		}
-		if t := c.heir(u, e); t != nil {
-			if i, there := slices.BinarySearch(t.returned, ord); !there {
-				t.returned = slices.Insert(t.returned, i, ord)
-			}
-		}
+		c.bequeath(u, e)
 	}
 }
 
-// heir returns the session that is to get a message which another gave back:
-// nil when it comes to one by itself, or when there is none.
-func (c *core) heir(u *user, e *entry) *session {
+// bequeath has a message that came back go to another session: to one that is
+// still to come to it, else to the first one, before anything later.
+func (c *core) bequeath(u *user, e *entry) {
 	if u.lanes != nil {
-		return u.lanes[e.lane].owner
+		t := u.lanes.lane[e.lane].owner
+		if e.ord < u.lanes.mark {
+			t.giveBack(e.ord)
+			return
+		}
+		t.cursor = min(t.cursor, e.ord) // what it has is held and passed over
+		return
+	}
+	if len(u.sessions) == 0 {
+		return
 	}
 	for _, t := range u.sessions {
 		if t.cursor <= e.ord {
-			return nil
+			return
 		}
 	}
-	if len(u.sessions) == 0 {
-		return nil
-	}
-	return u.sessions[0]
+	u.sessions[0].giveBack(e.ord)
 }
 
-// watch registers the session with those that it watches, and tells it who is
-// here now.
-func (c *core) watch(s *session) {
-	for _, id := range s.Watch {
-		w := c.user(id)
-		w.watchers = append(w.watchers, s)
-		if len(w.sessions) > 0 {
-			c.effects = append(c.effects, effect{kind: effPresence, outlet: s.Outlet, user: id, online: true})
-		}
-	}
-}
-
-func (c *core) tellWatchers(u *user, online bool) {
-	for _, s := range u.watchers {
-		c.effects = append(c.effects, effect{kind: effPresence, outlet: s.Outlet, user: u.id, online: online})
+// giveBack notes a message that the session is to get before anything later.
+func (s *session) giveBack(ord uint64) {
+	if i, there := slices.BinarySearch(s.returned, ord); !there {
+		s.returned = slices.Insert(s.returned, i, ord)
 	}
 }
 
@@ -377,7 +384,7 @@ func (c *core) tick(now time.Time) {
 		return
 	}
 	c.expire(now)
-	c.clean(now)
+	c.clean()
 }
 
 // closeStale ends the sessions that a predecessor left open and nobody adopted.

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -14,7 +15,7 @@ func (c *core) stored(now time.Time, seq uint64) {
 	p := c.journal.stored(seq)
 	c.cache.put(seq, p.buf)
 	for _, m := range p.messages {
-		c.effects = append(c.effects, effect{kind: effStored, message: m})
+		c.effects = append(c.effects, effect{kind: effStored, message: m.message})
 	}
 	for _, s := range p.settles {
 		c.settled(s.session, s.n)
@@ -22,10 +23,10 @@ func (c *core) stored(now time.Time, seq uint64) {
 	for _, u := range p.users {
 		c.pumpUser(now, u)
 	}
-	if below := c.journal.purgeable(p, trimStep); below > 0 {
+	if below := c.journal.purgeable(p, c.tune.trimStep); below > 0 {
 		c.purge = below
 	}
-	c.clean(now)
+	c.clean()
 }
 
 // settled forgets deliveries whose proof is in the log.
@@ -59,7 +60,7 @@ func (c *core) loaded(now time.Time, seq uint64, batch []byte) {
 			if batch == nil {
 				c.copying = seq // it cannot be read: the head stays here until a restart
 			}
-			c.clean(now)
+			c.clean()
 			continue
 		}
 		if batch == nil {
@@ -96,8 +97,11 @@ func (c *core) lost(u *user, seq uint64) {
 
 // body returns an entry's message, or asks for its batch and returns false.
 func (c *core) body(u *user, e *entry) (messageRecord, bool) {
-	batch, ok := c.cache.batches[e.seq]
-	if !ok {
+	batch := c.journal.pending(e.seq) // copied forward just now
+	if batch == nil {
+		batch = c.cache.batches[e.seq]
+	}
+	if batch == nil {
 		c.want(e.seq, u)
 		return messageRecord{}, false
 	}
@@ -147,7 +151,7 @@ func (c *core) pump(now time.Time, s *session) {
 	if c.down {
 		return
 	}
-	for s.open < Window {
+	for s.open < c.tune.window {
 		if done, blocked := c.pumpReturned(now, s); done {
 			continue
 		} else if blocked {
@@ -185,35 +189,35 @@ func (c *core) pumpReturned(now time.Time, s *session) (done, blocked bool) {
 // pumpLive hands over the next message of the sequence.
 func (c *core) pumpLive(now time.Time, s *session) bool {
 	es := &s.user.entries
-	for i := es.at(s.cursor); i < len(es.list); i++ {
+	for i := es.at(s.cursor); i < len(es.list); {
 		e := &es.list[i]
-		if e.seq > c.journal.last {
+		if !c.journal.holds(e.ord) {
 			return false
 		}
-		ord := e.ord
-		if c.passesOver(now, s, e) {
-			s.cursor = ord + 1
-			continue
-		}
-		if !c.hand(s, e) {
+		ord, over := e.ord, c.passesOver(now, s, e)
+		if !over && !c.hand(s, e) {
 			return false
 		}
 		s.cursor = ord + 1
-		c.dropPassed(s.user, ord)
-		return true
+		if e.settled() {
+			c.dropPassed(s.user, ord)
+			i = es.at(s.cursor) // the list may be shorter now
+		} else {
+			i++
+		}
+		if !over {
+			return true
+		}
 	}
 	return false
 }
 
 // passesOver says whether the session's own sequence leaves the entry out.
 func (c *core) passesOver(now time.Time, s *session, e *entry) bool {
-	if e.dead() || e.claimed() || c.expired(now, e) {
+	if e.dead() || e.claimed() || c.expired(now, e) || e.settled() && !s.awaits(e.ord) {
 		return true
 	}
-	if lanes := s.user.lanes; lanes != nil {
-		return e.holders > 0 || e.settled() || lanes[e.lane].owner != s
-	}
-	return false
+	return s.user.lanes != nil && !s.user.shared(s, e)
 }
 
 // pumpFetch hands over the next message of the current fetch, or ends it.
@@ -228,13 +232,12 @@ func (c *core) pumpFetch(now time.Time, s *session) bool {
 			if !c.fetchable(now, s, e) {
 				continue
 			}
-			s.fetchAt = e.ord
 			if !c.hand(s, e) {
 				return false
 			}
 			e.state |= entryClaimed
 			s.flight[len(s.flight)-1].fetched = true
-			s.fetchAt++
+			s.fetchAt = e.ord + 1
 			s.fetches[0]--
 			return true
 		}
@@ -257,7 +260,7 @@ func (c *core) pumpFetch(now time.Time, s *session) bool {
 // fetchable says whether a fetch of the session would find the entry: it was
 // missed, is stored, and on its way to nobody.
 func (c *core) fetchable(now time.Time, s *session, e *entry) bool {
-	return e.waits() && e.holders == 0 && e.seq <= c.journal.last && e.ord < s.mark && !c.expired(now, e)
+	return e.waits() && e.holders == 0 && c.journal.holds(e.ord) && e.ord < s.mark && !c.expired(now, e)
 }
 
 func (c *core) expired(now time.Time, e *entry) bool {
@@ -267,7 +270,7 @@ func (c *core) expired(now time.Time, e *entry) bool {
 // hand puts a message on its way to the session, unless its body has to be
 // read first.
 func (c *core) hand(s *session, e *entry) bool {
-	if e.seq > c.journal.last {
+	if !c.journal.holds(e.ord) {
 		return false
 	}
 	m, ok := c.body(s.user, e)
@@ -275,9 +278,9 @@ func (c *core) hand(s *session, e *entry) bool {
 		return false
 	}
 	f := flight{n: s.nextN, ord: e.ord, size: e.size, lane: -1}
-	if lanes := s.user.lanes; lanes != nil && lanes[e.lane].owner == s {
+	if lanes := s.user.lanes; lanes != nil && lanes.lane[e.lane].owner == s {
 		f.lane = int16(e.lane)
-		lanes[e.lane].busy++
+		lanes.lane[e.lane].busy++
 	}
 	s.nextN++
 	s.flight = append(s.flight, f)
@@ -383,22 +386,41 @@ func (c *core) writeProved(now time.Time, p *pending, u *user, ords []uint64, co
 	}
 }
 
+// awaits says whether the session is still to get a message, also if another
+// has proved it meanwhile.
+func (s *session) awaits(ord uint64) bool {
+	if s.cursor > ord {
+		return false
+	}
+	_, skip := slices.BinarySearch(s.skip, ord)
+	return !skip
+}
+
+// settledFrom returns what is proved, from ord on.
+func (u *user) settledFrom(ord uint64) []uint64 {
+	if u.settled == 0 {
+		return nil
+	}
+	var ords []uint64
+	for i := u.entries.at(ord); i < len(u.entries.list); i++ {
+		if e := &u.entries.list[i]; !e.dead() && e.settled() {
+			ords = append(ords, e.ord)
+		}
+	}
+	return ords
+}
+
 // dropPassed kills a proved entry that no session is still to get.
 func (c *core) dropPassed(u *user, ord uint64) {
 	e := u.entries.find(ord)
 	if e == nil || !e.settled() {
 		return
 	}
-	if u.lanes == nil {
-		for _, s := range u.sessions {
-			if s.cursor <= ord {
-				if u.settled <= lagMessages {
-					return
-				}
-				c.counts.droppedLag++
-				break
-			}
+	if u.lanes == nil && slices.ContainsFunc(u.sessions, func(s *session) bool { return s.awaits(ord) }) {
+		if u.settled <= c.tune.lag {
+			return
 		}
+		c.counts.droppedLag++
 	}
 	u.settled--
 	u.entries.kill(e)
@@ -406,16 +428,7 @@ func (c *core) dropPassed(u *user, ord uint64) {
 
 // dropSettled kills the proved entries that were kept for a session that ended.
 func (c *core) dropSettled(u *user) {
-	if u.settled == 0 {
-		return
-	}
-	var ords []uint64
-	for i := range u.entries.list {
-		if e := &u.entries.list[i]; !e.dead() && e.settled() {
-			ords = append(ords, e.ord)
-		}
-	}
-	for _, ord := range ords {
+	for _, ord := range u.settledFrom(0) {
 		c.dropPassed(u, ord)
 	}
 }

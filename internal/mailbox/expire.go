@@ -8,10 +8,6 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// expireRound is how many messages of one user expire at once; the rest follow
-// a tick later.
-const expireRound = 1000
-
 // expire removes what has waited too long.
 func (c *core) expire(now time.Time) {
 	for len(c.due) > 0 && int64(c.due[0].expires) <= now.Unix() {
@@ -44,7 +40,7 @@ func (c *core) expireUser(now time.Time, u *user) {
 			later(e.expires)
 			continue
 		}
-		if len(ords) == expireRound || e.holders > 0 || e.seq > c.journal.last {
+		if len(ords) == c.tune.expire || e.holders > 0 || !c.journal.holds(e.ord) {
 			later(uint32(now.Unix()) + 1)
 			continue
 		}

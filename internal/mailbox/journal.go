@@ -5,6 +5,8 @@ import "fmt"
 // journal is the core's view of its log: what is stored, what is about to be,
 // and how much of each batch still matters.
 type journal struct {
+	target int // bytes at which a batch is full
+
 	first uint64    // the oldest batch that matters; segs[0]
 	last  uint64    // the newest stored batch
 	segs  []segment // from first on, those about to be stored included
@@ -34,7 +36,7 @@ type pending struct {
 	trimmed  int64  // journal.trimmedBytes as its trim was written
 	trim     uint64
 	users    []*user    // who have new messages in it
-	messages []*Message // whose senders want to know
+	messages []accepted // whose senders want to know
 	settles  []settle
 	retired  []uint64 // for each record elsewhere that this batch makes worthless, its batch
 }
@@ -60,7 +62,7 @@ func (j *journal) room(size int) *pending {
 	}
 	if n := len(j.queue); n > 0 && !(n == 1 && j.inFlight) {
 		p := j.queue[n-1]
-		if len(p.buf)+size <= batchTarget || len(p.buf) == batchHeader {
+		if len(p.buf)+size <= j.target || len(p.buf) == batchHeader {
 			return p
 		}
 		p.ord = j.nextOrd
@@ -85,6 +87,18 @@ func (j *journal) hold(size int) (p *pending, letGo func()) {
 func (j *journal) ord() uint64 {
 	j.nextOrd++
 	return j.nextOrd - 1
+}
+
+// holds says whether the message at ord is stored. One that is being copied
+// forward is: its old record stays until the new one is stored too.
+func (j *journal) holds(ord uint64) bool { return ord < j.storedOrd }
+
+// pending returns a batch that is not stored yet, nil when it is.
+func (j *journal) pending(seq uint64) []byte {
+	if seq <= j.last {
+		return nil
+	}
+	return j.queue[seq-j.last-1].buf
 }
 
 // alive says that n more records of a batch matter.
@@ -179,11 +193,12 @@ type cache struct {
 	batches map[uint64][]byte
 	order   []uint64
 	bytes   int
+	limit   int
 	waiting map[uint64][]*user // who wait for a batch that is being read; nil user: cleaning
 }
 
-func newCache() cache {
-	return cache{batches: make(map[uint64][]byte), waiting: make(map[uint64][]*user)}
+func newCache(limit int) cache {
+	return cache{limit: limit, batches: make(map[uint64][]byte), waiting: make(map[uint64][]*user)}
 }
 
 func (h *cache) put(seq uint64, batch []byte) {
@@ -193,7 +208,7 @@ func (h *cache) put(seq uint64, batch []byte) {
 	h.batches[seq] = batch
 	h.order = append(h.order, seq)
 	h.bytes += len(batch)
-	for h.bytes > cacheBytes && len(h.order) > 1 {
+	for h.bytes > h.limit && len(h.order) > 1 {
 		h.bytes -= len(h.batches[h.order[0]])
 		delete(h.batches, h.order[0])
 		h.order = h.order[1:]

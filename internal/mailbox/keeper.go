@@ -2,11 +2,9 @@ package mailbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +52,7 @@ type Options struct {
 // they are called.
 type Keeper struct {
 	opts Options
+	tune tuning
 	core *core // owned by Run
 
 	mu       sync.Mutex
@@ -99,7 +98,7 @@ const (
 
 // Open reads the log to its end. Run then takes it over and serves.
 func Open(ctx context.Context, opts Options) (*Keeper, error) {
-	k := &Keeper{opts: opts, fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1)}
+	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1)}
 	k.metrics.init(k, opts.Metrics)
 	core, err := k.rebuild(ctx, opts.Limits)
 	if err != nil {
@@ -117,7 +116,7 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the keeper's ID: %w", err)
 	}
-	c := newCore(id, limits, k.opts.Random)
+	c := newCore(id, limits, k.opts.Random, k.tune)
 	first, last, _, err := k.opts.Log.Bounds(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look at the log: %w", err)
@@ -390,45 +389,18 @@ func (k *Keeper) loaded(now time.Time, ev *event) {
 // that wait are told so, and a new core is built from the log.
 func (k *Keeper) lose(w *worker, cause error) {
 	k.ready.Store(false)
-	c := k.core
-	c.down = true
 	k.opts.Logger.Error("the message log failed; nothing is accepted until it is back", "err", cause)
 	k.metrics.failures.Inc()
-	for i, p := range c.journal.queue {
-		for _, m := range p.messages {
-			k.fail(m, failureFor(cause, i == 0))
-		}
-	}
-	c.journal.queue = nil
-	w.recover(c.limits)
-}
-
-// failureFor is what senders hear when a batch was not stored, or when nobody
-// knows whether it was.
-func failureFor(cause error, inFlight bool) *wire.Error {
-	e := &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown, Reason: "the message store failed; try again"}
-	switch {
-	case errors.Is(cause, ErrFull):
-		e.Code, e.Reason = wire.CodeStoreFull, "the server's disk is full; try again later"
-	case inFlight && errors.Is(cause, ErrUnknown):
-		e.Code, e.Reason, e.MayYetArrive = wire.CodeTimeout, "the message store did not answer; the message may yet arrive", true
-	}
-	return e
+	k.core.lose(cause)
+	w.recover(k.core.limits)
 }
 
 // recovered puts a new core in the place of the one that lost its log.
 func (k *Keeper) recovered(now time.Time, next *core) {
 	old := k.core
-	next.limits, next.full = old.limits, old.full
-	next.counts.add(old.counts)
-	open := make([]*session, 0, len(old.sessions))
-	for _, s := range old.sessions {
-		open = append(open, s)
-	}
-	slices.SortFunc(open, func(a, b *session) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	k.core = next
-	next.adopt(now, open)
-	k.opts.Logger.Info("the message log is back", "waiting", next.counts.waiting, "sessions", len(open))
+	next.adopt(now, old)
+	k.opts.Logger.Info("the message log is back", "waiting", next.counts.waiting, "sessions", len(next.sessions))
 }
 
 // watchDisk refuses messages while the disk is nearly full.

@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -103,59 +102,4 @@ func (c *core) takeOver(last, ord uint64) {
 	c.journal.start(last, ord)
 	p := c.journal.room(64)
 	p.buf = appendTakeover(p.buf, c.keeper)
-}
-
-// adopt takes over the open sessions of a core that lost its log: what they
-// were given stays given, what they proved is proved again where it was not
-// stored.
-func (c *core) adopt(now time.Time, sessions []*session) {
-	for _, old := range sessions {
-		s := c.adoptSession(old)
-		if log, there := c.stale[s.ID]; there {
-			delete(c.stale, s.ID)
-			s.seq = log.seq
-		} else {
-			c.logOpened(now, s)
-		}
-	}
-	c.closeStale(now)
-	for _, old := range sessions {
-		u := c.users[old.User]
-		if u.sessions[0].ID == old.ID {
-			c.pumpUser(now, u)
-		}
-	}
-}
-
-func (c *core) adoptSession(old *session) *session {
-	u := c.user(old.User)
-	s := &session{
-		Session: old.Session, user: u,
-		mark: min(old.mark, c.journal.storedOrd), cursor: min(old.cursor, c.journal.storedOrd),
-		flight: old.flight, passed: old.passed, open: old.open,
-		nextN: old.nextN, provedTo: old.provedTo,
-		returned: old.returned, fetches: old.fetches, fetchAt: old.fetchAt,
-	}
-	c.enter(s)
-	for _, id := range s.Watch {
-		w := c.user(id)
-		w.watchers = append(w.watchers, s)
-	}
-	for i := range s.flight {
-		f := &s.flight[i]
-		if e := u.entries.find(f.ord); e != nil {
-			e.holders++
-			if f.fetched {
-				e.state |= entryClaimed
-			}
-		}
-		if f.lane >= 0 && u.lanes != nil {
-			l := &u.lanes[f.lane]
-			if l.owner != s {
-				l.owner, l.next = s, l.owner
-			}
-			l.busy++
-		}
-	}
-	return s
 }

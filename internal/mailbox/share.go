@@ -3,6 +3,8 @@ package mailbox
 import (
 	"encoding/binary"
 	"hash/fnv"
+	"math"
+	"slices"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -14,12 +16,19 @@ const laneCount = 64
 // messages go through one lane, a lane to one session, so that each sender's
 // order holds. A lane moves to another session only while nothing of it is on
 // its way, or when its session ends.
-type lanes [laneCount]lane
+//
+// All sessions have one mark, that of the first: what came since goes to the
+// session that owns its lane, whoever that is. What was missed goes to those
+// who fetch it or have asked for push.
+type lanes struct {
+	mark uint64
+	lane [laneCount]lane
+}
 
 type lane struct {
 	owner *session
 	next  *session // who gets it once nothing is on its way; nil: stays
-	busy  int      // messages on their way
+	busy  int      // messages on their way to the owner
 }
 
 func laneOf[T ~string | ~[]byte](from T) uint8 {
@@ -28,14 +37,24 @@ func laneOf[T ~string | ~[]byte](from T) uint8 {
 	return uint8(h.Sum32() % laneCount)
 }
 
+// makeLanes begins to share a user's messages out, from the mark that a new
+// session would have.
+func (c *core) makeLanes(u *user, mark uint64) {
+	u.lanes = &lanes{mark: mark}
+	for _, s := range u.sessions {
+		s.mark = mark
+	}
+	c.dropSettled(u) // what is proved goes to no second session any more
+}
+
 // shareOut gives each lane to the session that its hash prefers, as far as it
 // may move now.
 func (c *core) shareOut(u *user) {
 	if u.lanes == nil {
 		return
 	}
-	for i := range u.lanes {
-		l := &u.lanes[i]
+	for i := range u.lanes.lane {
+		l := &u.lanes.lane[i]
 		best := preferred(u.sessions, uint8(i))
 		l.next = nil
 		switch {
@@ -43,7 +62,7 @@ func (c *core) shareOut(u *user) {
 		case l.owner == nil:
 			l.owner = best
 		case l.busy == 0:
-			l.move(best)
+			c.moveLane(u, uint8(i), best)
 		default:
 			l.next = best
 		}
@@ -59,10 +78,11 @@ func (c *core) leaveLanes(u *user, s *session) {
 		u.lanes = nil
 		return
 	}
-	for i := range u.lanes {
-		if l := &u.lanes[i]; l.owner == s {
+	u.alignPush(s)
+	for i := range u.lanes.lane {
+		if l := &u.lanes.lane[i]; l.owner == s {
 			l.busy = 0
-			l.move(preferred(u.sessions, uint8(i)))
+			c.moveLane(u, uint8(i), preferred(u.sessions, uint8(i)))
 		}
 	}
 	c.shareOut(u)
@@ -70,17 +90,78 @@ func (c *core) leaveLanes(u *user, s *session) {
 
 // freeLane says that one message of a lane is proved.
 func (c *core) freeLane(u *user, i uint8) {
-	l := &u.lanes[i]
+	l := &u.lanes.lane[i]
 	l.busy--
 	if l.busy == 0 && l.next != nil {
-		l.move(l.next)
+		c.moveLane(u, i, l.next)
 	}
 }
 
-// move hands a lane over: its new owner goes on where the old one stood.
-func (l *lane) move(to *session) {
-	to.cursor = min(to.cursor, l.owner.cursor)
+// moveLane hands a lane over: its new owner goes on where the old one stood,
+// and gets what was given back and not sent yet.
+func (c *core) moveLane(u *user, i uint8, to *session) {
+	l := &u.lanes.lane[i]
+	from := l.owner
 	l.owner, l.next = to, nil
+	to.cursor = min(to.cursor, from.cursor)
+	u.alignPush(from)
+	if len(from.returned) == 0 {
+		return
+	}
+	from.returned = slices.DeleteFunc(from.returned, func(ord uint64) bool {
+		e := u.entries.find(ord)
+		if e == nil || e.lane != i {
+			return false
+		}
+		to.giveBack(ord)
+		return true
+	})
+}
+
+// pusher returns the session that is sent the missed messages of a lane
+// unasked: its owner, if that has asked for push, else the first that has; nil
+// when none has.
+func (u *user) pusher(i uint8) *session {
+	if owner := u.lanes.lane[i].owner; owner.Push {
+		return owner
+	}
+	for _, s := range u.sessions {
+		if s.Push {
+			return s
+		}
+	}
+	return nil
+}
+
+// alignPush sends all sessions that push back to where the last of them is,
+// left included, which may have ended: what was missed in some lane may be the
+// task of another of them now. What they have is held and passed over.
+func (u *user) alignPush(left *session) {
+	last := uint64(math.MaxUint64)
+	if left.Push {
+		last = left.cursor
+	}
+	for _, s := range u.sessions {
+		if s.Push {
+			last = min(last, s.cursor)
+		}
+	}
+	for _, s := range u.sessions {
+		if s.Push {
+			s.cursor = last
+		}
+	}
+}
+
+// shared says whether the entry of a user with lanes goes to s by itself.
+func (u *user) shared(s *session, e *entry) bool {
+	if e.holders > 0 || e.settled() {
+		return false
+	}
+	if e.ord < u.lanes.mark {
+		return s.Push && u.pusher(e.lane) == s
+	}
+	return u.lanes.lane[e.lane].owner == s
 }
 
 // preferred chooses a lane's session: highest hash wins, so that a session that

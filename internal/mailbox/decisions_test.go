@@ -1,0 +1,323 @@
+package mailbox
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// expectation is a record that the model expects next.
+type expectation struct {
+	kind    recordKind
+	message messageRecord
+	session wire.ID
+	sending *sending   // when somebody sent it
+	evicts  []eviction // what makes room first
+	checked bool       // evicts is known
+}
+
+// eviction is presence notices that must make room first.
+type eviction struct {
+	user wire.UserID
+	ords []uint64
+}
+
+func (m *model) expectTakeover() {
+	m.expect = append(m.expect, &expectation{kind: recTakeover})
+}
+
+// expectAccept foresees what a mailbox does with a message.
+func (m *model) expectAccept(in *Message, s *sending) {
+	if m.core.down || m.core.full {
+		return
+	}
+	x := &expectation{kind: recMessage, sending: s, checked: true}
+	for _, to := range in.To {
+		evict, ok := m.room(to, len(in.Frame), false)
+		if !ok {
+			s.full = append(s.full, to)
+			continue
+		}
+		s.taken = append(s.taken, to)
+		x.message.to = append(x.message.to, []byte(to))
+		if len(evict) > 0 {
+			x.evicts = append(x.evicts, eviction{to, evict})
+		}
+	}
+	if in.Notice {
+		m.dropped += uint64(len(s.full))
+	}
+	if len(s.taken) == 0 {
+		return
+	}
+	x.message.from, x.message.reference, x.message.frame = []byte(in.From), in.Reference, in.Frame
+	x.message.expires = m.expiry(in.TTL)
+	if in.Group {
+		x.message.flags |= flagGroup
+	}
+	if in.Notice {
+		x.message.flags |= flagNotice
+	}
+	if in.Confirm && !in.Group {
+		x.message.flags |= flagConfirm
+	}
+	m.expect = append(m.expect, x)
+}
+
+// expiry rounds up to the second.
+func (m *model) expiry(ttl time.Duration) uint32 {
+	if ttl <= 0 || ttl > m.core.limits.Age {
+		ttl = m.core.limits.Age
+	}
+	end := m.now.Add(ttl)
+	if end.Nanosecond() > 0 {
+		end = end.Add(time.Second)
+	}
+	return uint32(end.Unix())
+}
+
+func (m *model) expectNotice(to, about wire.UserID, id wire.ID, flags messageFlags, frame []byte) {
+	m.expect = append(m.expect, &expectation{kind: recMessage, message: messageRecord{
+		id: id, expires: m.expiry(0), flags: flags | flagNotice,
+		from: []byte(about), to: [][]byte{[]byte(to)}, frame: frame,
+	}})
+}
+
+func (m *model) expectOpened(x *client) {
+	if m.core.down {
+		return
+	}
+	m.expect = append(m.expect, &expectation{kind: recOpened, session: x.ID})
+	if x.TellMaster != "" {
+		m.expectNotice(x.TellMaster, x.User, x.ID.Derive("connected"), flagPresence, wire.AppendUserConnected(nil, x.User))
+	}
+}
+
+func (m *model) expectClosed(x *client) {
+	m.giveBack(x)
+	if !m.core.down {
+		m.expectEnd(sessionRecord{x.ID, x.User, x.TellMaster})
+	}
+}
+
+func (m *model) expectEnd(r sessionRecord) {
+	m.expect = append(m.expect, &expectation{kind: recClosed, session: r.id})
+	if r.tellMaster != "" {
+		m.expectNotice(r.tellMaster, r.user, r.id.Derive("disconnected"), flagPresence, wire.AppendUserDisconnected(nil, r.user))
+	}
+}
+
+// expectStale foresees what a new core writes about sessions: those that go on
+// and whose record was lost are opened, those that are gone are closed.
+func (m *model) expectStale(clients []*client) {
+	there := make(map[wire.ID]bool)
+	clients = slices.Clone(clients)
+	slices.SortStableFunc(clients, func(a, b *client) int { return strings.Compare(string(a.User), string(b.User)) })
+	for _, x := range clients {
+		there[x.ID] = true
+		if _, ok := m.running[x.ID]; !ok {
+			m.expectOpened(x)
+		}
+	}
+	var stale []sessionRecord
+	for id, r := range m.running {
+		if !there[id] {
+			stale = append(stale, r)
+		}
+	}
+	slices.SortFunc(stale, func(a, b sessionRecord) int { return bytes.Compare(a.id[:], b.id[:]) })
+	for _, r := range stale {
+		m.expectEnd(r)
+	}
+}
+
+// skipFull drops expected notices for which there is no room. r is the record
+// that came, nil for none. A notice that was handed over in this very event may
+// or may not have been on its way already when the core looked for room.
+func (m *model) skipFull(r *record) {
+	for len(m.expect) > 0 {
+		x := m.expect[0]
+		if x.kind != recMessage || x.checked {
+			return
+		}
+		to, size := wire.UserID(x.message.to[0]), len(x.message.frame)
+		for _, late := range []bool{false, true} {
+			evict, ok := m.room(to, size, late)
+			if !ok {
+				continue
+			}
+			x.checked = true
+			if x.evicts = nil; len(evict) > 0 {
+				x.evicts = []eviction{{to, evict}}
+			}
+			if r != nil && x.begins(r) {
+				return
+			}
+		}
+		if _, ok := m.room(to, size, true); x.checked && ok {
+			return // one of them is missing; verify says so
+		}
+		m.dropped++
+		m.expect = m.expect[1:]
+	}
+}
+
+// begins says whether r is the first record of what is expected.
+func (x *expectation) begins(r *record) bool {
+	if len(x.evicts) > 0 {
+		return r.kind == recGone && r.reason == goneEvicted && slices.Equal(r.ords, x.evicts[0].ords)
+	}
+	return r.kind == recMessage && r.message.id == x.message.id
+}
+
+// endRecords checks that everything expected was written.
+func (m *model) endRecords() {
+	m.skipFull(nil)
+	if len(m.expect) > 0 {
+		x := m.expect[0]
+		m.Fatalf("%s: (f, g, j, n) a record of kind %d is missing, to %s, frame %s", m.what, x.kind, x.message.to, x.message.frame)
+	}
+}
+
+// verify says whether the core was right to write a record.
+func (m *model) verify(r record) {
+	switch r.kind {
+	case recTakeover:
+		m.next(r.kind)
+	case recMessage:
+		if m.known(r.message) {
+			m.verifyCopy(r.message)
+			return
+		}
+		m.verifyMessage(r.message)
+	case recGone:
+		m.verifyGone(r)
+	case recOpened:
+		if _, open := m.running[r.session.id]; open {
+			return // copied forward
+		}
+		if x := m.next(r.kind); x.session != r.session.id || m.ended[r.session.id] {
+			m.Fatalf("%s: (g) session %s is opened, %s should be", m.what, r.session.id, x.session)
+		}
+	case recClosed:
+		if x := m.next(r.kind); x.session != r.session.id || m.ended[r.session.id] {
+			m.Fatalf("%s: (g) session %s is closed, %s should be", m.what, r.session.id, x.session)
+		}
+	}
+}
+
+// next returns the expectation that a record must fulfil.
+func (m *model) next(kind recordKind) *expectation {
+	if len(m.expect) == 0 {
+		m.Fatalf("%s: a record of kind %d that nothing asked for", m.what, kind)
+	}
+	x := m.expect[0]
+	if x.kind != kind {
+		m.Fatalf("%s: a record of kind %d where kind %d should be", m.what, kind, x.kind)
+	}
+	m.expect = m.expect[1:]
+	return x
+}
+
+func (m *model) known(r messageRecord) bool { return r.ord < m.nextOrd }
+
+// verifyCopy says whether a message may be copied forward.
+func (m *model) verifyCopy(r messageRecord) {
+	if len(r.to) == 0 {
+		m.Fatalf("%s: message %d is copied for nobody", m.what, r.ord)
+	}
+	for _, to := range r.to {
+		x := m.box(wire.UserID(to)).at(r.ord)
+		if x == nil || x.gone != 0 {
+			m.Fatalf("%s: message %d is copied for %s, for whom it does not wait", m.what, r.ord, to)
+		}
+		old := x.record
+		if old.id != r.id || old.expires != r.expires || old.flags != r.flags || !bytes.Equal(old.from, r.from) ||
+			!bytes.Equal(old.reference, r.reference) || !bytes.Equal(old.frame, r.frame) {
+			m.Fatalf("%s: message %d is copied as %+v, it was %+v", m.what, r.ord, r, old)
+		}
+	}
+}
+
+// verifyMessage compares a new message with what was expected.
+func (m *model) verifyMessage(r messageRecord) {
+	x := m.next(recMessage)
+	want := x.message
+	if len(x.evicts) > 0 {
+		m.Fatalf("%s: (j) a message was accepted for %s where others had to make room", m.what, r.to)
+	}
+	if want.id.IsZero() {
+		want.id = r.id
+	}
+	if r.ord != m.nextOrd {
+		m.Fatalf("%s: message %d where %d is next", m.what, r.ord, m.nextOrd)
+	}
+	same := want.id == r.id && want.expires == r.expires && want.flags == r.flags && bytes.Equal(want.from, r.from) &&
+		slices.EqualFunc(want.to, r.to, bytes.Equal) && bytes.Equal(want.reference, r.reference) && bytes.Equal(want.frame, r.frame)
+	if !same {
+		m.Fatalf("%s: (f, g, j, n) wrote %+v, should be %+v", m.what, r, want)
+	}
+	switch seq := uint64(len(m.batches)); {
+	case x.sending != nil:
+		x.sending.seq = seq
+	case seq != m.anchor:
+		m.Fatalf("%s: (f, g) a notice is in batch %d, what it tells of in %d", m.what, seq, m.anchor)
+	}
+}
+
+// verifyGone says whether messages may leave a mailbox.
+func (m *model) verifyGone(r record) {
+	if r.reason == goneEvicted {
+		if len(m.expect) == 0 || len(m.expect[0].evicts) == 0 {
+			m.Fatalf("%s: (j) notices %d of %s make room for nobody", m.what, r.ords, r.user)
+		}
+		x := m.expect[0]
+		if e := x.evicts[0]; e.user != r.user || !slices.Equal(e.ords, r.ords) {
+			m.Fatalf("%s: (j) notices %d of %s make room, should be %d of %s", m.what, r.ords, r.user, e.ords, e.user)
+		}
+		x.evicts = x.evicts[1:]
+	}
+	for _, ord := range r.ords {
+		x := m.box(r.user).at(ord)
+		if x == nil || x.gone != 0 {
+			m.Fatalf("%s: message %d of %s is gone that does not wait", m.what, ord, r.user)
+		}
+		m.left[x.key()] = true
+		switch {
+		case r.reason == goneProved:
+			if !slices.ContainsFunc(m.of(r.user), func(c *client) bool { return c.provedByClient(x) }) {
+				m.Fatalf("%s: (d) message %d of %s is taken for proved, nobody proved it", m.what, ord, r.user)
+			}
+		case r.reason == goneExpired:
+			if !m.expired(x) || m.held(x) != nil || !m.isStored(x) {
+				m.Fatalf("%s: (n) message %d of %s expires, but should not", m.what, ord, r.user)
+			}
+		}
+	}
+}
+
+// follow expects what belongs to a record.
+func (m *model) follow(r record) {
+	if r.kind != recGone {
+		return
+	}
+	for _, ord := range r.ords {
+		x := m.box(r.user).at(ord)
+		switch {
+		case r.reason == goneProved && x.record.flags&flagConfirm != 0:
+			m.expectNotice(wire.UserID(x.record.from), x.user, x.record.id.Derive("confirmation"), 0,
+				wire.AppendConfirmation(nil, x.record.reference))
+		case r.reason == goneExpired && x.record.flags&flagNotice == 0:
+			e := &wire.Error{
+				Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
+				Reason: string(x.user) + " did not receive the message in its time",
+				To:     []wire.UserID{x.user}, Group: x.record.flags&flagGroup != 0,
+			}
+			m.expectNotice(wire.UserID(x.record.from), x.user, x.record.id.Derive("expired "+string(x.user)), 0,
+				wire.AppendFailure(nil, e, x.record.reference))
+		}
+	}
+}

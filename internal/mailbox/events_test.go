@@ -1,0 +1,353 @@
+package mailbox
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// What can happen in a world. Tests call these, by hand or at random.
+
+// letter is a message to send.
+type letter struct {
+	from    wire.UserID
+	to      []wire.UserID
+	size    int // of the frame, at least
+	group   bool
+	confirm bool
+	notice  bool
+	ttl     time.Duration
+}
+
+// send hands a message to the core. Its frame begins with a serial number.
+func (w *world) send(l letter) *Message {
+	w.write("w.send(%#v)", l)
+	w.serial++
+	frame := fmt.Appendf(nil, "m%d from %s ", w.serial, l.from)
+	for len(frame) < l.size {
+		frame = append(frame, '.')
+	}
+	m := &Message{
+		From: l.from, To: l.to, Group: l.group, Frame: frame,
+		Confirm: l.confirm, Receipt: true, Notice: l.notice, TTL: l.ttl,
+	}
+	if l.confirm {
+		m.Reference = fmt.Appendf(nil, `"r%d"`, w.serial)
+	}
+	w.sent[m] = &sending{}
+	w.do("send", func(now time.Time) {
+		w.model.expectAccept(m, w.sent[m])
+		w.core.accept(now, m)
+	})
+	return m
+}
+
+// options of a session.
+type options struct {
+	push, ack, master bool
+	watch             []wire.UserID
+}
+
+const masterUser = wire.UserID("ANZ-1")
+
+func (w *world) open(user wire.UserID, o options) *client {
+	id, _ := wire.NewID(w.now, &w.random)
+	x := &client{
+		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Watch: o.watch},
+		name:    fmt.Sprintf("c%d", len(w.ever)+1), w: w, open: true, byID: make(map[wire.ID]int),
+	}
+	w.write("%s := w.open(%q, %#v)", x.name, user, o)
+	if user != masterUser {
+		x.TellMaster = masterUser
+	}
+	x.Outlet = x
+	w.toTell = w.presenceAtOpen(x)
+	others := w.of(user)
+	w.clients = append(w.clients, x)
+	w.ever = append(w.ever, x)
+	w.do("open "+x.String(), func(now time.Time) {
+		x.opened = w.step
+		w.model.expectOpened(x)
+		w.core.open(now, x.Session)
+		x.mark = w.core.sessions[id].mark
+		w.model.checkMark(x, others)
+	})
+	return x
+}
+
+// presenceAtOpen returns what watchers hear when x opens.
+func (w *world) presenceAtOpen(x *client) []presence {
+	var list []presence
+	if len(w.of(x.User)) == 0 {
+		list = w.watchersHear(x.User, true)
+	}
+	for i, user := range x.Watch {
+		if !slices.Contains(x.Watch[:i], user) && (user == x.User || len(w.of(user)) > 0) {
+			list = append(list, presence{x, user, true})
+		}
+	}
+	return list
+}
+
+func (w *world) watchersHear(user wire.UserID, online bool) []presence {
+	var list []presence
+	for _, x := range w.clients {
+		if slices.Contains(x.Watch, user) {
+			list = append(list, presence{x, user, online})
+		}
+	}
+	return list
+}
+
+func (w *world) comparePresence() {
+	got, want := w.told, w.toTell
+	w.told, w.toTell = nil, nil
+	order := func(a, b presence) int {
+		return slices.Compare([]byte(a.client.String()+string(a.user)), []byte(b.client.String()+string(b.user)))
+	}
+	slices.SortFunc(got, order)
+	slices.SortFunc(want, order)
+	if !slices.Equal(got, want) {
+		w.Fatalf("(m) watchers were told %v, the model says %v", got, want)
+	}
+}
+
+func (w *world) close(x *client) {
+	if !x.open {
+		return
+	}
+	w.write("w.close(%s)", x.name)
+	x.open = false
+	w.clients = slices.DeleteFunc(w.clients, func(y *client) bool { return x == y })
+	if len(w.of(x.User)) == 0 {
+		w.toTell = w.watchersHear(x.User, false)
+	}
+	w.do("close "+x.String(), func(now time.Time) {
+		w.model.expectClosed(x)
+		w.core.close(now, x.ID)
+	})
+}
+
+// prove says that the client has proved its deliveries up to n.
+func (w *world) prove(x *client, n uint64) {
+	w.write("w.prove(%s, %d)", x.name, n)
+	x.proved = max(x.proved, min(n, uint64(len(x.got))))
+	x.passed = max(x.passed, x.proved)
+	w.do("prove "+x.String(), func(now time.Time) { w.core.proof(now, x.ID, n) })
+}
+
+func (w *world) proveAll(x *client) { w.prove(x, uint64(len(x.got))) }
+
+func (w *world) pass(x *client, n uint64) {
+	w.write("w.pass(%s, %d)", x.name, n)
+	x.passed = max(x.passed, min(n, uint64(len(x.got))))
+	w.do("pass "+x.String(), func(now time.Time) { w.core.pass(now, x.ID, n) })
+}
+
+func (w *world) fetch(x *client, count int) {
+	w.write("w.fetch(%s, %d)", x.name, count)
+	x.wanted = append(x.wanted, count)
+	if len(x.wanted) == 1 {
+		x.fetchN, x.fetchTo = 0, 0
+	}
+	w.do("fetch "+x.String(), func(now time.Time) { w.core.fetch(now, x.ID, count) })
+}
+
+// begin starts to store the next batch, if there is one and none is in flight.
+func (w *world) begin() {
+	if w.inFlight != nil || w.core.down {
+		return
+	}
+	w.write("w.begin()")
+	last, batch := w.core.journal.next()
+	if batch == nil {
+		return
+	}
+	w.inFlight = batch
+	if last != w.log.last() {
+		w.Fatalf("batch is to follow %d, the log ends at %d", last, w.log.last())
+	}
+}
+
+// stored ends it well.
+func (w *world) stored() {
+	if w.inFlight == nil {
+		return
+	}
+	w.write("w.stored()")
+	w.log.batches = append(w.log.batches, w.inFlight)
+	w.inFlight, w.limbo = nil, nil
+	seq := w.log.last()
+	w.model.stored(seq)
+	w.do(fmt.Sprintf("stored %d", seq), func(now time.Time) { w.core.stored(now, seq) })
+	w.compareReplay()
+}
+
+// store stores everything that was collected.
+func (w *world) store() {
+	w.write("w.store()")
+	defer w.part()()
+	for range 1000 {
+		w.begin()
+		if w.inFlight == nil {
+			return
+		}
+		w.stored()
+	}
+	w.Fatalf("the core never stops to write")
+}
+
+// outcome is how an append ended that was not answered well.
+type outcome uint8
+
+const (
+	notStored outcome = iota
+	storedUnsaid
+	arrivesLate // when it is tried again, if ever
+)
+
+// lose has the batch in flight fail: the core gives up its memory.
+func (w *world) lose(how outcome) {
+	if w.inFlight == nil {
+		return
+	}
+	w.write("w.lose(%d)", how)
+	if late := w.limbo; late != nil {
+		// What was given up before came first: this one is refused.
+		w.log.batches = append(w.log.batches, late)
+		w.limbo, w.inFlight = nil, nil
+		w.model.arrived(w.log.last())
+		w.model.lostAt = w.step + 1
+		w.do("lose, fenced", func(time.Time) { w.core.lose(ErrFenced) })
+		return
+	}
+	switch how {
+	case storedUnsaid:
+		w.log.batches = append(w.log.batches, w.inFlight)
+	case arrivesLate:
+		w.limbo = w.inFlight
+		w.model.keep(w.log.last() + 1)
+	}
+	w.inFlight = nil
+	w.model.surviving(w.log.last())
+	w.model.lostAt = w.step + 1
+	w.do("lose", func(time.Time) { w.core.lose(ErrUnknown) })
+}
+
+// recover builds a new core, which adopts the sessions.
+func (w *world) recover() {
+	if !w.core.down {
+		return
+	}
+	w.write("w.recover()")
+	next, old := w.replayed(), w.core
+	w.consumed = make(map[uint64]int)
+	w.core = next
+	w.do("recover", func(now time.Time) {
+		w.model.waitsAgain(old)
+		w.model.expectTakeover()
+		w.model.expectStale(w.clients)
+		next.adopt(now, old)
+	})
+	for _, x := range w.clients {
+		x.mark = next.sessions[x.ID].mark
+	}
+}
+
+// crash kills the process: the batch in flight may have been stored, purges
+// may be undone, clients are gone.
+func (w *world) crash(stored bool, undone uint64) {
+	w.write("w.crash(%t, %d)", stored, undone)
+	if w.limbo != nil && stored {
+		w.log.batches = append(w.log.batches, w.limbo)
+		w.model.arrived(w.log.last())
+	} else if w.inFlight != nil && stored {
+		w.log.batches = append(w.log.batches, w.inFlight)
+	}
+	w.model.surviving(w.log.last())
+	w.inFlight, w.limbo, w.reads, w.purges = nil, nil, nil, nil
+	w.log.first = max(w.log.durable, min(undone, w.log.first))
+	w.log.durable = w.log.first
+	for _, x := range w.clients {
+		x.open = false
+	}
+	w.clients = nil
+	w.model.allGone()
+	w.start()
+}
+
+// answer brings the i-th read that was asked for.
+func (w *world) answer(i int) {
+	w.write("w.answer(%d)", i)
+	seq := w.reads[i]
+	w.reads = slices.Delete(w.reads, i, i+1)
+	if _, asked := w.core.cache.waiting[seq]; !asked || w.core.down {
+		return // asked for by a core that is gone
+	}
+	batch := w.log.read(seq)
+	w.do(fmt.Sprintf("read %d", seq), func(now time.Time) { w.core.loaded(now, seq, batch) })
+}
+
+// purge lets the oldest purge that was asked for happen.
+func (w *world) purge() {
+	if len(w.purges) > 0 {
+		w.write("w.purge()")
+		w.log.first = max(w.log.first, w.purges[0])
+		w.purges = w.purges[1:]
+	}
+}
+
+func (w *world) tick(after time.Duration) {
+	w.write("w.tick(%d)", after)
+	w.now = w.now.Add(after)
+	w.do("tick", func(now time.Time) { w.core.tick(now) })
+}
+
+// forget empties the core's cache, so that bodies have to be read.
+func (w *world) forget() {
+	w.write("w.forget()")
+	h := &w.core.cache
+	clear(h.batches)
+	h.order, h.bytes = nil, 0
+}
+
+// settle lets the world come to rest: everything is stored, read and proved.
+func (w *world) settle() {
+	w.write("w.settle()")
+	defer w.part()()
+	stores := 0
+	for range 400 {
+		busy := false
+		if w.core.down {
+			w.recover()
+		}
+		for len(w.reads) > 0 {
+			busy = true
+			w.answer(0)
+		}
+		for w.inFlight != nil || !w.core.journal.idle() {
+			busy = true
+			w.begin()
+			w.stored()
+			for len(w.reads) > 0 {
+				w.answer(0)
+			}
+			if stores++; stores > 3000 {
+				w.Fatalf("the core never stops to write")
+			}
+		}
+		for _, x := range slices.Clone(w.clients) {
+			if x.done < uint64(len(x.got)) {
+				busy = true
+				w.proveAll(x)
+			}
+		}
+		if !busy {
+			w.model.checkRest()
+			return
+		}
+	}
+	w.Fatalf("the world does not come to rest")
+}

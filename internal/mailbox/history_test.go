@@ -1,0 +1,369 @@
+package mailbox
+
+import (
+	"flag"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// TestHistories lets random things happen to a core and compares it with the
+// model after each of them. The letters in failure messages name what is
+// promised:
+//
+//	(a) nothing is delivered or told «stored» before its batch is synced
+//	(b) no session gets one message twice
+//	(c) order, marks, what was given back, sharing out
+//	(d) nothing that is stored is lost
+//	(e) what is proved, and its proof stored, never comes again
+//	(f) one confirmation for each proved message that wanted it, in one batch with the proof
+//	(g) one connected and one disconnected notice for each session, always under the same ID
+//	(h) the window
+//	(i) fetches
+//	(j) limits of mailboxes
+//	(k) a replay gives the same state
+//	(l) counts agree with what they count
+//	(m) watchers
+//	(n) expiry
+//
+// Every history ends with all sessions dead, a crash, and one session per user
+// that empties its mailbox.
+func TestHistories(t *testing.T) {
+	checks, steps := "3000", "60"
+	if testing.Short() {
+		checks = "300"
+	}
+	setFlag(t, "rapid.checks", checks, "100")
+	setFlag(t, "rapid.steps", steps, "30")
+	seen := make(tally)
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, drawTuning(t), drawLimits(t))
+		h := &history{
+			world: w,
+			mixed: rapid.IntRange(0, 9).Draw(t, "mixed") == 0,
+			calm:  rapid.IntRange(0, 2).Draw(t, "calm") > 0,
+		}
+		t.Repeat(map[string]func(*rapid.T){"": func(*rapid.T) {}, "step": h.step})
+		seen.add(w)
+		w.end(rapid.Bool().Draw(t, "stored"))
+	})
+	t.Log(seen)
+}
+
+// tally counts in how many histories something happened, so that one can see
+// what the histories reach.
+type tally map[string]int
+
+func (y tally) add(w *world) {
+	c := &w.core.counts
+	happened := map[string]bool{
+		"dropped for laggards": c.droppedLag > 0, "evicted": c.evicted > 0, "expired": c.expired > 0,
+		"notice found no room": c.droppedFull > 0, "copied forward": c.copied > 0, "log lost": w.model.lostAt > 0,
+		"trimmed": w.core.journal.first > 2, "purged": w.log.first > 1, "lost": c.lost > 0,
+	}
+	for _, x := range w.ever {
+		kind := " to one of all"
+		if x.Master {
+			kind = " to a master"
+		}
+		for i, r := range x.got {
+			happened[r.how.String()+kind] = true
+			if i > 0 && r.ord < x.got[i-1].ord {
+				happened["out of order"+kind] = true
+			}
+		}
+		happened["proof settled"] = happened["proof settled"] || x.done > 0
+	}
+	for what, yes := range happened {
+		if yes {
+			y[what]++
+		}
+	}
+	y["histories"]++
+	y["events"] += w.step
+}
+
+// setFlag sets a flag of rapid's for one test, unless the command line did.
+func setFlag(t *testing.T, name, value, standard string) {
+	f := flag.Lookup(name)
+	if f.Value.String() != standard {
+		return
+	}
+	if err := flag.Set(name, value); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set(name, standard) })
+}
+
+func drawTuning(t *rapid.T) tuning {
+	pick := func(label string, values ...int) int { return rapid.SampledFrom(values).Draw(t, label) }
+	return tuning{
+		window:   pick("window", 600, 100, 300, 3000),
+		lag:      pick("lag", 1000, 1000, 2, 0),
+		batch:    pick("batch", 4000, 300, 1000),
+		slack:    int64(pick("slack", 1<<20, 0, 0, 1000)),
+		overhead: 40,
+		trimStep: int64(pick("trimStep", 1, 1000)),
+		cache:    pick("cache", 1<<20, 1, 1500),
+		expire:   pick("expire", 1000, 2),
+	}
+}
+
+func drawLimits(t *rapid.T) Limits {
+	return Limits{
+		Age:      time.Duration(rapid.SampledFrom([]int{1000, 30}).Draw(t, "age")) * time.Second,
+		Messages: rapid.SampledFrom([]int{50, 50, 20, 5}).Draw(t, "messages"),
+		Bytes:    rapid.SampledFrom([]int64{1 << 20, 1 << 20, 2000, 500}).Draw(t, "bytes"),
+	}
+}
+
+// history draws what happens.
+type history struct {
+	*world
+	mixed bool // the master user also has sessions that are not a master's
+	calm  bool // the log and the process never fail
+}
+
+var people = []wire.UserID{masterUser, "ANZ-2", "ANZ-3", "ANZ-4"}
+
+// deed is one thing that may happen now, with its weight.
+type deed struct {
+	weight int
+	able   bool
+	do     func(*rapid.T)
+}
+
+// step draws one event.
+func (h *history) step(t *rapid.T) {
+	plain := func(f func()) func(*rapid.T) { return func(*rapid.T) { f() } }
+	someone, trouble := len(h.clients) > 0, !h.calm
+	writing := !h.core.down && (h.inFlight != nil || !h.core.journal.idle())
+	deeds := []deed{
+		{24, true, h.drawSend},
+		{6, len(h.clients) < 8, h.drawOpen},
+		{12, !someone, h.drawOpen},
+		{4, someone, h.drawClose},
+		{16, h.unproved() != nil, h.drawProve},
+		{6, h.unpassed() != nil, h.drawPass},
+		{8, someone, h.drawFetch},
+		{4, writing && h.inFlight == nil, plain(h.begin)},
+		{6, h.inFlight != nil, plain(h.stored)},
+		{16, writing, plain(h.store)},
+		{8, len(h.reads) > 0, h.drawRead},
+		{8, len(h.reads) > 0, h.drawReads},
+		{3, len(h.core.cache.batches) > 0, plain(h.forget)},
+		{4, true, h.drawTick},
+		{2, trouble && writing, h.drawLose},
+		{16, h.core.down, plain(h.recover)},
+		{1, trouble, h.drawCrash},
+		{4, len(h.purges) > 0, plain(h.purge)},
+		{1, true, plain(h.settle)},
+	}
+	sum := 0
+	for _, d := range deeds {
+		if d.able {
+			sum += d.weight
+		}
+	}
+	n := rapid.IntRange(0, sum-1).Draw(t, "deed")
+	for _, d := range deeds {
+		if !d.able {
+			continue
+		}
+		if n -= d.weight; n < 0 {
+			d.do(t)
+			return
+		}
+	}
+}
+
+// drawUser prefers two of them, so that more happens to these.
+func drawUser(t *rapid.T, label string) wire.UserID {
+	return people[rapid.SampledFrom([]int{0, 1, 0, 1, 0, 1, 2, 3}).Draw(t, label)]
+}
+
+func (h *history) drawSend(t *rapid.T) {
+	from := drawUser(t, "from")
+	l := letter{from: from, size: rapid.SampledFrom([]int{0, 0, 150, 700}).Draw(t, "size")}
+	l.to = []wire.UserID{drawUser(t, "to")}
+	switch rapid.IntRange(0, 9).Draw(t, "form") {
+	case 0, 1:
+		l.group = true
+		l.to = people[rapid.IntRange(0, 3).Draw(t, "first"):]
+	case 2:
+		l.ttl = 10 * time.Second
+	case 3:
+		l.notice = true
+	case 4, 5, 6:
+		l.confirm = true
+	}
+	h.send(l)
+}
+
+func (h *history) drawOpen(t *rapid.T) {
+	user := drawUser(t, "user")
+	if len(h.of(user)) == 4 {
+		return
+	}
+	o := options{
+		push:   rapid.IntRange(0, 2).Draw(t, "push") == 0,
+		ack:    rapid.IntRange(0, 2).Draw(t, "ack") == 0,
+		master: user == masterUser,
+	}
+	if o.master && h.mixed {
+		o.master = rapid.Bool().Draw(t, "master")
+	}
+	if rapid.IntRange(0, 3).Draw(t, "watches") == 0 {
+		o.watch = rapid.SliceOfN(rapid.SampledFrom(people), 1, 3).Draw(t, "watch")
+	}
+	h.open(user, o)
+}
+
+// some draws one of a list of clients.
+func some(t *rapid.T, list []*client) *client {
+	return list[rapid.IntRange(0, len(list)-1).Draw(t, "client")]
+}
+
+// unproved returns the clients that have something to prove, nil when none has.
+func (h *history) unproved() (list []*client) {
+	for _, x := range h.clients {
+		if x.proved < uint64(len(x.got)) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+func (h *history) unpassed() (list []*client) {
+	for _, x := range h.clients {
+		if x.Ack && x.passed < uint64(len(x.got)) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// drawClose prefers sessions that have something to give back.
+func (h *history) drawClose(t *rapid.T) {
+	list := h.clients
+	if u := h.unproved(); u != nil && rapid.IntRange(0, 3).Draw(t, "with mail") > 0 {
+		list = u
+	}
+	h.close(some(t, list))
+}
+
+func (h *history) drawProve(t *rapid.T) {
+	x := some(t, h.unproved())
+	h.prove(x, uint64(len(x.got)-rapid.IntRange(0, len(x.got)-int(x.proved)-1).Draw(t, "behind")))
+}
+
+func (h *history) drawPass(t *rapid.T) {
+	x := some(t, h.unpassed())
+	h.pass(x, uint64(len(x.got)-rapid.IntRange(0, len(x.got)-int(x.passed)-1).Draw(t, "behind")))
+}
+
+// drawFetch prefers sessions that missed something.
+func (h *history) drawFetch(t *rapid.T) {
+	var missing []*client
+	for _, x := range h.clients {
+		if slices.ContainsFunc(h.model.box(x.User).mails, func(m *mail) bool { return h.model.canFetch(x, m) }) {
+			missing = append(missing, x)
+		}
+	}
+	list := h.clients
+	if missing != nil && rapid.IntRange(0, 3).Draw(t, "missed") > 0 {
+		list = missing
+	}
+	if x := some(t, list); len(x.wanted) < 4 {
+		h.fetch(x, rapid.SampledFrom([]int{100, 1, 2, 5}).Draw(t, "count"))
+	}
+}
+
+func (h *history) drawRead(t *rapid.T) {
+	h.answer(rapid.IntRange(0, len(h.reads)-1).Draw(t, "read"))
+}
+
+func (h *history) drawReads(*rapid.T) {
+	for len(h.reads) > 0 {
+		h.answer(0)
+	}
+}
+
+func (h *history) drawTick(t *rapid.T) {
+	h.tick(time.Duration(rapid.SampledFrom([]int{1000, 400, 12_000}).Draw(t, "ms")) * time.Millisecond)
+}
+
+func (h *history) drawLose(t *rapid.T) {
+	h.begin()
+	h.lose(outcome(rapid.IntRange(0, 2).Draw(t, "outcome")))
+}
+
+func (h *history) drawCrash(t *rapid.T) {
+	h.crash(rapid.Bool().Draw(t, "stored"), rapid.Uint64Range(0, h.log.first).Draw(t, "undone"))
+}
+
+// end kills everybody and the process, then empties all mailboxes: what was
+// stored and neither proved nor expired nor evicted must come, in order.
+func (w *world) end(stored bool) {
+	w.write("w.end(%t)", stored)
+	defer w.part()()
+	if w.core.down {
+		w.recover()
+	}
+	w.limits.Messages, w.limits.Bytes = 1<<20, 1<<40 // nobody makes room any more
+	w.crash(stored, 0)
+	w.settle()
+	want := make(map[wire.UserID][]wire.ID)
+	for user, b := range w.model.boxes {
+		for _, x := range b.waiting() {
+			if !w.model.expired(x) {
+				want[user] = append(want[user], x.record.id)
+			}
+		}
+	}
+	for _, user := range people {
+		x := w.open(user, options{push: true, master: user == masterUser})
+		w.settle()
+		if len(x.got) < len(want[user]) {
+			w.Fatalf("(d) %s got %d messages of %d that waited", x, len(x.got), len(want[user]))
+		}
+		for i, id := range want[user] {
+			if x.got[i].id != id {
+				w.Fatalf("(d) %s got %s as message %d, %s waited there", x, x.got[i].id, i, id)
+			}
+		}
+		w.close(x)
+	}
+	w.settle()
+	w.model.checkNotices()
+}
+
+// checkNotices: every session that is in the log was opened and closed once.
+func (m *model) checkNotices() {
+	opened, closed := make(map[wire.ID]int), make(map[wire.ID]int)
+	var sessions []wire.ID
+	for _, batch := range m.batches {
+		for _, r := range batch {
+			switch r.kind {
+			case recOpened:
+				if opened[r.session.id]++; opened[r.session.id] == 1 {
+					sessions = append(sessions, r.session.id)
+				}
+			case recClosed:
+				closed[r.session.id]++
+			}
+		}
+	}
+	for _, id := range sessions {
+		if closed[id] != 1 {
+			m.Fatalf("(g) session %s was closed %d times", id, closed[id])
+		}
+	}
+	if !slices.IsSorted([]int{0, len(m.running)}) || len(m.running) > 0 {
+		m.Fatalf("(g) %d sessions are open for ever", len(m.running))
+	}
+}

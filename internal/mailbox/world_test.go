@@ -1,0 +1,339 @@
+package mailbox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// failer is what a world needs of a test: *testing.T or *rapid.T.
+type failer interface {
+	Fatalf(format string, args ...any)
+}
+
+// world is everything around a core: its log, its clients, its clock, all under
+// the test's hand. After every event it compares what the core decided and did
+// with a slow and obvious model.
+type world struct {
+	failer
+	tune   tuning
+	limits Limits
+	born   Limits // limits at first
+	now    time.Time
+	random counting
+
+	core     *core
+	log      simLog
+	inFlight []byte // the batch that is being stored
+	limbo    []byte // a batch whose append went unanswered and that may yet arrive
+	reads    []uint64
+	purges   []uint64
+	consumed map[uint64]int // how far the model has read each batch of the journal
+
+	step    int
+	clients []*client // open ones, in the order in which they were opened
+	ever    []*client // the closed ones too
+	model   *model
+	sent    map[*Message]*sending
+	serial  int
+	script  []string   // what happened, as a test would write it
+	quiet   bool       // what happens is part of what was written
+	told    []presence // presence effects of this step
+	toTell  []presence // and what they are to be
+}
+
+// counting is a source of IDs that never repeats.
+type counting struct{ n uint64 }
+
+func (r *counting) Read(p []byte) (int, error) {
+	clear(p)
+	r.n++
+	binary.BigEndian.PutUint64(p[len(p)-8:], r.n)
+	return len(p), nil
+}
+
+// simLog keeps all that was ever stored: a purge may not survive a crash.
+type simLog struct {
+	batches [][]byte // from sequence 1 on
+	first   uint64   // what is before is purged
+	durable uint64   // what is before is purged for ever
+}
+
+func (l *simLog) last() uint64 { return uint64(len(l.batches)) }
+
+func (l *simLog) read(seq uint64) []byte {
+	if seq < l.first || seq > l.last() {
+		return nil
+	}
+	return l.batches[seq-1]
+}
+
+// sending follows one message that was handed to accept.
+type sending struct {
+	full   []wire.UserID // who had no room
+	taken  []wire.UserID
+	seq    uint64 // the batch that holds it
+	failed bool
+	done   bool
+}
+
+type presence struct {
+	client *client
+	user   wire.UserID
+	online bool
+}
+
+func smallTuning() tuning {
+	return tuning{window: 1000, lag: 1000, batch: 2000, slack: 1 << 20, overhead: 40, trimStep: 1, cache: 1 << 20, expire: 1000}
+}
+
+func newWorld(f failer, tune tuning, limits Limits) *world {
+	w := &world{
+		failer: f, tune: tune, limits: limits, born: limits,
+		now: time.Unix(1_700_000_000, 0), consumed: make(map[uint64]int),
+		log: simLog{first: 1, durable: 1}, sent: make(map[*Message]*sending),
+	}
+	w.model = newModel(w)
+	w.start()
+	return w
+}
+
+// Fatalf ends the test with all that happened, in a form that can be made a test
+// of its own.
+func (w *world) Fatalf(format string, args ...any) {
+	w.failer.Fatalf("%s\n\tw := newWorld(t, %#v, %#v)\n%s", fmt.Sprintf(format, args...), w.tune, w.born, strings.Join(w.script, ""))
+}
+
+// write notes an event, unless it is part of another.
+func (w *world) write(format string, args ...any) {
+	if !w.quiet {
+		w.script = append(w.script, "\t"+fmt.Sprintf(format, args...)+"\n")
+	}
+}
+
+// part makes what happens until the call of the result a part of one event.
+func (w *world) part() (end func()) {
+	was := w.quiet
+	w.quiet = true
+	return func() { w.quiet = was }
+}
+
+// start makes a core of what the log holds, as Open does.
+func (w *world) start() {
+	next := w.replayed()
+	w.core = next
+	w.model.dropped = 0
+	w.consumed = make(map[uint64]int)
+	w.do("start", func(now time.Time) {
+		w.model.expectTakeover()
+		w.model.expectStale(nil)
+		w.core.closeStale(now)
+	})
+}
+
+// replayed returns a core that has read the log to its end.
+func (w *world) replayed() *core {
+	id, _ := wire.NewID(w.now, &w.random)
+	c := newCore(id, w.limits, &w.random, w.tune)
+	last := w.log.last()
+	ord := uint64(1)
+	if w.log.first <= last {
+		trim, next, err := openBatch(w.log.read(last))
+		if err != nil {
+			w.Fatalf("the last batch, %d: %v", last, err)
+		}
+		ord = next
+		for seq := max(w.log.first, trim); seq <= last; seq++ {
+			if err := c.replay(seq, w.log.read(seq)); err != nil {
+				w.Fatalf("replay: %v", err)
+			}
+		}
+	}
+	c.takeOver(last, ord)
+	return c
+}
+
+// do lets one event happen, and checks everything about it.
+func (w *world) do(what string, event func(now time.Time)) {
+	w.step++
+	w.model.what = what
+	before := w.model.fetchable()
+	event(w.now)
+	w.model.noteHanded(w.core.effects)
+	w.takeRecords()
+	w.model.endRecords()
+	w.takeEffects(before)
+	w.takeWishes()
+	w.comparePresence()
+	w.check()
+}
+
+// takeRecords gives the model the records that the core wrote, in order.
+func (w *world) takeRecords() {
+	for _, p := range w.core.journal.queue {
+		w.model.reach(p.seq)
+		off := max(w.consumed[p.seq], batchHeader)
+		for off < len(p.buf) {
+			kind := recordKind(p.buf[off])
+			n, used := binary.Uvarint(p.buf[off+1:])
+			start := off + 1 + used
+			off = start + int(n)
+			w.model.take(p.seq, parsed(w, w.step, kind, p.buf[start:off]))
+		}
+		w.consumed[p.seq] = off
+	}
+}
+
+func (w *world) takeWishes() {
+	w.reads = append(w.reads, w.core.reads...)
+	w.core.reads = nil
+	if below := w.core.purge; below > 0 {
+		if below > w.log.last() {
+			w.Fatalf("(d) a purge before %d would empty a log that ends at %d", below, w.log.last())
+		}
+		w.purges = append(w.purges, below)
+		w.core.purge = 0
+	}
+}
+
+func (w *world) takeEffects(before map[*client]int) {
+	for i := range w.core.effects {
+		e := &w.core.effects[i]
+		switch e.kind {
+		case effDeliver:
+			w.model.delivered(e.outlet.(*client), e.delivery)
+		case effFetchDone:
+			w.model.fetched(e.outlet.(*client), e.left, before)
+		case effSettled:
+			w.model.settled(e.outlet.(*client), e.n)
+		case effPresence:
+			w.told = append(w.told, presence{e.outlet.(*client), e.user, e.online})
+		case effStored, effDone:
+			w.finished(e)
+		case effFailed:
+			w.refused(e)
+		}
+	}
+	clear(w.core.effects)
+	w.core.effects = w.core.effects[:0]
+}
+
+// finished checks the last that a sender hears.
+func (w *world) finished(e *effect) {
+	s := w.sent[e.message]
+	if s == nil || s.done {
+		w.Fatalf("a message was reported twice, or never sent")
+	}
+	s.done = true
+	if e.kind == effStored && (s.seq == 0 || s.seq > w.log.last()) {
+		w.Fatalf("(a) told «stored» about batch %d, the log ends at %d", s.seq, w.log.last())
+	}
+	if e.kind == effDone && !s.failed {
+		w.Fatalf("a message ended without a receipt or an error")
+	}
+}
+
+// refused checks an error that a sender hears.
+func (w *world) refused(e *effect) {
+	s := w.sent[e.message]
+	if s == nil || s.done {
+		w.Fatalf("an error for a message that was reported before, or never sent: %v", e.failure)
+	}
+	switch e.failure.Code {
+	case wire.CodeMailboxFull:
+		if !slices.Equal(e.failure.To, s.full) {
+			w.Fatalf("(j) MAILBOX_FULL names %v, the model refuses %v", e.failure.To, s.full)
+		}
+		s.failed = len(s.taken) == 0
+	case wire.CodeStoreDown, wire.CodeTimeout, wire.CodeStoreFull:
+		want := s.taken
+		if want == nil {
+			want = e.message.To
+		}
+		if !slices.Equal(e.failure.To, want) {
+			w.Fatalf("%s names %v, it concerns %v", e.failure.Code, e.failure.To, want)
+		}
+		s.failed = true
+	default:
+		w.Fatalf("refused with %v", e.failure)
+	}
+	if e.failure.Group != e.message.Group {
+		w.Fatalf("Group is %t in the error, %t in the message", e.failure.Group, e.message.Group)
+	}
+}
+
+// client is one connected session, and what it has seen. It is also the outlet
+// of its session; in these tests effects are not performed but compared.
+type client struct {
+	Session
+	w      *world
+	name   string
+	open   bool
+	opened int    // step
+	mark   uint64 // the core's
+	got    []receipt
+	byID   map[wire.ID]int // index in got
+	passed uint64
+	proved uint64 // by the client
+	done   uint64 // settled
+
+	liveTo  uint64 // the highest place that came by itself
+	wanted  []int  // fetches under way
+	fetchN  int    // deliveries of the first of them
+	fetchTo uint64 // the last place that it brought
+}
+
+// receipt is one delivery that a client got.
+type receipt struct {
+	n, ord uint64
+	id     wire.ID
+	mail   *mail
+	size   int
+	step   int
+	how    manner
+}
+
+type manner uint8
+
+const (
+	live manner = iota
+	fetchedMail
+	returnedMail
+)
+
+func (how manner) String() string {
+	return [...]string{"by itself", "fetched", "given back"}[how]
+}
+
+func (*client) Deliver(Delivery)              {}
+func (*client) FetchDone(int)                 {}
+func (*client) Settled(uint64)                {}
+func (*client) Presence(wire.UserID, bool)    {}
+func (x *client) String() string              { return string(x.User) + "/" + x.name }
+func (x *client) has(m *mail) bool            { _, ok := x.byID[m.record.id]; return ok }
+func (x *client) receipt(m *mail) *receipt    { return &x.got[x.byID[m.record.id]] }
+func (x *client) provedByClient(m *mail) bool { return x.has(m) && x.receipt(m).n <= x.proved }
+
+// onTheWay returns the bytes that were handed over and have not arrived.
+func (x *client) onTheWay() int {
+	sum := 0
+	for i := len(x.got) - 1; i >= 0 && x.got[i].n > x.passed; i-- {
+		sum += x.got[i].size
+	}
+	return sum
+}
+
+// of returns a user's open clients.
+func (w *world) of(user wire.UserID) []*client {
+	var list []*client
+	for _, x := range w.clients {
+		if x.User == user {
+			list = append(list, x)
+		}
+	}
+	return list
+}
