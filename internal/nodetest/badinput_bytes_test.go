@@ -231,7 +231,6 @@ func deflated(message []byte) string {
 func compressed() []badStream {
 	whole := []string{fromSelf(`1`)}
 	good := deflated([]byte(toSelf(`1`)))
-
 	bomb := strings.Repeat(deflated(make([]byte, 1<<20))+"\x00\x00\xff\xff", 200) // of zeros
 	full := deflated([]byte(padded(badFrameLimit)))
 	list := []badStream{

@@ -184,7 +184,7 @@ func TestBadInputCostsNobodyElseAnything(t *testing.T) {
 	t.Logf("%d cases", cases)
 	n.judge()
 	awaitLeft(t, s, 2)
-	h.judge(384 << 20)
+	h.judge(128 << 20)
 }
 
 // badFrames sends each bad frame on a session of its own, which must go on.
