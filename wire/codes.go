@@ -66,7 +66,7 @@ func Codes() []Code {
 		{KindGeneralError, CodeForbidden, "The user may not do this, or may not reach users of that app."},
 		{KindGeneralError, CodeAlreadySignedIn, "The session is signed in already, as another user."},
 		{KindGeneralError, CodeBusy, "The server has too much to do at present; try again later."},
-		{KindGeneralError, CodeUnknownID, "MESSAGE_ACK names an ID that this session was not sent."},
+		{KindGeneralError, CodeUnknownID, "MESSAGE_ACK names an ID that this session was not sent, or has acknowledged already."},
 		{KindGeneralError, CodeTooMany, "The client asks for more than a limit allows."},
 
 		{KindDeliverFailed, CodeMailboxFull, "The receiver's mailbox has no room."},

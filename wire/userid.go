@@ -25,6 +25,7 @@ var (
 	errUserEmpty  = errors.New("a user ID is appName-number, this one is empty")
 	errUserDash   = errors.New("a user ID is appName-number, with exactly one '-'")
 	errUserApp    = errors.New("the app's name in a user ID has 1 to 64 letters, digits and '_'")
+	errUserNone   = errors.New("a user ID is appName-number, the number is missing")
 	errUserNumber = errors.New("the number in a user ID has decimal digits only, without sign and leading zeros")
 	errUserRange  = errors.New("the number in a user ID is at most 9223372036854775807")
 )
@@ -74,11 +75,14 @@ func checkUserID[T ~string | ~[]byte](s T) error {
 	if s[dash] != '-' || dash == 0 || dash > MaxAppName {
 		return errUserApp
 	}
+	if dash+1 == len(s) {
+		return errUserNone
+	}
 	return checkNumber(s[dash+1:])
 }
 
 func checkNumber[T ~string | ~[]byte](s T) error {
-	if len(s) == 0 || (s[0] == '0' && len(s) > 1) {
+	if s[0] == '0' && len(s) > 1 {
 		return errUserNumber
 	}
 	for i := range len(s) {

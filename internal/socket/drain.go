@@ -84,7 +84,7 @@ func (s *session) drain(reason string, delay time.Duration) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closeAt = s.srv.mono() + max(delay, 1)
+	s.closeAt = s.srv.mono() + tick + delay // the time is up to a tick old
 	s.checkAt(s.closeAt)
 }
 

@@ -93,7 +93,11 @@ func (r *frameReader) read() ending {
 		if c.reply == wire.CloseProtocolError || c.reply == wire.CloseInvalidText {
 			return fault(c.reply, "the close frame is malformed")
 		}
-		return ending{code: closed.Code, frame: true, send: c.reply, abort: true, peer: true}
+		code := closed.Code
+		if code == 0 {
+			code = closeSilent
+		}
+		return ending{code: code, frame: true, send: c.reply, abort: true, peer: true}
 	case c.guard.broken != nil:
 		return fault(c.guard.broken.code, c.guard.broken.reason)
 	case c.guard.err != nil:

@@ -132,9 +132,9 @@ func (m *metrics) frames(r *registry) {
 }
 
 func (m *metrics) outcomes(r *registry) {
-	closes := r.counters("closes_total", "Connections ended, by close code; 1006: without one.", "code")
+	closes := r.counters("closes_total", "Connections ended, by close code; 1005: the client gave none, 1006: lost without a close frame.", "code")
 	m.closes, m.closeNames = make(map[uint16]prometheus.Counter), make(map[uint16]string)
-	for _, c := range append(wire.CloseCodes(), wire.CloseCode{Code: closeLost}) {
+	for _, c := range append(wire.CloseCodes(), wire.CloseCode{Code: closeSilent}, wire.CloseCode{Code: closeLost}) {
 		m.closes[c.Code] = closes.WithLabelValues(strconv.Itoa(int(c.Code)))
 		m.closeNames[c.Code] = c.Name
 	}

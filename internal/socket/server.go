@@ -24,15 +24,16 @@ const retryAfter = "5"
 // Server is the connector. It serves handshakes as an http.Handler; Run must
 // run while it does.
 type Server struct {
-	opts        Options
-	start       time.Time
-	now         atomic.Int64 // see mono
-	limits      atomic.Pointer[Limits]
-	metrics     *metrics
-	wheel       wheel
-	buffers     buffers
-	compressors compressors
-	work        sync.WaitGroup // every goroutine of every session
+	opts         Options
+	start        time.Time
+	now          atomic.Int64 // see mono
+	originLogged atomic.Int64 // when logOrigin last did, by mono; 0 for never
+	limits       atomic.Pointer[Limits]
+	metrics      *metrics
+	wheel        wheel
+	buffers      buffers
+	compressors  compressors
+	work         sync.WaitGroup // every goroutine of every session
 
 	mu       sync.Mutex
 	upgrader *upgrader
@@ -140,6 +141,9 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if no != nil {
 		srv.metrics.turnedAway[no.away].Inc()
+		if no.away == awayOrigin {
+			srv.logOrigin(r)
+		}
 		if no.status == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", retryAfter)
 		}
@@ -151,6 +155,17 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		srv.opts.Logger.Debug("a handshake failed", "err", err)
 		srv.leave()
 	}
+}
+
+// logOrigin tells the operator of a page that may not connect: its browser says
+// nothing of the reason. Once a minute is enough.
+func (srv *Server) logOrigin(r *http.Request) {
+	now := int64(srv.mono())
+	last := srv.originLogged.Load()
+	if last != 0 && now-last < int64(time.Minute) || !srv.originLogged.CompareAndSwap(last, max(now, 1)) {
+		return
+	}
+	srv.opts.Logger.Warn("a page of this origin may not connect; if it should, add it to origins", "origin", r.Header.Get("Origin"), "host", r.Host)
 }
 
 // enter takes a place for a connection.

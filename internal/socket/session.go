@@ -22,8 +22,10 @@ const (
 	// would be reset, and the close frame lost.
 	lingerTime = 2 * time.Second
 
-	// closeLost stands in the metrics where there was no close frame.
-	closeLost = 1006
+	// closeSilent stands in the metrics where the client's close frame had no
+	// code, closeLost where there was no close frame.
+	closeSilent = 1005
+	closeLost   = 1006
 )
 
 // past is a deadline that ends whatever waits for the connection.
