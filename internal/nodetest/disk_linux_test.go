@@ -130,11 +130,6 @@ func awaitAccepted(t *testing.T, p *Peer, to, series string, next, size int) {
 	})
 }
 
-func ready(s *Server) bool {
-	status, _ := s.Get("/readyz")
-	return status == 200
-}
-
 func TestANearlyFullDiskRefusesMessagesAndServesOn(t *testing.T) {
 	dir, here := ownDisk(t, "192m")
 	if !here {
@@ -215,7 +210,7 @@ func TestAStoreThatHitsTheWallComesBack(t *testing.T) {
 
 // Another process takes the last bytes again and again while messages flow.
 func TestADiskThatIsFullNowAndThenLosesNothing(t *testing.T) {
-	dir, here := ownDisk(t, "128m")
+	dir, here := ownDisk(t, "96m")
 	if !here {
 		return
 	}

@@ -301,29 +301,25 @@ func TestASessionThatDiesInAFetchGivesItsMessagesBack(t *testing.T) {
 }
 
 func TestFetchesOfOneSessionAreServedInTurnAndBounded(t *testing.T) {
+	const asked, refused = 12, 4 // 8 may wait
 	s, _ := absent(t, 400, 1000)
 	bob := SignIn(t, s, "ANZ-2", "")
-	bob.Silence(true) // so that the first fetch does not end
-	for range 12 {
+	bob.Freeze() // so that the first fetch does not end
+	for range asked {
 		request(bob, 400)
 	}
-	refused := 0
-	for range 4 {
-		for f := bob.Next(); ; f = bob.Next() {
-			if f.Type == "GENERAL_ERROR" && f.Field("code") == "BUSY" {
-				refused++
-				break
-			}
+	awaitMetric(t, s, `switchboard_socket_refused_total{code="BUSY",kind="GENERAL_ERROR"}`, refused)
+	bob.Thaw()
+	got := make(map[string]int)
+	for got["FETCH_MISSING_MESSAGES_COMPLETE"] < asked-refused {
+		f := bob.Next()
+		if _, n := number(f); f.Type == "MESSAGE" && n != got["MESSAGE"] {
+			t.Fatalf("message %d came after %d others", n, got["MESSAGE"])
 		}
+		got[f.Type+f.Field("code")]++
 	}
-	t.Logf("%d of 12 fetches were refused", refused)
-	bob.Silence(false)
-	bob.Message("ANZ-2", "go on", "") // the next ping's pong proves all
-	done := 0
-	for done < 8 {
-		if f := bob.Next(); f.Type == "FETCH_MISSING_MESSAGES_COMPLETE" {
-			done++
-		}
+	if got["MESSAGE"] != 400 || got["GENERAL_ERRORBUSY"] != refused || len(got) != 3 {
+		t.Errorf("got %v", got)
 	}
 	awaitWaiting(t, s, 0)
 }

@@ -140,6 +140,13 @@ func awaitWaiting(t *testing.T, s *Server, n int) {
 	})
 }
 
+// ready says whether the server says that it is.
+func ready(s *Server) bool {
+	s.t.Helper()
+	status, _ := s.Get("/readyz")
+	return status == 200
+}
+
 // awaitMetric waits until a metric is at least least.
 func awaitMetric(t *testing.T, s *Server, name string, least float64) {
 	t.Helper()

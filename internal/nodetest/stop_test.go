@@ -231,9 +231,7 @@ $`)
 	if out := plainLines(s.Output()); !want.MatchString(out) {
 		t.Errorf("it prints:\n%s", out)
 	}
-	if status, body := s.Get("/readyz"); status != 200 {
-		t.Errorf("/readyz answers %d %s", status, body)
-	}
+	Eventually(t, "/readyz answers 200", func() bool { return ready(s) })
 	own := startWith(t, plainApp)
 	if out := own.Output(); strings.Contains(out, "demo") {
 		t.Errorf("it speaks of the demo though it has apps:\n%s", out)
