@@ -50,7 +50,8 @@ func (r *fileReader) readApp(key string, n *yaml.Node) {
 		case "authEnabled":
 			a.AuthEnabled = r.boolean(path, f.value)
 		case "allowApps":
-			a.AllowApps, _ = r.list(path, f.value)
+			list, _ := r.list(path, f.value)
+			a.AllowApps = textsOf(list)
 		case "jwt":
 			a.JWT = r.readJWT(path, f.value)
 		}

@@ -15,10 +15,13 @@ func (s Settings) Check() error {
 		}
 		var scratch Settings
 		if err := k.set(&scratch, k.text(&s)); err != nil {
-			c.refuse(k.Name, "%s", err)
+			for _, one := range each(err) {
+				c.refuse(k.Name, "%s", one)
+			}
 		}
 	}
 	c.checkApps(s.Apps)
+	c.checkListeners(s)
 	c.checkTogether(s)
 	return c.problems.orNil()
 }
@@ -45,9 +48,6 @@ func (c *checker) checkTogether(s Settings) {
 		c.checkReach("listen", s.Listen)
 		c.checkReach("admin", s.Admin)
 	}
-	if sameAddress(s.Listen, s.Admin) {
-		c.refuse(c.firstSet("admin", "listen"), "listen (%s) and admin (%s) want the same port", s.Listen, s.Admin)
-	}
 	l := s.Limits
 	if room := l.Frame + 128*KiB; l.QueueBytes < room {
 		c.refuse(c.firstSet("limits.queueBytes", "limits.frame"),
@@ -56,6 +56,13 @@ func (c *checker) checkTogether(s Settings) {
 	if l.MailboxBytes < l.Frame {
 		c.refuse(c.firstSet("limits.mailboxBytes", "limits.frame"),
 			"limits.mailboxBytes is %s, less than one frame (limits.frame, %s)", l.MailboxBytes, l.Frame)
+	}
+}
+
+// checkListeners notes that the listeners exclude each other.
+func (c *checker) checkListeners(s Settings) {
+	if sameAddress(s.Listen, s.Admin) {
+		c.refuse(c.firstSet("admin", "listen"), "listen (%s) and admin (%s) want the same port", s.Listen, s.Admin)
 	}
 }
 

@@ -34,7 +34,9 @@ func (l *layer) refuse(at Place, key, format string, args ...any) {
 func (l *layer) put(k Key, at Place, text string) {
 	var scratch Settings
 	if err := k.set(&scratch, text); err != nil {
-		l.refuse(at, k.Name, "%s", err)
+		for _, one := range each(err) {
+			l.refuse(at, k.Name, "%s", one)
+		}
 		return
 	}
 	l.values[k.Name] = k.text(&scratch)
@@ -108,6 +110,9 @@ func (r *fileReader) refuseSyntax(err error) {
 		at.Line, _ = strconv.Atoi(m[1])
 		text = m[2]
 	}
+	if strings.HasPrefix(text, "did not find") {
+		text += ", here or in a later line" // the line is where the list or mapping around it begins
+	}
 	r.refuse(at, "", "not YAML: %s", text)
 }
 
@@ -122,7 +127,11 @@ type field struct {
 // notes unknown and repeated keys, and a node that is no mapping.
 func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field {
 	if n.Kind != yaml.MappingNode {
-		r.refuse(r.at(n), strings.TrimSuffix(prefix, "."), "must be a list of keys with values (%s)", strings.Join(known, ", "))
+		kind := "a single value"
+		if n.Kind == yaml.SequenceNode {
+			kind = "a list"
+		}
+		r.refuse(r.at(n), strings.TrimSuffix(prefix, "."), "must be keys with values (a mapping), not %s; the keys are %s", kind, strings.Join(known, ", "))
 		return nil
 	}
 	var list []field
@@ -156,20 +165,30 @@ func suggestKey(name string, known []string) string {
 // value reads a key that is kept directly in Settings.
 func (r *fileReader) value(k Key, n *yaml.Node) {
 	if k.Kind == kindOrigins {
-		list, ok := r.list(k.Name, n)
-		for i, item := range list {
-			if strings.Contains(item, ",") {
-				r.refuse(r.at(n), k.Name, "%q is not an origin: write each as an item of its own", list[i])
-				ok = false
-			}
-		}
-		if ok {
-			r.put(k, r.at(n), strings.Join(list, ","))
-		}
+		r.origins(k, n)
 		return
 	}
 	if text, ok := r.scalar(k.Name, n); ok {
 		r.put(k, r.at(n), text)
+	}
+}
+
+// origins reads the list of origins, and notes every bad one at its line.
+func (r *fileReader) origins(k Key, n *yaml.Node) {
+	before := len(r.problems)
+	list, _ := r.list(k.Name, n)
+	for _, item := range list {
+		text := strings.TrimSpace(item.Value)
+		if strings.Contains(text, ",") {
+			r.refuse(r.at(item), k.Name, "%q is not an origin: write each as an item of its own", text)
+			continue
+		}
+		if _, err := parseOrigin(text); err != nil {
+			r.refuse(r.at(item), k.Name, "%s", err)
+		}
+	}
+	if len(r.problems) == before {
+		r.put(k, r.at(n), strings.Join(textsOf(list), ","))
 	}
 }
 
@@ -182,13 +201,14 @@ func (r *fileReader) scalar(key string, n *yaml.Node) (string, bool) {
 	return n.Value, true
 }
 
-// list returns the items of a list of single values. An item must not be null.
-func (r *fileReader) list(key string, n *yaml.Node) ([]string, bool) {
+// list returns the good items of a list of single values, and whether all are
+// good. An item must not be null.
+func (r *fileReader) list(key string, n *yaml.Node) ([]*yaml.Node, bool) {
 	if n.Kind != yaml.SequenceNode {
 		r.refuse(r.at(n), key, "must be a list")
 		return nil, false
 	}
-	items := make([]string, 0, len(n.Content))
+	items := make([]*yaml.Node, 0, len(n.Content))
 	ok := true
 	for _, item := range n.Content {
 		item = resolve(item)
@@ -197,9 +217,18 @@ func (r *fileReader) list(key string, n *yaml.Node) ([]string, bool) {
 			ok = false
 			continue
 		}
-		items = append(items, item.Value)
+		items = append(items, item)
 	}
 	return items, ok
+}
+
+// textsOf returns what scalars say, in their order.
+func textsOf(nodes []*yaml.Node) []string {
+	texts := make([]string, len(nodes))
+	for i, n := range nodes {
+		texts[i] = n.Value
+	}
+	return texts
 }
 
 func (r *fileReader) at(n *yaml.Node) Place { return Place{File: r.name, Line: n.Line} }

@@ -64,6 +64,16 @@ func (ps Problems) FromFlags() bool {
 	return slices.ContainsFunc(ps, func(p Problem) bool { return p.Place.Flag != "" })
 }
 
+// cover says whether any of the problems is about the same key of the same
+// source, or about what that key is part of: then q is only its consequence.
+func (ps Problems) cover(q Problem) bool {
+	return slices.ContainsFunc(ps, func(p Problem) bool {
+		rest, ok := strings.CutPrefix(q.Key, p.Key)
+		return ok && p.Key != "" && (rest == "" || rest[0] == '.' || rest[0] == '[') &&
+			p.Place.rank() == q.Place.rank()
+	})
+}
+
 // orNil returns the problems as an error: nil when there are none.
 func (ps Problems) orNil() error {
 	if len(ps) == 0 {

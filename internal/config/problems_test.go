@@ -49,7 +49,6 @@ apps:
 		`s.yaml:9: log.level: "warning" is none of debug, info, warn, error: did you mean warn?`,
 		`s.yaml:11: apps[0].appName: "SHOP-1" is not an app name: 1 to 64 letters, digits and _`,
 		`s.yaml:13: apps[0].authEnabled: "maybe" is neither true nor false`,
-		`s.yaml:13: apps[0].authEnabled: needs authUrl or jwt; write authEnabled: false to let anyone sign in`,
 		`s.yaml:14: apps[1].name: unknown key`,
 		`s.yaml:14: apps[1].appName: is required`,
 		`s.yaml:14: apps[1].appId: is required, with at most 256 bytes`,
@@ -66,16 +65,17 @@ apps:
 func TestTheShapeOfTheFileIsChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		"listen: [1, 2]":                   "s.yaml:1: listen: must be a single value",
-		"limits: 5":                        "s.yaml:1: limits: must be a list of keys with values (frame, signInDeadline,",
-		"- listen":                         "s.yaml:1: must be a list of keys with values (listen, admin, data, origins, apps, limits, log)",
-		"just text":                        "s.yaml:1: must be a list of keys with values (",
+		"limits: 5":                        "s.yaml:1: limits: must be keys with values (a mapping), not a single value; the keys are frame, signInDeadline,",
+		"- listen":                         "s.yaml:1: must be keys with values (a mapping), not a list; the keys are listen, admin, data, origins, apps, limits, log",
+		"just text":                        "s.yaml:1: must be keys with values (a mapping), not a single value; the keys are ",
 		"data: a\ndata: b":                 "s.yaml:2: data: is set twice",
 		"data: a\nlisten: {":               "s.yaml:2: not YAML: ",
 		"data: a\n---\ndata: b":            "s.yaml:2: a second document begins here; settings are one document",
+		"data: a\norigins: [x\nlog: b":     "s.yaml:1: not YAML: did not find expected ',' or ']', here or in a later line",
 		"\tdata: a":                        "s.yaml:1: not YAML: ",
 		"apps: 5":                          "s.yaml:1: apps: must be a list of apps",
 		"apps: []":                         "s.yaml:1: apps: must name at least one app",
-		"apps:\n- 5":                       "s.yaml:2: apps[0]: must be a list of keys with values (appName, appId,",
+		"apps:\n- 5":                       "s.yaml:2: apps[0]: must be keys with values (a mapping), not a single value; the keys are appName, appId,",
 		"origins: https://a.example":       "s.yaml:1: origins: must be a list",
 		"origins: [[a]]":                   "s.yaml:1: origins: every item must be a single value",
 		"origins: [~]":                     "s.yaml:1: origins: every item must be a single value",
@@ -99,11 +99,12 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"listen: 'http://127.0.0.1:80'":                `listen: "http://127.0.0.1:80" is not host:port, as in 127.0.0.1:8088`,
 		"listen: 'a b:80'":                             `listen: "a b:80" is not host:port: "a b" is no host`,
 		"data: ''":                                     `data: must name a folder`,
-		"origins: [a.example]":                         `origins: "a.example" is not an origin: write https://host or https://host:port, without a path`,
-		"origins: ['https://a.example/x']":             `origins: "https://a.example/x" is not an origin: write https://host or https://host:port, without a path`,
-		"origins: ['https://*.a.example']":             `origins: "https://*.a.example" is not an origin: write https://host or https://host:port, without a path`,
-		"origins: ['https://a.example:0']":             `origins: "https://a.example:0" is not an origin: write https://host or https://host:port, without a path`,
-		"origins: ['*']":                               `origins: "*" is not an origin: write https://host or https://host:port, without a path`,
+		"origins: [a.example]":                         `origins: "a.example" is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)`,
+		"origins: ['https://a.example/x']":             `origins: "https://a.example/x" is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)`,
+		"origins: ['']":                                `origins: "" is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)`,
+		"origins: ['https://*.a.example']":             `origins: "https://*.a.example" is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)`,
+		"origins: ['https://a.example:0']":             `origins: "https://a.example:0" is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)`,
+		"origins: ['*']":                               `origins: "*" is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)`,
 		"limits: {frame: 2MiB}":                        `limits.frame: 2MiB is too much: the most is 1MiB`,
 		"limits: {frame: 1}":                           `limits.frame: 1 is too little: the least is 1KiB`,
 		"limits: {pingInterval: -1s}":                  `limits.pingInterval: -1s is too little: the least is 100ms`,
@@ -117,6 +118,40 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"limits: {mailboxBytes: 64KiB, frame: 128KiB}": `limits.mailboxBytes: limits.mailboxBytes is 64KiB, less than one frame (limits.frame, 128KiB)`,
 	} {
 		expect(t, problems(t, Sources{File: write(t, text)}), "s.yaml:1: "+want)
+	}
+}
+
+func TestEveryBadOriginIsReportedAtItsLine(t *testing.T) {
+	const text = " is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)"
+	file := write(t, "origins:\n  - https://a.example/x\n  - https://b.example\n  - [c]\n  - d.example\n")
+	expect(t, problems(t, Sources{File: file, Flags: []Flag{{Name: "--origins", Key: "origins", Value: "e,https://f.example,g"}}}),
+		`s.yaml:2: origins: "https://a.example/x"`+text,
+		`s.yaml:4: origins: every item must be a single value`,
+		`s.yaml:5: origins: "d.example"`+text,
+		`--origins: origins: "e"`+text,
+		`--origins: origins: "g"`+text,
+	)
+}
+
+func TestASharedPortIsReportedAmongOtherProblems(t *testing.T) {
+	const shared = `admin: listen (127.0.0.1:80) and admin (127.0.0.1:80) want the same port`
+	const both = "listen: 127.0.0.1:80\nadmin: 127.0.0.1:80\n"
+	expect(t, problems(t, Sources{File: write(t, both+"limits: {frame: 1}")}),
+		"s.yaml:2: "+shared, "s.yaml:3: limits.frame: 1 is too little: the least is 1KiB")
+	expect(t, problems(t, Sources{File: write(t, both+"foo: 1")}), "s.yaml:2: "+shared, "s.yaml:3: foo: unknown key")
+	// Where a default stands in for what was meant, nothing is said.
+	expect(t, problems(t, Sources{File: write(t, "admin: 127.0.0.1:8088\nlisten: x")}),
+		`s.yaml:2: listen: "x" is not host:port, as in 127.0.0.1:8088`)
+	expect(t, problems(t, Sources{File: write(t, "admin: 127.0.0.1:8088\nlisen: 127.0.0.1:80")}),
+		`s.yaml:2: lisen: unknown key: did you mean listen?`)
+}
+
+func TestWhatIsRefusedIsReportedOnce(t *testing.T) {
+	for text, want := range map[string]string{
+		"{appName: A, appId: i, authEnabled: yes please}": `apps[0].authEnabled: "yes please" is neither true nor false`,
+		"{appName: A, appId: [i], authEnabled: false}":    `apps[0].appId: must be a single value`,
+	} {
+		expect(t, problems(t, Sources{File: write(t, "apps: ["+text+"]")}), "s.yaml:1: "+want)
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 )
 
 // set puts a value, as it is written in a file, into its field, or says what
-// is wrong with it and leaves the field alone. A list is written with commas.
+// is wrong with it and leaves the field alone. A list is written with commas;
+// each tells apart what is wrong with its items.
 func (k Key) set(s *Settings, text string) error {
 	switch p := k.field(s).(type) {
 	case *string:
@@ -23,12 +24,16 @@ func (k Key) set(s *Settings, text string) error {
 		*p = text
 	case *[]string:
 		list := splitList(text)
+		var bad []error
 		for i := range list {
 			origin, err := parseOrigin(list[i])
 			if err != nil {
-				return err
+				bad = append(bad, err)
 			}
 			list[i] = origin
+		}
+		if len(bad) > 0 {
+			return errors.Join(bad...)
 		}
 		*p = list
 	case *Bytes:
@@ -62,6 +67,14 @@ func (k Key) set(s *Settings, text string) error {
 		panic(fmt.Sprintf("config: %s is kept in a %T", k.Name, p)) // our own table is wrong
 	}
 	return nil
+}
+
+// each returns the errors that were joined, or the one there is.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }
 
 // text returns the field's value as it would be written; a list with commas.
@@ -181,7 +194,7 @@ func sameAddress(a, b string) bool {
 // case, without the scheme's own port.
 func parseOrigin(text string) (string, error) {
 	bad := func() (string, error) {
-		return "", fmt.Errorf("%q is not an origin: write https://host or https://host:port, without a path", text)
+		return "", fmt.Errorf("%q is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)", text)
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Contains(u.Host, "*") {
