@@ -44,7 +44,7 @@ type Options struct {
 }
 
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
-// a clean stop.
+// a clean stop, also when ctx ended before the node was ready.
 func Run(ctx context.Context, opts Options) error {
 	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry()}
 	n.settings.Store(&opts.Settings)
@@ -77,6 +77,10 @@ func (n *node) limits() config.Limits { return n.settings.Load().Limits }
 // run builds from the pipes up to the doors, and takes down in reverse.
 func (n *node) run(ctx context.Context) (err error) {
 	if err := n.openStore(ctx); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			n.log.Info("stopped before it was ready", "err", err)
+			return nil
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
@@ -157,7 +161,6 @@ func (n *node) serve(ctx context.Context) error {
 
 	<-ctx.Done()
 	n.serving.Store(false)
-	n.log.Info("stopping: clients are told to reconnect")
 	closePublic()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
 	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
