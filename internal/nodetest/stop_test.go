@@ -163,6 +163,40 @@ func holdUp(t *testing.T, s *Server) {
 	}
 }
 
+// A stop that comes while the server is still starting is no failure either.
+func TestAServerMayBeStoppedWhileItStarts(t *testing.T) {
+	chance := rand.New(rand.NewPCG(seed(t), 6))
+	s := startWith(t, plainApp)
+	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
+	post(t, ann, "ANZ-2", "m", 0, 1000, 1000) // something to read at the start
+	s.Kill()
+	outcomes := make(map[string]int)
+	for range 20 {
+		cmd := exec.Command(Binary(t), append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", s.Data}, s.Args...)...)
+		cmd.Env = environment()
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Duration(chance.Int64N(int64(60 * time.Millisecond))))
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		// Before the program listens for signals this one ends it, as any other.
+		err := cmd.Wait()
+		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if err != nil && status.Signal() != syscall.SIGTERM {
+			t.Errorf("it ended with %v:\n%s", err, out.String())
+		}
+		outcomes[fmt.Sprint(cmd.ProcessState, ", ready ", strings.Contains(out.String(), "ready\n"))]++
+	}
+	t.Log(outcomes)
+	s.Start()
+	missed, _ := SignIn(t, s, "ANZ-2", "").Fetch(2000)
+	wantSeries(t, "stored before", missed, "m", 0, 1000)
+}
+
 // refusedStart runs the program once and returns its exit code and the last
 // line of what it printed.
 func refusedStart(t *testing.T, args ...string) (code int, last string) {
