@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/client"
@@ -19,6 +20,17 @@ type doctorCommand struct {
 	Timeout time.Duration `default:"1m" help:"How long to wait: longer than the server's proofTimeout."`
 }
 
+// Validate checks the flags; what it says is a matter of usage.
+func (c doctorCommand) Validate() error {
+	if strings.HasPrefix(c.URL, "ws://") || strings.HasPrefix(c.URL, "wss://") {
+		return nil
+	}
+	if scheme, _, ok := strings.Cut(c.URL, "://"); ok {
+		return fmt.Errorf("--url %s: write ws:// or wss:// instead of %s://", c.URL, scheme)
+	}
+	return fmt.Errorf("--url %s: write ws:// or wss:// before it", c.URL)
+}
+
 // Run implements the command.
 func (c doctorCommand) Run(p *program) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
@@ -31,6 +43,8 @@ func (c doctorCommand) Run(p *program) error {
 		return nil
 	case errors.Is(err, client.ErrPingsAnswered):
 		return fmt.Errorf("%w; let the proxy pass WebSocket frames through, or have clients use the option ack", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("cannot find out in %s: %w; give --timeout more than the server's proofTimeout", c.Timeout, err)
 	}
 	return fmt.Errorf("cannot find out: %w", err)
 }

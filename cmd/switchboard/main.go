@@ -6,7 +6,9 @@
 //	switchboard config check F
 //	switchboard config print [--config F] …
 //	switchboard config init [F]
-//	switchboard version
+//	switchboard doctor --url U …
+//	switchboard version | --version
+//	switchboard help [COMMAND] | [COMMAND] --help
 //
 // It exits with 0 when all went well, 1 when something failed, and 2 when the
 // command line is wrong. SIGINT and SIGTERM stop a running serve gracefully, a

@@ -19,6 +19,9 @@ func TestAProcessServesAndStopsOnASignal(t *testing.T) {
 	if code := s.Stop(); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, s.Output())
 	}
+	if out := s.Output(); strings.Count(out, "stopping") != 1 || !strings.HasSuffix(out, "msg=stopped\n") {
+		t.Errorf("it does not say once that it stops, and last that it has:\n%s", out)
+	}
 }
 
 func TestAProcessReadsItsSettingsAgainOnHangup(t *testing.T) {
@@ -41,14 +44,14 @@ func TestAProcessReadsItsSettingsAgainOnHangup(t *testing.T) {
 
 func TestASecondProcessIsRefusedTheSameFolderAndTheSamePort(t *testing.T) {
 	s := nodetest.Start(t)
-	for what, args := range map[string][]string{
-		"folder": {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", s.Data},
-		"port":   {"--listen", s.Addr, "--admin", "127.0.0.1:0", "--data", t.TempDir()},
+	for say, args := range map[string][]string{
+		s.Data:                       {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", s.Data},
+		"--listen another address\n": {"--listen", s.Addr, "--admin", "127.0.0.1:0", "--data", t.TempDir()},
 	} {
 		out, err := exec.CommandContext(t.Context(), nodetest.Binary(t), append([]string{"serve"}, args...)...).CombinedOutput()
 		last := string(out[strings.LastIndexByte(strings.TrimSpace(string(out)), '\n')+1:])
-		if exitCode(err) != "1" || !strings.HasPrefix(last, "switchboard: serve: ") {
-			t.Errorf("%s: exit code %s\n%s", what, exitCode(err), out)
+		if exitCode(err) != "1" || !strings.HasPrefix(last, "switchboard: serve: ") || !strings.Contains(last, say) {
+			t.Errorf("%s: exit code %s\n%s", say, exitCode(err), out)
 		}
 	}
 	if code := s.Stop(); code != exitOK {

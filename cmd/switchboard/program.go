@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/alecthomas/kong"
 
@@ -39,6 +40,8 @@ type commands struct {
 	Config  configCommands `cmd:"" help:"Check, show or begin settings."`
 	Doctor  doctorCommand  `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // run runs one command and returns the exit code.
@@ -49,21 +52,36 @@ func (p *program) run(args []string) int {
 		kong.Name("switchboard"),
 		kong.Description("Switchboard connects people, devices and services over WebSockets."),
 		kong.Writers(p.out, p.err),
+		kong.Vars{"version": p.versionLine()},
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: false}),
 	)
 	if err != nil {
 		panic("commands: " + err.Error()) // our own table of commands is wrong
 	}
+	if len(args) > 0 && args[0] == "help" {
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	command, err := parser.Parse(args)
 	if helped {
 		return exitOK
 	}
 	if err != nil {
-		fmt.Fprintf(p.err, "switchboard: %s\nTry: switchboard --help\n", err)
+		fmt.Fprintf(p.err, "switchboard: %s\nTry: %s --help\n", err, commandOf(err))
 		return exitUsage
 	}
 	return p.report(command.Run(p))
+}
+
+// commandOf returns the command that a wrong command line got to.
+func commandOf(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		if node := wrong.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+	}
+	return "switchboard"
 }
 
 // report prints what went wrong and returns the exit code for it.
@@ -95,8 +113,12 @@ type versionCommand struct{}
 
 // Run implements the command.
 func (versionCommand) Run(p *program) error {
-	_, err := fmt.Fprintf(p.out, "switchboard %s (%s %s/%s)\n", p.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintln(p.out, p.versionLine())
 	return err
+}
+
+func (p *program) versionLine() string {
+	return fmt.Sprintf("switchboard %s (%s %s/%s)", p.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // buildVersion returns the stamped version, or what the Go tool knows of it.

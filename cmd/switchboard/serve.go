@@ -51,6 +51,7 @@ func (c serveCommand) Run(p *program) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
+	log.Info("stopped")
 	return nil
 }
 
@@ -106,7 +107,7 @@ func (w *watcher) watch() {
 				w.exit(exitFailed)
 				return
 			default:
-				w.log.Info("stopping; a second signal leaves at once", "signal", sig.String())
+				w.log.Info("stopping: clients are told to reconnect; a second signal leaves at once", "signal", sig.String())
 				stopping, out = true, nil
 				w.cancel()
 			}

@@ -157,6 +157,11 @@ func TestTheFirstSignalStopsGracefully(t *testing.T) {
 		if code := <-r.code; code != exitOK {
 			t.Errorf("%v: exit code %d", sig, code)
 		}
+		first, last := strings.Index(r.err.String(), `msg="stopping: clients are told to reconnect; a second signal leaves at once"`),
+			strings.Index(r.err.String(), "msg=stopped\n")
+		if first < 0 || last < first {
+			t.Errorf("%v: logged:\n%s", sig, r.err.String())
+		}
 	}
 }
 

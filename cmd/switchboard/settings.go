@@ -72,7 +72,11 @@ func (c checkCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.out, "%s: good: %s, clients at %s, operators at %s\n", c.File, plural(len(s.Apps), "app"), s.Listen, s.Admin)
+	apps := plural(len(s.Apps), "app")
+	if s.Demo {
+		apps = "no apps are named, so the demo app lets anyone in, from this machine only"
+	}
+	_, err = fmt.Fprintf(p.out, "%s: good: %s, clients at %s, operators at %s\n", c.File, apps, s.Listen, s.Admin)
 	return err
 }
 

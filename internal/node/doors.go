@@ -66,11 +66,11 @@ func (n *node) publicServer() *api.Server {
 	return api.NewServer(api.NewPublic(o), n.limits().HandshakeTimeout, n.log)
 }
 
-// listen opens a door's listener; what it says names the setting.
+// listen opens a door's listener; what it says names the flag to change.
 func listen(setting, addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen for setting %q: %w", setting, err)
+		return nil, fmt.Errorf("cannot listen for setting %q: %w; give --%s another address", setting, err, setting)
 	}
 	return l, nil
 }

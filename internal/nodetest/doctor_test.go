@@ -24,6 +24,11 @@ func TestDoctorFindsAProxyThatAnswersPings(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "good: nobody on the way answers pings") {
 		t.Fatalf("straight to the server: %v\n%s", err, out)
 	}
+	impatient := exec.Command(Binary(t), "doctor", "--url", "ws://"+s.Addr+"/ws", "--timeout", "300ms")
+	out, err = impatient.CombinedOutput()
+	if code := impatient.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "give --timeout more than the server's proofTimeout") {
+		t.Fatalf("without the time that it needs: %v, exit code %d\n%s", err, code, out)
+	}
 	cmd := exec.Command(Binary(t), "doctor", "--url", "ws"+strings.TrimPrefix(proxy.URL, "http")+"/ws")
 	out, err = cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "answers its pings") {
