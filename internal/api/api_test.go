@@ -184,6 +184,18 @@ func TestTheDemoShowsMetricsAndAnswersToLoopbackNamesOnly(t *testing.T) {
 	}
 }
 
+func TestTheConsoleLearnsWhetherThisIsTheDemo(t *testing.T) {
+	for _, demo := range []bool{true, false} {
+		o := options()
+		o.Demo = demo
+		if body := wantStatus(t, NewPublic(o), 200, "GET", "/console.json"); body != fmt.Sprintf("{\"demo\":%t}\n", demo) {
+			t.Errorf("demo %t: %s", demo, body)
+		}
+		wantProblem(t, NewPublic(o), 405, "METHOD_NOT_ALLOWED", "POST", "/console.json")
+		wantProblem(t, NewAdmin(o), 404, "NOT_FOUND", "GET", "/console.json")
+	}
+}
+
 func TestPagesOfOtherOriginsAreRefused(t *testing.T) {
 	o := options()
 	o.Origin = func(r *http.Request) bool { return OriginAllowed(r, []string{"https://app.example"}, false) }

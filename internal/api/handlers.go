@@ -26,7 +26,7 @@ type Options struct {
 	Parts   []Part       // what /readyz asks
 	MaxBody func() int64 // bytes of a request's body
 
-	Demo   bool                       // loopback names only; the public handler serves metrics, too
+	Demo   bool                       // loopback names only; the public handler serves metrics, and its console offers the demo's users
 	Origin func(r *http.Request) bool // whether a page may ask; nil: any
 
 	// For the public handler only.
@@ -59,8 +59,9 @@ func NewAdmin(o Options) http.Handler {
 	return d
 }
 
-// NewPublic returns what clients may ask: /ws, the console, /healthz and
-// /readyz; on the loopback demo /metrics too.
+// NewPublic returns what clients may ask: /ws, the console and what it has to
+// know of the server (/console.json), /healthz and /readyz; on the loopback
+// demo /metrics too.
 func NewPublic(o Options) http.Handler {
 	d := newDoor("public", o)
 	d.exact("/ws", read, o.Socket)
@@ -68,6 +69,9 @@ func NewPublic(o Options) http.Handler {
 	if o.Demo {
 		d.exact("/metrics", read, metrics(o))
 	}
+	d.exact("/console.json", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]bool{"demo": o.Demo})
+	}))
 	d.below("/", read, o.Console)
 	return d
 }
