@@ -3,6 +3,7 @@ package nodetest
 import (
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
@@ -37,7 +38,7 @@ func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
 	}
 	chance := rand.New(rand.NewPCG(seed(t), 1))
 	s := startWith(t, plainApp+"limits: {mailboxMessages: 1000000, mailboxBytes: 4GiB}\n")
-	l := newLoad(t, s, chance.Uint64(), 4, "plain", "plain", "push", "ack", "ack", "late")
+	l := newLoad(t, s, chance.Uint64(), 4, "plain", "twin", "push", "ack", "ack", "late")
 	for round := range rounds {
 		// Most kills come in the thick of it, some while everybody signs in and
 		// fetches.
@@ -51,11 +52,30 @@ func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
 		l.awaitStored(goal, time.After(pause))
 		s.Kill()
 		running.Wait()
+		if round%3 == 2 { // and once more before it is back
+			killWhileStarting(t, s, time.Duration(chance.Int64N(int64(80*time.Millisecond))))
+		}
 		s.Start()
 	}
 	l.drain()
 	l.judge(rounds)
 	l.wantNoneRefused()
+}
+
+// killWhileStarting starts the server's program again and kills it after a
+// while, whatever it has come to.
+func killWhileStarting(t *testing.T, s *Server, after time.Duration) {
+	t.Helper()
+	cmd := exec.Command(s.path, append([]string{"serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args...)...)
+	cmd.Env = environment()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(after)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed: always an error
 }
 
 // drain lets everybody have what waits, without anything new, and then ends all
@@ -66,7 +86,13 @@ func (l *load) drain() {
 	close(quiet)
 	var running sync.WaitGroup
 	running.Go(func() { l.run(quiet) })
-	awaitSessions(l.t, l.s, len(l.senders)+len(l.logs))
+	sessions := len(l.senders) + len(l.logs)
+	for _, book := range l.logs {
+		if book.kind == "twin" {
+			sessions++
+		}
+	}
+	awaitSessions(l.t, l.s, sessions)
 	awaitWaiting(l.t, l.s, 0)
 	for _, c := range l.clients {
 		c.Close()
@@ -92,7 +118,7 @@ func (l *load) judge(faults int) {
 		if reliable.lost+reliable.duplicate+reliable.reordered+reliable.unsent+reliable.refused > 0 {
 			t.Errorf("RELIABLE to %s clients: %+v", book.kind, reliable)
 		}
-		if fast.duplicate+fast.again+fast.reordered+fast.unsent > 0 {
+		if fast.duplicate+fast.reordered+fast.unsent > 0 || fast.again > 0 && book.kind != "twin" {
 			t.Errorf("FAST to %s clients: %+v", book.kind, fast)
 		}
 		if book.kind == "ack" && reliable.again > 0 {

@@ -44,7 +44,8 @@ func (t *tally) stream(s *sender, book *logbook, fast bool) {
 	for _, session := range book.sessions {
 		list, repeats := unique(of(session, s.user, fast))
 		t.duplicate += repeats
-		if book.kind == "plain" && !fast {
+		apart := book.kind == "plain" || book.kind == "twin" // what is fetched, and what comes live
+		if apart && !fast {
 			t.reordered += splitDescents(list)
 		} else {
 			t.reordered += descents(list)
@@ -58,7 +59,7 @@ func (t *tally) stream(s *sender, book *logbook, fast bool) {
 			firsts = append(firsts, n)
 		}
 	}
-	if book.kind != "plain" {
+	if book.kind == "push" || book.kind == "ack" {
 		t.reordered += descents(firsts)
 	}
 	t.arrived += len(arrived)
