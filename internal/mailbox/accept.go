@@ -178,7 +178,7 @@ func (c *core) makeRoom(u *user, size int) bool {
 		return false
 	}
 	var ords []uint64
-	for i := range u.entries.list {
+	for i := u.entries.at(u.roomFrom); i < len(u.entries.list); i++ {
 		e := &u.entries.list[i]
 		if e.flags&flagPresence == 0 || !e.waits() || e.holders > 0 {
 			continue
@@ -187,10 +187,15 @@ func (c *core) makeRoom(u *user, size int) bool {
 		messages--
 		bytes -= int64(e.size)
 		if fits() {
+			u.roomFrom = e.ord + 1
 			c.gone(u, goneEvicted, ords...)
 			c.counts.evicted += uint64(len(ords))
 			return true
 		}
+	}
+	u.roomFrom = c.journal.nextOrd
+	if len(ords) > 0 {
+		u.roomFrom = ords[0]
 	}
 	return false
 }

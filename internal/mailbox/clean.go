@@ -26,8 +26,8 @@ func (c *core) clean() {
 	if c.copying == seq {
 		return // copied, and about to be stored
 	}
-	batch, ok := c.cache.batches[seq]
-	if !ok {
+	batch := c.cache.batches[seq]
+	if batch == nil {
 		c.want(seq, nil)
 		return
 	}

@@ -100,9 +100,11 @@ type user struct {
 	watchers []watcher  // told when this user comes and goes
 	lanes    *lanes     // how messages are shared out; nil: every session gets each
 
-	touched uint64 // the batch that last noted this user, see pending.touch
-	expires uint32 // the earliest expiry, or earlier; 0 for none
-	heapAt  int    // place in the due heap, -1 when not there
+	touched  uint64 // the batch that last noted this user, see pending.touch
+	roomFrom uint64 // no presence notice before it can make room
+	expires  uint32 // the earliest expiry, or earlier; 0 for none
+	expiring bool   // what has expired is being read
+	heapAt   int    // place in the due heap, -1 when not there
 }
 
 // session is one open session.
@@ -314,57 +316,6 @@ func (c *core) close(now time.Time, id wire.ID) {
 	c.release(u)
 }
 
-// giveBack returns what a closed session did not prove.
-func (c *core) giveBack(u *user, s *session) {
-	var ords []uint64
-	for _, f := range s.flight[s.proved:] {
-		if e := u.entries.find(f.ord); e != nil {
-			e.holders--
-			if e.holders == 0 {
-				e.state &^= entryClaimed
-			}
-			ords = append(ords, f.ord)
-		}
-	}
-	for _, ord := range append(ords, s.returned...) {
-		e := u.entries.find(ord)
-		if e == nil || !e.waits() || e.holders > 0 {
-			continue
-		}
-		c.bequeath(u, e)
-	}
-}
-
-// bequeath has a message that came back go to another session: to one that is
-// still to come to it, else to the first one, before anything later.
-func (c *core) bequeath(u *user, e *entry) {
-	if u.lanes != nil {
-		t := u.lanes.lane[e.lane].owner
-		if e.ord < u.lanes.mark {
-			t.giveBack(e.ord)
-			return
-		}
-		t.cursor = min(t.cursor, e.ord) // what it has is held and passed over
-		return
-	}
-	if len(u.sessions) == 0 {
-		return
-	}
-	for _, t := range u.sessions {
-		if t.cursor <= e.ord {
-			return
-		}
-	}
-	u.sessions[0].giveBack(e.ord)
-}
-
-// giveBack notes a message that the session is to get before anything later.
-func (s *session) giveBack(ord uint64) {
-	if i, there := slices.BinarySearch(s.returned, ord); !there {
-		s.returned = slices.Insert(s.returned, i, ord)
-	}
-}
-
 // fetch asks for what the session missed.
 func (c *core) fetch(now time.Time, id wire.ID, count int) {
 	s := c.sessions[id]
@@ -383,6 +334,7 @@ func (c *core) tick(now time.Time) {
 	if c.down {
 		return
 	}
+	c.retryReads(now)
 	c.expire(now)
 	c.clean()
 }

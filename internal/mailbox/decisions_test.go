@@ -291,6 +291,8 @@ func (m *model) verifyGone(r record) {
 			if !slices.ContainsFunc(m.of(r.user), func(c *client) bool { return c.provedByClient(x) }) {
 				m.Fatalf("%s: (d) message %d of %s is taken for proved, nobody proved it", m.what, ord, r.user)
 			}
+		case r.reason == goneLost:
+			m.Fatalf("%s: (d) message %d of %s is lost", m.what, ord, r.user)
 		case r.reason == goneExpired:
 			if !m.expired(x) || m.held(x) != nil || !m.isStored(x) {
 				m.Fatalf("%s: (n) message %d of %s expires, but should not", m.what, ord, r.user)

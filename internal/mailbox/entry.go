@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"math"
 	"slices"
 	"sort"
 )
@@ -14,10 +15,14 @@ type entry struct {
 	size    uint32 // bytes of its frame
 	expires uint32 // Unix seconds, 0 for never
 	lane    uint8  // by sender, for users whose messages are shared out
-	holders uint8  // sessions that have it and did not prove it
+	holders uint8  // sessions that have it and did not prove it; maxHolders at most
 	flags   messageFlags
 	state   entryState
 }
+
+// maxHolders is how many sessions may have one message at a time. Others of the
+// user wait until one of them proves it.
+const maxHolders = math.MaxUint8
 
 type entryState uint8
 

@@ -290,6 +290,18 @@ func (w *world) answer(i int) {
 	w.do(fmt.Sprintf("read %d", seq), func(now time.Time) { w.core.loaded(now, seq, batch) })
 }
 
+// fail has the i-th read that was asked for fail.
+func (w *world) fail(i int) {
+	w.write("w.fail(%d)", i)
+	seq := w.reads[i]
+	w.reads = slices.Delete(w.reads, i, i+1)
+	if _, asked := w.core.cache.waiting[seq]; !asked || w.core.down {
+		return
+	}
+	w.model.noteUnread(seq)
+	w.do(fmt.Sprintf("cannot read %d", seq), func(now time.Time) { w.core.unreadable(now, seq) })
+}
+
 // purge lets the oldest purge that was asked for happen.
 func (w *world) purge() {
 	if len(w.purges) > 0 {
@@ -339,7 +351,7 @@ func (w *world) settle() {
 			}
 		}
 		for _, x := range slices.Clone(w.clients) {
-			if x.done < uint64(len(x.got)) {
+			if x.proved < uint64(len(x.got)) {
 				busy = true
 				w.proveAll(x)
 			}

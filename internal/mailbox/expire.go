@@ -17,44 +17,17 @@ func (c *core) expire(now time.Time) {
 	}
 }
 
+// expireReads is how many messages of one user may wait to be read so that their
+// senders can be told; the others wait for these.
+const expireReads = 64
+
 // expireUser removes what has waited too long in one mailbox, and tells the
 // senders. What is on its way is left until it is proved or comes back.
 func (c *core) expireUser(now time.Time, u *user) {
-	if u.expires == 0 || int64(u.expires) > now.Unix() {
+	if !u.expiring && (u.expires == 0 || int64(u.expires) > now.Unix()) {
 		return
 	}
-	var ords []uint64
-	var told []messageRecord
-	earliest := uint32(0)
-	later := func(t uint32) {
-		if earliest == 0 || t < earliest {
-			earliest = t
-		}
-	}
-	for i := range u.entries.list {
-		e := &u.entries.list[i]
-		if !e.waits() || e.expires == 0 {
-			continue
-		}
-		if !c.expired(now, e) {
-			later(e.expires)
-			continue
-		}
-		if len(ords) == c.tune.expire || e.holders > 0 || !c.journal.holds(e.ord) {
-			later(uint32(now.Unix()) + 1)
-			continue
-		}
-		if e.flags&flagNotice == 0 {
-			m, ok := c.body(u, e)
-			if !ok {
-				later(uint32(now.Unix()) + 1)
-				continue
-			}
-			told = append(told, m)
-		}
-		ords = append(ords, e.ord)
-	}
-	c.due.set(u, earliest)
+	ords, told := c.overdue(now, u)
 	if len(ords) == 0 {
 		return
 	}
@@ -65,6 +38,45 @@ func (c *core) expireUser(now time.Time, u *user) {
 	for _, m := range told {
 		c.tellExpired(now, u, m)
 	}
+}
+
+// noticeSize is what a notice to a sender has in a batch besides the reference
+// that it repeats, at most.
+const noticeSize = 600
+
+// overdue returns what can be removed now and told in one batch, and of that what senders are told
+// of. It looks at the mailbox again a second later for the rest, or when a
+// message that it needs has been read.
+func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRecord) {
+	next, reading, size := uint32(0), 0, 0
+	for i := range u.entries.list {
+		e := &u.entries.list[i]
+		if !e.waits() || e.expires == 0 {
+			continue
+		}
+		at := e.expires
+		if c.expired(now, e) {
+			at = uint32(now.Unix()) + 1
+			if len(ords) < c.tune.expire && e.holders == 0 && c.journal.holds(e.ord) && reading < expireReads && size <= c.tune.batch {
+				if e.flags&flagNotice != 0 {
+					ords = append(ords, e.ord)
+					continue
+				}
+				if m, ok := c.body(u, e); ok {
+					ords, told = append(ords, e.ord), append(told, m)
+					size += noticeSize + len(m.reference)
+					continue
+				}
+				reading++
+			}
+		}
+		if next == 0 || at < next {
+			next = at
+		}
+	}
+	u.expiring = reading > 0
+	c.due.set(u, next)
+	return ords, told
 }
 
 func (c *core) tellExpired(now time.Time, u *user, m messageRecord) {

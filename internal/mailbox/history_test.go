@@ -115,7 +115,7 @@ func drawTuning(t *rapid.T) tuning {
 
 func drawLimits(t *rapid.T) Limits {
 	return Limits{
-		Age:      time.Duration(rapid.SampledFrom([]int{1000, 30}).Draw(t, "age")) * time.Second,
+		Age:      time.Duration(rapid.SampledFrom([]int{1000, 100}).Draw(t, "age")) * time.Second,
 		Messages: rapid.SampledFrom([]int{50, 50, 20, 5}).Draw(t, "messages"),
 		Bytes:    rapid.SampledFrom([]int64{1 << 20, 1 << 20, 2000, 500}).Draw(t, "bytes"),
 	}
@@ -155,6 +155,7 @@ func (h *history) step(t *rapid.T) {
 		{16, writing, plain(h.store)},
 		{8, len(h.reads) > 0, h.drawRead},
 		{8, len(h.reads) > 0, h.drawReads},
+		{1, trouble && len(h.reads) > 0, h.drawFail},
 		{3, len(h.core.cache.batches) > 0, plain(h.forget)},
 		{4, true, h.drawTick},
 		{2, trouble && writing, h.drawLose},
@@ -287,6 +288,10 @@ func (h *history) drawRead(t *rapid.T) {
 	h.answer(rapid.IntRange(0, len(h.reads)-1).Draw(t, "read"))
 }
 
+func (h *history) drawFail(t *rapid.T) {
+	h.fail(rapid.IntRange(0, len(h.reads)-1).Draw(t, "read"))
+}
+
 func (h *history) drawReads(*rapid.T) {
 	for len(h.reads) > 0 {
 		h.answer(0)
@@ -294,7 +299,7 @@ func (h *history) drawReads(*rapid.T) {
 }
 
 func (h *history) drawTick(t *rapid.T) {
-	h.tick(time.Duration(rapid.SampledFrom([]int{1000, 400, 12_000}).Draw(t, "ms")) * time.Millisecond)
+	h.tick(time.Duration(rapid.SampledFrom([]int{1000, 400, 12_000, 61_000}).Draw(t, "ms")) * time.Millisecond)
 }
 
 func (h *history) drawLose(t *rapid.T) {

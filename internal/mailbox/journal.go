@@ -101,6 +101,14 @@ func (j *journal) pending(seq uint64) []byte {
 	return j.queue[seq-j.last-1].buf
 }
 
+// newest returns the batch that was begun last, nil when everything is stored.
+func (j *journal) newest() *pending {
+	if len(j.queue) == 0 {
+		return nil
+	}
+	return j.queue[len(j.queue)-1]
+}
+
 // alive says that n more records of a batch matter.
 func (j *journal) alive(seq uint64, n int32) {
 	seg := &j.segs[seq-j.first]
@@ -187,30 +195,3 @@ func (j *journal) purgeable(p *pending, step int64) uint64 {
 
 // idle says that everything collected is stored.
 func (j *journal) idle() bool { return len(j.queue) == 0 }
-
-// cache holds the batches that were stored or read last.
-type cache struct {
-	batches map[uint64][]byte
-	order   []uint64
-	bytes   int
-	limit   int
-	waiting map[uint64][]*user // who wait for a batch that is being read; nil user: cleaning
-}
-
-func newCache(limit int) cache {
-	return cache{limit: limit, batches: make(map[uint64][]byte), waiting: make(map[uint64][]*user)}
-}
-
-func (h *cache) put(seq uint64, batch []byte) {
-	if _, there := h.batches[seq]; there {
-		return
-	}
-	h.batches[seq] = batch
-	h.order = append(h.order, seq)
-	h.bytes += len(batch)
-	for h.bytes > h.limit && len(h.order) > 1 {
-		h.bytes -= len(h.batches[h.order[0]])
-		delete(h.batches, h.order[0])
-		h.order = h.order[1:]
-	}
-}

@@ -131,8 +131,11 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 		if err != nil {
 			return nil, fmt.Errorf("batch %d: %w", last, err)
 		}
+		if first > trim {
+			return nil, fmt.Errorf("the log begins at batch %d, but batch %d still mattered: batches are missing from its head", first, trim)
+		}
 		ord = next
-		if err := k.opts.Log.Replay(ctx, max(first, trim), last, c.replay); err != nil {
+		if err := k.opts.Log.Replay(ctx, trim, last, c.replay); err != nil {
 			return nil, fmt.Errorf("replay the log: %w", err)
 		}
 	}

@@ -28,6 +28,7 @@ type model struct {
 	claimed  map[key]bool // was fetched once
 	left     map[key]bool // was gone once, maybe in a batch that was lost
 	unshared map[key]bool // was handed out while every session got everything
+	unread   map[key]bool // could not be read once
 	lostAt   int          // the step of the last lose
 }
 
@@ -87,7 +88,7 @@ func (m *mail) key() key  { return key{m.user, m.record.id} }
 func newModel(w *world) *model {
 	return &model{
 		world: w, state: newState(), durable: newState(),
-		claimed: make(map[key]bool), left: make(map[key]bool), unshared: make(map[key]bool),
+		claimed: make(map[key]bool), left: make(map[key]bool), unshared: make(map[key]bool), unread: make(map[key]bool),
 	}
 }
 
@@ -242,6 +243,32 @@ func (m *model) allGone() {
 	for _, b := range m.boxes {
 		clear(b.owed)
 	}
+}
+
+// noteUnread notes what cannot be read now. Those who are to get it may get it
+// later, out of order.
+func (m *model) noteUnread(seq uint64) {
+	for _, u := range m.core.users {
+		for i := range u.entries.list {
+			if e := &u.entries.list[i]; !e.dead() && e.seq == seq {
+				m.unread[m.box(u.id).at(e.ord).key()] = true
+			}
+		}
+	}
+}
+
+// unreadNow says whether a mail stands in a batch that could not be read lately.
+func (m *model) unreadNow(x *mail) bool {
+	u := m.core.users[x.user]
+	if u == nil || len(m.core.cache.unread) == 0 {
+		return false
+	}
+	e := u.entries.find(x.ord)
+	if e == nil {
+		return false
+	}
+	_, bad := m.core.cache.unread[e.seq]
+	return bad
 }
 
 // held returns the open client that has the mail, if it still waits.

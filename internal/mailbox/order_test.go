@@ -78,6 +78,9 @@ func (m *model) manner(c *client, n uint64, x *mail) manner {
 		return fetchedMail
 	}
 	_, owed := m.box(c.User).owed[x.record.id]
+	if m.unread[x.key()] && x.ord < c.liveTo {
+		return returnedMail
+	}
 	if owed && (x.ord < c.liveTo || m.shared(c.User) || x.ord < c.mark && !c.Push) {
 		return returnedMail
 	}
@@ -88,7 +91,7 @@ func (m *model) manner(c *client, n uint64, x *mail) manner {
 // while it was to get everything.
 func (m *model) excused(c *client, x *mail) bool {
 	switch {
-	case c.has(x), m.expired(x), m.claimed[x.key()]:
+	case c.has(x), m.expired(x), m.claimed[x.key()], m.unread[x.key()]:
 		return true
 	case x.gone == 0:
 		return m.left[x.key()] // it waits again because the log lost that it was gone
@@ -144,7 +147,7 @@ func (m *model) checkFetched(c *client, x *mail) {
 }
 
 func (m *model) canFetch(c *client, x *mail) bool {
-	return x.gone == 0 && m.isStored(x) && x.ord < c.mark && !m.expired(x) && m.held(x) == nil
+	return x.gone == 0 && m.isStored(x) && x.ord < c.mark && !m.expired(x) && m.held(x) == nil && !m.unreadNow(x)
 }
 
 // fetchable returns, for every client that fetches, what it would find.
@@ -281,7 +284,7 @@ func (m *model) checkReturned(c *client, x *mail) {
 		m.checkTurn(c, x)
 		return
 	}
-	if m.box(c.User).again[x.record.id] {
+	if m.box(c.User).again[x.record.id] || m.unread[x.key()] {
 		return
 	}
 	since := m.box(c.User).owed[x.record.id]
@@ -300,7 +303,7 @@ func (m *model) checkOwed(c *client, x *mail) {
 	b := m.box(c.User)
 	for _, y := range b.mails {
 		_, owed := b.owed[y.record.id]
-		if owed && !b.again[y.record.id] && y.ord < x.ord && y.gone == 0 && !m.expired(y) && m.held(y) == nil {
+		if owed && !b.again[y.record.id] && !m.unread[y.key()] && y.ord < x.ord && y.gone == 0 && !m.expired(y) && m.held(y) == nil {
 			m.Fatalf("%s: (c) %s gets message %d, but %d was given back", m.what, c, x.ord, y.ord)
 		}
 	}
@@ -325,7 +328,7 @@ func (m *model) checkShared(c *client, x *mail) {
 // checkTurn: a sender's live messages to a shared mailbox keep their order over
 // all its sessions.
 func (m *model) checkTurn(c *client, x *mail) {
-	if x.ord < c.mark || m.left[x.key()] || m.unshared[x.key()] {
+	if x.ord < c.mark || m.left[x.key()] || m.unshared[x.key()] || m.unread[x.key()] {
 		return // missed; or it waits again because the log lost that it was gone
 	}
 	for _, y := range m.box(c.User).mails {
@@ -336,8 +339,8 @@ func (m *model) checkTurn(c *client, x *mail) {
 		if holder != nil && holder.provedByClient(y) {
 			continue // only its confirmation has to be written yet
 		}
-		if m.unshared[y.key()] {
-			continue // handed out before the messages were shared out
+		if m.unshared[y.key()] || m.unread[y.key()] {
+			continue // handed out before the messages were shared out; or out of turn
 		}
 		switch {
 		case y.ord < x.ord && holder == nil:
@@ -367,7 +370,7 @@ func (m *model) checkMark(c *client, others []*client) {
 	}
 	passed := false
 	for _, x := range m.box(c.User).mails {
-		if !m.isStored(x) || x.gone != 0 || m.expired(x) {
+		if !m.isStored(x) || x.gone != 0 || m.expired(x) || m.unread[x.key()] {
 			continue
 		}
 		for _, other := range others {

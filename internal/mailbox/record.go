@@ -45,6 +45,7 @@ const (
 	goneProved  goneReason = 1
 	goneExpired goneReason = 2
 	goneEvicted goneReason = 3 // a presence notice that made room
+	goneLost    goneReason = 4 // the log did not have it
 )
 
 type messageFlags uint8

@@ -78,7 +78,11 @@ func (c *core) adoptUser(old *user, sessions map[*session]*session) {
 		for _, id := range s.Watch {
 			c.enlist(s, c.user(id))
 		}
-		for _, f := range s.flight {
+		for i := range s.flight {
+			f := &s.flight[i]
+			if f.ord >= c.journal.storedOrd {
+				f.ord = 0 // the log lost what it had synced; the place will be another message's
+			}
 			if e := u.entries.find(f.ord); e != nil {
 				e.holders++
 				if f.fetched {
@@ -89,50 +93,18 @@ func (c *core) adoptUser(old *user, sessions map[*session]*session) {
 	}
 	if old.lanes != nil {
 		c.adoptLanes(u, old.lanes, sessions)
-		return
 	}
 	// What a session proved that is closed by now waits again if the proof was
 	// lost.
-	for i := range u.entries.list {
-		if e := &u.entries.list[i]; e.waits() && e.holders == 0 {
-			c.bequeathTo(u, e)
-		}
-	}
+	c.passedOver(u, func(*entry) bool { return true })
 }
 
-// bequeathTo does what bequeath does, but only for a session that was to get
-// the message by itself.
-func (c *core) bequeathTo(u *user, e *entry) {
-	var heir *session
-	for _, t := range u.sessions {
-		if e.ord < t.mark && !t.Push {
-			continue
-		}
-		if t.cursor <= e.ord {
-			return
-		}
-		if heir == nil {
-			heir = t
-		}
-	}
-	if heir != nil {
-		heir.giveBack(e.ord)
-	}
-}
-
-// adoptLanes shares a user's messages out as before. All sessions look through
-// the mailbox once more: what is held is passed over.
+// adoptLanes shares a user's messages out as before.
 func (c *core) adoptLanes(u *user, old *lanes, sessions map[*session]*session) {
 	u.lanes = &lanes{mark: min(old.mark, c.journal.storedOrd)}
 	for i := range old.lane {
 		o := &old.lane[i]
 		u.lanes.lane[i] = lane{owner: sessions[o.owner], next: sessions[o.next], busy: o.busy}
-	}
-	for _, s := range u.sessions {
-		s.cursor = min(s.cursor, u.lanes.mark)
-		if s.Push {
-			s.cursor = 0
-		}
 	}
 }
 

@@ -1,0 +1,188 @@
+package mailbox
+
+import (
+	"slices"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// pass says that everything up to delivery n has arrived at the client.
+func (c *core) pass(now time.Time, id wire.ID, n uint64) {
+	if s := c.sessions[id]; s != nil {
+		s.pass(n)
+		c.pump(now, s)
+	}
+}
+
+func (s *session) pass(n uint64) {
+	for s.passed < len(s.flight) && s.flight[s.passed].n <= n {
+		s.open -= int(s.flight[s.passed].size)
+		s.passed++
+	}
+}
+
+// proof says that everything up to delivery n is proved.
+func (c *core) proof(now time.Time, id wire.ID, n uint64) {
+	s := c.sessions[id]
+	if s == nil {
+		return
+	}
+	s.provedTo = max(s.provedTo, min(n, s.nextN-1))
+	s.pass(n)
+	c.prove(now, s)
+	if s.user.lanes != nil || len(s.user.sessions) > maxHolders {
+		c.pumpUser(now, s.user) // a lane may have moved, a message be free for one more
+	} else {
+		c.pump(now, s)
+	}
+}
+
+// prove takes the proofs that were reported as far as it can: a confirmation
+// may need the message's body, which may have to be read.
+func (c *core) prove(now time.Time, s *session) {
+	for c.proveSome(now, s) {
+	}
+}
+
+// proveSome takes as many proofs as one batch holds with their confirmations,
+// and says whether there may be more.
+func (c *core) proveSome(now time.Time, s *session) (more bool) {
+	if c.down {
+		return false
+	}
+	var ords []uint64
+	var confirm []messageRecord
+	u, n, size := s.user, uint64(0), 0
+	for ; s.proved < len(s.flight) && s.flight[s.proved].n <= s.provedTo; s.proved++ {
+		if more = size > c.tune.batch; more {
+			break
+		}
+		f := &s.flight[s.proved]
+		if e := u.entries.find(f.ord); e != nil {
+			if e.waits() {
+				if e.flags&flagConfirm != 0 {
+					m, ok := c.body(u, e)
+					if !ok {
+						break
+					}
+					confirm = append(confirm, m)
+					size += noticeSize + len(m.reference)
+				}
+				ords = append(ords, f.ord)
+				e.state |= entrySettled
+			}
+			e.holders--
+		}
+		n = f.n
+		if f.lane >= 0 {
+			c.freeLane(u, uint8(f.lane))
+			f.lane = -1
+		}
+	}
+	switch {
+	case n == 0:
+	case len(ords) == 0:
+		c.settleAfter(s, n)
+	default:
+		p, letGo := c.journal.hold(32 + 10*len(ords) + size)
+		defer letGo()
+		p.settles = append(p.settles, settle{s, n})
+		c.writeProved(now, p, u, ords, confirm)
+	}
+	return more
+}
+
+// settleAfter settles proofs that need no record, because others proved the
+// same before, as soon as what was written till now is stored.
+func (c *core) settleAfter(s *session, n uint64) {
+	if p := c.journal.newest(); p != nil {
+		p.settles = append(p.settles, settle{s, n})
+		return
+	}
+	c.settled(s, n)
+}
+
+// writeProved writes that u's messages are proved, and their confirmations, in
+// one batch: either both survive or neither.
+func (c *core) writeProved(now time.Time, p *pending, u *user, ords []uint64, confirm []messageRecord) {
+	c.counts.proved += uint64(len(ords))
+	p.buf = appendGone(p.buf, goneProved, u.id, ords)
+	for _, ord := range ords {
+		e := u.entries.find(ord)
+		c.settleEntry(u, e, p)
+		u.settled++
+		c.dropPassed(u, ord)
+	}
+	for _, m := range confirm {
+		c.notify(now, notice{
+			to: wire.UserID(m.from), about: u.id, id: m.id.Derive("confirmation"),
+			frame: wire.AppendConfirmation(nil, m.reference),
+		})
+	}
+}
+
+// awaits says whether the session is still to get a message, also if another
+// has proved it meanwhile.
+func (s *session) awaits(ord uint64) bool {
+	if s.cursor > ord {
+		return false
+	}
+	_, skip := slices.BinarySearch(s.skip, ord)
+	return !skip
+}
+
+// settledFrom returns what is proved, from ord on.
+func (u *user) settledFrom(ord uint64) []uint64 {
+	if u.settled == 0 {
+		return nil
+	}
+	var ords []uint64
+	for i := u.entries.at(ord); i < len(u.entries.list); i++ {
+		if e := &u.entries.list[i]; !e.dead() && e.settled() {
+			ords = append(ords, e.ord)
+		}
+	}
+	return ords
+}
+
+// dropPassed kills a proved entry that no session is still to get.
+func (c *core) dropPassed(u *user, ord uint64) {
+	e := u.entries.find(ord)
+	if e == nil || !e.settled() {
+		return
+	}
+	if u.lanes == nil && slices.ContainsFunc(u.sessions, func(s *session) bool { return s.awaits(ord) }) {
+		if u.settled <= c.tune.lag {
+			return
+		}
+		c.counts.droppedLag++
+	}
+	u.settled--
+	u.entries.kill(e)
+}
+
+// dropSettled kills the proved entries that were kept for a session that ended.
+func (c *core) dropSettled(u *user) {
+	for _, ord := range u.settledFrom(0) {
+		c.dropPassed(u, ord)
+	}
+}
+
+// settled forgets deliveries whose proof is in the log.
+func (c *core) settled(s *session, n uint64) {
+	if c.sessions[s.ID] != s {
+		return
+	}
+	i := 0
+	for i < s.proved && s.flight[i].n <= n {
+		i++
+	}
+	s.flight = s.flight[i:]
+	s.proved -= i
+	s.passed -= i
+	if len(s.flight) == 0 {
+		s.flight = nil
+	}
+	c.effects = append(c.effects, effect{kind: effSettled, outlet: s.Outlet, n: n})
+}
