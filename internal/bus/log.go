@@ -263,12 +263,13 @@ func (l *Log) Bounds(ctx context.Context) (first, last, bytes uint64, err error)
 }
 
 func (l *Log) bounds(ctx context.Context, e *engine) (first, last, bytes uint64, err error) {
+	stored := l.stored.Load() // before asking: appends go on meanwhile
 	stream, err := e.js.Stream(ctx, l.name)
 	if err != nil {
 		return 0, 0, 0, err
 	}
 	state := stream.CachedInfo().State
-	if stored := l.stored.Load(); state.LastSeq < stored {
+	if state.LastSeq < stored {
 		return 0, 0, 0, fmt.Errorf("%w: it ends at batch %d, though batch %d was stored", ErrDamaged, state.LastSeq, stored)
 	}
 	if state.Msgs == 0 {

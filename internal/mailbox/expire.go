@@ -27,28 +27,37 @@ func (c *core) expireUser(now time.Time, u *user) {
 	if !u.expiring && (u.expires == 0 || int64(u.expires) > now.Unix()) {
 		return
 	}
-	ords, told := c.overdue(now, u)
-	if len(ords) == 0 {
-		return
+	for c.expireSome(now, u) {
 	}
-	_, letGo := c.journal.hold(32 + 10*len(ords))
+}
+
+// expireSome removes as much as one batch holds with what senders are told, and
+// says whether there is more.
+func (c *core) expireSome(now time.Time, u *user) (more bool) {
+	ords, told, size := c.overdue(now, u)
+	if len(ords) == 0 {
+		return false
+	}
+	_, letGo := c.journal.hold(32 + 10*len(ords) + size)
 	defer letGo()
 	c.gone(u, goneExpired, ords...)
 	c.counts.expired += uint64(len(ords))
 	for _, m := range told {
 		c.tellExpired(now, u, m)
 	}
+	return size > c.tune.batch
 }
 
 // noticeSize is what a notice to a sender has in a batch besides the reference
 // that it repeats, at most.
 const noticeSize = 600
 
-// overdue returns what can be removed now and told in one batch, and of that what senders are told
-// of. It looks at the mailbox again a second later for the rest, or when a
-// message that it needs has been read.
-func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRecord) {
-	next, reading, size := uint32(0), 0, 0
+// overdue returns what can be removed now and told in one batch, of that what
+// senders are told of, and about how many bytes that takes. It looks at the
+// mailbox again a second later for the rest, or when a message that it needs has
+// been read.
+func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRecord, size int) {
+	next, reading := uint32(0), 0
 	for i := range u.entries.list {
 		e := &u.entries.list[i]
 		if !e.waits() || e.expires == 0 {
@@ -76,7 +85,7 @@ func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRec
 	}
 	u.expiring = reading > 0
 	c.due.set(u, next)
-	return ords, told
+	return ords, told, size
 }
 
 func (c *core) tellExpired(now time.Time, u *user, m messageRecord) {

@@ -1,0 +1,93 @@
+package mailbox
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// deaf is an outlet that nobody listens at.
+type deaf struct{}
+
+func (deaf) Deliver(Delivery)           {}
+func (deaf) FetchDone(int)              {}
+func (deaf) Settled(uint64)             {}
+func (deaf) Presence(wire.UserID, bool) {}
+
+// What one user causes at once, however large the references that have to be
+// repeated, never makes a batch that the log does not take.
+func TestNoBatchGrowsBeyondItsSize(t *testing.T) {
+	const most = 512 << 10
+	now := time.Unix(1_700_000_000, 0)
+	newTestCore := func() *core {
+		c := newCore(wire.ID{}, Limits{Age: time.Hour, Messages: 10_000, Bytes: 64 << 20}, rand.Reader, defaultTuning())
+		c.takeOver(0, 1)
+		return c
+	}
+	store := func(c *core) (batches int) {
+		for last, batch := c.journal.next(); batch != nil; last, batch = c.journal.next() {
+			if len(batch) > most {
+				t.Fatalf("a batch has %d bytes", len(batch))
+			}
+			batches++
+			c.stored(now, last+1)
+			c.effects = c.effects[:0]
+		}
+		return batches
+	}
+	send := func(c *core, ttl time.Duration) {
+		for i := range 1000 {
+			c.accept(now, &Message{
+				From: "A-1", To: []wire.UserID{"A-2"}, Frame: []byte("{}"), Confirm: true, TTL: ttl,
+				Reference: fmt.Appendf(nil, `"%04d%s"`, i, strings.Repeat("r", 8200)),
+			})
+		}
+		store(c)
+	}
+
+	t.Run("a thousand messages that expire in one second", func(t *testing.T) {
+		c := newTestCore()
+		send(c, time.Second)
+		for range 1000 {
+			now = now.Add(time.Second)
+			c.tick(now)
+			for _, seq := range c.reads {
+				c.loaded(now, seq, c.cache.batches[seq])
+			}
+			c.reads = c.reads[:0]
+			store(c)
+			if c.users["A-2"] == nil {
+				break
+			}
+		}
+		if u := c.users["A-1"]; c.counts.expired != 1000 || u == nil || u.waiting != 1000 {
+			t.Fatalf("%d messages expired, lost %d", c.counts.expired, c.counts.lost)
+		}
+	})
+
+	t.Run("one acknowledgement for a thousand messages", func(t *testing.T) {
+		c := newTestCore()
+		id := wire.ID{1}
+		c.open(now, Session{ID: id, User: "A-2", Ack: true, Outlet: deaf{}})
+		send(c, 0)
+		s := c.sessions[id]
+		for len(s.flight) < 1000 {
+			before := len(s.flight)
+			c.pass(now, id, s.nextN-1)
+			if len(s.flight) == before {
+				t.Fatalf("only %d messages were handed over", before)
+			}
+		}
+		c.proof(now, id, s.nextN-1)
+		if n := store(c); n < 10 || c.counts.proved != 1000 {
+			t.Fatalf("%d batches, %d proved", n, c.counts.proved)
+		}
+		if u := c.users["A-1"]; u == nil || u.waiting != 1000 {
+			t.Fatal("not every sender is told")
+		}
+	})
+}
