@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"strings"
@@ -90,4 +91,22 @@ func TestNoBatchGrowsBeyondItsSize(t *testing.T) {
 			t.Fatal("not every sender is told")
 		}
 	})
+}
+
+// headless is a log whose first batches are gone though they mattered.
+type headless struct {
+	Log
+	last []byte
+}
+
+func (headless) Bounds(context.Context) (first, last, bytes uint64, err error) { return 5, 9, 100, nil }
+func (h headless) Read(context.Context, uint64) ([]byte, error)                { return h.last, nil }
+
+func TestALogWithoutItsHeadIsRefused(t *testing.T) {
+	batch := newBatch(nil)
+	sealBatch(batch, 3, 40)
+	_, err := Open(t.Context(), Options{Log: headless{last: batch}, Now: time.Now, Random: rand.Reader})
+	if err == nil || !strings.Contains(err.Error(), "begins at batch 5, but batch 3 still mattered") {
+		t.Fatalf("got %v", err)
+	}
 }
