@@ -1,5 +1,7 @@
 import { defineConfig } from "vite";
 
+const server = process.env["SWITCHBOARD_URL"] ?? "http://127.0.0.1:8088";
+
 // The server embeds dist/ (console.go). Every script and style is a file of its
 // own with a hash in its name: the content security policy allows nothing
 // inline, and hashed files are cached for ever.
@@ -13,6 +15,6 @@ export default defineConfig({
   },
   server: {
     // `npm run dev` next to a running server.
-    proxy: { "/ws": { target: process.env["SWITCHBOARD_URL"] ?? "http://127.0.0.1:8088", ws: true } },
+    proxy: { "/ws": { target: server, ws: true }, "/console.json": { target: server } },
   },
 });

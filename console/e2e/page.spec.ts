@@ -1,4 +1,5 @@
 import { expect, test } from "./fixtures.js";
+import { Server } from "./server.js";
 import { ann, ben, Tab } from "./tab.js";
 
 test("a second tab is one click away, signed in as the other user", async ({ context, server }) => {
@@ -12,6 +13,38 @@ test("a second tab is one click away, signed in as the other user", async ({ con
   expect(new URL(two.page.url()).hash).toBe("");
   await two.send("hello");
   await expect(one.received).toHaveText(["hello"]);
+});
+
+test("a server with apps of its own offers no demo users and fills nothing in", async ({ context }) => {
+  const server = await Server.start("apps: [{appName: SHOP, appId: shop-1, authEnabled: false}]\n");
+  try {
+    const { page } = await Tab.open(context, `${server.origin}/#ben`);
+    await expect(page.getByLabel("Address")).toBeVisible();
+    for (const label of ["App ID", "User ID", "Token"]) await expect(page.getByLabel(label)).toHaveValue("");
+    await expect(page.getByLabel("To", { exact: true })).toHaveValue("");
+    await expect(page.getByText("Demo users")).toBeHidden();
+    await page.getByLabel("App ID").fill("shop-1");
+    await page.getByLabel("User ID").fill("SHOP-1");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await new Tab(page).online();
+  } finally {
+    await server.remove();
+  }
+});
+
+test("what happens next is said: what Fetch brings, when sending is paused, what a time is", async ({ context, server }) => {
+  const tab = await Tab.open(context, server.origin);
+  await expect(tab.page.locator("#send-note")).toHaveText("Sign in to send.");
+  await tab.page.getByRole("button", { name: /^Ann/ }).click();
+  await tab.online();
+  await expect(tab.page.locator("#fetched")).toHaveText("Fetch brings what you missed.");
+  await tab.send("to myself", ann);
+  await expect(tab.page.locator(".message.in time")).toHaveAttribute("title", /arrived here/);
+  await server.kill();
+  await expect(tab.page.locator("#send-note")).toHaveText("Reconnecting: sending is paused.");
+  await expect(tab.page.getByRole("button", { name: "Send" })).toBeDisabled();
+  await tab.page.getByRole("button", { name: "Sign out" }).click();
+  await expect(tab.page.locator("#send-note")).toHaveText("Sign in to send.");
 });
 
 test("a tab remembers what was typed, and each its own", async ({ context, server }) => {
@@ -41,6 +74,8 @@ test("the frames pane shows all, filters, pauses, clears, and hides the token", 
   await expect(tab.page.locator("#frames")).not.toContainText("token-12345");
   await tab.send("one", ann);
   await expect(tab.fates).toHaveText(["confirmed"]);
+  const stored = tab.frames.filter({ hasText: "MESSAGE_STORED" }).locator(".preview");
+  await expect(stored).toHaveText(/^\{"reference":"[^"{}]+"\}$/);
 
   await tab.page.getByLabel("Filter frames").fill("message_confirmation");
   await expect(tab.frames).toHaveCount(1);

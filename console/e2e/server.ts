@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdtemp, rm } from "node:fs/promises";
+import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -17,22 +17,27 @@ export class Server {
   readonly #port: number;
   readonly #adminPort: number;
   readonly #data: string;
+  readonly #more: readonly string[];
   #process: ChildProcess | undefined;
   #said = "";
 
-  private constructor(port: number, adminPort: number, data: string) {
+  private constructor(port: number, adminPort: number, data: string, more: readonly string[]) {
     this.#port = port;
     this.#adminPort = adminPort;
     this.#data = data;
+    this.#more = more;
   }
 
-  /** Starts a server with an empty data folder. */
-  static async start(): Promise<Server> {
+  /** Starts a server with an empty data folder; without settings (YAML) it serves the demo. */
+  static async start(settings?: string): Promise<Server> {
     await access(binary).catch(() => {
       throw new Error(`there is no server at ${binary}: build it, or name it in SWITCHBOARD_BIN`);
     });
     const [port, adminPort] = await freePorts();
-    const server = new Server(port, adminPort, await mkdtemp(path.join(tmpdir(), "switchboard-console-")));
+    const data = await mkdtemp(path.join(tmpdir(), "switchboard-console-"));
+    const file = path.join(data, "settings.yaml");
+    if (settings !== undefined) await writeFile(file, settings);
+    const server = new Server(port, adminPort, data, settings === undefined ? [] : ["--config", file]);
     await server.resume();
     return server;
   }
@@ -45,7 +50,7 @@ export class Server {
   async resume(): Promise<void> {
     const child = spawn(
       binary,
-      ["serve", "--listen", `127.0.0.1:${this.#port}`, "--admin", `127.0.0.1:${this.#adminPort}`, "--data", this.#data],
+      ["serve", "--listen", `127.0.0.1:${this.#port}`, "--admin", `127.0.0.1:${this.#adminPort}`, "--data", this.#data, ...this.#more],
       { stdio: ["ignore", "pipe", "pipe"], env: ownEnvironment() },
     );
     for (const stream of [child.stdout, child.stderr]) {

@@ -1,4 +1,4 @@
-import { newReference, SwitchboardError, type Outgoing } from "@switchboard/client";
+import { newReference, SwitchboardError, type Outgoing, type StateChange } from "@switchboard/client";
 import { byId, chosen, control } from "./dom.js";
 import { jsonProblem, userList } from "./json.js";
 import { capital, withStop } from "./words.js";
@@ -15,7 +15,7 @@ export class Composer {
   readonly #send = byId("send", HTMLButtonElement);
   readonly #note = byId("send-note", HTMLElement);
   readonly #sendDraft: (draft: Draft) => void;
-  #online = false;
+  #line: "out" | "online" | "paused" = "out";
   /** The reference that was filled in last; another one is the writer's own, and stays. */
   #filledIn = "";
 
@@ -33,8 +33,10 @@ export class Composer {
   }
 
   /** Says whether there is somebody to send it. */
-  set online(online: boolean) {
-    this.#online = online;
+  set state(state: StateChange["state"]) {
+    if (state === "online") this.#line = "online";
+    else if (state === "idle" || state === "closed") this.#line = "out";
+    else if (state === "waiting" || this.#line === "online") this.#line = "paused";
     this.refresh();
   }
 
@@ -57,7 +59,7 @@ export class Composer {
     const problem = json && this.#content.value !== "" ? jsonProblem(this.#content.value) : undefined;
     this.#content.ariaInvalid = problem === undefined ? null : "true";
     this.#say(problem ?? this.#hint(), problem !== undefined);
-    this.#send.disabled = !this.#online || problem !== undefined;
+    this.#send.disabled = this.#line !== "online" || problem !== undefined;
   }
 
   get #json(): boolean {
@@ -65,7 +67,8 @@ export class Composer {
   }
 
   #hint(): string {
-    if (!this.#online) return "Sign in to send.";
+    if (this.#line === "out") return "Sign in to send.";
+    if (this.#line === "paused") return "Reconnecting: sending is paused.";
     return this.#json ? "Ctrl + Enter sends." : "Enter sends, Shift + Enter makes a new line.";
   }
 

@@ -126,13 +126,16 @@ function entryItem(
   message: Pick<SentMessage, "contentText" | "reference" | "at" | "fast">,
   mark?: HTMLElement,
 ): HTMLElement {
+  const time = element("time", "", clockTime(message.at).slice(0, 8));
+  // Frames do not say when a message was sent; a fetched one may have waited.
+  time.title = direction === "in" ? "When it arrived here; it may have been sent earlier" : "When it was sent";
   const head = element(
     "p",
     "who",
     element("span", "word", word),
     " ",
     element("b", "", who),
-    element("time", "", clockTime(message.at).slice(0, 8)),
+    time,
   );
   const foot = element("p", "meta");
   if (message.fast) foot.append(element("span", "tag", "FAST"));

@@ -125,11 +125,11 @@ function frameItem({ direction, text, at }: Frame): HTMLElement {
   return element("li", "", details);
 }
 
-/** The beginning of a frame, without the type that is shown before it. */
+/** The beginning of a frame, without the type that is shown before it and the frame's own braces. */
 function preview(text: string, type: string): string {
   const start = `{"type":${JSON.stringify(type)},`;
   if (!text.startsWith(start)) return text.slice(0, 300);
-  const rest = text.slice(start.length, start.length + 300);
+  const rest = text.slice(start.length).trimEnd().replace(/}$/, "").slice(0, 300);
   return rest.startsWith('"data":') ? rest.slice(7) : rest;
 }
 

@@ -17,6 +17,9 @@ const signIn = new SignInForm({ signIn: connect, signOut: () => client?.close(),
 const composer = new Composer(send);
 const mailbox = byId("mailbox", HTMLFormElement);
 const fetched = byId("fetched", HTMLElement);
+const onDemo = await servesDemo();
+signIn.open(onDemo);
+if (onDemo) composer.to = presets.ben.userId;
 const memory = new Memory([signIn.form, mailbox, composer.form]);
 
 composer.refresh();
@@ -36,7 +39,18 @@ byId("conversation-clear", HTMLButtonElement).addEventListener("click", () => co
 // reload keeps what was typed since.
 const asked = location.hash.slice(1);
 if (asked !== "") history.replaceState(null, "", location.pathname + location.search);
-usePreset(asked);
+if (onDemo) usePreset(asked);
+
+/** Whether the server that this page came from has the demo's users. When it does not say, it has not. */
+async function servesDemo(): Promise<boolean> {
+  try {
+    const answer = await fetch("console.json", { signal: AbortSignal.timeout(5000) });
+    const about: unknown = answer.ok ? await answer.json() : undefined;
+    return typeof about === "object" && about !== null && "demo" in about && about.demo === true;
+  } catch {
+    return false;
+  }
+}
 
 function usePreset(name: string): void {
   if (!isPreset(name)) return;
@@ -76,10 +90,10 @@ function listen(own: Client, token: ClientOptions["token"]): void {
   own.on("state", (change) => {
     signIn.show(change, own.userId);
     const online = change.state === "online";
-    composer.online = online;
+    composer.state = change.state;
     byId("fetch", HTMLButtonElement).disabled = !online;
     if (online && change.previous === "signing-in") {
-      fetched.textContent = "Nothing fetched yet.";
+      fetched.textContent = "Fetch brings what you missed.";
       if (currentPart() === "connection") showPart("conversation");
     }
   });

@@ -9,6 +9,9 @@ export const presets = {
   ben: { name: "Ben", userId: "ANZ-123224", other: "ann" },
 } as const;
 
+/** What the demo's users sign in with; any token will do. */
+const demo = { appId: "app-id-343", token: "token-12345" } as const;
+
 export type PresetName = keyof typeof presets;
 
 export function isPreset(name: string): name is PresetName {
@@ -50,6 +53,17 @@ export class SignInForm {
       else this.submit();
     });
     this.#signOut.addEventListener("click", () => events.signOut());
+  }
+
+  /** Shows the form; on a demo server with its users, and filled in. Called once, before anything is typed. */
+  open(onDemo: boolean): void {
+    if (onDemo) {
+      this.#input("appId").value = demo.appId;
+      this.#input("userId").value = presets.ann.userId;
+      this.#input("token").value = demo.token;
+    }
+    byId("presets", HTMLElement).hidden = !onDemo;
+    this.form.hidden = false;
   }
 
   /** Fills in a demo user. */
