@@ -97,6 +97,9 @@ func (b *Bus) start(ctx context.Context) error {
 	if err := inspectStore(ctx, b.streamsDir()); err != nil {
 		return err
 	}
+	if err := clearProbes(b.opts.Folder); err != nil {
+		return err
+	}
 	e, err := startEngine(ctx, b.opts.Folder, b.opts.Logger)
 	if err != nil {
 		return err

@@ -134,6 +134,30 @@ func clearUnfinished(dir string) error {
 	return nil
 }
 
+// clearProbes removes the empty files by which the server finds out, each time
+// it starts, whether it can write to its folder. One killed in that moment
+// leaves its file behind, and every later one would take it for the folder of an
+// account that it does not know.
+func clearProbes(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("look for what a kill left behind: %w", err)
+	}
+	for _, f := range files {
+		if !strings.HasPrefix(f.Name(), "_test_") || !f.Type().IsRegular() {
+			continue
+		}
+		info, err := f.Info()
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, f.Name()))
+		}
+		if err != nil {
+			return fmt.Errorf("remove what a kill left behind: %w", err)
+		}
+	}
+	return nil
+}
+
 // inspector checks the block files of one stream.
 type inspector struct {
 	stream string

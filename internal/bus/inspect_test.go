@@ -235,6 +235,19 @@ func TestAnUnfinishedStreamIsMadeAnew(t *testing.T) {
 	}
 }
 
+// The server makes a file to see whether it can, and removes it. Killed in
+// between, it would never start again.
+func TestTheServersProbeLeftByAKillDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	dir, _, _ := stored(t, 5, true)
+	probe := filepath.Join(dir, "jetstream", "_test_1913004789")
+	write(t, probe, nil)
+	wantLog(t, shardLog(t, open(t, dir), 0), 1, 5, damageSize)
+	if _, err := os.Stat(probe); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the probe is still there: %v", err)
+	}
+}
+
 // This is why the bus inspects: should it fail one day, the server has learnt
 // to keep what follows damage.
 func TestTheServerAloneLosesWhatFollowsDamage(t *testing.T) {
