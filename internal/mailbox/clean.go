@@ -114,3 +114,22 @@ func (c *core) copyMessage(seq uint64, m *messageRecord) {
 	c.journal.alive(p.seq, int32(len(m.to)))
 	c.counts.copied++
 }
+
+// leaveTrim writes an empty batch if it would let the head of the log go.
+func (c *core) leaveTrim() bool {
+	j := &c.journal
+	j.advance()
+	if j.trimmedBytes == j.purgedBytes {
+		return false
+	}
+	j.room(0)
+	return true
+}
+
+// finalPurge returns what the log may forget when the keeper stops.
+func (c *core) finalPurge() uint64 {
+	if c.down || !c.journal.idle() {
+		return 0
+	}
+	return c.journal.purgeable(1)
+}

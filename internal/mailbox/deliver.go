@@ -16,7 +16,7 @@ func (c *core) stored(now time.Time, seq uint64) {
 	for _, u := range p.users {
 		c.pumpUser(now, u)
 	}
-	if below := c.journal.purgeable(p, c.tune.trimStep); below > 0 {
+	if below := c.journal.purgeable(c.tune.trimStep); below > 0 {
 		c.purge = below
 	}
 	c.clean()

@@ -17,9 +17,11 @@ type journal struct {
 	queue     []*pending // about to be stored, in order; the first may be in flight
 	inFlight  bool
 
-	bytes        int64 // of stored batches from first on
-	trimmedBytes int64 // of batches that first has passed, ever
-	purgedBytes  int64 // of those, how many a purge was asked for
+	bytes         int64  // of stored batches from first on
+	trimmedBytes  int64  // of batches that first has passed, ever
+	storedTrim    uint64 // the trim of the last stored batch
+	storedTrimmed int64  // trimmedBytes as it was written
+	purgedBytes   int64  // of those, how many a purge was asked for
 }
 
 // segment is one batch.
@@ -160,6 +162,7 @@ func (j *journal) stored(seq uint64) *pending {
 	}
 	j.inFlight = false
 	j.last, j.storedOrd = seq, p.ord
+	j.storedTrim, j.storedTrimmed = p.trim, p.trimmed
 	j.segs[seq-j.first].bytes = int32(len(p.buf))
 	j.bytes += int64(len(p.buf))
 	for _, old := range p.retired {
@@ -183,14 +186,15 @@ func (j *journal) advance() {
 	}
 }
 
-// purgeable returns what the log may forget now that p is stored: everything
-// before its trim, once that is worth the cost.
-func (j *journal) purgeable(p *pending, step int64) uint64 {
-	if p.trimmed-j.purgedBytes < step || p.trimmed == j.purgedBytes {
+// purgeable returns what the log may forget: everything before the trim of the
+// last stored batch, once that has step bytes more than what was purged. A
+// replay begins there, so never more.
+func (j *journal) purgeable(step int64) uint64 {
+	if j.storedTrimmed-j.purgedBytes < step {
 		return 0
 	}
-	j.purgedBytes = p.trimmed
-	return p.trim
+	j.purgedBytes = j.storedTrimmed
+	return j.storedTrim
 }
 
 // idle says that everything collected is stored.

@@ -49,7 +49,8 @@ type value struct {
 	read func(*snapshot) float64
 }
 
-func (m *metrics) init(k *Keeper, reg prometheus.Registerer) {
+// init makes the metrics; reg may be nil. It fails when reg has them already.
+func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	m.keeper = k
 	m.sync = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "switchboard_log_sync_seconds", Help: "Time to store and sync one batch.",
@@ -87,9 +88,15 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) {
 	dropped("session_lagged", func(s *snapshot) uint64 { return s.droppedLag })
 	dropped("lost_in_store", func(s *snapshot) uint64 { return s.lost })
 	total("switchboard_log_copied_total", "Messages copied forward out of old batches.", func(s *snapshot) uint64 { return s.copied })
-	if reg != nil {
-		reg.MustRegister(m, m.sync, m.batchBytes, m.failures)
+	if reg == nil {
+		return nil
 	}
+	for _, c := range []prometheus.Collector{m, m.sync, m.batchBytes, m.failures} {
+		if err := reg.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Describe implements prometheus.Collector.

@@ -68,8 +68,8 @@ type Message struct {
 	Done   func() // called once when the outcome is known; may be nil
 }
 
-// Origin is a sending session. Methods are called from the keeper's goroutine
-// and must not block.
+// Origin is a sending session. Methods are called from the keeper's goroutine,
+// or, for what is refused at once, by Accept; they must not block.
 type Origin interface {
 	// Stored says that the message is on disk.
 	Stored(reference []byte)

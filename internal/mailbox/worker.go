@@ -8,18 +8,22 @@ import (
 )
 
 // worker does for a keeper what blocks: appending, reading, purging, and
-// reading the log anew. Results come back as events.
+// reading the log anew.
 type worker struct {
 	k         *Keeper
 	spare     []event
-	appending bool // a batch is in flight, of this core or of one before
+	appending bool // a batch is in flight
+	failing   bool // nothing was stored since the log failed last
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	slots  chan struct{} // of reads
-	log    chan logJob   // appends
-	purges chan uint64
+	ctx        context.Context // of appends and purges
+	cancel     context.CancelFunc
+	patience   context.Context // of what nobody needs after the end
+	impatience context.CancelFunc
+	wg         sync.WaitGroup
+	slots      chan struct{} // of reads
+	log        chan logJob   // appends
+	landed     chan landing  // their results; never full, because the next append waits for it
+	purges     chan uint64
 }
 
 type logJob struct {
@@ -27,35 +31,36 @@ type logJob struct {
 	batch []byte
 }
 
+type landing struct {
+	seq uint64
+	err error
+}
+
 func newWorker(k *Keeper) *worker {
+	w := &worker{
+		k: k, slots: make(chan struct{}, readers),
+		log: make(chan logJob, 1), landed: make(chan landing, 1), purges: make(chan uint64, 1),
+	}
 	// The log's calls outlive Run's context: what is in flight when it ends is
 	// still waited for.
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &worker{
-		k: k, ctx: ctx, cancel: cancel,
-		slots: make(chan struct{}, readers), log: make(chan logJob, 1), purges: make(chan uint64, 1),
-	}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.patience, w.impatience = context.WithCancel(context.Background())
 	w.wg.Add(2)
 	go w.appender()
 	go w.purger()
 	return w
 }
 
-// wait ends the worker. Appends and purges that were asked for are done first.
+// wait ends the worker. Appends and purges that were asked for are done first,
+// within flushTime.
 func (w *worker) wait() {
 	close(w.log)
 	close(w.purges)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.wg.Wait()
-	}()
-	select {
-	case <-done:
-	case <-time.After(flushTime):
-	}
+	w.impatience()
+	late := time.AfterFunc(flushTime, w.cancel)
+	w.wg.Wait()
+	late.Stop()
 	w.cancel()
-	<-done
 }
 
 func (w *worker) append(last uint64, batch []byte) { w.log <- logJob{last, batch} }
@@ -67,7 +72,8 @@ func (w *worker) appender() {
 		seq, err := w.k.opts.Log.Append(w.ctx, job.last, job.batch)
 		w.k.metrics.sync.Observe(time.Since(start).Seconds())
 		w.k.metrics.batchBytes.Observe(float64(len(job.batch)))
-		w.k.post(event{kind: evStored, n: seq, err: err})
+		w.landed <- landing{seq, err}
+		w.k.stir()
 	}
 }
 
@@ -97,7 +103,7 @@ func (w *worker) read(seq uint64) {
 		defer w.wg.Done()
 		select {
 		case w.slots <- struct{}{}:
-		case <-w.ctx.Done():
+		case <-w.patience.Done():
 			return
 		}
 		batch, err := w.readBatch(seq)
@@ -109,7 +115,7 @@ func (w *worker) read(seq uint64) {
 // readBatch reads and checks a batch; nil without an error when it was purged.
 func (w *worker) readBatch(seq uint64) (batch []byte, err error) {
 	for range readAttempts {
-		batch, err = w.k.opts.Log.Read(w.ctx, seq)
+		batch, err = w.k.opts.Log.Read(w.patience, seq)
 		if errors.Is(err, ErrGone) {
 			return nil, nil
 		}
@@ -120,39 +126,45 @@ func (w *worker) readBatch(seq uint64) (batch []byte, err error) {
 		}
 		select {
 		case <-time.After(retryAfter):
-		case <-w.ctx.Done():
-			return nil, w.ctx.Err()
+		case <-w.patience.Done():
+			return nil, w.patience.Err()
 		}
 	}
 	return nil, err
 }
 
-// recover brings the log back and reads it to its end, as often as it takes.
-func (w *worker) recover(limits Limits) {
+// recover brings the log back and reads it to its end, as often as it takes;
+// later waits a while before the first attempt.
+func (w *worker) recover(limits Limits, later bool) {
 	w.wg.Add(1)
 	go func() {
 		defer w.wg.Done()
 		for {
+			if later {
+				select {
+				case <-time.After(retryAfter):
+				case <-w.patience.Done():
+					return
+				}
+			}
 			next, err := w.rebuild(limits)
 			if err == nil {
 				w.k.post(event{kind: evRecovered, core: next})
 				return
 			}
-			w.k.opts.Logger.Warn("the message log is not back yet", "err", err)
-			select {
-			case <-time.After(retryAfter):
-			case <-w.ctx.Done():
-				return
+			if w.patience.Err() == nil {
+				w.k.opts.Logger.Warn("the message log is not back yet", "err", err)
 			}
+			later = true
 		}
 	}()
 }
 
 func (w *worker) rebuild(limits Limits) (*core, error) {
 	if w.k.opts.Recover != nil {
-		if err := w.k.opts.Recover(w.ctx); err != nil {
+		if err := w.k.opts.Recover(w.patience); err != nil {
 			return nil, err
 		}
 	}
-	return w.k.rebuild(w.ctx, limits)
+	return w.k.rebuild(w.patience, limits)
 }

@@ -146,8 +146,11 @@ func (w *world) replayed() *core {
 		if err != nil {
 			w.Fatalf("the last batch, %d: %v", last, err)
 		}
+		if w.log.first > trim {
+			w.Fatalf("(d) the log begins at %d, but its last batch needs it from %d on", w.log.first, trim)
+		}
 		ord = next
-		for seq := max(w.log.first, trim); seq <= last; seq++ {
+		for seq := trim; seq <= last; seq++ {
 			if err := c.replay(seq, w.log.read(seq)); err != nil {
 				w.Fatalf("replay: %v", err)
 			}
