@@ -62,6 +62,38 @@ func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
 	l.wantNoneRefused()
 }
 
+// Killed in the middle of its start, the first one in an empty folder included,
+// the server starts the next time, with all that it had.
+func TestKilledWhileItStartsItStartsAgain(t *testing.T) {
+	rounds := 15
+	if testing.Short() {
+		rounds = 3
+	}
+	chance := rand.New(rand.NewPCG(seed(t), 7))
+	config := Settings(t, plainApp)
+	for range rounds {
+		s := &Server{t: t, path: Binary(t), Addr: "127.0.0.1:0", Admin: "127.0.0.1:0", Data: t.TempDir(), Args: []string{"--config", config}}
+		killing := func() {
+			for range 1 + chance.IntN(3) {
+				killWhileStarting(t, s, time.Duration(chance.Int64N(int64(60*time.Millisecond))))
+			}
+		}
+		killing()
+		s.Start()
+		t.Cleanup(s.Kill)
+		post(t, SignIn(t, s, "ANZ-1", `{"receipts":true}`), "ANZ-2", "m", 0, 200, 100)
+		s.Kill()
+		killing()
+		s.Start()
+		missed, left := SignIn(t, s, "ANZ-2", "").Fetch(1000)
+		wantSeries(t, "after the kills", missed, "m", 0, 200)
+		if left != "0" {
+			t.Errorf("%s left", left)
+		}
+		s.Kill()
+	}
+}
+
 // killWhileStarting starts the server's program again and kills it after a
 // while, whatever it has come to.
 func killWhileStarting(t *testing.T, s *Server, after time.Duration) {
