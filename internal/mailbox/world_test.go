@@ -87,10 +87,6 @@ type presence struct {
 	online bool
 }
 
-func smallTuning() tuning {
-	return tuning{window: 1000, lag: 1000, batch: 2000, slack: 1 << 20, overhead: 40, trimStep: 1, cache: 1 << 20, expire: 1000}
-}
-
 func newWorld(f failer, tune tuning, limits Limits) *world {
 	w := &world{
 		failer: f, tune: tune, limits: limits, born: limits,
