@@ -44,6 +44,7 @@ func TestTranscripts(t *testing.T) {
 func play(t *testing.T, file, text string) {
 	s := Start(t)
 	peers := make(map[string]*Peer)
+	present := make(map[string]bool) // who is signed in
 	for n, line := range strings.Split(text, "\n") {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -53,7 +54,9 @@ func play(t *testing.T, file, text string) {
 		verb, arg, _ := strings.Cut(rest, " ")
 		switch {
 		case line == "server is killed":
+			settle(t, s)
 			s.Kill()
+			clear(present)
 			s.Start()
 		case rest == "connects":
 			peers[name] = Dial(t, s)
@@ -67,11 +70,15 @@ func play(t *testing.T, file, text string) {
 			if !matches(arg, f.Raw) {
 				t.Fatalf("%s\ngot %s", where, f.Raw)
 			}
+			if f.Field("isAuthenticated") == "true" {
+				present[name] = true
+			}
 		case rest == "leaves":
-			open := s.Metric("switchboard_mailbox_sessions")
 			peers[name].Close()
-			Eventually(t, "the server notices that "+name+" left", func() bool { return s.Metric("switchboard_mailbox_sessions") < open })
+			delete(present, name)
+			awaitSessions(t, s, len(present))
 		case strings.HasPrefix(rest, "is closed with "):
+			delete(present, name)
 			if code := peers[name].CloseCode(); strconv.Itoa(code) != strings.TrimPrefix(rest, "is closed with ") {
 				t.Fatalf("%s\ngot close code %d", where, code)
 			}
@@ -83,6 +90,17 @@ func play(t *testing.T, file, text string) {
 			t.Fatalf("%s\nis not a line of a transcript", where)
 		}
 	}
+}
+
+// settle waits until what the server has heard so far is on disk: a proof that
+// is not may be lost with the process. The log is written in order, so a receipt
+// speaks for all before it.
+func settle(t *testing.T, s *Server) {
+	t.Helper()
+	p := SignIn(t, s, "ANZ-99999998", `{"receipts":true}`)
+	p.Message("ANZ-99999999", "now", `"reference":"now","confirmationEnabled":false`)
+	p.Expect("MESSAGE_STORED")
+	p.Abort()
 }
 
 // matches compares a frame with what a transcript says, byte for byte but for
