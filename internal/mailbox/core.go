@@ -137,6 +137,8 @@ type flight struct {
 	size    uint32
 	lane    int16 // -1 when it does not hold a lane
 	fetched bool  // it was asked for
+
+	confirm *messageRecord // what a confirmation needs, if that is little; nil: see the body
 }
 
 // effect is one thing that the world has to do.

@@ -166,6 +166,9 @@ func (c *core) hand(s *session, e *entry) bool {
 		f.lane = int16(e.lane)
 		lanes.lane[e.lane].busy++
 	}
+	if e.flags&flagConfirm != 0 {
+		f.confirm = m.forConfirmation()
+	}
 	s.nextN++
 	s.flight = append(s.flight, f)
 	s.open += int(e.size)

@@ -62,7 +62,7 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 		if e := u.entries.find(f.ord); e != nil {
 			if e.waits() {
 				if e.flags&flagConfirm != 0 {
-					m, ok := c.body(u, e)
+					m, ok := c.toConfirm(u, e, f)
 					if !ok {
 						break
 					}
@@ -91,6 +91,29 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 		c.writeProved(now, p, u, ords, confirm)
 	}
 	return more
+}
+
+// confirmBytes is how much a delivery on its way keeps of its message for the
+// confirmation. Nearly every reference is shorter: its proof waits for no read,
+// and counts also when the session closes right after it.
+const confirmBytes = 512
+
+// forConfirmation returns a copy of what a confirmation needs, nil when that is
+// too much to keep.
+func (m *messageRecord) forConfirmation() *messageRecord {
+	if len(m.from)+len(m.reference) > confirmBytes {
+		return nil
+	}
+	return &messageRecord{id: m.id, from: slices.Clone(m.from), reference: slices.Clone(m.reference)}
+}
+
+// toConfirm returns what the confirmation of a delivery needs, or has its
+// message read and returns false.
+func (c *core) toConfirm(u *user, e *entry, f *flight) (messageRecord, bool) {
+	if f.confirm != nil {
+		return *f.confirm, true
+	}
+	return c.body(u, e)
 }
 
 // settleAfter settles proofs that need no record, because others proved the
