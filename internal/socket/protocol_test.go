@@ -148,7 +148,7 @@ func TestPeersCloseIsAnswered(t *testing.T) {
 		want    string
 		code    string
 	}{
-		{"", "", "other"},
+		{"", "", "1005"},
 		{"\x03\xe8bye", "\x03\xe8", "1000"},
 		{"\x03\xe9", "\x03\xe8", "1001"},
 		{"\x0f\xa1", "\x0f\xa1", "4001"},
