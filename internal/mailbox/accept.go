@@ -115,15 +115,15 @@ func (c *core) append(now time.Time, r messageRecord, to []wire.UserID) *pending
 	}
 	for _, id := range to {
 		u := c.user(id)
-		c.insert(u, e)
+		u.entries.add(e)
+		c.count(u, &e)
 		p.touch(u)
 	}
 	return p
 }
 
-// insert counts a waiting entry and puts it in its place.
-func (c *core) insert(u *user, e entry) {
-	u.entries.add(e)
+// count counts a waiting entry, which is in its place.
+func (c *core) count(u *user, e *entry) {
 	u.waiting++
 	u.bytes += int64(e.size)
 	if e.flags&flagPresence != 0 {
@@ -142,7 +142,7 @@ func (c *core) settleEntry(u *user, e *entry, p *pending) {
 	p.retire(e.seq)
 }
 
-// uncount reverses what insert counted.
+// uncount reverses what count counted, but for the batch.
 func (c *core) uncount(u *user, e *entry) {
 	u.waiting--
 	u.bytes -= int64(e.size)

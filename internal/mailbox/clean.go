@@ -54,7 +54,7 @@ func (c *core) copyForward(seq uint64, batch []byte) {
 	err := eachRecord(batch, func(kind recordKind, _ int, body []byte) error {
 		switch kind {
 		case recMessage:
-			m, err := parseMessage(body, true)
+			m, err := parseMessage(body, [][]byte{})
 			if err != nil {
 				return err
 			}

@@ -57,6 +57,7 @@ type core struct {
 	due      dueHeap                  // users by the next expiry in their mailbox
 
 	journal journal
+	behind  behind
 	cache   cache
 	copying uint64 // the oldest batch, if its live records have been written again
 
@@ -267,8 +268,8 @@ func (c *core) logOpened(now time.Time, s *session) {
 	if c.down {
 		return
 	}
-	b, letGo := c.journal.hold(256)
-	defer letGo()
+	b := c.journal.hold(256)
+	defer c.journal.letGo()
 	b.buf = appendOpened(b.buf, sessionRecord{s.ID, s.User, s.TellMaster})
 	s.seq = b.seq
 	c.journal.alive(b.seq, 1)
@@ -285,8 +286,8 @@ func (c *core) logClosed(now time.Time, r sessionRecord, seq uint64) {
 	if c.down {
 		return
 	}
-	b, letGo := c.journal.hold(256)
-	defer letGo()
+	b := c.journal.hold(256)
+	defer c.journal.letGo()
 	b.buf = appendClosed(b.buf, r.id)
 	b.retire(seq)
 	if r.tellMaster != "" {

@@ -67,22 +67,39 @@ func (es *entries) find(ord uint64) *entry {
 	return nil
 }
 
-// add puts an entry in its place: at the end, but for what a replay finds
-// copied forward.
+// add puts an entry in its place, which is at the end, or near it.
 func (es *entries) add(e entry) {
 	if n := len(es.list); n == 0 || es.list[n-1].ord < e.ord {
 		es.list = append(es.list, e)
 		return
 	}
 	i := es.at(e.ord)
-	if es.list[i].ord == e.ord {
-		if es.list[i].dead() {
-			es.dead--
-		}
-		es.list[i] = e
+	if es.list[i].ord != e.ord {
+		es.list = slices.Insert(es.list, i, e)
 		return
 	}
-	es.list = slices.Insert(es.list, i, e)
+	if es.list[i].dead() {
+		es.dead--
+	}
+	es.list[i] = e
+}
+
+// merge adds the entries of another list, which has none of the same place but
+// dead ones.
+func (es *entries) merge(other *entries) {
+	list := make([]entry, 0, len(es.list)+len(other.list)-es.dead-other.dead)
+	a, b := es.list, other.list
+	for len(a) > 0 || len(b) > 0 {
+		from := &a
+		if len(a) == 0 || len(b) > 0 && b[0].ord < a[0].ord {
+			from = &b
+		}
+		if e := (*from)[0]; !e.dead() {
+			list = append(list, e)
+		}
+		*from = (*from)[1:]
+	}
+	es.list, es.dead = list, 0
 }
 
 // kill removes the entry.

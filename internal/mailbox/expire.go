@@ -38,8 +38,8 @@ func (c *core) expireSome(now time.Time, u *user) (more bool) {
 	if len(ords) == 0 {
 		return false
 	}
-	_, letGo := c.journal.hold(32 + 10*len(ords) + size)
-	defer letGo()
+	c.journal.hold(32 + 10*len(ords) + size)
+	defer c.journal.letGo()
 	c.gone(u, goneExpired, ords...)
 	c.counts.expired += uint64(len(ords))
 	for _, m := range told {

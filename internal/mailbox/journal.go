@@ -1,11 +1,15 @@
 package mailbox
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // journal is the core's view of its log: what is stored, what is about to be,
 // and how much of each batch still matters.
 type journal struct {
 	target int // bytes at which a batch is full
+	usual  int // bytes of the batches before, about
 
 	first uint64    // the oldest batch that matters; segs[0]
 	last  uint64    // the newest stored batch
@@ -69,21 +73,23 @@ func (j *journal) room(size int) *pending {
 		}
 		p.ord = j.nextOrd
 	}
-	p := &pending{seq: j.last + 1 + uint64(len(j.queue)), buf: newBatch(nil)}
+	p := &pending{seq: j.last + 1 + uint64(len(j.queue)), buf: newBatch(make([]byte, 0, j.usual+size))}
 	j.queue = append(j.queue, p)
 	j.segs = append(j.segs, segment{})
 	return p
 }
 
 // hold returns the batch that takes all records until letGo: they survive a
-// crash together or not at all. Holding twice is holding once.
-func (j *journal) hold(size int) (p *pending, letGo func()) {
+// crash together or not at all.
+func (j *journal) hold(size int) *pending {
 	if j.held != nil {
-		return j.held, func() {}
+		panic("mailbox: a batch is held twice")
 	}
 	j.held = j.room(size)
-	return j.held, func() { j.held = nil }
+	return j.held
 }
+
+func (j *journal) letGo() { j.held = nil }
 
 // ord gives the next message its place, in the batch that room just returned.
 func (j *journal) ord() uint64 {
@@ -144,6 +150,10 @@ func (j *journal) next() (last uint64, batch []byte) {
 		p.ord = j.nextOrd
 	}
 	p.trim, p.trimmed = j.first, j.trimmedBytes
+	j.usual = max(len(p.buf), j.usual*3/4)
+	if cap(p.buf) > 2*len(p.buf)+1024 {
+		p.buf = slices.Clone(p.buf) // it stays in memory for a while
+	}
 	sealBatch(p.buf, p.trim, p.ord)
 	j.inFlight = true
 	return j.last, p.buf

@@ -137,7 +137,7 @@ func parsed(f failer, step int, kind recordKind, body []byte) record {
 	var err error
 	switch body = bytes.Clone(body); kind {
 	case recMessage:
-		r.message, err = parseMessage(body, true)
+		r.message, err = parseMessage(body, [][]byte{})
 	case recGone:
 		r.reason = goneReason(body[0])
 		err = parseGone(body, func(user []byte, ord uint64) {

@@ -85,8 +85,8 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 	case len(ords) == 0:
 		c.settleAfter(s, n)
 	default:
-		p, letGo := c.journal.hold(32 + 10*len(ords) + size)
-		defer letGo()
+		p := c.journal.hold(32 + 10*len(ords) + size)
+		defer c.journal.letGo()
 		p.settles = append(p.settles, settle{s, n})
 		c.writeProved(now, p, u, ords, confirm)
 	}
@@ -201,11 +201,21 @@ func (c *core) settled(s *session, n uint64) {
 	for i < s.proved && s.flight[i].n <= n {
 		i++
 	}
-	s.flight = s.flight[i:]
 	s.proved -= i
 	s.passed -= i
-	if len(s.flight) == 0 {
-		s.flight = nil
-	}
+	s.flight = cut(s.flight, i)
 	c.effects = append(c.effects, effect{kind: effSettled, outlet: s.Outlet, n: n})
+}
+
+// cut removes the first n of what is on its way. The memory of a short list is
+// used again, that of a long one is let go bit by bit.
+func cut(list []flight, n int) []flight {
+	const short = 16
+	switch {
+	case cap(list) <= short:
+		return list[:copy(list, list[n:])]
+	case len(list) == n:
+		return nil
+	}
+	return list[n:]
 }

@@ -71,7 +71,7 @@ func messageAt(batch []byte, off uint32) (messageRecord, error) {
 	if int64(off) >= int64(len(batch)) {
 		return messageRecord{}, errors.New("no record there")
 	}
-	return parseMessage(batch[off:], false)
+	return parseMessage(batch[off:], nil)
 }
 
 // want has a batch read for a user, or for cleaning when u is nil.

@@ -160,9 +160,9 @@ func appendMessage(b []byte, m *messageRecord) (_ []byte, off int) {
 	})
 }
 
-// parseMessage reads a message's body. withTo also collects the receivers,
-// which the hot path does not need.
-func parseMessage(body []byte, withTo bool) (m messageRecord, err error) {
+// parseMessage reads a message's body. It appends the receivers to to, unless
+// that is nil: delivery does not need them.
+func parseMessage(body []byte, to [][]byte) (m messageRecord, err error) {
 	r := reader{b: body}
 	m.ord = r.uvarint()
 	m.id = r.id()
@@ -173,13 +173,10 @@ func parseMessage(body []byte, withTo bool) (m messageRecord, err error) {
 	if n > uint64(len(r.b)) {
 		return m, errShort
 	}
-	if withTo {
-		m.to = make([][]byte, 0, n)
-	}
+	m.to = to
 	for range n {
-		to := r.bytes()
-		if withTo {
-			m.to = append(m.to, to)
+		if id := r.bytes(); to != nil {
+			m.to = append(m.to, id)
 		}
 	}
 	m.reference = r.bytes()

@@ -12,8 +12,12 @@ func (c *core) replay(seq uint64, batch []byte) error {
 		return fmt.Errorf("batch %d: %w", seq, err)
 	}
 	j := &c.journal
-	if j.first == 0 {
+	if len(j.segs) == 0 {
 		j.first = seq
+		c.behind = behind{lists: make(map[*user]*entries), to: make([][]byte, 0, 8)}
+	}
+	if next := j.first + uint64(len(j.segs)); seq != next {
+		return fmt.Errorf("batch %d follows batch %d", seq, next-1)
 	}
 	j.segs = append(j.segs, segment{bytes: int32(len(batch))})
 	j.bytes += int64(len(batch))
@@ -45,10 +49,11 @@ func (c *core) replay(seq uint64, batch []byte) error {
 }
 
 func (c *core) replayMessage(seq uint64, off int, body []byte) error {
-	m, err := parseMessage(body, true)
+	m, err := parseMessage(body, c.behind.to[:0])
 	if err != nil {
 		return err
 	}
+	c.behind.to = m.to
 	e := entry{
 		ord: m.ord, seq: seq, off: uint32(off), size: uint32(len(m.frame)),
 		expires: m.expires, lane: laneOf(m.from), flags: m.flags,
@@ -58,13 +63,15 @@ func (c *core) replayMessage(seq uint64, off int, body []byte) error {
 		if u == nil {
 			u = c.user(wire.UserID(to))
 		}
-		if old := u.entries.find(m.ord); old != nil { // copied forward
+		list, old := c.behind.find(u, m.ord)
+		if old != nil { // copied forward
 			c.journal.alive(old.seq, -1)
 			c.journal.alive(seq, 1)
 			old.seq, old.off = e.seq, e.off
 			continue
 		}
-		c.insert(u, e)
+		list.add(e)
+		c.count(u, &e)
 	}
 	return nil
 }
@@ -74,12 +81,55 @@ func (c *core) replayGone(user []byte, ord uint64) {
 	if u == nil {
 		return
 	}
-	if e := u.entries.find(ord); e != nil {
-		c.uncount(u, e)
-		c.journal.alive(e.seq, -1)
-		u.entries.kill(e)
+	list, e := c.behind.find(u, ord)
+	if e == nil {
+		return
+	}
+	c.uncount(u, e)
+	c.journal.alive(e.seq, -1)
+	list.kill(e)
+	if u.waiting == 0 {
+		delete(c.behind.lists, u)
 		c.release(u)
 	}
+}
+
+// behind holds, during a replay, what was copied forward: it stands in the log
+// behind what follows it. To put each message in its place at once would shift
+// the rest of a long mailbox every time.
+type behind struct {
+	lists map[*user]*entries
+	to    [][]byte // receivers of the record at hand
+}
+
+// find returns the user's entry at ord, nil when there is none, and the list
+// where it is or should be.
+func (b *behind) find(u *user, ord uint64) (*entries, *entry) {
+	if e := u.entries.find(ord); e != nil {
+		return &u.entries, e
+	}
+	list := b.lists[u]
+	if list != nil {
+		if e := list.find(ord); e != nil {
+			return list, e
+		}
+	}
+	if n := len(u.entries.list); n == 0 || u.entries.list[n-1].ord < ord {
+		return &u.entries, nil
+	}
+	if list == nil {
+		list = new(entries)
+		b.lists[u] = list
+	}
+	return list, nil
+}
+
+// merge puts everything in its place.
+func (b *behind) merge() {
+	for u, list := range b.lists {
+		u.entries.merge(list)
+	}
+	*b = behind{}
 }
 
 func (c *core) replayOpened(seq uint64, body []byte) error {
@@ -99,6 +149,7 @@ func (c *core) replayOpened(seq uint64, body []byte) error {
 // The record that it writes refuses every batch of a predecessor that may still
 // be on its way.
 func (c *core) takeOver(last, ord uint64) {
+	c.behind.merge()
 	c.journal.start(last, ord)
 	p := c.journal.room(64)
 	p.buf = appendTakeover(p.buf, c.keeper)
