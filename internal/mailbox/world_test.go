@@ -160,8 +160,11 @@ func (w *world) replayed() *core {
 func (w *world) do(what string, event func(now time.Time)) {
 	w.step++
 	w.model.what = what
-	before := w.model.fetchable()
+	before, dropped := w.model.fetchable(), w.core.counts.droppedLag
 	event(w.now)
+	if w.core.counts.droppedLag > dropped && w.tune.lag == 1000 && !strings.Contains(what, "read") && what != "recover" {
+		w.Fatalf("%s: (c) a proved message was dropped that another session was still to get", what)
+	}
 	w.model.noteHanded(w.core.effects)
 	w.takeRecords()
 	w.model.endRecords()
