@@ -46,6 +46,8 @@ func TestHistories(t *testing.T) {
 			world: w,
 			mixed: rapid.IntRange(0, 9).Draw(t, "mixed") == 0,
 			calm:  rapid.IntRange(0, 2).Draw(t, "calm") > 0,
+			thin:  rapid.IntRange(0, 2).Draw(t, "thin") == 0,
+			crowd: rapid.SampledFrom([][]int{{0, 1, 0, 1, 0, 1, 2, 3}, {0, 0, 0, 0, 0, 1}, {1, 1, 1, 1, 1, 0, 2}}).Draw(t, "crowd"),
 		}
 		t.Repeat(map[string]func(*rapid.T){"": func(*rapid.T) {}, "step": h.step})
 		seen.add(w)
@@ -126,6 +128,8 @@ type history struct {
 	*world
 	mixed bool // the master user also has sessions that are not a master's
 	calm  bool // the log and the process never fail
+	thin  bool // few messages, many sessions
+	crowd []int
 }
 
 var people = []wire.UserID{masterUser, "ANZ-2", "ANZ-3", "ANZ-4"}
@@ -142,11 +146,15 @@ func (h *history) step(t *rapid.T) {
 	plain := func(f func()) func(*rapid.T) { return func(*rapid.T) { f() } }
 	someone, trouble := len(h.clients) > 0, !h.calm
 	writing := !h.core.down && (h.inFlight != nil || !h.core.journal.idle())
+	sends, opens := 24, 6
+	if h.thin {
+		sends, opens = 8, 10
+	}
 	deeds := []deed{
-		{24, true, h.drawSend},
-		{6, len(h.clients) < 8, h.drawOpen},
+		{sends, true, h.drawSend},
+		{opens, len(h.clients) < 8, h.drawOpen},
 		{12, !someone, h.drawOpen},
-		{4, someone, h.drawClose},
+		{opens * 2 / 3, someone, h.drawClose},
 		{16, h.unproved() != nil, h.drawProve},
 		{6, h.unpassed() != nil, h.drawPass},
 		{8, someone, h.drawFetch},
@@ -182,15 +190,14 @@ func (h *history) step(t *rapid.T) {
 	}
 }
 
-// drawUser prefers two of them, so that more happens to these.
-func drawUser(t *rapid.T, label string) wire.UserID {
-	return people[rapid.SampledFrom([]int{0, 1, 0, 1, 0, 1, 2, 3}).Draw(t, label)]
+// drawUser prefers one or two of them, so that more happens to these.
+func (h *history) drawUser(t *rapid.T, label string) wire.UserID {
+	return people[rapid.SampledFrom(h.crowd).Draw(t, label)]
 }
 
 func (h *history) drawSend(t *rapid.T) {
-	from := drawUser(t, "from")
-	l := letter{from: from, size: rapid.SampledFrom([]int{0, 0, 150, 700}).Draw(t, "size")}
-	l.to = []wire.UserID{drawUser(t, "to")}
+	l := letter{from: people[rapid.IntRange(0, 3).Draw(t, "from")], size: rapid.SampledFrom([]int{0, 0, 150, 700}).Draw(t, "size")}
+	l.to = []wire.UserID{h.drawUser(t, "to")}
 	switch rapid.IntRange(0, 9).Draw(t, "form") {
 	case 0, 1:
 		l.group = true
@@ -206,7 +213,7 @@ func (h *history) drawSend(t *rapid.T) {
 }
 
 func (h *history) drawOpen(t *rapid.T) {
-	user := drawUser(t, "user")
+	user := h.drawUser(t, "user")
 	if len(h.of(user)) == 4 {
 		return
 	}
