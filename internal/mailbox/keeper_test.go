@@ -433,40 +433,6 @@ func TestASessionHasAFewFetchesAtATime(t *testing.T) {
 	})
 }
 
-// The head of the log goes when it is dead; a purge that fails is made up for by
-// the next.
-func TestPurging(t *testing.T) {
-	inBubble(t, newMemLog(), nil, func(f *fixture) {
-		pour := func() {
-			d := f.open("ANZ-1", false)
-			for i := range 100 {
-				f.send(fmt.Sprint(i), "ANZ-1", 60_000)
-				synctest.Wait()
-				d.prove()
-			}
-			f.Close(d.id)
-			synctest.Wait()
-		}
-		f.log.mu.Lock()
-		f.log.purgeErr = errors.New("not now")
-		f.log.mu.Unlock()
-		pour()
-		f.log.mu.Lock()
-		first := f.log.first
-		f.log.purgeErr = nil
-		f.log.mu.Unlock()
-		if first != 1 {
-			f.Fatalf("the log begins at %d", first)
-		}
-		pour()
-		f.log.mu.Lock()
-		defer f.log.mu.Unlock()
-		if left := len(f.log.batches) - int(f.log.first); left > len(f.log.batches)/2 {
-			f.Fatalf("%d of %d batches are left", left, len(f.log.batches))
-		}
-	})
-}
-
 func TestMetricsAreRegisteredOnce(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	inBubble(t, newMemLog(), func(o *mailbox.Options) { o.Metrics = registry }, func(f *fixture) {
