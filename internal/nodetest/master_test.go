@@ -89,12 +89,21 @@ func TestTheMasterIsToldOnceAcrossKills(t *testing.T) {
 	s.Kill()
 	s.Start() // nothing was open: no further ends
 	m := SignIn(t, s, master, `{"push":true,"ack":true}`)
-	total := 0
-	for _, n := range began {
-		total += 2 * n
+	total := wantNotices(t, m, began)
+	wantNothing(t, "the master in the end", m)
+	t.Logf("%d sessions in %d lives of the server: lost 0, duplicated 0", total, rounds)
+}
+
+// wantNotices fails unless the next frames tell once of each beginning and once
+// of each end of the sessions, by user, the beginning first. It returns how many
+// sessions there were.
+func wantNotices(t *testing.T, m *Peer, sessions map[string]int) (total int) {
+	t.Helper()
+	for _, n := range sessions {
+		total += n
 	}
 	open, ended, ids := make(map[string]int), make(map[string]int), make(map[string]bool)
-	for range total {
+	for range 2 * total {
 		f := m.Next()
 		if ids[f.ID] || f.ID == "" {
 			t.Fatalf("the ID of %s is missing or came before", f.Raw)
@@ -110,13 +119,12 @@ func TestTheMasterIsToldOnceAcrossKills(t *testing.T) {
 			t.Fatalf("%s left more often than it came", n.user)
 		}
 	}
-	for user, n := range began {
+	for user, n := range sessions {
 		if ended[user] != n || open[user] != 0 {
 			t.Errorf("%s had %d sessions: %d ends were told, %d more beginnings", user, n, ended[user], open[user])
 		}
 	}
-	wantNothing(t, "the master in the end", m)
-	t.Logf("%d sessions in %d lives of the server: lost 0, duplicated 0", total/2, rounds)
+	return total
 }
 
 // A session of the master's that is there when the server is killed gets what

@@ -112,3 +112,51 @@ func (l *load) confirmations() (confirmed, missing, wrong, again int) {
 	}
 	return confirmed, missing, wrong, again
 }
+
+// of returns what a session got from one sender, RELIABLE or FAST.
+func of(session []arrival, from string, fast bool) []int {
+	var list []int
+	for _, a := range session {
+		if a.from == from && a.fast == fast {
+			list = append(list, a.n)
+		}
+	}
+	return list
+}
+
+// descents counts how often a list goes down.
+func descents(list []int) int {
+	n := 0
+	for i := 1; i < len(list); i++ {
+		if list[i] < list[i-1] {
+			n++
+		}
+	}
+	return n
+}
+
+// splitDescents counts how often a list goes down that is two rising ones woven
+// into each other, all of one below all of the other: what was fetched, and what
+// came live. Repeats must be removed.
+func splitDescents(list []int) int {
+	places := make([]int, len(list))
+	for i := range places {
+		places[i] = i
+	}
+	slices.SortFunc(places, func(a, b int) int { return list[a] - list[b] })
+	return max(0, descents(places)-1)
+}
+
+// unique returns the list without repeats, and how many there were.
+func unique(list []int) (once []int, repeats int) {
+	seen := make(map[int]bool, len(list))
+	for _, n := range list {
+		if seen[n] {
+			repeats++
+			continue
+		}
+		seen[n] = true
+		once = append(once, n)
+	}
+	return once, repeats
+}
