@@ -267,8 +267,11 @@ func (c *Client) signIn(ctx context.Context, l *link, token string) error {
 		return err
 	case <-l.done:
 		select {
-		case err := <-l.reply: // it came just before the end
-			return errors.Join(err, l.why())
+		case err := <-l.reply: // it came before the end
+			if err != nil {
+				err = errors.Join(err, l.why())
+			}
+			return err // nil: there was a session, and it is for run to see that it has ended
 		default:
 			return l.why()
 		}

@@ -265,3 +265,20 @@ func TestOnStateMayFetch(t *testing.T) {
 		l.expect(t, "message ANZ-2 1 ", "left 0, <nil>")
 	})
 }
+
+// A session that ends with its first breath was a session all the same: whoever
+// follows the states sees it come and go.
+func TestASessionThatEndsAtOnceIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newServer(t), newLog()
+		o := s.options(l)
+		logStates(&o, l)
+		_, p := dial(t, s, o)
+		for range 50 { // who comes first, the reply or the end, is left to chance
+			_ = p.raw.Close()
+			l.expect(t, "connected", "disconnected: the connection was lost: EOF")
+			p = s.welcome()
+		}
+		l.expect(t, "connected")
+	})
+}
