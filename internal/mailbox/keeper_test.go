@@ -433,6 +433,39 @@ func TestASessionHasAFewFetchesAtATime(t *testing.T) {
 	})
 }
 
+// The log stays within what may be dead weight in it (32 MiB, and 4 MiB between
+// two purges) however much flows through it, also after purges that failed, and
+// a stop leaves next to nothing.
+func TestTheHeadOfTheLogGoes(t *testing.T) {
+	inBubble(t, newMemLog(), nil, func(f *fixture) {
+		pour := func() {
+			d := f.open("ANZ-1", false)
+			for i := range 800 {
+				f.send(fmt.Sprint(i), "ANZ-1", 60_000)
+				synctest.Wait()
+				d.prove()
+			}
+			synctest.Wait()
+			f.Close(d.id)
+			synctest.Wait()
+		}
+		f.log.refusePurges(errors.New("not now"))
+		pour()
+		if _, poured := f.log.holds(); poured < 800*60_000 {
+			f.Fatalf("the log holds %d bytes though no purge succeeds", poured)
+		}
+		f.log.refusePurges(nil)
+		pour()
+		if _, left := f.log.holds(); left > 40<<20 {
+			f.Errorf("the log holds %d bytes", left)
+		}
+		f.stop()
+		if batches, left := f.log.holds(); batches > 3 || left > 10_000 {
+			f.Errorf("after the stop the log holds %d batches, %d bytes", batches, left)
+		}
+	})
+}
+
 func TestMetricsAreRegisteredOnce(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	inBubble(t, newMemLog(), func(o *mailbox.Options) { o.Metrics = registry }, func(f *fixture) {

@@ -138,6 +138,24 @@ func (l *memLog) Purge(_ context.Context, below uint64) error {
 	return nil
 }
 
+// refusePurges has purges fail with err, or succeed when it is nil.
+func (l *memLog) refusePurges(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.purgeErr = err
+}
+
+// holds returns what has not been purged.
+func (l *memLog) holds() (batches, bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.batches[l.first-1:] {
+		batches++
+		bytes += len(b)
+	}
+	return batches, bytes
+}
+
 // count returns one of the log's counters.
 func (l *memLog) count(n *int) int {
 	l.mu.Lock()

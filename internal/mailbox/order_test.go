@@ -220,6 +220,9 @@ func (m *model) giveBack(c *client) {
 		if r.n <= c.proved && m.tookProof(c, r.n) {
 			continue // it was proved, but the log lost that
 		}
+		if m.core.down && m.left[x.key()] {
+			continue // the core, which does not know yet what the log lost, believes it is gone
+		}
 		b.owed[r.id] = m.step
 		delete(b.again, r.id)
 	}
