@@ -153,6 +153,8 @@ func sessionLimits() []Key {
 	return []Key{
 		size("frame", "64KiB", KiB, MiB, "The largest frame that a client may send; a larger one closes its session.",
 			func(l *Limits) any { return &l.Frame }),
+		size("signInFrame", "16KiB", KiB, MiB, "The largest frame of a client that has not signed in, which memory is kept for before anybody knows who it is. At most the frame limit counts.",
+			func(l *Limits) any { return &l.SignInFrame }),
 		duration("signInDeadline", "15s", least, 10*time.Minute, "How long a connection may stay without having signed in.",
 			func(l *Limits) any { return &l.SignInDeadline }),
 		duration("handshakeTimeout", "5s", least, time.Minute, "How long a connection may take for its HTTP request and WebSocket handshake.",
@@ -186,6 +188,8 @@ func mailboxLimits() []Key {
 			func(l *Limits) any { return &l.MailboxMessages }),
 		size("mailboxBytes", "64MiB", 64*KiB, 64*GiB, "Bytes in one mailbox; to a full one messages are refused. At least the frame limit.",
 			func(l *Limits) any { return &l.MailboxBytes }),
+		count("waitingMessages", "10000000", 1, 1_000_000_000, "Messages in all mailboxes together; past it RELIABLE messages are refused. Each takes some 50 bytes of memory, a mailbox some 300.",
+			func(l *Limits) any { return &l.WaitingMessages }),
 		size("minDiskFree", "512MiB", MiB, 1024*GiB, "With less free disk than this, what would have to be kept is refused.",
 			func(l *Limits) any { return &l.MinDiskFree }),
 	}

@@ -46,6 +46,7 @@ type JWT struct {
 // positive.
 type Limits struct {
 	Frame            Bytes         `yaml:"frame"`
+	SignInFrame      Bytes         `yaml:"signInFrame"`
 	SignInDeadline   time.Duration `yaml:"signInDeadline"`
 	HandshakeTimeout time.Duration `yaml:"handshakeTimeout"`
 	PingInterval     time.Duration `yaml:"pingInterval"`
@@ -58,6 +59,7 @@ type Limits struct {
 	MailboxAge       time.Duration `yaml:"mailboxAge"`
 	MailboxMessages  int           `yaml:"mailboxMessages"`
 	MailboxBytes     Bytes         `yaml:"mailboxBytes"`
+	WaitingMessages  int           `yaml:"waitingMessages"`
 	MinDiskFree      Bytes         `yaml:"minDiskFree"`
 	HTTPBody         Bytes         `yaml:"httpBody"`
 	PresenceWatch    int           `yaml:"presenceWatch"`

@@ -9,8 +9,11 @@ import (
 
 // accept takes a message for those of its receivers whose mailbox has room.
 func (c *core) accept(now time.Time, m *Message) {
-	if refusal := c.refusal(); refusal != nil {
+	if refusal := c.refusal(len(m.To)); refusal != nil {
 		refusal.To = m.To
+		if m.Notice {
+			c.counts.droppedFull += uint64(len(m.To))
+		}
 		c.refuse(m, refusal)
 		return
 	}
@@ -81,13 +84,17 @@ func (c *core) admit(m *Message) []wire.UserID {
 	return to
 }
 
-// refusal says why nothing can be accepted now; nil when it can.
-func (c *core) refusal() *wire.Error {
+// refusal says why nothing can be accepted now for so many receivers; nil when it
+// can. The keeper's own notices are not asked: what they tell of makes room for
+// them, or they are as few as sessions.
+func (c *core) refusal(receivers int) *wire.Error {
 	switch {
 	case c.down:
 		return &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown, Reason: "the message store does not answer; try again"}
 	case c.full:
 		return &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreFull, Reason: "the server's disk is nearly full; try again later"}
+	case c.limits.Waiting > 0 && c.counts.waiting+receivers > c.limits.Waiting:
+		return &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreFull, Reason: "as many messages wait on this server as it may keep; try again later"}
 	}
 	return nil
 }

@@ -9,12 +9,13 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// Limits bound a mailbox. They may change at run time; what waits already is
+// Limits bound mailboxes. They may change at run time; what waits already is
 // not touched by a smaller limit.
 type Limits struct {
 	Age      time.Duration // how long a message waits
-	Messages int           // how many wait
+	Messages int           // how many wait in one mailbox
 	Bytes    int64         // how many bytes their frames have
+	Waiting  int           // how many wait in all mailboxes together, which are memory; 0 for no limit
 }
 
 // Window is how many bytes may be on their way to one session, unproved. One

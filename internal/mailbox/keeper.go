@@ -17,6 +17,9 @@ import (
 const (
 	// maxFetches is how many fetches one session may have waiting.
 	maxFetches = 8
+	// receiverCost is what one more receiver of a message counts: with a mailbox
+	// of its own it takes more than its name.
+	receiverCost = 256
 	// maxPending bounds the bytes of messages accepted but not yet stored;
 	// past it new ones are refused as OVERLOADED.
 	maxPending = 64 << 20
@@ -111,6 +114,7 @@ func Open(ctx context.Context, opts Options) (*Keeper, error) {
 	}
 	core.closeStale(opts.Now())
 	k.core = core
+	k.watchDisk()
 	k.publish()
 	if err := k.metrics.init(k, opts.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -169,7 +173,9 @@ func (k *Keeper) Accept(m *Message) {
 	k.post(event{kind: evAccept, message: m})
 }
 
-func messageCost(m *Message) int64 { return int64(len(m.Frame)) + 24*int64(len(m.To)) + 128 }
+// messageCost is about what a message takes in memory on its way to the log, and
+// its receivers after it.
+func messageCost(m *Message) int64 { return int64(len(m.Frame)) + receiverCost*int64(len(m.To)) + 128 }
 
 // Open registers a session; deliveries to its Outlet may begin before Open
 // returns.

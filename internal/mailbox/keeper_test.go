@@ -194,13 +194,17 @@ func TestStoppingWhileTheLogIsDown(t *testing.T) {
 // messages are taken again.
 func TestALowDisk(t *testing.T) {
 	var free atomic.Uint64
-	free.Store(1000)
+	free.Store(99)
 	change := func(o *mailbox.Options) {
 		o.MinFree = 100
 		o.Free = func() (uint64, error) { return free.Load(), nil }
 	}
 	inBubble(t, newMemLog(), change, func(f *fixture) {
 		d := f.open("ANZ-1", false)
+		f.send("first", "ANZ-1", 0) // from the start on, not only from the first look after it
+		f.wantFailed("first", wire.CodeStoreFull, false)
+		free.Store(1000)
+		time.Sleep(1100 * time.Millisecond)
 		f.send("a", "ANZ-1", 0)
 		d.want("a")
 		free.Store(99)
@@ -221,7 +225,7 @@ func TestALowDisk(t *testing.T) {
 		f.SetLimits(small, 0)
 		f.send("e", "ANZ-1", 0)
 		f.wantFailed("e", wire.CodeMailboxFull, false)
-		f.wantDone(5)
+		f.wantDone(6)
 	})
 }
 

@@ -24,6 +24,7 @@ func (n *node) socketLimits() socket.Limits {
 	return socket.Limits{
 		Connections: l.Connections, HandshakeTimeout: l.HandshakeTimeout, SignInDeadline: l.SignInDeadline,
 		Frame:        int(l.Frame),
+		SignInFrame:  int(l.SignInFrame),
 		PingInterval: l.PingInterval, ProofTimeout: l.ProofTimeout, AckTimeout: l.AckTimeout,
 		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
 		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),

@@ -37,7 +37,7 @@ func (a access) IsMaster(user wire.UserID) bool {
 }
 
 func mailboxLimits(l config.Limits) mailbox.Limits {
-	return mailbox.Limits{Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes)}
+	return mailbox.Limits{Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages}
 }
 
 func appsOf(list []config.App) []apps.App {

@@ -15,7 +15,7 @@ import (
 
 // badSettings leaves the demo app as it is, and allows a frame that holds more
 // receivers than a group message may have.
-const badSettings = "limits: {frame: 256KiB}\n"
+const badSettings = "limits: {frame: 256KiB, signInFrame: 256KiB}\n"
 
 // badFrameLimit is limits.frame in badSettings.
 const badFrameLimit = 256 << 10

@@ -26,6 +26,41 @@ func wantFailure(t *testing.T, p *Peer, code, to, reference string) {
 	}
 }
 
+// A stranger may send small frames only; once signed in, those up to the limit.
+func TestTheFramesOfStrangersAreSmall(t *testing.T) {
+	s := Start(t)
+	stranger := Dial(t, s)
+	stranger.Send(toSelf(`"` + strings.Repeat("a", 17_000) + `"`))
+	if code := stranger.CloseCode(); code != 1009 {
+		t.Errorf("close code %d, want 1009", code)
+	}
+	ann := SignIn(t, s, "ANZ-1", "")
+	ann.Message("ANZ-1", `"`+strings.Repeat("a", 60_000)+`"`, "")
+	ann.Expect("MESSAGE")
+}
+
+// Messages to many made-up users fill the server no further than its limit, and
+// what those have who are there comes through.
+func TestAllMailboxesTogetherAreLimited(t *testing.T) {
+	s := startWith(t, plainApp+"limits: {waitingMessages: 5}\n")
+	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
+	ann.Send(`{"type":"GROUP_MESSAGE","data":{"to":["ANZ-2","ANZ-3","ANZ-4"],"content":"g"},"reference":"g"}`)
+	ann.Expect("MESSAGE_STORED")
+	ann.Send(`{"type":"GROUP_MESSAGE","data":{"to":["ANZ-5","ANZ-6","ANZ-7"],"content":"g"},"reference":"h"}`)
+	if f := ann.Expect("DELIVER_FAILED"); f.Field("code") != "STORE_FULL" || f.Field("to") != `["ANZ-5","ANZ-6","ANZ-7"]` || string(f.Reference) != `"h"` {
+		t.Errorf("got %s", f.Raw)
+	}
+	post(t, ann, "ANZ-2", "m", 0, 2, 10)
+	send(ann, "ANZ-9", "one too many", "r5")
+	wantFailure(t, ann, "STORE_FULL", "ANZ-9", "r5")
+	bob := SignIn(t, s, "ANZ-2", "")
+	if missed, left := bob.Fetch(10); len(missed) != 3 || left != "0" {
+		t.Errorf("got %d messages, %s are left", len(missed), left)
+	}
+	wantConfirmed(t, ann, "m", 0, 2) // from here on there is room again
+	post(t, ann, "ANZ-2", "m", 2, 3, 10)
+}
+
 func TestAFullMailboxRefusesByNumber(t *testing.T) {
 	s := startWith(t, plainApp+"limits: {mailboxMessages: 5}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)

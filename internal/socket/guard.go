@@ -35,7 +35,9 @@ type guard struct {
 	src     io.Reader
 	early   []byte // arrived together with the handshake
 	bytes   prometheus.Counter
-	limit   int64
+	limit   int64 // bytes of a message
+	first   int64 // the same before joined says that the client is known
+	joined  func() bool
 	deflate bool
 
 	head       [14]byte
@@ -160,7 +162,7 @@ func (g *guard) data(op byte, fin bool, size uint64) *violation {
 		return protocol("unknown opcode")
 	case g.fragmented != (op == opContinuation):
 		return protocol("a fragment is out of place")
-	case size > uint64(g.limit-g.message):
+	case size > uint64(max(g.allowed()-g.message, 0)):
 		return &violation{wire.CloseTooBig, "the message is larger than the limit"}
 	}
 	g.fragmented = !fin
@@ -170,6 +172,14 @@ func (g *guard) data(op byte, fin bool, size uint64) *violation {
 	}
 	g.skip = int64(size)
 	return nil
+}
+
+// allowed is how many bytes a message may have now.
+func (g *guard) allowed() int64 {
+	if g.first < g.limit && !g.joined() {
+		return g.first
+	}
+	return g.limit
 }
 
 func protocol(reason string) *violation {

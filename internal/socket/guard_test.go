@@ -64,7 +64,7 @@ func TestGuardFindsTheFirstWrongFrame(t *testing.T) {
 		all := frames(good, wrong.bytes, frame(finText, []byte("after")))
 		early := rapid.IntRange(0, len(all)).Draw(t, "early")
 		g := &guard{
-			src: &chunks{t, all[early:]}, early: bytes.Clone(all[:early]), limit: 300, deflate: true,
+			src: &chunks{t, all[early:]}, early: bytes.Clone(all[:early]), limit: 300, first: 300, deflate: true,
 			bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "n"}),
 		}
 		got, err := io.ReadAll(g)
@@ -75,4 +75,25 @@ func TestGuardFindsTheFirstWrongFrame(t *testing.T) {
 			t.Fatalf("%d bytes passed; %d are good, %d wrong", len(got), len(good), len(wrong.bytes))
 		}
 	})
+}
+
+// Before the client is known it may send small frames only: nothing is kept for
+// the payload of a larger one, whether it comes in one piece or in many.
+func TestStrangersMaySendSmallFramesOnly(t *testing.T) {
+	for name, large := range map[string][]byte{
+		"whole":     frame(finText, make([]byte, 101)),
+		"fragments": frames(frame(0x01, make([]byte, 60)), frame(0x80, make([]byte, 41))),
+	} {
+		for _, joined := range []bool{false, true} {
+			g := &guard{
+				src:   bytes.NewReader(frames(frame(finText, make([]byte, 100)), large)),
+				limit: 300, first: 100, joined: func() bool { return joined },
+				bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "n"}),
+			}
+			_, err := io.ReadAll(g)
+			if refused := err != nil && g.broken.code == wire.CloseTooBig; refused == joined {
+				t.Errorf("%s, joined %v: ended with %v", name, joined, err)
+			}
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 // text handles a message.
 func (s *session) text(message []byte) {
+	over := s.over()
 	f, err := wire.ParseFrame(message)
 	if err != nil {
 		s.srv.metrics.invalidIn.Inc()
@@ -17,15 +18,15 @@ func (s *session) text(message []byte) {
 	}
 	s.srv.metrics.frameIn(&f)
 	switch {
-	case s.over():
-		if f.Type == wire.TypeMessageAck && s.phase.Load() == phaseJoined {
+	case over:
+		if f.Type == wire.TypeMessageAck && s.isJoined() {
 			_ = s.acknowledge(&f) // there is nobody left to be told of an error
 		}
 		return
 	case f.Type == wire.TypeAuthClient:
 		s.signIn(&f)
 		return
-	case s.phase.Load() != phaseJoined:
+	case !s.isJoined():
 		var b [64]byte
 		s.control(wire.AppendAuthRequired(b[:0]))
 		return
@@ -98,7 +99,7 @@ func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
 	m.Origin = s
 	if !f.Fast {
 		m.Receipt = s.identity.options.Receipts && len(f.Reference) > 0
-		size := len(f.Data)
+		size := len(f.Data) + receiverCost*(len(m.To)-1)
 		if !s.reserve(size) {
 			return // the session is over: nobody is left to be told
 		}
@@ -205,10 +206,15 @@ func (s *session) proved(payload []byte) (before, delivered uint64, calls []func
 }
 
 // over says whether the session is closing: what its client still sends is not
-// handled.
+// handled. It waits while the client has yet to take many of the server's own
+// frames: one that sends faster than it reads the answers is read more slowly.
 func (s *session) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	q := &s.queue
+	if most := s.srv.limits.Load().QueueFrames / 2; q.own+q.takingOwn >= most {
+		s.await(func() bool { return q.own+q.takingOwn >= most })
+	}
 	return s.closing
 }
 

@@ -19,7 +19,7 @@ func (s *session) Fast(frame []byte, proof func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := &s.queue
-	if s.closing || q.full(len(frame), s.srv.limits.Load(), 1) || (proof != nil && s.proofs.fast.len() >= maxFastProofs) {
+	if s.closing || q.full(len(frame), s.srv.limits.Load()) || (proof != nil && s.proofs.fast.len() >= maxFastProofs) {
 		return false
 	}
 	if proof != nil {
@@ -100,12 +100,13 @@ func (s *session) control(frame []byte) {
 	if s.closing {
 		return
 	}
-	if s.queue.full(len(frame), s.srv.limits.Load(), 2) {
+	if s.queue.overfull(len(frame), s.srv.limits.Load()) {
 		s.closeLocked(aborting(wire.CloseTooSlow, ""))
 		return
 	}
 	start := s.begin()
 	s.queue.buf = append(s.queue.buf, frame...)
+	s.queue.own++
 	s.queued(start, finText)
 	s.srv.metrics.frameOut(frame, featureNone)
 }

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -79,13 +80,42 @@ func TestReliableFramesAlwaysFit(t *testing.T) {
 	p.next(finPing)
 }
 
-func TestClientThatLetsAnswersPileUpIsClosed(t *testing.T) {
+// Who sends errors without reading the answers is read no further until it does,
+// and then has them all.
+func TestWhoDoesNotReadAnswersIsReadMoreSlowly(t *testing.T) {
 	r := newRig(t)
 	r.limit(func(l *Limits) { l.QueueFrames = 10 })
 	p := r.join("ANZ-7", "")
-	_, release := r.held()
+	s, release := r.held()
+	for i := range 100 {
+		p.send(fmt.Sprintf(`{"type":"NONSENSE","reference":"%d"}`, i))
+	}
+	for blocked, deadline := false, time.Now().Add(patience); !blocked; runtime.Gosched() {
+		s.mu.Lock()
+		own := s.queue.own
+		blocked = s.sends.blocked
+		s.mu.Unlock()
+		if own > 5 || time.Now().After(deadline) {
+			release()
+			t.Fatalf("%d answers wait, and the reader does not", own)
+		}
+	}
+	release()
+	for i := range 100 {
+		if got := p.next(finText); !strings.Contains(got, fmt.Sprintf(`"reference":"%d"`, i)) {
+			t.Fatalf("answer %d is %s", i, got)
+		}
+	}
+	p.settledDown()
+}
+
+func TestClientThatLetsNoticesPileUpIsClosed(t *testing.T) {
+	r := newRig(t)
+	r.limit(func(l *Limits) { l.QueueFrames = 10 })
+	p := r.join("ANZ-7", "")
+	s, release := r.held()
 	for range 21 {
-		p.send(`{"type":"NONSENSE"}`)
+		s.Presence("ANZ-8", true)
 	}
 	p.send(`{"type":"FETCH_MISSING_MESSAGES_REQUEST","data":{"count":3}}`)
 	r.expect("close ANZ-7") // the request is not handled any more

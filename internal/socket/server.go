@@ -201,7 +201,8 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 	if err != nil {
 		return fmt.Errorf("take the connection over: %w", err)
 	}
-	g := &guard{src: conn, bytes: srv.metrics.bytesIn}
+	s := &session{srv: srv, conn: conn, deflate: h.deflate}
+	g := &guard{src: conn, bytes: srv.metrics.bytesIn, first: int64(srv.limits.Load().SignInFrame), joined: s.isJoined}
 	if n := buffered.Reader.Buffered(); n > 0 {
 		g.early = make([]byte, n)
 		if _, err := io.ReadFull(buffered.Reader, g.early); err != nil {
@@ -209,7 +210,6 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 			return fmt.Errorf("read what came with the handshake: %w", err)
 		}
 	}
-	s := &session{srv: srv, conn: conn, deflate: h.deflate}
 	s.timer.session = s
 	if s.reader, err = srv.upgraderNow().upgrade(conn, h, g, s); err != nil {
 		return err

@@ -103,6 +103,9 @@ type session struct {
 	leftKeep bool
 }
 
+// isJoined says whether the client has signed in.
+func (s *session) isJoined() bool { return s.phase.Load() == phaseJoined }
+
 // run reads until the session ends, and cleans up.
 func (s *session) run() {
 	defer s.srv.work.Done()
@@ -265,7 +268,7 @@ func (s *session) check(now time.Duration) {
 		return
 	}
 	p := &s.proofs
-	if s.phase.Load() == phaseJoined && !p.pending() && a.due(p.progress+l.PingInterval) {
+	if s.isJoined() && !p.pending() && a.due(p.progress+l.PingInterval) {
 		s.queue.pingDue = true
 		p.progress = now
 		s.flushSoon()

@@ -6,6 +6,10 @@ package socket
 const (
 	maxSendBytes = 256 << 10
 	maxSends     = 1024
+
+	// receiverCost is what one more receiver of a group message counts there, in
+	// bytes: each is a mailbox to look up and to write into.
+	receiverCost = 256
 )
 
 // sends counts the messages of a session whose outcome is not known. The
@@ -40,7 +44,21 @@ func (s *session) reserve(n int) bool {
 	if w.full(n) {
 		s.srv.metrics.blocked.Inc()
 	}
-	for w.full(n) && !s.closing {
+	s.await(func() bool { return w.full(n) })
+	if s.closing {
+		return false
+	}
+	w.bytes += n
+	w.count++
+	return true
+}
+
+// await keeps the reader from going on while full says so and the session
+// lasts. Whatever may change full's answer calls release. The caller holds mu,
+// which await gives up meanwhile.
+func (s *session) await(full func() bool) {
+	w := &s.sends
+	for full() && !s.closing {
 		wake := make(chan struct{})
 		w.wake, w.blocked = wake, true
 		s.mu.Unlock()
@@ -52,12 +70,6 @@ func (s *session) reserve(n int) bool {
 		w.blocked, s.proofs.progress, s.acks.since = false, now, now
 		s.checkAt(now + s.srv.limits.Load().ProofTimeout)
 	}
-	if s.closing {
-		return false
-	}
-	w.bytes += n
-	w.count++
-	return true
 }
 
 // settled takes a message back whose outcome is known.

@@ -121,6 +121,9 @@ type Limits struct {
 	// Frame is how many bytes a client's message may have, also after
 	// decompression. A connection keeps the limit that it began with.
 	Frame int
+	// SignInFrame is how many it may have before the client has signed in, when
+	// nobody knows yet for whom memory is kept. At most Frame counts.
+	SignInFrame int
 
 	PingInterval time.Duration // a session that proved nothing for so long is asked
 	ProofTimeout time.Duration // an asked session that makes no progress for so long is dead
@@ -142,6 +145,7 @@ func DefaultLimits() Limits {
 		HandshakeTimeout: 5 * time.Second,
 		SignInDeadline:   15 * time.Second,
 		Frame:            64 << 10,
+		SignInFrame:      16 << 10,
 		PingInterval:     25 * time.Second,
 		ProofTimeout:     10 * time.Second,
 		AckTimeout:       30 * time.Second,
@@ -157,7 +161,7 @@ func DefaultLimits() Limits {
 func (l Limits) filled() Limits {
 	d := DefaultLimits()
 	for _, f := range []struct{ value, fallback *int }{
-		{&l.Connections, &d.Connections}, {&l.Frame, &d.Frame},
+		{&l.Connections, &d.Connections}, {&l.Frame, &d.Frame}, {&l.SignInFrame, &d.SignInFrame},
 		{&l.GroupReceivers, &d.GroupReceivers}, {&l.PresenceWatch, &d.PresenceWatch},
 		{&l.QueueBytes, &d.QueueBytes}, {&l.QueueFrames, &d.QueueFrames},
 		{&l.CompressAbove, &d.CompressAbove},

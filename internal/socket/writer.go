@@ -24,11 +24,13 @@ type queue struct {
 	buf    []byte // ready frames, not yet taken by a flush
 	frames int    // how many
 	fast   int    // FAST ones among them
+	own    int    // frames of the server's own among them: answers and notices
 	large  bool   // some frame may be worth compressing
 
 	taking       int // bytes of frames, as queued, that a flush is writing
 	takingFrames int
 	takingFast   int
+	takingOwn    int
 
 	pong    []byte // payload of the client's last ping
 	pongDue bool   // it is not answered yet
@@ -47,9 +49,16 @@ type queue struct {
 // bytes is how much waits to be written.
 func (q *queue) bytes() int { return len(q.buf) + q.taking }
 
-// full says whether a frame of n bytes is too much for times the limits.
-func (q *queue) full(n int, l *Limits, times int) bool {
-	return q.bytes()+n > times*l.QueueBytes || q.frames+q.takingFrames+1 > times*l.QueueFrames
+// full says whether a FAST frame of n bytes is too much.
+func (q *queue) full(n int, l *Limits) bool {
+	return q.bytes()+n > l.QueueBytes || q.frames+q.takingFrames+1 > l.QueueFrames
+}
+
+// overfull says whether a frame of the server's own, of n bytes, is too much:
+// they may take twice the limits, so that a queue full of messages has room for
+// them.
+func (q *queue) overfull(n int, l *Limits) bool {
+	return q.bytes()+n > 2*l.QueueBytes || q.own+q.takingOwn+1 > 2*l.QueueFrames
 }
 
 // buffers lends write buffers to sessions that write.
@@ -162,7 +171,8 @@ func (s *session) take() (batch []byte, large bool) {
 	defer s.mu.Unlock()
 	q := &s.queue
 	s.written(q.taking)
-	q.takingFrames, q.takingFast = 0, 0
+	q.takingFrames, q.takingFast, q.takingOwn = 0, 0, 0
+	s.sends.release()
 	if q.held || q.broken {
 		s.flushEnds()
 		return nil, false
@@ -179,8 +189,8 @@ func (s *session) take() (batch []byte, large bool) {
 		return nil, false
 	}
 	batch, large = q.buf, q.large
-	q.taking, q.takingFrames, q.takingFast = len(batch), q.frames, q.fast
-	q.buf, q.frames, q.fast, q.large = nil, 0, 0, false
+	q.taking, q.takingFrames, q.takingFast, q.takingOwn = len(batch), q.frames, q.fast, q.own
+	q.buf, q.frames, q.fast, q.own, q.large = nil, 0, 0, 0, false
 	s.proofs.written(s.srv.mono())
 	s.writeBegins()
 	return batch, large
@@ -279,8 +289,9 @@ func (s *session) writeFailed() {
 	q.broken = true
 	s.srv.metrics.queued.Add(int64(-q.taking))
 	s.srv.metrics.droppedClosed.Add(float64(q.takingFast))
-	q.taking, q.takingFrames, q.takingFast, q.writing = 0, 0, 0, false
+	q.taking, q.takingFrames, q.takingFast, q.takingOwn, q.writing = 0, 0, 0, 0, false
 	s.dropQueue()
+	s.sends.release()
 	s.flushEnds()
 	s.conn.SetReadDeadline(past)
 }
@@ -291,7 +302,7 @@ func (s *session) dropQueue() {
 	s.srv.metrics.queued.Add(int64(-len(q.buf)))
 	s.srv.metrics.droppedClosed.Add(float64(q.fast))
 	s.srv.buffers.put(q.buf)
-	q.buf, q.frames, q.fast, q.large = nil, 0, 0, false
+	q.buf, q.frames, q.fast, q.own, q.large = nil, 0, 0, 0, false
 	q.pongDue, q.pingDue = false, false
 }
 
