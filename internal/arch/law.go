@@ -93,7 +93,7 @@ func libraries() []library {
 	return []library{
 		{module: "github.com/nats-io/nats-server/v2", users: []string{"internal/bus"}, always: true},
 		{module: "github.com/nats-io/nats.go", users: []string{"internal/bus"}},
-		{module: "github.com/lxzan/gws", users: []string{"internal/socket", "client", "internal/load"}},
+		{module: "github.com/lxzan/gws", users: []string{"client", "internal/load"}},
 		{module: "modernc.org/sqlite", users: []string{"internal/db"}},
 		{module: "github.com/jackc/pgx/v5", users: []string{"internal/db"}},
 		{module: "github.com/pressly/goose/v3", users: []string{"internal/db"}},

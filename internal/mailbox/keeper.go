@@ -31,6 +31,11 @@ const (
 	retryAfter = time.Second
 	// flushTime bounds how long stopping waits for the log.
 	flushTime = 10 * time.Second
+	// gather is how often the keeper lets others run, before it sends a batch, for
+	// what they have for it. On an idle machine that takes no time; on a busy one,
+	// where they would have to wait for it anyway, it makes batches larger and
+	// fewer.
+	gather = 8
 	// maxSpare is the longest inbox whose memory is kept.
 	maxSpare = 1 << 14
 )

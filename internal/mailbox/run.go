@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -33,13 +34,26 @@ func (k *Keeper) Run(ctx context.Context) error {
 // that is stored meanwhile does not wait for the end of a long inbox: the next
 // one is to follow at once.
 func (k *Keeper) turn(w *worker) {
+	now := k.opts.Now()
+	k.perform() // what a tick or a predecessor left
+	k.land(w, now)
+	for range gather {
+		if !k.take(w, now) {
+			break
+		}
+		runtime.Gosched()
+	}
+	k.send(w)
+	k.publish()
+}
+
+// take takes what is in the inbox through the core, and says whether there was
+// anything.
+func (k *Keeper) take(w *worker, now time.Time) bool {
 	k.mu.Lock()
 	events := k.inbox
 	k.inbox = w.spare[:0]
 	k.mu.Unlock()
-	now := k.opts.Now()
-	k.perform() // what a tick or a predecessor left
-	k.land(w, now)
 	for i := range events {
 		k.step(w, now, &events[i])
 		k.perform()
@@ -50,8 +64,7 @@ func (k *Keeper) turn(w *worker) {
 	if cap(events) > maxSpare {
 		w.spare = nil
 	}
-	k.send(w)
-	k.publish()
+	return len(events) > 0
 }
 
 // land takes the result of the append, if there is one.

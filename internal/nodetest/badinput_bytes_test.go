@@ -128,8 +128,7 @@ func brokenControls() []badStream {
 	return list
 }
 
-// closeFrames end the connection. The answer has the client's code if that is
-// one of its own, and 1000 if it is one of those of WebSocket.
+// closeFrames end the connection. The answer has the client's code.
 func closeFrames() []badStream {
 	list := []badStream{
 		{name: "close without a code", send: rawFrame(rawClose, ""), code: 1005},
@@ -137,14 +136,14 @@ func closeFrames() []badStream {
 		{name: "close with a reason cut within a character", send: rawCloseFrame(1000, "é"[:1]), code: 1007},
 		{name: "close with a reason", send: rawCloseFrame(1000, "good bye"), code: 1000},
 		{name: "close with the longest reason", send: rawCloseFrame(1000, strings.Repeat("é", 61)), code: 1000},
-		{name: "close within a fragmented message", send: append(rawFrame(0x01, "{"), rawCloseFrame(1001, "")...), code: 1000},
+		{name: "close within a fragmented message", send: append(rawFrame(0x01, "{"), rawCloseFrame(1001, "")...), code: 1001},
 		{name: "two closes", send: append(rawCloseFrame(1000, ""), rawCloseFrame(1001, "")...), code: 1000},
 	}
 	for _, code := range []int{0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535} {
 		list = append(list, broken(fmt.Sprintf("close with %d", code), rawCloseFrame(code, "")))
 	}
 	for _, code := range []int{1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011} {
-		list = append(list, badStream{name: fmt.Sprintf("close with %d", code), send: rawCloseFrame(code, ""), code: 1000})
+		list = append(list, badStream{name: fmt.Sprintf("close with %d", code), send: rawCloseFrame(code, ""), code: code})
 	}
 	for _, code := range []int{3000, 4002, 4999} {
 		list = append(list, badStream{name: fmt.Sprintf("close with %d", code), send: rawCloseFrame(code, ""), code: code})

@@ -41,7 +41,7 @@ func slowClients() []slowClient {
 		{name: "signs in byte by byte", first: header + "\r\n", rest: sign, code: 4001},
 		{name: "asks for ever, without having signed in", first: header + "\r\n", rest: whole, forever: true, code: 4001},
 		{name: "pings for ever, without having signed in", first: header + "\r\n", rest: string(rawFrame(rawPing, "")), forever: true, code: 4001},
-		{name: "declares a frame before having signed in", first: header + "\r\n" + string(rawHeader(rawText, badFrameLimit)), code: 4001},
+		{name: "declares a frame before having signed in", first: header + "\r\n" + string(rawHeader(rawText, 16<<10)), code: 4001},
 		{name: "declares a frame and sends nothing of it", signedIn: true, first: string(rawHeader(rawText, badFrameLimit)), code: 4004},
 		{name: "sends half a frame", signedIn: true, first: whole[:len(whole)/2], code: 4004},
 		{name: "sends a frame byte by byte", signedIn: true, first: message[:9], rest: message[9:], code: 4004},

@@ -4,7 +4,6 @@ package nodetest
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -117,16 +116,18 @@ func leftPage(t *testing.T, b *codeBook) {
 	b.seen["close 1001"] = true
 }
 
-// nothingIsRead is a client that reads none of its errors. The close frame comes
+// nothingIsRead is a client that reads none of its notices. The close frame comes
 // behind what it has not read, and in the end not at all, so this looks at what
 // the server counts.
 func nothingIsRead(t *testing.T, b *codeBook) {
 	s := startWith(t, plainApp+"limits: {queueFrames: 16, queueBytes: 256KiB, proofTimeout: 5m}\n")
-	p := signInRaw(t, s, "ANZ-1", "")
-	wrong := rawFrame(rawText, `{"type":"NO_SUCH_TYPE","reference":"`+strings.Repeat("x", 60_000)+`"}`)
+	p := SignIn(t, s, "ANZ-2", `{"presence":["ANZ-3"]}`)
+	p.Freeze()
+	fillQueue(t, s, "ANZ-2")
 	Eventually(t, "the session is closed", func() bool {
-		_ = p.tryWrite(wrong) // fails when the session is closed
+		SignIn(t, s, "ANZ-3", "").Close()
 		return s.Metric(closesMetric(4007)) > 0
 	})
+	p.Abort()
 	b.seen["close 4007"] = true
 }

@@ -211,9 +211,13 @@ func (s *session) proved(payload []byte) (before, delivered uint64, calls []func
 func (s *session) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := &s.queue
-	if most := s.srv.limits.Load().QueueFrames / 2; q.own+q.takingOwn >= most {
-		s.await(func() bool { return q.own+q.takingOwn >= most })
+	l := s.srv.limits.Load()
+	much := func() bool {
+		owed := s.queue.owed()
+		return owed.frames >= l.QueueFrames/2 || owed.bytes >= l.QueueBytes/2
+	}
+	if much() {
+		s.await(much)
 	}
 	return s.closing
 }

@@ -1,11 +1,15 @@
 package socket
 
 import (
+	"crypto/sha1"
 	"encoding/base64"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // handshake is what a checked opening handshake asks for, RFC 6455 section 4.2.
@@ -45,6 +49,25 @@ func checkHandshake(r *http.Request, reply http.Header) (handshake, *refusal) {
 		return handshake{}, &refusal{awayProtocol, http.StatusBadRequest, "Sec-WebSocket-Key is 16 bytes in base64, once"}
 	}
 	return handshake{key: key, deflate: offersDeflate(r.Header.Values("Sec-WebSocket-Extensions"))}, nil
+}
+
+// answer takes the connection over: it writes the answer that makes it a
+// WebSocket, in at most so long.
+func (h *handshake) answer(conn net.Conn, patience time.Duration) error {
+	sum := sha1.Sum([]byte(h.key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455 section 1.3
+	head := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n"
+	if h.deflate {
+		head += "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
+	}
+	// Also the deadlines that the HTTP server set end here.
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
+		return err
+	}
+	return conn.SetDeadline(time.Time{})
 }
 
 // hasToken says whether a comma-separated header has a token, in any case.

@@ -106,7 +106,8 @@ func (s *session) control(frame []byte) {
 	}
 	start := s.begin()
 	s.queue.buf = append(s.queue.buf, frame...)
-	s.queue.own++
+	s.queue.own.frames++
+	s.queue.own.bytes += len(frame)
 	s.queued(start, finText)
 	s.srv.metrics.frameOut(frame, featureNone)
 }

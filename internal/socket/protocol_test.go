@@ -150,7 +150,7 @@ func TestPeersCloseIsAnswered(t *testing.T) {
 	}{
 		{"", "", "1005"},
 		{"\x03\xe8bye", "\x03\xe8", "1000"},
-		{"\x03\xe9", "\x03\xe8", "1001"},
+		{"\x03\xe9", "\x03\xe9", "1001"},
 		{"\x0f\xa1", "\x0f\xa1", "4001"},
 	} {
 		r := newRig(t)

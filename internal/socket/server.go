@@ -32,11 +32,12 @@ type Server struct {
 	metrics      *metrics
 	wheel        wheel
 	buffers      buffers
+	reads        readBuffers
 	compressors  compressors
+	inflaters    inflaters
 	work         sync.WaitGroup // every goroutine of every session
 
 	mu       sync.Mutex
-	upgrader *upgrader
 	sessions map[*session]struct{}
 	room     int           // connections, and handshakes under way
 	stopping bool          // no new connections
@@ -202,17 +203,22 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 		return fmt.Errorf("take the connection over: %w", err)
 	}
 	s := &session{srv: srv, conn: conn, deflate: h.deflate}
-	g := &guard{src: conn, bytes: srv.metrics.bytesIn, first: int64(srv.limits.Load().SignInFrame), joined: s.isJoined}
+	s.timer.session = s
+	l := srv.limits.Load()
+	s.reader = frameReader{
+		conn: conn, in: s, lend: &srv.reads, inflate: &srv.inflaters, bytes: srv.metrics.bytesIn,
+		limit: l.Frame, first: l.SignInFrame, joined: s.isJoined, deflate: h.deflate,
+	}
 	if n := buffered.Reader.Buffered(); n > 0 {
-		g.early = make([]byte, n)
-		if _, err := io.ReadFull(buffered.Reader, g.early); err != nil {
+		s.reader.early = make([]byte, n)
+		if _, err := io.ReadFull(buffered.Reader, s.reader.early); err != nil {
 			conn.Close()
 			return fmt.Errorf("read what came with the handshake: %w", err)
 		}
 	}
-	s.timer.session = s
-	if s.reader, err = srv.upgraderNow().upgrade(conn, h, g, s); err != nil {
-		return err
+	if err := h.answer(conn, l.HandshakeTimeout); err != nil {
+		conn.Close()
+		return fmt.Errorf("answer the handshake: %w", err)
 	}
 	return srv.begin(s, conn)
 }
@@ -234,17 +240,6 @@ func (srv *Server) begin(s *session, conn net.Conn) error {
 	s.mu.Unlock()
 	go s.run()
 	return nil
-}
-
-// upgraderNow returns an upgrader with the limits of now.
-func (srv *Server) upgraderNow() *upgrader {
-	l := srv.limits.Load()
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	if u := srv.upgrader; u == nil || u.limit != l.Frame || u.wait != l.HandshakeTimeout {
-		srv.upgrader = newUpgrader(l.Frame, l.HandshakeTimeout)
-	}
-	return srv.upgrader
 }
 
 // remove forgets a session whose connection is closed.

@@ -75,7 +75,7 @@ func aborting(code uint16, reason string) ending {
 type session struct {
 	srv     *Server
 	conn    net.Conn
-	reader  *frameReader
+	reader  frameReader
 	deflate bool // frames may be compressed
 
 	phase    atomic.Uint32

@@ -24,13 +24,13 @@ type queue struct {
 	buf    []byte // ready frames, not yet taken by a flush
 	frames int    // how many
 	fast   int    // FAST ones among them
-	own    int    // frames of the server's own among them: answers and notices
+	own    share  // of them the server's own: answers and notices
 	large  bool   // some frame may be worth compressing
 
 	taking       int // bytes of frames, as queued, that a flush is writing
 	takingFrames int
 	takingFast   int
-	takingOwn    int
+	takingOwn    share
 
 	pong    []byte // payload of the client's last ping
 	pongDue bool   // it is not answered yet
@@ -49,6 +49,14 @@ type queue struct {
 // bytes is how much waits to be written.
 func (q *queue) bytes() int { return len(q.buf) + q.taking }
 
+// share is a part of what a queue holds.
+type share struct{ frames, bytes int }
+
+// owed is what the client has yet to take of the server's own frames.
+func (q *queue) owed() share {
+	return share{q.own.frames + q.takingOwn.frames, q.own.bytes + q.takingOwn.bytes}
+}
+
 // full says whether a FAST frame of n bytes is too much.
 func (q *queue) full(n int, l *Limits) bool {
 	return q.bytes()+n > l.QueueBytes || q.frames+q.takingFrames+1 > l.QueueFrames
@@ -58,7 +66,7 @@ func (q *queue) full(n int, l *Limits) bool {
 // they may take twice the limits, so that a queue full of messages has room for
 // them.
 func (q *queue) overfull(n int, l *Limits) bool {
-	return q.bytes()+n > 2*l.QueueBytes || q.own+q.takingOwn+1 > 2*l.QueueFrames
+	return q.bytes()+n > 2*l.QueueBytes || q.owed().frames+1 > 2*l.QueueFrames
 }
 
 // buffers lends write buffers to sessions that write.
@@ -171,7 +179,7 @@ func (s *session) take() (batch []byte, large bool) {
 	defer s.mu.Unlock()
 	q := &s.queue
 	s.written(q.taking)
-	q.takingFrames, q.takingFast, q.takingOwn = 0, 0, 0
+	q.takingFrames, q.takingFast, q.takingOwn = 0, 0, share{}
 	s.sends.release()
 	if q.held || q.broken {
 		s.flushEnds()
@@ -190,7 +198,7 @@ func (s *session) take() (batch []byte, large bool) {
 	}
 	batch, large = q.buf, q.large
 	q.taking, q.takingFrames, q.takingFast, q.takingOwn = len(batch), q.frames, q.fast, q.own
-	q.buf, q.frames, q.fast, q.own, q.large = nil, 0, 0, 0, false
+	q.buf, q.frames, q.fast, q.own, q.large = nil, 0, 0, share{}, false
 	s.proofs.written(s.srv.mono())
 	s.writeBegins()
 	return batch, large
@@ -289,7 +297,7 @@ func (s *session) writeFailed() {
 	q.broken = true
 	s.srv.metrics.queued.Add(int64(-q.taking))
 	s.srv.metrics.droppedClosed.Add(float64(q.takingFast))
-	q.taking, q.takingFrames, q.takingFast, q.takingOwn, q.writing = 0, 0, 0, 0, false
+	q.taking, q.takingFrames, q.takingFast, q.takingOwn, q.writing = 0, 0, 0, share{}, false
 	s.dropQueue()
 	s.sends.release()
 	s.flushEnds()
@@ -302,7 +310,7 @@ func (s *session) dropQueue() {
 	s.srv.metrics.queued.Add(int64(-len(q.buf)))
 	s.srv.metrics.droppedClosed.Add(float64(q.fast))
 	s.srv.buffers.put(q.buf)
-	q.buf, q.frames, q.fast, q.own, q.large = nil, 0, 0, 0, false
+	q.buf, q.frames, q.fast, q.own, q.large = nil, 0, 0, share{}, false
 	q.pongDue, q.pingDue = false, false
 }
 
