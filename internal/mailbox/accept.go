@@ -12,7 +12,7 @@ func (c *core) accept(now time.Time, m *Message) {
 	if refusal := c.refusal(len(m.To)); refusal != nil {
 		refusal.To = m.To
 		if m.Notice {
-			c.counts.droppedFull += uint64(len(m.To))
+			c.counts.refused += uint64(len(m.To))
 		}
 		c.refuse(m, refusal)
 		return

@@ -110,3 +110,26 @@ func TestALogWithoutItsHeadIsRefused(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// All mailboxes together hold no more than their limit; what is refused is told,
+// or counted.
+func TestWhatWaitsInAllIsBounded(t *testing.T) {
+	c := newCore(wire.ID{}, Limits{Age: time.Hour, Messages: 100, Bytes: 1 << 20, Waiting: 2}, rand.Reader, defaultTuning())
+	c.takeOver(0, 1)
+	now := time.Unix(1_800_000_000, 0)
+	c.accept(now, &Message{To: []wire.UserID{"ANZ-1", "ANZ-2"}, Group: true})
+	c.effects = nil
+	c.accept(now, &Message{To: []wire.UserID{"ANZ-3"}})
+	if len(c.effects) != 2 || c.effects[0].failure == nil || c.effects[0].failure.Code != wire.CodeStoreFull || c.effects[1].kind != effDone {
+		t.Errorf("the third is answered with %+v", c.effects)
+	}
+	c.accept(now, &Message{To: []wire.UserID{"ANZ-3"}, Notice: true})
+	if c.counts.waiting != 2 || c.counts.refused != 1 || c.users["ANZ-3"] != nil {
+		t.Errorf("%d wait, %d notices are refused", c.counts.waiting, c.counts.refused)
+	}
+	c.limits.Waiting = 3
+	c.effects = nil
+	if c.accept(now, &Message{To: []wire.UserID{"ANZ-3"}}); c.counts.waiting != 3 || len(c.effects) > 0 {
+		t.Errorf("with room again: %d wait, %+v", c.counts.waiting, c.effects)
+	}
+}

@@ -84,6 +84,7 @@ type counts struct {
 	expired      uint64
 	evicted      uint64 // presence notices that made room
 	droppedFull  uint64 // notices that found a full mailbox
+	refused      uint64 // notices that the store did not take
 	droppedLag   uint64 // proved messages that a lagging session did not get
 	lost         uint64 // not in the log though the index says so
 	copied       uint64 // copied forward
@@ -338,6 +339,7 @@ func (c *core) tick(now time.Time) {
 	if c.down {
 		return
 	}
+	c.cache.expire(now)
 	c.retryReads(now)
 	c.expire(now)
 	c.clean()

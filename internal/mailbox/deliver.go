@@ -6,7 +6,7 @@ import "time"
 // its messages delivered.
 func (c *core) stored(now time.Time, seq uint64) {
 	p := c.journal.stored(seq)
-	c.cache.put(seq, p.buf)
+	c.cache.put(now, seq, p.buf)
 	for _, m := range p.messages {
 		c.effects = append(c.effects, effect{kind: effStored, message: m.message})
 	}

@@ -18,6 +18,7 @@ func (c *counts) add(o counts) {
 	c.expired += o.expired
 	c.evicted += o.evicted
 	c.droppedFull += o.droppedFull
+	c.refused += o.refused
 	c.droppedLag += o.droppedLag
 	c.lost += o.lost
 	c.copied += o.copied
@@ -85,6 +86,7 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	}
 	dropped("presence_made_room", func(s *snapshot) uint64 { return s.evicted })
 	dropped("notice_mailbox_full", func(s *snapshot) uint64 { return s.droppedFull })
+	dropped("notice_refused", func(s *snapshot) uint64 { return s.refused })
 	dropped("session_lagged", func(s *snapshot) uint64 { return s.droppedLag })
 	dropped("lost_in_store", func(s *snapshot) uint64 { return s.lost })
 	total("switchboard_log_copied_total", "Messages copied forward out of old batches.", func(s *snapshot) uint64 { return s.copied })

@@ -11,10 +11,15 @@ import (
 // readAgain is how long a batch that could not be read is left alone.
 const readAgain = time.Minute
 
+// freshFor is how long a batch stays in memory: long enough for those who are
+// there to get what is in it, and for the bodies that a fetch wants one after the
+// other. After that its messages cost what the index needs.
+const freshFor = 5 * time.Second
+
 // cache holds the batches that were stored or read last.
 type cache struct {
 	batches map[uint64][]byte
-	order   []uint64
+	order   []cached
 	bytes   int
 	limit   int
 	waiting map[uint64][]*user // who wait for a batch that is being read; nil user: cleaning
@@ -27,22 +32,44 @@ type unread struct {
 	users []*user   // who waited for it; nil user: cleaning
 }
 
+// cached is a batch in memory.
+type cached struct {
+	seq   uint64
+	until time.Time
+}
+
 func newCache(limit int) cache {
 	return cache{limit: limit, batches: make(map[uint64][]byte), waiting: make(map[uint64][]*user), unread: make(map[uint64]unread)}
 }
 
-func (h *cache) put(seq uint64, batch []byte) {
+func (h *cache) put(now time.Time, seq uint64, batch []byte) {
 	if _, there := h.batches[seq]; there {
 		return
 	}
 	h.batches[seq] = batch
-	h.order = append(h.order, seq)
+	h.order = append(h.order, cached{seq, now.Add(freshFor)})
 	h.bytes += len(batch)
 	for h.bytes > h.limit && len(h.order) > 1 {
-		h.bytes -= len(h.batches[h.order[0]])
-		delete(h.batches, h.order[0])
-		h.order = h.order[1:]
+		h.drop()
 	}
+}
+
+// expire lets go what is not fresh any more.
+func (h *cache) expire(now time.Time) {
+	for len(h.order) > 0 && !now.Before(h.order[0].until) {
+		h.drop()
+	}
+	if len(h.order) == 0 {
+		h.order = nil
+	}
+}
+
+// drop lets the oldest batch go.
+func (h *cache) drop() {
+	seq := h.order[0].seq
+	h.bytes -= len(h.batches[seq])
+	delete(h.batches, seq)
+	h.order = h.order[1:]
 }
 
 // body returns an entry's message, or asks for its batch and returns false.
@@ -101,7 +128,7 @@ func (c *core) loaded(now time.Time, seq uint64, batch []byte) {
 	waiting := c.cache.waiting[seq]
 	delete(c.cache.waiting, seq)
 	if batch != nil {
-		c.cache.put(seq, batch)
+		c.cache.put(now, seq, batch)
 	}
 	for _, u := range waiting {
 		switch {
