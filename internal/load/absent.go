@@ -170,7 +170,9 @@ func (a *absent) took(c *conn, payload []byte) {
 		a.other(c, payload)
 		return
 	}
-	var f struct{ Data struct{ LeftMissingCount int } }
+	var f struct {
+		Data struct{ LeftMissingCount int }
+	}
 	a.heard = a.now()
 	if err := json.Unmarshal(payload, &f); err == nil && f.Data.LeftMissingCount > 0 {
 		a.append(c, appendFrame(nil, opText, fetchFrame))

@@ -184,7 +184,7 @@ func (d *driver) writable(id int) {
 	c.state = stateUpgrading
 	path := d.at.url.RequestURI()
 	d.append(c, fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3dpdGNoYm9hcmQgYmVuY2g=\r\n\r\n", path, d.at.url.Host))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3dpdGNoYm9hcmQtbG9hZA==\r\n\r\n", path, d.at.url.Host))
 }
 
 // lost implements events.

@@ -29,6 +29,9 @@ type poll struct {
 	buffer []byte
 }
 
+// fineBelow is which waits take the timer: setting it costs a system call.
+const fineBelow = 5 * time.Millisecond
+
 // timerID is what the timer's events carry instead of a connection.
 const timerID = -1
 
@@ -116,8 +119,8 @@ func (p *poll) interest(id int, in uint32) error {
 }
 
 func (p *poll) wait(d time.Duration) error {
-	timeout := 0
-	if d > 0 {
+	timeout := int(max(0, min(d, time.Hour)).Milliseconds())
+	if d > 0 && d < fineBelow {
 		timeout = -1
 		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(d.Nanoseconds())}
 		if err := unix.TimerfdSettime(p.timer, 0, &spec, nil); err != nil {

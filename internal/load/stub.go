@@ -33,6 +33,6 @@ func (r Report) Print(w io.Writer) error {
 	}
 	return nil
 }
-func (r Report) WriteMarkdown(w io.Writer) error   { return nil }
-func (r Report) WriteSVG(w io.Writer) error        { return nil }
-func Compare(w io.Writer, a, b Report) error       { return nil }
+func (r Report) WriteMarkdown(w io.Writer) error { return nil }
+func (r Report) WriteSVG(w io.Writer) error      { return nil }
+func Compare(w io.Writer, a, b Report) error     { return nil }
