@@ -77,6 +77,9 @@ type suiteCommand struct {
 }
 
 func (c suiteCommand) options(p *program) load.SuiteOptions {
+	if !load.CanPin() {
+		c.ServerCPU, c.LoadCPU = -1, -1 // the defaults must work everywhere
+	}
 	return load.SuiteOptions{
 		Short: c.Short, Only: c.Only, Rounds: c.Rounds, Duration: c.Duration, Folder: c.Folder,
 		Child: load.Child{ServerCPU: c.ServerCPU, Procs: c.ServerProcs}, LoadCPU: c.LoadCPU, Version: p.version, Progress: p.terminal(), Log: p.err,

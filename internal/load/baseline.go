@@ -31,3 +31,9 @@ func (o Options) baseline() Options {
 	o.Feature, o.URL, o.PID, o.SyncFolder = FeatureFast, "ws://127.0.0.1/ws", 0, ""
 	return o
 }
+
+// CheckBaseline says what is wrong with the options of a Baseline.
+func CheckBaseline(o Options) error {
+	o = o.baseline()
+	return o.Check()
+}

@@ -21,6 +21,9 @@ const (
 	// maxOut is how much one connection may have to write before it is asked
 	// to send no more.
 	maxOut = 64 << 10
+	// pacedBuffer is what the system may hold for a connection that sends
+	// faster than the server reads: thousands of them must fit into memory.
+	pacedBuffer = 32 << 10
 	// closing is how long saying goodbye may take.
 	closing = 3 * time.Second
 )
@@ -84,6 +87,9 @@ func newDriver(ctx context.Context, o *Options, connections int) (*driver, error
 	at, err := find(ctx, o.URL)
 	if err != nil {
 		return nil, err
+	}
+	if o.Mode == ModePaced {
+		at.buffer = pacedBuffer
 	}
 	d := &driver{o: o, at: at, base: time.Now()}
 	if d.net, err = newNetwork(ctx, at, d, connections); err != nil {

@@ -35,8 +35,9 @@ type network interface {
 
 // place is where a server is.
 type place struct {
-	url  *url.URL
-	addr netip.AddrPort
+	url    *url.URL
+	addr   netip.AddrPort
+	buffer int // bytes that the system may hold for a connection to send; 0: as it likes
 }
 
 // find resolves a URL that Check has passed.
@@ -57,7 +58,7 @@ func find(ctx context.Context, text string) (place, error) {
 	if err != nil {
 		return place{}, fmt.Errorf("find the server: %w", err)
 	}
-	return place{u, netip.AddrPortFrom(ips[0].Unmap(), uint16(number))}, nil
+	return place{url: u, addr: netip.AddrPortFrom(ips[0].Unmap(), uint16(number))}, nil
 }
 
 // sources is over how many addresses connections to loopback are spread: each

@@ -79,6 +79,11 @@ func (p *poll) connect(id, fd int) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
+	if p.at.buffer > 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, p.at.buffer); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
 	if from := p.at.source(id); from.IsValid() {
 		// The port is chosen when the destination is known: each may be used
 		// once for every destination instead of once.

@@ -17,6 +17,7 @@ type Report struct {
 	Version string    `json:"version"` // of this program
 	Made    time.Time `json:"made"`
 	Machine Machine   `json:"machine"`
+	Notes   []string  `json:"notes,omitempty"` // what one has to know to read it
 	Runs    []Run     `json:"runs"`
 	Rows    []Row     `json:"rows,omitempty"`    // of the suite
 	Profile []Step    `json:"profile,omitempty"` // of a profile
