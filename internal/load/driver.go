@@ -88,11 +88,12 @@ func newDriver(ctx context.Context, o *Options, connections int) (*driver, error
 	if err != nil {
 		return nil, err
 	}
+	at.portable = o.portable
 	if o.Mode == ModePaced {
 		at.buffer = pacedBuffer
 	}
 	d := &driver{o: o, at: at, base: time.Now()}
-	if d.net, err = newNetwork(ctx, at, d, connections); err != nil {
+	if d.net, err = newNetwork(at, d, connections); err != nil {
 		return nil, err
 	}
 	d.conns = make([]*conn, connections)

@@ -107,7 +107,8 @@ type Options struct {
 	SyncFolder string    // mode single: measure there what a sync of the disk takes
 	Progress   io.Writer // a line that is written over and over; nil: none
 
-	echo bool // the server echoes what it gets and knows no users
+	echo     bool // the server echoes what it gets and knows no users
+	portable bool // use streams also where there is something cheaper
 }
 
 // reliable says whether messages are RELIABLE.

@@ -35,9 +35,10 @@ type network interface {
 
 // place is where a server is.
 type place struct {
-	url    *url.URL
-	addr   netip.AddrPort
-	buffer int // bytes that the system may hold for a connection to send; 0: as it likes
+	url      *url.URL
+	addr     netip.AddrPort
+	portable bool // use streams also where there is something cheaper
+	buffer   int  // bytes that the system may hold for a connection to send; 0: as it likes
 }
 
 // find resolves a URL that Check has passed.

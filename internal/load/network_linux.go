@@ -1,7 +1,6 @@
 package load
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -36,8 +35,8 @@ const fineBelow = 5 * time.Millisecond
 const timerID = -1
 
 // newNetwork returns the cheapest network there is for the server.
-func newNetwork(_ context.Context, at place, on events, connections int) (network, error) {
-	if at.url.Scheme == "wss" {
+func newNetwork(at place, on events, connections int) (network, error) {
+	if at.portable || at.url.Scheme == "wss" {
 		return newStreams(at, on, connections), nil
 	}
 	p := &poll{at: at, on: on, fds: make([]int, connections), ready: make([]unix.EpollEvent, 256), buffer: make([]byte, readSize)}

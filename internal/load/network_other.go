@@ -2,12 +2,10 @@
 
 package load
 
-import "context"
-
 // manyLoopbacks says whether every 127.x.y.z is an address of this machine.
 const manyLoopbacks = false
 
 // newNetwork returns the cheapest network there is for the server.
-func newNetwork(_ context.Context, at place, on events, connections int) (network, error) {
+func newNetwork(at place, on events, connections int) (network, error) {
 	return newStreams(at, on, connections), nil
 }
