@@ -45,7 +45,7 @@ func TestFramesAreCutWhereverTheyAreSplit(t *testing.T) {
 func TestFramesThatAServerMayNotSendAreRefused(t *testing.T) {
 	for want, frames := range map[error][][]byte{
 		errReserved: {{fin | 0x40 | opText, 0}, {fin | opText, masked, 0, 0, 0, 0}, {fin | 3, 0}, {fin | 11, 0}},
-		errFragment: {{opText, 0}, {fin | 0, 0}},
+		errFragment: {{opText, 0}, {fin, 0}},
 		errTooLarge: {{fin | opText, 127, 1, 0, 0, 0, 0, 0, 0, 0}},
 	} {
 		for _, frame := range frames {

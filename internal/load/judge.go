@@ -17,12 +17,6 @@ type verdict struct {
 	Reordered  int64 `json:"reordered"`
 }
 
-func (v *verdict) add(o verdict) {
-	v.Lost += o.Lost
-	v.Duplicated += o.Duplicated
-	v.Reordered += o.Reordered
-}
-
 // arrived takes a number as it arrives. fresh is false for one that was there
 // before.
 func (j *judge) arrived(seq uint32, v *verdict) (fresh bool) {

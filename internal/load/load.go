@@ -111,9 +111,6 @@ type Options struct {
 	portable bool // use streams also where there is something cheaper
 }
 
-// reliable says whether messages are RELIABLE.
-func (o *Options) reliable() bool { return o.Feature == FeatureReliable && !o.echo }
-
 // Check says what is wrong with the options as somebody may give them.
 func (o *Options) Check() error {
 	for _, choice := range []struct {
@@ -124,7 +121,7 @@ func (o *Options) Check() error {
 			return fmt.Errorf("%s %s: choose one of %s", choice.flag, choice.value, strings.Join(choice.of, ", "))
 		}
 	}
-	return errors.Join(firstOf(checkURL(o.URL), o.checkNumbers(), o.checkUsers(), o.checkTogether()))
+	return firstOf(checkURL(o.URL), o.checkNumbers(), o.checkUsers(), o.checkTogether())
 }
 
 // firstOf returns the first error: one sentence at a time.
@@ -165,9 +162,12 @@ func (o *Options) checkNumbers() error {
 			return fmt.Errorf("%s %d: give a number from %d to %d", number.flag, number.value, number.min, number.max)
 		}
 	}
-	for flag, d := range map[string]time.Duration{"--warmup": o.Warmup, "--ramp": o.Ramp, "--pause": o.Pause, "--drain": o.Drain} {
-		if d < 0 || d > time.Hour {
-			return fmt.Errorf("%s %s: give a time from 0s to 1h", flag, d)
+	for _, span := range []struct {
+		flag string
+		time time.Duration
+	}{{"--warmup", o.Warmup}, {"--ramp", o.Ramp}, {"--pause", o.Pause}, {"--drain", o.Drain}} {
+		if span.time < 0 || span.time > time.Hour {
+			return fmt.Errorf("%s %s: give a time from 0s to 1h", span.flag, span.time)
 		}
 	}
 	if o.Duration <= 0 || o.Duration > 24*time.Hour {
