@@ -97,6 +97,7 @@ func (c messagingCommand) Run(p *program) error {
 	o.Progress = p.terminal()
 	if c.Profile != "" {
 		report, err := load.Profile(ctx, o)
+		report.Version = p.version
 		return c.show(p, report, err)
 	}
 	run, err := load.Measure(ctx, o)

@@ -81,7 +81,7 @@ func TestBenchSaysInASentenceWhatItCannotDo(t *testing.T) {
 	s := nodetest.Start(t)
 	for _, c := range []struct{ args, want string }{
 		{"--url ws://" + s.Addr + "/elsewhere", "does not take WebSockets there: it answers "},
-		{"--url " + url(s) + " --app-id wrong", "the sign-in of ANZ-1000000 is refused: "},
+		{"--url " + url(s) + " --app-id wrong", "is refused: WRONG_APP_ID "},
 		{"--url " + url(s) + " --pid 4194304", "no process has the ID 4194304"},
 	} {
 		out, errs, code := benchmark(t, append([]string{"messaging", "--connections", "3"}, strings.Fields(c.args)...)...)

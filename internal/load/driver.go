@@ -326,8 +326,8 @@ func (d *driver) authReply(c *conn, payload []byte) {
 		return
 	}
 	if !reply.Data.IsAuthenticated {
-		d.fail(c, &refusal{fmt.Sprintf("the sign-in of %s is refused: %s %s; see --app-id, --user-prefix and --token",
-			c.user, reply.Data.Code, shorten(reply.Data.Reason))})
+		d.fail(c, &refusal{fmt.Sprintf("the sign-in of %s is refused: %s (%s); see --app-id, --user-prefix and --token",
+			c.user, reply.Data.Code, strings.TrimSuffix(shorten(reply.Data.Reason), "."))})
 		return
 	}
 	d.signedIn(c)

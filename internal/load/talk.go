@@ -238,7 +238,7 @@ func (t *talk) goOn(c *conn) {
 	switch {
 	case t.o.Mode == ModePaced && (t.o.Pattern != PatternGroup || c.id%t.fan == 0):
 		t.catchUp(c, min(t.now(), t.end))
-	case t.o.Mode == ModeClosed && c.sent > 0:
+	case (t.o.Mode == ModeClosed || t.o.Mode == ModeIdle) && c.sent > 0:
 		t.sendNext(c)
 	}
 }
