@@ -129,11 +129,15 @@ func (r Run) Trouble() error {
 	if r.Interrupted {
 		return nil
 	}
+	refused := r.Refused
+	if r.Mode == ModePaced {
+		refused = 0 // who offers more than a server can take must expect to be told so
+	}
 	var parts []string
 	for _, c := range []struct {
 		n    int64
 		what string
-	}{{r.Lost, "lost"}, {r.Duplicated, "duplicated"}, {r.Reordered, "reordered"}, {r.Refused, "refused"}, {int64(r.Dropped), "connections dropped"}} {
+	}{{r.Lost, "lost"}, {r.Duplicated, "duplicated"}, {r.Reordered, "reordered"}, {refused, "refused"}, {int64(r.Dropped), "connections dropped"}} {
 		if c.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.what))
 		}

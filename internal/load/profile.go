@@ -17,6 +17,7 @@ type Step struct {
 	Feature     string  `json:"feature"`
 	Offered     float64 `json:"offeredPerSecond"`
 	Carried     float64 `json:"carriedPerSecond"` // of it
+	Closed      float64 `json:"closedPerSecond"`  // in closed mode, if not all was carried
 	At          float64 `json:"latencyAtPerSecond"`
 	Latency     Latency `json:"latency"` // when At a second are offered
 	Beat        Range   `json:"toBeat"`  // the predecessor's latency
@@ -34,9 +35,9 @@ const (
 	// carriedShare is how much of what is offered must arrive to count as
 	// carried.
 	carriedShare = 0.95
-	// calmShare is how much of what a machine carries it is offered to measure
-	// latency, when it does not carry everything: at its limit latency would
-	// only tell how long the queue has grown.
+	// calmShare is how much of what a machine carries in closed mode it is
+	// offered to measure latency, when it does not carry everything: at its
+	// limit latency would only tell how long the queue has grown.
 	calmShare = 0.8
 )
 
@@ -81,7 +82,12 @@ func Profile(ctx context.Context, o Options) (Report, error) {
 		report.Runs = append(report.Runs, run)
 		step.Offered, step.Carried, step.At = o.Rate, run.ArrivedRate, o.Rate
 		if run.ArrivedRate > 0 && run.ArrivedRate < carriedShare*o.Rate && ctx.Err() == nil {
-			o.Rate = calmShare * run.ArrivedRate
+			o.Mode, o.Rate = ModeClosed, 0
+			if run, err = Measure(ctx, o); err != nil {
+				return report, err
+			}
+			report.Runs, step.Closed = append(report.Runs, run), run.ArrivedRate
+			o.Mode, o.Rate = ModePaced, max(1, min(step.Offered, calmShare*run.ArrivedRate))
 			if run, err = Measure(ctx, o); err != nil {
 				return report, err
 			}
@@ -98,10 +104,10 @@ func Profile(ctx context.Context, o Options) (Report, error) {
 // printProfile writes the table.
 func printProfile(w io.Writer, steps []Step) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "connections\tfeature\toffered/s\tcarried/s\tlatency at/s\tp50\tp99\tto beat")
+	fmt.Fprintln(t, "connections\tfeature\toffered/s\tcarried/s\tclosed loop/s\tlatency at/s\tp50\tp99\tto beat")
 	part := false
 	for _, s := range steps {
-		fmt.Fprintf(t, "%d\t%s\t%.0f\t%.0f\t%.0f\t%s\t%s\t%.0f–%.0f ms\n", s.Connections, s.Feature, s.Offered, s.Carried, s.At,
+		fmt.Fprintf(t, "%d\t%s\t%.0f\t%.0f\t%s\t%.0f\t%s\t%s\t%.0f–%.0f ms\n", s.Connections, s.Feature, s.Offered, s.Carried, s.closed(), s.At,
 			micros(s.Latency.P50), micros(s.Latency.P99), s.Beat.Low, s.Beat.High)
 		part = part || s.At < s.Offered
 	}
@@ -109,8 +115,16 @@ func printProfile(w io.Writer, steps []Step) error {
 		return err
 	}
 	if part {
-		_, err := fmt.Fprintf(w, "This machine does not carry all of it. Where it does not, latency is that of %.0f %% of what it carries.\n", 100*calmShare)
+		_, err := fmt.Fprintf(w, "This machine does not carry all of it. Where it does not, latency is that of %.0f %% of what it carries in a closed loop.\n", 100*calmShare)
 		return err
 	}
 	return nil
+}
+
+// closed writes what was carried in closed mode.
+func (s Step) closed() string {
+	if s.Closed == 0 {
+		return "—"
+	}
+	return fmt.Sprintf("%.0f", s.Closed)
 }
