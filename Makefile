@@ -8,7 +8,8 @@ SHELL := bash
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME ?= 30s
-BENCH    ?= .
+BENCH    ?=
+SUITE    ?=
 ARGS     ?=
 
 # The version is stamped below; asking git again would fail in a checkout that
@@ -19,7 +20,7 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
 WEB := $(shell find console/src console/public console/index.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
 
-.PHONY: run build binary console check format vet lint web-check arch short test test-large fuzz bench vuln clean
+.PHONY: run build binary console check format vet lint web-check arch short test test-large fuzz bench bench-suite vuln clean
 
 run: build ## build, then serve; ARGS="--config F" for more
 	exec bin/switchboard serve $(ARGS)
@@ -65,8 +66,8 @@ short:
 test: ## everything, with the race detector and the browser
 	node .ci/test.mjs
 
-test-large:
-	@echo "reserved for tests that take hours: there are none yet"
+test-large: binary ## the benchmarks in full: a good half hour on a machine that does nothing else
+	bin/switchboard bench suite --out test-results/bench $(SUITE)
 
 fuzz: ## each fuzz target for FUZZTIME
 	for package in $$(go list ./...); do \
@@ -76,8 +77,11 @@ fuzz: ## each fuzz target for FUZZTIME
 		done; \
 	done
 
-bench: ## Go benchmarks; BENCH=pattern
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: $(if $(BENCH),,bench-suite) ## the suite (SUITE="--short" for its flags), then Go benchmarks; BENCH=pattern: only those
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...
+
+bench-suite: binary
+	bin/switchboard bench suite --out test-results/bench $(SUITE)
 
 vuln: ## known vulnerabilities; asks the Go vulnerability database
 	go tool govulncheck ./...

@@ -6,13 +6,15 @@
 //	switchboard config check F
 //	switchboard config print [--config F] …
 //	switchboard config init [F]
+//	switchboard bench messaging|baseline|suite|compare …
 //	switchboard doctor --url U …
 //	switchboard version | --version
 //	switchboard help [COMMAND] | [COMMAND] --help
 //
 // It exits with 0 when all went well, 1 when something failed, and 2 when the
-// command line is wrong. SIGINT and SIGTERM stop a running serve gracefully, a
-// second one at once; SIGHUP makes it read its settings again.
+// command line is wrong. SIGINT and SIGTERM stop a running serve gracefully, and
+// end a running bench early; a second one ends the process at once. SIGHUP makes
+// serve read its settings again.
 //
 // Signals and exit codes are known here and nowhere else in the program.
 package main

@@ -38,6 +38,7 @@ type program struct {
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
 	Config  configCommands `cmd:"" help:"Check, show or begin settings."`
+	Bench   benchCommands  `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
 	Doctor  doctorCommand  `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seed-3d8c1042/switchboard/internal/load"
+	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
+)
+
+// benchmark runs `switchboard bench` and returns what it printed and its exit code.
+func benchmark(t *testing.T, args ...string) (stdout, stderr, code string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), nodetest.Binary(t), append([]string{"bench"}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	return out.String(), errs.String(), exitCode(err)
+}
+
+// url returns the endpoint of a server under test.
+func url(s *nodetest.Server) string { return "ws://" + s.Addr + "/ws" }
+
+// Each pattern and each mode, small, through the program: whatever is sent
+// arrives once and in order.
+func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
+	s := nodetest.Start(t)
+	lost, duplicated, reordered := int64(0), int64(0), int64(0)
+	for i, flags := range []string{
+		"--feature FAST",
+		"--outstanding 3",
+		"--reference",
+		"--reference --feature FAST",
+		"--ack",
+		"--ack --reference",
+		"--pattern pairs",
+		"--pattern fanin",
+		"--pattern group",
+		"--pattern group --group 5 --outstanding 2 --feature FAST",
+		"--pattern absent --absent 7 --messages 200 --outstanding 4",
+		"--mode paced --rate 500",
+		"--mode paced --rate 500 --pattern group --group 5 --payload 3000 --ramp 100ms",
+		"--mode single --connections 1 --sync-folder " + t.TempDir(),
+		fmt.Sprintf("--mode idle --messages 3 --pid %d", s.PID()),
+	} {
+		args := []string{"messaging", "--url", url(s), "--connections", "10", "--payload", "100", "--warmup", "50ms", "--duration", "200ms",
+			"--first-user", fmt.Sprint(1_000_000 * (i + 1)), "--json"}
+		out, errs, code := benchmark(t, append(args, strings.Fields(flags)...)...)
+		var report load.Report
+		if err := json.Unmarshal([]byte(out), &report); code != "0" || errs != "" || err != nil || len(report.Runs) != 1 {
+			t.Errorf("%s: exit code %s, %v\n%s%s", flags, code, err, out, errs)
+			continue
+		}
+		run := report.Runs[0]
+		l, d, r := run.Verdict()
+		lost, duplicated, reordered = lost+l, duplicated+d, reordered+r
+		if run.Sent == 0 || run.Arrived < run.Sent || l+d+r != 0 || run.Latency == nil {
+			t.Errorf("%s: sent %d, arrived %d, lost %d, duplicated %d, reordered %d", flags, run.Sent, run.Arrived, l, d, r)
+		}
+		if strings.Contains(flags, "--reference") && run.Confirmed != run.Sent {
+			t.Errorf("%s: sent %d, confirmed %d", flags, run.Sent, run.Confirmed)
+		}
+	}
+	t.Logf("lost %d, duplicated %d, reordered %d", lost, duplicated, reordered)
+}
+
+func TestBenchCountsTheServersCPUAndMemory(t *testing.T) {
+	s := nodetest.Start(t)
+	out, errs, code := benchmark(t, "messaging", "--url", url(s), "--connections", "20", "--warmup", "0s", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))
+	if code != "0" || errs != "" || !strings.Contains(out, "µs of CPU a message") || !strings.Contains(out, " a connection\n") {
+		t.Errorf("exit code %s\n%s%s", code, out, errs)
+	}
+}
+
+func TestBenchSaysInASentenceWhatItCannotDo(t *testing.T) {
+	s := nodetest.Start(t)
+	for _, c := range []struct{ args, want string }{
+		{"--url ws://" + s.Addr + "/elsewhere", "does not take WebSockets there: it answers "},
+		{"--url " + url(s) + " --app-id wrong", "is refused: WRONG_APP_ID "},
+		{"--url " + url(s) + " --pid 4194304", "no process has the ID 4194304"},
+	} {
+		out, errs, code := benchmark(t, append([]string{"messaging", "--connections", "3"}, strings.Fields(c.args)...)...)
+		if code != "1" || out != "" || !strings.HasPrefix(errs, "switchboard: bench: ") || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: exit code %s\n%s%s", c.args, code, out, errs)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 200; exec "$0" bench messaging --connections 1000 --url "$1"`, nodetest.Binary(t), url(s))
+	out, err := cmd.CombinedOutput()
+	if exitCode(err) != "1" || !strings.Contains(string(out), "1000 connections need 1064 open files, and this process may have 200: raise it first (ulimit -n 1064)") {
+		t.Errorf("exit code %s\n%s", exitCode(err), out)
+	}
+}
+
+func TestBenchPrintsWhatItMeasuredWhenItIsInterrupted(t *testing.T) {
+	s := nodetest.Start(t)
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), nodetest.Binary(t), "bench", "messaging", "--url", url(s), "--connections", "5", "--duration", "1h", "--warmup", "0s", "--feature", "FAST")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	nodetest.Eventually(t, "messages flow", func() bool { return s.Metric("switchboard_fast_delivered_total") > 100 })
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "interrupted") || !strings.Contains(out.String(), "lost 0, duplicated 0, reordered 0") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// A row of the suite, small: it starts its servers and ends them, and leaves
+// nothing in the folder for data.
+func TestTheSuiteMeasuresWhatItStarts(t *testing.T) {
+	folder, out := t.TempDir(), t.TempDir()
+	printed, errs, code := benchmark(t, "suite", "--short", "--only", "reliable", "--only", "start", "--folder", folder, "--out", out)
+	if code != "0" || !strings.Contains(printed, "reliable  messages") || !strings.Contains(printed, "start     ready, after a kill, 10000 waiting") {
+		t.Errorf("exit code %s\n%s%s", code, printed, errs)
+	}
+	report, err := load.ReadReport(out + "/report.json")
+	if err != nil || len(report.Rows) != 2 {
+		t.Errorf("%v: %+v", err, report)
+	}
+	if left, err := exec.CommandContext(t.Context(), "ls", "-A", folder).Output(); err != nil || len(left) != 0 {
+		t.Errorf("%v: left behind: %s", err, left)
+	}
+}

@@ -1,0 +1,246 @@
+// Package load measures a server from outside, over WebSockets, as its clients
+// would load it.
+//
+// Measure makes one measurement and returns a Run; Suite makes those that we
+// hold ourselves to, against servers that it starts; ServeEcho is the bare echo
+// server that is the yardstick; Report prints runs and rows, Compare two
+// reports.
+//
+// It promises:
+//   - every message carries its sender, its number and the time at which it was
+//     to be sent, and the receiver's side checks them: what is lost, repeated or
+//     out of order is counted, in every run;
+//   - in paced mode latency counts from the time at which a message was to be
+//     sent, not from when there was room for it: a server that stalls cannot
+//     hide it (no coordinated omission);
+//   - a connection behaves as a plain client: it answers pings at once, which
+//     is what proves RELIABLE messages;
+//   - a run is bounded: in time, in connections, in what it holds in memory.
+//
+// Its limits: one run is one goroutine and so one processor, some 3 µs for a
+// message of 1 000 characters on Linux (epoll; elsewhere, and for wss://, a
+// goroutine a connection, which costs several times that). To load more, start
+// several with different --first-user. Nothing is compressed.
+//
+// A Run's Options are checked by Check, whose errors are matters of usage; all
+// other errors say what failed in a sentence for people.
+package load
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Who sends to whom.
+const (
+	PatternSelf   = "self"   // each to itself
+	PatternPairs  = "pairs"  // each to its neighbour, and back
+	PatternGroup  = "group"  // the first of each group to all of the group
+	PatternFanin  = "fanin"  // all to the first
+	PatternAbsent = "absent" // all to users who come later and fetch
+)
+
+// When messages are sent.
+const (
+	ModeClosed = "closed" // the next when the former has arrived
+	ModePaced  = "paced"  // at a fixed rate, whatever the server does
+	ModeSingle = "single" // one alone, then a pause
+	ModeIdle   = "idle"   // silence, some traffic, silence
+)
+
+// What a message is promised.
+const (
+	FeatureReliable = "RELIABLE"
+	FeatureFast     = "FAST"
+)
+
+// Patterns returns the values of Options.Pattern.
+func Patterns() []string {
+	return []string{PatternSelf, PatternPairs, PatternGroup, PatternFanin, PatternAbsent}
+}
+
+// Modes returns the values of Options.Mode.
+func Modes() []string { return []string{ModeClosed, ModePaced, ModeSingle, ModeIdle} }
+
+// Features returns the values of Options.Feature.
+func Features() []string { return []string{FeatureReliable, FeatureFast} }
+
+// maxConnections is more than one process can have descriptors for.
+const maxConnections = 1_000_000
+
+// Options says what to measure.
+type Options struct {
+	Name        string // of the run in reports; empty: made of the rest
+	URL         string // ws:// or wss://
+	AppID       string
+	UserPrefix  string // the app's name
+	FirstUser   int64  // users are numbered from here
+	Token       string
+	Connections int
+	Payload     int    // characters of content in a message
+	Feature     string // FeatureReliable or FeatureFast
+	Pattern     string
+	Mode        string
+	Rate        float64 // messages a second in paced mode, all connections together
+	Outstanding int     // messages of one sender on the way at once, in closed mode
+	Group       int     // receivers of one group message; 0: all
+	Absent      int     // users that the pattern absent sends to
+	Messages    int     // messages of the pattern absent in all; in mode idle each connection's between the silences
+	KeepMail    bool    // pattern absent: store only, do not fetch
+	Reference   bool    // with a reference: a message is done when it is confirmed
+	Ack         bool    // sign in with ack, and acknowledge
+
+	Warmup   time.Duration // sent before the measurement
+	Duration time.Duration // of the measurement
+	Ramp     time.Duration // over which connections are opened; 0: as fast as they are taken
+	Drain    time.Duration // how long nothing may arrive, afterwards, before what is missing is lost
+	Pause    time.Duration // after each message in mode single
+
+	PID        int       // the server's process, to count its CPU and memory; 0: unknown
+	SyncFolder string    // mode single: measure there what a sync of the disk takes
+	Progress   io.Writer // a line that is written over and over; nil: none
+
+	echo     bool // the server echoes what it gets and knows no users
+	portable bool // use streams also where there is something cheaper
+}
+
+// Check says what is wrong with the options as somebody may give them.
+func (o *Options) Check() error {
+	for _, choice := range []struct {
+		flag, value string
+		of          []string
+	}{{"--pattern", o.Pattern, Patterns()}, {"--mode", o.Mode, Modes()}, {"--feature", o.Feature, Features()}} {
+		if !slices.Contains(choice.of, choice.value) {
+			return fmt.Errorf("%s %s: choose one of %s", choice.flag, choice.value, strings.Join(choice.of, ", "))
+		}
+	}
+	return firstOf(checkURL(o.URL), o.checkNumbers(), o.checkUsers(), o.checkTogether())
+}
+
+// firstOf returns the first error: one sentence at a time.
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "":
+		return fmt.Errorf("--url %s: give an address such as ws://127.0.0.1:8088/ws", text)
+	case u.Scheme != "ws" && u.Scheme != "wss":
+		return fmt.Errorf("--url %s: write ws:// or wss:// instead of %s://", text, u.Scheme)
+	}
+	return nil
+}
+
+func (o *Options) checkNumbers() error {
+	for _, number := range []struct {
+		flag            string
+		value, min, max int
+	}{
+		{"--connections", o.Connections, 1, maxConnections},
+		{"--payload", o.Payload, markSize, 1 << 20},
+		{"--outstanding", o.Outstanding, 1, 10_000},
+		{"--group", o.Group, 0, maxConnections},
+		{"--absent", o.Absent, 1, maxConnections},
+		{"--messages", o.Messages, 1, 100_000_000},
+		{"--pid", o.PID, 0, 1 << 30},
+	} {
+		if number.value < number.min || number.value > number.max {
+			return fmt.Errorf("%s %d: give a number from %d to %d", number.flag, number.value, number.min, number.max)
+		}
+	}
+	for _, span := range []struct {
+		flag string
+		time time.Duration
+	}{{"--warmup", o.Warmup}, {"--ramp", o.Ramp}, {"--pause", o.Pause}, {"--drain", o.Drain}} {
+		if span.time < 0 || span.time > time.Hour {
+			return fmt.Errorf("%s %s: give a time from 0s to 1h", span.flag, span.time)
+		}
+	}
+	if o.Duration <= 0 || o.Duration > 24*time.Hour {
+		return fmt.Errorf("--duration %s: give a time above 0s, and at most 24h", o.Duration)
+	}
+	return nil
+}
+
+func (o *Options) checkUsers() error {
+	if o.FirstUser < 0 || o.FirstUser > 1<<62 {
+		return fmt.Errorf("--first-user %d: give a number from 0 to %d", o.FirstUser, int64(1)<<62)
+	}
+	if _, err := wire.ParseUserID(o.user(0)); err != nil {
+		return fmt.Errorf("--user-prefix %s: %w", o.UserPrefix, err)
+	}
+	return nil
+}
+
+// checkTogether finds what does not go together.
+func (o *Options) checkTogether() error {
+	fast := o.Feature == FeatureFast
+	rules := []struct {
+		wrong bool
+		say   string
+	}{
+		{o.Mode == ModePaced && !(o.Rate > 0 && o.Rate <= 1e8), "--mode paced needs --rate: messages a second, all connections together"},
+		{o.Mode != ModePaced && o.Rate != 0, "--rate goes with --mode paced only: in the others the server sets the pace"},
+		{o.Mode == ModeSingle && (o.Connections != 1 || o.Pattern != PatternSelf), "--mode single is one connection to itself: give --connections 1 and --pattern self"},
+		{o.Mode == ModeIdle && o.Pattern != PatternSelf, "--mode idle goes with --pattern self only"},
+		{o.Mode == ModeIdle && o.PID == 0 && !o.echo, "--mode idle measures the server's process: give --pid"},
+		{o.Pattern == PatternAbsent && o.Mode != ModeClosed, "--pattern absent goes with --mode closed only"},
+		{o.Pattern == PatternAbsent && fast, "--pattern absent needs --feature RELIABLE: nobody keeps a FAST message"},
+		{o.Pattern == PatternAbsent && (o.Reference || o.Ack), "--pattern absent goes without --reference and --ack: nothing is delivered while it sends"},
+		{o.Pattern == PatternPairs && o.Connections%2 != 0, "--pattern pairs needs an even number of --connections"},
+		{o.Pattern == PatternFanin && o.Connections < 2, "--pattern fanin needs at least 2 --connections"},
+		{o.Pattern == PatternGroup && o.Group > o.Connections, "--group is larger than --connections: a group is made of connections"},
+		{o.Pattern == PatternGroup && o.Group > 0 && o.Connections%o.Group != 0, "--connections must be a multiple of --group: all groups are of one size"},
+		{o.Pattern != PatternGroup && o.Group != 0, "--group goes with --pattern group only"},
+		{o.Pattern == PatternGroup && o.Reference, "--pattern group goes without --reference: group messages are not confirmed"},
+		{o.KeepMail && o.Pattern != PatternAbsent, "--keep-mail goes with --pattern absent only"},
+		{o.SyncFolder != "" && o.Mode != ModeSingle, "--sync-folder goes with --mode single only"},
+	}
+	for _, r := range rules {
+		if r.wrong {
+			return errors.New(r.say)
+		}
+	}
+	return nil
+}
+
+// user returns the i-th user.
+func (o *Options) user(i int) string {
+	return fmt.Sprintf("%s-%d", o.UserPrefix, o.FirstUser+int64(i))
+}
+
+// name returns what a run is called in reports.
+func (o *Options) name() string {
+	if o.Name != "" {
+		return o.Name
+	}
+	feature := o.Feature
+	if o.echo {
+		feature = "echo"
+	}
+	name := fmt.Sprintf("%s %s %s, %d connections, %d characters", feature, o.Pattern, o.Mode, o.Connections, o.Payload)
+	if o.Mode == ModePaced {
+		name += fmt.Sprintf(", %.0f/s", o.Rate)
+	}
+	if o.Reference {
+		name += ", with reference"
+	}
+	if o.Ack {
+		name += ", ack"
+	}
+	return name
+}

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package load
+
+import (
+	"errors"
+	"os/exec"
+)
+
+var errPin = errors.New("processes are kept to one processor on Linux only: leave --server-cpu and --load-cpu out")
+
+// PinSelf keeps this process to one processor.
+func PinSelf(int) error { return errPin }
+
+// startPinned starts a command that is kept to one processor.
+func startPinned(*exec.Cmd, int) error { return errPin }

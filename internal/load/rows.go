@@ -1,0 +1,227 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// suiteRows returns the table of what we hold ourselves to. Comparisons are
+// with the bare echo on the same processor, measured in the same round.
+func suiteRows() []suiteRow {
+	return []suiteRow{
+		{"fast", "FAST, 1 000 connections, each to itself, closed loop, 1 000 characters", measureFast},
+		{"fast-4000", "the same at 4 000 connections, compared with 1 000", measureFastMany},
+		{"reliable", "RELIABLE, synced and proved, 1 000 connections, each to itself, closed loop", measureReliable},
+		{"reference", "RELIABLE with a reference and its confirmation, the same load", measureReference},
+		{"single", "one RELIABLE message on an idle node", measureSingle},
+		{"paced", "10 000 messages a second over 4 000 connections", measurePaced},
+		{"idle-10000", "10 000 signed-in connections, silent", idleRow(10_000)},
+		{"idle-19000", "19 000 signed-in connections, silent", idleRow(19_000)},
+		{"group", "group messages, FAST, to 1 000 receivers", measureGroup},
+		{"absent", "100 000 messages to 1 000 absent users, then fetched by them", measureMail},
+		{"start", "start to ready, after a clean stop and after a kill", measureStart},
+	}
+}
+
+func measureFast(ctx context.Context, s *suite) ([]found, error) {
+	o := s.options(FeatureFast, 1000)
+	base, err := s.baseline(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	run, err := s.serve(ctx, o)
+	return []found{{what: "messages", unit: unitRate, value: run.ArrivedRate, base: base.ArrivedRate, reach: 0.65}}, err
+}
+
+func measureFastMany(ctx context.Context, s *suite) ([]found, error) {
+	few, err := s.serve(ctx, s.options(FeatureFast, 1000))
+	if err != nil {
+		return nil, err
+	}
+	many, err := s.serve(ctx, s.options(FeatureFast, 4000))
+	return []found{{what: "messages, with 1 000", unit: unitRate, value: many.ArrivedRate, base: few.ArrivedRate, reach: 0.9}}, err
+}
+
+func measureReliable(ctx context.Context, s *suite) ([]found, error) {
+	base, err := s.baseline(ctx, s.options(FeatureFast, 1000))
+	if err != nil {
+		return nil, err
+	}
+	fast, err := s.serve(ctx, s.options(FeatureFast, 1000))
+	if err != nil {
+		return nil, err
+	}
+	run, err := s.serve(ctx, s.options(FeatureReliable, 1000))
+	if err != nil {
+		return nil, err
+	}
+	if run.Latency == nil || fast.Latency == nil {
+		return nil, errNothing
+	}
+	return []found{
+		{what: "messages", unit: unitRate, value: run.ArrivedRate, base: base.ArrivedRate, reach: 0.40},
+		{what: "p99, with FAST's", unit: unitMicro, value: run.Latency.P99, base: fast.Latency.P99, reach: 3, atMost: true},
+	}, nil
+}
+
+var errNothing = errors.New("no message arrived while it was measured; give --duration more time")
+
+func measureReference(ctx context.Context, s *suite) ([]found, error) {
+	o := s.options(FeatureReliable, 1000)
+	base, err := s.baseline(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	o.Reference = true
+	run, err := s.serve(ctx, o)
+	return []found{{what: "messages confirmed", unit: unitRate, value: run.ConfirmedRate, base: base.ArrivedRate, reach: 0.20}}, err
+}
+
+func measureSingle(ctx context.Context, s *suite) ([]found, error) {
+	o := s.options(FeatureReliable, 1)
+	o.Mode = ModeSingle
+	run, err := s.serve(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if run.Latency == nil || run.DiskSync == nil {
+		return nil, errNothing
+	}
+	return []found{{what: "p50, with 1.5 × the disk's sync + 0.3 ms", unit: unitMicro, value: run.Latency.P50,
+		base: 1.5*run.DiskSync.P50 + 300, reach: 1, atMost: true}}, nil
+}
+
+func measurePaced(ctx context.Context, s *suite) ([]found, error) {
+	paced := func(feature string) Options {
+		o := s.options(feature, 4000)
+		o.Mode, o.Rate = ModePaced, 10_000
+		if s.o.Short {
+			o.Rate = 500
+		}
+		return o
+	}
+	base, err := s.baseline(ctx, paced(FeatureFast))
+	if err != nil {
+		return nil, err
+	}
+	fast, err := s.serve(ctx, paced(FeatureFast))
+	if err != nil {
+		return nil, err
+	}
+	reliable, err := s.serve(ctx, paced(FeatureReliable))
+	if err != nil {
+		return nil, err
+	}
+	if fast.Latency == nil || reliable.Latency == nil {
+		return nil, errNothing
+	}
+	all := []found{
+		{what: "FAST p99", unit: unitMicro, value: fast.Latency.P99, reach: 1000, atMost: true},
+		{what: "RELIABLE p99", unit: unitMicro, value: reliable.Latency.P99, reach: 8000, atMost: true},
+	}
+	if fast.Server != nil && base.Server != nil {
+		all = append(all, found{what: "FAST, CPU a message", unit: unitMicro, value: fast.Server.CPUPerMessage, base: base.Server.CPUPerMessage, reach: 1.4, atMost: true})
+	}
+	return all, nil
+}
+
+// idleRow measures silent connections.
+func idleRow(connections int) func(context.Context, *suite) ([]found, error) {
+	return func(ctx context.Context, s *suite) ([]found, error) {
+		o := s.options(FeatureReliable, connections)
+		o.Mode = ModeIdle
+		run, err := s.serve(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		i := run.Idle
+		return []found{
+			{what: "memory a connection", unit: unitBytes, value: float64(i.Idle.RSSPerConn), reach: 8 << 10, atMost: true},
+			{what: "after traffic", unit: unitBytes, value: float64(i.After.RSSPerConn), reach: 12 << 10, atMost: true},
+			{what: "CPU a connection and second", unit: unitMicro, value: i.Idle.CPUPerConn, reach: 2, atMost: true},
+			{what: "memory, from first to last", unit: unitBytes, value: float64(i.Idle.RSSLast), base: float64(i.Idle.RSSFirst), reach: 1.01, atMost: true},
+		}, nil
+	}
+}
+
+func measureGroup(ctx context.Context, s *suite) ([]found, error) {
+	o := s.options(FeatureFast, 1000)
+	base, err := s.baseline(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	o.Pattern, o.Outstanding = PatternGroup, 4
+	run, err := s.serve(ctx, o)
+	return []found{{what: "deliveries", unit: unitRate, value: run.ArrivedRate, base: base.ArrivedRate, reach: 1.5}}, err
+}
+
+// mail returns the options of storing for absent users.
+func (s *suite) mail(messages, users, payload int) Options {
+	o := s.options(FeatureReliable, 100)
+	o.Pattern, o.Outstanding, o.Messages, o.Absent, o.Payload = PatternAbsent, 10, messages, users, payload
+	if s.o.Short {
+		o.Connections, o.Messages, o.Absent = 10, messages/100, max(10, users/20)
+	}
+	return o
+}
+
+func measureMail(ctx context.Context, s *suite) ([]found, error) {
+	base, err := s.baseline(ctx, s.options(FeatureFast, 1000))
+	if err != nil {
+		return nil, err
+	}
+	run, err := s.serve(ctx, s.mail(100_000, 1000, 1000))
+	if err != nil {
+		return nil, err
+	}
+	m := run.Mailbox
+	all := []found{
+		{what: "stored", unit: unitRate, value: m.StoredRate, base: base.ArrivedRate, reach: 0.40},
+		{what: "fetched", unit: unitRate, value: m.FetchedRate, base: base.ArrivedRate, reach: 0.25},
+	}
+	if m.RSSPerMessage != 0 {
+		all = append(all, found{what: "memory a waiting message", unit: unitBytes, value: m.RSSPerMessage, reach: 100, atMost: true})
+	}
+	return all, nil
+}
+
+// measureStart measures how long a start takes: of an old, empty folder, and
+// with a million messages that wait, after a kill.
+func measureStart(ctx context.Context, s *suite) (all []found, err error) {
+	waiting := s.mail(1_000_000, 200, 200)
+	waiting.KeepMail = true
+	err = s.withFolder(func(data string) error {
+		first, err := s.start(ctx, data)
+		if err != nil {
+			return err
+		}
+		if err := first.stop(); err != nil {
+			return err
+		}
+		clean, err := s.start(ctx, data)
+		if err != nil {
+			return err
+		}
+		o := waiting
+		o.URL, o.PID = clean.url, clean.watchable()
+		run, err := s.keep(Measure(ctx, o))
+		clean.kill()
+		if err != nil {
+			return err
+		}
+		again, err := s.start(ctx, data)
+		if err != nil {
+			return fmt.Errorf("start again after a kill: %w", err)
+		}
+		all = []found{
+			{what: "ready, after a clean stop", unit: unitMicro, value: micro(clean.ready), reach: micro(300 * time.Millisecond), atMost: true},
+			{what: fmt.Sprintf("ready, after a kill, %d waiting", run.Mailbox.Stored), unit: unitMicro, value: micro(again.ready), reach: micro(3 * time.Second), atMost: true},
+		}
+		return again.stop()
+	})
+	return all, err
+}
+
+func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
