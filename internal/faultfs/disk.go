@@ -1,7 +1,10 @@
 package faultfs
 
 import (
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -37,7 +40,6 @@ type Disk struct {
 	full    bool // takes nothing more
 	lies    bool // and says that it has room
 	delay   time.Duration
-	syncs   int
 	off     bool
 	frozen  chan struct{} // closed when off is set
 	removed chan struct{} // closed when those who wait for it are to give up
@@ -49,6 +51,7 @@ type node struct {
 	dir  bool
 	mode uint32 // permissions
 	open int    // handles of a file
+	name string // for people: its last one
 	gone bool   // no entry names it
 
 	content, safe       []byte           // of a file: as it is, and as it was synced
@@ -112,11 +115,50 @@ func (d *Disk) Room() {
 	d.full = false
 }
 
-// Stats returns how many syncs there were, and how many changes are not synced.
-func (d *Disk) Stats() (syncs, unsynced int) {
+// Unsynced describes the changes that are not synced, in their order.
+func (d *Disk) Unsynced() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.syncs, len(d.ops)
+	var list []string
+	for _, o := range d.ops {
+		list = append(list, o.String())
+	}
+	return list
+}
+
+func (o *op) String() string {
+	switch {
+	case o.trunc:
+		return fmt.Sprintf("%s cut to %d", o.file.name, o.at)
+	case o.file != nil:
+		return fmt.Sprintf("%s write %d at %d", o.file.name, len(o.data), o.at)
+	}
+	var parts []string
+	for _, e := range o.edits {
+		if e.node == nil {
+			parts = append(parts, e.dir.name+"/"+e.name+" removed")
+		} else {
+			parts = append(parts, e.dir.name+"/"+e.name+" made")
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Listing describes what is on the disk: paths and sizes.
+func (d *Disk) Listing() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.root.list(nil, "")
+}
+
+func (n *node) list(to []string, path string) []string {
+	if !n.dir {
+		return append(to, fmt.Sprintf("%s %d", path, len(n.content)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.entries)) {
+		to = n.entries[name].list(to, path+"/"+name)
+	}
+	return to
 }
 
 // free returns what the disk says is left. mu is held.
@@ -151,6 +193,7 @@ func (d *Disk) create(dir *node, name string, folder bool, mode uint32) (*node, 
 		return nil, syscall.ENOSPC
 	}
 	n := d.node(folder, mode)
+	n.name = name
 	d.change(edit{dir, name, n})
 	return n, 0
 }
@@ -214,6 +257,7 @@ func (d *Disk) rename(from *node, name string, to *node, newName string) syscall
 		return syscall.ENOTEMPTY
 	}
 	d.change(edit{from, name, nil}, edit{to, newName, n})
+	n.name = newName
 	if old != nil {
 		d.drop(old)
 	}
@@ -289,27 +333,36 @@ func (d *Disk) sync(n *node) syscall.Errno {
 
 // settle makes a node safe as the rule says. mu is held.
 func (d *Disk) settle(n *node) {
-	d.syncs++
 	named := map[*node]bool{n: true} // whose names are made safe
-	if d.rule == Journaled {
-		for grown := true; grown; {
-			grown = false
-			for _, o := range d.ops {
-				for _, e := range o.edits {
-					if named[e.node] && !named[e.dir] {
-						named[e.dir], grown = true, true
-					}
+	chosen := make([]bool, len(d.ops))
+	for grown := true; grown; {
+		grown = false
+		last := make(map[*node]int) // by folder, the last of its edits that is chosen
+		for i := len(d.ops) - 1; i >= 0; i-- {
+			o := d.ops[i]
+			if !chosen[i] && (o.file == n || slices.ContainsFunc(o.edits, func(e edit) bool { return d.settles(n, named, e) || last[e.dir] > 0 })) {
+				chosen[i], grown = true, true
+			}
+			for _, e := range o.edits {
+				if chosen[i] {
+					// One folder's edits are made safe in their order, and
+					// what happened together stays so.
+					last[e.dir] = max(last[e.dir], i+1)
+					named[e.dir] = true
 				}
 			}
 		}
 	}
-	d.ops = slices.DeleteFunc(d.ops, func(o *op) bool {
-		if o.file != n && !slices.ContainsFunc(o.edits, func(e edit) bool { return d.settles(n, named, e) }) {
-			return false
+	rest := d.ops[:0]
+	for i, o := range d.ops {
+		if chosen[i] {
+			o.keep()
+		} else {
+			rest = append(rest, o)
 		}
-		o.keep()
-		return true
-	})
+	}
+	clear(d.ops[len(rest):])
+	d.ops = rest
 }
 
 // settles says whether a sync of n makes an edit safe.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -107,13 +108,28 @@ func TestACutForgetsWhatWasNotSynced(t *testing.T) {
 			s.ok(s.disk.rename(s.disk.root, "b", s.disk.root, "a"))
 			s.ok(s.disk.sync(s.disk.root))
 		}, "a", "new", "new"},
+		{"made, removed, made again", func(s script) {
+			s.file(s.disk.root, "a", "old")
+			s.ok(s.disk.remove(s.disk.root, "a", false))
+			s.ok(s.disk.sync(s.file(s.disk.root, "a", "new")))
+			s.file(s.disk.root, "b", "")
+			s.ok(s.disk.sync(s.disk.root))
+		}, "a", "new", "new"},
+		{"moved to another folder, which is synced", func(s script) {
+			sub, errno := s.disk.create(s.disk.root, "sub", true, 0)
+			s.ok(errno)
+			s.ok(s.disk.sync(s.file(s.disk.root, "b", "text")))
+			s.ok(s.disk.rename(s.disk.root, "b", sub, "a"))
+			s.ok(s.disk.sync(sub))
+			s.ok(s.disk.sync(s.disk.root))
+		}, "sub/a", "text", "text"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for rule, want := range map[Rule]string{Strict: c.strict, Journaled: c.ext4} {
 				s := script{t, New(rule, 1<<20)}
 				c.do(s)
 				after := s.disk.PowerCut(nil, Nothing)
-				if got := find(after, c.path); got != want {
+				if got := find(after, strings.Split(c.path, "/")...); got != want {
 					t.Errorf("%s: found %q, want %q", rule, got, want)
 				}
 			}

@@ -103,11 +103,12 @@ type Server struct {
 	Data  string // data folder
 	Args  []string
 
-	t    testing.TB
-	path string // of the program
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process ended; then err is set
-	err  error
+	t      testing.TB
+	before []string // words that start the program, such as those that put it into another network
+	path   string   // of the program
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when the process ended; then err is set
+	err    error
 
 	mu  sync.Mutex
 	out strings.Builder
@@ -148,8 +149,8 @@ func start(t testing.TB, path, data string, args []string) *Server {
 // Start runs the process again after Kill or Stop: same addresses, same data.
 func (s *Server) Start() {
 	s.t.Helper()
-	args := append([]string{"serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args...)
-	s.cmd = exec.Command(s.path, args...)
+	words := slices.Concat(s.before, []string{s.path, "serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args)
+	s.cmd = exec.Command(words[0], words[1:]...)
 	s.cmd.Env = append(environment(), "GORACE=halt_on_error=1 exitcode=66")
 	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {

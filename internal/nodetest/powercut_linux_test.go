@@ -1,0 +1,96 @@
+package nodetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/faultfs"
+)
+
+// roomyApp is plainApp with mailboxes that no workload fills.
+const roomyApp = plainApp + "limits: {mailboxMessages: 10000000, mailboxBytes: 64GiB, minDiskFree: 64MiB}\n"
+
+// fromEnvironment returns a number that FAULT_… may set.
+func fromEnvironment(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// powerCut takes the power from the server's machine: its process is killed and
+// the disk forgets. The server is not started again.
+func powerCut(s *Server, d *disk, chance *rand.Rand, leaves faultfs.Survival) {
+	d.t.Helper()
+	after := d.PowerCut(chance, leaves)
+	if err := s.cmd.Process.Kill(); err != nil {
+		d.t.Fatalf("kill: %v", err)
+	}
+	d.Remove() // or the process would wait for its disk for ever
+	s.Kill()
+	d.remove()
+	d.mount(after)
+}
+
+// The power fails at random moments, and each time the disk keeps something
+// else of what was not synced. Whatever was accepted is delivered.
+func TestAPowerCutLosesNothingThatWasAccepted(t *testing.T) {
+	if !ownWorld(t) {
+		return
+	}
+	for _, n := range powerCutSeeds(t) {
+		for _, rule := range []faultfs.Rule{faultfs.Journaled} {
+			t.Run(fmt.Sprintf("%s-%d", rule, n), func(t *testing.T) { cutAndJudge(t, rule, n) })
+		}
+	}
+}
+
+// cutAndJudge is one workload that survives three power cuts.
+func cutAndJudge(t *testing.T, rule faultfs.Rule, seed uint64) {
+	chance := rand.New(rand.NewPCG(seed, 3))
+	d := newDisk(t, rule)
+	s := StartIn(t, d.data(), "--config", Settings(t, roomyApp))
+	w := startWorkload(t, s, chance, time.Millisecond, 200, 2000, 40_000)
+	for range 3 {
+		w.awaitAccepted(1 + chance.IntN(1500))
+		leaves := []faultfs.Survival{faultfs.Nothing, faultfs.Prefix, faultfs.Scattered}[chance.IntN(3)]
+		unsynced := d.Unsynced()
+		powerCut(s, d, chance, leaves)
+		t.Logf("cut after %d were accepted; it leaves %s of %q; left are %q", w.acceptedSoFar(), leaves, unsynced, d.Listing())
+		s.Start()
+	}
+	w.hush()
+	w.drain(s)
+	wantGood(t, w.history)
+}
+
+// drain waits until nothing is in the mailboxes, and lets everybody go.
+func (w *workload) drain(s *Server) {
+	w.t.Helper()
+	awaitWaiting(w.t, s, 0)
+	w.end()
+}
+
+// powerCutSeeds are those that always run, and one by chance; FAULT_SEED is the
+// only one if it is set, FAULT_ROUNDS asks for more.
+func powerCutSeeds(t *testing.T) []uint64 {
+	t.Helper()
+	if n := fromEnvironment(t, "FAULT_SEED", 0); n > 0 {
+		return []uint64{uint64(n)}
+	}
+	seeds := []uint64{1}
+	for range fromEnvironment(t, "FAULT_ROUNDS", 1) {
+		seeds = append(seeds, rand.Uint64N(1_000_000_000))
+	}
+	return seeds
+}
