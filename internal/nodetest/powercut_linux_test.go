@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -72,6 +73,20 @@ func cutAndJudge(t *testing.T, rule faultfs.Rule, seed uint64) {
 	w.hush()
 	w.drain(s)
 	wantGood(t, w.history)
+}
+
+// A data folder that was just made is safe before the first message is.
+func TestAPowerCutDoesNotTakeANewDataFolderAway(t *testing.T) {
+	if !ownWorld(t) {
+		return
+	}
+	d := newDisk(t, faultfs.Strict)
+	s := StartIn(t, filepath.Join(d.dir, "var", "lib", "data"), "--config", Settings(t, roomyApp))
+	post(t, SignIn(t, s, "ANZ-1", `{"receipts":true}`), "ANZ-2", "m", 0, 10, 100)
+	powerCut(s, d, nil, faultfs.Nothing)
+	s.Start()
+	missed, _ := SignIn(t, s, "ANZ-2", "").Fetch(2000)
+	wantSeries(t, "after the cut", missed, "m", 0, 10)
 }
 
 // drain waits until nothing is in the mailboxes, and lets everybody go.
