@@ -130,7 +130,7 @@ func powerCutSeeds(t *testing.T) []uint64 {
 	if n := fromEnvironment(t, "FAULT_SEED", 0); n > 0 {
 		return []uint64{uint64(n)}
 	}
-	seeds := []uint64{1}
+	seeds := faultSeeds()
 	for range fromEnvironment(t, "FAULT_ROUNDS", 1) {
 		seeds = append(seeds, rand.Uint64N(1_000_000_000))
 	}

@@ -172,6 +172,7 @@ func newCable(t *testing.T) *cable {
 	})
 	command(t, "ip", "link", "add", nearEnd, "type", "veth", "peer", "name", farEnd, "netns", fmt.Sprint(c.holder.Process.Pid))
 	command(t, "ip", "addr", "add", nearAddress+"/24", "dev", nearEnd)
+	t.Cleanup(func() { command(t, "ip", "link", "del", nearEnd) }) // by itself it goes only some time later
 	c.set("up")
 	for _, args := range []string{"addr add " + farAddress + "/24 dev " + farEnd, "link set " + farEnd + " up", "link set lo up"} {
 		words := append(c.inside(), "ip")
