@@ -123,6 +123,7 @@ func (d *Disk) copy(old *node) *node {
 	}
 	for name, child := range old.safeNaming {
 		c := d.copy(child)
+		c.name = name
 		n.entries[name], n.safeNaming[name] = c, c
 	}
 	return n

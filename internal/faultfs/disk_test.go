@@ -15,17 +15,6 @@ type script struct {
 	disk *Disk
 }
 
-func (s script) at(path ...string) *node {
-	s.t.Helper()
-	n := s.disk.root
-	for _, name := range path {
-		if n = n.entries[name]; n == nil {
-			s.t.Fatalf("there is no %v", path)
-		}
-	}
-	return n
-}
-
 func (s script) ok(errno syscall.Errno) {
 	s.t.Helper()
 	if errno != 0 {

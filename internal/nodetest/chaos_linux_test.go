@@ -3,7 +3,6 @@ package nodetest
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -171,60 +170,51 @@ func (c *chaos) heal() {
 }
 
 // Everything goes wrong in turn while messages flow. Afterwards nothing that was
-// accepted is lost.
+// accepted is lost. FAULT_TIME sets how long one mix lasts; FAULT_SOAK how long
+// mixes with ever new seeds go on.
 func TestInAMixOfAllFaultsNothingAcceptedIsLost(t *testing.T) {
 	if !ownWorld(t) {
 		return
 	}
-	total := chaosTime(t)
-	for _, n := range chaosSeeds(t) {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			t.Logf("for %s; FAULT_SEED=%d draws the same faults again", total, n)
-			chance := rand.New(rand.NewPCG(n, 11))
-			rule := []faultfs.Rule{faultfs.Journaled, faultfs.Strict}[n%2]
-			c := newChaos(t, rule, chance)
-			w := startWorkload(t, c.front(), chance, 5*time.Millisecond, 200, 2000, 20_000)
-			w.awaitAccepted(10)
-			c.run(total)
-			c.heal()
-			w.awaitAccepted(10)
-			w.hush()
-			w.drain(c.server)
-			t.Logf("%s disk, %d accepted; faults: %v", rule, w.acceptedSoFar(), c.counts)
-			wantGood(t, w.history)
+	once, soak := durationFromEnvironment(t, "FAULT_TIME", 6*time.Second), durationFromEnvironment(t, "FAULT_SOAK", 0)
+	if testing.Short() {
+		once = 3 * time.Second
+	}
+	began := time.Now()
+	for _, n := range faultSeedsToRun(t, 1) {
+		mix(t, n, once)
+	}
+	for left := soak - time.Since(began); left > 0 && !t.Failed(); left = soak - time.Since(began) {
+		mix(t, rand.Uint64N(1_000_000_000), min(left, 5*time.Minute))
+	}
+}
+
+// mix is one workload that survives a mix of faults.
+func mix(t *testing.T, seed uint64, total time.Duration) {
+	t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Logf("for %s; FAULT_SEED=%d draws the same faults again", total.Round(time.Second), seed)
+		chance := rand.New(rand.NewPCG(seed, 11))
+		rule := []faultfs.Rule{faultfs.Journaled, faultfs.Strict}[seed%2]
+		c := newChaos(t, rule, chance)
+		defer func() {
 			if t.Failed() {
 				t.Logf("the server said:\n%s", tail(c.server.Output(), 100))
 			}
-		})
-	}
+		}()
+		w := startWorkload(t, c.front(), chance, 5*time.Millisecond, 200, 2000, 20_000)
+		w.awaitAccepted(10)
+		c.run(total)
+		c.heal()
+		w.awaitAccepted(10)
+		w.hush()
+		w.drain(c.server)
+		t.Logf("%s disk, %d accepted; faults: %v", rule, w.acceptedSoFar(), c.counts)
+		wantGood(t, w.history)
+	})
 }
 
 // tail returns the last lines of a text.
 func tail(text string, lines int) string {
 	all := strings.Split(text, "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// chaosTime is how long a mix lasts; FAULT_TIME sets it.
-func chaosTime(t *testing.T) time.Duration {
-	t.Helper()
-	text := os.Getenv("FAULT_TIME")
-	if text == "" {
-		return 6 * time.Second
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		t.Fatalf("FAULT_TIME: %v", err)
-	}
-	return d
-}
-
-// chaosSeeds are those of the mixes that are to run: the ones that found
-// something once, and a new one; FAULT_SEED is the only one if it is set.
-func chaosSeeds(t *testing.T) []uint64 {
-	t.Helper()
-	if n := fromEnvironment(t, "FAULT_SEED", 0); n > 0 {
-		return []uint64{uint64(n)}
-	}
-	return append(faultSeeds(), rand.Uint64N(1_000_000_000))
 }

@@ -3,32 +3,13 @@ package nodetest
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/faultfs"
 )
-
-// roomyApp is plainApp with mailboxes that no workload fills.
-const roomyApp = plainApp + "limits: {mailboxMessages: 10000000, mailboxBytes: 64GiB, minDiskFree: 64MiB}\n"
-
-// fromEnvironment returns a number that FAULT_… may set.
-func fromEnvironment(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // powerCut takes the power from the server's machine: its process is killed and
 // the disk forgets. The server is not started again.
@@ -45,12 +26,13 @@ func powerCut(s *Server, d *disk, chance *rand.Rand, leaves faultfs.Survival) {
 }
 
 // The power fails at random moments, and each time the disk keeps something
-// else of what was not synced. Whatever was accepted is delivered.
+// else of what was not synced. Whatever was accepted is delivered. FAULT_ROUNDS
+// sets for how many new seeds.
 func TestAPowerCutLosesNothingThatWasAccepted(t *testing.T) {
 	if !ownWorld(t) {
 		return
 	}
-	for _, n := range powerCutSeeds(t) {
+	for _, n := range faultSeedsToRun(t, numberFromEnvironment(t, "FAULT_ROUNDS", 1)) {
 		for _, rule := range []faultfs.Rule{faultfs.Journaled, faultfs.Strict} {
 			t.Run(fmt.Sprintf("%s-%d", rule, n), func(t *testing.T) { cutAndJudge(t, rule, n) })
 		}
@@ -116,23 +98,54 @@ func TestAPowerCutDoesNotTakeANewDataFolderAway(t *testing.T) {
 	wantSeries(t, "after the cut", missed, "m", 0, 10)
 }
 
+// The power fails while a batch is being written, and the end of the log's file
+// is torn: cut off at any byte, or with any pages of it missing. The server
+// starts, and has what it had accepted.
+func TestATornTailIsDroppedAndNothingElse(t *testing.T) {
+	if !ownWorld(t) {
+		return
+	}
+	chance := rand.New(rand.NewPCG(seed(t), 13))
+	d := newDisk(t, faultfs.Strict)
+	s := StartIn(t, d.data(), "--config", Settings(t, roomyApp))
+	n, torn := 0, 0
+	for round := range 12 {
+		ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
+		post(t, ann, "ANZ-2", "m", n, n+5, 1000)
+		n += 5
+		d.SlowSyncs(time.Minute)
+		for i := range 8 { // the first is a batch, the others the next one, if it comes to that
+			ann.Message("ANZ-2", numbered("torn", i, chance.IntN(60_000)), "")
+		}
+		Eventually(t, "a batch is written and not synced", func() bool { return strings.Contains(fmt.Sprint(d.Unsynced()), ".blk write") })
+		leaves := []faultfs.Survival{faultfs.Prefix, faultfs.Scattered}[round%2]
+		powerCut(s, d, chance, leaves)
+		s.Start()
+		missed, _ := SignIn(t, s, "ANZ-3", "").Fetch(1)
+		wantSeries(t, "for somebody else", missed, "m", 0, 0)
+		kept := int(s.Metric("switchboard_mailbox_messages"))
+		if kept < n+torn {
+			t.Fatalf("round %d: %d messages are left of %d; on the disk are %q", round, kept, n+torn, d.Listing())
+		}
+		torn = kept - n
+	}
+	missed, left := SignIn(t, s, "ANZ-2", "").Fetch(2000)
+	var whole []Frame
+	for _, f := range missed {
+		if series, _ := number(f); series == "m" {
+			whole = append(whole, f)
+		}
+	}
+	wantSeries(t, "in the end", whole, "m", 0, n)
+	if left != "0" || len(missed) != n+torn {
+		t.Errorf("%d messages came, %s are left, want %d", len(missed), left, n+torn)
+	}
+	t.Logf("lost 0 of %d; of those that were not accepted %d survived as well", n, torn)
+}
+
 // drain waits until nothing is in the mailboxes, and lets everybody go.
 func (w *workload) drain(s *Server) {
 	w.t.Helper()
 	awaitWaiting(w.t, s, 0)
 	w.end()
-}
-
-// powerCutSeeds are those that always run, and one by chance; FAULT_SEED is the
-// only one if it is set, FAULT_ROUNDS asks for more.
-func powerCutSeeds(t *testing.T) []uint64 {
-	t.Helper()
-	if n := fromEnvironment(t, "FAULT_SEED", 0); n > 0 {
-		return []uint64{uint64(n)}
-	}
-	seeds := faultSeeds()
-	for range fromEnvironment(t, "FAULT_ROUNDS", 1) {
-		seeds = append(seeds, rand.Uint64N(1_000_000_000))
-	}
-	return seeds
 }

@@ -149,6 +149,14 @@ func start(t testing.TB, path, data string, args []string) *Server {
 // Start runs the process again after Kill or Stop: same addresses, same data.
 func (s *Server) Start() {
 	s.t.Helper()
+	if !s.Starts() {
+		s.t.Fatalf("switchboard ended before it was ready: %v\n%s", s.err, s.Output())
+	}
+}
+
+// Starts is Start, and says whether the process was ready or ended before.
+func (s *Server) Starts() bool {
+	s.t.Helper()
 	words := slices.Concat(s.before, []string{s.path, "serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args)
 	s.cmd = exec.Command(words[0], words[1:]...)
 	s.cmd.Env = append(environment(), "GORACE=halt_on_error=1 exitcode=66")
@@ -165,12 +173,13 @@ func (s *Server) Start() {
 	go s.read(pipe, ready)
 	select {
 	case <-ready:
+		return true
 	case <-s.done:
-		s.t.Fatalf("switchboard ended before it was ready: %v\n%s", s.err, s.Output())
 	case <-time.After(Patience):
 		s.Kill()
 		s.t.Fatalf("switchboard was not ready in %s\n%s", Patience, s.Output())
 	}
+	return false
 }
 
 // environment returns this process's environment without the program's
