@@ -35,7 +35,7 @@ func newChaos(t *testing.T, rule faultfs.Rule, chance *rand.Rand) *chaos {
 		c.disk.Remove() // or it could wait for its disk for ever
 		c.server.Kill()
 	})
-	c.proxy = newProxy(t, func() string { return c.server.Addr })
+	c.proxy = newProxy(t, c.server.Addr)
 	return c
 }
 
@@ -176,12 +176,12 @@ func TestInAMixOfAllFaultsNothingAcceptedIsLost(t *testing.T) {
 	if !ownWorld(t) {
 		return
 	}
-	once, soak := durationFromEnvironment(t, "FAULT_TIME", 6*time.Second), durationFromEnvironment(t, "FAULT_SOAK", 0)
+	once, soak := durationFromEnvironment(t, "FAULT_TIME", 10*time.Second), durationFromEnvironment(t, "FAULT_SOAK", 0)
 	if testing.Short() {
 		once = 3 * time.Second
 	}
 	began := time.Now()
-	for _, n := range faultSeedsToRun(t, 1) {
+	for _, n := range faultSeedsToRun(t, mixSeeds(), 1) {
 		mix(t, n, once)
 	}
 	for left := soak - time.Since(began); left > 0 && !t.Failed(); left = soak - time.Since(began) {
@@ -194,7 +194,7 @@ func mix(t *testing.T, seed uint64, total time.Duration) {
 	t.Run(fmt.Sprint(seed), func(t *testing.T) {
 		t.Logf("for %s; FAULT_SEED=%d draws the same faults again", total.Round(time.Second), seed)
 		chance := rand.New(rand.NewPCG(seed, 11))
-		rule := []faultfs.Rule{faultfs.Journaled, faultfs.Strict}[seed%2]
+		rule := ruleOf(seed)
 		c := newChaos(t, rule, chance)
 		defer func() {
 			if t.Failed() {

@@ -13,9 +13,9 @@ import (
 // The server refuses to start and names the file; it never delivers what nobody
 // sent.
 func TestAFlippedBitIsFoundAtTheStart(t *testing.T) {
-	rounds := 12
+	rounds := 6
 	if testing.Short() {
-		rounds = 4
+		rounds = 2
 	}
 	chance := rand.New(rand.NewPCG(seed(t), 17))
 	const n = 400

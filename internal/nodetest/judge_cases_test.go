@@ -45,6 +45,7 @@ func TestTheJudgeSeesWhatIsWrong(t *testing.T) {
 		{"out of order", "push", four, [][]delivery{got(0, 2, 1, 3)}, with(func(v *verdict) { v.Reordered = 1 }), 1},
 		{"out of order, to an application with ack", "ack", four, [][]delivery{got(0, 2, 1, 3)}, with(func(v *verdict) { v.Reordered = 1 }), 1},
 		{"out of order over two sessions", "push", four, [][]delivery{got(0, 2), got(1, 3)}, with(func(v *verdict) { v.Reordered = 1 }), 1},
+		{"again, after newer ones", "push", four, [][]delivery{got(0, 1), got(2, 1, 3)}, with(func(v *verdict) { v.Again = 1 }), 0},
 		{"fetched while others come live", "fetch", four, [][]delivery{got(2, 0, 3, 1)}, reliable(all), 0},
 		{"fetched out of order", "fetch", four, [][]delivery{got(3, 2, 0, 1)}, with(func(v *verdict) { v.Reordered = 1 }), 1},
 		{"on two connections of the sender", "push", []posting{{To: []string{"R"}, Link: 1, Stored: true}, {To: []string{"R"}, Link: 2, Stored: true}},

@@ -16,7 +16,7 @@ type verdict struct {
 	Lost       int // accepted and not arrived; for FAST, which may be lost, not arrived
 	Duplicated int // twice on one session; for "ack" twice at all
 	Again      int // once more on a later session, as a client without ack must expect
-	Reordered  int // before one that the sender sent earlier on the same connection
+	Reordered  int // for the first time, after one that the sender sent later on the same connection
 	Unexpected int // never sent, not to this receiver, not what was sent, or refused for good
 }
 
@@ -51,6 +51,10 @@ func (v verdict) violations(c class) int {
 }
 
 // judge says what became of all messages of a history, by class.
+//
+// A repeat may come late: when the log fails while the server lives, the proofs
+// that it did not keep are lost, and what they proved comes again, to sessions
+// that have newer messages already. Only first arrivals count for the order.
 func judge(h *history) map[class]verdict {
 	verdicts := make(map[class]verdict)
 	for _, r := range h.Receivers {
@@ -95,15 +99,13 @@ func (v *verdict) stream(r *receiverLog, from string, sends []posting, fast bool
 		}
 		list, repeats := unique(list)
 		v.Duplicated += repeats
-		v.Reordered += disorder(list, sends, !fast && r.Kind == "fetch")
-		for _, n := range list {
-			if arrived[n] {
-				v.Again++
-				continue
-			}
+		fresh := slices.DeleteFunc(slices.Clone(list), func(n int) bool { return arrived[n] })
+		v.Again += len(list) - len(fresh)
+		v.Reordered += disorder(fresh, sends, !fast && r.Kind == "fetch")
+		for _, n := range fresh {
 			arrived[n] = true
-			firsts = append(firsts, n)
 		}
+		firsts = append(firsts, fresh...)
 	}
 	if !fast && r.Kind != "fetch" && len(r.Sessions) > 1 {
 		v.Reordered += disorder(firsts, sends, false)

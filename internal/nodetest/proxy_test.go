@@ -15,7 +15,7 @@ type proxy struct {
 
 	t        *testing.T
 	listener net.Listener
-	target   func() string
+	target   string
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
@@ -25,9 +25,8 @@ type proxy struct {
 	conns   map[net.Conn]bool
 }
 
-// newProxy starts a proxy for a server's address, which may change. It ends with
-// the test.
-func newProxy(t *testing.T, target func() string) *proxy {
+// newProxy starts a proxy for a server's address. It ends with the test.
+func newProxy(t *testing.T, target string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,7 +58,7 @@ func (p *proxy) accept() {
 // serve joins a client to the server until one of them, or cut, ends it.
 func (p *proxy) serve(near net.Conn) {
 	defer near.Close()
-	far, err := net.DialTimeout("tcp", p.target(), 2*time.Second)
+	far, err := net.DialTimeout("tcp", p.target, 2*time.Second)
 	if err != nil {
 		return
 	}

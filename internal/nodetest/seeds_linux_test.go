@@ -8,24 +8,28 @@ import (
 	"time"
 )
 
-// faultSeeds are seeds that always run. One that made a fault test fail is added
-// here, with what it found. Seeds draw faults, sizes and receivers; what the
-// machine does meanwhile they do not, so one run may pass where another failed.
-func faultSeeds() []uint64 {
+// The seeds below always run. One that made a fault test fail is added here, with
+// what it found. Seeds draw faults, sizes and receivers; what the machine does
+// meanwhile they do not, so one run may pass where another failed.
+
+// powerCutSeeds are those of TestAPowerCutLosesNothingThatWasAccepted.
+func powerCutSeeds() []uint64 {
 	return []uint64{
-		377434953, // strict: the log's second file was gone after a power cut
+		377434953, // the log's second file was gone
 	}
 }
 
-// faultSeedsToRun are the seeds of a fault test: those that always run, and some
-// new ones. FAULT_SEED is the only one if it is set. With -short it is one of
-// each, at most.
-func faultSeedsToRun(t *testing.T, fresh int) []uint64 {
+// mixSeeds are those of TestInAMixOfAllFaultsNothingAcceptedIsLost.
+func mixSeeds() []uint64 { return nil }
+
+// faultSeedsToRun are the seeds of a fault test: those that always run, but with
+// -short, and fresh new ones. FAULT_SEED is the only one if it is set.
+func faultSeedsToRun(t *testing.T, always []uint64, fresh int) []uint64 {
 	t.Helper()
 	if n := numberFromEnvironment(t, "FAULT_SEED", 0); n > 0 {
 		return []uint64{uint64(n)}
 	}
-	seeds := faultSeeds()
+	seeds := always
 	if testing.Short() {
 		seeds = nil
 	}

@@ -49,7 +49,7 @@ const briefly = 3 * time.Second
 func startWorkload(t *testing.T, front *Server, chance *rand.Rand, pace time.Duration, sizes ...int) *workload {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	w := &workload{history: newHistory(), t: t, front: front, pace: pace, sizes: sizes, quiet: make(chan struct{}), stop: stop}
+	w := &workload{history: newHistory(), t: t, front: &Server{t: t, Addr: front.Addr}, pace: pace, sizes: sizes, quiet: make(chan struct{}), stop: stop}
 	t.Cleanup(w.end)
 	kinds := []string{"ack", "ack", "push", "push", "fetch", "fetch"}
 	for i := range kinds {
