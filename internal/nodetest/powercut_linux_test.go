@@ -42,16 +42,17 @@ func ruleOf(seed uint64) faultfs.Rule {
 	return []faultfs.Rule{faultfs.Journaled, faultfs.Strict}[seed%2]
 }
 
-// cutAndJudge is one workload that survives three power cuts.
+// cutAndJudge is one workload that survives power cuts.
 func cutAndJudge(t *testing.T, rule faultfs.Rule, seed uint64) {
-	chance, most := rand.New(rand.NewPCG(seed, 3)), 1500 // accepted between two cuts
+	chance := rand.New(rand.NewPCG(seed, 3))
+	cuts, most := 3, 1500 // and how many messages are accepted between two of them
 	if raceEnabled {
-		most = 400
+		cuts, most = 2, 400
 	}
 	d := newDisk(t, rule)
 	s := StartIn(t, d.data(), "--config", Settings(t, roomyApp))
 	w := startWorkload(t, s, chance, time.Millisecond, 200, 2000, 40_000)
-	for range 3 {
+	for range cuts {
 		w.awaitAccepted(1 + chance.IntN(most))
 		leaves := []faultfs.Survival{faultfs.Nothing, faultfs.Prefix, faultfs.Scattered}[chance.IntN(3)]
 		unsynced := d.Unsynced()
