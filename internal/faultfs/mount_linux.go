@@ -3,6 +3,9 @@ package faultfs
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -30,6 +33,9 @@ func (d *Disk) Mount(dir string) (unmount func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount a file system by FUSE at %s: %w", dir, err)
 	}
+	if err := keepToItself(); err != nil {
+		return nil, err
+	}
 	return func() error {
 		d.Remove()
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
@@ -38,6 +44,27 @@ func (d *Disk) Mount(dir string) (unmount func() error, err error) {
 		server.Wait()
 		return nil
 	}, nil
+}
+
+// keepToItself closes the descriptors by which this process serves file systems
+// to programs that it starts. go-fuse does not: a program on the disk would keep
+// its own disk alive when this process is killed, and wait for it for ever.
+func keepToItself() error {
+	const own = "/proc/self/fd"
+	entries, err := os.ReadDir(own)
+	if err != nil {
+		return fmt.Errorf("look for the descriptor of FUSE: %w", err)
+	}
+	for _, e := range entries {
+		target, err := os.Readlink(filepath.Join(own, e.Name()))
+		if err != nil || target != "/dev/fuse" { // it may be closed by now
+			continue
+		}
+		if fd, err := strconv.Atoi(e.Name()); err == nil {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // inode is a node as FUSE sees it.

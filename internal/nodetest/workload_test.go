@@ -51,17 +51,22 @@ func startWorkload(t *testing.T, front *Server, chance *rand.Rand, pace time.Dur
 	ctx, stop := context.WithCancel(context.Background())
 	w := &workload{history: newHistory(), t: t, front: &Server{t: t, Addr: front.Addr}, pace: pace, sizes: sizes, quiet: make(chan struct{}), stop: stop}
 	t.Cleanup(w.end)
-	kinds := []string{"ack", "ack", "push", "push", "fetch", "fetch"}
+	kinds := []string{"ack", "ack", "push", "fetch", "push", "fetch", "push", "fetch"}
 	for i := range kinds {
 		w.users = append(w.users, fmt.Sprint("ANZ-", 200+i))
 	}
 	for i, kind := range kinds {
-		r := w.receiver(w.users[i], kind)
-		if kind == "ack" {
+		r, chance := w.receiver(w.users[i], kind), rand.New(rand.NewPCG(chance.Uint64(), uint64(i)))
+		switch {
+		case kind == "ack":
 			w.consumeWithAck(ctx, r)
-			continue
+		case i < len(kinds)/2:
+			w.running.Go(func() { w.consume(ctx, r, stays) })
+		default:
+			w.running.Go(func() {
+				w.consume(ctx, r, func() time.Duration { return time.Duration(chance.Int64N(int64(awayAtMost))) })
+			})
 		}
-		w.running.Go(func() { w.consume(ctx, r) })
 	}
 	for i := range 6 {
 		user, chance := fmt.Sprint("ANZ-", 100+i), rand.New(rand.NewPCG(chance.Uint64(), uint64(i)))
@@ -125,8 +130,16 @@ func (w *workload) consumeWithAck(ctx context.Context, r *receiverLog) {
 	}})
 }
 
-// consume is a plain client that comes again and again.
-func (w *workload) consume(ctx context.Context, r *receiverLog) {
+// awayAtMost is how long a visitor stays away, or stays.
+const awayAtMost = 1500 * time.Millisecond
+
+// stays is how long a consumer stays that is no visitor.
+func stays() time.Duration { return 0 }
+
+// consume is a plain client that comes again and again. A visitor stays for as
+// long as span says and is away for as long, so that something waits for it at
+// any time, until producers send no more.
+func (w *workload) consume(ctx context.Context, r *receiverLog, span func() time.Duration) {
 	options := ""
 	if r.Kind == "push" {
 		options = `{"push":true}`
@@ -136,17 +149,32 @@ func (w *workload) consume(ctx context.Context, r *receiverLog) {
 		if p == nil {
 			continue
 		}
-		session := w.session(r)
-		w.hear(ctx, p, r.Kind == "fetch", func(f Frame) {
-			var data struct {
-				From    string          `json:"from"`
-				Content json.RawMessage `json:"content"`
-			}
-			if f.Type == "MESSAGE" && json.Unmarshal(f.Data, &data) == nil {
-				w.delivered(r, session, data.From, data.Content)
-			}
-		})
+		stay := span()
+		if stay == 0 || isClosed(w.quiet) {
+			stay = time.Hour // or until the connection ends
+		}
+		visit, leave := context.WithTimeout(ctx, stay)
+		w.listen(visit, p, r)
+		leave()
+		select {
+		case <-time.After(span()):
+		case <-w.quiet:
+		}
 	}
+}
+
+// listen writes down what a session of a plain consumer gets.
+func (w *workload) listen(ctx context.Context, p *Peer, r *receiverLog) {
+	session := w.session(r)
+	w.hear(ctx, p, r.Kind == "fetch", func(f Frame) {
+		var data struct {
+			From    string          `json:"from"`
+			Content json.RawMessage `json:"content"`
+		}
+		if f.Type == "MESSAGE" && json.Unmarshal(f.Data, &data) == nil {
+			w.delivered(r, session, data.From, data.Content)
+		}
+	})
 }
 
 // connect returns a plain client that is signed in, or nil when that did not
