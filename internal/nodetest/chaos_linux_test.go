@@ -80,8 +80,10 @@ func (c *chaos) kill() {
 }
 
 func (c *chaos) cutPower() {
-	leaves := []faultfs.Survival{faultfs.Nothing, faultfs.Prefix, faultfs.Scattered}[c.chance.IntN(3)]
-	powerCut(c.server, c.disk, c.chance, leaves)
+	powerCut(c.server, c.disk, c.chance, anySurvival(c.chance))
+	if c.chance.IntN(4) == 0 {
+		cutWhileStarting(c.server, c.disk, c.chance)
+	}
 	c.last(0, 300*time.Millisecond)
 	c.server.Start()
 }

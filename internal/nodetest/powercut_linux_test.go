@@ -1,8 +1,10 @@
 package nodetest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,14 +17,42 @@ import (
 // the disk forgets. The server is not started again.
 func powerCut(s *Server, d *disk, chance *rand.Rand, leaves faultfs.Survival) {
 	d.t.Helper()
+	d.cut(s.cmd.Process, s.Kill, chance, leaves)
+}
+
+// cut takes the power from a process and its disk. ended waits for the process's
+// end.
+func (d *disk) cut(p *os.Process, ended func(), chance *rand.Rand, leaves faultfs.Survival) {
+	d.t.Helper()
 	after := d.PowerCut(chance, leaves)
-	if err := s.cmd.Process.Kill(); err != nil {
+	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		d.t.Fatalf("kill: %v", err)
 	}
 	d.Remove() // or the process would wait for its disk for ever
-	s.Kill()
+	ended()
 	d.remove()
 	d.mount(after)
+}
+
+// cutWhileStarting starts the server's program and takes the power after a
+// while, whatever it has come to.
+func cutWhileStarting(s *Server, d *disk, chance *rand.Rand) {
+	d.t.Helper()
+	cmd := s.command()
+	if err := cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	most := 150 * time.Millisecond
+	if raceEnabled {
+		most = 500 * time.Millisecond
+	}
+	<-time.After(time.Duration(chance.Int64N(int64(most))))
+	ended := func() { _ = cmd.Wait() } // killed: always an error
+	d.cut(cmd.Process, ended, chance, anySurvival(chance))
+}
+
+func anySurvival(chance *rand.Rand) faultfs.Survival {
+	return []faultfs.Survival{faultfs.Nothing, faultfs.Prefix, faultfs.Scattered}[chance.IntN(3)]
 }
 
 // The power fails at random moments, and each time the disk keeps something
@@ -54,7 +84,7 @@ func cutAndJudge(t *testing.T, rule faultfs.Rule, seed uint64) {
 	w := startWorkload(t, s, chance, time.Millisecond, 200, 2000, 40_000)
 	for range cuts {
 		w.awaitAccepted(1 + chance.IntN(most))
-		leaves := []faultfs.Survival{faultfs.Nothing, faultfs.Prefix, faultfs.Scattered}[chance.IntN(3)]
+		leaves := anySurvival(chance)
 		unsynced := d.Unsynced()
 		powerCut(s, d, chance, leaves)
 		t.Logf("cut after %d were accepted; it leaves %s of %q; left are %q", w.acceptedSoFar(), leaves, unsynced, d.Listing())
@@ -103,6 +133,37 @@ func TestAPowerCutDoesNotTakeANewDataFolderAway(t *testing.T) {
 	s.Start()
 	missed, _ := SignIn(t, s, "ANZ-2", "").Fetch(2000)
 	wantSeries(t, "after the cut", missed, "m", 0, 10)
+}
+
+// The power fails while the server starts, in a new folder and in one with
+// messages, several times in a row. It starts the next time, with all that it had.
+func TestAPowerCutDuringTheStartDoesNoHarm(t *testing.T) {
+	if !ownWorld(t) {
+		return
+	}
+	chance, config := rand.New(rand.NewPCG(seed(t), 19)), Settings(t, roomyApp)
+	rounds, cuts := 3*numberFromEnvironment(t, "FAULT_ROUNDS", 1), 0
+	for round := range rounds {
+		d := newDisk(t, ruleOf(uint64(round)))
+		s := &Server{t: t, path: Binary(t), Addr: "127.0.0.1:0", Admin: "127.0.0.1:0", Data: d.data(), Args: []string{"--config", config}}
+		cutting := func() {
+			for range 1 + chance.IntN(3) {
+				cutWhileStarting(s, d, chance)
+				cuts++
+			}
+		}
+		cutting()
+		s.Start()
+		t.Cleanup(s.Kill)
+		post(t, SignIn(t, s, "ANZ-1", `{"receipts":true}`), "ANZ-2", "m", 0, 100, 1000)
+		powerCut(s, d, chance, anySurvival(chance))
+		cutting()
+		s.Start()
+		missed, _ := SignIn(t, s, "ANZ-2", "").Fetch(1000)
+		wantSeries(t, "after the cuts", missed, "m", 0, 100)
+		s.Kill()
+	}
+	t.Logf("lost 0, duplicated 0, reordered 0 in %d rounds with %d cuts while starting", rounds, cuts)
 }
 
 // The power fails while a batch is being written, and the end of the log's file

@@ -157,9 +157,7 @@ func (s *Server) Start() {
 // Starts is Start, and says whether the process was ready or ended before.
 func (s *Server) Starts() bool {
 	s.t.Helper()
-	words := slices.Concat(s.before, []string{s.path, "serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args)
-	s.cmd = exec.Command(words[0], words[1:]...)
-	s.cmd.Env = append(environment(), "GORACE=halt_on_error=1 exitcode=66")
+	s.cmd = s.command()
 	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -180,6 +178,14 @@ func (s *Server) Starts() bool {
 		s.t.Fatalf("switchboard was not ready in %s\n%s", Patience, s.Output())
 	}
 	return false
+}
+
+// command is the program with its arguments.
+func (s *Server) command() *exec.Cmd {
+	words := slices.Concat(s.before, []string{s.path, "serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args)
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Env = append(environment(), "GORACE=halt_on_error=1 exitcode=66")
+	return cmd
 }
 
 // environment returns this process's environment without the program's
