@@ -45,7 +45,7 @@ const briefly = 3 * time.Second
 
 // startWorkload lets everybody begin. front is where they connect; pace is a
 // producer's rest after a message or a few. They end with the test, if not
-// before, by finish.
+// before, by end or drain.
 func startWorkload(t *testing.T, front *Server, chance *rand.Rand, pace time.Duration, sizes ...int) *workload {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
