@@ -130,7 +130,7 @@ func (d *disk) mount(f *faultfs.Disk) {
 	d.t.Helper()
 	unmount, err := f.Mount(d.dir)
 	if err != nil {
-		d.t.Fatal(err)
+		d.t.Fatalf("%v: a disk that fails on command needs /dev/fuse, and root where only root may open it", err)
 	}
 	d.Disk, d.unmount = f, unmount
 }
