@@ -8,6 +8,7 @@ SHELL := bash
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME ?= 30s
+SOAK     ?= 30m
 BENCH    ?=
 SUITE    ?=
 ARGS     ?=
@@ -20,7 +21,7 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
 WEB := $(shell find console/src console/public console/index.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
 
-.PHONY: run build binary console check format vet lint web-check arch short test test-large fuzz bench bench-suite vuln clean
+.PHONY: run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-bench soak fuzz bench bench-suite vuln clean
 
 run: build ## build, then serve; ARGS="--config F" for more
 	exec bin/switchboard serve $(ARGS)
@@ -66,8 +67,16 @@ short:
 test: ## everything, with the race detector and the browser
 	node .ci/test.mjs
 
-test-large: binary ## the benchmarks in full: a good half hour on a machine that does nothing else
+test-large: test-large-faults test-large-bench ## what takes too long for make test
+
+test-large-bench: binary ## the benchmarks in full: a good half hour on a machine that does nothing else
 	bin/switchboard bench suite --out test-results/bench $(SUITE)
+
+test-large-faults:
+	FAULT_ROUNDS=50 FAULT_TIME=3m go test -count=1 -v -timeout 1h -run 'TestAPowerCut|TestATornTail|TestAFlippedBit|TestInAMix' ./internal/nodetest
+
+soak: ## faults of all kinds for SOAK (30m)
+	FAULT_SOAK=$(SOAK) FAULT_TIME=1m go test -count=1 -v -timeout 0 -run 'TestInAMix' ./internal/nodetest
 
 fuzz: ## each fuzz target for FUZZTIME
 	for package in $$(go list ./...); do \

@@ -38,7 +38,7 @@ func layerOf(pkg string) layer {
 		cellar: {"internal/lifecycle", "internal/window", "internal/grid", "internal/spool", "internal/config"},
 		client: {"client"},
 		page:   {"console"},
-		tool:   {"internal/load", "internal/nodetest"},
+		tool:   {"internal/load", "internal/nodetest", "internal/faultfs"},
 		tests:  {"internal/arch"},
 	} {
 		if slices.Contains(packages, pkg) {
@@ -99,6 +99,7 @@ func libraries() []library {
 		{module: "github.com/pressly/goose/v3", users: []string{"internal/db"}},
 		{module: "github.com/alecthomas/kong", users: []string{"cmd/switchboard"}},
 		{module: "github.com/knadh/koanf", users: []string{"internal/config"}},
+		{module: "github.com/hanwen/go-fuse/v2", users: []string{"internal/faultfs"}, always: true},
 	}
 }
 

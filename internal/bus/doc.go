@@ -17,6 +17,8 @@
 //     Recover has started the server again.
 //   - Before that it looks at the free space itself, and refuses a batch with
 //     ErrFull while the server still has room for its own needs.
+//   - It syncs the file of a message, but not the folder when it begins another
+//     file: the bus does, see names.go.
 //   - A record whose checksum does not match makes the server cut its file off
 //     at that place when it recovers, with all that follows, and give their
 //     sequences away again; a stream whose description is damaged is left out

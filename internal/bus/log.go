@@ -34,6 +34,7 @@ type Log struct {
 	inbox   string
 	replies chan *nats.Msg
 	calls   uint64
+	newest  int // number of the newest file whose name is safe
 }
 
 var _ mailbox.Log = (*Log)(nil)
@@ -93,6 +94,10 @@ func (l *Log) Append(ctx context.Context, last uint64, batch []byte) (seq uint64
 	if seq, err = verdict(reply, last); err != nil {
 		return 0, fmt.Errorf("append to %s after %d: %w", l.name, last, err)
 	}
+	if err := l.keepNewName(); err != nil {
+		e.fail(err)
+		return 0, l.unknown(err)
+	}
 	l.stored.Store(seq)
 	return seq, nil
 }
@@ -120,6 +125,9 @@ func (l *Log) ready(ctx context.Context, n int) (*engine, error) {
 		return nil, err
 	}
 	if e != l.engine {
+		if err := l.keepNames(); err != nil {
+			return nil, err
+		}
 		inbox, replies := e.writes.NewRespInbox(), make(chan *nats.Msg, 8)
 		if _, err := e.writes.ChanSubscribe(inbox+".*", replies); err != nil {
 			return nil, err
@@ -281,11 +289,16 @@ func (l *Log) bounds(ctx context.Context, e *engine) (first, last, bytes uint64,
 // Purge removes everything before the sequence below, which may be one past the
 // log's end at most. Appends wait meanwhile, for milliseconds.
 func (l *Log) Purge(ctx context.Context, below uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	e, err := l.bus.engine()
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
 		defer cancel()
 		err = l.purge(ctx, e, below)
+	}
+	if err == nil {
+		err = l.keepNames() // the last file may be another one now
 	}
 	if err != nil {
 		return fmt.Errorf("purge %s below %d: %w", l.name, below, err)

@@ -21,7 +21,7 @@ const lockName = "switchboard.lock"
 // against other processes on this machine until release is called or the
 // process ends. When another process holds it, the error names it.
 func LockFolder(dir string) (release func() error, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	path := filepath.Join(dir, lockName)
@@ -37,6 +37,38 @@ func LockFolder(dir string) (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("write the lock of the data folder: %w", err), lock.Unlock())
 	}
 	return lock.Unlock, nil
+}
+
+// makeFolder makes dir, and the folders that it lies in, so that a power cut does
+// not take them away: whatever is synced in a folder is lost with the folder's
+// name, which is an entry of the one above.
+func makeFolder(dir string) error {
+	above := []string{filepath.Dir(dir)}
+	for top := dir; ; top = filepath.Dir(top) {
+		if _, err := os.Stat(top); err == nil || top == filepath.Dir(top) {
+			break
+		}
+		above = append(above, filepath.Dir(top))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, folder := range above {
+		// A folder that was there before may lie in one that is not ours to
+		// read; a process that was killed may have made it a moment ago.
+		if err := syncFolder(folder); err != nil && len(above) > 1 {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // holder says who has the lock, for a sentence.

@@ -50,8 +50,6 @@ func ownDisk(t *testing.T, size string) (dir string, here bool) {
 	return "", false
 }
 
-const mib = 1 << 20
-
 // freeBytes returns what is free on the disk of dir.
 func freeBytes(t *testing.T, dir string) int64 {
 	t.Helper()

@@ -11,6 +11,11 @@ import (
 // mailboxes but what a test puts there.
 const plainApp = "apps: [{appName: ANZ, appId: app-id-343, authEnabled: false}]\n"
 
+// roomyApp is plainApp with mailboxes that no workload fills.
+const roomyApp = plainApp + "limits: {mailboxMessages: 10000000, mailboxBytes: 64GiB, minDiskFree: 64MiB}\n"
+
+const mib = 1 << 20
+
 // startWith starts a server with a settings file.
 func startWith(t *testing.T, settings string, args ...string) *Server {
 	t.Helper()

@@ -3,7 +3,6 @@ package nodetest
 import (
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
@@ -98,8 +97,7 @@ func TestKilledWhileItStartsItStartsAgain(t *testing.T) {
 // while, whatever it has come to.
 func killWhileStarting(t *testing.T, s *Server, after time.Duration) {
 	t.Helper()
-	cmd := exec.Command(s.path, append([]string{"serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args...)...)
-	cmd.Env = environment()
+	cmd := s.command()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

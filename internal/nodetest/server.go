@@ -103,11 +103,12 @@ type Server struct {
 	Data  string // data folder
 	Args  []string
 
-	t    testing.TB
-	path string // of the program
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process ended; then err is set
-	err  error
+	t      testing.TB
+	before []string // words that start the program, such as those that put it into another network
+	path   string   // of the program
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when the process ended; then err is set
+	err    error
 
 	mu  sync.Mutex
 	out strings.Builder
@@ -148,9 +149,15 @@ func start(t testing.TB, path, data string, args []string) *Server {
 // Start runs the process again after Kill or Stop: same addresses, same data.
 func (s *Server) Start() {
 	s.t.Helper()
-	args := append([]string{"serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args...)
-	s.cmd = exec.Command(s.path, args...)
-	s.cmd.Env = append(environment(), "GORACE=halt_on_error=1 exitcode=66")
+	if !s.Starts() {
+		s.t.Fatalf("switchboard ended before it was ready: %v\n%s", s.err, s.Output())
+	}
+}
+
+// Starts is Start, and says whether the process was ready or ended before.
+func (s *Server) Starts() bool {
+	s.t.Helper()
+	s.cmd = s.command()
 	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -164,12 +171,21 @@ func (s *Server) Start() {
 	go s.read(pipe, ready)
 	select {
 	case <-ready:
+		return true
 	case <-s.done:
-		s.t.Fatalf("switchboard ended before it was ready: %v\n%s", s.err, s.Output())
 	case <-time.After(Patience):
 		s.Kill()
 		s.t.Fatalf("switchboard was not ready in %s\n%s", Patience, s.Output())
 	}
+	return false
+}
+
+// command is the program with its arguments.
+func (s *Server) command() *exec.Cmd {
+	words := slices.Concat(s.before, []string{s.path, "serve", "--listen", s.Addr, "--admin", s.Admin, "--data", s.Data}, s.Args)
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Env = append(environment(), "GORACE=halt_on_error=1 exitcode=66")
+	return cmd
 }
 
 // environment returns this process's environment without the program's

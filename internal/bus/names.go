@@ -1,0 +1,51 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// The server syncs the file that holds a message before it acknowledges it, but
+// when it begins another file it does not sync the folder. ext4, xfs and btrfs
+// keep the name of a file that was synced all the same; POSIX does not promise
+// it, and where it is not so a power cut takes the whole file, with all that was
+// acknowledged in it. So a log syncs its folder itself, when a file has come,
+// before it says that a batch is stored.
+
+// keepNames makes the names of all files of the log safe. mu is held.
+func (l *Log) keepNames() error {
+	blocks, _, err := blockFiles(l.folder())
+	if err != nil {
+		return fmt.Errorf("look for new files: %w", err)
+	}
+	if err := syncDir(l.folder()); err != nil {
+		return err
+	}
+	l.newest = 0
+	if len(blocks) > 0 {
+		l.newest = blocks[len(blocks)-1]
+	}
+	return nil
+}
+
+// keepNewName does so if the server has begun a file since. It costs one look at
+// the folder. mu is held.
+//
+// The server numbers its files one by one, and what it appends to is the last.
+// Only a purge may take that one away, and begin another: see Log.Purge.
+func (l *Log) keepNewName() error {
+	_, err := os.Lstat(filepath.Join(l.folder(), fmt.Sprintf("%d.blk", l.newest+1)))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for a new file: %w", err)
+	}
+	return l.keepNames()
+}
+
+// folder is where the log's files are.
+func (l *Log) folder() string { return filepath.Join(l.bus.streamsDir(), l.name, "msgs") }
