@@ -101,12 +101,14 @@ func (a *absent) store(ctx context.Context, m *meter, progress *progress, box *M
 		}
 	}
 	box.Stored, box.StoredRate = a.stored, rate(a.stored, a.heard-a.start)
+	if m.pid == 0 || a.stored == 0 {
+		return nil
+	}
 	if err := a.listen(ctx, settling); err != nil {
 		return err
 	}
-	if after := m.moment(a.now(), a.count); m.pid != 0 && a.stored > 0 {
-		box.RSSPerMessage = float64(after.server.rss-before.server.rss) / float64(a.stored)
-	}
+	after := m.moment(a.now(), a.count)
+	box.RSSPerMessage = float64(after.server.rss-before.server.rss) / float64(a.stored)
 	return nil
 }
 

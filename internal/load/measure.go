@@ -177,8 +177,9 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 	return run, errors.Join(err, m.err)
 }
 
-// settling is how long before silence is measured: what was begun is finished.
-const settling = time.Second
+// settling is how long before silence is measured: what was begun is finished, and
+// the memory that it took is let go.
+const settling = 8 * time.Second
 
 func (t *talk) silence(ctx context.Context, m *meter, progress *progress, s *Silence) error {
 	progress.say("%s of silence on %d connections", settling+t.o.Duration, len(t.conns))

@@ -114,6 +114,8 @@ func (c *core) append(now time.Time, r messageRecord, to []wire.UserID) *pending
 	}
 	p := c.journal.room(len(r.frame) + 64 + 24*len(to))
 	r.ord = c.journal.ord()
+	p.count++
+	p.urgent = true
 	var off int
 	p.buf, off = appendMessage(p.buf, &r)
 	e := entry{

@@ -273,6 +273,7 @@ func (c *core) logOpened(now time.Time, s *session) {
 	b := c.journal.hold(256)
 	defer c.journal.letGo()
 	b.buf = appendOpened(b.buf, sessionRecord{s.ID, s.User, s.TellMaster})
+	b.urgent = true
 	s.seq = b.seq
 	c.journal.alive(b.seq, 1)
 	if s.TellMaster != "" {
@@ -291,6 +292,7 @@ func (c *core) logClosed(now time.Time, r sessionRecord, seq uint64) {
 	b := c.journal.hold(256)
 	defer c.journal.letGo()
 	b.buf = appendClosed(b.buf, r.id)
+	b.urgent = true
 	b.retire(seq)
 	if r.tellMaster != "" {
 		c.notify(now, notice{

@@ -8,8 +8,8 @@ import (
 // journal is the core's view of its log: what is stored, what is about to be,
 // and how much of each batch still matters.
 type journal struct {
-	target int // bytes at which a batch is full
-	usual  int // bytes of the batches before, about
+	target  int    // bytes at which a batch is full
+	scratch []byte // room for the next batch to be collected in
 
 	first uint64    // the oldest batch that matters; segs[0]
 	last  uint64    // the newest stored batch
@@ -41,6 +41,8 @@ type pending struct {
 	ord      uint64 // messages before it are stored once this batch is
 	trimmed  int64  // journal.trimmedBytes as its trim was written
 	trim     uint64
+	count    int        // messages in it
+	urgent   bool       // somebody waits for more in it than that proofs are safe
 	users    []*user    // who have new messages in it
 	messages []accepted // whose senders want to know
 	settles  []settle
@@ -73,7 +75,11 @@ func (j *journal) room(size int) *pending {
 		}
 		p.ord = j.nextOrd
 	}
-	p := &pending{seq: j.last + 1 + uint64(len(j.queue)), buf: newBatch(make([]byte, 0, j.usual+size))}
+	buf := j.scratch
+	if j.scratch = nil; cap(buf) < batchHeader+size {
+		buf = make([]byte, 0, j.target+size)
+	}
+	p := &pending{seq: j.last + 1 + uint64(len(j.queue)), buf: newBatch(buf)}
 	j.queue = append(j.queue, p)
 	j.segs = append(j.segs, segment{})
 	return p
@@ -138,6 +144,17 @@ func (p *pending) touch(u *user) {
 	}
 }
 
+// waiting returns the batch that next would, nil when there is none.
+func (j *journal) waiting() *pending {
+	if j.inFlight || len(j.queue) == 0 {
+		return nil
+	}
+	return j.queue[0]
+}
+
+// full says whether the batch that waits has no room for more.
+func (j *journal) full() bool { return len(j.queue) > 1 }
+
 // next returns the batch to store now, after the sequence last, or nil when
 // there is none or one is in flight.
 func (j *journal) next() (last uint64, batch []byte) {
@@ -150,9 +167,8 @@ func (j *journal) next() (last uint64, batch []byte) {
 		p.ord = j.nextOrd
 	}
 	p.trim, p.trimmed = j.first, j.trimmedBytes
-	j.usual = max(len(p.buf), j.usual*3/4)
-	if cap(p.buf) > 2*len(p.buf)+1024 {
-		p.buf = slices.Clone(p.buf) // it stays in memory for a while
+	if waste := cap(p.buf) - len(p.buf); waste > len(p.buf)/8 {
+		p.buf, j.scratch = slices.Clone(p.buf), p.buf // it stays in memory for a while
 	}
 	sealBatch(p.buf, p.trim, p.ord)
 	j.inFlight = true

@@ -31,6 +31,14 @@ const (
 	retryAfter = time.Second
 	// flushTime bounds how long stopping waits for the log.
 	flushTime = 10 * time.Second
+	// batchGap is how long after the last batch began the next one does, when the
+	// last one had messages of several senders: where many send, a few more in
+	// each batch cost nobody anything, and a batch costs as much as many messages.
+	// A message that comes alone waits for nobody.
+	batchGap = time.Millisecond
+	// proofGap is the same for a batch of nothing but proofs. Nobody waits for
+	// them, and after a crash a repeat is all that a lost one costs.
+	proofGap = 5 * time.Millisecond
 	// gather is how often the keeper lets others run, before it sends a batch, for
 	// what they have for it. On an idle machine that takes no time; on a busy one,
 	// where they would have to wait for it anyway, it makes batches larger and

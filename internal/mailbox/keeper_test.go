@@ -40,6 +40,45 @@ func TestNothingHappensBeforeTheBatchIsSynced(t *testing.T) {
 	})
 }
 
+// A message that comes alone is stored at once, on whatever it follows. Where
+// many come together the next batch waits for more, and proofs, for which nobody
+// waits, wait for longer; but neither for ever.
+func TestBatchesGatherWhatCanWait(t *testing.T) {
+	inBubble(t, newMemLog(), nil, func(f *fixture) {
+		d := f.open("ANZ-1", false)
+		time.Sleep(time.Second)
+		appends := f.log.count(&f.log.appends)
+		stored := func(what string, n int) {
+			t.Helper()
+			synctest.Wait()
+			if got := f.log.count(&f.log.appends) - appends; got != n {
+				t.Fatalf("%s: %d batches are stored, want %d", what, got, n)
+			}
+		}
+		for i := range 3 {
+			f.send(fmt.Sprint(i), "ANZ-1", 0)
+			stored("one after the other, alone", i+1)
+		}
+		d.prove()
+		stored("proofs", 3)
+		time.Sleep(5 * time.Millisecond)
+		stored("proofs, a little later", 4)
+		f.send("a", "ANZ-1", 0)
+		stored("a message after proofs", 5)
+		d.prove()
+		f.send("b", "ANZ-1", 0)
+		stored("a message that takes proofs along", 6)
+		for range 3 {
+			f.send("c", "ANZ-1", 0)
+		}
+		stored("three together", 7)
+		f.send("d", "ANZ-1", 0)
+		stored("one after three", 7)
+		time.Sleep(time.Millisecond)
+		stored("one after three, a little later", 8)
+	})
+}
+
 // A batch whose append was not answered may be stored or not. Either way its
 // senders are told so, those after it that theirs was not stored, and sessions
 // go on as if nothing had been.

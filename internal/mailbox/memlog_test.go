@@ -357,6 +357,7 @@ func (d *device) prove() {
 
 func (d *device) wantSettled(n uint64) {
 	d.f.Helper()
+	time.Sleep(10 * time.Millisecond) // proofs may wait for company
 	synctest.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -14,7 +14,7 @@ const readAgain = time.Minute
 // freshFor is how long a batch stays in memory: long enough for those who are
 // there to get what is in it, and for the bodies that a fetch wants one after the
 // other. After that its messages cost what the index needs.
-const freshFor = 5 * time.Second
+const freshFor = 2 * time.Second
 
 // cache holds the batches that were stored or read last.
 type cache struct {

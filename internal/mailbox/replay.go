@@ -153,4 +153,5 @@ func (c *core) takeOver(last, ord uint64) {
 	c.journal.start(last, ord)
 	p := c.journal.room(64)
 	p.buf = appendTakeover(p.buf, c.keeper)
+	p.urgent = true
 }

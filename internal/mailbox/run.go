@@ -23,6 +23,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			k.flush(w)
 			return nil
 		case <-k.wake:
+		case <-w.alarm.C:
 		case <-tick.C:
 			k.watchDisk()
 			k.core.tick(k.opts.Now())
@@ -174,9 +175,13 @@ func (k *Keeper) send(w *worker) {
 	if c.down {
 		return
 	}
-	if !w.appending {
-		if last, batch := c.journal.next(); batch != nil {
-			w.appending = true
+	if p := c.journal.waiting(); p != nil && !w.appending {
+		now := k.opts.Now()
+		if wait := w.pace(p, c.journal.full(), now); wait > 0 {
+			w.alarm.Reset(wait)
+		} else {
+			last, batch := c.journal.next()
+			w.appending, w.began, w.crowd = true, now, p.count > 1
 			w.append(last, batch)
 		}
 	}
@@ -247,6 +252,7 @@ func (k *Keeper) watchDisk() {
 
 // flush stores what was posted before the stop, and leaves a short log.
 func (k *Keeper) flush(w *worker) {
+	w.hurry = true
 	deadline := time.NewTimer(flushTime)
 	defer deadline.Stop()
 	for trimmed := false; ; {

@@ -12,8 +12,12 @@ import (
 type worker struct {
 	k         *Keeper
 	spare     []event
-	appending bool // a batch is in flight
-	failing   bool // nothing was stored since the log failed last
+	appending bool        // a batch is in flight
+	hurry     bool        // batches do not wait for one another
+	began     time.Time   // when the last append did
+	crowd     bool        // it had several messages
+	alarm     *time.Timer // when a batch that waits is to be sent
+	failing   bool        // nothing was stored since the log failed last
 
 	ctx        context.Context // of appends and purges
 	cancel     context.CancelFunc
@@ -40,7 +44,9 @@ func newWorker(k *Keeper) *worker {
 	w := &worker{
 		k: k, slots: make(chan struct{}, readers),
 		log: make(chan logJob, 1), landed: make(chan landing, 1), purges: make(chan uint64, 1),
+		alarm: time.NewTimer(time.Hour),
 	}
+	w.alarm.Stop()
 	// The log's calls outlive Run's context: what is in flight when it ends is
 	// still waited for.
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -54,6 +60,7 @@ func newWorker(k *Keeper) *worker {
 // wait ends the worker. Appends and purges that were asked for are done first,
 // within flushTime.
 func (w *worker) wait() {
+	w.alarm.Stop()
 	close(w.log)
 	close(w.purges)
 	w.impatience()
@@ -61,6 +68,19 @@ func (w *worker) wait() {
 	w.wg.Wait()
 	late.Stop()
 	w.cancel()
+}
+
+// pace says how long a batch waits to be sent, for more to come into it.
+func (w *worker) pace(p *pending, full bool, now time.Time) time.Duration {
+	switch since := now.Sub(w.began); {
+	case full || w.hurry || since < 0: // the clock may have been set back
+		return 0
+	case !p.urgent:
+		return proofGap - since
+	case w.crowd:
+		return batchGap - since
+	}
+	return 0
 }
 
 func (w *worker) append(last uint64, batch []byte) { w.log <- logJob{last, batch} }

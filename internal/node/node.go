@@ -156,7 +156,7 @@ func (n *node) serve(ctx context.Context) error {
 	doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
 	doors.Go(func() error { return n.sockets.Run(stopping) })
 	doors.Go(func() error { return n.reload(stopping) })
-	doors.Go(func() error { return giveBack(stopping) })
+	doors.Go(func() error { return tendMemory(stopping) })
 	n.serving.Store(true)
 	n.greet(public.Addr(), admin.Addr())
 

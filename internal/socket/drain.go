@@ -79,7 +79,7 @@ func (srv *Server) killAll() int {
 
 // drain has the session closed after a delay.
 func (s *session) drain(reason string, delay time.Duration) {
-	if s.isJoined() && s.identity.options.Any() {
+	if s.known() && s.identity.options.Any() {
 		s.control(wire.AppendReconnect(nil, reason, delay))
 	}
 	s.mu.Lock()

@@ -19,14 +19,14 @@ func (s *session) text(message []byte) {
 	s.srv.metrics.frameIn(&f)
 	switch {
 	case over:
-		if f.Type == wire.TypeMessageAck && s.isJoined() {
+		if f.Type == wire.TypeMessageAck && s.known() {
 			_ = s.acknowledge(&f) // there is nobody left to be told of an error
 		}
 		return
 	case f.Type == wire.TypeAuthClient:
 		s.signIn(&f)
 		return
-	case !s.isJoined():
+	case !s.known():
 		var b [64]byte
 		s.control(wire.AppendAuthRequired(b[:0]))
 		return

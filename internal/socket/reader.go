@@ -22,6 +22,7 @@ const readSize = 16 << 10
 // inbound is what hears what a client sends. The slices are valid during the
 // call only.
 type inbound interface {
+	known() bool // whether the client has signed in
 	text(message []byte)
 	ping(payload []byte)
 	pong(payload []byte)
@@ -32,15 +33,10 @@ type inbound interface {
 // refused before its payload is read, and what is kept of a frame that has not
 // arrived whole is what has arrived of it, never what it says will come.
 type frameReader struct {
+	*readTerms
 	conn    net.Conn
 	in      inbound
-	lend    *readBuffers
-	inflate *inflaters
-	bytes   prometheus.Counter
-	limit   int         // bytes of a message, also when it is decompressed
-	first   int         // the same before joined says that the client is known
-	joined  func() bool // whether it is
-	deflate bool        // messages may be compressed
+	deflate bool // messages may be compressed
 
 	early      []byte // arrived together with the handshake
 	rest       []byte // the beginning of a frame, until all of it is there
@@ -49,6 +45,15 @@ type frameReader struct {
 	packed     bool   // and is compressed
 
 	end ending // how the connection ends, once it does
+}
+
+// readTerms is what connections have in common that began under the same limits.
+type readTerms struct {
+	lend    *readBuffers
+	inflate *inflaters
+	bytes   prometheus.Counter
+	limit   int // bytes of a message, also when it is decompressed
+	first   int // the same before the client is known
 }
 
 // read calls inbound until the connection is lost, the client closes it, or
@@ -97,7 +102,7 @@ func (r *frameReader) drain(fd uintptr) (done bool) {
 		switch {
 		case n > 0:
 			r.bytes.Add(float64(n))
-			if !r.feed((*buf)[:n]) {
+			if !r.feedAside((*buf)[:n]) {
 				return true
 			}
 		case err == nil:
@@ -110,6 +115,26 @@ func (r *frameReader) drain(fd uintptr) (done bool) {
 			return true
 		}
 	}
+}
+
+// feedAside is feed on a stack that goes away again, as long as the client is a
+// stranger: signing in takes a deep one, and a connection that is silent after it
+// keeps the stack that it has.
+func (r *frameReader) feedAside(p []byte) (ok bool) {
+	if r.in.known() {
+		return r.feed(p)
+	}
+	var done sync.WaitGroup
+	var fault any
+	done.Go(func() {
+		defer func() { fault = recover() }()
+		ok = r.feed(p)
+	})
+	done.Wait()
+	if fault != nil {
+		panic(fault) // where the session expects it
+	}
+	return ok
 }
 
 // readAll reads a connection that has to be waited for with a buffer in hand.
@@ -202,7 +227,7 @@ func (r *frameReader) header(p []byte) (h header, ok bool, bad *violation) {
 
 // allowed is how many bytes a message may have now.
 func (r *frameReader) allowed() int {
-	if r.first < r.limit && !r.joined() {
+	if r.first < r.limit && !r.in.known() {
 		return r.first
 	}
 	return r.limit

@@ -12,19 +12,23 @@ import (
 )
 
 // heard is what a reader passed on.
-type heard struct{ events []string }
+type heard struct {
+	events   []string
+	stranger bool
+}
 
+func (h *heard) known() bool   { return !h.stranger }
 func (h *heard) text(p []byte) { h.events = append(h.events, fmt.Sprintf("text %q", p)) }
 func (h *heard) ping(p []byte) { h.events = append(h.events, fmt.Sprintf("ping %q", p)) }
 func (h *heard) pong(p []byte) { h.events = append(h.events, fmt.Sprintf("pong %q", p)) }
 
 // readerFor returns a reader without a connection, for messages of up to 300
-// bytes.
+// bytes, 100 of a stranger.
 func readerFor(h *heard) *frameReader {
-	return &frameReader{
-		in: h, inflate: new(inflaters), limit: 300, first: 300, deflate: true,
+	return &frameReader{in: h, deflate: true, readTerms: &readTerms{
+		inflate: new(inflaters), limit: 300, first: 100,
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "n"}),
-	}
+	}}
 }
 
 // feedAll gives a reader copies of the pieces that next cuts, until it is done or
@@ -141,12 +145,11 @@ func TestStrangersMaySendSmallFramesOnly(t *testing.T) {
 		"whole":     frame(finText, make([]byte, 101)),
 		"fragments": frames(frame(0x01, make([]byte, 60)), frame(0x80, make([]byte, 41))),
 	} {
-		for _, joined := range []bool{false, true} {
-			r := readerFor(new(heard))
-			r.first, r.joined = 100, func() bool { return joined }
+		for _, stranger := range []bool{true, false} {
+			r := readerFor(&heard{stranger: stranger})
 			done := feedAll(r, frames(frame(finText, make([]byte, 100)), large), func(left int) int { return left })
-			if refused := done && r.end.send == wire.CloseTooBig; refused == joined {
-				t.Errorf("%s, joined %v: ended %v with %+v", name, joined, done, r.end)
+			if refused := done && r.end.send == wire.CloseTooBig; refused != stranger {
+				t.Errorf("%s, stranger %v: ended %v with %+v", name, stranger, done, r.end)
 			}
 		}
 	}

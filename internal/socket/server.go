@@ -29,6 +29,7 @@ type Server struct {
 	now          atomic.Int64 // see mono
 	originLogged atomic.Int64 // when logOrigin last did, by mono; 0 for never
 	limits       atomic.Pointer[Limits]
+	terms        atomic.Pointer[readTerms] // for connections that begin now
 	metrics      *metrics
 	wheel        wheel
 	buffers      buffers
@@ -127,6 +128,9 @@ func (srv *Server) readLimits() {
 	l := srv.opts.Limits().filled()
 	if old := srv.limits.Load(); old == nil || *old != l {
 		srv.limits.Store(&l)
+		srv.terms.Store(&readTerms{
+			lend: &srv.reads, inflate: &srv.inflaters, bytes: srv.metrics.bytesIn, limit: l.Frame, first: l.SignInFrame,
+		})
 	}
 }
 
@@ -204,11 +208,7 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 	}
 	s := &session{srv: srv, conn: conn, deflate: h.deflate}
 	s.timer.session = s
-	l := srv.limits.Load()
-	s.reader = frameReader{
-		conn: conn, in: s, lend: &srv.reads, inflate: &srv.inflaters, bytes: srv.metrics.bytesIn,
-		limit: l.Frame, first: l.SignInFrame, joined: s.isJoined, deflate: h.deflate,
-	}
+	s.reader = frameReader{readTerms: srv.terms.Load(), conn: conn, in: s, deflate: h.deflate}
 	if n := buffered.Reader.Buffered(); n > 0 {
 		s.reader.early = make([]byte, n)
 		if _, err := io.ReadFull(buffered.Reader, s.reader.early); err != nil {
@@ -216,7 +216,7 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 			return fmt.Errorf("read what came with the handshake: %w", err)
 		}
 	}
-	if err := h.answer(conn, l.HandshakeTimeout); err != nil {
+	if err := h.answer(conn, srv.limits.Load().HandshakeTimeout); err != nil {
 		conn.Close()
 		return fmt.Errorf("answer the handshake: %w", err)
 	}

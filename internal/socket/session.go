@@ -103,8 +103,8 @@ type session struct {
 	leftKeep bool
 }
 
-// isJoined says whether the client has signed in.
-func (s *session) isJoined() bool { return s.phase.Load() == phaseJoined }
+// known says whether the client has signed in.
+func (s *session) known() bool { return s.phase.Load() == phaseJoined }
 
 // run reads until the session ends, and cleans up.
 func (s *session) run() {
@@ -268,7 +268,7 @@ func (s *session) check(now time.Duration) {
 		return
 	}
 	p := &s.proofs
-	if s.isJoined() && !p.pending() && a.due(p.progress+l.PingInterval) {
+	if s.known() && !p.pending() && a.due(p.progress+l.PingInterval) {
 		s.queue.pingDue = true
 		p.progress = now
 		s.flushSoon()

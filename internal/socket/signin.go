@@ -50,7 +50,7 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 			s.close(aborting(wire.CloseInternal, ""))
 		}
 	}()
-	renew := s.isJoined()
+	renew := s.known()
 	a, wrong := s.checkAuth(data, renew)
 	switch {
 	case wrong != nil && wrong.Kind == wire.KindAuthReply:
