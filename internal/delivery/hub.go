@@ -149,8 +149,12 @@ func (h *Hub) sendFast(s *Send) {
 	buf := h.frames.Get().(*[]byte)
 	frame := wire.AppendMessage((*buf)[:0], s.From, s.Content, s.Reference)
 	proof := h.proofOf(s)
+	later := s.Later
+	if s.Group {
+		later = nil // many receivers are written to side by side
+	}
 	for _, to := range s.To {
-		h.handOver(s.From, to, frame, proof)
+		h.handOver(s.From, to, frame, proof, later)
 	}
 	*buf = frame[:0]
 	h.frames.Put(buf)
@@ -168,7 +172,7 @@ func (h *Hub) proofOf(s *Send) func() {
 	}
 }
 
-func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func()) {
+func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func(), later Later) {
 	list := h.roster.of(to)
 	if len(list) == 0 {
 		h.droppedAbsent.Inc()
@@ -178,7 +182,13 @@ func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func()) {
 		list = []Receiver{h.chosen(from, list)}
 	}
 	for _, r := range list {
-		if r.Fast(frame, proof) {
+		var ok bool
+		if later == nil {
+			ok = r.Fast(frame, proof)
+		} else if ok = r.Queue(frame, proof); ok {
+			later.Later(r)
+		}
+		if ok {
 			h.fast.Inc()
 		} else {
 			h.droppedQueue.Inc()

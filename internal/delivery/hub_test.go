@@ -48,6 +48,7 @@ type receiver struct {
 	frames []string
 	proofs []func()
 	kicks  []uint16
+	writes int
 }
 
 func newReceiver(t testing.TB, user wire.UserID) *receiver {
@@ -73,7 +74,9 @@ func (r *receiver) Fast(frame []byte, proof func()) bool {
 	}
 	return true
 }
-func (r *receiver) Kick(code uint16, _ string) { r.kicks = append(r.kicks, code) }
+func (r *receiver) Queue(frame []byte, proof func()) bool { return r.Fast(frame, proof) }
+func (r *receiver) Write()                                { r.writes++ }
+func (r *receiver) Kick(code uint16, _ string)            { r.kicks = append(r.kicks, code) }
 
 // origin records what its sender hears.
 type origin struct{ failures []string }
@@ -254,4 +257,5 @@ func BenchmarkSendFast(b *testing.B) {
 
 type sink struct{ *receiver }
 
-func (sink) Fast([]byte, func()) bool { return true }
+func (sink) Fast([]byte, func()) bool  { return true }
+func (sink) Queue([]byte, func()) bool { return true }

@@ -21,8 +21,13 @@ type Send struct {
 	TTL     time.Duration // RELIABLE only; 0 for none
 
 	Origin Origin // who hears of the outcome; nil for nobody
+	Later  Later  // who has FAST frames written later; nil: they are written at once
 	Done   func() // called once when a RELIABLE message is stored or refused, a FAST one handed over; may be nil
 }
+
+// Later is a sender that has more to hand over in a moment. It remembers the
+// receivers, and calls Write of each once it is through.
+type Later interface{ Later(Receiver) }
 
 // Origin is who sent a message. Methods may be called from any goroutine, also
 // before Hub.Send returns, and must not block.
@@ -40,6 +45,11 @@ type Receiver interface {
 	// proof, when not nil, is called at most once, when the client has proved
 	// that it has the frame.
 	Fast(frame []byte, proof func()) bool
+	// Queue is Fast, but what it queues is written by the next Write, or with what
+	// is queued otherwise.
+	Queue(frame []byte, proof func()) bool
+	// Write writes what is queued. It may take a system call's time.
+	Write()
 	// Kick closes the session with a close code.
 	Kick(code uint16, reason string)
 }

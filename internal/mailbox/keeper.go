@@ -23,6 +23,9 @@ const (
 	// maxPending bounds the bytes of messages accepted but not yet stored;
 	// past it new ones are refused as OVERLOADED.
 	maxPending = 64 << 20
+	// muchPending is from how many of them on senders should slow down: what would
+	// wait for long is better not sent yet than refused.
+	muchPending = 8 << 20
 	// readers is how many batches are read from the log at once.
 	readers = 4
 	// readAttempts is how often a read that fails is tried.
@@ -31,11 +34,13 @@ const (
 	retryAfter = time.Second
 	// flushTime bounds how long stopping waits for the log.
 	flushTime = 10 * time.Second
-	// batchGap is how long after the last batch began the next one does, when the
-	// last one had messages of several senders: where many send, a few more in
-	// each batch cost nobody anything, and a batch costs as much as many messages.
-	// A message that comes alone waits for nobody.
-	batchGap = time.Millisecond
+	// crowdGap is, for each message in the last batch, how long after it began the
+	// next one does; at most gapLimit. A batch costs as much as many messages: from
+	// 20 000 a second on batches grow until they are full or gapLimit apart, which
+	// is less than such a load waits anyway, and below that a batch waits for
+	// nothing but the sync before it. A message that comes alone never waits.
+	crowdGap = 50 * time.Microsecond
+	gapLimit = 5 * time.Millisecond
 	// proofGap is the same for a batch of nothing but proofs. Nobody waits for
 	// them, and after a crash a repeat is all that a lost one costs.
 	proofGap = 5 * time.Millisecond
@@ -226,6 +231,10 @@ func (k *Keeper) SetLimits(l Limits, minFree uint64) {
 
 // Ready says whether the keeper owns its log and stores messages.
 func (k *Keeper) Ready() bool { return k.ready.Load() }
+
+// Behind says that more messages arrive than are stored: those who can hold
+// theirs back should.
+func (k *Keeper) Behind() bool { return k.pending.Load() > muchPending }
 
 func (k *Keeper) post(ev event) {
 	k.mu.Lock()

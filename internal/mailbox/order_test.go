@@ -220,12 +220,22 @@ func (m *model) giveBack(c *client) {
 		if r.n <= c.proved && m.tookProof(c, r.n) {
 			continue // it was proved, but the log lost that
 		}
-		if m.core.down && m.left[x.key()] {
-			continue // the core, which does not know yet what the log lost, believes it is gone
+		if m.core.down && !m.believed(x) {
+			continue // the core, which does not know yet what the log lost, takes it for gone
 		}
 		b.owed[r.id] = m.step
 		delete(b.again, r.id)
 	}
+}
+
+// believed says whether the core takes a message for waiting.
+func (m *model) believed(x *mail) bool {
+	u := m.core.users[x.user]
+	if u == nil {
+		return false
+	}
+	e := u.entries.find(x.ord)
+	return e != nil && e.waits()
 }
 
 // tookProof says whether the core knows that a delivery was proved; it may

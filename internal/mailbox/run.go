@@ -181,7 +181,7 @@ func (k *Keeper) send(w *worker) {
 			w.alarm.Reset(wait)
 		} else {
 			last, batch := c.journal.next()
-			w.appending, w.began, w.crowd = true, now, p.count > 1
+			w.appending, w.began, w.crowd = true, now, p.count
 			w.append(last, batch)
 		}
 	}

@@ -15,7 +15,7 @@ type worker struct {
 	appending bool        // a batch is in flight
 	hurry     bool        // batches do not wait for one another
 	began     time.Time   // when the last append did
-	crowd     bool        // it had several messages
+	crowd     int         // how many messages it had
 	alarm     *time.Timer // when a batch that waits is to be sent
 	failing   bool        // nothing was stored since the log failed last
 
@@ -77,8 +77,8 @@ func (w *worker) pace(p *pending, full bool, now time.Time) time.Duration {
 		return 0
 	case !p.urgent:
 		return proofGap - since
-	case w.crowd:
-		return batchGap - since
+	case w.crowd > 1:
+		return min(time.Duration(w.crowd)*crowdGap, gapLimit) - since
 	}
 	return 0
 }

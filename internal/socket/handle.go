@@ -96,7 +96,7 @@ func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
 	m.From = s.identity.user
 	m.Content, m.Reference = content, f.Reference
 	m.Fast, m.Confirm, m.TTL = f.Fast, f.Confirm, f.TTL
-	m.Origin = s
+	m.Origin, m.Later = s, s
 	if !f.Fast {
 		m.Receipt = s.identity.options.Receipts && len(f.Reference) > 0
 		size := len(f.Data) + receiverCost*(len(m.To)-1)
@@ -106,6 +106,37 @@ func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
 		m.Done = func() { s.settled(size) }
 	}
 	s.srv.opts.Hub.Send(m)
+}
+
+// Later notes a receiver of a FAST message, to be written to when everything is
+// handled that was read together with it: so what goes to one receiver is one
+// write. It is called from the reader.
+func (s *session) Later(r delivery.Receiver) {
+	if n := len(s.due); n == 0 || s.due[n-1] != r {
+		s.due = append(s.due, r)
+	}
+}
+
+// through writes to the receivers that Later has noted. It is called from the
+// reader.
+func (s *session) through() {
+	if len(s.due) == 0 {
+		return
+	}
+	for _, r := range s.due {
+		r.Write()
+	}
+	s.due = forgotten(s.due)
+}
+
+// forgotten empties a list. A long one is let go, and so is that of a session
+// that may be silent from now on, but for one place.
+func forgotten(list []delivery.Receiver) []delivery.Receiver {
+	clear(list)
+	if cap(list) > 1 {
+		return nil
+	}
+	return list[:0]
 }
 
 func (s *session) fetch(f *wire.Frame) *wire.Error {

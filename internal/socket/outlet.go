@@ -18,6 +18,22 @@ func (s *session) User() wire.UserID { return s.identity.user }
 func (s *session) Fast(frame []byte, proof func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	ok := s.queueFast(frame, proof)
+	if ok {
+		s.flushSoon()
+	}
+	return ok
+}
+
+// Queue is Fast without writing.
+func (s *session) Queue(frame []byte, proof func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queueFast(frame, proof)
+}
+
+// queueFast queues a FAST frame. The caller holds mu.
+func (s *session) queueFast(frame []byte, proof func()) bool {
 	q := &s.queue
 	if s.closing || q.full(len(frame), s.srv.limits.Load()) || (proof != nil && s.proofs.fast.len() >= maxFastProofs) {
 		return false
@@ -29,7 +45,7 @@ func (s *session) Fast(frame []byte, proof func()) bool {
 	q.fast++
 	start := s.begin()
 	q.buf = append(q.buf, frame...)
-	s.queued(start, finText)
+	s.enqueued(start, finText)
 	s.srv.metrics.frameOut(frame, featureFast)
 	return true
 }

@@ -247,12 +247,16 @@ func TestReaderWaitsForTheStore(t *testing.T) {
 		name string
 		size int
 		want int // how many are sent before the first is settled
+
+		behind bool
 	}{
-		{"messages", 10, maxSends},
-		{"bytes", 60_000, 4},
+		{"messages", 10, maxSends, false},
+		{"bytes", 60_000, 4, false},
+		{"one at a time, where the store is behind", 10, 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
+			r.keeper.behind = c.behind
 			p := r.join("ANZ-7", "")
 			r.deliver(1, number(1))
 			p.next(finText)

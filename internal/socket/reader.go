@@ -23,6 +23,7 @@ const readSize = 16 << 10
 // call only.
 type inbound interface {
 	known() bool // whether the client has signed in
+	through()    // what was read is dealt with
 	text(message []byte)
 	ping(payload []byte)
 	pong(payload []byte)
@@ -35,6 +36,7 @@ type inbound interface {
 type frameReader struct {
 	*readTerms
 	conn    net.Conn
+	raw     syscall.RawConn // of conn; nil when it has none, see rawConn
 	in      inbound
 	deflate bool // messages may be compressed
 
@@ -67,8 +69,8 @@ func (r *frameReader) read() ending {
 		}
 	}
 	var err error
-	if raw := rawConn(r.conn); raw != nil {
-		err = raw.Read(r.drain)
+	if r.raw != nil {
+		err = r.raw.Read(r.drain)
 	} else {
 		err = r.readAll()
 	}
@@ -102,7 +104,9 @@ func (r *frameReader) drain(fd uintptr) (done bool) {
 		switch {
 		case n > 0:
 			r.bytes.Add(float64(n))
-			if !r.feedAside((*buf)[:n]) {
+			ok := r.feedAside((*buf)[:n])
+			r.in.through()
+			if !ok {
 				return true
 			}
 		case err == nil:
@@ -143,7 +147,9 @@ func (r *frameReader) readAll() error {
 	for {
 		n, err := r.conn.Read(buf)
 		r.bytes.Add(float64(n))
-		if n > 0 && !r.feed(buf[:n]) {
+		ok := r.feed(buf[:n])
+		r.in.through()
+		if !ok {
 			return nil
 		}
 		if err != nil {

@@ -18,6 +18,7 @@ type heard struct {
 }
 
 func (h *heard) known() bool   { return !h.stranger }
+func (h *heard) through()      {}
 func (h *heard) text(p []byte) { h.events = append(h.events, fmt.Sprintf("text %q", p)) }
 func (h *heard) ping(p []byte) { h.events = append(h.events, fmt.Sprintf("ping %q", p)) }
 func (h *heard) pong(p []byte) { h.events = append(h.events, fmt.Sprintf("pong %q", p)) }

@@ -219,6 +219,7 @@ type keeper struct {
 	sessions map[wire.ID]mailbox.Session
 	last     mailbox.Session
 	busy     bool
+	behind   bool
 	onOpen   func(mailbox.Session)
 }
 
@@ -250,6 +251,12 @@ func (k *keeper) Pass(_ wire.ID, n uint64)  { k.events <- fmt.Sprintf("pass %d",
 func (k *keeper) Fetch(_ wire.ID, count int) bool {
 	k.events <- fmt.Sprintf("fetch %d", count)
 	return !k.busy
+}
+
+func (k *keeper) Behind() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.behind
 }
 
 // opened returns the session that was opened last.

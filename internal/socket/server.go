@@ -206,9 +206,9 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 	if err != nil {
 		return fmt.Errorf("take the connection over: %w", err)
 	}
-	s := &session{srv: srv, conn: conn, deflate: h.deflate}
+	s := &session{srv: srv, conn: conn}
 	s.timer.session = s
-	s.reader = frameReader{readTerms: srv.terms.Load(), conn: conn, in: s, deflate: h.deflate}
+	s.reader = frameReader{readTerms: srv.terms.Load(), conn: conn, raw: rawConn(conn), in: s, deflate: h.deflate}
 	if n := buffered.Reader.Buffered(); n > 0 {
 		s.reader.early = make([]byte, n)
 		if _, err := io.ReadFull(buffered.Reader, s.reader.early); err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -73,10 +74,10 @@ func aborting(code uint16, reason string) ending {
 // session is one connection, signed in or not. Its reader has a goroutine of
 // its own, in run; everything else is called from wherever something happens.
 type session struct {
-	srv     *Server
-	conn    net.Conn
-	reader  frameReader
-	deflate bool // frames may be compressed
+	srv    *Server
+	conn   net.Conn
+	reader frameReader
+	due    []delivery.Receiver // to be written to when the reader is through; the reader's
 
 	phase    atomic.Uint32
 	identity identity // set before phase becomes phaseJoined

@@ -21,9 +21,10 @@ type sends struct {
 	wake    chan struct{} // closed when there may be some
 }
 
-// full says whether a message of n bytes has to wait. One alone never has.
-func (w *sends) full(n int) bool {
-	return w.count > 0 && (w.bytes+n > maxSendBytes || w.count >= maxSends)
+// full says whether a message of n bytes has to wait, when the store is behind
+// or is not. One alone never has.
+func (w *sends) full(n int, behind bool) bool {
+	return w.count > 0 && (behind || w.bytes+n > maxSendBytes || w.count >= maxSends)
 }
 
 // release lets the reader look again.
@@ -41,10 +42,11 @@ func (s *session) reserve(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &s.sends
-	if w.full(n) {
+	keeper := s.srv.opts.Keeper
+	if w.full(n, keeper.Behind()) {
 		s.srv.metrics.blocked.Inc()
+		s.await(func() bool { return w.full(n, keeper.Behind()) })
 	}
-	s.await(func() bool { return w.full(n) })
 	if s.closing {
 		return false
 	}
@@ -62,6 +64,7 @@ func (s *session) await(full func() bool) {
 		wake := make(chan struct{})
 		w.wake, w.blocked = wake, true
 		s.mu.Unlock()
+		s.through() // nobody waits meanwhile for what is handed over
 		<-wake
 		s.mu.Lock()
 	}

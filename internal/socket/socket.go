@@ -63,6 +63,9 @@ type Keeper interface {
 	// Fetch asks for count missed messages; false when too many fetches of the
 	// session wait already.
 	Fetch(id wire.ID, count int) bool
+	// Behind says that more messages come than are stored: senders should send
+	// one at a time.
+	Behind() bool
 }
 
 // Hub is what the connector needs of whoever routes messages. Its methods may

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -100,6 +101,12 @@ func (s *session) begin() (start int) {
 // queued ends the frame that begins at start, and has it written. The caller
 // holds mu.
 func (s *session) queued(start int, first byte) {
+	s.enqueued(start, first)
+	s.flushSoon()
+}
+
+// enqueued ends the frame that begins at start. The caller holds mu.
+func (s *session) enqueued(start int, first byte) {
 	q := &s.queue
 	q.buf = endFrame(q.buf, start, first)
 	q.frames++
@@ -110,7 +117,6 @@ func (s *session) queued(start int, first byte) {
 	if s.proofs.added(len(q.buf) - start) {
 		s.askProof()
 	}
-	s.flushSoon()
 }
 
 // askProof puts a ping at the end of the queue. The caller holds mu.
@@ -129,31 +135,104 @@ func (s *session) askProof() {
 // flushSoon starts a flush if there is something to write and none is under
 // way. The caller holds mu.
 func (s *session) flushSoon() {
+	if s.flushes() {
+		go s.flush()
+	}
+}
+
+// flushes begins a flush if there is something to write and none is under way.
+// The caller holds mu, and sees to the flush.
+func (s *session) flushes() bool {
 	q := &s.queue
 	if q.flushing || q.held || q.broken || (len(q.buf) == 0 && !q.pongDue && !q.pingDue) {
-		return
+		return false
 	}
 	q.flushing = true
 	s.srv.work.Add(1)
-	go s.flush()
+	return true
 }
 
 // flush writes until nothing is left. There is at most one of a session.
 func (s *session) flush() {
 	defer s.srv.work.Done()
 	defer s.recoverFlush()
-	for {
-		batch, large := s.take()
-		if batch == nil {
+	s.writeOut(s.take())
+}
+
+// flushRest is flush from what was taken already.
+func (s *session) flushRest(t taken) {
+	defer s.srv.work.Done()
+	defer s.recoverFlush()
+	s.writeOut(t)
+}
+
+// Write writes what is queued, in the caller's goroutine, as far as the
+// connection takes it at once. The rest, and what is to be compressed, is for a
+// goroutine of its own, which costs more.
+func (s *session) Write() {
+	s.mu.Lock()
+	begun := s.flushes()
+	s.mu.Unlock()
+	if !begun {
+		return
+	}
+	t := s.take()
+	for ; t.batch != nil; t = s.take() {
+		raw := s.reader.raw
+		if raw == nil || t.large {
+			go s.flushRest(t)
 			return
 		}
-		out := batch
-		if large = large && s.deflate; large {
-			out = s.srv.compressors.pack(s.srv.buffers.get(), batch, s.srv.limits.Load().CompressAbove)
+		if n := writeAtOnce(raw, t.batch); n < len(t.batch) {
+			s.wroteSome(n)
+			t.done = n
+			go s.flushRest(t)
+			return
 		}
-		ok := s.write(out, len(batch))
-		s.srv.buffers.put(batch)
-		if large {
+		s.srv.metrics.bytesOut.Add(float64(len(t.batch)))
+		s.srv.buffers.put(t.batch)
+	}
+	s.srv.work.Done()
+}
+
+// writeAtOnce writes as much of p as the connection takes without waiting, and
+// returns how much that is. Whoever writes the rest meets the error, if there is
+// one.
+func writeAtOnce(raw syscall.RawConn, p []byte) (n int) {
+	_ = raw.Write(func(fd uintptr) bool {
+		n, _ = syscall.Write(int(fd), p)
+		return true
+	})
+	return max(n, 0)
+}
+
+// wroteSome notes that n bytes of what was taken are written, and that the rest
+// is given to the connection.
+func (s *session) wroteSome(n int) {
+	s.srv.metrics.bytesOut.Add(float64(n))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written(n)
+	s.writeBegins()
+}
+
+// taken is what a flush has taken from the queue.
+type taken struct {
+	batch []byte
+	large bool // some of it may be worth compressing
+	done  int  // bytes of it that are written
+}
+
+// writeOut writes what was taken, and then what is queued, until nothing is left.
+func (s *session) writeOut(t taken) {
+	for ; t.batch != nil; t = s.take() {
+		out := t.batch[t.done:]
+		if t.large {
+			out = s.srv.compressors.pack(s.srv.buffers.get(), t.batch, s.srv.limits.Load().CompressAbove)
+		}
+		ok := s.write(out, len(t.batch)-t.done)
+		s.srv.buffers.put(t.batch)
+		if t.large {
 			s.srv.buffers.put(out)
 		}
 		if !ok {
@@ -172,9 +251,9 @@ func (s *session) recoverFlush() {
 }
 
 // take returns everything that is to be written, with the pings and the pong
-// that belong to it, or nil when the flush is to end. large says whether some
-// of it may be worth compressing. What was taken before is written.
-func (s *session) take() (batch []byte, large bool) {
+// that belong to it, or nothing when the flush is to end. What was taken before
+// is written.
+func (s *session) take() taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := &s.queue
@@ -183,7 +262,7 @@ func (s *session) take() (batch []byte, large bool) {
 	s.sends.release()
 	if q.held || q.broken {
 		s.flushEnds()
-		return nil, false
+		return taken{}
 	}
 	if !q.last {
 		s.complete()
@@ -194,14 +273,14 @@ func (s *session) take() (batch []byte, large bool) {
 			s.expectClose()
 		}
 		s.flushEnds()
-		return nil, false
+		return taken{}
 	}
-	batch, large = q.buf, q.large
-	q.taking, q.takingFrames, q.takingFast, q.takingOwn = len(batch), q.frames, q.fast, q.own
+	t := taken{batch: q.buf, large: q.large && s.reader.deflate}
+	q.taking, q.takingFrames, q.takingFast, q.takingOwn = len(q.buf), q.frames, q.fast, q.own
 	q.buf, q.frames, q.fast, q.own, q.large = nil, 0, 0, share{}, false
 	s.proofs.written(s.srv.mono())
 	s.writeBegins()
-	return batch, large
+	return t
 }
 
 // complete adds to the queue the ping that its frames need, and the answer to
