@@ -105,6 +105,15 @@ function goTests(counts) {
   return run("go", ["test", "-race", "-json", "-timeout", "15m", "./..."], onLine);
 }
 
+/** Go benchmarks: each has to run; how fast is for make bench. */
+function goBenchmarks(counts) {
+  return run("go", ["test", "-run", "^$", "-bench", ".", "-benchtime", "1x", "./..."], (line) => {
+    if (/^(--- )?FAIL|^panic/.test(line)) counts.failed++;
+    else if (/^Benchmark\S+\s+\d/.test(line)) counts.passed++;
+    if (!/^(goos|goarch|pkg|cpu|PASS|\?)/.test(line)) console.log(line);
+  });
+}
+
 /** Tests that node --test runs, counted by the summary that it prints. */
 function nodeTests(workspace) {
   return (counts) =>
@@ -140,6 +149,7 @@ async function browserTests(counts) {
 await make("build");
 for (const target of ["format", "vet", "lint", "web-check"]) await make(target);
 await step("go test -race ./...", goTests);
+await step("go benchmarks, once each", goBenchmarks);
 await step("npm test: client", nodeTests("@switchboard/client"));
 await step("npm test: console", nodeTests("@switchboard/console"));
 await step("browser", browserTests);

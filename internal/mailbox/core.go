@@ -29,7 +29,7 @@ type tuning struct {
 	batch    int   // bytes at which a batch is full; a larger record has its own
 	slack    int64 // dead weight that the log may carry whatever is waiting
 	overhead int64 // see core.needed
-	trimStep int64 // bytes that must be dead at the head before it is purged
+	trimStep int64 // bytes that must be dead at the head before it is purged, which stops appends for milliseconds
 	cache    int   // bytes of batches held in memory for reading
 	expire   int   // messages of one user that expire at once; the rest follow a tick later
 }
@@ -37,7 +37,7 @@ type tuning struct {
 func defaultTuning() tuning {
 	return tuning{
 		window: Window, lag: 1000, batch: 128 << 10,
-		slack: 32 << 20, overhead: recordOverhead, trimStep: 4 << 20, cache: 16 << 20, expire: 1000,
+		slack: 32 << 20, overhead: recordOverhead, trimStep: 16 << 20, cache: 16 << 20, expire: 1000,
 	}
 }
 

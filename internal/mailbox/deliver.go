@@ -16,7 +16,11 @@ func (c *core) stored(now time.Time, seq uint64) {
 	for _, u := range p.users {
 		c.pumpUser(now, u)
 	}
-	if below := c.journal.purgeable(c.tune.trimStep); below > 0 {
+	step := c.tune.trimStep
+	if c.full {
+		step /= 16 // room matters more than time
+	}
+	if below := c.journal.purgeable(step); below > 0 {
 		c.purge = below
 	}
 	c.clean()

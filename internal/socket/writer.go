@@ -14,6 +14,8 @@ const (
 	// have grown to and still be used again.
 	bufferSize = 2 << 10
 	keepBuffer = 128 << 10
+	// maxWrites is how many writes to another session a reader makes in a row.
+	maxWrites = 4
 	// waited is how long a write must have taken to count as a sign of life:
 	// the peer took what was before.
 	waited = 2 * tick
@@ -167,8 +169,9 @@ func (s *session) flushRest(t taken) {
 }
 
 // Write writes what is queued, in the caller's goroutine, as far as the
-// connection takes it at once. The rest, and what is to be compressed, is for a
-// goroutine of its own, which costs more.
+// connection takes it at once. The rest, what is to be compressed, and what
+// others queue again and again meanwhile, is for a goroutine of its own, which
+// costs more.
 func (s *session) Write() {
 	s.mu.Lock()
 	begun := s.flushes()
@@ -177,9 +180,9 @@ func (s *session) Write() {
 		return
 	}
 	t := s.take()
-	for ; t.batch != nil; t = s.take() {
+	for round := 0; t.batch != nil; t = s.take() {
 		raw := s.reader.raw
-		if raw == nil || t.large {
+		if round++; raw == nil || t.large || round > maxWrites {
 			go s.flushRest(t)
 			return
 		}
