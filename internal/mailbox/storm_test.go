@@ -31,6 +31,7 @@ type storm struct {
 	refused  map[string]bool // who was told that nothing was
 	done     map[string]int
 	received map[string]int
+	proved   map[string]bool // by some session; the log may have lost that
 	ids      map[string]wire.ID
 	foreign  int // deliveries of one message under two IDs
 	reorders int
@@ -45,7 +46,7 @@ const (
 func newStorm(t *testing.T) *storm {
 	return &storm{
 		T: t, stored: make(map[string]bool), refused: make(map[string]bool), done: make(map[string]int),
-		received: make(map[string]int), ids: make(map[string]wire.ID),
+		received: make(map[string]int), proved: make(map[string]bool), ids: make(map[string]wire.ID),
 	}
 }
 
@@ -118,26 +119,26 @@ type visitor struct {
 	s    *storm
 	news chan struct{}
 
-	mu   sync.Mutex
-	n    uint64
-	last map[string]int // by sender
-	ids  map[wire.ID]bool
+	mu    sync.Mutex
+	names []string       // what it got, by number
+	last  map[string]int // by sender
+	ids   map[wire.ID]bool
 }
 
 func (v *visitor) Deliver(d mailbox.Delivery) {
+	name := string(d.Frame)
 	v.mu.Lock()
-	v.n = d.N
+	v.names = append(v.names, name)
 	twice := v.ids[d.ID]
 	v.ids[d.ID] = true
 	var user, from, i int
-	_, _ = fmt.Sscanf(string(d.Frame), "%d.%d.%d", &user, &from, &i)
+	_, _ = fmt.Sscanf(name, "%d.%d.%d", &user, &from, &i)
 	before, seen := v.last[fmt.Sprint(from)]
-	v.last[fmt.Sprint(from)] = i
+	v.last[fmt.Sprint(from)] = max(before, i)
 	v.mu.Unlock()
 
 	v.s.mu.Lock()
 	defer v.s.mu.Unlock()
-	name := string(d.Frame)
 	v.s.received[name]++
 	if id, known := v.s.ids[name]; known && id != d.ID {
 		v.s.foreign++
@@ -146,7 +147,8 @@ func (v *visitor) Deliver(d mailbox.Delivery) {
 	if twice {
 		v.s.repeats++
 	}
-	if seen && before >= i {
+	// What was proved, and whose proof the log lost, comes again when it may.
+	if seen && before >= i && !v.s.proved[name] {
 		v.s.reorders++
 	}
 	select {
@@ -175,9 +177,11 @@ func (s *storm) visit(ctx context.Context, user int, push bool, most int, tidy b
 		select {
 		case <-v.news:
 			v.mu.Lock()
-			n = v.n
+			names := v.names
 			v.mu.Unlock()
-			if n < uint64(most) || tidy {
+			before := n
+			if n = uint64(len(names)); n < uint64(most) || tidy {
+				s.prove(names[before:])
 				s.keeper.Prove(id, n)
 			}
 			quiet.Reset(50 * time.Millisecond)
@@ -188,6 +192,14 @@ func (s *storm) visit(ctx context.Context, user int, push bool, most int, tidy b
 		}
 	}
 	return v
+}
+
+func (s *storm) prove(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range names {
+		s.proved[name] = true
+	}
 }
 
 // drain takes what is left, and counts.
