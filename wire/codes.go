@@ -73,7 +73,7 @@ func Codes() []Code {
 		{KindDeliverFailed, CodeNoRoute, "There is no way to the receiver's domain."},
 		{KindDeliverFailed, CodeUnknownApp, "The receiver's app does not exist here."},
 		{KindDeliverFailed, CodeStoreDown, "The server cannot store messages at present."},
-		{KindDeliverFailed, CodeStoreFull, "The server's disk has no room."},
+		{KindDeliverFailed, CodeStoreFull, "The server has no room: its disk is nearly full, or as many messages wait as it may keep."},
 		{KindDeliverFailed, CodeOverloaded, "More messages arrive than the server can store."},
 		{KindDeliverFailed, CodeTimeout, "The server does not know whether the message was stored; it may yet arrive."},
 		{KindDeliverFailed, CodeExpired, "The message was not delivered before its time ran out."},

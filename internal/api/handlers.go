@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -46,10 +47,14 @@ var (
 	readOrPost = []string{http.MethodGet, http.MethodHead, http.MethodPost}
 )
 
-// NewAdmin returns what operators may ask: /healthz, /readyz, /metrics and
+// NewAdmin returns what operators may ask: / names the rest, /healthz, /readyz, /metrics and
 // /debug/pprof.
 func NewAdmin(o Options) http.Handler {
 	d := newDoor("admin", o)
+	d.exact("/", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, "/healthz\n/readyz\n/metrics\n/debug/pprof/\n") // whoever asked may have gone
+	}))
 	d.exact("/metrics", read, metrics(o))
 	d.exact("/debug/pprof/cmdline", read, http.HandlerFunc(pprof.Cmdline))
 	d.exact("/debug/pprof/profile", read, http.HandlerFunc(pprof.Profile))

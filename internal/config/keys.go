@@ -151,9 +151,9 @@ func limitKeys() []Key {
 func sessionLimits() []Key {
 	const least = 100 * time.Millisecond
 	return []Key{
-		size("frame", "64KiB", KiB, MiB, "The largest frame that a client may send; a larger one closes its session.",
+		size("frame", "64KiB", KiB, MiB, "The largest frame that a client may send; a larger one closes its session. A connection keeps the limit that it began with.",
 			func(l *Limits) any { return &l.Frame }),
-		size("signInFrame", "16KiB", KiB, MiB, "The largest frame of a client that has not signed in, which memory is kept for before anybody knows who it is. At most the frame limit counts.",
+		size("signInFrame", "16KiB", KiB, MiB, "The largest frame of a client that has not signed in, which memory is kept for before anybody knows who it is. At most the frame limit counts. A connection keeps the limit that it began with.",
 			func(l *Limits) any { return &l.SignInFrame }),
 		duration("signInDeadline", "15s", least, 10*time.Minute, "How long a connection may stay without having signed in.",
 			func(l *Limits) any { return &l.SignInDeadline }),

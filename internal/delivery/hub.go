@@ -121,12 +121,12 @@ func (h *Hub) admit(s *Send) bool {
 	kept := s.To[:0]
 	for _, to := range s.To {
 		switch app := to.App(); {
+		case !h.opts.Access.Known(app): // the sender's own app may have gone, too
+			unknown = append(unknown, to)
 		case app == own || h.opts.Access.MayReach(own, app):
 			kept = append(kept, to)
-		case h.opts.Access.Known(app):
-			forbidden = append(forbidden, to)
 		default:
-			unknown = append(unknown, to)
+			forbidden = append(forbidden, to)
 		}
 	}
 	s.To = kept

@@ -181,6 +181,23 @@ func TestReceiversOutOfReachAreToldAndTheRestGoesOn(t *testing.T) {
 	}
 }
 
+// An app that was taken out of the settings lives on in nobody's mailbox.
+func TestUsersOfAnAppThatIsGoneReachNobody(t *testing.T) {
+	k := &keeper{}
+	h := newHub(k)
+	gone := add(t, h, "GONE-1")
+	o := &origin{}
+	for _, fast := range []bool{true, false} {
+		h.Send(&Send{From: "GONE-2", To: []wire.UserID{"GONE-1"}, Content: []byte("1"), Fast: fast, Origin: o})
+	}
+	if want := "DELIVER_FAILED UNKNOWN_APP [GONE-1] "; len(o.failures) != 2 || o.failures[0] != want || o.failures[1] != want {
+		t.Errorf("got %v", o.failures)
+	}
+	if len(gone.frames)+len(k.accepted) > 0 {
+		t.Errorf("delivered %v, kept %v", gone.frames, k.accepted)
+	}
+}
+
 func TestReliableOwnsItsBytes(t *testing.T) {
 	k := &keeper{}
 	h := newHub(k)

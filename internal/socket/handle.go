@@ -228,6 +228,9 @@ func (s *session) proved(payload []byte) (before, delivered uint64, calls []func
 	if !ok {
 		return 0, 0, nil, false
 	}
+	if l := s.srv.limits.Load(); l.PingInterval < l.ProofTimeout {
+		s.checkAt(now + l.PingInterval) // otherwise a check comes in time by itself
+	}
 	before = s.acks.passed
 	s.acks.arrived(delivered, now)
 	if s.acks.late {

@@ -196,6 +196,21 @@ func TestIdleSessionIsAskedAndClosedWhenItDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// Also where that is less than a proof may take.
+func TestIdleSessionIsAskedAsOftenAsIsSet(t *testing.T) {
+	r := newRig(t)
+	r.limit(func(l *Limits) { l.PingInterval = time.Second })
+	p := r.join("ANZ-7", "")
+	for i := range 5 {
+		r.advance(1100 * time.Millisecond)
+		if got := p.next(finPing); got != fmt.Sprint(i+1) {
+			t.Fatalf("ping %q", got)
+		}
+		p.pong(fmt.Sprint(i + 1))
+		p.settledDown()
+	}
+}
+
 func TestDeadlineCountsFromTheLastProgress(t *testing.T) {
 	r := newRig(t)
 	p := r.join("ANZ-7", "")
