@@ -21,10 +21,7 @@ type serveCommand struct {
 
 // Run implements the command.
 func (c serveCommand) Run(p *program) error {
-	from, err := c.sources(p.environ)
-	if err != nil {
-		return err
-	}
+	from := c.sources(p.environ)
 	settings, err := config.Load(from)
 	if err != nil {
 		return err

@@ -91,6 +91,8 @@ func readFlags(flags []Flag) layer {
 	for _, f := range flags {
 		k, ok := keyNamed(f.Key)
 		switch {
+		case f.Wrong != "":
+			l.refuse(Place{Flag: f.Name}, "", "%s", f.Wrong)
 		case ok:
 			l.put(k, Place{Flag: f.Name}, f.Value)
 		case f.Key == "apps" || strings.HasPrefix(f.Key, "apps[") || strings.HasPrefix(f.Key, "apps."):
