@@ -75,6 +75,9 @@ func (c checkCommand) Run(p *program) error {
 	if s.Demo {
 		apps = "no apps are named, so the demo app lets anyone in, from this machine only"
 	}
+	for _, app := range s.OpenApps() {
+		fmt.Fprintf(p.err, "%s: warning: app %s lets anyone in, and clients at %s can come from anywhere\n", c.File, app, s.Listen)
+	}
 	_, err = fmt.Fprintf(p.out, "%s: good: %s, clients at %s, operators at %s\n", c.File, apps, s.Listen, s.Admin)
 	return err
 }
