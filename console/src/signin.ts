@@ -12,6 +12,9 @@ export const presets = {
 /** What the demo's users sign in with; any token will do. */
 const demo = { appId: "app-id-343", token: "token-12345" } as const;
 
+/** Somebody looks on, who does not want to wait long for a server that is back. */
+const longestWaitMs = 10_000;
+
 export type PresetName = keyof typeof presets;
 
 export function isPreset(name: string): name is PresetName {
@@ -93,6 +96,7 @@ export class SignInForm {
       receipts: checked("receipts"),
       push: checked("push"),
       presence: userList(this.#input("presence").value),
+      reconnect: { maxMs: longestWaitMs },
     });
   }
 
