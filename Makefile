@@ -21,17 +21,22 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
 WEB := $(shell find console/src console/public console/index.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
 
-.PHONY: run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-bench soak fuzz bench bench-suite vuln clean
+.PHONY: help run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-bench soak fuzz bench bench-suite vuln clean
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+		printf '%-18s %s\n' "$$target" "$$text"; \
+	done
 
 run: build ## build, then serve; ARGS="--config F" for more
 	exec bin/switchboard serve $(ARGS)
 
 build: console binary ## the console, then bin/switchboard
 
-binary:
+binary: ## bin/switchboard alone, with the console as it was built last
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/switchboard ./cmd/switchboard
 
-console: console/dist/index.html
+console: console/dist/index.html ## the console alone
 
 console/dist/index.html: node_modules/.package-lock.json $(WEB)
 	npm run build
@@ -43,25 +48,25 @@ node_modules/.package-lock.json: package.json package-lock.json console/package.
 
 check: format vet lint web-check arch short ## seconds: what to run before each commit
 
-format:
+format: ## is the Go code formatted?
 	@bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	if [ -n "$$bad" ]; then printf 'not formatted, run gofmt -w:\n%s\n' "$$bad"; exit 1; fi
 
-vet:
+vet: ## go vet
 	go vet ./...
 
-lint:
+lint: ## staticcheck
 	go tool staticcheck ./...
 
-web-check: node_modules/.package-lock.json
+web-check: node_modules/.package-lock.json ## types and lint of console and client
 	npm run build -w @switchboard/client
 	npm run check
 	npm run lint
 
-arch:
+arch: ## the law of the house
 	go test ./internal/arch
 
-short:
+short: ## the short Go tests
 	go test -short ./...
 
 test: ## everything, with the race detector and the browser
@@ -72,7 +77,7 @@ test-large: test-large-faults test-large-bench ## what takes too long for make t
 test-large-bench: binary ## the benchmarks in full: a good half hour on a machine that does nothing else
 	bin/switchboard bench suite --out test-results/bench $(SUITE)
 
-test-large-faults:
+test-large-faults: ## its faults alone
 	FAULT_ROUNDS=50 FAULT_TIME=3m go test -count=1 -v -timeout 1h -run 'TestAPowerCut|TestATornTail|TestAFlippedBit|TestInAMix' ./internal/nodetest
 
 soak: ## faults of all kinds for SOAK (30m)
@@ -89,12 +94,12 @@ fuzz: ## each fuzz target for FUZZTIME
 bench: $(if $(BENCH),,bench-suite) ## the suite (SUITE="--short" for its flags), then Go benchmarks; BENCH=pattern: only those
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...
 
-bench-suite: binary
+bench-suite: binary ## the benchmark suite alone
 	bin/switchboard bench suite --out test-results/bench $(SUITE)
 
 vuln: ## known vulnerabilities; asks the Go vulnerability database
 	go tool govulncheck ./...
 
-clean:
+clean: ## removes what was built
 	rm -rf bin test-results clients/js/dist clients/js/build console/build console/test-results
 	find console/dist -mindepth 1 ! -name .gitkeep -delete 2>/dev/null || true

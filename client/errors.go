@@ -46,7 +46,7 @@ func (c *Client) final(err error) bool {
 	var refused *wire.Error
 	if errors.As(err, &refused) {
 		switch refused.Code {
-		case wire.CodeBusy, wire.CodeHookFailed, wire.CodeTooManySessions, wire.CodeTooMany:
+		case wire.CodeBusy, wire.CodeHookFailed, wire.CodeTooManySessions:
 			return false
 		case wire.CodeTokenExpired:
 			return c.opts.TokenSource == nil

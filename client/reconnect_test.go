@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,6 +179,25 @@ func TestAnExpiredTokenIsFinalWithoutASource(t *testing.T) {
 		s.refuse(wire.CodeTokenExpired)
 		<-c.Done()
 	})
+}
+
+func TestAnErrorThatAnswersTheSignInIsFinal(t *testing.T) {
+	for _, frame := range []string{
+		`{"type":"INVALID_MESSAGE","data":{"code":"BAD_FIELD","reason":"data.options.presence: no"}}`,
+		`{"type":"GENERAL_ERROR","data":{"code":"TOO_MANY","reason":"so many"}}`, // the limit is lower than it was
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t)
+			c, p := dial(t, s, s.options(newLog()))
+			p.end(1012)
+			s.next().send(frame)
+			<-c.Done()
+			var refused *wire.Error
+			if !errors.As(c.Err(), &refused) || !strings.Contains(frame, refused.Code) {
+				t.Errorf("%s: Err is %v", frame, c.Err())
+			}
+		})
+	}
 }
 
 func TestWithoutReconnectALostConnectionIsTheEnd(t *testing.T) {

@@ -22,6 +22,9 @@ type doctorCommand struct {
 
 // Validate checks the flags; what it says is a matter of usage.
 func (c doctorCommand) Validate() error {
+	if c.URL == "" {
+		return errors.New("--url is required: the server's endpoint as clients reach it, such as wss://example.org/ws")
+	}
 	if strings.HasPrefix(c.URL, "ws://") || strings.HasPrefix(c.URL, "wss://") {
 		return nil
 	}

@@ -11,8 +11,9 @@
 //	switchboard version | --version
 //	switchboard help [COMMAND] | [COMMAND] --help
 //
-// It exits with 0 when all went well, 1 when something failed, and 2 when the
-// command line is wrong. SIGINT and SIGTERM stop a running serve gracefully, and
+// It exits with 0 when all went well, 1 when something failed, settings in the
+// file or the environment that are not good included, and 2 when the command
+// line is wrong, a bad value in a flag included. SIGINT and SIGTERM stop a running serve gracefully, and
 // end a running bench early; a second one ends the process at once. SIGHUP makes
 // serve read its settings again.
 //

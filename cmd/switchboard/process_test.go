@@ -35,8 +35,11 @@ func TestAProcessReadsItsSettingsAgainOnHangup(t *testing.T) {
 	rewrite(t, file, "limits: {sessionsPerUser: 6}\n")
 	s.Signal(syscall.SIGHUP)
 	nodetest.Eventually(t, "the good settings are taken", func() bool {
-		return strings.Contains(s.Output(), `msg="settings read again" keys=[limits.sessionsPerUser]`)
+		return strings.Contains(s.Output(), `msg="new settings are in effect" keys=[limits.sessionsPerUser]`)
 	})
+	if strings.Contains(s.Output(), "settings read again") {
+		t.Errorf("it says twice that the settings are new:\n%s", s.Output())
+	}
 	if code := s.Stop(); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, s.Output())
 	}

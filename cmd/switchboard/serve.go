@@ -21,10 +21,7 @@ type serveCommand struct {
 
 // Run implements the command.
 func (c serveCommand) Run(p *program) error {
-	from, err := c.sources(p.environ)
-	if err != nil {
-		return err
-	}
+	from := c.sources(p.environ)
 	settings, err := config.Load(from)
 	if err != nil {
 		return err
@@ -66,7 +63,7 @@ func newLogger(out io.Writer, format string, level slog.Leveler) *slog.Logger {
 // warnOpen tells the operator of apps that let strangers in.
 func warnOpen(log *slog.Logger, s config.Settings) {
 	for _, app := range s.OpenApps() {
-		log.Warn("other machines may sign in as any user of this app: authEnabled is false", "app", app)
+		log.Warn("this app lets anyone in, and clients can come from anywhere: its authEnabled is false", "app", app, "listen", s.Listen)
 	}
 }
 
@@ -136,9 +133,9 @@ func (w *watcher) readAgain() bool {
 		w.log.Info("settings read again: nothing to change now")
 		return false
 	}
-	w.log.Info("settings read again", "keys", changes.Live)
 	w.running = next
 	w.level.Set(next.Log.SlogLevel())
+	w.log.Debug("settings read again", "keys", changes.Live) // the node says when they are in effect
 	warnOpen(w.log, next)
 	return true
 }

@@ -210,7 +210,7 @@ func TestHangupReadsTheSettingsAgain(t *testing.T) {
 		t.Error("the log level has not changed")
 	}
 	if text := r.err.String(); !strings.Contains(text, `msg="these settings take effect at the next start" keys=[listen]`) ||
-		!strings.Contains(text, `msg="settings read again" keys="[limits.frame log.level]"`) {
+		!strings.Contains(text, `level=DEBUG msg="settings read again" keys="[limits.frame log.level]"`) {
 		t.Errorf("logged:\n%s", text)
 	}
 
@@ -257,7 +257,7 @@ func TestOpenAppsAreWarnedOf(t *testing.T) {
 		r, _, _ := serve(t, "--config", settingsFile(t, app), "--listen", listen)
 		r.end <- nil
 		<-r.code
-		if got := strings.Contains(r.err.String(), "level=WARN") && strings.Contains(r.err.String(), "app=SHOP"); got != warned {
+		if got := strings.Contains(r.err.String(), "level=WARN") && strings.Contains(r.err.String(), "app=SHOP listen="+listen); got != warned {
 			t.Errorf("%s: logged:\n%s", listen, r.err.String())
 		}
 	}

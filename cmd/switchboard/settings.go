@@ -23,7 +23,7 @@ type settingsFlags struct {
 }
 
 // sources says where settings come from, given the flags.
-func (f settingsFlags) sources(environ []string) (config.Sources, error) {
+func (f settingsFlags) sources(environ []string) config.Sources {
 	from := config.Sources{File: f.Config, Environ: environ}
 	for _, own := range []struct {
 		name, key string
@@ -40,18 +40,17 @@ func (f settingsFlags) sources(environ []string) (config.Sources, error) {
 			from.Flags = append(from.Flags, config.Flag{Name: own.name, Key: own.key, Value: *own.value})
 		}
 	}
-	var bad config.Problems
 	for _, text := range f.Set {
+		flag := config.Flag{Name: "--set"}
 		key, value, ok := strings.Cut(text, "=")
-		if !ok {
-			bad = append(bad, config.Problem{Place: config.Place{Flag: "--set"}, Text: fmt.Sprintf("%q is not KEY=VALUE", text)})
+		if ok {
+			flag.Key, flag.Value = strings.TrimSpace(key), strings.TrimSpace(value)
+		} else {
+			flag.Wrong = fmt.Sprintf("%q is not KEY=VALUE", text)
 		}
-		from.Flags = append(from.Flags, config.Flag{Name: "--set", Key: strings.TrimSpace(key), Value: strings.TrimSpace(value)})
+		from.Flags = append(from.Flags, flag)
 	}
-	if len(bad) > 0 {
-		return config.Sources{}, bad
-	}
-	return from, nil
+	return from
 }
 
 // configCommands are the commands about settings.
@@ -76,6 +75,9 @@ func (c checkCommand) Run(p *program) error {
 	if s.Demo {
 		apps = "no apps are named, so the demo app lets anyone in, from this machine only"
 	}
+	for _, app := range s.OpenApps() {
+		fmt.Fprintf(p.err, "%s: warning: app %s lets anyone in, and clients at %s can come from anywhere\n", c.File, app, s.Listen)
+	}
 	_, err = fmt.Fprintf(p.out, "%s: good: %s, clients at %s, operators at %s\n", c.File, apps, s.Listen, s.Admin)
 	return err
 }
@@ -87,11 +89,7 @@ type printCommand struct {
 
 // Run implements the command.
 func (c printCommand) Run(p *program) error {
-	from, err := c.sources(p.environ)
-	if err != nil {
-		return err
-	}
-	s, err := config.Load(from)
+	s, err := config.Load(c.sources(p.environ))
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,23 @@ test("a refused sign-in says why, and can be corrected", async ({ context, serve
   await expect(tab.status).toHaveText(`Signed in as ${ann}.`);
 });
 
+test("a wrong option of the sign-in is said under the buttons, once, and can be corrected", async ({ context, server }) => {
+  const tab = await Tab.open(context, server.origin);
+  const watch = tab.page.getByLabel("Watch presence of");
+  const tries = tab.frames.filter({ hasText: /AUTH_CLIENT(?!_)/ });
+  await watch.fill("ANZ-2, bad");
+  await tab.page.getByRole("button", { name: "Sign in" }).click();
+  await expect(tab.status).toContainText("Sign-in refused");
+  await expect(tab.status).toContainText("BAD_FIELD");
+  await expect(tab.problems).toHaveCount(0);
+  await expect(tries).toHaveCount(1);
+  await expect(watch).toBeEditable();
+  await watch.fill("ANZ-2");
+  await tab.page.getByRole("button", { name: "Sign in" }).click();
+  await tab.online();
+  await expect(tries).toHaveCount(2);
+});
+
 test("a message to a bad user ID fails visibly, and the session goes on", async ({ context, server }) => {
   const tab = await Tab.as("Ann", context, server.origin);
   await tab.send("to nobody", "nobody");

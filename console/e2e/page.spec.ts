@@ -47,6 +47,39 @@ test("what happens next is said: what Fetch brings, when sending is paused, what
   await expect(tab.page.locator("#send-note")).toHaveText("Sign in to send.");
 });
 
+test("how to begin is said as things are", async ({ context, server }) => {
+  const { page } = await Tab.open(context, server.origin);
+  const empty = page.locator("#messages-empty");
+  await expect(empty).toContainText("Sign in, open a second tab");
+  await page.getByRole("button", { name: /^Ann/ }).click();
+  await new Tab(page).online();
+  await expect(empty).toHaveText("No messages yet. Open a second tab as another user, and say hello.");
+});
+
+test("why a text is not JSON can be read to its end", async ({ context, server }) => {
+  const { page } = await Tab.open(context, server.origin);
+  for (const width of [320, 1000, 1440]) {
+    await page.setViewportSize({ width, height: 800 });
+    if (width === 320) await page.getByRole("button", { name: "Messages" }).click();
+    await page.getByRole("radio", { name: "JSON" }).check();
+    await page.getByRole("textbox", { name: "Content" }).fill('{"temperature": 21.5,}');
+    const note = page.locator("#send-note");
+    await expect(note).toContainText("line 1");
+    expect(await note.evaluate((box) => box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight)).toBe(true);
+  }
+});
+
+test("the next attempt is never long in coming", async ({ page, server }) => {
+  await page.addInitScript(() => (Math.random = () => 0.9999));
+  await page.routeWebSocket(/\/ws$/, (socket) => socket.close({ code: 1012 }));
+  await page.goto(server.origin);
+  await page.getByRole("button", { name: /^Ann/ }).click();
+  for (const wait of ["0.5", "1.0", "2.0", "4.0", "8.0", "10.0", "10.0"]) {
+    await expect(page.locator("#status")).toContainText(`Trying again in ${wait} s`);
+    await page.getByRole("button", { name: "Try now" }).click();
+  }
+});
+
 test("a tab remembers what was typed, and each its own", async ({ context, server }) => {
   const one = await Tab.open(context, server.origin);
   await expect(one.page.getByLabel("Address")).toHaveValue(`${server.origin.replace("http", "ws")}/ws`);

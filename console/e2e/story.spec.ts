@@ -68,6 +68,23 @@ test("the page reconnects when the server is restarted in good order", async ({ 
   await expect(one.fates).toHaveText(["confirmed"]);
 });
 
+test("a confirmation that came meanwhile is said to wait, and is there once it is fetched", async ({ context, server }) => {
+  const one = await Tab.as("Ann", context, server.origin);
+  await one.send("for later");
+  await expect(one.fates).toHaveText(["stored"]);
+  await one.page.getByRole("button", { name: "Sign out" }).click();
+  const two = await Tab.as("Ben", context, server.origin);
+  await two.fetch(10);
+  await expect(two.received).toHaveText(["for later"]);
+  await one.page.bringToFront();
+  await one.page.getByRole("button", { name: "Sign in" }).click();
+  await one.online();
+  await expect(one.fates).toHaveText(["stored"]);
+  await expect(one.page.locator("#fetched")).toContainText("1 of your messages is not confirmed: confirmations wait to be fetched.");
+  await one.fetch(10);
+  await expect(one.fates).toHaveText(["confirmed"]);
+});
+
 test("a group message reaches everybody once and is not confirmed", async ({ context, server }) => {
   const one = await Tab.as("Ann", context, server.origin);
   const two = await Tab.as("Ben", context, server.origin);

@@ -15,6 +15,8 @@ export interface SentMessage {
   /** JSON text. */
   contentText: string;
   fast: boolean;
+  /** Whether a confirmation is to come that waits in the mailbox while this user is away. */
+  confirmed: boolean;
   reference: string | undefined;
   at: number;
 }
@@ -38,6 +40,7 @@ interface Entry {
 /** The messages sent and received, and what became of those sent. */
 export class Conversation {
   readonly #list: ScrollList;
+  readonly #empty = byId("messages-empty", HTMLElement);
   #sent: Entry[] = [];
 
   constructor() {
@@ -45,7 +48,7 @@ export class Conversation {
       {
         scroller: byId("messages-scroller", HTMLElement),
         list: byId("messages", HTMLElement),
-        empty: byId("messages-empty", HTMLElement),
+        empty: this.#empty,
         latest: byId("messages-latest", HTMLElement),
       },
       limit,
@@ -54,6 +57,18 @@ export class Conversation {
       this.#sent = [];
       this.#list.clear();
     });
+  }
+
+  /** Says how to begin. */
+  set online(online: boolean) {
+    const first = online ? "Open" : "Sign in, open";
+    this.#empty.textContent = `No messages yet. ${first} a second tab as another user, and say hello.`;
+  }
+
+  /** How many confirmations of what a user sent have not come. */
+  unconfirmed(user: string): number {
+    const waits = ({ message, fate }: Entry): boolean => message.confirmed && (fate === "sent" || fate === "stored");
+    return this.#sent.filter((entry) => entry.message.from === user && waits(entry)).length;
   }
 
   sent(message: SentMessage): void {

@@ -70,14 +70,14 @@ function connect(options: ClientOptions): void {
     signIn.problem(`${capital(withStop(error.message))} (${error.code})`);
     return;
   }
-  listen(client, options.token);
+  listen(client, options);
   offerOtherTab(options.userId);
   client.connect().catch(() => undefined); // the state says why
 }
 
-function listen(own: Client, token: ClientOptions["token"]): void {
+function listen(own: Client, options: ClientOptions): void {
   // In the pane the token is not shown: screens are shared and photographed.
-  const secret = `"token":${JSON.stringify(token)}`;
+  const secret = `"token":${JSON.stringify(options.token)}`;
   own.on("frame", (frame) => frames.add({ ...frame, text: frame.text.replace(secret, () => '"token":"•••"') }));
   own.on("message", (message) => {
     conversation.received(message);
@@ -92,11 +92,18 @@ function listen(own: Client, token: ClientOptions["token"]): void {
     const online = change.state === "online";
     composer.state = change.state;
     byId("fetch", HTMLButtonElement).disabled = !online;
+    conversation.online = online;
     if (online && change.previous === "signing-in") {
-      fetched.textContent = "Fetch brings what you missed.";
+      fetched.textContent = whatFetchBrings(conversation.unconfirmed(own.userId), options.push === true);
       if (currentPart() === "connection") showPart("conversation");
     }
   });
+}
+
+/** With push, confirmations come by themselves, as all that was missed does. */
+function whatFetchBrings(unconfirmed: number, push: boolean): string {
+  if (unconfirmed === 0 || push) return "Fetch brings what you missed.";
+  return `Fetch brings what you missed. ${unconfirmed} of your messages ${unconfirmed === 1 ? "is" : "are"} not confirmed: confirmations wait to be fetched.`;
 }
 
 function send(draft: Draft): void {
@@ -108,6 +115,7 @@ function send(draft: Draft): void {
     group: typeof draft.to !== "string",
     contentText: draft.contentText,
     fast: draft.feature === "FAST",
+    confirmed: typeof draft.to === "string" && draft.feature !== "FAST" && draft.confirmationEnabled === true && draft.reference !== undefined,
     reference: draft.reference,
     at: Date.now(),
   });

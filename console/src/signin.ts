@@ -1,4 +1,4 @@
-import type { ClientOptions, StateChange } from "@switchboard/client";
+import type { ClientOptions, ErrorKind, StateChange } from "@switchboard/client";
 import { byId, control } from "./dom.js";
 import { userList } from "./json.js";
 import { capital, withStop } from "./words.js";
@@ -11,6 +11,9 @@ export const presets = {
 
 /** What the demo's users sign in with; any token will do. */
 const demo = { appId: "app-id-343", token: "token-12345" } as const;
+
+/** Somebody looks on, who does not want to wait long for a server that is back. */
+const longestWaitMs = 10_000;
 
 export type PresetName = keyof typeof presets;
 
@@ -26,6 +29,9 @@ const pillTexts: Readonly<Record<StateChange["state"], string>> = {
   waiting: "Reconnecting…",
   closed: "Not signed in",
 };
+
+/** Kinds of errors that answer a sign-in; others are about the connection. */
+const refusals: ReadonlySet<ErrorKind> = new Set<ErrorKind>(["REFUSED", "INVALID_MESSAGE", "GENERAL_ERROR"]);
 
 export interface SignInEvents {
   signIn(options: ClientOptions): void;
@@ -90,6 +96,7 @@ export class SignInForm {
       receipts: checked("receipts"),
       push: checked("push"),
       presence: userList(this.#input("presence").value),
+      reconnect: { maxMs: longestWaitMs },
     });
   }
 
@@ -129,7 +136,7 @@ export class SignInForm {
         return `${capital(why)} Trying again in ${(retryInMs / 1000).toFixed(1)} s.`;
       case "closed":
         if (error === undefined) return "Signed out.";
-        return error.kind === "REFUSED" ? `Sign-in refused: ${why}` : capital(why);
+        return refusals.has(error.kind) ? `Sign-in refused: ${why}` : capital(why);
     }
   }
 

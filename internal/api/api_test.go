@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -187,11 +188,17 @@ func TestTheDemoShowsMetricsAndAnswersToLoopbackNamesOnly(t *testing.T) {
 }
 
 func TestTheConsoleLearnsWhetherThisIsTheDemo(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, demo := range []bool{true, false} {
 		o := options()
 		o.Demo = demo
 		if body := wantStatus(t, NewPublic(o), 200, "GET", "/console.json"); body != fmt.Sprintf("{\"demo\":%t}\n", demo) {
 			t.Errorf("demo %t: %s", demo, body)
+		} else if !strings.Contains(string(docs), "`"+strings.TrimSpace(body)+"`") {
+			t.Errorf("docs/operations.md does not say that the answer is %s", body)
 		}
 		wantProblem(t, NewPublic(o), 405, "METHOD_NOT_ALLOWED", "POST", "/console.json")
 		wantProblem(t, NewAdmin(o), 404, "NOT_FOUND", "GET", "/console.json")

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
@@ -57,6 +61,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var acknowledged uint64
+	var warnings bytes.Buffer
 	for round := range 5 {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), writerDir+"="+dir)
@@ -83,7 +88,9 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 			t.Fatal("the helper ended by itself")
 		}
 
-		b := open(t, dir)
+		b := open(t, dir, func(o *Options) {
+			o.Logger = slog.New(slog.NewJSONHandler(&warnings, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		})
 		l := shardLog(t, b, 0)
 		first, last, _, err := l.Bounds(t.Context())
 		if err != nil {
@@ -95,6 +102,26 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 		wantLog(t, l, first, last, writerSize)
 		t.Logf("round %d: acknowledged %d, log from %d to %d", round, acknowledged, first, last)
 		shut(t, b)
+	}
+	wantDocumented(t, warnings.String())
+}
+
+// wantDocumented compares what was logged with the lines that
+// docs/operations.md calls normal after a kill.
+func wantDocumented(t *testing.T, logged string) {
+	t.Helper()
+	docs, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var normal []string
+	for _, m := range regexp.MustCompile("`(Filestore \\[SB_LOG_0\\] [^`]+)`").FindAllSubmatch(docs, -1) {
+		normal = append(normal, string(m[1]))
+	}
+	for line := range strings.Lines(logged) {
+		if !slices.ContainsFunc(normal, func(n string) bool { return strings.Contains(line, `"line":"`+n) }) {
+			t.Errorf("docs/operations.md does not know of this line after a kill: %s", line)
+		}
 	}
 }
 

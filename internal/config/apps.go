@@ -136,6 +136,8 @@ func (c *checker) checkApp(key string, a App, before []App) {
 		c.refuse(key+"jwt", "an app has either authUrl or jwt, not both")
 	case a.AuthEnabled && a.AuthURL == "" && a.JWT == nil:
 		c.refuse(key+"authEnabled", "needs authUrl or jwt; write authEnabled: false to let anyone sign in")
+	case !a.AuthEnabled && a.AuthURL != "":
+		c.refuse(key+"authEnabled", "is false, yet there is authUrl: take one of them away")
 	case !a.AuthEnabled && a.JWT != nil:
 		c.refuse(key+"authEnabled", "is false, yet there is jwt: take one of them away")
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -21,8 +22,7 @@ func (s Settings) Check() error {
 		}
 	}
 	c.checkApps(s.Apps)
-	c.checkListeners(s)
-	c.checkTogether(s)
+	c.checkTogether(s, nil)
 	return c.problems.orNil()
 }
 
@@ -42,18 +42,26 @@ func (c *checker) refuse(key, format string, args ...any) {
 	c.problems = append(c.problems, Problem{Place: at, Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
-// checkTogether notes values that are good alone but not with each other.
-func (c *checker) checkTogether(s Settings) {
-	if s.Demo {
-		c.checkReach("listen", s.Listen)
-		c.checkReach("admin", s.Admin)
+// checkTogether notes values that are good alone but not with each other. It
+// passes over what the problems may have put other values into.
+func (c *checker) checkTogether(s Settings, problems Problems) {
+	if s.Demo && problems.leaveApps() {
+		if problems.leave(c.places, "listen") {
+			c.checkReach("listen", s.Listen)
+		}
+		if problems.leave(c.places, "admin") {
+			c.checkReach("admin", s.Admin)
+		}
+	}
+	if problems.leave(c.places, "listen", "admin") {
+		c.checkListeners(s)
 	}
 	l := s.Limits
-	if room := l.Frame + 128*KiB; l.QueueBytes < room {
+	if room := l.Frame + 128*KiB; l.QueueBytes < room && problems.leave(c.places, "limits.queueBytes", "limits.frame") {
 		c.refuse(c.firstSet("limits.queueBytes", "limits.frame"),
 			"limits.queueBytes is %s, but must have room for limits.frame (%s) and 128KiB more", l.QueueBytes, l.Frame)
 	}
-	if l.MailboxBytes < l.Frame {
+	if l.MailboxBytes < l.Frame && problems.leave(c.places, "limits.mailboxBytes", "limits.frame") {
 		c.refuse(c.firstSet("limits.mailboxBytes", "limits.frame"),
 			"limits.mailboxBytes is %s, less than one frame (limits.frame, %s)", l.MailboxBytes, l.Frame)
 	}
@@ -64,6 +72,36 @@ func (c *checker) checkListeners(s Settings) {
 	if sameAddress(s.Listen, s.Admin) {
 		c.refuse(c.firstSet("admin", "listen"), "listen (%s) and admin (%s) want the same port", s.Listen, s.Admin)
 	}
+}
+
+// leave says whether the keys, which are of one group, are as they were meant
+// in spite of the problems: a key that was refused or misspelt, or a source
+// that cannot be read, may have left a default behind.
+func (ps Problems) leave(places map[string]Place, keys ...string) bool {
+	group, _, grouped := strings.Cut(keys[0], ".")
+	allSet := !slices.ContainsFunc(keys, func(key string) bool { _, ok := places[key]; return !ok })
+	top := childrenOf("")
+	return !slices.ContainsFunc(ps, func(p Problem) bool {
+		part, _, below := strings.Cut(p.Key, ".")
+		part, _, listed := strings.Cut(part, "[")
+		elsewhere := slices.Contains(top, part) && part != group
+		if !grouped {
+			elsewhere = below || listed || slices.Contains(top, part)
+		}
+		return slices.Contains(keys, p.Key) || !elsewhere && !allSet
+	})
+}
+
+// leaveApps says whether there are none because none were meant: what the
+// problems are about cannot have been the list of apps.
+func (ps Problems) leaveApps() bool {
+	top := childrenOf("")
+	return !slices.ContainsFunc(ps, func(p Problem) bool {
+		part, _, below := strings.Cut(p.Key, ".")
+		part, _, listed := strings.Cut(part, "[")
+		unknown := !below && !listed && !slices.Contains(top, part)
+		return part == "apps" || p.Place.Flag == "" && unknown // of flags, none sets apps
+	})
 }
 
 // checkReach refuses to let others than this machine reach the demo app.

@@ -167,7 +167,7 @@ apps:
     appName: SHOP
     appId: shop-1
     masterUserId: SHOP-0
-    authEnabled: false
+    authEnabled: true
     authUrl: https://shop.example/auth
     allowApps: [BANK]
   - appName: BANK
@@ -178,7 +178,7 @@ apps:
 		t.Fatalf("got %+v", s)
 	}
 	shop, bank := s.Apps[0], s.Apps[1]
-	if shop.AuthEnabled || shop.Master != "SHOP-0" || !slices.Equal(shop.AllowApps, []string{"BANK"}) {
+	if !shop.AuthEnabled || shop.Master != "SHOP-0" || !slices.Equal(shop.AllowApps, []string{"BANK"}) {
 		t.Errorf("got %+v", shop)
 	}
 	want := JWT{Secret: "0123456789abcdef0123456789abcdef", Issuer: "me", Audience: "you"}

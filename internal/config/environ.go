@@ -32,6 +32,12 @@ func envName(key string) string {
 	return b.String()
 }
 
+// ofCommand says whether a variable belongs to a command that has no settings:
+// doctor and bench take their tokens from the environment.
+func ofCommand(name string) bool {
+	return name == envPrefix+"DOCTOR_TOKEN" || name == envPrefix+"BENCH_TOKEN"
+}
+
 // readEnviron reads the layer of the environment. An empty variable is as good
 // as none.
 func readEnviron(environ []string) layer {
@@ -46,7 +52,7 @@ func readEnviron(environ []string) layer {
 	}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, envPrefix) || name == EnvFile || value == "" || serviceLink(name) {
+		if !strings.HasPrefix(name, envPrefix) || name == EnvFile || value == "" || serviceLink(name) || ofCommand(name) {
 			continue
 		}
 		at := Place{Env: name}
@@ -91,6 +97,8 @@ func readFlags(flags []Flag) layer {
 	for _, f := range flags {
 		k, ok := keyNamed(f.Key)
 		switch {
+		case f.Wrong != "":
+			l.refuse(Place{Flag: f.Name}, "", "%s", f.Wrong)
 		case ok:
 			l.put(k, Place{Flag: f.Name}, f.Value)
 		case f.Key == "apps" || strings.HasPrefix(f.Key, "apps[") || strings.HasPrefix(f.Key, "apps."):

@@ -122,7 +122,7 @@ func appKeys() []Key {
 		key("appName", kindText, "The name that its user IDs begin with: 1 to 64 letters, digits and _. Required, unique."),
 		key("appId", kindText, "What its clients send as appId. Required."),
 		key("masterUserId", kindUser, "The app's own user, as appName-number: is told who comes and goes, and may close connections. None if absent."),
-		key("authEnabled", kindSwitch, "Whether sign-ins are verified. Must be written when neither authUrl nor jwt is there; false lets anyone sign in as any of the app's users."),
+		key("authEnabled", kindSwitch, "Whether sign-ins are verified. They are when authUrl or jwt is there; without both it must be written as false, which lets anyone sign in as any of the app's users."),
 		key("authUrl", kindURL, "The app's auth hook, which is asked by HTTP POST for every sign-in."),
 		key("jwt.secret", kindSecret, "Verify tokens as HS256 with this secret, at least 32 bytes, instead of asking a hook."),
 		key("jwt.publicKey", kindKey, "Verify tokens as RS256, ES256 or EdDSA, as the key has it: a public key in PEM."),

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
@@ -29,6 +28,7 @@ type Flag struct {
 	Name  string // as it was written, "--listen" or "--set", for problems
 	Key   string // "listen", "limits.frame"
 	Value string // as it would be written in the file; lists with commas
+	Wrong string // what is wrong with it when it names no key; the problem is then this
 }
 
 // Path returns the file that Load reads, or "" for none.
@@ -64,40 +64,14 @@ func compose(layers []layer) (Settings, error) {
 	for _, l := range layers {
 		problems = append(problems, l.problems...)
 	}
-	// A value that was refused has left its default behind: what concerns
-	// several keys is only worth saying when the keys themselves are good.
 	c := checker{places: places}
 	c.checkApps(s.Apps)
-	if listenersKnown(problems, places) {
-		c.checkListeners(s)
-	}
-	if len(problems) == 0 {
-		c.checkTogether(s)
-	}
+	c.checkTogether(s, problems)
 	more := slices.DeleteFunc(c.problems, func(p Problem) bool { return problems.cover(p) })
 	if err := append(problems, more...).orNil(); err != nil {
 		return Settings{}, err
 	}
 	return s, nil
-}
-
-// listenersKnown says whether both listeners are as they were meant, in spite
-// of the problems: a key that was refused or misspelt, or a source that cannot
-// be read, may have left a default behind.
-func listenersKnown(problems Problems, places map[string]Place) bool {
-	_, listen := places["listen"]
-	_, admin := places["admin"]
-	top := childrenOf("")
-	for _, p := range problems {
-		if p.Key == "listen" || p.Key == "admin" {
-			return false
-		}
-		elsewhere := strings.ContainsAny(p.Key, ".[") || slices.Contains(top, p.Key)
-		if !elsewhere && !(listen && admin) {
-			return false
-		}
-	}
-	return true
 }
 
 // readError says in a line why a settings file cannot be read.

@@ -62,6 +62,48 @@ apps:
 	)
 }
 
+func TestProblemsOfAFlagHideNoOthers(t *testing.T) {
+	const reach = "other machines can reach :21189, and without apps the demo app lets anyone in: " +
+		"name your apps in a settings file (switchboard config init writes one to start from) or take a loopback address"
+	expect(t, problems(t, Sources{Flags: []Flag{
+		{Name: "--admin", Key: "admin", Value: ":21189"},
+		{Name: "--log-level", Key: "log.level", Value: "loud"},
+		{Name: "--set", Key: "foo", Value: "1"},
+	}}),
+		`--log-level: log.level: "loud" is none of debug, info, warn, error`,
+		`--set: foo: unknown key`,
+		"--admin: admin: "+reach,
+	)
+	expect(t, problems(t, Sources{
+		File:    write(t, "limits: {frame: 1MiB, pingInterval: 1}"),
+		Environ: []string{"SWITCHBOARD_LOG_LEVEL=loud"},
+		Flags: []Flag{
+			{Name: "--set", Key: "limits.mailboxBytes", Value: "64KiB"},
+			{Name: "--set", Key: "limits.queueBytes", Value: "256KiB"},
+			{Name: "--set", Wrong: `"limits.frame" is not KEY=VALUE`},
+		},
+	}),
+		`s.yaml:1: limits.pingInterval: "1" is not a duration: it lacks its unit, as in 1s`,
+		`SWITCHBOARD_LOG_LEVEL: log.level: "loud" is none of debug, info, warn, error`,
+		`--set: "limits.frame" is not KEY=VALUE`,
+		`--set: limits.queueBytes: limits.queueBytes is 256KiB, but must have room for limits.frame (1MiB) and 128KiB more`,
+		`--set: limits.mailboxBytes: limits.mailboxBytes is 64KiB, less than one frame (limits.frame, 1MiB)`,
+	)
+}
+
+func TestWhatMayOnlyFollowFromAProblemIsNotReported(t *testing.T) {
+	for text, want := range map[string]string{
+		"limits: {frame: 1MiB, queueByte: 2MiB}": "s.yaml:1: limits.queueByte: unknown key: did you mean queueBytes?",
+		"limits: {frame: 1MiB}\nqueueBytes: 2M":  "s.yaml:2: queueBytes: unknown key: did you mean limits.queueBytes?",
+		"listen: 0.0.0.0:80\nappps: []":          "s.yaml:2: appps: unknown key: did you mean apps?",
+		"listen: 0.0.0.0:80\napps: 5":            "s.yaml:2: apps: must be a list of apps",
+	} {
+		expect(t, problems(t, Sources{File: write(t, text)}), want)
+	}
+	expect(t, problems(t, Sources{Environ: []string{"SWITCHBOARD_LISTEN=:80", "SWITCHBOARD_APPS=x"}}),
+		"SWITCHBOARD_APPS: apps can only be set in the file")
+}
+
 func TestTheShapeOfTheFileIsChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		"listen: [1, 2]":                   "s.yaml:1: listen: must be a single value",
@@ -221,11 +263,12 @@ func TestBadAppsAreRefused(t *testing.T) {
 		"{" + good + ", masterUserId: A-01}":                                                        `apps[0].masterUserId: "A-01" is not a user ID of this app: write A- and a number from 0 on, without leading zeros`,
 		"{" + good + ", masterUserId: A--1}":                                                        `apps[0].masterUserId: "A--1" is not a user ID of this app: write A- and a number from 0 on, without leading zeros`,
 		"{" + good + ", masterUserId: A-9223372036854775808}":                                       `apps[0].masterUserId: "A-9223372036854775808" is not a user ID of this app: write A- and a number from 0 on, without leading zeros`,
-		"{" + good + ", authUrl: ftp://a.example}":                                                  `apps[0].authUrl: "ftp://a.example" is not a URL that begins with http:// or https://`,
-		"{" + good + ", authUrl: 'https://u:p@a.example'}":                                          `apps[0].authUrl: must not carry a user name or password`,
-		"{" + good + ", authUrl: 'https://a.example/#x'}":                                           `apps[0].authUrl: must not have a fragment (#…)`,
+		"{appName: A, appId: i, authUrl: ftp://a.example}":                                          `apps[0].authUrl: "ftp://a.example" is not a URL that begins with http:// or https://`,
+		"{appName: A, appId: i, authUrl: 'https://u:p@a.example'}":                                  `apps[0].authUrl: must not carry a user name or password`,
+		"{appName: A, appId: i, authUrl: 'https://a.example/#x'}":                                   `apps[0].authUrl: must not have a fragment (#…)`,
 		"{" + good + ", allowApps: [B]}":                                                            `apps[0].allowApps: "B" is not another app of these settings`,
 		"{" + good + ", allowApps: [A]}":                                                            `apps[0].allowApps: "A" is not another app of these settings`,
+		"{" + good + ", authUrl: 'https://a.example'}":                                              `apps[0].authEnabled: is false, yet there is authUrl: take one of them away`,
 		"{" + good + ", jwt: {jwksUrl: 'https://a.example'}}":                                       `apps[0].authEnabled: is false, yet there is jwt: take one of them away`,
 		"{appName: A, appId: i, jwt: {issuer: x}}":                                                  `apps[0].jwt: needs exactly one of secret, publicKey and jwksUrl`,
 		"{appName: A, appId: i, jwt: {secret: short}}":                                              `apps[0].jwt.secret: is too short: HS256 needs at least 32 bytes`,
@@ -282,7 +325,7 @@ func TestPublicKeysOfEveryAlgorithmAreTaken(t *testing.T) {
 func TestVariablesOfContainerLinksAreNotOurs(t *testing.T) {
 	load(t, Sources{Environ: []string{
 		"SWITCHBOARD_SERVICE_HOST=10.0.0.1", "SWITCHBOARD_SERVICE_PORT=80", "SWITCHBOARD_SERVICE_PORT_HTTP=80",
-		"SWITCHBOARD_PORT=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP_ADDR=10.0.0.1",
+		"SWITCHBOARD_DOCTOR_TOKEN=secret", "SWITCHBOARD_BENCH_TOKEN=secret", "SWITCHBOARD_PORT=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP_ADDR=10.0.0.1",
 	}})
 }
 

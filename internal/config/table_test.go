@@ -105,13 +105,44 @@ func TestTheTemplateHasEveryKeyAndLoadsAsTheDefaults(t *testing.T) {
 	}
 }
 
-func TestTheTemplateWithAllOfItsExamplesHasOnlyTheirProblems(t *testing.T) {
-	example := regexp.MustCompile(`(?m)^    # ((  )?[a-zA-Z]+:( |$))`)
-	got := problems(t, Sources{File: write(t, example.ReplaceAllString(string(Template()), "    $1"))})
-	for _, line := range got {
-		if strings.Contains(line, "unknown key") || strings.Contains(line, "not YAML") {
-			t.Error(line)
+// uncommented returns the template with the n-th block of examples taken in.
+func uncommented(template string, n int) string {
+	blocks := regexp.MustCompile(`(?m)(^    #\S.*\n)(^    #  .*\n)*`)
+	at := 0
+	return blocks.ReplaceAllStringFunc(template, func(block string) string {
+		if at++; at-1 != n {
+			return block
 		}
+		return strings.ReplaceAll(block, "    #", "    ")
+	})
+}
+
+func TestEachBlockOfTheTemplateCanBeUncommentedAtOnce(t *testing.T) {
+	template := string(Template())
+	verified := strings.Replace(template, "    authEnabled: false\n", "", 1)
+	for n, want := range []string{
+		"",
+		"",
+		`apps[0].jwt.publicKey: is not one PEM block "PUBLIC KEY"`,
+		"apps[0].jwt.secret: is too short: HS256 needs at least 32 bytes",
+	} {
+		file := write(t, uncommented(verified, n))
+		if want == "" {
+			if s := load(t, Sources{File: file}); !s.Apps[0].AuthEnabled {
+				t.Errorf("block %d: anyone is let in", n)
+			}
+		} else if got := problems(t, Sources{File: file}); len(got) != 1 || !strings.HasSuffix(got[0], want) {
+			t.Errorf("block %d: got %q, want %q", n, got, want)
+		}
+		// With the line that lets anyone in, none of them is taken.
+		got := problems(t, Sources{File: write(t, uncommented(template, n))})
+		if !strings.Contains(strings.Join(got, "\n"), "apps[0].authEnabled: is false, yet there is ") {
+			t.Errorf("block %d: got %q", n, got)
+		}
+	}
+	others := problems(t, Sources{File: write(t, uncommented(template, 4))})
+	if len(others) != 1 || !strings.HasSuffix(others[0], `apps[0].allowApps: "OTHER" is not another app of these settings`) {
+		t.Errorf("allowApps: got %q", others)
 	}
 }
 

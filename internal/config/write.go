@@ -173,42 +173,53 @@ func commentLines(indent, text string) string {
 }
 
 // appsTemplate returns the demo app, written out, with everything else that an
-// app may have as comments.
+// app may have as blocks that can be uncommented: between the lines of one
+// stands no explanation.
 func appsTemplate() string {
+	what := map[string]string{}
+	for _, k := range Keys() {
+		if name, ok := strings.CutPrefix(k.Name, "apps[]."); ok {
+			what[name] = k.What
+		}
+	}
 	var b strings.Builder
+	explain := func(text string) { b.WriteString(commentLines("    ", text)) }
 	b.WriteString(commentLines("", "The client applications whose users may sign in. Replace the demo app, which lets anyone in, "+
 		"before others than this machine can connect."))
 	b.WriteString("apps:\n")
-	written := map[string]string{"appName": "- ", "appId": "  ", "masterUserId": "  ", "authEnabled": "  "}
-	demo := demoApps()[0]
-	values := map[string]string{
-		"appName": demo.Name, "appId": demo.ID, "masterUserId": demo.Master, "authEnabled": fmt.Sprint(demo.AuthEnabled),
-		"authUrl": "https://example.com/auth", "allowApps": "[OTHER]",
-		"jwt.secret": "at-least-thirty-two-bytes-of-secret", "jwt.publicKey": "-----BEGIN PUBLIC KEY-----…",
-		"jwt.jwksUrl": "https://example.com/jwks.json", "jwt.issuer": "https://example.com/", "jwt.audience": "switchboard",
+	demo, start := demoApps()[0], "  - "
+	for _, line := range [][2]string{
+		{"appName", demo.Name}, {"appId", demo.ID}, {"masterUserId", demo.Master}, {"authEnabled", fmt.Sprint(demo.AuthEnabled)},
+	} {
+		explain(what[line[0]])
+		b.WriteString(start + line[0] + ": " + line[1] + "\n")
+		start = "    "
 	}
-	inJWT := false
-	for _, k := range Keys() {
-		name, ok := strings.CutPrefix(k.Name, "apps[].")
-		if !ok {
-			continue
-		}
-		b.WriteString(commentLines("    ", k.What))
-		start, active := written[name]
-		if active {
-			b.WriteString("  " + start + name + ": " + values[name] + "\n")
-			continue
-		}
-		indent := "    # "
-		if sub, ok := strings.CutPrefix(name, "jwt."); ok {
-			if !inJWT {
-				inJWT = true
-				b.WriteString(indent + "jwt:\n")
-			}
-			b.WriteString(indent + "  " + sub + ": " + values[name] + "\n")
-			continue
-		}
-		b.WriteString(indent + name + ": " + values[name] + "\n")
-	}
+	b.WriteString("\n")
+	explain("To have sign-ins verified, remove the line \"authEnabled: false\" above, and the # of each line of one of the next four blocks.")
+	explain("1. " + what["authUrl"])
+	b.WriteString("    #authUrl: https://example.com/auth\n\n")
+	explain("2. " + what["jwt.jwksUrl"] + " In this and the next two:")
+	explain("issuer: " + what["jwt.issuer"])
+	explain("audience: " + what["jwt.audience"])
+	b.WriteString(jwtTemplate("jwksUrl: https://example.com/jwks.json"))
+	explain("3. " + what["jwt.publicKey"])
+	b.WriteString(jwtTemplate("publicKey: |", "  -----BEGIN PUBLIC KEY-----", "  (yours)", "  -----END PUBLIC KEY-----"))
+	explain("4. " + what["jwt.secret"])
+	b.WriteString(jwtTemplate("secret: (yours)"))
+	explain(what["allowApps"])
+	b.WriteString("    #allowApps: [OTHER]\n")
 	return b.String()
+}
+
+// jwtTemplate returns a commented-out block that verifies tokens with a key.
+// What stands for a secret or public key is refused: one that all can read here
+// would let anyone in.
+func jwtTemplate(key ...string) string {
+	var b strings.Builder
+	b.WriteString("    #jwt:\n")
+	for _, line := range append(key, "issuer: https://example.com/", "audience: switchboard") {
+		b.WriteString("    #  " + line + "\n")
+	}
+	return b.String() + "\n"
 }

@@ -69,9 +69,13 @@ func New(opts Options) *Hub {
 // Add puts a session into the roster, or returns TOO_MANY.
 func (h *Hub) Add(r Receiver) error {
 	if limit := h.opts.Sessions(); !h.roster.add(r, limit) {
+		sessions := "1 session"
+		if limit > 1 {
+			sessions = fmt.Sprintf("%d sessions", limit)
+		}
 		return &wire.Error{
 			Kind: wire.KindGeneralError, Code: wire.CodeTooMany,
-			Reason: fmt.Sprintf("%s has %d sessions already, the most that one user may have", r.User(), limit),
+			Reason: fmt.Sprintf("%s has %s already, the most that one user may have", r.User(), sessions),
 		}
 	}
 	return nil

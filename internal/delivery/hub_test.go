@@ -215,8 +215,13 @@ func TestSessionsOfOneUserAreLimited(t *testing.T) {
 	add(t, h, "A-1")
 	add(t, h, "A-1")
 	extra := newReceiver(t, "A-1")
-	if err := h.Add(extra); err == nil || !strings.Contains(err.Error(), wire.CodeTooMany) {
+	if err := h.Add(extra); err == nil || !strings.Contains(err.Error(), wire.CodeTooMany) || !strings.Contains(err.Error(), "A-1 has 3 sessions already") {
 		t.Fatalf("a fourth session was answered with %v", err)
+	}
+	one := New(Options{Keeper: &keeper{}, Sessions: func() int { return 1 }})
+	add(t, one, "A-1")
+	if err := one.Add(extra); err == nil || !strings.Contains(err.Error(), "A-1 has 1 session already") {
+		t.Errorf("a second session was answered with %v", err)
 	}
 	h.Remove(extra) // not there: nothing happens
 	h.Remove(first)

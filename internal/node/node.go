@@ -183,10 +183,11 @@ func (n *node) reload(ctx context.Context) error {
 				n.log.Error("the new settings are not in effect", "err", err)
 				continue
 			}
+			changed := config.Diff(*n.settings.Load(), s).Live
 			n.settings.Store(&s)
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.keeper.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
-			n.log.Info("new settings are in effect")
+			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}
 }
@@ -202,6 +203,11 @@ func (n *node) greet(public, admin net.Addr) {
 	say("data", s.Data)
 	if s.Demo {
 		say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
+	}
+	for _, app := range s.Apps {
+		if !s.Demo && !app.AuthEnabled {
+			say("open", fmt.Sprintf("app %s (appId %s) lets anyone in who reaches %s", app.Name, app.ID, public))
+		}
 	}
 	fmt.Fprintln(n.opts.Out, "ready")
 }

@@ -270,6 +270,10 @@ $`)
 	if out := own.Output(); strings.Contains(out, "demo") {
 		t.Errorf("it speaks of the demo though it has apps:\n%s", out)
 	}
+	open := regexp.MustCompile(`(?m)^open      app ANZ \(appId app-id-343\) lets anyone in who reaches 127\.0\.0\.1:\d+$`)
+	if out := own.Output(); !open.MatchString(out) {
+		t.Errorf("it does not say that its app lets anyone in:\n%s", out)
+	}
 }
 
 // plainLines leaves out what is logged.

@@ -143,8 +143,9 @@ export class Client {
 
   /**
    * Connects and signs in. Fulfilled once signed in, however many attempts
-   * that takes; rejected when the sign-in was refused, `close` was called, or
-   * the connection failed and is not to be tried again. With `ack` there must be
+   * that takes; rejected when the sign-in was refused (also by an error of the
+   * server that answers it, such as one about `presence`), `close` was called,
+   * or the connection failed and is not to be tried again. With `ack` there must be
    * a `message` handler first: without one, messages would be acknowledged
    * that nobody saw.
    */

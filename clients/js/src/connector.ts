@@ -1,6 +1,6 @@
 import { Backoff, type BackoffOptions } from "./backoff.js";
 import { closeError, mayRetry, refusedHere, SwitchboardError } from "./errors.js";
-import { authFrame, readFrame, textOf, type Envelope, type SignInOptions } from "./frames.js";
+import { authFrame, readError, readFrame, textOf, type Envelope, type SignInOptions } from "./frames.js";
 import { Link, type WebSocketConstructor } from "./link.js";
 import { Deferred } from "./receipts.js";
 
@@ -57,6 +57,9 @@ export interface ConnectorEvents {
   /** Something that does not belong on the wire. */
   broken(error: SwitchboardError): void;
 }
+
+/** What may answer AUTH_CLIENT: nothing else says anything before. */
+const answersSignIn: ReadonlySet<string> = new Set(["AUTH_CLIENT_REPLY", "INVALID_MESSAGE", "GENERAL_ERROR"]);
 
 /** A planned move that takes longer is cut to this. */
 const longestAfterMs = 5 * 60_000;
@@ -179,15 +182,22 @@ export class Connector {
       this.#events.broken(new SwitchboardError("CONNECTION", "BAD_FRAME", "the server sent a frame that is none"));
     } else if (frame.type === "RECONNECT") {
       this.#planMove(frame);
+    } else if (this.#state === "signing-in" && answersSignIn.has(frame.type)) {
+      this.#answered(frame);
     } else if (frame.type !== "AUTH_CLIENT_REPLY") {
       this.#events.received(frame, data);
-    } else if (this.#state === "signing-in") {
-      this.#answered(frame);
     }
   }
 
-  #answered({ data }: Envelope): void {
+  #answered(frame: Envelope): void {
+    const { type, data } = frame;
     this.#clearTimer();
+    if (type !== "AUTH_CLIENT_REPLY") {
+      // The server would wait for another AUTH_CLIENT; this one would be the same again.
+      this.#drop("refused");
+      this.#lost(readError(frame));
+      return;
+    }
     if (data["isAuthenticated"] === true) {
       this.#onlineSince = this.#options.clock.now();
       this.#session++;

@@ -92,12 +92,15 @@ export function closeError(closeCode: number, said: string): SwitchboardError {
 /** Sign-ins refused with one of these may succeed later without anything being changed. */
 const passingRefusals: ReadonlySet<string> = new Set(["BUSY", "HOOK_FAILED", "TOO_MANY_SESSIONS"]);
 
+/** How a sign-in is refused: by its reply, or by an error that comes in its place. */
+const refusals: ReadonlySet<ErrorKind> = new Set<ErrorKind>(["REFUSED", "INVALID_MESSAGE", "GENERAL_ERROR"]);
+
 /**
  * Whether connecting again by itself makes sense after this error. An expired
  * token only does when a new one can be had.
  */
 export function mayRetry(error: SwitchboardError, freshToken: boolean): boolean {
   if (error.code === "TOKEN_EXPIRED") return freshToken;
-  if (error.kind === "REFUSED") return passingRefusals.has(error.code);
+  if (refusals.has(error.kind)) return passingRefusals.has(error.code);
   return error.closeCode === undefined || closeMeanings[error.closeCode]?.final !== true;
 }

@@ -244,3 +244,26 @@ test("says so when there is no WebSocket", (t) => {
   holder.WebSocket = undefined;
   assert.throws(() => new Client({ url: "ws://x/ws", appId: "a", userId: ann }), { code: "NO_WEBSOCKET" });
 });
+
+test("an error that answers the sign-in ends the attempt, and is final", async (t) => {
+  const server = await startServer(t);
+  for (const [type, code] of [
+    ["INVALID_MESSAGE", "BAD_FIELD"],
+    ["GENERAL_ERROR", "TOO_MANY"],
+  ] as const) {
+    server.answer = { type, data: { code, reason: "data.options.presence: not so" } };
+    const before = server.received.length;
+    const client = clientOf(t, server);
+    const changes = new Collected(client, "state");
+    const errors = new Collected(client, "error");
+    await assert.rejects(client.connect(), { kind: type, code, message: "data.options.presence: not so" });
+    assert.deepEqual(states(changes), ["connecting", "signing-in", "closed"]);
+    assert.equal(changes.events.at(-1)?.error?.code, code);
+    assert.equal(errors.events.length, 0, "why a connection ended is in its state");
+    assert.equal(server.received.length, before + 1);
+
+    server.answer = undefined;
+    await client.connect();
+    assert.equal(client.state, "online");
+  }
+});

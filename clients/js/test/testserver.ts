@@ -35,6 +35,8 @@ export class TestServer {
   readonly received: ClientFrame[] = [];
   /** Refuses the next sign-ins with this code. */
   refuse: string | undefined;
+  /** Answers the next sign-ins with this frame, and waits for others. */
+  answer: object | undefined;
   /** While true, sign-ins get no answer. */
   silent = false;
   readonly #sessions = new Set<Session>();
@@ -126,6 +128,10 @@ export class TestServer {
 
   #signIn(socket: WebSocket, { data }: ClientFrame): Session | undefined {
     if (this.silent) return undefined;
+    if (this.answer !== undefined) {
+      socket.send(JSON.stringify(this.answer));
+      return undefined;
+    }
     const { appId, userId } = data;
     const reply = { appId, userId, isAuthenticated: this.refuse === undefined };
     if (this.refuse !== undefined) {
