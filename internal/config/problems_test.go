@@ -322,7 +322,7 @@ func TestPublicKeysOfEveryAlgorithmAreTaken(t *testing.T) {
 	}
 }
 
-func TestVariablesOfContainerLinksAreNotOurs(t *testing.T) {
+func TestVariablesOfOthersAreNotOurs(t *testing.T) {
 	load(t, Sources{Environ: []string{
 		"SWITCHBOARD_SERVICE_HOST=10.0.0.1", "SWITCHBOARD_SERVICE_PORT=80", "SWITCHBOARD_SERVICE_PORT_HTTP=80",
 		"SWITCHBOARD_DOCTOR_TOKEN=secret", "SWITCHBOARD_BENCH_TOKEN=secret", "SWITCHBOARD_PORT=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP_ADDR=10.0.0.1",
