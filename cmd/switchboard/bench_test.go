@@ -42,7 +42,7 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 		"--pattern fanin",
 		"--pattern group",
 		"--pattern group --group 5 --outstanding 2 --feature FAST",
-		"--pattern absent --absent 7 --messages 200 --outstanding 4",
+		"--pattern absent --absent 17 --messages 200 --outstanding 4",
 		"--mode paced --rate 500",
 		"--mode paced --rate 500 --pattern group --group 5 --payload 3000 --ramp 100ms",
 		"--mode single --connections 1 --sync-folder " + t.TempDir(),

@@ -28,9 +28,6 @@ func measureAbsent(ctx context.Context, o Options) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	if o.Absent < o.Connections {
-		o.Absent = o.Connections // each sender has receivers of its own
-	}
 	d, err := newDriver(ctx, &o, o.Connections+o.Absent)
 	if err != nil {
 		return Run{}, err
@@ -134,7 +131,7 @@ var fetchFrame = fmt.Appendf(nil, `{"type":"%s","data":{"count":%d}}`, wire.Name
 
 // fetch signs the receivers in and has them fetch all.
 func (a *absent) fetch(ctx context.Context, progress *progress, box *Mailbox) error {
-	progress.say("signing %d users in", a.o.Absent)
+	progress.say("signing %s in", plural(a.o.Absent, "user"))
 	if err := a.connect(ctx, a.o.Connections, len(a.conns), a.o.Ramp); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (r Run) printRates(line func(key, format string, args ...any)) {
 		line("", "confirmed %.0f", r.ConfirmedRate)
 	}
 	if m := r.Mailbox; m != nil {
-		line("stored", "%d messages for %d absent users, %.0f a second", m.Stored, m.Users, m.StoredRate)
+		line("stored", "%s for %s, %.0f a second", plural(int(m.Stored), "message"), plural(m.Users, "absent user"), m.StoredRate)
 		if m.FetchedRate > 0 {
 			line("fetched", "%d, %.0f a second", m.Fetched, m.FetchedRate)
 		}

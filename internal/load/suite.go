@@ -52,8 +52,8 @@ func CheckSuite(o SuiteOptions) error {
 	if o.Rounds < 1 || o.Rounds > 100 {
 		return fmt.Errorf("--rounds %d: give a number from 1 to 100", o.Rounds)
 	}
-	if o.Duration < 10*time.Millisecond || o.Duration > time.Hour {
-		return fmt.Errorf("--duration %s: give a time from 10ms to 1h", o.Duration)
+	if err := checkDuration(o.Duration, 10*time.Millisecond, time.Hour); err != nil {
+		return err
 	}
 	var names []string
 	for _, row := range suiteRows() {
