@@ -113,6 +113,19 @@ func TestBenchPrintsWhatItMeasuredWhenItIsInterrupted(t *testing.T) {
 	}
 }
 
+// What was on its way when a connection ended is not called lost, nor "lost 0"
+// alone; why it ended is said once.
+func TestBenchCountsApartWhatConnectionsThatEndedHadSent(t *testing.T) {
+	s := nodetest.Start(t)
+	out, errs, code := benchmark(t, "messaging", "--url", url(s), "--connections", "5", "--payload", "70000", "--warmup", "0s", "--duration", "300ms")
+	if code != "1" || !strings.Contains(out, "sent 5, arrived 0, unknown 5 (connections ended), lost 0, duplicated 0, reordered 0") {
+		t.Errorf("exit code %s\n%s%s", code, out, errs)
+	}
+	if strings.Count(out+errs, "code 1009") != 1 || !strings.Contains(errs, "limits.frame") {
+		t.Errorf("the reason does not stand there once:\n%s%s", out, errs)
+	}
+}
+
 // A row of the suite, small: it starts its servers and ends them, and leaves
 // nothing in the folder for data.
 func TestTheSuiteMeasuresWhatItStarts(t *testing.T) {

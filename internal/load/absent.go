@@ -198,9 +198,10 @@ func (a *absent) messageFetched(c *conn, m mark) {
 func (a *absent) judge(run *Run) {
 	if !a.o.KeepMail {
 		for i := a.o.Connections; i < len(a.conns); i++ {
-			a.count.Lost += a.judges[i].missing(a.numbers[i])
+			sender := (i - a.o.Connections) % a.o.Connections
+			a.count.miss(a.judges[i].missing(a.numbers[i]), a.conns[sender], a.conns[i])
 		}
-		a.count.Lost = max(0, a.count.Lost-a.count.refused)
+		a.count.refusedOnce()
 	}
 	a.counted(run)
 }

@@ -307,7 +307,11 @@ func (d *driver) frame(c *conn, op byte, payload []byte) {
 	case opClose:
 		reason := "it gave no reason"
 		if len(payload) >= 2 {
-			reason = fmt.Sprintf("code %d %s", int(payload[0])<<8|int(payload[1]), shorten(string(payload[2:])))
+			code := int(payload[0])<<8 | int(payload[1])
+			reason = fmt.Sprintf("code %d %s", code, shorten(string(payload[2:])))
+			if code == wire.CloseTooBig {
+				reason += "; its setting limits.frame says how large a frame may be"
+			}
 		}
 		d.fail(c, &refusal{fmt.Sprintf("%s closed the connection of %s: %s", d.o.URL, c.user, strings.TrimSpace(reason))})
 	}

@@ -142,6 +142,16 @@ func TestARunThatIsInterruptedReturnsWhatItMeasured(t *testing.T) {
 	}
 }
 
+// A step that takes long when measuring begins does not make it shorter.
+func TestAClosedRunIsMeasuredAsLongAsWasAskedFor(t *testing.T) {
+	o := echoOptions(echoServer(t, func(int64) {}))
+	o.Connections, o.Payload, o.Outstanding = 50, 20_000, 20
+	run, err := Measure(t.Context(), o)
+	if err != nil || run.Seconds < o.Duration.Seconds() {
+		t.Errorf("%v: measured %.3f s", err, run.Seconds)
+	}
+}
+
 func TestAServerThatGoesAwayEndsTheRunWithAReason(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

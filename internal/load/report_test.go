@@ -119,6 +119,15 @@ func TestReportsWithNothingInCommonAreNotCompared(t *testing.T) {
 	}
 }
 
+func TestMemoryThatAServerGaveBackIsNoNegativeNumber(t *testing.T) {
+	r := sampleReport()
+	r.Runs[0].Server.RSSPerConn, r.Runs[1].Mailbox.RSSPerMessage, r.Runs[2].Idle.Idle.RSSPerConn = -1<<20, -5, -3<<20
+	var b bytes.Buffer
+	if err := r.Print(&b); err != nil || strings.Count(b.String(), gaveBack) != 3 || strings.Contains(b.String(), " -") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
 func TestOnlyAReliableRunIsInTroubleWhenMessagesAreMissing(t *testing.T) {
 	for _, c := range []struct {
 		run  Run
