@@ -134,6 +134,14 @@ func TestTheSuiteMeasuresWhatItStarts(t *testing.T) {
 	if code != "0" || !strings.Contains(printed, "reliable  messages") || !strings.Contains(printed, "start     ready, after a kill, 10000 waiting") {
 		t.Errorf("exit code %s\n%s%s", code, printed, errs)
 	}
+	for _, want := range []string{"not judged\n", "lost 0, duplicated 0, reordered 0.\n", "says nothing about speed.\n"} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("%q does not stand in\n%s", want, printed)
+		}
+	}
+	if strings.Contains(printed, "reached") || !strings.Contains(errs, "20 connections") {
+		t.Errorf("a short run is judged, or said to be larger than it is:\n%s%s", printed, errs)
+	}
 	report, err := load.ReadReport(out + "/report.json")
 	if err != nil || len(report.Rows) != 2 {
 		t.Errorf("%v: %+v", err, report)

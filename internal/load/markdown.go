@@ -31,7 +31,21 @@ func (r Report) printRows(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, f.What, f.measured(), f.baseline(), f.ratio(), f.reach(), f.verdict())
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	lost, duplicated, reordered := r.Verdict()
+	_, err := fmt.Fprintf(w, "In %s: lost %d, duplicated %d, reordered %d.\n%s", plural(len(r.Runs), "run"), lost, duplicated, reordered, r.notes())
+	return err
+}
+
+// notes writes what one has to know to read the report, a line each.
+func (r Report) notes() string {
+	var b strings.Builder
+	for _, note := range r.Notes {
+		b.WriteString(note + "\n")
+	}
+	return b.String()
 }
 
 func (f Found) measured() string { return number(f.Measured, f.Unit) }
@@ -62,6 +76,9 @@ func (f Found) reach() string {
 }
 
 func (f Found) verdict() string {
+	if f.NotJudged {
+		return "not judged"
+	}
 	if f.Reached {
 		return "reached"
 	}
@@ -94,9 +111,7 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 	m := r.Machine
 	fmt.Fprintf(&b, "Measured %s with switchboard %s on %s/%s, %d processors%s, %s.\n", r.Made.Format("2006-01-02"), r.Version, m.OS, m.Arch, m.Processors,
 		strings.TrimSuffix(" ("+m.Model+")", " ()"), m.Go)
-	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "%s\n", note)
-	}
+	b.WriteString(r.notes())
 	if len(r.Rows) > 0 {
 		b.WriteString("\n| row | what | measured | compared with | ratio | reach | |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 		for _, row := range r.Rows {

@@ -185,10 +185,37 @@ func TestTheMedianIsTheMiddleOne(t *testing.T) {
 	}
 }
 
+func TestAShortSuiteSaysHowLargeItIsAndJudgesNoSpeed(t *testing.T) {
+	for i, row := range suiteRows(sizes{short: true}) {
+		full := suiteRows(sizes{})[i]
+		if row.name != full.name || strings.Contains(row.what, "000 connections") {
+			t.Errorf("%s: %s", row.name, row.what)
+		}
+	}
+	if got := suiteRows(sizes{short: true})[0].what; got != "FAST, 20 connections, each to itself, closed loop, 1 000 characters" {
+		t.Error(got)
+	}
+	for f, want := range map[*Found]string{
+		{Measured: 1, Reach: 2}:                           "not reached",
+		{Measured: 3, Reach: 2}:                           "reached",
+		{Measured: 1, Reach: 2, AtMost: true}:             "reached",
+		{Measured: 9, Baseline: 10, Ratio: 0.9, Reach: 1}: "not reached",
+	} {
+		f.judge(true)
+		if f.verdict() != want {
+			t.Errorf("%+v is %s", f, f.verdict())
+		}
+		f.judge(false)
+		if f.Reached || f.verdict() != "not judged" {
+			t.Errorf("short: %+v is %s", f, f.verdict())
+		}
+	}
+}
+
 // The rows of the suite stand in the documentation, each with its command.
 func TestTheDocumentationListsTheRows(t *testing.T) {
 	page := readFile(t, "../../docs/benchmarks.md")
-	for _, row := range suiteRows() {
+	for _, row := range suiteRows(sizes{}) {
 		if !strings.Contains(page, "bench suite --only "+row.name+"`") {
 			t.Errorf("docs/benchmarks.md does not say how to run %s", row.name)
 		}
