@@ -152,6 +152,22 @@ func TestAClosedRunIsMeasuredAsLongAsWasAskedFor(t *testing.T) {
 	}
 }
 
+// What a step had measured until then would stand in the table like the others.
+func TestAProfileThatIsInterruptedLeavesOutTheStep(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	o := echoOptions(echoServer(t, func(n int64) {
+		if n == 150 {
+			cancel()
+		}
+	}))
+	o.Duration = 500 * time.Millisecond
+	steps := []Step{{Connections: 2, Feature: FeatureFast}, {Connections: 3, Feature: FeatureFast}, {Connections: 4, Feature: FeatureFast}}
+	report, err := profile(ctx, o, steps)
+	if err != nil || len(report.Profile) != 1 || report.Profile[0].Connections != 2 || len(report.Runs) != 2 || !report.Runs[1].Interrupted || len(report.Notes) != 1 {
+		t.Errorf("%v: %+v", err, report)
+	}
+}
+
 func TestAServerThatGoesAwayEndsTheRunWithAReason(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -62,16 +62,17 @@ func TestReportsLookAsTheyDid(t *testing.T) {
 	suite.Rows[0].Findings[0].Measured, suite.Rows[0].Findings[0].Ratio = 160_000, 0.8
 	seed := sampleReport()
 	seed.Profile = seedSteps()[:1]
-	seed.Profile[0].Offered, seed.Profile[0].Carried, seed.Profile[0].At, seed.Profile[0].Latency = 100_000, 30_000, 24_000, *seed.Runs[0].Latency
+	seed.Profile[0].Offered, seed.Profile[0].Carried, seed.Profile[0].Closed, seed.Profile[0].At, seed.Profile[0].Latency = 100_000, 30_000, 30_000, 24_000, *seed.Runs[0].Latency
 	for name, write := range map[string]func(io.Writer) error{
 		"runs.txt":          sampleReport().Print,
 		"profile.txt":       seed.Print,
+		"runs.md":           sampleReport().WriteMarkdown,
 		"suite.txt":         sampleSuite().Print,
 		"suite.md":          sampleSuite().WriteMarkdown,
 		"suite.svg":         sampleSuite().WriteSVG,
 		"runs.svg":          sampleReport().WriteSVG,
-		"compare.txt":       func(w io.Writer) error { return Compare(w, sampleReport(), other) },
-		"compare_suite.txt": func(w io.Writer) error { return Compare(w, sampleSuite(), suite) },
+		"compare.txt":       func(w io.Writer) error { return Compare(w, "old.json", "new/report.json", sampleReport(), other) },
+		"compare_suite.txt": func(w io.Writer) error { return Compare(w, "A.json", "B.json", sampleSuite(), suite) },
 	} {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
@@ -114,7 +115,7 @@ func TestAReportIsReadAsItWasWritten(t *testing.T) {
 func TestReportsWithNothingInCommonAreNotCompared(t *testing.T) {
 	a, b := sampleReport(), sampleReport()
 	b.Runs = []Run{{Name: "other", ArrivedRate: 1}}
-	if err := Compare(io.Discard, a, b); err == nil || !strings.Contains(err.Error(), "in common") {
+	if err := Compare(io.Discard, "a", "b", a, b); err == nil || !strings.Contains(err.Error(), "in common") {
 		t.Errorf("got %v", err)
 	}
 }
