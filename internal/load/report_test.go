@@ -96,6 +96,42 @@ func TestReportsLookAsTheyDid(t *testing.T) {
 	}
 }
 
+func TestThePictureOfTheSuiteShowsWhatIsJudged(t *testing.T) {
+	r := sampleSuite()
+	r.Rows[0].Findings = append(r.Rows[0].Findings, Found{What: "p99, long", Unit: unitMicro, Measured: 90_000, Reach: 8000, AtMost: true, NotJudged: true})
+	r.Notes = append(r.Notes, shortNote)
+	var b bytes.Buffer
+	if err := r.WriteSVG(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"0.65 (130000 a second to 200000 a second), at least 0.65: reached<", "9.00 ms, at most 8.00 ms: not reached<", "90 ms, at most 8.00 ms: not judged<",
+		"less is better", "switchboard v1 on linux/amd64", ">" + shortNote + "<",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in the picture", want)
+		}
+	}
+	if marks := strings.Count(b.String(), "<polygon"); marks != 2 { // one is the legend's
+		t.Errorf("%d bars are marked as longer than drawn", marks)
+	}
+}
+
+func TestThePictureOfRunsShowsLatenciesAndNoReach(t *testing.T) {
+	var b bytes.Buffer
+	if err := sampleReport().WriteSVG(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{">p50<", ">p99.9<", ">max<", ">1.2 s<", ">998 arrived a second; lost 1, ", "100 stored, 1000 a second", "no latency was measured"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in the picture", want)
+		}
+	}
+	if strings.Contains(b.String(), "reach") || strings.Contains(b.String(), `text-anchor="end"`) {
+		t.Error("the picture has a reach, or text that may be cut off on the left")
+	}
+}
+
 func TestAReportIsReadAsItWasWritten(t *testing.T) {
 	folder, want := filepath.Join(t.TempDir(), "new"), sampleSuite()
 	if err := want.WriteTo(folder); err != nil {
