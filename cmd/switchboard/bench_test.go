@@ -42,7 +42,7 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 		"--pattern fanin",
 		"--pattern group",
 		"--pattern group --group 5 --outstanding 2 --feature FAST",
-		"--pattern absent --absent 7 --messages 200 --outstanding 4",
+		"--pattern absent --absent 17 --messages 200 --outstanding 4",
 		"--mode paced --rate 500",
 		"--mode paced --rate 500 --pattern group --group 5 --payload 3000 --ramp 100ms",
 		"--mode single --connections 1 --sync-folder " + t.TempDir(),
@@ -113,6 +113,19 @@ func TestBenchPrintsWhatItMeasuredWhenItIsInterrupted(t *testing.T) {
 	}
 }
 
+// What was on its way when a connection ended is not called lost, nor "lost 0"
+// alone; why it ended is said once.
+func TestBenchCountsApartWhatConnectionsThatEndedHadSent(t *testing.T) {
+	s := nodetest.Start(t)
+	out, errs, code := benchmark(t, "messaging", "--url", url(s), "--connections", "5", "--payload", "70000", "--warmup", "0s", "--duration", "300ms")
+	if code != "1" || !strings.Contains(out, "sent 5, arrived 0, unknown 5 (connections ended), lost 0, duplicated 0, reordered 0") {
+		t.Errorf("exit code %s\n%s%s", code, out, errs)
+	}
+	if strings.Count(out+errs, "code 1009") != 1 || !strings.Contains(errs, "limits.frame") {
+		t.Errorf("the reason does not stand there once:\n%s%s", out, errs)
+	}
+}
+
 // A row of the suite, small: it starts its servers and ends them, and leaves
 // nothing in the folder for data.
 func TestTheSuiteMeasuresWhatItStarts(t *testing.T) {
@@ -120,6 +133,14 @@ func TestTheSuiteMeasuresWhatItStarts(t *testing.T) {
 	printed, errs, code := benchmark(t, "suite", "--short", "--only", "reliable", "--only", "start", "--folder", folder, "--out", out)
 	if code != "0" || !strings.Contains(printed, "reliable  messages") || !strings.Contains(printed, "start     ready, after a kill, 10000 waiting") {
 		t.Errorf("exit code %s\n%s%s", code, printed, errs)
+	}
+	for _, want := range []string{"not judged\n", "lost 0, duplicated 0, reordered 0.\n", "says nothing about speed.\n"} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("%q does not stand in\n%s", want, printed)
+		}
+	}
+	if strings.Contains(printed, "reached") || !strings.Contains(errs, "20 connections") {
+		t.Errorf("a short run is judged, or said to be larger than it is:\n%s%s", printed, errs)
 	}
 	report, err := load.ReadReport(out + "/report.json")
 	if err != nil || len(report.Rows) != 2 {

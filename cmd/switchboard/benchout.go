@@ -116,5 +116,5 @@ func (c compareCommand) Run(p *program) error {
 	if err != nil {
 		return bench(err)
 	}
-	return load.Compare(p.out, a, b)
+	return load.Compare(p.out, c.A, c.B, a, b)
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -63,7 +64,7 @@ func (p *program) run(args []string) int {
 	if len(args) > 0 && args[0] == "help" {
 		args = append(slices.Clone(args[1:]), "--help")
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(joinNegatives(args))
 	if helped {
 		return exitOK
 	}
@@ -72,6 +73,25 @@ func (p *program) run(args []string) int {
 		return exitUsage
 	}
 	return p.report(command.Run(p))
+}
+
+// joinNegatives makes of "--flag -1" the "--flag=-1" that the parser reads: no
+// flag of ours is a digit, so this can only be a value.
+func joinNegatives(args []string) []string {
+	var joined []string
+	for i, arg := range args {
+		if arg == "--" {
+			return append(joined, args[i:]...)
+		}
+		n := len(joined)
+		negative := len(arg) > 1 && arg[0] == '-' && arg[1] >= '0' && arg[1] <= '9'
+		if negative && n > 0 && strings.HasPrefix(joined[n-1], "--") && !strings.Contains(joined[n-1], "=") {
+			joined[n-1] += "=" + arg
+			continue
+		}
+		joined = append(joined, arg)
+	}
+	return joined
 }
 
 // commandOf returns the command that a wrong command line got to.

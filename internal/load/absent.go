@@ -28,9 +28,6 @@ func measureAbsent(ctx context.Context, o Options) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	if o.Absent < o.Connections {
-		o.Absent = o.Connections // each sender has receivers of its own
-	}
 	d, err := newDriver(ctx, &o, o.Connections+o.Absent)
 	if err != nil {
 		return Run{}, err
@@ -134,7 +131,7 @@ var fetchFrame = fmt.Appendf(nil, `{"type":"%s","data":{"count":%d}}`, wire.Name
 
 // fetch signs the receivers in and has them fetch all.
 func (a *absent) fetch(ctx context.Context, progress *progress, box *Mailbox) error {
-	progress.say("signing %d users in", a.o.Absent)
+	progress.say("signing %s in", plural(a.o.Absent, "user"))
 	if err := a.connect(ctx, a.o.Connections, len(a.conns), a.o.Ramp); err != nil {
 		return err
 	}
@@ -201,9 +198,10 @@ func (a *absent) messageFetched(c *conn, m mark) {
 func (a *absent) judge(run *Run) {
 	if !a.o.KeepMail {
 		for i := a.o.Connections; i < len(a.conns); i++ {
-			a.count.Lost += a.judges[i].missing(a.numbers[i])
+			sender := (i - a.o.Connections) % a.o.Connections
+			a.count.miss(a.judges[i].missing(a.numbers[i]), a.conns[sender], a.conns[i])
 		}
-		a.count.Lost = max(0, a.count.Lost-a.count.refused)
+		a.count.refusedOnce()
 	}
 	a.counted(run)
 }

@@ -7,18 +7,15 @@ import (
 	"text/tabwriter"
 )
 
-// Compare prints two reports side by side: what both have measured, under the
-// same name, and the ratio of B to A.
-func Compare(w io.Writer, a, b Report) error {
+// Compare prints two reports side by side, under the names of their files: what
+// both have measured, under the same name, and the ratio of B to A.
+func Compare(w io.Writer, nameA, nameB string, a, b Report) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\tA: %s, %s\tB: %s, %s\tB/A\n", a.Version, a.Made.Format("2006-01-02"), b.Version, b.Made.Format("2006-01-02"))
+	fmt.Fprintf(t, "\tA: %s\tB: %s\tB/A\n\t%s, %s\t%s, %s\t\n", nameA, nameB, a.Version, a.Made.Format("2006-01-02"), b.Version, b.Made.Format("2006-01-02"))
 	n := 0
 	line := func(what string, x, y float64, unit string) {
-		if x == 0 && y == 0 {
-			return
-		}
 		ratio := "—"
-		if x != 0 {
+		if x > 0 && y >= 0 {
 			ratio = fmt.Sprintf("%.2f", y/x)
 		}
 		n++
@@ -58,7 +55,7 @@ func compareRows(row Row, others []Row, line func(what string, x, y float64, uni
 				}
 				line(row.Name+": "+f.What, f.Measured, g.Measured, f.Unit)
 				if f.Baseline != 0 && g.Baseline != 0 {
-					line("  as a ratio, in hundredths", 100*f.Ratio, 100*g.Ratio, "")
+					line("  as a ratio", f.Ratio, g.Ratio, unitRatio)
 				}
 			}
 		}
@@ -67,8 +64,12 @@ func compareRows(row Row, others []Row, line func(what string, x, y float64, uni
 
 func compareRuns(w io.Writer, a, b Run, line func(what string, x, y float64, unit string)) {
 	fmt.Fprintln(w, a.Name+"\t\t\t")
-	line("  arrived", a.ArrivedRate, b.ArrivedRate, unitRate)
-	line("  confirmed", a.ConfirmedRate, b.ConfirmedRate, unitRate)
+	if a.Idle == nil && a.Mailbox == nil {
+		line("  arrived", a.ArrivedRate, b.ArrivedRate, unitRate)
+	}
+	if a.ConfirmedRate != 0 || b.ConfirmedRate != 0 {
+		line("  confirmed", a.ConfirmedRate, b.ConfirmedRate, unitRate)
+	}
 	for _, l := range []struct {
 		what string
 		a, b *Latency
@@ -80,6 +81,9 @@ func compareRuns(w io.Writer, a, b Run, line func(what string, x, y float64, uni
 		line("  "+l.what+" p99", l.a.P99, l.b.P99, unitMicro)
 		line("  "+l.what+" p99.9", l.a.P999, l.b.P999, unitMicro)
 		line("  "+l.what+" max", l.a.Max, l.b.Max, unitMicro)
+	}
+	if a.Unknown != 0 || b.Unknown != 0 {
+		line("  unknown", float64(a.Unknown), float64(b.Unknown), "")
 	}
 	line("  lost", float64(a.Lost), float64(b.Lost), "")
 	line("  duplicated", float64(a.Duplicated), float64(b.Duplicated), "")

@@ -27,8 +27,8 @@ func reserveDescriptors(connections int) error {
 		}
 	}
 	if have := uint64(limit.Cur); have < need {
-		return fmt.Errorf("%d connections need %d open files, and this process may have %d: raise it first (ulimit -n %d), or give fewer --connections",
-			connections, need, have, need)
+		return fmt.Errorf("%s need %d open files, and this process may have %d: raise it first (ulimit -n %d), or give fewer --connections",
+			plural(connections, "connection"), need, have, need)
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (d *driver) connect(ctx context.Context, first, end int, ramp time.Duration
 		case d.failure != nil:
 			return d.explain(d.failure)
 		case ctx.Err() != nil:
-			return fmt.Errorf("interrupted when %d of %d connections were there", d.ready, len(d.conns))
+			return fmt.Errorf("interrupted when %d of %s were there", d.ready, plural(len(d.conns), "connection"))
 		case oldest < next && d.now()-d.conns[oldest].began > openPatience:
 			return fmt.Errorf("%s did not answer the sign-in of %s in %s", d.o.URL, d.conns[oldest].user, openPatience)
 		}
@@ -163,7 +163,7 @@ func (d *driver) explain(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nobody listens at %s: start the server, or give its address with --url", d.at.addr)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return fmt.Errorf("no more files may be opened after %d connections: %w; see ulimit -n", d.ready, err)
+		return fmt.Errorf("no more files may be opened after %s: %w; see ulimit -n", plural(d.ready, "connection"), err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("no free port is left for connections to %s after %d: wait a minute for old ones to be freed, or open fewer", d.at.addr, d.ready)
 	case errors.Is(err, errClosed):
@@ -307,7 +307,11 @@ func (d *driver) frame(c *conn, op byte, payload []byte) {
 	case opClose:
 		reason := "it gave no reason"
 		if len(payload) >= 2 {
-			reason = fmt.Sprintf("code %d %s", int(payload[0])<<8|int(payload[1]), shorten(string(payload[2:])))
+			code := int(payload[0])<<8 | int(payload[1])
+			reason = fmt.Sprintf("code %d %s", code, shorten(string(payload[2:])))
+			if code == wire.CloseTooBig {
+				reason += "; its setting limits.frame says how large a frame may be"
+			}
 		}
 		d.fail(c, &refusal{fmt.Sprintf("%s closed the connection of %s: %s", d.o.URL, c.user, strings.TrimSpace(reason))})
 	}

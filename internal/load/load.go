@@ -170,8 +170,17 @@ func (o *Options) checkNumbers() error {
 			return fmt.Errorf("%s %s: give a time from 0s to 1h", span.flag, span.time)
 		}
 	}
-	if o.Duration <= 0 || o.Duration > 24*time.Hour {
-		return fmt.Errorf("--duration %s: give a time above 0s, and at most 24h", o.Duration)
+	return checkDuration(o.Duration, 1, 24*time.Hour)
+}
+
+// checkDuration checks --duration, which is positive for everybody and has
+// bounds that differ.
+func checkDuration(d, least, most time.Duration) error {
+	switch {
+	case d <= 0:
+		return fmt.Errorf("--duration must be positive: %s is not", d)
+	case d < least || d > most:
+		return fmt.Errorf("--duration %s: give a time from %s to %s", d, least, most)
 	}
 	return nil
 }
@@ -200,6 +209,7 @@ func (o *Options) checkTogether() error {
 		{o.Mode == ModeIdle && o.PID == 0 && !o.echo, "--mode idle measures the server's process: give --pid"},
 		{o.Pattern == PatternAbsent && o.Mode != ModeClosed, "--pattern absent goes with --mode closed only"},
 		{o.Pattern == PatternAbsent && fast, "--pattern absent needs --feature RELIABLE: nobody keeps a FAST message"},
+		{o.Pattern == PatternAbsent && o.Absent < o.Connections, fmt.Sprintf("--absent %d is less than --connections %d: each connection sends to absent users of its own; give fewer --connections", o.Absent, o.Connections)},
 		{o.Pattern == PatternAbsent && (o.Reference || o.Ack), "--pattern absent goes without --reference and --ack: nothing is delivered while it sends"},
 		{o.Pattern == PatternPairs && o.Connections%2 != 0, "--pattern pairs needs an even number of --connections"},
 		{o.Pattern == PatternFanin && o.Connections < 2, "--pattern fanin needs at least 2 --connections"},
@@ -223,6 +233,14 @@ func (o *Options) user(i int) string {
 	return fmt.Sprintf("%s-%d", o.UserPrefix, o.FirstUser+int64(i))
 }
 
+// plural writes a number of things.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // name returns what a run is called in reports.
 func (o *Options) name() string {
 	if o.Name != "" {
@@ -232,7 +250,7 @@ func (o *Options) name() string {
 	if o.echo {
 		feature = "echo"
 	}
-	name := fmt.Sprintf("%s %s %s, %d connections, %d characters", feature, o.Pattern, o.Mode, o.Connections, o.Payload)
+	name := fmt.Sprintf("%s %s %s, %s, %s", feature, o.Pattern, o.Mode, plural(o.Connections, "connection"), plural(o.Payload, "character"))
 	if o.Mode == ModePaced {
 		name += fmt.Sprintf(", %.0f/s", o.Rate)
 	}

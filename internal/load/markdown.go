@@ -18,9 +18,12 @@ func (r Report) Print(w io.Writer) error {
 		}
 	}
 	if len(r.Profile) > 0 {
-		return printProfile(w, r.Profile)
+		if err := printProfile(w, r.Profile); err != nil {
+			return err
+		}
 	}
-	return nil
+	_, err := io.WriteString(w, r.notes())
+	return err
 }
 
 func (r Report) printRows(w io.Writer) error {
@@ -31,7 +34,21 @@ func (r Report) printRows(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, f.What, f.measured(), f.baseline(), f.ratio(), f.reach(), f.verdict())
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	lost, duplicated, reordered := r.Verdict()
+	_, err := fmt.Fprintf(w, "In %s: lost %d, duplicated %d, reordered %d.\n%s", plural(len(r.Runs), "run"), lost, duplicated, reordered, r.notes())
+	return err
+}
+
+// notes writes what one has to know to read the report, a line each.
+func (r Report) notes() string {
+	var b strings.Builder
+	for _, note := range r.Notes {
+		b.WriteString(note + "\n")
+	}
+	return b.String()
 }
 
 func (f Found) measured() string { return number(f.Measured, f.Unit) }
@@ -62,6 +79,9 @@ func (f Found) reach() string {
 }
 
 func (f Found) verdict() string {
+	if f.NotJudged {
+		return "not judged"
+	}
 	if f.Reached {
 		return "reached"
 	}
@@ -73,6 +93,7 @@ const (
 	unitRate  = "a second"
 	unitMicro = "µs"
 	unitBytes = "bytes"
+	unitRatio = "ratio"
 )
 
 func number(v float64, unit string) string {
@@ -83,20 +104,58 @@ func number(v float64, unit string) string {
 		}
 		return micros(v)
 	case unitBytes:
+		if v < 0 {
+			return "given back" // gaveBack, short
+		}
 		return bytesText(int64(v))
+	case unitRatio:
+		return fmt.Sprintf("%.2f", v)
+	case "":
+		return fmt.Sprintf("%.0f", v)
 	}
 	return fmt.Sprintf("%.0f %s", v, unit)
+}
+
+// origin says when, with what and where it was measured.
+func (r Report) origin() string {
+	m := r.Machine
+	return fmt.Sprintf("Measured %s with switchboard %s on %s/%s, %s%s, %s.", r.Made.Format("2006-01-02"), r.Version, m.OS, m.Arch,
+		plural(m.Processors, "processor"), strings.TrimSuffix(" ("+m.Model+")", " ()"), m.Go)
+}
+
+// essence writes in one line what a run measured.
+func (r Run) essence() string {
+	var parts []string
+	switch {
+	case r.Mailbox != nil:
+		parts = append(parts, fmt.Sprintf("%d stored, %.0f a second", r.Mailbox.Stored, r.Mailbox.StoredRate))
+		if r.Mailbox.FetchedRate > 0 {
+			parts = append(parts, fmt.Sprintf("%d fetched, %.0f a second", r.Mailbox.Fetched, r.Mailbox.FetchedRate))
+		}
+	case r.Idle != nil:
+		for _, s := range []struct {
+			when string
+			s    Silence
+		}{{"silent", r.Idle.Idle}, {"after traffic", r.Idle.After}} {
+			parts = append(parts, fmt.Sprintf("%s: %s, %.2f µs of CPU a second", s.when, perConnection(s.s.RSSPerConn), s.s.CPUPerConn))
+		}
+	default:
+		parts = append(parts, fmt.Sprintf("%.0f arrived a second", r.ArrivedRate))
+		if r.ConfirmedRate > 0 {
+			parts = append(parts, fmt.Sprintf("%.0f confirmed", r.ConfirmedRate))
+		}
+	}
+	if r.Interrupted {
+		parts = append(parts, "interrupted")
+	}
+	return strings.Join(parts, "; ")
 }
 
 // WriteMarkdown writes the report as a page.
 func (r Report) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
-	m := r.Machine
-	fmt.Fprintf(&b, "Measured %s with switchboard %s on %s/%s, %d processors%s, %s.\n", r.Made.Format("2006-01-02"), r.Version, m.OS, m.Arch, m.Processors,
-		strings.TrimSuffix(" ("+m.Model+")", " ()"), m.Go)
-	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "%s\n", note)
-	}
+	b.WriteString(r.origin() + "\n")
+	b.WriteString(r.notes())
 	if len(r.Rows) > 0 {
 		b.WriteString("\n| row | what | measured | compared with | ratio | reach | |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 		for _, row := range r.Rows {
@@ -112,7 +171,7 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 		}
 		b.WriteString("```\n")
 	}
-	b.WriteString("\n| run | arrived a second | p50 | p99 | server µs a message | lost | duplicated | reordered |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("\n| run | measured | p50 | p99 | server µs a message | lost | duplicated | reordered |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, run := range r.Runs {
 		p50, p99, cost := "—", "—", "—"
 		if run.Latency != nil {
@@ -121,7 +180,7 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 		if run.Server != nil {
 			cost = fmt.Sprintf("%.2f", run.Server.CPUPerMessage)
 		}
-		fmt.Fprintf(&b, "| %s | %.0f | %s | %s | %s | %d | %d | %d |\n", run.Name, run.ArrivedRate, p50, p99, cost, run.Lost, run.Duplicated, run.Reordered)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s%d | %d | %d |\n", run.Name, run.essence(), p50, p99, cost, run.unknown(), run.Lost, run.Duplicated, run.Reordered)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

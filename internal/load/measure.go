@@ -29,7 +29,7 @@ func Measure(ctx context.Context, o Options) (Run, error) {
 	t := newTalk(d)
 	progress := newProgress(o.Progress)
 	defer progress.end()
-	progress.say("opening %d connections", o.Connections)
+	progress.say("opening %s", plural(o.Connections, "connection"))
 	if err := d.connect(ctx, 0, o.Connections, o.Ramp); err != nil {
 		return Run{}, err
 	}
@@ -75,6 +75,7 @@ func (t *talk) measure(ctx context.Context, m *meter, progress *progress, run *R
 		progress.say("waiting for what is on its way")
 		err = t.drain(patience)
 	}
+	t.missing()
 	t.counted(run)
 	return errors.Join(err, m.err)
 }
@@ -104,7 +105,7 @@ func (t *talk) measured(m *meter, marks []moment, run *Run) {
 func (t *talk) counted(run *Run) {
 	c := t.count
 	run.Sent, run.Arrived, run.Confirmed, run.verdict = c.sent, c.arrived, c.confirmed, c.verdict
-	run.Refused, run.Refusal = c.refused, c.refusal
+	run.Unknown, run.Refused, run.Refusal, run.whySaid = c.unknown, c.refused, c.refusal, t.said
 	run.Latency, run.Confirmation = latencyOf(t.latency), latencyOf(t.confirmation)
 	if run.Dropped = t.gone; t.failure != nil {
 		run.DropWhy = t.failure.Error()
@@ -159,7 +160,7 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 	err := t.silence(ctx, m, progress, &run.Idle.Idle)
 	if err == nil && ctx.Err() == nil {
 		t.limit = uint32(t.o.Messages)
-		progress.say("%d messages on each connection", t.o.Messages)
+		progress.say("%s on each connection", plural(t.o.Messages, "message"))
 		err = t.talkUntil(ctx, 0, time.Hour, func() {})
 	}
 	if err == nil {
@@ -168,12 +169,14 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 	if err == nil && ctx.Err() == nil {
 		err = t.silence(ctx, m, progress, &run.Idle.After)
 	}
+	if err == nil && t.gone > 0 {
+		t.said = true
+		err = fmt.Errorf("%d of %s ended while they were silent: %w", t.gone, plural(len(t.conns), "connection"), t.failure)
+	}
+	t.missing()
 	t.counted(&run)
 	run.Interrupted = ctx.Err() != nil
 	run.Seconds = t.o.Duration.Seconds()
-	if err == nil && t.gone > 0 {
-		err = fmt.Errorf("%d of %d connections ended while they were silent: %w", t.gone, len(t.conns), t.failure)
-	}
 	return run, errors.Join(err, m.err)
 }
 
@@ -182,7 +185,7 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 const settling = 8 * time.Second
 
 func (t *talk) silence(ctx context.Context, m *meter, progress *progress, s *Silence) error {
-	progress.say("%s of silence on %d connections", settling+t.o.Duration, len(t.conns))
+	progress.say("%s of silence on %s", settling+t.o.Duration, plural(len(t.conns), "connection"))
 	if err := t.listen(ctx, settling); err != nil {
 		return err
 	}

@@ -142,6 +142,32 @@ func TestARunThatIsInterruptedReturnsWhatItMeasured(t *testing.T) {
 	}
 }
 
+// A step that takes long when measuring begins does not make it shorter.
+func TestAClosedRunIsMeasuredAsLongAsWasAskedFor(t *testing.T) {
+	o := echoOptions(echoServer(t, func(int64) {}))
+	o.Connections, o.Payload, o.Outstanding = 50, 20_000, 20
+	run, err := Measure(t.Context(), o)
+	if err != nil || run.Seconds < o.Duration.Seconds() {
+		t.Errorf("%v: measured %.3f s", err, run.Seconds)
+	}
+}
+
+// What a step had measured until then would stand in the table like the others.
+func TestAProfileThatIsInterruptedLeavesOutTheStep(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	o := echoOptions(echoServer(t, func(n int64) {
+		if n == 150 {
+			cancel()
+		}
+	}))
+	o.Duration = 500 * time.Millisecond
+	steps := []Step{{Connections: 2, Feature: FeatureFast}, {Connections: 3, Feature: FeatureFast}, {Connections: 4, Feature: FeatureFast}}
+	report, err := profile(ctx, o, steps)
+	if err != nil || len(report.Profile) != 1 || report.Profile[0].Connections != 2 || len(report.Runs) != 2 || !report.Runs[1].Interrupted || len(report.Notes) != 1 {
+		t.Errorf("%v: %+v", err, report)
+	}
+}
+
 func TestAServerThatGoesAwayEndsTheRunWithAReason(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -175,10 +201,37 @@ func TestTheMedianIsTheMiddleOne(t *testing.T) {
 	}
 }
 
+func TestAShortSuiteSaysHowLargeItIsAndJudgesNoSpeed(t *testing.T) {
+	for i, row := range suiteRows(sizes{short: true}) {
+		full := suiteRows(sizes{})[i]
+		if row.name != full.name || strings.Contains(row.what, "000 connections") {
+			t.Errorf("%s: %s", row.name, row.what)
+		}
+	}
+	if got := suiteRows(sizes{short: true})[0].what; got != "FAST, 20 connections, each to itself, closed loop, 1 000 characters" {
+		t.Error(got)
+	}
+	for f, want := range map[*Found]string{
+		{Measured: 1, Reach: 2}:                           "not reached",
+		{Measured: 3, Reach: 2}:                           "reached",
+		{Measured: 1, Reach: 2, AtMost: true}:             "reached",
+		{Measured: 9, Baseline: 10, Ratio: 0.9, Reach: 1}: "not reached",
+	} {
+		f.judge(true)
+		if f.verdict() != want {
+			t.Errorf("%+v is %s", f, f.verdict())
+		}
+		f.judge(false)
+		if f.Reached || f.verdict() != "not judged" {
+			t.Errorf("short: %+v is %s", f, f.verdict())
+		}
+	}
+}
+
 // The rows of the suite stand in the documentation, each with its command.
 func TestTheDocumentationListsTheRows(t *testing.T) {
 	page := readFile(t, "../../docs/benchmarks.md")
-	for _, row := range suiteRows() {
+	for _, row := range suiteRows(sizes{}) {
 		if !strings.Contains(page, "bench suite --only "+row.name+"`") {
 			t.Errorf("docs/benchmarks.md does not say how to run %s", row.name)
 		}

@@ -21,10 +21,27 @@ func (r Run) Print(w io.Writer) error {
 			line(l.key, "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s", micros(l.l.P50), micros(l.l.P90), micros(l.l.P99), micros(l.l.P999), micros(l.l.Max))
 		}
 	}
-	line("count", "sent %d, arrived %d, lost %d, duplicated %d, reordered %d", r.Sent, r.Arrived, r.Lost, r.Duplicated, r.Reordered)
+	line(r.countName(), "sent %d, arrived %d, %slost %d, duplicated %d, reordered %d", r.Sent, r.Arrived, r.unknown(), r.Lost, r.Duplicated, r.Reordered)
 	r.printTrouble(line)
 	r.printCosts(line)
 	return t.Flush()
+}
+
+// unknown writes, if there are any, how many messages nobody can tell the fate
+// of.
+func (r Run) unknown() string {
+	if r.Unknown == 0 {
+		return ""
+	}
+	return fmt.Sprintf("unknown %d (connections ended), ", r.Unknown)
+}
+
+// countName says what the counts are of.
+func (r Run) countName() string {
+	if r.Mode == ModeIdle || r.Mailbox != nil {
+		return "count"
+	}
+	return "with warm-up"
 }
 
 // latencyName says between which moments Latency is.
@@ -50,11 +67,14 @@ func (r Run) printRates(line func(key, format string, args ...any)) {
 		line("", "confirmed %.0f", r.ConfirmedRate)
 	}
 	if m := r.Mailbox; m != nil {
-		line("stored", "%d messages for %d absent users, %.0f a second", m.Stored, m.Users, m.StoredRate)
+		line("stored", "%s for %s, %.0f a second", plural(int(m.Stored), "message"), plural(m.Users, "absent user"), m.StoredRate)
 		if m.FetchedRate > 0 {
 			line("fetched", "%d, %.0f a second", m.Fetched, m.FetchedRate)
 		}
-		if m.RSSPerMessage != 0 {
+		switch {
+		case m.RSSPerMessage < 0:
+			line("memory", gaveBack)
+		case m.RSSPerMessage > 0:
 			line("memory", "%.0f bytes a waiting message", m.RSSPerMessage)
 		}
 	}
@@ -67,7 +87,10 @@ func (r Run) printTrouble(line func(key, format string, args ...any)) {
 	if r.Refused > 0 {
 		line("refused", "%d, the first with %s", r.Refused, r.Refusal)
 	}
-	if r.Dropped > 0 {
+	switch {
+	case r.Dropped > 0 && r.whySaid:
+		line("connections", "%d ended too early", r.Dropped)
+	case r.Dropped > 0:
 		line("connections", "%d ended too early, the first because: %s", r.Dropped, r.DropWhy)
 	}
 	if r.Interrupted {
@@ -77,7 +100,7 @@ func (r Run) printTrouble(line func(key, format string, args ...any)) {
 
 func (r Run) printCosts(line func(key, format string, args ...any)) {
 	if c := r.Server; c != nil {
-		line("server", "%.2f µs of CPU a message, %.0f %% of a processor, %s resident, %s a connection", c.CPUPerMessage, c.CPUPercent, bytesText(c.RSS), bytesText(c.RSSPerConn))
+		line("server", "%.2f µs of CPU a message, %.0f %% of a processor, %s resident, %s", c.CPUPerMessage, c.CPUPercent, bytesText(c.RSS), perConnection(c.RSSPerConn))
 	}
 	if c := r.Load; c != nil {
 		line("generator", "%.2f µs of CPU a message, %.0f %% of a processor", c.CPUPerMessage, c.CPUPercent)
@@ -88,10 +111,21 @@ func (r Run) printCosts(line func(key, format string, args ...any)) {
 			key string
 			s   Silence
 		}{{"silent", i.Idle}, {"after traffic", i.After}} {
-			line(s.key, "%s a connection, %s → %s resident, %.2f µs of CPU a connection and second",
-				bytesText(s.s.RSSPerConn), bytesText(s.s.RSSFirst), bytesText(s.s.RSSLast), s.s.CPUPerConn)
+			line(s.key, "%s, %s → %s resident, %.2f µs of CPU a connection and second",
+				perConnection(s.s.RSSPerConn), bytesText(s.s.RSSFirst), bytesText(s.s.RSSLast), s.s.CPUPerConn)
 		}
 	}
+}
+
+// gaveBack is said instead of a size below zero.
+const gaveBack = "the server gave memory back meanwhile: start it anew to measure"
+
+// perConnection writes what a connection takes.
+func perConnection(n int64) string {
+	if n < 0 {
+		return gaveBack
+	}
+	return bytesText(n) + " a connection"
 }
 
 // micros writes a time given in microseconds.
@@ -137,7 +171,7 @@ func (r Run) Trouble() error {
 	for _, c := range []struct {
 		n    int64
 		what string
-	}{{r.Lost, "lost"}, {r.Duplicated, "duplicated"}, {r.Reordered, "reordered"}, {refused, "refused"}, {int64(r.Dropped), "connections dropped"}} {
+	}{{r.Lost, "lost"}, {r.Unknown, "unknown"}, {r.Duplicated, "duplicated"}, {r.Reordered, "reordered"}, {refused, "refused"}, {int64(r.Dropped), "connections dropped"}} {
 		if c.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.what))
 		}

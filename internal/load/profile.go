@@ -68,37 +68,53 @@ func CheckProfile(name string, o Options) error {
 
 // Profile measures the steps of ProfileSeed with the connections of each step;
 // the rest is as o says.
-func Profile(ctx context.Context, o Options) (Report, error) {
+func Profile(ctx context.Context, o Options) (Report, error) { return profile(ctx, o, seedSteps()) }
+
+func profile(ctx context.Context, o Options, steps []Step) (Report, error) {
 	report := NewReport("")
-	for _, step := range seedSteps() {
+	for _, step := range steps {
+		step, runs, err := measureStep(ctx, o, step)
+		report.Runs = append(report.Runs, runs...)
 		if ctx.Err() != nil {
-			break
-		}
-		o.Mode, o.Connections, o.Feature, o.Rate = ModePaced, step.Connections, step.Feature, float64(step.Connections*seedRate)
-		run, err := Measure(ctx, o)
-		if err != nil {
+			report.Notes = append(report.Notes, "Interrupted: lines are missing.") // as is the one that was being measured
 			return report, err
 		}
-		report.Runs = append(report.Runs, run)
-		step.Offered, step.Carried, step.At = o.Rate, run.ArrivedRate, o.Rate
-		if run.ArrivedRate > 0 && run.ArrivedRate < carriedShare*o.Rate && ctx.Err() == nil {
-			o.Mode, o.Rate = ModeClosed, 0
-			if run, err = Measure(ctx, o); err != nil {
-				return report, err
-			}
-			report.Runs, step.Closed = append(report.Runs, run), run.ArrivedRate
-			o.Mode, o.Rate = ModePaced, max(1, min(step.Offered, calmShare*run.ArrivedRate))
-			if run, err = Measure(ctx, o); err != nil {
-				return report, err
-			}
-			report.Runs, step.At = append(report.Runs, run), o.Rate
-		}
-		if run.Latency != nil {
-			step.Latency = *run.Latency
+		if err != nil {
+			return report, err
 		}
 		report.Profile = append(report.Profile, step)
 	}
 	return report, nil
+}
+
+// measureStep measures one step. When ctx ends meanwhile, the step is not
+// complete.
+func measureStep(ctx context.Context, o Options, step Step) (Step, []Run, error) {
+	var runs []Run
+	measure := func(mode string, rate float64) (Run, error) {
+		o.Mode, o.Rate = mode, rate
+		run, err := Measure(ctx, o)
+		if run.Name != "" {
+			runs = append(runs, run)
+		}
+		return run, err
+	}
+	o.Connections, o.Feature = step.Connections, step.Feature
+	step.Offered = float64(step.Connections * seedRate)
+	run, err := measure(ModePaced, step.Offered)
+	step.Carried, step.At = run.ArrivedRate, step.Offered
+	if err == nil && ctx.Err() == nil && run.ArrivedRate > 0 && run.ArrivedRate < carriedShare*step.Offered {
+		if run, err = measure(ModeClosed, 0); err != nil || ctx.Err() != nil {
+			return step, runs, err
+		}
+		step.Closed = run.ArrivedRate
+		step.At = max(1, min(step.Offered, calmShare*step.Closed))
+		run, err = measure(ModePaced, step.At)
+	}
+	if run.Latency != nil {
+		step.Latency = *run.Latency
+	}
+	return step, runs, err
 }
 
 // printProfile writes the table.
@@ -107,7 +123,7 @@ func printProfile(w io.Writer, steps []Step) error {
 	fmt.Fprintln(t, "connections\tfeature\toffered/s\tcarried/s\tclosed loop/s\tlatency at/s\tp50\tp99\tto beat")
 	part := false
 	for _, s := range steps {
-		fmt.Fprintf(t, "%d\t%s\t%.0f\t%.0f\t%s\t%.0f\t%s\t%s\t%.0f–%.0f ms\n", s.Connections, s.Feature, s.Offered, s.Carried, s.closed(), s.At,
+		fmt.Fprintf(t, "%d\t%s\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%.0f–%.0f ms\n", s.Connections, s.Feature, s.Offered, s.Carried, s.closed(), s.at(),
 			micros(s.Latency.P50), micros(s.Latency.P99), s.Beat.Low, s.Beat.High)
 		part = part || s.At < s.Offered
 	}
@@ -115,10 +131,19 @@ func printProfile(w io.Writer, steps []Step) error {
 		return err
 	}
 	if part {
-		_, err := fmt.Fprintf(w, "This machine does not carry all of it. Where it does not, latency is that of %.0f %% of what it carries in a closed loop.\n", 100*calmShare)
+		_, err := fmt.Fprintf(w, "This machine does not carry all of it. Where it does not, the line says at which share of the closed loop latency was measured.\n")
 		return err
 	}
 	return nil
+}
+
+// at writes at which rate latency was measured, marked where that is not what
+// was offered.
+func (s Step) at() string {
+	if s.At < s.Offered {
+		return fmt.Sprintf("%.0f (%.0f %% of closed loop)", s.At, 100*calmShare)
+	}
+	return fmt.Sprintf("%.0f", s.At)
 }
 
 // closed writes what was carried in closed mode.

@@ -42,15 +42,16 @@ type Row struct {
 
 // Found is one number of a row beside what it is to reach.
 type Found struct {
-	What     string    `json:"what"`
-	Unit     string    `json:"unit"`
-	Measured float64   `json:"measured"` // the median
-	Rounds   []float64 `json:"rounds"`
-	Baseline float64   `json:"baseline,omitempty"` // what it is compared with, the median
-	Ratio    float64   `json:"ratio,omitempty"`    // measured to baseline; the median of the rounds' ratios
-	Reach    float64   `json:"reach"`
-	AtMost   bool      `json:"atMost"`  // reach is an upper bound; else a lower one
-	Reached  bool      `json:"reached"` // of the ratio where there is one, else of what was measured
+	What      string    `json:"what"`
+	Unit      string    `json:"unit"`
+	Measured  float64   `json:"measured"` // the median
+	Rounds    []float64 `json:"rounds"`
+	Baseline  float64   `json:"baseline,omitempty"` // what it is compared with, the median
+	Ratio     float64   `json:"ratio,omitempty"`    // measured to baseline; the median of the rounds' ratios
+	Reach     float64   `json:"reach"`
+	AtMost    bool      `json:"atMost"`              // reach is an upper bound; else a lower one
+	Reached   bool      `json:"reached"`             // of the ratio where there is one, else of what was measured
+	NotJudged bool      `json:"notJudged,omitempty"` // a short run
 }
 
 // NewReport returns a report of runs that were measured now, here. Runs that
@@ -91,6 +92,15 @@ func (r Report) Trouble() error {
 		all = append(all, run.Trouble())
 	}
 	return errors.Join(all...)
+}
+
+// Verdict returns what was lost, repeated and out of order in all runs.
+func (r Report) Verdict() (lost, duplicated, reordered int64) {
+	for _, run := range r.Runs {
+		l, d, o := run.Verdict()
+		lost, duplicated, reordered = lost+l, duplicated+d, reordered+o
+	}
+	return lost, duplicated, reordered
 }
 
 // WriteJSON writes the report as JSON.

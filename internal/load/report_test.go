@@ -62,16 +62,17 @@ func TestReportsLookAsTheyDid(t *testing.T) {
 	suite.Rows[0].Findings[0].Measured, suite.Rows[0].Findings[0].Ratio = 160_000, 0.8
 	seed := sampleReport()
 	seed.Profile = seedSteps()[:1]
-	seed.Profile[0].Offered, seed.Profile[0].Carried, seed.Profile[0].At, seed.Profile[0].Latency = 100_000, 30_000, 24_000, *seed.Runs[0].Latency
+	seed.Profile[0].Offered, seed.Profile[0].Carried, seed.Profile[0].Closed, seed.Profile[0].At, seed.Profile[0].Latency = 100_000, 30_000, 30_000, 24_000, *seed.Runs[0].Latency
 	for name, write := range map[string]func(io.Writer) error{
 		"runs.txt":          sampleReport().Print,
 		"profile.txt":       seed.Print,
+		"runs.md":           sampleReport().WriteMarkdown,
 		"suite.txt":         sampleSuite().Print,
 		"suite.md":          sampleSuite().WriteMarkdown,
 		"suite.svg":         sampleSuite().WriteSVG,
 		"runs.svg":          sampleReport().WriteSVG,
-		"compare.txt":       func(w io.Writer) error { return Compare(w, sampleReport(), other) },
-		"compare_suite.txt": func(w io.Writer) error { return Compare(w, sampleSuite(), suite) },
+		"compare.txt":       func(w io.Writer) error { return Compare(w, "old.json", "new/report.json", sampleReport(), other) },
+		"compare_suite.txt": func(w io.Writer) error { return Compare(w, "A.json", "B.json", sampleSuite(), suite) },
 	} {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
@@ -95,6 +96,42 @@ func TestReportsLookAsTheyDid(t *testing.T) {
 	}
 }
 
+func TestThePictureOfTheSuiteShowsWhatIsJudged(t *testing.T) {
+	r := sampleSuite()
+	r.Rows[0].Findings = append(r.Rows[0].Findings, Found{What: "p99, long", Unit: unitMicro, Measured: 90_000, Reach: 8000, AtMost: true, NotJudged: true})
+	r.Notes = append(r.Notes, shortNote)
+	var b bytes.Buffer
+	if err := r.WriteSVG(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"0.65 (130000 a second to 200000 a second), at least 0.65: reached<", "9.00 ms, at most 8.00 ms: not reached<", "90 ms, at most 8.00 ms: not judged<",
+		"less is better", "switchboard v1 on linux/amd64", ">" + shortNote + "<",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in the picture", want)
+		}
+	}
+	if marks := strings.Count(b.String(), "<polygon"); marks != 2 { // one is the legend's
+		t.Errorf("%d bars are marked as longer than drawn", marks)
+	}
+}
+
+func TestThePictureOfRunsShowsLatenciesAndNoReach(t *testing.T) {
+	var b bytes.Buffer
+	if err := sampleReport().WriteSVG(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{">p50<", ">p99.9<", ">max<", ">1.2 s<", ">998 arrived a second; lost 1, ", "100 stored, 1000 a second", "no latency was measured"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in the picture", want)
+		}
+	}
+	if strings.Contains(b.String(), "reach") || strings.Contains(b.String(), `text-anchor="end"`) {
+		t.Error("the picture has a reach, or text that may be cut off on the left")
+	}
+}
+
 func TestAReportIsReadAsItWasWritten(t *testing.T) {
 	folder, want := filepath.Join(t.TempDir(), "new"), sampleSuite()
 	if err := want.WriteTo(folder); err != nil {
@@ -114,8 +151,17 @@ func TestAReportIsReadAsItWasWritten(t *testing.T) {
 func TestReportsWithNothingInCommonAreNotCompared(t *testing.T) {
 	a, b := sampleReport(), sampleReport()
 	b.Runs = []Run{{Name: "other", ArrivedRate: 1}}
-	if err := Compare(io.Discard, a, b); err == nil || !strings.Contains(err.Error(), "in common") {
+	if err := Compare(io.Discard, "a", "b", a, b); err == nil || !strings.Contains(err.Error(), "in common") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestMemoryThatAServerGaveBackIsNoNegativeNumber(t *testing.T) {
+	r := sampleReport()
+	r.Runs[0].Server.RSSPerConn, r.Runs[1].Mailbox.RSSPerMessage, r.Runs[2].Idle.Idle.RSSPerConn = -1<<20, -5, -3<<20
+	var b bytes.Buffer
+	if err := r.Print(&b); err != nil || strings.Count(b.String(), gaveBack) != 3 || strings.Contains(b.String(), " -") {
+		t.Errorf("%v\n%s", err, b.String())
 	}
 }
 

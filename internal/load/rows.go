@@ -8,21 +8,59 @@ import (
 )
 
 // suiteRows returns the table of what we hold ourselves to. Comparisons are
-// with the bare echo on the same processor, measured in the same round.
-func suiteRows() []suiteRow {
+// with the bare echo on the same processor, measured in the same round. What is
+// said of a row is true of its size.
+func suiteRows(z sizes) []suiteRow {
+	one, four := z.connections(1000), z.connections(4000)
+	idle := func(n int) suiteRow {
+		return suiteRow{fmt.Sprintf("idle-%d", n), spaced(z.connections(n)) + " signed-in connections, silent", idleRow(n)}
+	}
 	return []suiteRow{
-		{"fast", "FAST, 1 000 connections, each to itself, closed loop, 1 000 characters", measureFast},
-		{"fast-4000", "the same at 4 000 connections, compared with 1 000", measureFastMany},
-		{"reliable", "RELIABLE, synced and proved, 1 000 connections, each to itself, closed loop", measureReliable},
+		{"fast", "FAST, " + spaced(one) + " connections, each to itself, closed loop, 1 000 characters", measureFast},
+		{"fast-4000", "the same at " + spaced(four) + " connections, compared with " + spaced(one), measureFastMany},
+		{"reliable", "RELIABLE, synced and proved, " + spaced(one) + " connections, each to itself, closed loop", measureReliable},
 		{"reference", "RELIABLE with a reference and its confirmation, the same load", measureReference},
 		{"single", "one RELIABLE message on an idle node", measureSingle},
-		{"paced", "10 000 messages a second over 4 000 connections", measurePaced},
-		{"idle-10000", "10 000 signed-in connections, silent", idleRow(10_000)},
-		{"idle-19000", "19 000 signed-in connections, silent", idleRow(19_000)},
-		{"group", "group messages, FAST, to 1 000 receivers", measureGroup},
-		{"absent", "100 000 messages to 1 000 absent users, then fetched by them", measureMail},
+		{"paced", spaced(z.rate(10_000)) + " messages a second over " + spaced(four) + " connections", measurePaced},
+		idle(10_000),
+		idle(19_000),
+		{"group", "group messages, FAST, to " + spaced(one) + " receivers", measureGroup},
+		{"absent", spaced(z.messages(100_000)) + " messages to " + spaced(z.absent(1000)) + " absent users, then fetched by them", measureMail},
 		{"start", "start to ready, after a clean stop and after a kill", measureStart},
 	}
+}
+
+// sizes says how large the suite's measurements are: as in the table, or so
+// small that they take seconds.
+type sizes struct{ short bool }
+
+func (z sizes) connections(n int) int {
+	if z.short && n > 1 {
+		return max(2, n/50)
+	}
+	return n
+}
+
+// rate returns how many messages are offered a second.
+func (z sizes) rate(n int) int { return z.of(n, 20) }
+
+// messages and absent return how many messages are stored for how many users.
+func (z sizes) messages(n int) int { return z.of(n, 100) }
+func (z sizes) absent(n int) int   { return max(10, z.of(n, 20)) }
+
+func (z sizes) of(n, less int) int {
+	if z.short {
+		return n / less
+	}
+	return n
+}
+
+// spaced writes a number as the tables do: 10 000.
+func spaced(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s %03d", spaced(n/1000), n%1000)
 }
 
 func measureFast(ctx context.Context, s *suite) ([]found, error) {
@@ -41,7 +79,7 @@ func measureFastMany(ctx context.Context, s *suite) ([]found, error) {
 		return nil, err
 	}
 	many, err := s.serve(ctx, s.options(FeatureFast, 4000))
-	return []found{{what: "messages, with 1 000", unit: unitRate, value: many.ArrivedRate, base: few.ArrivedRate, reach: 0.9}}, err
+	return []found{{what: "messages, with " + spaced(few.Connections), unit: unitRate, value: many.ArrivedRate, base: few.ArrivedRate, reach: 0.9}}, err
 }
 
 func measureReliable(ctx context.Context, s *suite) ([]found, error) {
@@ -96,10 +134,7 @@ func measureSingle(ctx context.Context, s *suite) ([]found, error) {
 func measurePaced(ctx context.Context, s *suite) ([]found, error) {
 	paced := func(feature string) Options {
 		o := s.options(feature, 4000)
-		o.Mode, o.Rate = ModePaced, 10_000
-		if s.o.Short {
-			o.Rate = 500
-		}
+		o.Mode, o.Rate = ModePaced, float64(s.size.rate(10_000))
 		return o
 	}
 	base, err := s.baseline(ctx, paced(FeatureFast))
@@ -160,10 +195,7 @@ func measureGroup(ctx context.Context, s *suite) ([]found, error) {
 // mail returns the options of storing for absent users.
 func (s *suite) mail(messages, users, payload int) Options {
 	o := s.options(FeatureReliable, 100)
-	o.Pattern, o.Outstanding, o.Messages, o.Absent, o.Payload = PatternAbsent, 10, messages, users, payload
-	if s.o.Short {
-		o.Connections, o.Messages, o.Absent = 10, messages/100, max(10, users/20)
-	}
+	o.Pattern, o.Outstanding, o.Messages, o.Absent, o.Payload = PatternAbsent, 10, s.size.messages(messages), s.size.absent(users), payload
 	return o
 }
 

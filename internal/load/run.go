@@ -22,11 +22,13 @@ type Run struct {
 	Arrived   int64 `json:"arrived"` // at all receivers
 	Confirmed int64 `json:"confirmed,omitempty"`
 	verdict
+	Unknown int64  `json:"unknown,omitempty"` // sent, but a connection ended before it arrived: neither arrived nor lost
 	Unsent  int64  `json:"unsent,omitempty"`  // paced: offered, but the connection took no more
 	Refused int64  `json:"refused,omitempty"` // by the server, with an error frame
 	Refusal string `json:"refusal,omitempty"` // the first
 	Dropped int    `json:"dropped,omitempty"` // connections that ended by surprise
 	DropWhy string `json:"dropWhy,omitempty"` // the first
+	whySaid bool   // the error beside the run gives the reason already
 
 	OfferedRate   float64 `json:"offeredPerSecond,omitempty"` // paced: what was asked for
 	SentRate      float64 `json:"sentPerSecond"`

@@ -27,6 +27,9 @@ type SuiteOptions struct {
 	Log      io.Writer // a line for each row and round; nil: none
 }
 
+// shortNote is the first note of a short report.
+const shortNote = "A short run: it shows that everything works, and says nothing about speed."
+
 // found is what one round finds for one Found.
 type found struct {
 	what, unit  string
@@ -44,6 +47,7 @@ type suiteRow struct {
 // suite is a suite that runs.
 type suite struct {
 	o    SuiteOptions
+	size sizes
 	runs []Run
 }
 
@@ -52,11 +56,11 @@ func CheckSuite(o SuiteOptions) error {
 	if o.Rounds < 1 || o.Rounds > 100 {
 		return fmt.Errorf("--rounds %d: give a number from 1 to 100", o.Rounds)
 	}
-	if o.Duration < 10*time.Millisecond || o.Duration > time.Hour {
-		return fmt.Errorf("--duration %s: give a time from 10ms to 1h", o.Duration)
+	if err := checkDuration(o.Duration, 10*time.Millisecond, time.Hour); err != nil {
+		return err
 	}
 	var names []string
-	for _, row := range suiteRows() {
+	for _, row := range suiteRows(sizes{}) {
 		names = append(names, row.name)
 	}
 	for _, name := range o.Only {
@@ -69,7 +73,7 @@ func CheckSuite(o SuiteOptions) error {
 
 // ListRows prints the names of the rows and what they measure.
 func ListRows(w io.Writer) error {
-	for _, row := range suiteRows() {
+	for _, row := range suiteRows(sizes{}) {
 		if _, err := fmt.Fprintf(w, "%-12s %s\n", row.name, row.what); err != nil {
 			return err
 		}
@@ -90,7 +94,7 @@ func Suite(ctx context.Context, o SuiteOptions) (Report, error) {
 	report := NewReport(o.Version)
 	if o.Short {
 		o.Rounds, o.Duration = 1, min(o.Duration, 300*time.Millisecond)
-		report.Notes = append(report.Notes, "A short run: it shows that everything works, and says nothing about speed.")
+		report.Notes = append(report.Notes, shortNote)
 	}
 	report.Notes = append(report.Notes, o.pinning())
 	if o.LoadCPU >= 0 {
@@ -98,9 +102,9 @@ func Suite(ctx context.Context, o SuiteOptions) (Report, error) {
 			return Report{}, err
 		}
 	}
-	s := &suite{o: o}
+	s := &suite{o: o, size: sizes{o.Short}}
 	var failed []error
-	for _, row := range suiteRows() {
+	for _, row := range suiteRows(s.size) {
 		if len(o.Only) > 0 && !slices.Contains(o.Only, row.name) {
 			continue
 		}
@@ -141,7 +145,28 @@ func (s *suite) row(ctx context.Context, row suiteRow) (Row, error) {
 		rounds = append(rounds, f)
 	}
 	r.Findings = medians(rounds)
+	for i := range r.Findings {
+		r.Findings[i].judge(!s.o.Short)
+	}
 	return r, nil
+}
+
+// judge says whether a finding reaches what it is to reach. In a short run none
+// is judged: it says nothing about speed.
+func (f *Found) judge(judged bool) {
+	f.NotJudged = !judged
+	f.Reached = judged && f.value() >= f.Reach
+	if f.AtMost {
+		f.Reached = judged && f.value() <= f.Reach
+	}
+}
+
+// value returns what is compared with the reach: the ratio, where there is one.
+func (f Found) value() float64 {
+	if f.Baseline != 0 {
+		return f.Ratio
+	}
+	return f.Measured
 }
 
 // medians makes one finding of those of all rounds.
@@ -157,14 +182,6 @@ func medians(rounds [][]found) []Found {
 			}
 		}
 		f.Measured, f.Baseline, f.Ratio = median(f.Rounds), median(bases), median(ratios)
-		v := f.Measured
-		if f.Baseline != 0 {
-			v = f.Ratio
-		}
-		f.Reached = v >= f.Reach
-		if f.AtMost {
-			f.Reached = v <= f.Reach
-		}
 		all = append(all, f)
 	}
 	return all
@@ -185,16 +202,13 @@ func median(of []float64) float64 {
 // options returns what all measurements have in common.
 func (s *suite) options(feature string, connections int) Options {
 	o := Options{
-		AppID: "app-id-343", UserPrefix: "ANZ", FirstUser: 1_000_000, Connections: connections, Payload: 1000,
+		AppID: "app-id-343", UserPrefix: "ANZ", FirstUser: 1_000_000, Connections: s.size.connections(connections), Payload: 1000,
 		Feature: feature, Pattern: PatternSelf, Mode: ModeClosed, Outstanding: 1, Absent: 1, Messages: 10,
 		Warmup: time.Second, Duration: s.o.Duration, Drain: 10 * time.Second, Pause: 2 * time.Millisecond, Progress: s.o.Progress,
 		URL: "ws://127.0.0.1/ws", // the server that will be started
 	}
 	if s.o.Short {
-		o.Connections, o.Warmup = max(2, connections/50), 50*time.Millisecond
-		if connections == 1 {
-			o.Connections = 1
-		}
+		o.Warmup = 50 * time.Millisecond
 	}
 	return o
 }

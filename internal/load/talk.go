@@ -30,12 +30,14 @@ type talk struct {
 	next             time.Duration           // mode single: when the next is sent; 0 while one is on its way
 	limit            uint32                  // messages of one sender; 0: no limit
 	heard            time.Duration           // when something arrived last
+	said             bool                    // an error gives the reason why connections ended
 }
 
 // counts is what a run counts from its beginning.
 type counts struct {
 	sent, arrived, confirmed, refused int64 // arrived and below: at all receivers
 	verdict
+	unknown int64  // sent, but a connection ended before it arrived
 	refusal string // the first
 }
 
@@ -104,7 +106,7 @@ func (t *talk) judgeOf(receiver, sender int) *judge {
 func (t *talk) talkUntil(ctx context.Context, warmup, duration time.Duration, watch func()) error {
 	t.start = t.now()
 	t.from, t.end = t.start+warmup, t.start+warmup+duration
-	tick := t.from
+	tick, watched := t.from, false
 	if t.o.Mode != ModePaced {
 		for _, c := range t.senders {
 			t.sendNext(c)
@@ -118,6 +120,10 @@ func (t *talk) talkUntil(ctx context.Context, warmup, duration time.Duration, wa
 			return nil
 		}
 		if now >= tick {
+			if !watched && t.o.Mode != ModePaced { // a step took long: measure as long as was asked for all the same
+				t.from, t.end, tick = now, t.end+now-t.from, now
+			}
+			watched = true
 			watch()
 			tick += time.Second
 		}
@@ -136,6 +142,7 @@ func (t *talk) talkUntil(ctx context.Context, warmup, duration time.Duration, wa
 
 // broken says why all connections are gone.
 func (t *talk) broken() error {
+	t.said = true
 	if t.failure == nil {
 		return fmt.Errorf("no connection is left to %s", t.o.URL)
 	}
@@ -150,19 +157,41 @@ func (t *talk) drain(patience time.Duration) error {
 			return err
 		}
 	}
-	t.count.Lost = 0
+	return nil
+}
+
+// missing counts what was sent and has not arrived: lost, or unknown where the
+// sender's or the receiver's connection has ended.
+func (t *talk) missing() {
 	for i := range t.judges {
-		sender := i
+		sender, receiver := i, i
 		switch t.o.Pattern {
 		case PatternPairs:
 			sender = i ^ 1
 		case PatternGroup:
 			sender = i / t.fan * t.fan
+		case PatternFanin:
+			receiver = 0
 		}
-		t.count.Lost += t.judges[i].missing(t.conns[sender].sent)
+		t.count.miss(t.judges[i].missing(t.conns[sender].sent), t.conns[sender], t.conns[receiver])
 	}
-	t.count.Lost = max(0, t.count.Lost-t.count.refused)
-	return nil
+	t.count.refusedOnce()
+}
+
+// miss counts n messages between two connections that have not arrived.
+func (c *counts) miss(n int64, sender, receiver *conn) {
+	if sender.state == stateReady && receiver.state == stateReady {
+		c.Lost += n
+	} else {
+		c.unknown += n
+	}
+}
+
+// refusedOnce takes what was refused, and so cannot arrive, out of what is
+// missing.
+func (c *counts) refusedOnce() {
+	rest := max(0, c.refused-c.Lost)
+	c.Lost, c.unknown = max(0, c.Lost-c.refused), max(0, c.unknown-rest)
 }
 
 // complete says whether everything that was sent has arrived.
