@@ -161,7 +161,7 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 	if err == nil && ctx.Err() == nil {
 		t.limit = uint32(t.o.Messages)
 		progress.say("%s on each connection", plural(t.o.Messages, "message"))
-		err = t.talkUntil(ctx, 0, time.Hour, func() {})
+		err = t.talkUntil(ctx, 0, 5*time.Minute, func() {})
 	}
 	if err == nil {
 		err = t.drain(t.o.Drain)
