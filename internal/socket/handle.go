@@ -99,7 +99,7 @@ func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
 	m.Origin, m.Later = s, s
 	if !f.Fast {
 		m.Receipt = s.identity.options.Receipts && len(f.Reference) > 0
-		size := len(f.Data) + receiverCost*(len(m.To)-1)
+		size := len(f.Data) + len(f.Reference) + receiverCost*(len(m.To)-1)
 		if !s.reserve(size) {
 			return // the session is over: nobody is left to be told
 		}

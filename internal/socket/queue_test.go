@@ -111,12 +111,16 @@ func TestWhoDoesNotReadAnswersIsReadMoreSlowly(t *testing.T) {
 
 func TestClientThatLetsNoticesPileUpIsClosed(t *testing.T) {
 	r := newRig(t)
-	r.limit(func(l *Limits) { l.QueueFrames = 10 })
+	r.limit(func(l *Limits) { l.QueueFrames, l.PresenceWatch = 10, 30 })
 	p := r.join("ANZ-7", "")
 	s, release := r.held()
-	for range 21 {
+	for range 20 + 30 { // all that are watched may be there at once
 		s.Presence("ANZ-8", true)
 	}
+	if r.counter("closes_total", "code", "4007") != 0 {
+		t.Error("closed for what it asked for")
+	}
+	s.Presence("ANZ-8", true)
 	p.send(`{"type":"FETCH_MISSING_MESSAGES_REQUEST","data":{"count":3}}`)
 	r.expect("close ANZ-7") // the request is not handled any more
 	release()
@@ -250,18 +254,23 @@ func TestReaderWaitsForTheStore(t *testing.T) {
 
 		behind bool
 	}{
-		{"messages", 10, maxSends, false},
+		{"messages", 10, 20, false},
+		{"references", 60_000, 4, false},
 		{"bytes", 60_000, 4, false},
 		{"one at a time, where the store is behind", 10, 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
+			r.limit(func(l *Limits) { l.QueueFrames = 20 })
 			r.keeper.behind = c.behind
 			p := r.join("ANZ-7", "")
 			r.deliver(1, number(1))
 			p.next(finText)
 			p.next(finPing)
 			text := fmt.Sprintf(`{"type":"MESSAGE","data":{"to":"ANZ-8","content":%q}}`, strings.Repeat("x", c.size))
+			if c.name == "references" {
+				text = fmt.Sprintf(`{"type":"MESSAGE","data":{"to":"ANZ-8","content":1},"reference":%q}`, strings.Repeat("x", c.size))
+			}
 			for range c.want + 1 {
 				p.send(text)
 			}
@@ -306,15 +315,16 @@ func (r *rig) blocked() {
 
 func TestWaitForTheStoreEndsWithTheSession(t *testing.T) {
 	r := newRig(t)
+	r.limit(func(l *Limits) { l.QueueFrames = 20 })
 	p := r.join("ANZ-7", "")
-	for range maxSends + 1 {
+	for range 21 {
 		p.send(`{"type":"MESSAGE","data":{"to":"ANZ-8","content":1}}`)
 	}
 	r.blocked()
 	r.hub.Kick("ANZ-7", wire.CloseByMaster, "")
 	p.closed(wire.CloseByMaster)
 	r.expect("close ANZ-7")
-	for range maxSends {
+	for range 20 {
 		r.next().Done() // late, and harmless
 	}
 }

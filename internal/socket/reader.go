@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,7 +48,8 @@ type frameReader struct {
 	fragmented bool   // a message has begun and not ended
 	packed     bool   // and is compressed
 
-	end ending // how the connection ends, once it does
+	until atomic.Int64 // when reading ends, in Unix nanoseconds; 0: it does not
+	end   ending       // how the connection ends, once it does
 }
 
 // readTerms is what connections have in common that began under the same limits.
@@ -107,6 +110,10 @@ func (r *frameReader) drain(fd uintptr) (done bool) {
 			ok := r.feedAside((*buf)[:n])
 			r.in.through()
 			if !ok {
+				return true
+			}
+			if until := r.until.Load(); until != 0 && time.Now().UnixNano() >= until {
+				r.lost(os.ErrDeadlineExceeded)
 				return true
 			}
 		case err == nil:

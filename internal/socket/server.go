@@ -208,7 +208,8 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 	}
 	s := &session{srv: srv, conn: conn}
 	s.timer.session = s
-	s.reader = frameReader{readTerms: srv.terms.Load(), conn: conn, raw: rawConn(conn), in: s, deflate: h.deflate}
+	r := &s.reader
+	r.readTerms, r.conn, r.raw, r.in, r.deflate = srv.terms.Load(), conn, rawConn(conn), s, h.deflate
 	if n := buffered.Reader.Buffered(); n > 0 {
 		s.reader.early = make([]byte, n)
 		if _, err := io.ReadFull(buffered.Reader, s.reader.early); err != nil {

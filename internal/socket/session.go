@@ -147,7 +147,7 @@ func (s *session) linger() {
 func (s *session) expectClose() {
 	if !s.killed {
 		// Deadlines of connections are in the operating system's time, not ours.
-		_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime)) // fails only on a closed connection
+		s.readUntil(time.Now().Add(lingerTime))
 	}
 }
 
@@ -179,7 +179,7 @@ func (s *session) closeLocked(e ending) {
 	} else {
 		s.queue.broken = true
 		s.dropQueue()
-		_ = s.conn.SetDeadline(past) // fails only on a closed connection
+		s.cutOff()
 	}
 	if s.joined {
 		s.depart()
@@ -227,7 +227,21 @@ func (s *session) kill() {
 	defer s.mu.Unlock()
 	s.killed = true
 	s.closeLocked(ending{code: closeLost, abort: true})
-	_ = s.conn.SetDeadline(past) // fails only on a closed connection
+	s.cutOff()
+}
+
+// readUntil ends the reading at a time: by the connection's deadline while the
+// reader waits, and by what the reader looks at after each read, because a
+// client that always has something to read is never waited for.
+func (s *session) readUntil(t time.Time) {
+	s.reader.until.Store(t.UnixNano())
+	_ = s.conn.SetReadDeadline(t) // fails only on a closed connection
+}
+
+// cutOff ends reading and writing at once.
+func (s *session) cutOff() {
+	s.readUntil(past)
+	_ = s.conn.SetWriteDeadline(past) // fails only on a closed connection
 }
 
 // leave tells the hub, and with keep the keeper too, that the session is over;
@@ -259,6 +273,11 @@ func (s *session) checkAt(at time.Duration) {
 func (s *session) check(now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.checkLocked(now)
+}
+
+// checkLocked is check for a caller that holds mu.
+func (s *session) checkLocked(now time.Duration) {
 	if s.closing {
 		return
 	}
@@ -283,7 +302,7 @@ func (s *session) overdue(a *agenda, l *Limits) ending {
 	switch {
 	case s.phase.Load() == phaseNew && a.due(s.deadline):
 		return closing(wire.CloseSignInTimeout, "")
-	case q.writing && a.due(q.since+l.ProofTimeout):
+	case q.writing && a.due(max(q.since, p.progress)+l.ProofTimeout): // the kernel may have taken megabytes of which the client answers a part at a time
 		return aborting(wire.CloseNoProof, "")
 	case p.pending() && !s.sends.blocked && a.due(p.progress+l.ProofTimeout):
 		return aborting(wire.CloseNoProof, "")

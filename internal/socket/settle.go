@@ -5,7 +5,6 @@ package socket
 // takes it waits, as TCP has it.
 const (
 	maxSendBytes = 256 << 10
-	maxSends     = 1024
 
 	// receiverCost is what one more receiver of a group message counts there, in
 	// bytes: each is a mailbox to look up and to write into.
@@ -23,8 +22,10 @@ type sends struct {
 
 // full says whether a message of n bytes has to wait, when the store is behind
 // or is not. One alone never has.
-func (w *sends) full(n int, behind bool) bool {
-	return w.count > 0 && (behind || w.bytes+n > maxSendBytes || w.count >= maxSends)
+// Receipts for all that is under way have to find room among the frames that may
+// wait.
+func (w *sends) full(n int, behind bool, l *Limits) bool {
+	return w.count > 0 && (behind || w.bytes+n > maxSendBytes || w.count >= l.QueueFrames)
 }
 
 // release lets the reader look again.
@@ -42,10 +43,10 @@ func (s *session) reserve(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &s.sends
-	keeper := s.srv.opts.Keeper
-	if w.full(n, keeper.Behind()) {
+	keeper, l := s.srv.opts.Keeper, s.srv.limits.Load()
+	if w.full(n, keeper.Behind(), l) {
 		s.srv.metrics.blocked.Inc()
-		s.await(func() bool { return w.full(n, keeper.Behind()) })
+		s.await(func() bool { return w.full(n, keeper.Behind(), l) })
 	}
 	if s.closing {
 		return false
@@ -59,7 +60,7 @@ func (s *session) reserve(n int) bool {
 // lasts. Whatever may change full's answer calls release. The caller holds mu,
 // which await gives up meanwhile.
 func (s *session) await(full func() bool) {
-	w := &s.sends
+	w, began := &s.sends, s.srv.mono()
 	for full() && !s.closing {
 		wake := make(chan struct{})
 		w.wake, w.blocked = wake, true
@@ -70,8 +71,11 @@ func (s *session) await(full func() bool) {
 	}
 	if w.blocked {
 		now := s.srv.mono()
-		w.blocked, s.proofs.progress, s.acks.since = false, now, now
-		s.checkAt(now + s.srv.limits.Load().ProofTimeout)
+		w.blocked = false
+		// Nobody has read what the client answered meanwhile.
+		s.proofs.progress = min(s.proofs.progress+now-began, now)
+		s.acks.since = min(s.acks.since+now-began, now)
+		s.checkLocked(now)
 	}
 }
 

@@ -67,9 +67,9 @@ func (q *queue) full(n int, l *Limits) bool {
 
 // overfull says whether a frame of the server's own, of n bytes, is too much:
 // they may take twice the limits, so that a queue full of messages has room for
-// them.
+// them, and a notice for each user that the session may watch.
 func (q *queue) overfull(n int, l *Limits) bool {
-	return q.bytes()+n > 2*l.QueueBytes || q.owed().frames+1 > 2*l.QueueFrames
+	return q.bytes()+n > 2*l.QueueBytes || q.owed().frames+1 > 2*l.QueueFrames+l.PresenceWatch
 }
 
 // buffers lends write buffers to sessions that write.
@@ -383,7 +383,7 @@ func (s *session) writeFailed() {
 	s.dropQueue()
 	s.sends.release()
 	s.flushEnds()
-	s.conn.SetReadDeadline(past)
+	s.readUntil(past)
 }
 
 // dropQueue forgets what waits to be written. The caller holds mu.
