@@ -251,7 +251,7 @@ func (s *session) over() bool {
 		return owed.frames >= l.QueueFrames/2 || owed.bytes >= l.QueueBytes/2
 	}
 	if much() {
-		s.await(much)
+		s.await(false, much)
 	}
 	return s.closing
 }

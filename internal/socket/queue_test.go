@@ -93,7 +93,7 @@ func TestWhoDoesNotReadAnswersIsReadMoreSlowly(t *testing.T) {
 	for blocked, deadline := false, time.Now().Add(patience); !blocked; runtime.Gosched() {
 		s.mu.Lock()
 		own := s.queue.own.frames
-		blocked = s.sends.blocked
+		blocked = s.sends.wake != nil
 		s.mu.Unlock()
 		if own > 5 || time.Now().After(deadline) {
 			release()

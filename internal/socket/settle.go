@@ -46,7 +46,7 @@ func (s *session) reserve(n int) bool {
 	keeper, l := s.srv.opts.Keeper, s.srv.limits.Load()
 	if w.full(n, keeper.Behind(), l) {
 		s.srv.metrics.blocked.Inc()
-		s.await(func() bool { return w.full(n, keeper.Behind(), l) })
+		s.await(true, func() bool { return w.full(n, keeper.Behind(), l) })
 	}
 	if s.closing {
 		return false
@@ -57,13 +57,14 @@ func (s *session) reserve(n int) bool {
 }
 
 // await keeps the reader from going on while full says so and the session
-// lasts. Whatever may change full's answer calls release. The caller holds mu,
-// which await gives up meanwhile.
-func (s *session) await(full func() bool) {
+// lasts. Whatever may change full's answer calls release. excused says that it is
+// not the client who is waited for: what it has to answer has so much more time.
+// The caller holds mu, which await gives up meanwhile.
+func (s *session) await(excused bool, full func() bool) {
 	w, began := &s.sends, s.srv.mono()
 	for full() && !s.closing {
 		wake := make(chan struct{})
-		w.wake, w.blocked = wake, true
+		w.wake, w.blocked = wake, excused
 		s.mu.Unlock()
 		s.through() // nobody waits meanwhile for what is handed over
 		<-wake
