@@ -22,7 +22,9 @@
 //
 // Everything that a client can make grow is bounded: see Limits for what can be
 // set, and the constants beside the queues for the rest. A connection costs one
-// goroutine, which reads. Another one writes, only while there is something to
+// goroutine, which reads, and while it is silent no buffer. FAST messages are
+// written by the reader of the session that sent them, as far as that takes no
+// waiting; otherwise another goroutine writes, only while there is something to
 // write. Deadlines hang on one timing wheel, turned by Server.Run.
 //
 // # Proof
