@@ -16,14 +16,13 @@ const (
 type sends struct {
 	bytes   int
 	count   int
-	blocked bool          // the reader waits for room
+	blocked bool          // the reader waits for the store
 	wake    chan struct{} // closed when there may be some
 }
 
 // full says whether a message of n bytes has to wait, when the store is behind
-// or is not. One alone never has.
-// Receipts for all that is under way have to find room among the frames that may
-// wait.
+// or is not. One alone never has. No more are under way than frames may wait: so
+// there is room for their receipts.
 func (w *sends) full(n int, behind bool, l *Limits) bool {
 	return w.count > 0 && (behind || w.bytes+n > maxSendBytes || w.count >= l.QueueFrames)
 }
