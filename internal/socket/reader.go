@@ -66,8 +66,7 @@ type readTerms struct {
 func (r *frameReader) read() ending {
 	if early := r.early; len(early) > 0 {
 		r.early = nil
-		r.bytes.Add(float64(len(early)))
-		if !r.feed(early) {
+		if !r.took(early) {
 			return r.end
 		}
 	}
@@ -106,10 +105,7 @@ func (r *frameReader) drain(fd uintptr) (done bool) {
 		n, err := syscall.Read(int(fd), *buf)
 		switch {
 		case n > 0:
-			r.bytes.Add(float64(n))
-			ok := r.feedAside((*buf)[:n])
-			r.in.through()
-			if !ok {
+			if !r.took((*buf)[:n]) {
 				return true
 			}
 			if until := r.until.Load(); until != 0 && time.Now().UnixNano() >= until {
@@ -126,6 +122,13 @@ func (r *frameReader) drain(fd uintptr) (done bool) {
 			return true
 		}
 	}
+}
+
+// took deals with what was read. It returns false when the connection ends.
+func (r *frameReader) took(p []byte) bool {
+	r.bytes.Add(float64(len(p)))
+	defer r.in.through()
+	return r.feedAside(p)
 }
 
 // feedAside is feed on a stack that goes away again, as long as the client is a
@@ -153,10 +156,7 @@ func (r *frameReader) readAll() error {
 	buf := make([]byte, 1<<10)
 	for {
 		n, err := r.conn.Read(buf)
-		r.bytes.Add(float64(n))
-		ok := r.feed(buf[:n])
-		r.in.through()
-		if !ok {
+		if n > 0 && !r.took(buf[:n]) {
 			return nil
 		}
 		if err != nil {

@@ -2,8 +2,11 @@ package socket
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
@@ -15,10 +18,15 @@ import (
 type heard struct {
 	events   []string
 	stranger bool
+	dealt    func() // called by through; nil for nothing
 }
 
-func (h *heard) known() bool   { return !h.stranger }
-func (h *heard) through()      {}
+func (h *heard) known() bool { return !h.stranger }
+func (h *heard) through() {
+	if h.dealt != nil {
+		h.dealt()
+	}
+}
 func (h *heard) text(p []byte) { h.events = append(h.events, fmt.Sprintf("text %q", p)) }
 func (h *heard) ping(p []byte) { h.events = append(h.events, fmt.Sprintf("ping %q", p)) }
 func (h *heard) pong(p []byte) { h.events = append(h.events, fmt.Sprintf("pong %q", p)) }
@@ -113,6 +121,31 @@ func TestReaderFindsTheFirstWrongFrame(t *testing.T) {
 			t.Fatalf("heard %q\nwant  %q", h.events, want)
 		}
 	})
+}
+
+// What came together with the handshake is dealt with like all that comes later:
+// nothing that it caused waits for the next read.
+func TestWhatCameWithTheHandshakeIsDealtWithAtOnce(t *testing.T) {
+	near, far := net.Pipe()
+	dealt := make(chan string, 10)
+	h := new(heard)
+	h.dealt = func() { dealt <- strings.Join(h.events, " ") }
+	r := readerFor(h)
+	r.conn, r.early = near, frame(finText, []byte("first"))
+	ended := make(chan ending)
+	go func() { ended <- r.read() }()
+	select {
+	case got := <-dealt:
+		if got != `text "first"` {
+			t.Errorf("dealt with %q", got)
+		}
+	case <-time.After(patience):
+		t.Error("it waits for the next read")
+	}
+	far.Close()
+	if end := <-ended; end.code != closeLost {
+		t.Errorf("ends with %+v", end)
+	}
 }
 
 // Whatever arrives, it makes no difference in which pieces.
