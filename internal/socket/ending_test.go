@@ -43,7 +43,11 @@ func TestWhoNeverStopsSendingIsCutOff(t *testing.T) {
 				}()
 				go func() { _, _ = p.br.WriteTo(discard{}) }()
 				c.end(r)
-				<-sent
+				select {
+				case <-sent:
+				case <-time.After(patience):
+					t.Fatal("the client is still being read")
+				}
 				for deadline := time.Now().Add(patience); r.counter("connections") > 0; runtime.Gosched() {
 					if time.Now().After(deadline) {
 						t.Fatal("the connection is still there")

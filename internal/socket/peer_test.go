@@ -23,10 +23,22 @@ type peer struct {
 	br   *bufio.Reader
 }
 
-// dial connects and shakes hands.
+// dial connects and shakes hands. It returns once the server has
+// begun the session, and its time to sign in runs.
 func (r *rig) dial(headers ...string) *peer {
 	r.t.Helper()
-	return r.dialWith(nil, headers...)
+	p := r.dialWith(nil, headers...)
+	r.wait("the session begins", func() bool {
+		r.srv.mu.Lock()
+		defer r.srv.mu.Unlock()
+		for s := range r.srv.sessions {
+			if s.conn.RemoteAddr().String() == p.conn.LocalAddr().String() {
+				return true
+			}
+		}
+		return false
+	})
+	return p
 }
 
 // dialWith sends extra bytes together with the handshake.
