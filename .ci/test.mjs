@@ -13,6 +13,8 @@ rmSync(results, { recursive: true, force: true });
 mkdirSync(results, { recursive: true });
 
 const steps = [];
+const failures = []; // what is said again before the summary: a name, and the end of what it printed
+const failure = (name, said) => failures.push({ name, said: said.trimEnd().split("\n").slice(-20).join("\n") });
 
 /**
  * Runs a command, gives each line that it prints to onLine, and returns whether
@@ -70,6 +72,7 @@ function goTests(counts) {
       case "fail test":
         counts.failed++;
         failedIn.set(event.Package, (failedIn.get(event.Package) ?? 0) + 1);
+        failure(key, text);
         process.stdout.write(text);
         break;
       case "pass":
@@ -82,6 +85,7 @@ function goTests(counts) {
         for (const [unended, said] of output) {
           if (unended !== key && unended.startsWith(`${event.Package} `)) {
             process.stdout.write(said);
+            failure(unended, `${said}did not end`);
             output.delete(unended);
           }
         }
@@ -126,6 +130,17 @@ function nodeTests(workspace) {
     });
 }
 
+/** Notes the failures in Playwright's tree of suites. */
+function browserFailures(suites) {
+  for (const { suites: below = [], specs = [] } of suites) {
+    for (const { title, tests } of specs.filter(({ ok }) => !ok)) {
+      const errors = tests.flatMap(({ results }) => results.flatMap(({ errors }) => errors.map(({ message }) => message)));
+      failure(`browser: ${title}`, errors.join("\n").replace(/\x1b\[[0-9;]*m/g, ""));
+    }
+    browserFailures(below);
+  }
+}
+
 /** Browser tests, counted by Playwright's own report. */
 async function browserTests(counts) {
   const report = `${process.cwd()}/${results}/browser.json`;
@@ -134,7 +149,8 @@ async function browserTests(counts) {
     CI: "1",
   });
   try {
-    const { stats } = JSON.parse(readFileSync(report, "utf8"));
+    const { stats, suites } = JSON.parse(readFileSync(report, "utf8"));
+    browserFailures(suites);
     counts.passed = stats.expected + stats.flaky;
     counts.failed = stats.unexpected;
     counts.skipped = stats.skipped;
@@ -154,6 +170,7 @@ await step("npm test: client", nodeTests("@switchboard/client"));
 await step("npm test: console", nodeTests("@switchboard/console"));
 await step("browser", browserTests);
 
+for (const { name, said } of failures) console.log(`\n=== failed: ${name}\n${said}`);
 console.log("\n=== summary");
 const total = { passed: 0, failed: 0, skipped: 0 };
 for (const s of steps) {
