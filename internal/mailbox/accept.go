@@ -39,13 +39,14 @@ func (c *core) accept(now time.Time, m *Message) {
 		id: id, expires: c.expiry(now, m.TTL), flags: flags,
 		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
 	}, to)
-	p.messages = append(p.messages, accepted{m, to})
+	p.messages = append(p.messages, accepted{m, id, to})
 }
 
 // accepted is a message whose sender waits for its batch, and its receivers
 // that had room.
 type accepted struct {
 	message *Message
+	id      wire.ID
 	to      []wire.UserID
 }
 

@@ -155,7 +155,7 @@ type effect struct {
 	online   bool
 	message  *Message
 	failure  *wire.Error
-	session  wire.ID
+	id       wire.ID // of the message, or of the session
 }
 
 type effectKind uint8

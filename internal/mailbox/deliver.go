@@ -8,7 +8,7 @@ func (c *core) stored(now time.Time, seq uint64) {
 	p := c.journal.stored(seq)
 	c.cache.put(now, seq, p.buf)
 	for _, m := range p.messages {
-		c.effects = append(c.effects, effect{kind: effStored, message: m.message})
+		c.effects = append(c.effects, effect{kind: effStored, message: m.message, id: m.id})
 	}
 	for _, s := range p.settles {
 		c.settled(s.session, s.n)
@@ -141,7 +141,7 @@ func (c *core) pumpFetch(now time.Time, s *session) bool {
 			left++
 		}
 	}
-	c.effects = append(c.effects, effect{kind: effFetchDone, outlet: s.Outlet, left: left, session: s.ID})
+	c.effects = append(c.effects, effect{kind: effFetchDone, outlet: s.Outlet, left: left, id: s.ID})
 	return true
 }
 

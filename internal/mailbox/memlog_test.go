@@ -225,7 +225,7 @@ type witness struct {
 
 func newWitness() *witness { return &witness{failed: make(map[string]*wire.Error)} }
 
-func (w *witness) Stored(reference []byte) {
+func (w *witness) Stored(_ wire.ID, reference []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stored = append(w.stored, string(reference))

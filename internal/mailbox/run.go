@@ -133,10 +133,10 @@ func (k *Keeper) perform() {
 			e.outlet.Deliver(e.delivery)
 		case effFetchDone:
 			k.mu.Lock()
-			if n := k.fetches[e.session]; n > 1 {
-				k.fetches[e.session] = n - 1
+			if n := k.fetches[e.id]; n > 1 {
+				k.fetches[e.id] = n - 1
 			} else {
-				delete(k.fetches, e.session)
+				delete(k.fetches, e.id)
 			}
 			k.mu.Unlock()
 			e.outlet.FetchDone(e.left)
@@ -147,7 +147,7 @@ func (k *Keeper) perform() {
 		case effStored:
 			m := e.message
 			if m.Receipt && m.Origin != nil {
-				m.Origin.Stored(m.Reference)
+				m.Origin.Stored(e.id, m.Reference)
 			}
 			k.done(m)
 		case effFailed:

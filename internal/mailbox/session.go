@@ -71,8 +71,8 @@ type Message struct {
 // Origin is a sending session. Methods are called from the keeper's goroutine,
 // or, for what is refused at once, by Accept; they must not block.
 type Origin interface {
-	// Stored says that the message is on disk.
-	Stored(reference []byte)
+	// Stored says that the message is on disk, under which ID.
+	Stored(id wire.ID, reference []byte)
 	// Failed says that the message was not accepted, or, with
 	// e.MayYetArrive, that nobody knows. e.To names the receivers concerned.
 	Failed(e *wire.Error, reference []byte)
