@@ -71,7 +71,7 @@ func (c *core) replayMessage(seq uint64, off int, body []byte) error {
 		if old != nil { // copied forward
 			c.journal.alive(old.seq, -1)
 			c.journal.alive(seq, 1)
-			old.seq, old.off, old.flags = e.seq, e.off, e.flags
+			old.seq, old.off = e.seq, e.off
 			continue
 		}
 		list.add(e)
