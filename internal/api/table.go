@@ -13,6 +13,10 @@ import (
 type Rooms struct {
 	Apps Apps
 	Keys Keys
+
+	Stats        Stats
+	StatsStreams func() int // how many may watch at once
+	Version      string     // of this program
 }
 
 // Apps knows the configured apps.
@@ -36,5 +40,6 @@ type Keys interface {
 func Calls(r Rooms) []Call {
 	return slices.Concat(
 		r.keyCalls(),
+		r.statsCalls(),
 	)
 }
