@@ -20,7 +20,8 @@ type Stats interface {
 	Began() time.Time
 	Latest() stats.Sample
 	After(number uint64, most int) (list []stats.Sample, more <-chan struct{})
-	Watch(most int) (leave func(), ok bool)
+	// Watch lets one more watch, if it may; leave has to be called in the end.
+	Watch() (leave func(), ok bool)
 }
 
 func (r Rooms) statsCalls() []Call {
@@ -65,7 +66,7 @@ func (r Rooms) watchStats(w http.ResponseWriter, q *http.Request, who Identity, 
 	if request.Past < 0 || request.Past > stats.Kept {
 		return Invalid("past", "must be a number from 0 to %d", stats.Kept)
 	}
-	leave, ok := r.Stats.Watch(r.StatsStreams())
+	leave, ok := r.Stats.Watch()
 	if !ok {
 		refused := Refuse(http.StatusServiceUnavailable, wire.CodeBusy, "as many watch the stats as limits.statsStreams allows")
 		refused.RetryAfter = soon
@@ -80,6 +81,9 @@ func (r Rooms) watchStats(w http.ResponseWriter, q *http.Request, who Identity, 
 		return nil
 	}
 	sink := http.NewResponseController(w)
+	// The time that a request may take to arrive would end the stream otherwise.
+	// What has no deadlines, as in tests, does without: here and below.
+	_ = sink.SetReadDeadline(time.Time{})
 	last, most := r.lastStats(q.Header.Get("Last-Event-ID")), stats.Kept
 	if last == 0 {
 		most = request.Past + 1
@@ -108,7 +112,6 @@ func (r Rooms) sendStats(w http.ResponseWriter, sink *http.ResponseController, o
 	if err != nil {
 		panic(fmt.Sprintf("stats: %v", err)) // our own values marshal
 	}
-	// What has no deadlines, as in tests, does without.
 	_ = sink.SetWriteDeadline(time.Now().Add(statsWriteTime))
 	if _, err := fmt.Fprintf(w, "id: %s-%d\nevent: stats\ndata: %s\n\n", r.statsRun(), one.Number, body); err != nil {
 		return err

@@ -14,13 +14,13 @@ type Rooms struct {
 	Apps Apps
 	Keys Keys
 
-	Stats        Stats
-	StatsStreams func() int // how many may watch at once
-	Version      string     // of this program
+	Stats   Stats
+	Version string // of this program
 }
 
 // Apps knows the configured apps.
 type Apps interface {
+	Names() []string // in alphabetical order
 	Known(app string) bool
 	MasterOf(app string) (wire.UserID, bool)
 }
@@ -40,6 +40,7 @@ type Keys interface {
 func Calls(r Rooms) []Call {
 	return slices.Concat(
 		r.keyCalls(),
+		r.whoamiCalls(),
 		r.statsCalls(),
 	)
 }

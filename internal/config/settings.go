@@ -74,6 +74,7 @@ type Limits struct {
 	APIKeys             int           `yaml:"apiKeys"`
 	APIRate             int           `yaml:"apiRate"`
 	APIPage             int           `yaml:"apiPage"`
+	StatsStreams        int           `yaml:"statsStreams"`
 	IdempotencyTime     time.Duration `yaml:"idempotencyTime"`
 	IdempotencyKeys     int           `yaml:"idempotencyKeys"`
 	IdempotencyBytes    Bytes         `yaml:"idempotencyBytes"`

@@ -29,6 +29,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
+	"github.com/seed-3d8c1042/switchboard/internal/stats"
 )
 
 // startTime bounds opening the store and reading the log.
@@ -48,9 +49,9 @@ type Options struct {
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
 // a clean stop, also when ctx ended before the node was ready.
 func Run(ctx context.Context, opts Options) error {
-	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry()}
+	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry()}
 	n.settings.Store(&opts.Settings)
-	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	release, err := lifecycle.LockFolder(opts.Settings.Data)
 	if err != nil {
 		return err
@@ -63,7 +64,8 @@ func Run(ctx context.Context, opts Options) error {
 type node struct {
 	opts     Options
 	log      *slog.Logger
-	metrics  *prometheus.Registry
+	metrics  *prometheus.Registry // our own, which the stats are read from
+	process  *prometheus.Registry // of Go and the process, which cost more to gather
 	settings atomic.Pointer[config.Settings]
 
 	bus     *bus.Bus
@@ -72,6 +74,7 @@ type node struct {
 	keys    *keys.Ring
 	hub     *delivery.Hub
 	sockets *socket.Server
+	stats   *stats.Sampler
 	v1      *api.V1
 	serving atomic.Bool
 
@@ -143,6 +146,10 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 		Keeper: reliable{n.keeper}, Access: access{n.apps},
 		Sessions: func() int { return n.limits().SessionsPerUser }, Metrics: n.metrics,
 	})
+	n.stats, err = stats.New(stats.Options{Metrics: n.metrics, Now: time.Now, Log: n.log})
+	if err != nil {
+		return err
+	}
 	if n.v1, err = api.NewV1(n.v1Options()); err != nil {
 		return err
 	}
@@ -186,6 +193,7 @@ func (n *node) serve(ctx context.Context) error {
 	doors.Go(func() error { return n.sockets.Run(stopping) })
 	doors.Go(func() error { return n.reload(stopping) })
 	doors.Go(func() error { return tendMemory(stopping) })
+	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
 	err = n.greet(public.Addr(), admin.Addr())
 	if err == nil {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// Every is the time between two samples.
+	// Every is the time between two samples, unless Options say otherwise.
 	Every = time.Second
 	// Kept is how many samples are kept: five minutes.
 	Kept = 300
@@ -29,11 +29,12 @@ type Sample struct {
 	syncs buckets
 }
 
-// Options configure a Sampler. All are needed.
+// Options configure a Sampler. Metrics, Now and Log are needed.
 type Options struct {
 	Metrics prometheus.Gatherer // of the node; those of process and runtime need not be among them
 	Now     func() time.Time
 	Log     *slog.Logger
+	Every   time.Duration // between two samples; 0: the constant Every
 }
 
 // Sampler makes samples. Its methods may be called from any goroutine.
@@ -53,6 +54,9 @@ func New(o Options) (*Sampler, error) {
 	if o.Metrics == nil || o.Now == nil || o.Log == nil {
 		return nil, errors.New("stats: Options.Metrics, Now and Log are needed")
 	}
+	if o.Every == 0 {
+		o.Every = Every
+	}
 	s := &Sampler{opts: o, began: o.Now(), next: make(chan struct{})}
 	return s, s.sample()
 }
@@ -60,7 +64,7 @@ func New(o Options) (*Sampler, error) {
 // Run makes a sample every second until ctx ends. Then whoever watches is let go.
 func (s *Sampler) Run(ctx context.Context) error {
 	defer s.end()
-	tick := time.NewTicker(Every)
+	tick := time.NewTicker(s.opts.Every)
 	defer tick.Stop()
 	failing := false
 	for {
