@@ -131,7 +131,8 @@ func (n *node) buildRooms() (err error) {
 	}
 	n.hub = delivery.New(delivery.Options{
 		Keeper: reliable{n.keeper}, Access: access{n.apps},
-		Sessions: func() int { return n.limits().SessionsPerUser }, Metrics: n.metrics,
+		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
+		Metrics: n.metrics,
 	})
 	n.sockets, err = socket.New(n.socketOptions())
 	return err

@@ -13,11 +13,25 @@ type reliable struct{ keeper *mailbox.Keeper }
 
 // Accept implements delivery.Keeper.
 func (r reliable) Accept(s *delivery.Send, frame []byte) {
-	r.keeper.Accept(&mailbox.Message{
+	m := messageOf(s, frame)
+	r.keeper.Accept(&m)
+}
+
+// AcceptAll implements delivery.Keeper.
+func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, _ *delivery.Once) {
+	messages := make([]mailbox.Message, len(list))
+	for i, s := range list {
+		messages[i] = messageOf(s, frames[i])
+		r.keeper.Accept(&messages[i])
+	}
+}
+
+func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
+	return mailbox.Message{
 		From: s.From, To: s.To, Group: s.Group,
 		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Receipt: s.Receipt, TTL: s.TTL,
 		Origin: s.Origin, Done: s.Done,
-	})
+	}
 }
 
 // Confirm implements delivery.Keeper.
