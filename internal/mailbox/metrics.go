@@ -22,6 +22,7 @@ func (c *counts) add(o counts) {
 	c.droppedLag += o.droppedLag
 	c.lost += o.lost
 	c.copied += o.copied
+	c.cleared += o.cleared
 }
 
 // publish makes the core's counts visible to Collect.
@@ -89,6 +90,7 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	dropped("notice_refused", func(s *snapshot) uint64 { return s.refused })
 	dropped("session_lagged", func(s *snapshot) uint64 { return s.droppedLag })
 	dropped("lost_in_store", func(s *snapshot) uint64 { return s.lost })
+	total("switchboard_reliable_cleared_total", "RELIABLE messages taken out of mailboxes that somebody emptied.", func(s *snapshot) uint64 { return s.cleared })
 	total("switchboard_log_copied_total", "Messages copied forward out of old batches.", func(s *snapshot) uint64 { return s.copied })
 	if reg == nil {
 		return nil

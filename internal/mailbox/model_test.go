@@ -25,6 +25,7 @@ type model struct {
 	handed  map[key]bool // handed over in this event
 	dropped uint64       // notices that found a full mailbox
 
+	toClear  []*mail      // what is taken out of a mailbox in this event, in order
 	claimed  map[key]bool // was fetched once
 	left     map[key]bool // was gone once, maybe in a batch that was lost
 	unshared map[key]bool // was handed out while every session got everything
