@@ -25,6 +25,9 @@ type Send struct {
 	// Sessions is set by the hub: on how many sessions a FAST message was queued.
 	// It may be read from when Done is called, or Send has returned.
 	Sessions int
+	// Repeated is set before Done is called: the message was stored before, see
+	// Once.
+	Repeated bool
 
 	Origin Origin // who hears of the outcome; nil for nobody
 	Later  Later  // who has FAST frames written later; nil: they are written at once

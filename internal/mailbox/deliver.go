@@ -39,7 +39,11 @@ func (c *core) pump(now time.Time, s *session) {
 	if c.down {
 		return
 	}
-	for s.open < c.tune.window {
+	window := c.tune.window
+	if s.Window > 0 {
+		window = s.Window
+	}
+	for s.open < window {
 		if done, blocked := c.pumpReturned(now, s); done {
 			continue
 		} else if blocked {
@@ -170,7 +174,7 @@ func (c *core) hand(s *session, e *entry) bool {
 		f.lane = int16(e.lane)
 		lanes.lane[e.lane].busy++
 	}
-	if e.flags&flagConfirm != 0 {
+	if e.flags&(flagConfirm|flagReport) != 0 {
 		f.confirm = m.forConfirmation()
 	}
 	s.nextN++

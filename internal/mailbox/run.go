@@ -93,6 +93,8 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 	switch ev.kind {
 	case evAccept:
 		c.accept(now, ev.message)
+	case evAcceptAll:
+		c.acceptAll(now, ev.request.messages, ev.request.once)
 	case evOpen:
 		c.open(now, *ev.session)
 	case evClose:
@@ -100,6 +102,8 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 		k.forgetFetches(ev.id)
 	case evProof:
 		c.proof(now, ev.id, ev.n)
+	case evProveEach:
+		c.proveEach(now, ev.id, ev.n)
 	case evPass:
 		c.pass(now, ev.id, ev.n)
 	case evFetch:
@@ -117,6 +121,8 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 		c.limits = ev.change.limits
 		k.opts.MinFree = ev.change.minFree
 		k.watchDisk()
+	case evSubscriptions:
+		c.subscriptions = ev.change.subscriptions
 	}
 }
 

@@ -18,19 +18,29 @@ func (r reliable) Accept(s *delivery.Send, frame []byte) {
 }
 
 // AcceptAll implements delivery.Keeper.
-func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, _ *delivery.Once) {
-	messages := make([]mailbox.Message, len(list))
+func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, once *delivery.Once) {
+	messages, pointers := make([]mailbox.Message, len(list)), make([]*mailbox.Message, len(list))
 	for i, s := range list {
-		messages[i] = messageOf(s, frames[i])
-		r.keeper.Accept(&messages[i])
+		m := &messages[i]
+		*m = messageOf(s, frames[i])
+		pointers[i] = m
+		if once != nil {
+			m.Done = func() {
+				s.Repeated = m.Repeated
+				if s.Done != nil {
+					s.Done()
+				}
+			}
+		}
 	}
+	r.keeper.AcceptAll(pointers, (*mailbox.Once)(once))
 }
 
 func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
 	return mailbox.Message{
 		From: s.From, To: s.To, Group: s.Group,
 		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Receipt: s.Receipt, TTL: s.TTL,
-		Origin: s.Origin, Done: s.Done,
+		Index: s.Index, Origin: s.Origin, Done: s.Done,
 	}
 }
 
@@ -51,7 +61,10 @@ func (a access) IsMaster(user wire.UserID) bool {
 }
 
 func mailboxLimits(l config.Limits) mailbox.Limits {
-	return mailbox.Limits{Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages}
+	return mailbox.Limits{
+		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages,
+		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests,
+	}
 }
 
 func appsOf(list []config.App) []apps.App {
