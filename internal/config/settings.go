@@ -74,6 +74,8 @@ type Limits struct {
 	APIKeys             int           `yaml:"apiKeys"`
 	APIRate             int           `yaml:"apiRate"`
 	APIPage             int           `yaml:"apiPage"`
+	APIBatch            int           `yaml:"apiBatch"`
+	APITimeout          time.Duration `yaml:"apiTimeout"`
 	IdempotencyTime     time.Duration `yaml:"idempotencyTime"`
 	IdempotencyKeys     int           `yaml:"idempotencyKeys"`
 	IdempotencyBytes    Bytes         `yaml:"idempotencyBytes"`
