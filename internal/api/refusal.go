@@ -29,6 +29,7 @@ const (
 	CodeMismatch       = "IDEMPOTENCY_MISMATCH"   // 422
 	CodeRateLimited    = "RATE_LIMITED"           // 429
 	CodeBodyTooLarge   = "BODY_TOO_LARGE"         // 413
+	CodeMessageTooLong = "MESSAGE_TOO_LARGE"      // 413: larger than a frame may be
 	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE" // 415
 	CodeTooManyKeys    = "TOO_MANY_KEYS"          // 409
 	CodeInternal       = "INTERNAL"               // 500
@@ -129,6 +130,8 @@ func statusOf(code string) int {
 		return http.StatusGatewayTimeout
 	case wire.CodeStoreFull:
 		return http.StatusInsufficientStorage
+	case CodeMismatch: // of the keeper, which remembers for longer than this process
+		return http.StatusUnprocessableEntity
 	}
 	return 0
 }

@@ -223,14 +223,18 @@ func apiLimits() []Key {
 			func(l *Limits) any { return &l.APIRate }),
 		count("apiPage", "1000", 1, 10_000, "Entries that one page of a list may hold. When nothing is asked for it holds 100, or as many as this.",
 			func(l *Limits) any { return &l.APIPage }),
-		count("statsStreams", "16", 1, 1000, "Streams of stats that may be open at once: /v1/stats/stream, one for each console that shows the overview.",
-			func(l *Limits) any { return &l.StatsStreams }),
+		count("apiBatch", "1000", 1, 10_000, "Messages of one batch.",
+			func(l *Limits) any { return &l.APIBatch }),
+		duration("apiTimeout", "30s", time.Second, 2*time.Minute, "How long a call waits for the message store; then it is answered with TIMEOUT.",
+			func(l *Limits) any { return &l.APITimeout }),
 		duration("idempotencyTime", "10m", time.Second, 24*time.Hour, "How long the answer to a request with an Idempotency-Key is kept in memory for a repeat.",
 			func(l *Limits) any { return &l.IdempotencyTime }),
 		count("idempotencyKeys", "100000", 1, 10_000_000, "Answers that are kept for repeats; past it the oldest go.",
 			func(l *Limits) any { return &l.IdempotencyKeys }),
 		size("idempotencyBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of answers that are kept for repeats, some 400 for each besides its own; past it the oldest go.",
 			func(l *Limits) any { return &l.IdempotencyBytes }),
+		count("statsStreams", "16", 1, 1000, "Streams of stats that may be open at once: /v1/stats/stream, one for each console that shows the overview.",
+			func(l *Limits) any { return &l.StatsStreams }),
 	}
 }
 

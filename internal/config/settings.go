@@ -74,10 +74,12 @@ type Limits struct {
 	APIKeys             int           `yaml:"apiKeys"`
 	APIRate             int           `yaml:"apiRate"`
 	APIPage             int           `yaml:"apiPage"`
-	StatsStreams        int           `yaml:"statsStreams"`
+	APIBatch            int           `yaml:"apiBatch"`
+	APITimeout          time.Duration `yaml:"apiTimeout"`
 	IdempotencyTime     time.Duration `yaml:"idempotencyTime"`
 	IdempotencyKeys     int           `yaml:"idempotencyKeys"`
 	IdempotencyBytes    Bytes         `yaml:"idempotencyBytes"`
+	StatsStreams        int           `yaml:"statsStreams"`
 }
 
 // Log says what is logged, and how.

@@ -93,7 +93,11 @@ func (n *node) v1Options() api.V1Options {
 			}
 		},
 		Rooms: api.Rooms{
-			Apps: n.apps, Keys: n.keys,
+			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper,
+			Messages: func() api.MessageLimits {
+				l := n.limits()
+				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
+			},
 			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version,
 		},
 	}

@@ -144,7 +144,8 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	}
 	n.hub = delivery.New(delivery.Options{
 		Keeper: reliable{n.keeper}, Access: access{n.apps},
-		Sessions: func() int { return n.limits().SessionsPerUser }, Metrics: n.metrics,
+		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
+		Metrics: n.metrics,
 	})
 	n.stats, err = stats.New(stats.Options{Metrics: n.metrics, Now: time.Now, Log: n.log})
 	if err != nil {
