@@ -46,6 +46,31 @@ export class Server {
     return `http://127.0.0.1:${this.#port}`;
   }
 
+  /** The admin key that the demo printed when it started last. */
+  get key(): string {
+    const key = [...this.#said.matchAll(/^key +(sb_\S+)$/gm)].at(-1)?.[1];
+    if (key === undefined) throw new Error(`the server printed no key:\n${this.#said}`);
+    return key;
+  }
+
+  /** Calls /v1 with the demo's key, or another, and returns the answer. */
+  async call<T = unknown>(method: string, path: string, body?: unknown, key = this.key): Promise<T> {
+    const response = await fetch(`${this.origin}/v1${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${key}`, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+    return JSON.parse(text) as T;
+  }
+
+  /** Makes a key that outlives the process; without scopes an admin key. */
+  async makeKey(name: string, app?: string, scopes?: readonly string[], more: object = {}): Promise<{ id: string; key: string }> {
+    const kind = app === undefined ? { admin: true } : { app, scopes };
+    return this.call("POST", "/keys", { name, ...kind, ...more });
+  }
+
   /** Starts the process again, on the same ports and data. */
   async resume(): Promise<void> {
     const child = spawn(

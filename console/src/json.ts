@@ -41,3 +41,35 @@ export function prettyJson(text: string): string {
 export function userList(text: string): string[] {
   return text.split(/[\s,;]+/).filter((one) => one !== "");
 }
+
+/**
+ * The texts of a member of each element of a list: of {"list":[{"member":1.0},…]}
+ * those that stand at list and member. Numbers, escapes and the order of keys stay
+ * as they are on the wire. The text must be valid JSON.
+ */
+export function memberTexts(text: string, list: string, member: string): string[] {
+  const found: string[] = [];
+  let depth = 0; // 1 in the object, 2 in its list, 3 in an element
+  let key = "";
+  let inList = false;
+  let start = -1;
+  const end = (at: number): void => {
+    if (depth === 3 && start >= 0) found.push(text.slice(start, at).trimEnd());
+    if (depth === 3) start = -1;
+  };
+  for (const { 0: token, index } of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*:)?|[{}[\],]|[^\s{}[\],:"]+/g)) {
+    if (token.endsWith(":")) {
+      key = JSON.parse(token.slice(0, -1)) as string;
+    } else if (token === ",") {
+      end(index);
+    } else if (token === "}" || token === "]") {
+      end(index);
+      depth--;
+    } else {
+      if (depth === 1) inList = key === list && token === "[";
+      else if (depth === 3 && inList && key === member) start = index;
+      if (token === "{" || token === "[") depth++;
+    }
+  }
+  return found;
+}

@@ -42,7 +42,7 @@ export function parseRoute(hash: string): Route {
 
 /** The address of a page. */
 export function hrefOf(route: Route): string {
-  const path = [partOf(route)];
+  const path: string[] = [partOf(route)];
   if (route.page === "user") path.push(route.userId);
   if (route.page === "webhook") path.push(route.name);
   const query = new URLSearchParams();
