@@ -71,14 +71,17 @@ type Limits struct {
 	MailboxMessages  int           `yaml:"mailboxMessages"`
 	MailboxBytes     Bytes         `yaml:"mailboxBytes"`
 	WaitingMessages  int           `yaml:"waitingMessages"`
-	MinDiskFree      Bytes         `yaml:"minDiskFree"`
-	HTTPBody         Bytes         `yaml:"httpBody"`
-	PresenceWatch    int           `yaml:"presenceWatch"`
-	Connections      int           `yaml:"connections"`
-	DrainTimeout     time.Duration `yaml:"drainTimeout"`
-	HookTimeout      time.Duration `yaml:"hookTimeout"`
-	HookConcurrency  int           `yaml:"hookConcurrency"`
-	CompressAbove    Bytes         `yaml:"compressAbove"`
+
+	IdempotencyAge      time.Duration `yaml:"idempotencyAge"`
+	IdempotencyRequests int           `yaml:"idempotencyRequests"`
+	MinDiskFree         Bytes         `yaml:"minDiskFree"`
+	HTTPBody            Bytes         `yaml:"httpBody"`
+	PresenceWatch       int           `yaml:"presenceWatch"`
+	Connections         int           `yaml:"connections"`
+	DrainTimeout        time.Duration `yaml:"drainTimeout"`
+	HookTimeout         time.Duration `yaml:"hookTimeout"`
+	HookConcurrency     int           `yaml:"hookConcurrency"`
+	CompressAbove       Bytes         `yaml:"compressAbove"`
 
 	UndeliveredAfter    time.Duration `yaml:"undeliveredAfter"`
 	WebhookTimeout      time.Duration `yaml:"webhookTimeout"`

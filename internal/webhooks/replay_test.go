@@ -202,6 +202,7 @@ func TestATestSaysAtOnceWhatCameBack(t *testing.T) {
 			t.Errorf("it got %+v", a)
 		}
 		network.set(errors.New("connection refused"))
+		synctest.Wait() // the connection that was kept is known to be closed
 		got, err = s.room.Test(t.Context(), billing)
 		if err != nil || got.Delivered || got.Reason != "no answer: connection refused" {
 			t.Errorf("%+v, %v", got, err)
