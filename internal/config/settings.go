@@ -83,6 +83,13 @@ type Limits struct {
 	HookConcurrency     int           `yaml:"hookConcurrency"`
 	CompressAbove       Bytes         `yaml:"compressAbove"`
 
+	APIKeys          int           `yaml:"apiKeys"`
+	APIRate          int           `yaml:"apiRate"`
+	APIPage          int           `yaml:"apiPage"`
+	IdempotencyTime  time.Duration `yaml:"idempotencyTime"`
+	IdempotencyKeys  int           `yaml:"idempotencyKeys"`
+	IdempotencyBytes Bytes         `yaml:"idempotencyBytes"`
+
 	UndeliveredAfter    time.Duration `yaml:"undeliveredAfter"`
 	WebhookTimeout      time.Duration `yaml:"webhookTimeout"`
 	WebhookRetry        time.Duration `yaml:"webhookRetry"`

@@ -47,6 +47,12 @@ var alphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPaddin
 // digest is the SHA-256 of a secret as it is spelt.
 type digest [sha256.Size]byte
 
+// sum returns the digest of a secret.
+func sum(secret string) digest {
+	var room [64]byte // so that nothing is allocated
+	return sha256.Sum256(append(room[:0], secret...))
+}
+
 // random spells n bytes of chance.
 func random(from io.Reader, n int) (string, error) {
 	b := make([]byte, n)

@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -89,7 +88,7 @@ func (r *Ring) draw(key *Key) (hash digest, presented string, err error) {
 	if err != nil {
 		return hash, "", err
 	}
-	return sha256.Sum256([]byte(secret)), join(key.ID, secret), nil
+	return sum(secret), join(key.ID, secret), nil
 }
 
 // Revoke takes a key out of force; ErrUnknown when there is none.
