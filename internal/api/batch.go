@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -44,8 +45,11 @@ func (r Rooms) sendBatch(ctx context.Context, who Identity, q sendRequest) (batc
 	s := newShipment(len(items))
 	for i := range items {
 		o := &s.list[i]
-		if o.wrong = fromBody(items[i].Wrong); o.wrong == nil {
-			o.wrong = r.fill(o, &items[i].Submission, who, &limits)
+		if o.wrong = fromBody(items[i].Wrong); o.wrong != nil {
+			continue // its field says already which message it is of
+		}
+		if o.wrong = r.fill(o, &items[i].Submission, who, &limits); o.wrong != nil && o.wrong.Field != "" {
+			o.wrong.Field = fmt.Sprintf("messages[%d].%s", i, o.wrong.Field)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, limits.Wait)
