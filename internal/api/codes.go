@@ -18,6 +18,7 @@ const (
 	CodeNotFound       = "NOT_FOUND"
 	CodeWrongMethod    = "METHOD_NOT_ALLOWED"
 	CodeBodyTooLarge   = "BODY_TOO_LARGE"
+	CodeMessageTooLong = "MESSAGE_TOO_LARGE"
 	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE"
 	CodeMismatch       = "IDEMPOTENCY_MISMATCH"
 	CodeRateLimited    = "RATE_LIMITED"
@@ -45,6 +46,7 @@ func ProblemCodes() []ProblemCode {
 		{CodeNotFound, http.StatusNotFound},
 		{CodeWrongMethod, http.StatusMethodNotAllowed},
 		{CodeBodyTooLarge, http.StatusRequestEntityTooLarge},
+		{CodeMessageTooLong, http.StatusRequestEntityTooLarge},
 		{CodeMediaType, http.StatusUnsupportedMediaType},
 		{CodeMismatch, http.StatusUnprocessableEntity},
 		{CodeRateLimited, http.StatusTooManyRequests},
@@ -56,6 +58,7 @@ func ProblemCodes() []ProblemCode {
 	// Those of the socket that calls have, too.
 	for _, code := range []string{
 		wire.CodeForbidden, wire.CodeBusy, wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeTimeout,
+		wire.CodeMailboxFull, wire.CodeOverloaded, wire.CodeUnknownApp, wire.CodeBadReceiver, wire.CodeTooManyReceivers, wire.CodeTooDeep,
 	} {
 		list = append(list, ProblemCode{code, statusOf(code)})
 	}

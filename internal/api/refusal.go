@@ -111,6 +111,8 @@ func statusOf(code string) int {
 		return http.StatusGatewayTimeout
 	case wire.CodeStoreFull:
 		return http.StatusInsufficientStorage
+	case CodeMismatch: // of the keeper, which remembers for longer than this process
+		return http.StatusUnprocessableEntity
 	}
 	return 0
 }

@@ -183,10 +183,7 @@ func (v *V1) carryOut(ctx context.Context, w http.ResponseWriter, c *Call, who I
 		refused.write(w)
 		return
 	}
-	body, err := json.Marshal(answer, jsonOptions())
-	if err != nil {
-		panic(fmt.Sprintf("the answer of %s: %v", c.name(), err)) // our own values marshal
-	}
+	body := bodyOf(answer, c)
 	status := c.Status
 	if status == 0 {
 		status = http.StatusOK
@@ -197,10 +194,25 @@ func (v *V1) carryOut(ctx context.Context, w http.ResponseWriter, c *Call, who I
 	if a, ok := answer.(interface{ Location() string }); ok {
 		w.Header().Set("Location", a.Location())
 	}
+	if a, ok := answer.(interface{ Replayed() bool }); ok && a.Replayed() {
+		w.Header().Set(replayHeader, "true")
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	// The client may be gone; there is nobody else to tell.
 	_, _ = w.Write(append(body, '\n'))
+}
+
+// bodyOf writes an answer as JSON.
+func bodyOf(answer any, c *Call) []byte {
+	if a, ok := answer.(appender); ok {
+		return a.appendJSON(nil)
+	}
+	body, err := json.Marshal(answer, jsonOptions())
+	if err != nil {
+		panic(fmt.Sprintf("the answer of %s: %v", c.name(), err)) // our own values marshal
+	}
+	return body
 }
 
 // refusal returns what an error of a handler is answered with, and logs it when

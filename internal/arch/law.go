@@ -102,6 +102,7 @@ func libraries() []library {
 		{module: "github.com/alecthomas/kong", users: []string{"cmd/switchboard"}},
 		{module: "github.com/knadh/koanf", users: []string{"internal/config"}},
 		{module: "code.dny.dev/ssrf", users: []string{"internal/webhooks"}},
+		{module: "github.com/tidwall/btree", users: []string{"internal/delivery"}},
 		{module: "github.com/hanwen/go-fuse/v2", users: []string{"internal/faultfs"}, always: true},
 	}
 }

@@ -82,13 +82,14 @@ type Limits struct {
 	HookTimeout         time.Duration `yaml:"hookTimeout"`
 	HookConcurrency     int           `yaml:"hookConcurrency"`
 	CompressAbove       Bytes         `yaml:"compressAbove"`
-
-	APIKeys          int           `yaml:"apiKeys"`
-	APIRate          int           `yaml:"apiRate"`
-	APIPage          int           `yaml:"apiPage"`
-	IdempotencyTime  time.Duration `yaml:"idempotencyTime"`
-	IdempotencyKeys  int           `yaml:"idempotencyKeys"`
-	IdempotencyBytes Bytes         `yaml:"idempotencyBytes"`
+	APIKeys             int           `yaml:"apiKeys"`
+	APIRate             int           `yaml:"apiRate"`
+	APIPage             int           `yaml:"apiPage"`
+	APIBatch            int           `yaml:"apiBatch"`
+	APITimeout          time.Duration `yaml:"apiTimeout"`
+	IdempotencyTime     time.Duration `yaml:"idempotencyTime"`
+	IdempotencyKeys     int           `yaml:"idempotencyKeys"`
+	IdempotencyBytes    Bytes         `yaml:"idempotencyBytes"`
 
 	UndeliveredAfter    time.Duration `yaml:"undeliveredAfter"`
 	WebhookTimeout      time.Duration `yaml:"webhookTimeout"`

@@ -123,6 +123,7 @@ func (c *core) acceptClaimed(now time.Time, m *Message, cl *claim) bool {
 // stored, once that is so.
 func (c *core) repeat(m *Message, cl *claim) {
 	c.counts.repeated++
+	m.Repeated = true
 	id := cl.id(m.Index)
 	if p := c.journal.newest(); p != nil {
 		p.messages = append(p.messages, accepted{m, id, m.To})

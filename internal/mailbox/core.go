@@ -106,6 +106,7 @@ type counts struct {
 	droppedLag   uint64 // proved messages that a lagging session did not get
 	lost         uint64 // not in the log though the index says so
 	copied       uint64 // copied forward
+	cleared      uint64 // taken out of mailboxes on request
 }
 
 // user is one user's mailbox, sessions and watchers.

@@ -346,6 +346,8 @@ func (m *model) verifyGone(r record) {
 		}
 		m.left[x.key()] = true
 		switch {
+		case r.reason == goneCleared:
+			m.verifyCleared(r.user, ord)
 		case r.reason == goneProved:
 			if !slices.ContainsFunc(m.of(r.user), func(c *client) bool { return c.provedByClient(x) }) {
 				m.Fatalf("%s: (d) message %d of %s is taken for proved, nobody proved it", m.what, ord, r.user)

@@ -69,7 +69,7 @@ func (y tally) add(w *world) {
 	happened := map[string]bool{
 		"dropped for laggards": c.droppedLag > 0, "evicted": c.evicted > 0, "expired": c.expired > 0,
 		"notice found no room": c.droppedFull > 0, "copied forward": c.copied > 0, "log lost": w.model.lostAt > 0,
-		"late": c.undelivered > 0, "repeated": c.repeated > 0, "event found no room": c.droppedEvent > 0,
+		"cleared": c.cleared > 0, "late": c.undelivered > 0, "repeated": c.repeated > 0, "event found no room": c.droppedEvent > 0,
 		"trimmed": w.core.journal.first > 2, "purged": w.log.first > 1, "lost": c.lost > 0,
 	}
 	for _, x := range w.ever {
@@ -182,6 +182,8 @@ func (h *history) step(t *rapid.T) {
 		{16, h.core.down, plain(h.recover)},
 		{1, trouble, h.drawCrash},
 		{4, len(h.purges) > 0, plain(h.purge)},
+		{1, true, h.drawClear},
+		{4, !h.core.down, h.drawPeek},
 		{1, true, plain(h.settle)},
 	}
 	sum := 0

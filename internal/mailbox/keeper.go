@@ -91,6 +91,7 @@ type Keeper struct {
 	pending atomic.Int64 // bytes of messages accepted but not yet stored
 	ready   atomic.Bool
 	metrics metrics
+	looks   chan struct{} // places for those who read bodies of their own
 }
 
 // event is one call, on its way to the core.
@@ -101,6 +102,7 @@ type event struct {
 	session *Session
 	message *Message
 	change  *change
+	ask     func(*core, time.Time) // gets nil when nobody serves any more
 	request *request
 	core    *core
 	batch   []byte
@@ -134,12 +136,13 @@ const (
 	evLoaded    // a read ended
 	evRecovered // a new core has read the log to its end
 	evLimits
+	evAsk
 	evSubscriptions
 )
 
 // Open reads the log to its end. Run then takes it over and serves.
 func Open(ctx context.Context, opts Options) (*Keeper, error) {
-	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1)}
+	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1), looks: make(chan struct{}, maxLooks)}
 	core, err := k.rebuild(ctx, opts.Limits)
 	if err != nil {
 		return nil, err
@@ -318,6 +321,8 @@ func (k *Keeper) afterStop(ev *event) {
 		for _, m := range ev.request.messages {
 			k.refuseStopped(m)
 		}
+	case evAsk:
+		ev.ask(nil, time.Time{})
 	}
 }
 

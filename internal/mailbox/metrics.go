@@ -27,6 +27,7 @@ func (c *counts) add(o counts) {
 	c.droppedLag += o.droppedLag
 	c.lost += o.lost
 	c.copied += o.copied
+	c.cleared += o.cleared
 }
 
 // publish makes the core's counts visible to Collect.
@@ -96,6 +97,7 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	dropped("notice_refused", func(s *snapshot) uint64 { return s.refused })
 	dropped("session_lagged", func(s *snapshot) uint64 { return s.droppedLag })
 	dropped("lost_in_store", func(s *snapshot) uint64 { return s.lost })
+	total("switchboard_reliable_cleared_total", "RELIABLE messages taken out of mailboxes that somebody emptied.", func(s *snapshot) uint64 { return s.cleared })
 	total("switchboard_reliable_undelivered_total", "RELIABLE messages that waited so long that subscribers were told.", func(s *snapshot) uint64 { return s.undelivered })
 	total("switchboard_keyed_repeated_total", "Messages of requests with an Idempotency-Key that were accepted before.", func(s *snapshot) uint64 { return s.repeated })
 	total("switchboard_keyed_forgotten_total", "Requests with an Idempotency-Key that were forgotten early, to make room for newer ones.", func(s *snapshot) uint64 { return s.forgotten })

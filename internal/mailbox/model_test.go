@@ -25,7 +25,8 @@ type model struct {
 	handed  map[key]bool // handed over in this event
 	dropped uint64       // notices that found a full mailbox
 
-	droppedEvents uint64 // events that did
+	toClear       []*mail // what is taken out of a mailbox in this event, in order
+	droppedEvents uint64  // events that did
 
 	claimed  map[key]bool // was fetched once
 	left     map[key]bool // was gone once, maybe in a batch that was lost

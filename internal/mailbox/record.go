@@ -48,6 +48,7 @@ const (
 	goneExpired goneReason = 2
 	goneEvicted goneReason = 3 // a presence notice that made room
 	goneLost    goneReason = 4 // the log did not have it
+	goneCleared goneReason = 5 // somebody emptied the mailbox
 )
 
 type messageFlags uint8

@@ -115,6 +115,8 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 		k.loaded(now, ev)
 	case evRecovered:
 		k.recovered(now, ev.core)
+	case evAsk:
+		ev.ask(c, now)
 	case evLimits:
 		c.limits = ev.change.limits
 		k.opts.MinFree = ev.change.minFree

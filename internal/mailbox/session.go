@@ -72,6 +72,10 @@ type Message struct {
 	Index  int    // its place in a request that has a key, see Once
 	Origin Origin // who hears of the outcome; nil for nobody
 	Done   func() // called once when the outcome is known; may be nil
+
+	// Repeated is set by the keeper before Origin hears that the message is stored:
+	// it was so before, see Once.
+	Repeated bool
 }
 
 // Origin is a sending session. Methods are called from the keeper's goroutine,

@@ -84,7 +84,13 @@ func (n *node) v1Options() api.V1Options {
 				Once: api.OnceLimits{Keys: l.IdempotencyKeys, Bytes: int64(l.IdempotencyBytes), Time: l.IdempotencyTime},
 			}
 		},
-		Rooms: api.Rooms{Apps: n.apps, Keys: n.keys},
+		Rooms: api.Rooms{
+			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper,
+			Messages: func() api.MessageLimits {
+				l := n.limits()
+				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
+			},
+		},
 	}
 }
 

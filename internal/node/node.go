@@ -141,7 +141,8 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	}
 	n.hub = delivery.New(delivery.Options{
 		Keeper: reliable{n.keeper}, Access: access{n.apps},
-		Sessions: func() int { return n.limits().SessionsPerUser }, Metrics: n.metrics,
+		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
+		Metrics: n.metrics,
 	})
 	if n.v1, err = api.NewV1(n.v1Options()); err != nil {
 		return err

@@ -14,6 +14,12 @@ func (s *session) ID() wire.ID { return s.identity.id }
 // User returns who is signed in.
 func (s *session) User() wire.UserID { return s.identity.user }
 
+// Address returns where the client, or a proxy before it, is.
+func (s *session) Address() string { return s.conn.RemoteAddr().String() }
+
+// Transport returns by what the client is connected.
+func (s *session) Transport() string { return "websocket" }
+
 // Fast queues a FAST frame, unless too much waits already.
 func (s *session) Fast(frame []byte, proof func()) bool {
 	s.mu.Lock()

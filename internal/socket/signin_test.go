@@ -235,3 +235,19 @@ func TestPresenceIsLimitedToWhomOneMayKnow(t *testing.T) {
 	s.Outlet.Presence("ANZ-1", false)
 	p.text(`{"type":"USER_DISCONNECTED","data":{"userId":"ANZ-1"}}`)
 }
+
+func TestASessionSaysWhereItsClientIsAndSinceWhen(t *testing.T) {
+	r := newRig(t)
+	p := r.join("ANZ-7", "")
+	list := r.hub.Sessions("ANZ-7")
+	if len(list) != 1 {
+		t.Fatalf("listed %v", list)
+	}
+	s := list[0]
+	if s.Address != p.conn.LocalAddr().String() || s.Transport != "websocket" || s.ID != r.session().ID() {
+		t.Errorf("listed %+v", s)
+	}
+	if now := r.srv.opts.Now(); now.Sub(s.Since) < 0 || now.Sub(s.Since) > time.Second {
+		t.Errorf("since %s, it is %s", s.Since, now)
+	}
+}
