@@ -47,10 +47,10 @@ func replayFrame(id wire.ID, at time.Time, body []byte) []byte {
 	return append(append(head, '\n'), body...)
 }
 
-// readFrame makes an event of a frame of the queue; it copies the bytes. With an
-// error the event is of nobody.
+// readFrame makes an event of a frame of the queue, whose bytes become part of
+// it. With an error the event is of nobody.
 func readFrame(n uint64, id wire.ID, frame []byte) (*event, error) {
-	ev := &event{n: n, queued: id, id: id, body: bytes.Clone(frame)}
+	ev := &event{n: n, queued: id, id: id, body: frame}
 	var again replayed
 	head, rest, found := bytes.Cut(ev.body, []byte("\n"))
 	if found && json.Unmarshal(head, &again) == nil && again.Type == replayType {
