@@ -40,7 +40,7 @@ import (
 //
 // (The JSON is that of encoding/json/v2: omitempty does something else there.)
 // Times are of type Time. A body that is to be read by other rules, or faster,
-// has a method UnmarshalJSON of its own; one of type Raw is not read at all.
+// has a method UnmarshalJSON of its own; one of type Raw[T] is not read at all.
 //
 // An error becomes the answer: a *Refusal (Invalid, NotFound, Forbidden, Refuse)
 // as it says, a *wire.Error under its code, anything else as 500, logged. An

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
@@ -211,7 +213,31 @@ func (d *desk) connect(user wire.UserID, n byte) *caller {
 func (d *desk) post(path, text string, change ...func(*http.Request)) (int, string) {
 	d.t.Helper()
 	answer, said := ask(d.t, d.h, "POST", path, append([]func(*http.Request){d.key, body(text)}, change...)...)
+	d.described("POST", path, answer.StatusCode, said)
 	return answer.StatusCode, said
+}
+
+// described checks that an answer is what the OpenAPI document says of the path.
+func (d *desk) described(method, path string, status int, said string) {
+	d.t.Helper()
+	doc := loaded(d.t)
+	answer := member(member(doc.operations()[method+" "+path], "responses"), fmt.Sprint(status))
+	if answer == nil {
+		d.t.Errorf("%s %s: the document does not know of %d: %.200s", method, path, status, said)
+		return
+	}
+	pointer := "/paths/" + strings.NewReplacer("/", "~1", "{", "%7B", "}", "%7D").Replace(path) + "/" + strings.ToLower(method) + "/responses/" + fmt.Sprint(status)
+	if ref := text(answer, "$ref"); ref != "" {
+		pointer = strings.TrimPrefix(ref, "#")
+	}
+	kind := map[bool]string{true: "application~1json", false: "application~1problem+json"}[status < 300]
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(said))
+	if err != nil {
+		d.t.Fatalf("%s: %v", said, err)
+	}
+	if err := doc.schemaOf(d.t, doc.compiler(d.t), pointer+"/content/"+kind+"/schema").Validate(value); err != nil {
+		d.t.Errorf("%s %s: %d %s is not what the document says: %v", method, path, status, said, err)
+	}
 }
 
 // want posts and compares.

@@ -249,6 +249,9 @@ func (d document) compareType(t *testing.T, at string, schema *yaml.Node, typ re
 	for typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
+	if s, ok := reflect.Zero(typ).Interface().(shaped); ok {
+		typ = s.shape()
+	}
 	want := jsonType(typ)
 	if got := d.typeOf(schema); got != want && want != "any JSON" && member(d.resolve(schema), "oneOf") == nil {
 		t.Errorf("%s: the document says %s, it is %s", at, got, want)

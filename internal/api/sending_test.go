@@ -321,7 +321,7 @@ func BenchmarkBatch100(b *testing.B) {
 	who := Identity{App: "ANZ"}
 	r := Rooms{Keys: d.ring, Apps: someApps{"ANZ"}, Hub: d.hub, Mailboxes: d.store, Messages: func() MessageLimits { return d.limits }}
 	one := `{"to":"ANZ-7","content":"` + strings.Repeat("x", 1000) + `","reference":"abc123"}`
-	request := sendRequest{Body: Raw(`{"messages":[` + strings.Repeat(one+",", 99) + one + `]}`)}
+	request := batchRequest{Body: Raw[batchBody](`{"messages":[` + strings.Repeat(one+",", 99) + one + `]}`)}
 	d.store.forget = true
 	b.SetBytes(int64(len(request.Body)))
 	b.ReportAllocs()

@@ -28,7 +28,10 @@ func (d *desk) walk(path, member string, pages int) []map[string]any {
 	d.t.Helper()
 	var all []map[string]any
 	for n, next := 1, ""; ; n++ {
-		page := decoded(d.t, wantStatus(d.t, d.h, 200, "GET", path+next, d.key))
+		said := wantStatus(d.t, d.h, 200, "GET", path+next, d.key)
+		page := decoded(d.t, said)
+		route, _, _ := strings.Cut(path, "?")
+		d.described("GET", strings.NewReplacer("ANZ-3", "{userId}", "ANZ-7", "{userId}").Replace(route), 200, said)
 		for _, x := range page[member].([]any) {
 			all = append(all, x.(map[string]any))
 		}
