@@ -12,6 +12,8 @@ const (
 	// pageRecords is how many records one page of the history reads at most; it
 	// may then be shorter than was asked for.
 	pageRecords = 200
+	// pageBytes is from how many bytes of what was posted on a page is full.
+	pageBytes = 1 << 20
 )
 
 // Cursor is a place in a webhook's history. The zero Cursor is its newest end.
@@ -41,6 +43,7 @@ func page(ctx context.Context, a Archive, of Name, state State, at Cursor, limit
 		}
 		number, event = last, -1
 	}
+	size := 0
 	for range pageRecords {
 		r, err := readNumber(ctx, a, of, number)
 		if errors.Is(err, ErrGone) {
@@ -60,11 +63,12 @@ func page(ctx context.Context, a Archive, of Name, state State, at Cursor, limit
 			if state != 0 && e.State != state {
 				continue
 			}
-			if len(p.Events) == limit {
+			if len(p.Events) == limit || size >= pageBytes {
 				p.Next = &Cursor{number, event}
 				return p, nil
 			}
 			p.Events = append(p.Events, e)
+			size += len(e.Body)
 		}
 		if number = r.before(state); number == 0 {
 			return p, nil

@@ -140,6 +140,20 @@ func TestOnePageReadsABoundedNumberOfRecords(t *testing.T) {
 	}
 }
 
+func TestOnePageHoldsABoundedNumberOfBytes(t *testing.T) {
+	a := &memArchive{}
+	s := scribe{archive: a, of: billing}
+	for i := range 10 {
+		if err := s.write(t.Context(), []Ended{{ID: numbered(i), State: Delivered, At: begin(), Body: make([]byte, pageBytes/2)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := page(t.Context(), a, billing, 0, Cursor{}, 100)
+	if err != nil || len(p.Events) != 2 || p.Next == nil || p.Next.Record != 8 {
+		t.Errorf("%d events, %v, %v", len(p.Events), p.Next, err)
+	}
+}
+
 func TestPagesStayInPlaceWhileTheHistoryGrowsAndIsTrimmed(t *testing.T) {
 	a := &memArchive{}
 	c := newClerk(t, a)
