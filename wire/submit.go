@@ -47,7 +47,8 @@ func ParseSubmission(body []byte, receivers int) (Submission, *BodyError) {
 	return parseOne(body, true, receivers)
 }
 
-// ParseBroadcast is ParseSubmission for a message that names no receivers.
+// ParseBroadcast is ParseSubmission for a message that names no receivers, and is
+// confirmed by none.
 func ParseBroadcast(body []byte) (Submission, *BodyError) { return parseOne(body, false, 0) }
 
 func parseOne(body []byte, to bool, receivers int) (Submission, *BodyError) {
@@ -179,7 +180,7 @@ func (p *submissions) message(it *Item, to bool) {
 		v := p.value()
 		switch {
 		case v == nil: // a fault, which ends this
-		case at < 0 || at == fieldTo && !to:
+		case at < 0 || !to && (at == fieldTo || at == fieldConfirm):
 			it.Wrong = first(it.Wrong, unknownField(key))
 		case seen&(1<<at) != 0:
 			it.Wrong = first(it.Wrong, givenTwice(names[at]))

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -11,6 +13,21 @@ import (
 type batchAnswer struct {
 	results  []outcome
 	repeated bool
+}
+
+func (batchAnswer) shape() reflect.Type {
+	return reflect.TypeFor[struct {
+		Results []struct {
+			ID           string    `json:"id,omitzero"`
+			Status       string    `json:"status"`
+			Sessions     *int      `json:"sessions,omitzero"`
+			Code         string    `json:"code,omitzero"`
+			Reason       string    `json:"reason,omitzero"`
+			Field        string    `json:"field,omitzero"`
+			MayYetArrive bool      `json:"mayYetArrive,omitzero"`
+			Failed       []failure `json:"failed,omitzero"`
+		} `json:"results"`
+	}]()
 }
 
 // Replayed implements what call.go says.
@@ -30,9 +47,19 @@ func (a batchAnswer) appendJSON(b []byte) []byte {
 	return append(b, `]}`...)
 }
 
+// batchBody is what wire.ParseSubmissions reads.
+type batchBody struct {
+	Messages []messageBody `json:"messages"`
+}
+
+type batchRequest struct {
+	Once *Once
+	Body Raw[batchBody] `body:"json"`
+}
+
 // sendBatch sends many messages. Each stands for itself: what is wrong with one
 // stops no other.
-func (r Rooms) sendBatch(ctx context.Context, who Identity, q sendRequest) (batchAnswer, error) {
+func (r Rooms) sendBatch(ctx context.Context, who Identity, q batchRequest) (batchAnswer, error) {
 	if err := checkText(q.Body); err != nil {
 		return batchAnswer{}, err
 	}
@@ -44,8 +71,11 @@ func (r Rooms) sendBatch(ctx context.Context, who Identity, q sendRequest) (batc
 	s := newShipment(len(items))
 	for i := range items {
 		o := &s.list[i]
-		if o.wrong = fromBody(items[i].Wrong); o.wrong == nil {
-			o.wrong = r.fill(o, &items[i].Submission, who, &limits)
+		if o.wrong = fromBody(items[i].Wrong); o.wrong != nil {
+			continue // its field says already which message it is of
+		}
+		if o.wrong = r.fill(o, &items[i].Submission, who, &limits); o.wrong != nil && o.wrong.Field != "" {
+			o.wrong.Field = fmt.Sprintf("messages[%d].%s", i, o.wrong.Field)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, limits.Wait)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -24,8 +26,23 @@ type broadcastAnswer struct {
 // Replayed implements what call.go says.
 func (a broadcastAnswer) Replayed() bool { return a.repeated }
 
+// broadcastBody is what wire.ParseBroadcast reads.
+type broadcastBody struct {
+	Content   jsontext.Value `json:"content"`
+	From      wire.UserID    `json:"from,omitzero"`
+	App       string         `json:"app,omitzero"`
+	Feature   string         `json:"feature,omitzero"`
+	Reference string         `json:"reference,omitzero"`
+	TTL       int64          `json:"ttl,omitzero"`
+}
+
+type broadcastRequest struct {
+	Once *Once
+	Body Raw[broadcastBody] `body:"json"`
+}
+
 // broadcast sends a message to everybody of an app who is connected.
-func (r Rooms) broadcast(ctx context.Context, who Identity, q sendRequest) (broadcastAnswer, error) {
+func (r Rooms) broadcast(ctx context.Context, who Identity, q broadcastRequest) (broadcastAnswer, error) {
 	if err := checkText(q.Body); err != nil {
 		return broadcastAnswer{}, err
 	}

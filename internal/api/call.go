@@ -40,7 +40,7 @@ import (
 //
 // (The JSON is that of encoding/json/v2: omitempty does something else there.)
 // Times are of type Time. A body that is to be read by other rules, or faster,
-// has a method UnmarshalJSON of its own; one of type Raw is not read at all.
+// has a method UnmarshalJSON of its own; one of type Raw[T] is not read at all.
 //
 // An error becomes the answer: a *Refusal (Invalid, NotFound, Forbidden, Refuse)
 // as it says, a *wire.Error under its code, anything else as 500, logged. An
@@ -55,9 +55,12 @@ import (
 // no identity. A call that writes its answer by itself, such as a stream of
 // events, is Serve(f) instead of Handle(f).
 //
-// A test compares the table with the OpenAPI document (openapi/*.yaml), with
-// docs/requests.http and with what the README's table of scopes says, and tries
-// every call with every kind of bad key: a new row has to be in all of them.
+// Tests compare the table with the OpenAPI document (a file of your subject in
+// openapi/, merged into base.yaml; /docs/api is made of it) and with
+// docs/requests.http, and try every call with every kind of bad key. A code that
+// is new goes into ProblemCodes and the document's ProblemCode. So a new row has
+// to be in all of them, and go test ./internal/api ./internal/nodetest says what
+// is missing.
 
 // Auth says what opens a call.
 type Auth int

@@ -3,7 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
@@ -47,6 +50,18 @@ type peekRequest struct {
 type peekAnswer struct {
 	messages []mailbox.Waiting
 	next     Cursor
+}
+
+func (peekAnswer) shape() reflect.Type {
+	return reflect.TypeFor[struct {
+		Messages []struct {
+			ID        string         `json:"id"`
+			StoredAt  Time           `json:"storedAt"`
+			ExpiresAt Time           `json:"expiresAt,omitzero"`
+			Frame     jsontext.Value `json:"frame"`
+		} `json:"messages"`
+		Next Cursor `json:"next,omitzero"`
+	}]()
 }
 
 // appendJSON implements appender.

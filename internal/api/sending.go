@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
@@ -18,15 +21,36 @@ func (r Rooms) messageCalls() []Call {
 	}
 }
 
+// messageBody is what is sent, as wire.ParseSubmission reads it.
+type messageBody struct {
+	To        jsontext.Value `json:"to"` // a user ID or a list of them
+	Content   jsontext.Value `json:"content"`
+	From      wire.UserID    `json:"from,omitzero"`
+	App       string         `json:"app,omitzero"`
+	Feature   string         `json:"feature,omitzero"`
+	Reference string         `json:"reference,omitzero"`
+	TTL       int64          `json:"ttl,omitzero"`
+	Confirm   bool           `json:"confirmationEnabled,omitzero"`
+}
+
 type sendRequest struct {
 	Once *Once
-	Body Raw `body:"json"`
+	Body Raw[messageBody] `body:"json"`
 }
 
 // sentAnswer says what became of one message.
 type sentAnswer struct {
 	outcome
 	repeated bool
+}
+
+func (sentAnswer) shape() reflect.Type {
+	return reflect.TypeFor[struct {
+		ID       string    `json:"id,omitzero"`
+		Status   string    `json:"status"`
+		Sessions *int      `json:"sessions,omitzero"`
+		Failed   []failure `json:"failed,omitzero"`
+	}]()
 }
 
 // Status is 202 for a message that is kept nowhere.

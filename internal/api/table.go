@@ -20,6 +20,7 @@ type Rooms struct {
 	Messages  func() MessageLimits
 	Stats     Stats
 	Version   string // of this program
+	Webhooks  Webhooks
 }
 
 // MessageLimits bound what is sent.
@@ -73,6 +74,7 @@ func Calls(r Rooms) []Call {
 		r.messageCalls(),
 		r.userCalls(),
 		r.mailboxCalls(),
+		r.webhookCalls(),
 		r.keyCalls(),
 		r.whoamiCalls(),
 		r.statsCalls(),

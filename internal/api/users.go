@@ -97,17 +97,21 @@ type sessionsAnswer struct {
 	Next     Cursor          `json:"next,omitzero"`
 }
 
-func showSessions(list []delivery.Session) sessionsAnswer {
-	answer := sessionsAnswer{Sessions: make([]sessionAnswer, len(list))}
+func showSessions(list []delivery.Session) []sessionAnswer {
+	shown := make([]sessionAnswer, len(list))
 	for i, s := range list {
-		answer.Sessions[i] = sessionAnswer{s.ID, s.User, Time(s.Since), s.Address, s.Transport}
+		shown[i] = sessionAnswer{s.ID, s.User, Time(s.Since), s.Address, s.Transport}
 	}
-	return answer
+	return shown
 }
 
-// listUserSessions lists all of them: a user has few.
-func (r Rooms) listUserSessions(_ context.Context, _ Identity, q userRequest) (sessionsAnswer, error) {
-	return showSessions(r.Hub.Sessions(q.User)), nil
+// userSessionsAnswer has no pages: a user has few sessions.
+type userSessionsAnswer struct {
+	Sessions []sessionAnswer `json:"sessions"`
+}
+
+func (r Rooms) listUserSessions(_ context.Context, _ Identity, q userRequest) (userSessionsAnswer, error) {
+	return userSessionsAnswer{showSessions(r.Hub.Sessions(q.User))}, nil
 }
 
 // listSessions lists an app's sessions, by user ID and session ID.
@@ -120,7 +124,7 @@ func (r Rooms) listSessions(_ context.Context, _ Identity, q appPageRequest) (se
 		return sessionsAnswer{}, err
 	}
 	list, more := r.Hub.SessionsOf(string(q.App), place, q.Limit)
-	answer := showSessions(list)
+	answer := sessionsAnswer{Sessions: showSessions(list)}
 	if more {
 		last := list[len(list)-1]
 		answer.Next = q.Next(string(last.User) + " " + last.ID.String())

@@ -61,7 +61,7 @@ type HTTP struct {
 type Webhooks struct {
 	Delivered uint64 `json:"delivered"`
 	Failed    uint64 `json:"failed"`  // attempts that failed; each is tried again
-	Dropped   uint64 `json:"dropped"` // events that were given up
+	Dropped   uint64 `json:"dropped"` // events that were given up, or found their queue full
 	Waiting   uint64 `json:"waiting"` // now
 }
 
@@ -123,12 +123,23 @@ func read(g prometheus.Gatherer) (Counts, buckets, error) {
 			Failed:      failed(f.by("switchboard_http_requests_total", "status")),
 			Connections: f.sum("switchboard_http_connections"),
 		},
-		Log: Log{Bytes: f.sum("switchboard_log_bytes")},
+		Webhooks: f.webhooks(),
+		Log:      Log{Bytes: f.sum("switchboard_log_bytes")},
 	}
 	syncs := f.buckets("switchboard_log_sync_seconds")
 	c.Log.Syncs = syncs.count()
 	c.readRuntime()
 	return c, syncs, nil
+}
+
+func (f families) webhooks() Webhooks {
+	const attempts, events = "switchboard_webhooks_attempts_total", "switchboard_webhooks_events_total"
+	return Webhooks{
+		Delivered: f.sum(events, label{"state", "delivered"}),
+		Failed:    f.sum(attempts) - f.sum(attempts, label{"result", "ok"}),
+		Dropped:   f.sum(events, label{"state", "failed"}) + f.sum("switchboard_webhooks_dropped_total"),
+		Waiting:   f.sum("switchboard_webhooks_waiting"),
+	}
 }
 
 // failed adds up the statuses that are the server's fault.
