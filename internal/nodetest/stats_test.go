@@ -1,49 +1,18 @@
 package nodetest
 
 import (
-	"encoding/json"
+	"bufio"
 	"fmt"
-	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// asked sends a request to the HTTP interface with the demo's key and returns
-// what is answered.
-func asked(t *testing.T, s *Server, method, path, body string) (status int, answer map[string]any) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.Addr+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer "+s.Key)
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		t.Fatalf("%s %s: %v in %s", method, path, err, text)
-	}
-	return resp.StatusCode, answer
-}
-
-// at returns the number at a path of an answer, such as "messages.in.fast"; 0
+// numberAt returns the number at a path of an answer, such as "messages.in.fast"; 0
 // when there is none.
-func at(answer map[string]any, path string) float64 {
-	names := strings.Split(path, ".")
-	for _, name := range names[:len(names)-1] {
-		answer, _ = answer[name].(map[string]any)
-	}
-	n, _ := answer[names[len(names)-1]].(float64)
+func numberAt(a Answer, path string) float64 {
+	n, _ := strconv.ParseFloat(a.at(path), 64)
 	return n
 }
 
@@ -67,16 +36,12 @@ func TestStatsFollowWhatHappens(t *testing.T) {
 		}
 	}
 	for _, message := range []string{`{"to":"ANZ-3","content":1}`, `{"to":"ANZ-3","content":1,"ttl":1}`, `{"to":"ANZ-2","content":1,"feature":"FAST"}`} {
-		if status, answer := asked(t, s, "POST", "/v1/messages", strings.Replace(message, "{", `{"from":"ANZ-1",`, 1)); status > 299 {
-			t.Fatal(answer)
+		if a := s.Call("POST", "/v1/messages", s.Key, strings.Replace(message, "{", `{"from":"ANZ-1",`, 1)); a.Status > 299 {
+			t.Fatal(a)
 		}
 	}
-	if status, _ := asked(t, s, "GET", "/v1/nothing", ""); status != http.StatusNotFound {
-		t.Fatal(status)
-	}
-	if status, _ := asked(t, s, "GET", "/v1/users/bad", ""); status != http.StatusBadRequest {
-		t.Fatal(status)
-	}
+	wantCode(t, "a call that there is not", s.Call("GET", "/v1/nothing", s.Key, ""), 404, "NOT_FOUND")
+	wantCode(t, "a bad user ID", s.Call("GET", "/v1/users/bad", s.Key, ""), 400, "INVALID_REQUEST")
 	want := map[string]float64{
 		"sessions": 3, "connections": 3, "users": 2,
 		"messages.in.reliable": 3 + 1 + 1 + 2, "messages.in.fast": 5 + 1, "messages.delivered.fast": 2 * (4 + 1),
@@ -85,7 +50,7 @@ func TestStatsFollowWhatHappens(t *testing.T) {
 		"mailboxes.messages":         2 + 3, // three for the master user, who was not there
 		"refused.socket.UNKNOWN_APP": 1, "refused.http.INVALID_REQUEST": 1,
 	}
-	var stats map[string]any
+	var stats Answer
 	var wrong []string
 	t.Cleanup(func() {
 		if len(wrong) > 0 {
@@ -93,11 +58,11 @@ func TestStatsFollowWhatHappens(t *testing.T) {
 		}
 	})
 	Eventually(t, "stats that say what happened", func() bool {
-		_, stats = asked(t, s, "GET", "/v1/stats", "")
+		stats = s.Call("GET", "/v1/stats", s.Key, "")
 		wrong = nil
 		for path, n := range want {
-			if at(stats, path) != n {
-				wrong = append(wrong, fmt.Sprintf("%s is %v, not %v", path, at(stats, path), n))
+			if numberAt(stats, path) != n {
+				wrong = append(wrong, fmt.Sprintf("%s is %v, not %v", path, numberAt(stats, path), n))
 			}
 		}
 		return len(wrong) == 0
@@ -106,8 +71,60 @@ func TestStatsFollowWhatHappens(t *testing.T) {
 		"messages.delivered.reliable", "mailboxes.bytes", "http.requests", "http.connections", "log.bytes", "log.syncs",
 		"log.sync.p50Seconds", "log.sync.p95Seconds", "log.sync.p99Seconds", "memory.bytes", "memory.heap", "goroutines", "uptimeSeconds",
 	} {
-		if at(stats, path) <= 0 {
-			t.Errorf("%s is %v", path, at(stats, path))
+		if numberAt(stats, path) <= 0 {
+			t.Errorf("%s is %v", path, numberAt(stats, path))
 		}
+	}
+}
+
+// watchStats opens a stream of stats and reads its first event.
+func watchStats(t *testing.T, s *Server, key string) (status int, lines *bufio.Scanner) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr+"/v1/stats/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	lines = bufio.NewScanner(res.Body)
+	if !lines.Scan() {
+		t.Fatal("the answer is empty")
+	}
+	return res.StatusCode, lines
+}
+
+func TestStreamsOfStatsAreBoundedByASetting(t *testing.T) {
+	path := Settings(t, plainApp+"limits: {statsStreams: 1}\n")
+	s := Start(t, "--config", path)
+	_, key := s.NewKey(`{"app":"ANZ","scopes":["stats:read"]}`)
+	if status, _ := watchStats(t, s, key); status != 200 {
+		t.Fatal(status)
+	}
+	wantCode(t, "a second stream", s.Call("GET", "/v1/stats/stream", key, ""), 503, "BUSY")
+	reload(t, s, path, plainApp+"limits: {statsStreams: 2}\n", inEffect)
+	if status, _ := watchStats(t, s, key); status != 200 {
+		t.Errorf("after the setting was changed: %d", status)
+	}
+}
+
+func TestAStoppingNodeEndsStreamsOfStatsAndWaitsForNone(t *testing.T) {
+	s := startWith(t, plainApp)
+	_, key := s.NewKey(`{"app":"ANZ","scopes":["stats:read"]}`)
+	_, lines := watchStats(t, s, key)
+	if code := s.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for lines.Scan() {
+		continue
+	}
+	if lines.Err() != nil {
+		t.Errorf("the stream was cut off: %v", lines.Err())
+	}
+	if strings.Contains(s.Output(), "cut off") {
+		t.Error(s.Output())
 	}
 }
