@@ -11,12 +11,12 @@ export class Desk {
     this.page = page;
   }
 
-  /** Opens the part and signs in; an address behind the "#" names a page. */
-  static async open(context: BrowserContext, server: Server, hash = "", key = server.key): Promise<Desk> {
+  /** Opens the part and signs in, with an admin key if none is given; an address behind the "#" names a page. */
+  static async open(context: BrowserContext, server: Server, hash = "", key?: string): Promise<Desk> {
     const page = await context.newPage();
     await page.goto(`${server.origin}/operator${hash}`);
     const desk = new Desk(page);
-    await desk.signIn(key);
+    await desk.signIn(key ?? (await server.makeKey("operator")).key);
     return desk;
   }
 

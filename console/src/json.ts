@@ -18,23 +18,25 @@ export function jsonProblem(text: string): string | undefined {
  */
 export function prettyJson(text: string): string {
   if (jsonProblem(text) !== undefined) return text;
-  let out = "";
+  const out: string[] = [];
   let depth = 0;
-  const newline = (): string => `\n${"  ".repeat(depth)}`;
+  let opened = false; // by the token before
+  const newline = (): void => void out.push("\n", "  ".repeat(depth));
   for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+    const opens = token === "{" || token === "[";
     if (token === "}" || token === "]") {
       depth--;
-      const empty = out.endsWith("{") || out.endsWith("[");
-      out += empty ? token : newline() + token;
+      if (!opened) newline();
+      out.push(token);
     } else {
-      if (out.endsWith("{") || out.endsWith("[")) out += newline();
-      if (token === ",") out += token + newline();
-      else if (token === ":") out += ": ";
-      else out += token;
-      if (token === "{" || token === "[") depth++;
+      if (opened) newline();
+      out.push(token === ":" ? ": " : token);
+      if (token === ",") newline();
+      if (opens) depth++;
     }
+    opened = opens;
   }
-  return out;
+  return out.join("");
 }
 
 /** The user IDs in a text, divided by commas or white space. */

@@ -65,3 +65,10 @@ test("finds them in a large text at once", () => {
   assert.equal(found[49], frame);
   assert.ok(performance.now() - began < 2_000, `${performance.now() - began} ms`);
 });
+
+test("lays out a large text in a moment", () => {
+  const text = `[${'{"deep":[1,2,{"x":"y"}]},'.repeat(40_000)}0]`;
+  const began = performance.now();
+  assert.equal(prettyJson(text), JSON.stringify(JSON.parse(text), null, 2));
+  assert.ok(performance.now() - began < 3_000, `${performance.now() - began} ms`);
+});

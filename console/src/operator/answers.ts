@@ -89,3 +89,32 @@ export interface Waiting {
   expiresAt?: string;
   frame: unknown;
 }
+
+export interface Webhook {
+  name: string;
+  app: string;
+  url: string;
+  events: string[];
+  allowPrivate: boolean;
+  state: string;
+  waiting: number;
+  waitingBytes: number;
+  oldest?: string;
+  stuckUsers: number;
+  delivered: number;
+  failed: number;
+  dropped: number;
+  lastSuccess?: string;
+  lastFailure?: { at: string; reason: string };
+}
+
+/** What became of an event. */
+export interface EndedEvent {
+  id: string;
+  state: string;
+  endedAt: string;
+  attempts: number;
+  status?: number;
+  reason?: string;
+  event: unknown;
+}

@@ -28,11 +28,11 @@ function keysTable(desk: Desk, revokeKey: (key: Key) => void): Table<Key> {
     empty: "There are no keys. Make one above.",
     columns: [
       { head: "Key", className: "first", fill: (cell, key, fresh) => fresh && cell.append(nameOf(key, desk)) },
-      { head: "For", fill: (cell, key) => setText(cell, key.admin ? "all apps (admin)" : (key.app ?? "")) },
+      { head: "For", className: "app-name", fill: (cell, key) => setText(cell, key.admin ? "all (admin)" : (key.app ?? "")) },
       { head: "Scopes", className: "scopes-cell", fill: (cell, key, fresh) => fresh && cell.append(scopesOf(key)) },
       { head: "Made", className: "time", fill: (cell, key) => fillTime(cell, key.createdAt) },
       { head: "Expires", className: "time", fill: fillExpiry },
-      { head: "Last used", className: "time", fill: (cell, key) => fillTime(cell, key.lastUsedAt, "not since the node started") },
+      { head: "Last used", className: "time", fill: (cell, key) => fillTime(cell, key.lastUsedAt, "not since start") },
       {
         head: "Revoke",
         hideHead: true,

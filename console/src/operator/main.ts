@@ -11,6 +11,8 @@ import { sessionsPage } from "./sessions.js";
 import { setText } from "./table.js";
 import { userPage } from "./user.js";
 import { usersPage } from "./users.js";
+import { webhookPage } from "./webhook.js";
+import { webhooksPage } from "./webhooks.js";
 
 const form = byId("sign-in", HTMLFormElement);
 const keyField = byId("key", HTMLInputElement);
@@ -170,7 +172,11 @@ function pageOf(route: Route, desk: Desk): Page {
       return sessionsPage(desk);
     case "keys":
       return keysPage(desk);
-    default:
+    case "webhooks":
+      return webhooksPage(desk);
+    case "webhook":
+      return webhookPage(desk, route.name, route.state);
+    case "unknown":
       return nothingHere();
   }
 }

@@ -53,7 +53,7 @@ class UserPage {
     }
     const mailbox = card("Mailbox", facts, this.#peek.element);
     mailbox.firstElementChild?.after(element("div", "card-tools", this.#peek.look, this.#clear));
-    this.elements = [pageHead(userId, this.#presence), this.#freshness.element, sessions, mailbox];
+    this.elements = [pageHead(userId, this.#presence, this.#freshness.element), sessions, mailbox];
     this.#poll = new Poll((signal) => this.#ask(signal), (problem) => this.#freshness.show(problem), desk.signal);
   }
 
