@@ -197,6 +197,11 @@ func (v *V1) carryOut(ctx context.Context, w http.ResponseWriter, c *Call, who I
 	if a, ok := answer.(interface{ Replayed() bool }); ok && a.Replayed() {
 		w.Header().Set(replayHeader, "true")
 	}
+	if a, ok := answer.(interface{ Unsettled() bool }); ok && a.Unsettled() {
+		if p, ok := w.(*reply); ok {
+			p.unsettled = true
+		}
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	// The client may be gone; there is nobody else to tell.
