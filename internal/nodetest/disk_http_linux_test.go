@@ -18,7 +18,7 @@ func TestASlowDiskIsATimeOutAndWhatIsSentAgainIsStoredOnce(t *testing.T) {
 	}
 	d := newDisk(t, faultfs.Journaled)
 	s := StartIn(t, d.data(), "--config", Settings(t, "limits: {apiTimeout: 1s}\n"))
-	b := &backend{s: s, key: s.Key, client: http.DefaultClient} // this disk has no place for a control socket
+	b := &backend{s: s, addr: s.Addr, key: s.Key, client: http.DefaultClient} // this disk has no place for a control socket
 	b.want(201, "POST", messagesPath, `{"to":"ANZ-8","from":"ANZ-1","content":"before"}`)
 	calls := []struct{ method, path, body string }{
 		{"POST", messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"one"}`},
@@ -66,7 +66,7 @@ func TestAPowerCutTakesNothingBackThatWasAnsweredOverHTTP(t *testing.T) {
 	}
 	d := newDisk(t, faultfs.Strict)
 	s := StartIn(t, d.data())
-	b := &backend{s: s, key: s.Key, client: http.DefaultClient}
+	b := &backend{s: s, addr: s.Addr, key: s.Key, client: http.DefaultClient}
 	b.want(201, "POST", messagesPath, `{"to":"ANZ-8","from":"ANZ-1","content":"to go"}`)
 	b.want(200, "POST", batchPath, batchOf(0, 0, 100))
 	b.want(200, "DELETE", "/v1/users/ANZ-8/mailbox/messages", "")

@@ -26,6 +26,7 @@ const (
 // whose node is being killed.
 type backend struct {
 	s      *Server
+	addr   string // which stays the same when the server starts again
 	key    string
 	client *http.Client
 }
@@ -36,14 +37,14 @@ func newBackend(t *testing.T, s *Server) *backend {
 	_, key := s.NewKey(`{"app":"ANZ","scopes":["messages:send","users:read","sessions:close","mailboxes:read","mailboxes:clear"]}`)
 	transport := &http.Transport{MaxIdleConnsPerHost: 200}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &backend{s: s, key: key, client: &http.Client{Transport: transport}}
+	return &backend{s: s, addr: s.Addr, key: key, client: &http.Client{Transport: transport}}
 }
 
 // try makes a call, with an Idempotency-Key unless that is empty.
 func (b *backend) try(method, path, body, once string) (Answer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+b.s.Addr+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+b.addr+path, strings.NewReader(body))
 	if err != nil {
 		return Answer{}, err
 	}
