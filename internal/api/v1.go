@@ -73,8 +73,9 @@ func (v *V1) handler(operator bool) http.Handler {
 		mux.HandleFunc(path, wrongMethod(allowed))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { NotFound("there is no such call").write(w) })
+	all := strings.Join(slices.Sorted(maps.Keys(methodsOf(v.calls))), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if admitPage(w, r, slices.Sorted(maps.Keys(methodsOf(v.calls)))) {
+		if admitPage(w, r, all) {
 			return
 		}
 		// The mux would send others to a path without them.

@@ -64,7 +64,7 @@ func (a someApps) MasterOf(app string) (wire.UserID, bool) {
 
 // world is what tests of the calls stand on.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	now    time.Time
 	limits V1Limits
 	store  *rows
@@ -74,7 +74,7 @@ type world struct {
 }
 
 // newWorld serves /v1 with some calls besides those of the table.
-func newWorld(t *testing.T, calls ...Call) *world {
+func newWorld(t testing.TB, calls ...Call) *world {
 	t.Helper()
 	x := &world{t: t, now: time.Date(2026, 11, 26, 8, 0, 0, 0, time.UTC), store: &rows{}}
 	x.limits = V1Limits{Rate: 1000, Page: 1000, Once: OnceLimits{Keys: 100, Bytes: 1 << 20, Time: 10 * time.Minute}}
