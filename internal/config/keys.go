@@ -190,6 +190,10 @@ func mailboxLimits() []Key {
 			func(l *Limits) any { return &l.MailboxBytes }),
 		count("waitingMessages", "10000000", 1, 1_000_000_000, "Messages in all mailboxes together; past it RELIABLE messages are refused. Each takes some 50 bytes of memory, a mailbox some 300.",
 			func(l *Limits) any { return &l.WaitingMessages }),
+		duration("idempotencyAge", "24h", time.Minute, 30*24*time.Hour, "For how long it is remembered, on disk, which RELIABLE messages of a request with an Idempotency-Key were accepted.",
+			func(l *Limits) any { return &l.IdempotencyAge }),
+		count("idempotencyRequests", "1000000", 1, 100_000_000, "Requests of which that is remembered; past it the oldest are forgotten, and counted. Each takes some 200 bytes of memory.",
+			func(l *Limits) any { return &l.IdempotencyRequests }),
 		size("minDiskFree", "512MiB", MiB, 1024*GiB, "With less free disk than this, what would have to be kept is refused.",
 			func(l *Limits) any { return &l.MinDiskFree }),
 	}

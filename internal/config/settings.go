@@ -60,20 +60,23 @@ type Limits struct {
 	MailboxMessages  int           `yaml:"mailboxMessages"`
 	MailboxBytes     Bytes         `yaml:"mailboxBytes"`
 	WaitingMessages  int           `yaml:"waitingMessages"`
-	MinDiskFree      Bytes         `yaml:"minDiskFree"`
-	HTTPBody         Bytes         `yaml:"httpBody"`
-	PresenceWatch    int           `yaml:"presenceWatch"`
-	Connections      int           `yaml:"connections"`
-	DrainTimeout     time.Duration `yaml:"drainTimeout"`
-	HookTimeout      time.Duration `yaml:"hookTimeout"`
-	HookConcurrency  int           `yaml:"hookConcurrency"`
-	CompressAbove    Bytes         `yaml:"compressAbove"`
-	APIKeys          int           `yaml:"apiKeys"`
-	APIRate          int           `yaml:"apiRate"`
-	APIPage          int           `yaml:"apiPage"`
-	IdempotencyTime  time.Duration `yaml:"idempotencyTime"`
-	IdempotencyKeys  int           `yaml:"idempotencyKeys"`
-	IdempotencyBytes Bytes         `yaml:"idempotencyBytes"`
+
+	IdempotencyAge      time.Duration `yaml:"idempotencyAge"`
+	IdempotencyRequests int           `yaml:"idempotencyRequests"`
+	MinDiskFree         Bytes         `yaml:"minDiskFree"`
+	HTTPBody            Bytes         `yaml:"httpBody"`
+	PresenceWatch       int           `yaml:"presenceWatch"`
+	Connections         int           `yaml:"connections"`
+	DrainTimeout        time.Duration `yaml:"drainTimeout"`
+	HookTimeout         time.Duration `yaml:"hookTimeout"`
+	HookConcurrency     int           `yaml:"hookConcurrency"`
+	CompressAbove       Bytes         `yaml:"compressAbove"`
+	APIKeys             int           `yaml:"apiKeys"`
+	APIRate             int           `yaml:"apiRate"`
+	APIPage             int           `yaml:"apiPage"`
+	IdempotencyTime     time.Duration `yaml:"idempotencyTime"`
+	IdempotencyKeys     int           `yaml:"idempotencyKeys"`
+	IdempotencyBytes    Bytes         `yaml:"idempotencyBytes"`
 }
 
 // Log says what is logged, and how.

@@ -81,7 +81,7 @@ func (r *receiver) Kick(code uint16, _ string)            { r.kicks = append(r.k
 // origin records what its sender hears.
 type origin struct{ failures []string }
 
-func (o *origin) Stored([]byte) {}
+func (o *origin) Stored(wire.ID, []byte) {}
 func (o *origin) Failed(e *wire.Error, reference []byte) {
 	o.failures = append(o.failures, fmt.Sprintf("%s %s %v %s", e.Kind, e.Code, e.To, reference))
 }

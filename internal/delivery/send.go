@@ -32,7 +32,7 @@ type Later interface{ Later(Receiver) }
 // Origin is who sent a message. Methods may be called from any goroutine, also
 // before Hub.Send returns, and must not block.
 type Origin interface {
-	Stored(reference []byte)
+	Stored(id wire.ID, reference []byte)
 	Failed(e *wire.Error, reference []byte)
 }
 

@@ -8,24 +8,27 @@ import (
 )
 
 // accept takes a message for those of its receivers whose mailbox has room.
-func (c *core) accept(now time.Time, m *Message) {
+func (c *core) accept(now time.Time, m *Message) { c.acceptAs(now, m, wire.ID{}) }
+
+// acceptAs is accept for a message whose ID is given; the zero ID for a new one.
+// It says whether the message was accepted for anybody.
+func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) bool {
 	if refusal := c.refusal(len(m.To)); refusal != nil {
 		refusal.To = m.To
 		if m.Notice {
 			c.counts.refused += uint64(len(m.To))
 		}
 		c.refuse(m, refusal)
-		return
+		return false
 	}
 	to := c.admit(m)
 	if len(to) == 0 {
-		return
+		return false
 	}
-	id, err := wire.NewID(now, c.random)
-	if err != nil {
-		panic(fmt.Sprintf("mailbox: no randomness: %v", err))
+	if id.IsZero() {
+		id = c.newID(now)
 	}
-	flags := messageFlags(0)
+	flags := c.interest(m)
 	if m.Group {
 		flags |= flagGroup
 	}
@@ -39,13 +42,23 @@ func (c *core) accept(now time.Time, m *Message) {
 		id: id, expires: c.expiry(now, m.TTL), flags: flags,
 		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
 	}, to)
-	p.messages = append(p.messages, accepted{m, to})
+	p.messages = append(p.messages, accepted{m, id, to})
+	return true
+}
+
+func (c *core) newID(now time.Time) wire.ID {
+	id, err := wire.NewID(now, c.random)
+	if err != nil {
+		panic(fmt.Sprintf("mailbox: no randomness: %v", err))
+	}
+	return id
 }
 
 // accepted is a message whose sender waits for its batch, and its receivers
 // that had room.
 type accepted struct {
 	message *Message
+	id      wire.ID
 	to      []wire.UserID
 }
 
@@ -115,7 +128,7 @@ func (c *core) append(now time.Time, r messageRecord, to []wire.UserID) *pending
 	p := c.journal.room(len(r.frame) + 64 + 24*len(to))
 	r.ord = c.journal.ord()
 	p.count++
-	p.urgent = true
+	p.urgent = p.urgent || r.flags&flagEvent == 0
 	var off int
 	p.buf, off = appendMessage(p.buf, &r)
 	e := entry{
@@ -126,6 +139,9 @@ func (c *core) append(now time.Time, r messageRecord, to []wire.UserID) *pending
 		u := c.user(id)
 		u.entries.add(e)
 		c.count(u, &e)
+		if e.flags&flagLate != 0 {
+			c.due.add(&u.late, c.lateAt(now))
+		}
 		p.touch(u)
 	}
 	return p
@@ -141,7 +157,7 @@ func (c *core) count(u *user, e *entry) {
 	c.counts.waiting++
 	c.counts.waitingBytes += int64(e.size)
 	c.journal.alive(e.seq, 1)
-	c.due.add(u, e.expires)
+	c.due.add(&u.expiry, e.expires)
 }
 
 // settleEntry takes an entry out of the mailbox: what is written into p says so
@@ -177,8 +193,12 @@ func (c *core) gone(u *user, reason goneReason, ords ...uint64) {
 // notices that nobody holds make room for it, the oldest first, if that helps.
 func (c *core) makeRoom(u *user, size int) bool {
 	messages, bytes := u.waiting, u.bytes
+	mostMessages, mostBytes := c.limits.Messages, c.limits.Bytes
+	if isSubscriber(u.id) {
+		mostMessages, mostBytes = c.limits.Events, c.limits.EventBytes
+	}
 	fits := func() bool {
-		return messages < c.limits.Messages && (bytes+int64(size) <= c.limits.Bytes || messages == 0)
+		return messages < mostMessages && (bytes+int64(size) <= mostBytes || messages == 0)
 	}
 	if fits() {
 		return true
@@ -222,7 +242,11 @@ type notice struct {
 func (c *core) notify(now time.Time, n notice) {
 	u := c.user(n.to)
 	if !c.makeRoom(u, len(n.frame)) {
-		c.counts.droppedFull++
+		if n.flags&flagEvent != 0 {
+			c.counts.droppedEvent++
+		} else {
+			c.counts.droppedFull++
+		}
 		return
 	}
 	c.append(now, messageRecord{

@@ -8,7 +8,7 @@ func (c *core) stored(now time.Time, seq uint64) {
 	p := c.journal.stored(seq)
 	c.cache.put(now, seq, p.buf)
 	for _, m := range p.messages {
-		c.effects = append(c.effects, effect{kind: effStored, message: m.message})
+		c.effects = append(c.effects, effect{kind: effStored, message: m.message, id: m.id})
 	}
 	for _, s := range p.settles {
 		c.settled(s.session, s.n)
@@ -39,7 +39,11 @@ func (c *core) pump(now time.Time, s *session) {
 	if c.down {
 		return
 	}
-	for s.open < c.tune.window {
+	window := c.tune.window
+	if s.Window > 0 {
+		window = s.Window
+	}
+	for s.open < window {
 		if done, blocked := c.pumpReturned(now, s); done {
 			continue
 		} else if blocked {
@@ -141,7 +145,7 @@ func (c *core) pumpFetch(now time.Time, s *session) bool {
 			left++
 		}
 	}
-	c.effects = append(c.effects, effect{kind: effFetchDone, outlet: s.Outlet, left: left, session: s.ID})
+	c.effects = append(c.effects, effect{kind: effFetchDone, outlet: s.Outlet, left: left, id: s.ID})
 	return true
 }
 
@@ -170,7 +174,7 @@ func (c *core) hand(s *session, e *entry) bool {
 		f.lane = int16(e.lane)
 		lanes.lane[e.lane].busy++
 	}
-	if e.flags&flagConfirm != 0 {
+	if e.flags&(flagConfirm|flagReport) != 0 {
 		f.confirm = m.forConfirmation()
 	}
 	s.nextN++

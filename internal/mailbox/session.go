@@ -22,6 +22,11 @@ type Session struct {
 	Ack bool
 	// Push asks for the mailbox first, before new messages.
 	Push bool
+	// Each says that this consumer proves what it got one by one, with ProveEach,
+	// and may do so in any order. It is no client: subscribers do not hear of it.
+	Each bool
+	// Window is how many bytes may be on their way to it; 0 for the usual Window.
+	Window int
 	// Watch names the users whose coming and going this session is told of.
 	Watch []wire.UserID
 
@@ -64,6 +69,7 @@ type Message struct {
 	Receipt   bool          // Origin.Stored is wanted
 	TTL       time.Duration // how long it may wait; 0 for the mailbox's own limit
 
+	Index  int    // its place in a request that has a key, see Once
 	Origin Origin // who hears of the outcome; nil for nobody
 	Done   func() // called once when the outcome is known; may be nil
 }
@@ -71,8 +77,8 @@ type Message struct {
 // Origin is a sending session. Methods are called from the keeper's goroutine,
 // or, for what is refused at once, by Accept; they must not block.
 type Origin interface {
-	// Stored says that the message is on disk.
-	Stored(reference []byte)
+	// Stored says that the message is on disk, under which ID.
+	Stored(id wire.ID, reference []byte)
 	// Failed says that the message was not accepted, or, with
 	// e.MayYetArrive, that nobody knows. e.To names the receivers concerned.
 	Failed(e *wire.Error, reference []byte)

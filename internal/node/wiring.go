@@ -37,7 +37,10 @@ func (a access) IsMaster(user wire.UserID) bool {
 }
 
 func mailboxLimits(l config.Limits) mailbox.Limits {
-	return mailbox.Limits{Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages}
+	return mailbox.Limits{
+		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages,
+		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests,
+	}
 }
 
 func appsOf(list []config.App) []apps.App {

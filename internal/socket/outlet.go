@@ -93,7 +93,7 @@ func (s *session) Presence(user wire.UserID, online bool) {
 }
 
 // Stored tells the client that its message is on disk.
-func (s *session) Stored(reference []byte) {
+func (s *session) Stored(_ wire.ID, reference []byte) {
 	var b [256]byte
 	s.control(wire.AppendStored(b[:0], reference))
 }
