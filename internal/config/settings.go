@@ -74,9 +74,9 @@ type Limits struct {
 	APIKeys             int           `yaml:"apiKeys"`
 	APIRate             int           `yaml:"apiRate"`
 	APIPage             int           `yaml:"apiPage"`
-	IdempotencyTime     time.Duration `yaml:"idempotencyTime"`
-	IdempotencyKeys     int           `yaml:"idempotencyKeys"`
-	IdempotencyBytes    Bytes         `yaml:"idempotencyBytes"`
+	ReplayTime          time.Duration `yaml:"replayTime"`
+	ReplayAnswers       int           `yaml:"replayAnswers"`
+	ReplayBytes         Bytes         `yaml:"replayBytes"`
 }
 
 // Log says what is logged, and how.
