@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -379,7 +380,10 @@ func TestErrorsOfACallBecomeProblems(t *testing.T) {
 		t.Errorf("%v", answer.Header)
 	}
 	x.store.err = errors.New("the disk is gone")
-	x.refused(503, wire.CodeStoreDown, "POST", "/v1/keys", with(x.key503()), body(`{"admin":true}`))
+	lent := with(x.key503())
+	x.refused(503, wire.CodeStoreDown, "POST", "/v1/keys", lent, body(`{"admin":true}`))
+	x.store.err = fmt.Errorf("put: %w", mailbox.ErrFull)
+	x.refused(507, wire.CodeStoreFull, "POST", "/v1/keys", lent, body(`{"admin":true}`))
 }
 
 // key503 makes a key that needs no store.

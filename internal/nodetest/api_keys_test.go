@@ -119,6 +119,14 @@ func TestTheDemoPrintsAKeyThatEndsWithItAndNobodyElseDoes(t *testing.T) {
 	wantCode(t, "the demo's key", own.Call("GET", "/v1/keys", second, ""), 401, "KEY_INVALID")
 }
 
+func TestTheDemosKeyEndsWithTheDemo(t *testing.T) {
+	path := Settings(t, "limits: {apiRate: 999}\n") // no apps, so it is the demo
+	s := Start(t, "--config", path)
+	wantStatusOf(t, s.Call("GET", "/v1/keys", s.Key, ""), 200)
+	reload(t, s, path, plainApp, inEffect)
+	wantCode(t, "the demo's key", s.Call("GET", "/v1/keys", s.Key, ""), 401, "KEY_INVALID")
+}
+
 func TestARevokedKeyIsRefusedFromTheNextRequestOn(t *testing.T) {
 	s := Start(t)
 	for range 20 {
