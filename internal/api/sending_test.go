@@ -341,8 +341,7 @@ func problemLine(t *testing.T, answer *http.Response, said string) string {
 }
 
 func BenchmarkBatch100(b *testing.B) {
-	t := &testing.T{}
-	d := newDesk(t)
+	d := newDesk(b)
 	d.limits = MessageLimits{Frame: 64 << 10, Receivers: 10, Batch: 1000, Wait: time.Minute}
 	who := Identity{App: "ANZ"}
 	r := Rooms{Keys: d.ring, Apps: someApps{"ANZ"}, Hub: d.hub, Mailboxes: d.store, Messages: func() MessageLimits { return d.limits }}
