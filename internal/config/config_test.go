@@ -79,7 +79,7 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 		HTTPBody: MiB, PresenceWatch: 100, Connections: 100_000, DrainTimeout: 15 * time.Second,
 		HookTimeout: 5 * time.Second, HookConcurrency: 64, CompressAbove: KiB,
 		APIKeys: 10_000, APIRate: 1000, APIPage: 1000, APIBatch: 1000, APITimeout: 30 * time.Second,
-		IdempotencyTime: 10 * time.Minute, IdempotencyKeys: 100_000, IdempotencyBytes: 64 * MiB,
+		ReplayTime: 10 * time.Minute, ReplayAnswers: 100_000, ReplayBytes: 64 * MiB,
 
 		UndeliveredAfter: 10 * time.Minute,
 		WebhookTimeout:   10 * time.Second, WebhookRetry: 72 * time.Hour, WebhookConcurrency: 32,

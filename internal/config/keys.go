@@ -233,12 +233,12 @@ func apiLimits() []Key {
 			func(l *Limits) any { return &l.APIBatch }),
 		duration("apiTimeout", "30s", time.Second, 2*time.Minute, "How long a call waits for the message store; then it is answered with TIMEOUT.",
 			func(l *Limits) any { return &l.APITimeout }),
-		duration("idempotencyTime", "10m", time.Second, 24*time.Hour, "How long the answer to a request with an Idempotency-Key is kept in memory for a repeat.",
-			func(l *Limits) any { return &l.IdempotencyTime }),
-		count("idempotencyKeys", "100000", 1, 10_000_000, "Answers that are kept for repeats; past it the oldest go.",
-			func(l *Limits) any { return &l.IdempotencyKeys }),
-		size("idempotencyBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of answers that are kept for repeats, some 400 for each besides its own; past it the oldest go.",
-			func(l *Limits) any { return &l.IdempotencyBytes }),
+		duration("replayTime", "10m", time.Second, 24*time.Hour, "For how long the answer to a request with an Idempotency-Key is kept in memory, to be given again to a repeat.",
+			func(l *Limits) any { return &l.ReplayTime }),
+		count("replayAnswers", "100000", 1, 10_000_000, "Answers that are kept so; past it the oldest go, and are counted.",
+			func(l *Limits) any { return &l.ReplayAnswers }),
+		size("replayBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of those answers, some 400 for each besides its own; past it the oldest go, and are counted.",
+			func(l *Limits) any { return &l.ReplayBytes }),
 	}
 }
 

@@ -87,9 +87,9 @@ type Limits struct {
 	APIPage             int           `yaml:"apiPage"`
 	APIBatch            int           `yaml:"apiBatch"`
 	APITimeout          time.Duration `yaml:"apiTimeout"`
-	IdempotencyTime     time.Duration `yaml:"idempotencyTime"`
-	IdempotencyKeys     int           `yaml:"idempotencyKeys"`
-	IdempotencyBytes    Bytes         `yaml:"idempotencyBytes"`
+	ReplayTime          time.Duration `yaml:"replayTime"`
+	ReplayAnswers       int           `yaml:"replayAnswers"`
+	ReplayBytes         Bytes         `yaml:"replayBytes"`
 
 	UndeliveredAfter    time.Duration `yaml:"undeliveredAfter"`
 	WebhookTimeout      time.Duration `yaml:"webhookTimeout"`

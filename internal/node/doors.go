@@ -81,7 +81,7 @@ func (n *node) v1Options() api.V1Options {
 			l := n.limits()
 			return api.V1Limits{
 				Rate: l.APIRate, Page: l.APIPage,
-				Once: api.OnceLimits{Keys: l.IdempotencyKeys, Bytes: int64(l.IdempotencyBytes), Time: l.IdempotencyTime},
+				Once: api.OnceLimits{Keys: l.ReplayAnswers, Bytes: int64(l.ReplayBytes), Time: l.ReplayTime},
 			}
 		},
 		Rooms: api.Rooms{
