@@ -40,9 +40,9 @@ type event struct {
 
 func (e event) user() string { return e.Data.UserID + e.Data.To }
 
-// backend is an app's own server with a webhook. It keeps its address while it is
+// hookServer is an app's own server with a webhook. It keeps its address while it is
 // down.
-type backend struct {
+type hookServer struct {
 	t    *testing.T
 	addr string
 
@@ -53,19 +53,19 @@ type backend struct {
 	answers int
 }
 
-// startBackend starts a backend, which ends with the test.
-func startBackend(t *testing.T) *backend {
+// startHookServer starts a hookServer, which ends with the test.
+func startHookServer(t *testing.T) *hookServer {
 	t.Helper()
-	b := &backend{t: t, addr: "127.0.0.1:0"}
+	b := &hookServer{t: t, addr: "127.0.0.1:0"}
 	b.up()
 	t.Cleanup(b.down)
 	return b
 }
 
-func (b *backend) url() string { return "http://" + b.addr + "/hook?key=hush" }
+func (b *hookServer) url() string { return "http://" + b.addr + "/hook?key=hush" }
 
-// up has the backend listen.
-func (b *backend) up() {
+// up has it listen.
+func (b *hookServer) up() {
 	b.t.Helper()
 	l, err := net.Listen("tcp", b.addr)
 	if err != nil {
@@ -79,14 +79,14 @@ func (b *backend) up() {
 }
 
 // down cuts all connections and listens no more.
-func (b *backend) down() {
+func (b *hookServer) down() {
 	b.mu.Lock()
 	server := b.server
 	b.mu.Unlock()
 	_ = server.Close() // nothing to be done about an error
 }
 
-func (b *backend) hear(w http.ResponseWriter, r *http.Request) {
+func (b *hookServer) hear(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -113,14 +113,14 @@ func (b *backend) hear(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 }
 
-func (b *backend) answer(f func(e event) int) {
+func (b *hookServer) answer(f func(e event) int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status = f
 }
 
 // events returns what was heard, without what had been heard before.
-func (b *backend) events() []event {
+func (b *hookServer) events() []event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	seen := make(map[string]bool)
@@ -135,7 +135,7 @@ func (b *backend) events() []event {
 }
 
 // await waits until n different events were heard, and returns them.
-func (b *backend) await(n int) []event {
+func (b *hookServer) await(n int) []event {
 	b.t.Helper()
 	Eventually(b.t, fmt.Sprintf("the backend heard %d events", n), func() bool { return len(b.events()) >= n })
 	list := b.events()
@@ -155,7 +155,7 @@ func kinds(list []event) map[string]int {
 }
 
 func TestWebhooksHearWhatHappens(t *testing.T) {
-	b := startBackend(t)
+	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "limits: {undeliveredAfter: 1s}\n"))
 	one := SignIn(t, s, "ANZ-1", "")
 	two := SignIn(t, s, "ANZ-2", "")
@@ -199,7 +199,7 @@ func TestWebhooksHearWhatHappens(t *testing.T) {
 // Each session is told of once when it begins and once when it ends, also when
 // the node was killed in between, and in that order.
 func TestWebhooksHearOfEachSessionOnceAcrossKills(t *testing.T) {
-	b := startBackend(t)
+	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "", "connected", "disconnected"))
 	const rounds, users = 3, 8
 	for range rounds {
@@ -235,7 +235,7 @@ func TestWebhooksHearOfEachSessionOnceAcrossKills(t *testing.T) {
 // The receiver is down, the server is killed, both come back: everything
 // arrives, in order for each user.
 func TestWebhooksHearEverythingAfterBothWereDown(t *testing.T) {
-	b := startBackend(t)
+	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "limits: {webhookConcurrency: 4}\n"))
 	b.await(0)
 	b.down()
@@ -290,7 +290,7 @@ func TestWebhooksHearEverythingAfterBothWereDown(t *testing.T) {
 // Webhooks come, change and go at run time; what waits for one that went is
 // there when it comes back.
 func TestWebhooksChangeAtRunTime(t *testing.T) {
-	b := startBackend(t)
+	b := startHookServer(t)
 	without := plainApp
 	path := Settings(t, without)
 	s := Start(t, "--config", path)
