@@ -54,8 +54,8 @@ func TestTheHistoryOfAWebhookIsShownAndReplayed(t *testing.T) {
 	for u := 20; u < 30; u++ {
 		SignIn(t, s, fmt.Sprint("ANZ-", u), "").Close()
 	}
-	b.await(10) // before the others make the webhook look as if it failed for everybody
-	for u := 10; u < 20; u++ {
+	b.await(10)
+	for u := 10; u < 14; u++ {
 		SignIn(t, s, fmt.Sprint("ANZ-", u), "").Close()
 	}
 	webhook := func(field string) string {
@@ -64,8 +64,8 @@ func TestTheHistoryOfAWebhookIsShownAndReplayed(t *testing.T) {
 		wantStatusOf(t, a, 200)
 		return a.Field(field)
 	}
-	Eventually(t, "ten events are delivered and ten given up", func() bool {
-		return webhook("failed") == "10" && webhook("delivered") == "10" && webhook("waiting") == "0"
+	Eventually(t, "ten events are delivered and four given up", func() bool {
+		return webhook("failed") == "4" && webhook("delivered") == "10" && webhook("waiting") == "0"
 	})
 	if a := s.Call("GET", "/v1/webhooks", key, ""); !strings.Contains(a.Body, `"url":"http://`+b.addr+`/hook?(hidden)"`) || strings.Contains(a.Body, "hush") || strings.Contains(a.Body, hookKey) {
 		t.Errorf("%d %s", a.Status, a.Body)
@@ -76,7 +76,7 @@ func TestTheHistoryOfAWebhookIsShownAndReplayed(t *testing.T) {
 	s.Kill()
 	s.Start()
 	failed, delivered := historyOf(t, s, key, "failed"), historyOf(t, s, key, "delivered")
-	if len(failed) != 10 || len(delivered) != 10 {
+	if len(failed) != 4 || len(delivered) != 10 {
 		t.Errorf("%d failed, %d delivered", len(failed), len(delivered))
 	}
 	b.answer(nil)
@@ -84,10 +84,10 @@ func TestTheHistoryOfAWebhookIsShownAndReplayed(t *testing.T) {
 	a := s.Call("POST", "/v1/webhooks/billing/replays", key, `{"state":"failed"}`, "Idempotency-Key", "k")
 	wantStatusOf(t, a, 202)
 	again := s.Call("POST", "/v1/webhooks/billing/replays", key, `{"state":"failed"}`, "Idempotency-Key", "k")
-	if a.Field("replayed") != "10" || again.Body != a.Body || again.Header.Get("Idempotency-Replayed") != "true" {
+	if a.Field("replayed") != "4" || again.Body != a.Body || again.Header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("%s, again %s", a.Body, again.Body)
 	}
-	list := b.await(20)
+	list := b.await(14)
 	for _, e := range list[10:] {
 		if !strings.HasPrefix(e.user(), "ANZ-1") {
 			t.Errorf("%+v was replayed", e)
@@ -98,9 +98,9 @@ func TestTheHistoryOfAWebhookIsShownAndReplayed(t *testing.T) {
 	Eventually(t, "what was delivered has come again", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.heard) >= 30
+		return len(b.heard) >= 24
 	})
-	if second := b.events(); len(second) != 20 || !slices.Equal(second[:10], first) {
+	if second := b.events(); len(second) != 14 || !slices.Equal(second[:10], first) {
 		t.Errorf("%d different events were heard", len(second))
 	}
 }

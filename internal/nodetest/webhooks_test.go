@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -325,5 +326,85 @@ func TestWebhooksChangeAtRunTime(t *testing.T) {
 	slices.Sort(users)
 	if want := []string{"connected ANZ-2", "connected ANZ-4", "disconnected ANZ-2", "disconnected ANZ-4"}; !slices.Equal(users, want) {
 		t.Errorf("got %q, want %q", users, want)
+	}
+}
+
+// The server is killed again and again while messages flow, and the backend
+// fails now and then and is down in between. For each message that was stored
+// for certain one event comes, in the order in which the receiver got them.
+func TestWebhooksLoseNothingInAStormOfKills(t *testing.T) {
+	rounds := 8
+	if testing.Short() {
+		rounds = 2
+	}
+	chance := rand.New(rand.NewPCG(seed(t), 11))
+	b := startHookServer(t)
+	b.answer(func(event) int {
+		if chance.IntN(200) == 0 { // each holds its user up for a second
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	})
+	s := startWith(t, hookSettings(b.url(), "", "delivered"))
+	const pairs = 3
+	certain, next := make([][]int, pairs), make([]int, pairs)
+	pause := rand.New(rand.NewPCG(chance.Uint64(), 12))
+	for round := range rounds {
+		var flow sync.WaitGroup
+		for pair := range pairs {
+			SignIn(t, s, fmt.Sprint("ANZ-", 10+pair), `{"push":true}`)
+			p := SignIn(t, s, fmt.Sprint("ANZ-", 20+pair), `{"receipts":true}`)
+			flow.Go(func() {
+				for ; ; next[pair]++ {
+					if p.TrySend(fmt.Sprintf(`{"type":"MESSAGE","data":{"to":"ANZ-%d","content":"x"},"reference":"%06d","confirmationEnabled":false}`, 10+pair, next[pair])) != nil {
+						return
+					}
+					if f, err := p.TryNext(); err != nil || f.Type != "MESSAGE_STORED" {
+						next[pair]++ // whether it was stored is not known
+						return
+					}
+					certain[pair] = append(certain[pair], next[pair])
+				}
+			})
+		}
+		if round%3 == 1 {
+			b.down()
+		}
+		<-time.After(time.Duration(50+pause.IntN(200)) * time.Millisecond)
+		s.Kill()
+		flow.Wait()
+		if round%3 == 1 {
+			b.up()
+		}
+		s.Start()
+	}
+	for pair := range pairs {
+		SignIn(t, s, fmt.Sprint("ANZ-", 10+pair), `{"push":true}`)
+	}
+	awaitWaiting(t, s, 0)
+	list := b.events()
+	heard, last, reordered := make(map[string]int), make(map[string]string), 0
+	for _, e := range list {
+		heard[e.Data.From+e.Data.Reference]++
+		if e.Data.Reference <= last[e.Data.To] {
+			reordered++
+		}
+		last[e.Data.To] = e.Data.Reference
+	}
+	lost, twice, all := 0, 0, 0
+	for pair := range pairs {
+		for _, n := range certain[pair] {
+			all++
+			if heard[fmt.Sprintf("ANZ-%d%06d", 20+pair, n)] == 0 {
+				lost++
+			}
+		}
+	}
+	for _, n := range heard {
+		twice += n - 1
+	}
+	t.Logf("lost %d, duplicated %d, reordered %d of %d (repeats that the ID tells: %d)", lost, twice, reordered, all, len(b.heard)-len(list))
+	if lost+twice+reordered > 0 || all == 0 {
+		t.Errorf("lost %d, duplicated %d, reordered %d of %d", lost, twice, reordered, all)
 	}
 }
