@@ -18,6 +18,7 @@ type Rooms struct {
 	Hub       Hub
 	Mailboxes Mailboxes
 	Messages  func() MessageLimits
+	Webhooks  Webhooks
 }
 
 // MessageLimits bound what is sent.
@@ -70,6 +71,7 @@ func Calls(r Rooms) []Call {
 		r.messageCalls(),
 		r.userCalls(),
 		r.mailboxCalls(),
+		r.webhookCalls(),
 		r.keyCalls(),
 	)
 }

@@ -80,6 +80,10 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 		HookTimeout: 5 * time.Second, HookConcurrency: 64, CompressAbove: KiB,
 		APIKeys: 10_000, APIRate: 1000, APIPage: 1000, APIBatch: 1000, APITimeout: 30 * time.Second,
 		ReplayTime: 10 * time.Minute, ReplayAnswers: 100_000, ReplayBytes: 64 * MiB,
+
+		UndeliveredAfter: 10 * time.Minute,
+		WebhookTimeout:   10 * time.Second, WebhookRetry: 72 * time.Hour, WebhookConcurrency: 32,
+		WebhookQueue: 1_000_000, WebhookQueueBytes: GiB, WebhookHistory: 72 * time.Hour, WebhookHistoryBytes: GiB,
 	}
 	if got := Defaults().Limits; got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -85,7 +85,7 @@ func (n *node) v1Options() api.V1Options {
 			}
 		},
 		Rooms: api.Rooms{
-			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper,
+			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper, Webhooks: n.webhooks,
 			Messages: func() api.MessageLimits {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
