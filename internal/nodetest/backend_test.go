@@ -63,10 +63,10 @@ func TestTheBackendsOfTheDocumentation(t *testing.T) {
 				t.Errorf("the customer got %s", m.Field("content"))
 			}
 			Eventually(t, "the backend knows that the customer knows", func() bool {
-				return strings.Contains(said(), "connected SHOP-7\n") && strings.Contains(said(), "order 4711: SHOP-7 knows\n")
+				return strings.Contains(said(), "connected SHOP-7 \n") && strings.Contains(said(), "delivered SHOP-7 4711\n")
 			})
 			customer.Close()
-			Eventually(t, "the backend hears that the customer has left", func() bool { return strings.Contains(said(), "disconnected SHOP-7\n") })
+			Eventually(t, "the backend hears that the customer has left", func() bool { return strings.Contains(said(), "disconnected SHOP-7 \n") })
 		})
 	}
 }
