@@ -236,7 +236,7 @@ func TestTheDocumentationListsTheRows(t *testing.T) {
 			t.Errorf("docs/benchmarks.md does not say how to run %s", row.name)
 		}
 	}
-	for _, choices := range [][]string{Patterns(), Modes(), Features()} {
+	for _, choices := range [][]string{Patterns(), Modes(), Features(), Vias()} {
 		for _, choice := range choices {
 			if !strings.Contains(page, "| `"+choice+"` |") {
 				t.Errorf("docs/benchmarks.md does not explain %s", choice)
