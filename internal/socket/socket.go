@@ -4,6 +4,9 @@
 // send to the hub, and writes what hub and keeper have for them. It knows the
 // connection; it decides nothing about messages.
 //
+// A door that speaks something else has sessions without a connection: see Pipe.
+// What is said here holds for them too.
+//
 // # Promises
 //
 //   - What the keeper hands over is written in its order, and reported proved
