@@ -26,6 +26,7 @@ func (n *node) socketLimits() socket.Limits {
 		Frame:        int(l.Frame),
 		SignInFrame:  int(l.SignInFrame),
 		PingInterval: l.PingInterval, ProofTimeout: l.ProofTimeout, AckTimeout: l.AckTimeout,
+		Heartbeat: l.EventHeartbeat, ResumeTimeout: l.ResumeTimeout,
 		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
 		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),
 	}
