@@ -23,8 +23,8 @@ func benchmark(t *testing.T, args ...string) (stdout, stderr, code string) {
 	return out.String(), errs.String(), exitCode(err)
 }
 
-// url returns the endpoint of a server under test.
-func url(s *nodetest.Server) string { return "ws://" + s.Addr + "/ws" }
+// endpoint returns the endpoint of a server under test.
+func endpoint(s *nodetest.Server) string { return "ws://" + s.Addr + "/ws" }
 
 // Each pattern and each mode, small, through the program: whatever is sent
 // arrives once and in order.
@@ -48,7 +48,7 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 		"--mode single --connections 1 --sync-folder " + t.TempDir(),
 		fmt.Sprintf("--mode idle --messages 3 --pid %d", s.PID()),
 	} {
-		args := []string{"messaging", "--url", url(s), "--connections", "10", "--payload", "100", "--warmup", "50ms", "--duration", "200ms",
+		args := []string{"messaging", "--url", endpoint(s), "--connections", "10", "--payload", "100", "--warmup", "50ms", "--duration", "200ms",
 			"--first-user", fmt.Sprint(1_000_000 * (i + 1)), "--json"}
 		out, errs, code := benchmark(t, append(args, strings.Fields(flags)...)...)
 		var report load.Report
@@ -71,7 +71,7 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 
 func TestBenchCountsTheServersCPUAndMemory(t *testing.T) {
 	s := nodetest.Start(t)
-	out, errs, code := benchmark(t, "messaging", "--url", url(s), "--connections", "20", "--warmup", "0s", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))
+	out, errs, code := benchmark(t, "messaging", "--url", endpoint(s), "--connections", "20", "--warmup", "0s", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))
 	if code != "0" || errs != "" || !strings.Contains(out, "µs of CPU a message") || !strings.Contains(out, " a connection\n") {
 		t.Errorf("exit code %s\n%s%s", code, out, errs)
 	}
@@ -81,15 +81,15 @@ func TestBenchSaysInASentenceWhatItCannotDo(t *testing.T) {
 	s := nodetest.Start(t)
 	for _, c := range []struct{ args, want string }{
 		{"--url ws://" + s.Addr + "/elsewhere", "does not take WebSockets there: it answers "},
-		{"--url " + url(s) + " --app-id wrong", "is refused: WRONG_APP_ID "},
-		{"--url " + url(s) + " --pid 4194304", "no process has the ID 4194304"},
+		{"--url " + endpoint(s) + " --app-id wrong", "is refused: WRONG_APP_ID "},
+		{"--url " + endpoint(s) + " --pid 4194304", "no process has the ID 4194304"},
 	} {
 		out, errs, code := benchmark(t, append([]string{"messaging", "--connections", "3"}, strings.Fields(c.args)...)...)
 		if code != "1" || out != "" || !strings.HasPrefix(errs, "switchboard: bench: ") || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%s: exit code %s\n%s%s", c.args, code, out, errs)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 200; exec "$0" bench messaging --connections 1000 --url "$1"`, nodetest.Binary(t), url(s))
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -n 200; exec "$0" bench messaging --connections 1000 --url "$1"`, nodetest.Binary(t), endpoint(s))
 	out, err := cmd.CombinedOutput()
 	if exitCode(err) != "1" || !strings.Contains(string(out), "1000 connections need 1064 open files, and this process may have 200: raise it first (ulimit -n 1064)") {
 		t.Errorf("exit code %s\n%s", exitCode(err), out)
@@ -99,7 +99,7 @@ func TestBenchSaysInASentenceWhatItCannotDo(t *testing.T) {
 func TestBenchPrintsWhatItMeasuredWhenItIsInterrupted(t *testing.T) {
 	s := nodetest.Start(t)
 	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), nodetest.Binary(t), "bench", "messaging", "--url", url(s), "--connections", "5", "--duration", "1h", "--warmup", "0s", "--feature", "FAST")
+	cmd := exec.CommandContext(t.Context(), nodetest.Binary(t), "bench", "messaging", "--url", endpoint(s), "--connections", "5", "--duration", "1h", "--warmup", "0s", "--feature", "FAST")
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestBenchPrintsWhatItMeasuredWhenItIsInterrupted(t *testing.T) {
 // alone; why it ended is said once.
 func TestBenchCountsApartWhatConnectionsThatEndedHadSent(t *testing.T) {
 	s := nodetest.Start(t)
-	out, errs, code := benchmark(t, "messaging", "--url", url(s), "--connections", "5", "--payload", "70000", "--warmup", "0s", "--duration", "300ms")
+	out, errs, code := benchmark(t, "messaging", "--url", endpoint(s), "--connections", "5", "--payload", "70000", "--warmup", "0s", "--duration", "300ms")
 	if code != "1" || !strings.Contains(out, "sent 5, arrived 0, unknown 5 (connections ended), lost 0, duplicated 0, reordered 0") {
 		t.Errorf("exit code %s\n%s%s", code, out, errs)
 	}

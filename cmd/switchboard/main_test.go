@@ -2,8 +2,11 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
 )
 
 func TestMain(m *testing.M) {
@@ -13,7 +16,25 @@ func TestMain(m *testing.M) {
 // TestScript runs the scripts of testdata/script through the program itself.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits}})
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await}})
+}
+
+// await runs a command again and again until it succeeds: await COMMAND ARGS…
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: await COMMAND ARGS…")
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(nodetest.Patience); ; <-tick.C {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("not within %s: %v: %v", nodetest.Patience, args, err)
+		}
+	}
 }
 
 // exits runs a command and checks its exit code: exits CODE COMMAND ARGS…

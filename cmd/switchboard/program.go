@@ -39,6 +39,7 @@ type program struct {
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
 	Config  configCommands `cmd:"" help:"Check, show or begin settings."`
+	Keys    keysCommands   `cmd:"" help:"Make, list and revoke API keys of a node that runs."`
 	Bench   benchCommands  `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
 	Doctor  doctorCommand  `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
 	Version versionCommand `cmd:"" help:"Print the version."`
@@ -54,7 +55,7 @@ func (p *program) run(args []string) int {
 		kong.Name("switchboard"),
 		kong.Description("Switchboard connects people, devices and services over WebSockets."),
 		kong.Writers(p.out, p.err),
-		kong.Vars{"version": p.versionLine()},
+		kong.Vars{"version": p.versionLine(), "scopes": scopeNames()},
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: false}),
 	)
@@ -108,9 +109,13 @@ func commandOf(err error) string {
 // report prints what went wrong and returns the exit code for it.
 func (p *program) report(err error) int {
 	var problems config.Problems
+	var usage usageError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintf(p.err, "switchboard: %s\n", err)
+		return exitUsage
 	case errors.As(err, &problems):
 		fmt.Fprintf(p.err, "%s\nswitchboard: the settings are not good: %s\n", problems, plural(len(problems), "problem"))
 		if problems.FromFlags() {

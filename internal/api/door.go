@@ -21,7 +21,7 @@ type door struct {
 // route is one path, or all paths below a prefix, and what serves it.
 type route struct {
 	path    string
-	methods []string
+	methods []string // nil: the handler sees to it
 	handler http.Handler
 }
 
@@ -30,6 +30,9 @@ func newDoor(name string, o Options) *door {
 	d := &door{opts: o, counters: newCounters(o.Metrics, name), paths: make(map[string]route)}
 	d.exact("/healthz", read, http.HandlerFunc(alive))
 	d.exact("/readyz", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { readiness(w, o.Parts) }))
+	if o.V1 != nil {
+		d.below("/v1/", nil, o.V1.handler(name == controlDoor))
+	}
 	return d
 }
 
@@ -67,7 +70,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Problem(a, http.StatusNotFound, "NOT_FOUND", "there is nothing at this path")
 		return
 	}
-	if !slices.Contains(route.methods, r.Method) {
+	if route.methods != nil && !slices.Contains(route.methods, r.Method) {
 		allowed := strings.Join(route.methods, ", ")
 		a.Header().Set("Allow", allowed)
 		Problem(a, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "this path takes "+allowed)

@@ -30,6 +30,8 @@ type Options struct {
 	Demo   bool                       // loopback names only; the public handler serves metrics, and its console offers the demo's users
 	Origin func(r *http.Request) bool // whether a page may ask; nil: any
 
+	V1 *V1 // the calls under /v1; nil: there are none
+
 	// For the public handler only.
 	Socket  http.Handler // at /ws; it checks origins itself
 	Console http.Handler // at / and below
@@ -79,6 +81,17 @@ func NewPublic(o Options) http.Handler {
 	}))
 	d.below("/", read, o.Console)
 	return d
+}
+
+// controlDoor is the name of the door whose visitors need no key.
+const controlDoor = "control"
+
+// NewControl returns what the operator may ask at the control socket: the calls
+// under /v1, as an admin and without a key, /healthz and /readyz. Who may open
+// the socket is the file system's to say; pages and host names do not come here.
+func NewControl(o Options) http.Handler {
+	o.Demo, o.Origin = false, nil
+	return newDoor(controlDoor, o)
 }
 
 func metrics(o Options) http.Handler {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -12,17 +11,7 @@ import (
 // Problem answers a request with problem details (RFC 9457): code is stable,
 // detail a sentence for people.
 func Problem(w http.ResponseWriter, status int, code, detail string) {
-	body, err := json.Marshal(map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "code": code, "detail": detail,
-	})
-	if err != nil {
-		panic(err) // strings and a number always marshal
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	// The client may be gone; there is nobody else to tell.
-	_, _ = w.Write(append(body, '\n'))
+	(&Refusal{Status: status, Code: code, Detail: detail}).write(w)
 }
 
 // codeOf makes the code of an error that a handler answered as plain text.

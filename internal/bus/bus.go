@@ -67,6 +67,7 @@ type Bus struct {
 
 	mu     sync.Mutex // one start, recovery or stop at a time; guards what follows
 	logs   map[int]*Log
+	tables map[string]*Table
 	closed bool
 }
 
@@ -80,7 +81,7 @@ func Open(ctx context.Context, opts Options) (*Bus, error) {
 	if err := os.MkdirAll(opts.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the message store: %w", err)
 	}
-	b := &Bus{opts: opts, logs: make(map[int]*Log)}
+	b := &Bus{opts: opts, logs: make(map[int]*Log), tables: make(map[string]*Table)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.start(ctx); err != nil {
@@ -124,13 +125,18 @@ func (b *Bus) Close() error {
 
 // stop ends the running server, if any. mu is held.
 func (b *Bus) stop() {
-	if e := b.current.Swap(nil); e != nil {
-		e.stop()
+	e := b.current.Swap(nil)
+	if e == nil {
+		return
 	}
+	for _, t := range b.tables {
+		t.detach()
+	}
+	e.stop()
 }
 
 // Recover brings the embedded server back after it failed, on the same folder;
-// every Log that was opened goes on working. While it serves, Recover does
+// every Log and every Table that was opened goes on working. While it serves, Recover does
 // nothing; while the disk has no room it fails with ErrFull and leaves the
 // server as it is.
 func (b *Bus) Recover(ctx context.Context) error {
@@ -158,6 +164,12 @@ func (b *Bus) Recover(ctx context.Context) error {
 	}
 	for shard := range b.logs {
 		if err := b.ensure(ctx, b.current.Load(), logStream(shard)); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	for _, t := range b.tables {
+		if err := t.attach(ctx, b.current.Load()); err != nil {
 			b.stop()
 			return err
 		}

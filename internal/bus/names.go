@@ -16,19 +16,9 @@ import (
 // before it says that a batch is stored.
 
 // keepNames makes the names of all files of the log safe. mu is held.
-func (l *Log) keepNames() error {
-	blocks, _, err := blockFiles(l.folder())
-	if err != nil {
-		return fmt.Errorf("look for new files: %w", err)
-	}
-	if err := syncDir(l.folder()); err != nil {
-		return err
-	}
-	l.newest = 0
-	if len(blocks) > 0 {
-		l.newest = blocks[len(blocks)-1]
-	}
-	return nil
+func (l *Log) keepNames() (err error) {
+	l.newest, err = keepNames(l.folder())
+	return err
 }
 
 // keepNewName does so if the server has begun a file since. It costs one look at
@@ -48,4 +38,23 @@ func (l *Log) keepNewName() error {
 }
 
 // folder is where the log's files are.
-func (l *Log) folder() string { return filepath.Join(l.bus.streamsDir(), l.name, "msgs") }
+func (l *Log) folder() string { return l.bus.messages(l.name) }
+
+// messages is where the files of a stream are.
+func (b *Bus) messages(stream string) string { return filepath.Join(b.streamsDir(), stream, "msgs") }
+
+// keepNames makes the names of all files in a stream's folder safe, and returns
+// the number of the newest, 0 for none.
+func keepNames(folder string) (newest int, err error) {
+	blocks, _, err := blockFiles(folder)
+	if err != nil {
+		return 0, fmt.Errorf("look for new files: %w", err)
+	}
+	if err := syncDir(folder); err != nil {
+		return 0, err
+	}
+	if len(blocks) > 0 {
+		newest = blocks[len(blocks)-1]
+	}
+	return newest, nil
+}

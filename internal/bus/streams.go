@@ -15,7 +15,7 @@ import (
 // Stream is one row of the table of streams: what is stored, under which
 // subject, by whom, and for how long.
 type Stream struct {
-	Name    string // <n> stands for a number
+	Name    string // <n> stands for a number, <name> for a table's name
 	Subject string
 	Holds   string
 	Writer  string
@@ -25,13 +25,22 @@ type Stream struct {
 // Streams returns the table of all streams that Switchboard has. docs/streams.md
 // shows the same.
 func Streams() []Stream {
-	return []Stream{{
-		Name:    "SB_LOG_<n>",
-		Subject: "sb.log.<n>",
-		Holds:   "the log of shard n: one message is one batch of the keeper's records",
-		Writer:  "the shard's keeper alone, with the expected last sequence",
-		Kept:    "until the keeper purges the head",
-	}}
+	return []Stream{
+		{
+			Name:    "SB_LOG_<n>",
+			Subject: "sb.log.<n>",
+			Holds:   "the log of shard n: one message is one batch of the keeper's records",
+			Writer:  "the shard's keeper alone, with the expected last sequence",
+			Kept:    "until the keeper purges the head",
+		},
+		{
+			Name:    "SB_TABLE_<name>",
+			Subject: "sb.table.<name>.<key>",
+			Holds:   "a table: one message is one row under its key, an empty one a row that is gone",
+			Writer:  "every node; a new row with the expected sequence of its subject",
+			Kept:    "the last message of each key; an empty one for a day",
+		},
+	}
 }
 
 // duplicates is the shortest window that the server allows. No message carries
@@ -40,11 +49,25 @@ const duplicates = 100 * time.Millisecond
 
 // logStream is the stream of a shard's log.
 func logStream(shard int) jetstream.StreamConfig {
-	row := Streams()[0]
-	number := fmt.Sprint(shard)
+	return kept(Streams()[0], "<n>", fmt.Sprint(shard))
+}
+
+// tableStream is the stream of a table. Only messages that say so have a time to
+// live: those of rows that are gone.
+func tableStream(name string) jetstream.StreamConfig {
+	c := kept(Streams()[1], "<name>", name)
+	c.Subjects = []string{strings.ReplaceAll(c.Subjects[0], "<key>", "*")}
+	c.MaxMsgsPerSubject = 1
+	c.AllowMsgTTL = true
+	return c
+}
+
+// kept is the stream of a row, in which what stands for its kind is replaced:
+// nothing in it goes by itself.
+func kept(row Stream, kind, one string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:              strings.ReplaceAll(row.Name, "<n>", number),
-		Subjects:          []string{strings.ReplaceAll(row.Subject, "<n>", number)},
+		Name:              strings.ReplaceAll(row.Name, kind, one),
+		Subjects:          []string{strings.ReplaceAll(row.Subject, kind, one)},
 		Description:       "Switchboard: " + row.Holds,
 		Retention:         jetstream.LimitsPolicy,
 		Storage:           jetstream.FileStorage,

@@ -78,6 +78,8 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 		MailboxAge: 30 * 24 * time.Hour, MailboxMessages: 10_000, MailboxBytes: 64 * MiB, WaitingMessages: 10_000_000, MinDiskFree: 512 * MiB,
 		HTTPBody: MiB, PresenceWatch: 100, Connections: 100_000, DrainTimeout: 15 * time.Second,
 		HookTimeout: 5 * time.Second, HookConcurrency: 64, CompressAbove: KiB,
+		APIKeys: 10_000, APIRate: 1000, APIPage: 1000,
+		IdempotencyTime: 10 * time.Minute, IdempotencyKeys: 100_000, IdempotencyBytes: 64 * MiB,
 	}
 	if got := Defaults().Limits; got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)

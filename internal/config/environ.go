@@ -33,9 +33,9 @@ func envName(key string) string {
 }
 
 // ofCommand says whether a variable belongs to a command that has no settings:
-// doctor and bench take their tokens from the environment.
+// doctor, bench and keys take their tokens and keys from the environment.
 func ofCommand(name string) bool {
-	return name == envPrefix+"DOCTOR_TOKEN" || name == envPrefix+"BENCH_TOKEN"
+	return name == envPrefix+"DOCTOR_TOKEN" || name == envPrefix+"BENCH_TOKEN" || name == envPrefix+"KEY"
 }
 
 // readEnviron reads the layer of the environment. An empty variable is as good

@@ -145,7 +145,7 @@ func logKeys() []Key {
 }
 
 func limitKeys() []Key {
-	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits())
+	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits())
 }
 
 func sessionLimits() []Key {
@@ -222,6 +222,23 @@ func nodeLimits() []Key {
 			func(l *Limits) any { return &l.HookTimeout }),
 		count("hookConcurrency", "64", 1, 10_000, "Calls of auth hooks in flight; more sign-ins wait their turn.",
 			func(l *Limits) any { return &l.HookConcurrency }),
+	}
+}
+
+func apiLimits() []Key {
+	return []Key{
+		count("apiKeys", "10000", 1, 1_000_000, "API keys that there may be, expired ones included; those make room when it is needed.",
+			func(l *Limits) any { return &l.APIKeys }),
+		count("apiRate", "1000", 1, 1_000_000, "Requests a second with one API key, and as many at once; past it they are refused.",
+			func(l *Limits) any { return &l.APIRate }),
+		count("apiPage", "1000", 1, 10_000, "Entries that one page of a list may hold. When nothing is asked for it holds 100, or as many as this.",
+			func(l *Limits) any { return &l.APIPage }),
+		duration("idempotencyTime", "10m", time.Second, 24*time.Hour, "How long the answer to a request with an Idempotency-Key is kept in memory for a repeat.",
+			func(l *Limits) any { return &l.IdempotencyTime }),
+		count("idempotencyKeys", "100000", 1, 10_000_000, "Answers that are kept for repeats; past it the oldest go.",
+			func(l *Limits) any { return &l.IdempotencyKeys }),
+		size("idempotencyBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of answers that are kept for repeats, some 400 for each besides its own; past it the oldest go.",
+			func(l *Limits) any { return &l.IdempotencyBytes }),
 	}
 }
 

@@ -72,6 +72,12 @@ type Limits struct {
 	HookTimeout      time.Duration `yaml:"hookTimeout"`
 	HookConcurrency  int           `yaml:"hookConcurrency"`
 	CompressAbove    Bytes         `yaml:"compressAbove"`
+	APIKeys          int           `yaml:"apiKeys"`
+	APIRate          int           `yaml:"apiRate"`
+	APIPage          int           `yaml:"apiPage"`
+	IdempotencyTime  time.Duration `yaml:"idempotencyTime"`
+	IdempotencyKeys  int           `yaml:"idempotencyKeys"`
+	IdempotencyBytes Bytes         `yaml:"idempotencyBytes"`
 }
 
 // Log says what is logged, and how.

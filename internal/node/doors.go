@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/console"
 	"github.com/seed-3d8c1042/switchboard/internal/api"
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
 )
 
@@ -40,7 +42,7 @@ func (n *node) originAllowed(r *http.Request) bool {
 func (n *node) apiOptions() api.Options {
 	return api.Options{
 		Log: n.log, Metrics: n.metrics, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
-		Demo: n.opts.Settings.Demo, Origin: n.originAllowed,
+		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1,
 		Parts: []api.Part{
 			{Name: "node", Check: func() error {
 				if !n.serving.Load() {
@@ -66,6 +68,36 @@ func (n *node) publicServer() *api.Server {
 	o := n.apiOptions()
 	o.Socket, o.Console = n.sockets, console.Handler()
 	return api.NewServer(api.NewPublic(o), n.limits().HandshakeTimeout, n.log)
+}
+
+func (n *node) controlServer() *api.Server {
+	return api.NewServer(api.NewControl(n.apiOptions()), n.limits().HandshakeTimeout, n.log)
+}
+
+// v1Options hand the calls of /v1 the rooms that they are about.
+func (n *node) v1Options() api.V1Options {
+	return api.V1Options{
+		Log: n.log, Metrics: n.metrics, Now: time.Now,
+		Limits: func() api.V1Limits {
+			l := n.limits()
+			return api.V1Limits{
+				Rate: l.APIRate, Page: l.APIPage,
+				Once: api.OnceLimits{Keys: l.IdempotencyKeys, Bytes: int64(l.IdempotencyBytes), Time: l.IdempotencyTime},
+			}
+		},
+		Rooms: api.Rooms{Apps: n.apps, Keys: n.keys},
+	}
+}
+
+// listenControl opens the control socket. A node can do without one: then it is
+// nil, and the log says why.
+func (n *node) listenControl() net.Listener {
+	l, err := lifecycle.ListenControl(n.opts.Settings.Data)
+	if err != nil {
+		n.log.Warn("there is no control socket: switchboard keys needs --url and an admin key here", "err", err)
+		return nil
+	}
+	return l
 }
 
 // listen opens a door's listener; what it says names the flag to change.

@@ -20,10 +20,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
@@ -67,9 +69,13 @@ type node struct {
 	bus     *bus.Bus
 	keeper  *mailbox.Keeper
 	apps    *apps.Registry
+	keys    *keys.Ring
 	hub     *delivery.Hub
 	sockets *socket.Server
+	v1      *api.V1
 	serving atomic.Bool
+
+	demoKey string // ID of the key that the demo prints; empty for none
 }
 
 func (n *node) limits() config.Limits { return n.settings.Load().Limits }
@@ -91,10 +97,11 @@ func (n *node) run(ctx context.Context) (err error) {
 		stopKeeping()
 		err = errors.Join(err, keeper.Wait())
 	}()
-	if err := n.buildRooms(); err != nil {
+	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
 	defer n.apps.Close()
+	defer n.keys.Close()
 	return n.serve(ctx)
 }
 
@@ -120,7 +127,10 @@ func (n *node) openStore(ctx context.Context) (err error) {
 }
 
 // buildRooms makes what stands between the store and the doors.
-func (n *node) buildRooms() (err error) {
+func (n *node) buildRooms(ctx context.Context) (err error) {
+	if err := n.openKeys(ctx); err != nil {
+		return err
+	}
 	limits := n.limits()
 	n.apps, err = apps.New(apps.Options{
 		Apps: appsOf(n.opts.Settings.Apps), HookTimeout: limits.HookTimeout, HookConcurrency: limits.HookConcurrency,
@@ -133,7 +143,22 @@ func (n *node) buildRooms() (err error) {
 		Keeper: reliable{n.keeper}, Access: access{n.apps},
 		Sessions: func() int { return n.limits().SessionsPerUser }, Metrics: n.metrics,
 	})
+	if n.v1, err = api.NewV1(n.v1Options()); err != nil {
+		return err
+	}
 	n.sockets, err = socket.New(n.socketOptions())
+	return err
+}
+
+// openKeys makes the ring of API keys, on the table in which they are.
+func (n *node) openKeys(ctx context.Context) error {
+	table, err := n.bus.Table(ctx, "keys")
+	if err != nil {
+		return fmt.Errorf("open the table of API keys in %s: %w", n.opts.Settings.Data, err)
+	}
+	n.keys, err = keys.New(keys.Options{
+		Store: table, Now: time.Now, Random: rand.Reader, Max: func() int { return n.limits().APIKeys }, Log: n.log, Metrics: n.metrics,
+	})
 	return err
 }
 
@@ -147,6 +172,7 @@ func (n *node) serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, admin.Close())
 	}
+	control := n.listenControl()
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var doors errgroup.Group
@@ -154,13 +180,17 @@ func (n *node) serve(ctx context.Context) error {
 	defer closePublic()
 	doors.Go(func() error { return n.adminServer().Serve(stopping, admin) })
 	doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
+	if control != nil {
+		doors.Go(func() error { return n.controlServer().Serve(stopping, control) })
+	}
 	doors.Go(func() error { return n.sockets.Run(stopping) })
 	doors.Go(func() error { return n.reload(stopping) })
 	doors.Go(func() error { return tendMemory(stopping) })
 	n.serving.Store(true)
-	n.greet(public.Addr(), admin.Addr())
-
-	<-ctx.Done()
+	err = n.greet(public.Addr(), admin.Addr())
+	if err == nil {
+		<-ctx.Done()
+	}
 	n.serving.Store(false)
 	closePublic()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
@@ -169,7 +199,7 @@ func (n *node) serve(ctx context.Context) error {
 	}
 	cancel()
 	stop()
-	return doors.Wait()
+	return errors.Join(err, doors.Wait())
 }
 
 // reload puts new settings into effect as they come.
@@ -183,6 +213,10 @@ func (n *node) reload(ctx context.Context) error {
 				n.log.Error("the new settings are not in effect", "err", err)
 				continue
 			}
+			if !s.Demo && n.demoKey != "" {
+				// It was for the demo. One that is revoked already is no error.
+				_ = n.keys.Revoke(ctx, n.demoKey)
+			}
 			changed := config.Diff(*n.settings.Load(), s).Live
 			n.settings.Store(&s)
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
@@ -192,8 +226,8 @@ func (n *node) reload(ctx context.Context) error {
 	}
 }
 
-// greet says where everything is.
-func (n *node) greet(public, admin net.Addr) {
+// greet says where everything is, and lends the demo a key.
+func (n *node) greet(public, admin net.Addr) error {
 	s := n.opts.Settings
 	say := func(key, value string) { fmt.Fprintf(n.opts.Out, "%-9s %s\n", key, value) }
 	fmt.Fprintf(n.opts.Out, "Switchboard %s\n", n.opts.Version)
@@ -202,6 +236,12 @@ func (n *node) greet(public, admin net.Addr) {
 	say("admin", "http://"+admin.String()+"/")
 	say("data", s.Data)
 	if s.Demo {
+		key, presented, err := n.keys.Lend("of the demo, until it stops")
+		if err != nil {
+			return err
+		}
+		n.demoKey = key.ID
+		say("key", presented)
 		say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
 	}
 	for _, app := range s.Apps {
@@ -210,4 +250,5 @@ func (n *node) greet(public, admin net.Addr) {
 		}
 	}
 	fmt.Fprintln(n.opts.Out, "ready")
+	return nil
 }

@@ -101,6 +101,7 @@ type Server struct {
 	Addr  string // host:port for clients
 	Admin string // host:port for operators
 	Data  string // data folder
+	Key   string // the demo's admin key of this start; empty for none
 	Args  []string
 
 	t      testing.TB
@@ -208,6 +209,8 @@ func (s *Server) read(pipe io.Reader, ready chan struct{}) {
 			s.Addr = address(fields[1])
 		case len(fields) == 2 && fields[0] == "admin":
 			s.Admin = address(fields[1])
+		case len(fields) == 2 && fields[0] == "key":
+			s.Key = fields[1]
 		case line == "ready":
 			close(ready)
 		}

@@ -1,0 +1,55 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/seed-3d8c1042/switchboard/internal/keys"
+)
+
+// authorize finds out who asks, and whether the call is for them.
+func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identity, *Refusal) {
+	who, refused := v.identify(r)
+	if refused != nil {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard"`)
+		return who, refused
+	}
+	if refused := v.paces.take(w.Header(), who.Key.ID); refused != nil {
+		return who, refused
+	}
+	if who.App != "" && !v.opts.Rooms.Apps.Known(who.App) {
+		return who, Forbidden("the key is of app %s, which is not in the settings any more", who.App)
+	}
+	if c.Scope != "" && !who.May(c.Scope) {
+		refused := Refuse(http.StatusForbidden, CodeScopeMissing, "the key lacks the scope %s", c.Scope)
+		refused.More = map[string]any{"scope": c.Scope}
+		return who, refused
+	}
+	return who, nil
+}
+
+// identify reads the key of a request.
+func (v *V1) identify(r *http.Request) (Identity, *Refusal) {
+	refuse := func(code, detail string) (Identity, *Refusal) {
+		return Identity{}, Refuse(http.StatusUnauthorized, code, "%s", detail)
+	}
+	sent := r.Header.Values("Authorization")
+	if len(sent) == 0 {
+		return refuse(CodeAuthRequired, "this call needs an API key: Authorization: Bearer sb_…")
+	}
+	scheme, presented, _ := strings.Cut(sent[0], " ")
+	if len(sent) > 1 || !strings.EqualFold(scheme, "Bearer") {
+		return refuse(CodeKeyInvalid, "the header must be Authorization: Bearer sb_…, once")
+	}
+	key, err := v.opts.Rooms.Keys.Verify(strings.TrimSpace(presented))
+	switch {
+	case errors.Is(err, keys.ErrExpired):
+		return refuse(CodeKeyExpired, "the key has expired")
+	case errors.Is(err, keys.ErrMalformed):
+		return refuse(CodeKeyInvalid, "what was sent is no API key: one is sb_, its ID, _ and its secret")
+	case err != nil:
+		return refuse(CodeKeyInvalid, "there is no such key, or it was revoked")
+	}
+	return Identity{Key: key, App: key.App, Admin: key.Admin}, nil
+}

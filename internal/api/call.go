@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+
+	"github.com/seed-3d8c1042/switchboard/internal/keys"
+)
+
+// How to add a call to /v1
+//
+// A call is a row of the table in table.go. Write a function and, in a file of
+// its subject, a row for it:
+//
+//	{Method: "GET", Path: "/v1/users/{userId}/things", Scope: keys.UsersRead, Handler: Handle(r.listThings)},
+//
+//	func (r Rooms) listThings(ctx context.Context, who Identity, q listThingsRequest) (thingsAnswer, error)
+//
+// The request says by its fields where each part comes from, and has been
+// checked when the function gets it:
+//
+//	type listThingsRequest struct {
+//		User wire.UserID `path:"userId"`  // a user ID, of the key's app
+//		App  App         `query:"app"`    // the key's app; with an admin key needed, unless tagged api:"optional"
+//		Kind string      `query:"kind"`   // empty when absent; string, int, int64, bool, Time or a TextUnmarshaler
+//		Page                              // limit and cursor
+//		Once *Once                        // of its Idempotency-Key; nil when there is none
+//		Body thingBody   `body:"json"`    // without such a field a request with a body is refused
+//	}
+//
+// Query parameters and body members that no field has are refused by name. In a
+// body, and in an answer, a member without omitzero is required:
+//
+//	type thingBody struct {
+//		To   wire.UserID    `json:"to"`            // required; a UserID is checked to be one
+//		TTL  int64          `json:"ttl,omitzero"`  // optional
+//		Data jsontext.Value `json:"data,omitzero"` // any JSON, byte for byte as it came
+//	}
+//
+// (The JSON is that of encoding/json/v2: omitempty does something else there.)
+// Times are of type Time. A body that is to be read by other rules, or faster,
+// has a method UnmarshalJSON of its own.
+//
+// An error becomes the answer: a *Refusal (Invalid, NotFound, Forbidden, Refuse)
+// as it says, a *wire.Error under its code, anything else as 500, logged. An
+// answer is a struct; its status is the row's, or that of its method Status() int;
+// it may have Location() string. Page through what has an order that does not
+// change, and return q.Next(position) as the answer's `json:"next,omitzero"`.
+//
+// Calls that change something say Once: true; their request may then carry an
+// Idempotency-Key, and is not cut short when its client leaves. A call that a
+// user's own token opens instead of an API key says Auth: ByToken, and is given
+// no identity. A call that writes its answer by itself, such as a stream of
+// events, is Serve(f) instead of Handle(f).
+//
+// A test compares the table with the OpenAPI document (openapi/*.yaml), with
+// docs/requests.http and with what the README's table of scopes says, and tries
+// every call with every kind of bad key: a new row has to be in all of them.
+
+// Auth says what opens a call.
+type Auth int
+
+const (
+	ByKey   Auth = iota // an API key with the call's scope
+	ByToken             // the handler sees to it: a user's own token
+)
+
+// Call is one operation of the HTTP interface: a row of the table.
+type Call struct {
+	Method  string
+	Path    string // with parameters as in "/v1/users/{userId}"
+	Scope   keys.Scope
+	Auth    Auth
+	Once    bool // it takes an Idempotency-Key
+	Status  int  // of its answer when all went well; 0: 200
+	Handler Handler
+}
+
+// name is how the call is called in metrics and cursors.
+func (c *Call) name() string { return c.Method + " " + c.Path }
+
+// Handler is a function that carries out a call, and what it takes and gives.
+type Handler struct {
+	Request reflect.Type // a struct; see above
+	Answer  reflect.Type // a struct; nil for what Serve made
+
+	plan  *plan
+	run   func(ctx context.Context, who Identity, request any) (any, error)
+	serve func(w http.ResponseWriter, r *http.Request, who Identity, request any) error
+}
+
+// Handle makes a handler of a function.
+func Handle[Q, A any](f func(ctx context.Context, who Identity, request Q) (A, error)) Handler {
+	request := reflect.TypeFor[Q]()
+	return Handler{
+		Request: request, Answer: reflect.TypeFor[A](), plan: newPlan(request),
+		run: func(ctx context.Context, who Identity, q any) (any, error) { return f(ctx, who, *q.(*Q)) },
+	}
+}
+
+// Serve makes a handler of a function that writes its answer by itself. An error
+// is answered as long as nothing has been written. The server bounds an answer
+// to three minutes; http.ResponseController.SetWriteDeadline changes that.
+func Serve[Q any](f func(w http.ResponseWriter, r *http.Request, who Identity, request Q) error) Handler {
+	request := reflect.TypeFor[Q]()
+	return Handler{
+		Request: request, plan: newPlan(request),
+		serve: func(w http.ResponseWriter, r *http.Request, who Identity, q any) error { return f(w, r, who, *q.(*Q)) },
+	}
+}

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"slices"
+
+	"github.com/seed-3d8c1042/switchboard/internal/keys"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Identity is who makes a request of /v1. It is not changed once made.
+type Identity struct {
+	// Key is what the request was made with; nil for the operator at the control
+	// socket, who needs none.
+	Key *keys.Key
+	// App is the app that the key is of; empty with Admin.
+	App string
+	// Admin says that it is of all apps and has all scopes.
+	Admin bool
+}
+
+// May says whether it has a scope.
+func (who Identity) May(s keys.Scope) bool {
+	return who.Admin || who.Key != nil && slices.Contains(who.Key.Scopes, s)
+}
+
+// Check refuses what is about a user of another app.
+func (who Identity) Check(user wire.UserID) error { return who.checkApp(user.App()) }
+
+func (who Identity) checkApp(app string) error {
+	if !who.Admin && app != who.App {
+		return Forbidden("the key is of app %s, this is about app %s", who.App, clip(app))
+	}
+	return nil
+}
+
+// space is the space of names in which its Idempotency-Keys are: the app, or
+// what no app can be called.
+func (who Identity) space() string {
+	if who.Admin {
+		return "*"
+	}
+	return who.App
+}
+
+// clip shortens what a stranger wrote, for a sentence.
+func clip(s string) string {
+	const longest = 80
+	if len(s) <= longest {
+		return s
+	}
+	return s[:longest] + "…"
+}

@@ -1,0 +1,34 @@
+package api
+
+import (
+	"errors"
+	"time"
+)
+
+// Time is a point in time as the interface writes it: RFC 3339 in UTC with
+// milliseconds. The zero Time is none: tag it omitzero.
+type Time time.Time
+
+// timeForm is how times are written.
+const timeForm = "2006-01-02T15:04:05.000Z07:00"
+
+// IsZero is for omitzero.
+func (t Time) IsZero() bool { return time.Time(t).IsZero() }
+
+// AppendText implements encoding.TextAppender.
+func (t Time) AppendText(b []byte) ([]byte, error) {
+	return time.Time(t).UTC().AppendFormat(b, timeForm), nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (t Time) MarshalText() ([]byte, error) { return t.AppendText(nil) }
+
+// UnmarshalText reads any time of RFC 3339.
+func (t *Time) UnmarshalText(b []byte) error {
+	read, err := time.Parse(time.RFC3339Nano, string(b))
+	if err != nil {
+		return errors.New("must be a time such as 2026-11-26T08:30:00Z")
+	}
+	*t = Time(read)
+	return nil
+}

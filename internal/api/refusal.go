@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/keys"
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// The codes of problems that are the HTTP interface's own. What the socket
+// refuses too has the socket's codes: wire.Codes.
+const (
+	CodeAuthRequired   = "AUTH_REQUIRED"          // 401: no key
+	CodeKeyInvalid     = "KEY_INVALID"            // 401: malformed, unknown or revoked
+	CodeKeyExpired     = "KEY_EXPIRED"            // 401
+	CodeScopeMissing   = "SCOPE_MISSING"          // 403
+	CodeForbidden      = wire.CodeForbidden       // 403: another app's
+	CodeInvalidRequest = "INVALID_REQUEST"        // 400: names the field
+	CodeNotFound       = "NOT_FOUND"              // 404
+	CodeMismatch       = "IDEMPOTENCY_MISMATCH"   // 422
+	CodeRateLimited    = "RATE_LIMITED"           // 429
+	CodeBodyTooLarge   = "BODY_TOO_LARGE"         // 413
+	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE" // 415
+	CodeTooManyKeys    = "TOO_MANY_KEYS"          // 409
+	CodeInternal       = "INTERNAL"               // 500
+)
+
+// soon is when a refusal that says "not now" may be tried again.
+const soon = time.Second
+
+// Refusal is an error that is answered as problem details (RFC 9457).
+type Refusal struct {
+	Status     int
+	Code       string         // stable
+	Detail     string         // a sentence for people
+	Field      string         // of the request, that is wrong; empty for none
+	RetryAfter time.Duration  // 0: nothing is said about it
+	More       map[string]any // further members
+}
+
+// Error returns code and detail.
+func (r *Refusal) Error() string { return r.Code + ": " + r.Detail }
+
+// Refuse returns a refusal.
+func Refuse(status int, code, format string, args ...any) *Refusal {
+	return &Refusal{Status: status, Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Invalid returns the refusal of a request whose field is wrong. The sentence
+// goes on after the field's name: "must be a number". An empty field is the
+// request as a whole.
+func Invalid(field, format string, args ...any) *Refusal {
+	r := Refuse(http.StatusBadRequest, CodeInvalidRequest, format, args...)
+	r.Field = field
+	if field != "" {
+		r.Detail = field + " " + r.Detail
+	}
+	return r
+}
+
+// NotFound returns the refusal of what is about something that is not there.
+func NotFound(format string, args ...any) *Refusal {
+	return Refuse(http.StatusNotFound, CodeNotFound, format, args...)
+}
+
+// Forbidden returns the refusal of what is another app's.
+func Forbidden(format string, args ...any) *Refusal {
+	return Refuse(http.StatusForbidden, CodeForbidden, format, args...)
+}
+
+// write answers with the problem.
+func (r *Refusal) write(w http.ResponseWriter) {
+	body := map[string]any{
+		"type": "about:blank", "title": http.StatusText(r.Status), "status": r.Status, "code": r.Code, "detail": r.Detail,
+	}
+	if r.Field != "" {
+		body["field"] = r.Field
+	}
+	maps.Copy(body, r.More)
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // strings, numbers and what our own handlers put into More
+	}
+	h := w.Header()
+	if r.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(r.Status)
+	// The client may be gone; there is nobody else to tell.
+	_, _ = w.Write(append(text, '\n'))
+}
+
+// statusOf returns the status of a code that the socket has, too; 0 for others.
+func statusOf(code string) int {
+	switch code {
+	case wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooDeep,
+		wire.CodeTooManyReceivers, wire.CodeBadReceiver, wire.CodeTooMany:
+		return http.StatusBadRequest
+	case wire.CodeBadUserID, wire.CodeWrongAppID, wire.CodeBadToken, wire.CodeTokenExpired, wire.CodeRefused:
+		return http.StatusUnauthorized
+	case wire.CodeForbidden:
+		return http.StatusForbidden
+	case wire.CodeUnknownID, wire.CodeUnknownApp:
+		return http.StatusNotFound
+	case wire.CodeMailboxFull, wire.CodeAlreadySignedIn:
+		return http.StatusConflict
+	case wire.CodeExpired:
+		return http.StatusGone
+	case wire.CodeWrongDomain:
+		return http.StatusMisdirectedRequest
+	case wire.CodeTooManySessions:
+		return http.StatusTooManyRequests
+	case wire.CodeHookFailed:
+		return http.StatusBadGateway
+	case wire.CodeStoreDown, wire.CodeOverloaded, wire.CodeBusy, wire.CodeNoRoute:
+		return http.StatusServiceUnavailable
+	case wire.CodeTimeout:
+		return http.StatusGatewayTimeout
+	case wire.CodeStoreFull:
+		return http.StatusInsufficientStorage
+	}
+	return 0
+}
+
+// FromWire returns an error of the protocol as a refusal.
+func FromWire(e *wire.Error) *Refusal {
+	r := &Refusal{Status: statusOf(e.Code), Code: e.Code, Detail: e.Reason}
+	if r.Status == 0 {
+		r.Status = http.StatusInternalServerError
+	}
+	if r.Status == http.StatusServiceUnavailable {
+		r.RetryAfter = soon
+	}
+	if e.MayYetArrive {
+		r.More = map[string]any{"mayYetArrive": true}
+	}
+	return r
+}
+
+// refusalOf returns what an error of a handler is answered with. known says that
+// the handler meant it to be; anything else is for the log.
+func refusalOf(err error) (r *Refusal, known bool) {
+	var told *wire.Error
+	switch {
+	case errors.As(err, &r):
+		return r, true
+	case errors.As(err, &told):
+		return FromWire(told), true
+	case errors.Is(err, mailbox.ErrFull):
+		return Refuse(http.StatusInsufficientStorage, wire.CodeStoreFull, "the server's disk is nearly full"), true
+	case errors.Is(err, keys.ErrStore):
+		r = Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "the server cannot store anything at present")
+		r.RetryAfter = soon
+		return r, false
+	case errors.Is(err, context.DeadlineExceeded):
+		return Refuse(http.StatusGatewayTimeout, wire.CodeTimeout, "the server did not get it done in time"), true
+	case errors.Is(err, context.Canceled):
+		return Refuse(http.StatusServiceUnavailable, wire.CodeBusy, "the request ended before its answer was there"), true
+	}
+	return Refuse(http.StatusInternalServerError, CodeInternal, "the server failed to answer; its log says why"), false
+}

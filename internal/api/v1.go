@@ -1,0 +1,240 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// V1Options configure the calls under /v1. Log, Metrics, Now, Limits and
+// Rooms.Keys are needed, Rooms.Apps too.
+type V1Options struct {
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Now     func() time.Time
+	Limits  func() V1Limits
+	Rooms   Rooms
+}
+
+// V1Limits are those of the calls. They may change at any time.
+type V1Limits struct {
+	Rate int // requests a second of one key, and how many at once
+	Page int // the most that one page may hold
+	Once OnceLimits
+}
+
+// V1 serves the calls under /v1, on as many doors as there are: what it knows of
+// keys, their pace and their Idempotency-Keys is shared by all.
+type V1 struct {
+	opts     V1Options
+	calls    []Call
+	paces    *paces
+	memory   *memory
+	counters *callCounters
+}
+
+// NewV1 makes the calls of the table.
+func NewV1(o V1Options) (*V1, error) {
+	if o.Log == nil || o.Metrics == nil || o.Now == nil || o.Limits == nil || o.Rooms.Keys == nil || o.Rooms.Apps == nil {
+		return nil, errors.New("api: V1Options.Log, Metrics, Now, Limits, Rooms.Keys and Rooms.Apps are needed")
+	}
+	v := &V1{opts: o, calls: Calls(o.Rooms), counters: newCallCounters(o.Metrics)}
+	v.paces = newPaces(func() int { return o.Limits().Rate }, o.Now)
+	v.memory = newMemory(func() OnceLimits { return o.Limits().Once }, o.Now, v.counters.forgotten.Inc)
+	return v, nil
+}
+
+// handler serves the calls. operator says that whoever can ask needs no key.
+func (v *V1) handler(operator bool) http.Handler {
+	mux := http.NewServeMux()
+	methods := make(map[string][]string)
+	for i := range v.calls {
+		c := &v.calls[i]
+		mux.HandleFunc(c.Method+" "+c.Path, func(w http.ResponseWriter, r *http.Request) { v.serve(w, r, c, operator) })
+		methods[c.Path] = append(methods[c.Path], c.Method)
+		if c.Method == http.MethodGet {
+			methods[c.Path] = append(methods[c.Path], http.MethodHead)
+		}
+	}
+	for path, allowed := range methods {
+		mux.HandleFunc(path, wrongMethod(allowed))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { NotFound("there is no such call").write(w) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if admitPage(w, r, slices.Sorted(maps.Keys(methodsOf(v.calls)))) {
+			return
+		}
+		// The mux would send others to a path without them.
+		if path.Clean(r.URL.Path) != r.URL.Path {
+			NotFound("there is no such call").write(w)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func methodsOf(calls []Call) map[string]bool {
+	methods := make(map[string]bool)
+	for _, c := range calls {
+		methods[c.Method] = true
+	}
+	return methods
+}
+
+func wrongMethod(allowed []string) http.HandlerFunc {
+	list := strings.Join(slices.Sorted(slices.Values(allowed)), ", ")
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", list)
+		Problem(w, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "this path takes "+list)
+	}
+}
+
+// serve carries out one request of a call, and counts it.
+func (v *V1) serve(w http.ResponseWriter, r *http.Request, c *Call, operator bool) {
+	began := v.opts.Now()
+	if refused := v.answer(w, r, c, operator); refused != nil {
+		v.counters.refused.WithLabelValues(refused.Code).Inc()
+		refused.write(w)
+	}
+	if c.Handler.serve == nil {
+		v.counters.seconds.WithLabelValues(c.name()).Observe(v.opts.Now().Sub(began).Seconds())
+	}
+}
+
+// answer writes the answer, or returns why there is none. What costs nothing is
+// checked first, and the body is read only for whom the call is.
+func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bool) *Refusal {
+	var who Identity
+	var refused *Refusal
+	switch {
+	case operator:
+		who = Identity{Admin: true}
+	case c.Auth == ByKey:
+		if who, refused = v.authorize(w, r, c); refused != nil {
+			return refused
+		}
+	}
+	h := &c.Handler
+	request, refused := h.plan.read(r, who, v.opts.Limits().Page)
+	if refused != nil {
+		return refused
+	}
+	body, refused := readBody(r, h.plan.body != nil)
+	if refused != nil {
+		return refused
+	}
+	if h.plan.body != nil {
+		if refused := h.plan.tree.decode(body, request.Elem().FieldByIndex(h.plan.body), who); refused != nil {
+			return refused
+		}
+	}
+	if h.serve != nil {
+		return v.refusal(h.serve(w, r, who, request.Interface()), c)
+	}
+	if !c.Once {
+		v.carryOut(r.Context(), w, c, who, request.Interface())
+		return nil
+	}
+	key, print, ok, refused := askedOnce(r, who, body)
+	if refused != nil {
+		return refused
+	}
+	if !ok {
+		v.carryOut(r.Context(), w, c, who, request.Interface())
+		return nil
+	}
+	if h.plan.once != nil {
+		*request.Elem().FieldByIndex(h.plan.once).Addr().Interface().(**Once) = asOnce(key, print)
+	}
+	answer, replayed, refused := v.memory.do(r.Context(), key, print, func(p *reply) {
+		// The client may leave and ask again: what was begun goes on.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
+		defer cancel()
+		v.carryOut(ctx, p, c, who, request.Interface())
+	})
+	if refused != nil {
+		return refused
+	}
+	if replayed {
+		v.counters.replayed.Inc()
+	}
+	answer.write(w, replayed)
+	return nil
+}
+
+// carryOut has the handler do it, and writes what comes of it.
+func (v *V1) carryOut(ctx context.Context, w http.ResponseWriter, c *Call, who Identity, request any) {
+	answer, err := c.Handler.run(ctx, who, request)
+	if refused := v.refusal(err, c); refused != nil {
+		v.counters.refused.WithLabelValues(refused.Code).Inc()
+		refused.write(w)
+		return
+	}
+	body, err := json.Marshal(answer, jsonOptions())
+	if err != nil {
+		panic(fmt.Sprintf("the answer of %s: %v", c.name(), err)) // our own values marshal
+	}
+	status := c.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if a, ok := answer.(interface{ Status() int }); ok {
+		status = a.Status()
+	}
+	if a, ok := answer.(interface{ Location() string }); ok {
+		w.Header().Set("Location", a.Location())
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The client may be gone; there is nobody else to tell.
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// refusal returns what an error of a handler is answered with, and logs it when
+// it is a fault of ours; nil for nil.
+func (v *V1) refusal(err error, c *Call) *Refusal {
+	if err == nil {
+		return nil
+	}
+	refused, known := refusalOf(err)
+	if !known {
+		v.opts.Log.Error("a call failed", "call", c.name(), "err", err)
+	}
+	return refused
+}
+
+// callCounters count what happens under /v1.
+type callCounters struct {
+	seconds   *prometheus.HistogramVec // call
+	refused   *prometheus.CounterVec   // code
+	replayed  prometheus.Counter
+	forgotten prometheus.Counter
+}
+
+func newCallCounters(r prometheus.Registerer) *callCounters {
+	return &callCounters{
+		seconds: registered(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "switchboard_api_seconds", Help: "Time to answer the calls under /v1, streams left out.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"call"})),
+		refused: registered(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "switchboard_api_refused_total", Help: "Requests under /v1 that were answered with a problem, by its code.",
+		}, []string{"code"})),
+		replayed: registered(r, prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "switchboard_api_replayed_total", Help: "Requests that were answered from memory, by their Idempotency-Key.",
+		})),
+		forgotten: registered(r, prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "switchboard_api_forgotten_total", Help: "Answers that were forgotten before their time, since there were too many.",
+		})),
+	}
+}

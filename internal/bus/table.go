@@ -1,0 +1,276 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+)
+
+// ErrExists says that a row cannot be made, since there is one under its key.
+var ErrExists = errors.New("there is a row under this key")
+
+const (
+	// goneTime is how long the message stays that says that a row is gone: a node
+	// that was away for longer reads the whole table anyway.
+	goneTime = 24 * time.Hour
+	// maxRow is the largest row, in bytes. Tables are small: all of it is in
+	// memory, on every node.
+	maxRow = 64 << 10
+)
+
+// Table is a small table of rows under keys, shared by all nodes. Every node has
+// it in memory; changes are synced before the call that makes them returns, and
+// seen by this process from then on, by others a moment later. Its methods may be
+// called from any goroutine. It goes on working after Bus.Recover.
+type Table struct {
+	bus    *Bus
+	name   string // of the stream
+	prefix string // of the subjects
+
+	mu       sync.Mutex // held while watchers are told, so that they are told in order
+	rows     map[string]record
+	fed      uint64 // the last sequence that the feed brought
+	watchers map[int]func(key string, row []byte)
+	watched  int // how many watchers there ever were
+
+	feed *feed // guarded by Bus.mu; nil when detached
+}
+
+// record is one row.
+type record struct {
+	row []byte // nil for one that is gone: kept until the feed has brought that, too
+	seq uint64
+}
+
+// Table returns the table of a name, of letters and digits, which is created when
+// it never was. Two calls for one name return the same Table.
+func (b *Bus) Table(ctx context.Context, name string) (*Table, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.tables[name]; t != nil {
+		return t, nil
+	}
+	t, err := b.newTable(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	b.tables[name] = t
+	return t, nil
+}
+
+// newTable makes a table that follows its stream. mu is held.
+func (b *Bus) newTable(ctx context.Context, name string) (*Table, error) {
+	if !isToken(name) {
+		return nil, fmt.Errorf("bus: a table cannot be named %q", name)
+	}
+	e, err := b.engine()
+	if err != nil {
+		return nil, err
+	}
+	config := tableStream(name)
+	t := &Table{
+		bus: b, name: config.Name, prefix: strings.TrimSuffix(config.Subjects[0], "*"),
+		rows: make(map[string]record), watchers: make(map[int]func(string, []byte)),
+	}
+	if err := t.attach(ctx, e); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// isToken says whether a text can be one part of a subject.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}
+
+// Create adds a row; ErrExists when there is one under its key. After an error
+// that is mailbox.ErrUnknown it may have been added.
+func (t *Table) Create(ctx context.Context, key string, row []byte) error {
+	if err := t.create(ctx, key, row, 0); !errors.Is(err, ErrExists) {
+		return err
+	}
+	// What stands there may only say that there is nothing any more.
+	last, err := t.last(ctx, key)
+	if err != nil {
+		return fmt.Errorf("create a row of %s: %w", t.name, err)
+	}
+	if len(last.Data) > 0 {
+		return fmt.Errorf("create a row of %s: %w", t.name, ErrExists)
+	}
+	return t.create(ctx, key, row, last.Sequence)
+}
+
+func (t *Table) create(ctx context.Context, key string, row []byte, after uint64) error {
+	return t.write(ctx, "create", key, row, jetstream.WithExpectLastSequencePerSubject(after))
+}
+
+// Put adds or replaces a row. Of two nodes that put one at the same time, the
+// later one wins. Errors are as for Create.
+func (t *Table) Put(ctx context.Context, key string, row []byte) error {
+	return t.write(ctx, "put", key, row)
+}
+
+// Delete removes a row; one that is not there is no error. Errors are as for
+// Create.
+func (t *Table) Delete(ctx context.Context, key string) error {
+	return t.write(ctx, "delete", key, nil, jetstream.WithMsgTTL(goneTime))
+}
+
+// write stores a row, nil for one that is gone, and takes it in.
+func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ...jetstream.PublishOpt) error {
+	if !isToken(key) || len(row) > maxRow || len(row) == 0 && what != "delete" {
+		return fmt.Errorf("%s a row of %s: %q with %d bytes cannot be one", what, t.name, key, len(row))
+	}
+	e, err := t.bus.engine()
+	if err == nil {
+		err = t.bus.room(len(row))
+	}
+	if err != nil {
+		return fmt.Errorf("%s a row of %s: %w", what, t.name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
+	defer cancel()
+	seq, err := publish(ctx, e, &nats.Msg{Subject: t.prefix + key, Data: row}, opts)
+	if err == nil {
+		_, err = keepNames(t.bus.messages(t.name))
+	}
+	if err != nil {
+		return fmt.Errorf("%s a row of %s: %w", what, t.name, err)
+	}
+	t.take(key, row, seq)
+	return nil
+}
+
+// publish stores a message and returns its sequence.
+func publish(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.PublishOpt) (seq uint64, err error) {
+	future, err := e.js.PublishMsgAsync(msg, opts...)
+	if err != nil {
+		return 0, err
+	}
+	var refused *jetstream.APIError
+	select {
+	case ack := <-future.Ok():
+		return ack.Sequence, nil
+	case err = <-future.Err():
+	case <-e.failed:
+		err = e.failure()
+	case <-ctx.Done():
+		e.suspect()
+		err = context.Cause(ctx)
+	}
+	switch {
+	case !errors.As(err, &refused):
+		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, err)
+	case refused.ErrorCode == codeWrongLastSequence:
+		return 0, ErrExists
+	case noRoom(refused.ErrorCode):
+		return 0, fmt.Errorf("%w: %w", mailbox.ErrFull, err)
+	}
+	return 0, err
+}
+
+// last returns what is stored under a key.
+func (t *Table) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
+	e, err := t.bus.engine()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
+	defer cancel()
+	stream, err := e.js.Stream(ctx, t.name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, t.prefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return &jetstream.RawStreamMsg{}, nil // its time was up in between
+	}
+	return m, err
+}
+
+// Get returns a row; nil when there is none. It is not to be changed.
+func (t *Table) Get(key string) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rows[key].row
+}
+
+// Watch calls f for every row there is, before it returns, and then for every
+// change, in order and one call at a time: row is nil when it is gone. A change is
+// told before the call that made it returns. f must be quick, must not call the
+// Table, and must not change the row.
+func (t *Table) Watch(f func(key string, row []byte)) (stop func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(t.rows)) {
+		if r := t.rows[key]; r.row != nil {
+			f(key, r.row)
+		}
+	}
+	id := t.watched
+	t.watched++
+	t.watchers[id] = f
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.watchers, id)
+	}
+}
+
+// take takes in what a write has stored under a key, unless the feed was faster.
+func (t *Table) take(key string, row []byte, seq uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if seq > t.fed {
+		t.set(key, row, seq)
+	}
+}
+
+// feedOn takes in what the feed brings, in the order of the stream.
+func (t *Table) feedOn(key string, row []byte, seq uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fed = max(t.fed, seq)
+	t.set(key, row, seq)
+	if r := t.rows[key]; r.row == nil && r.seq <= t.fed {
+		delete(t.rows, key) // nothing older can come any more
+	}
+}
+
+// set makes row the one under key, unless a later one is there. mu is held.
+func (t *Table) set(key string, row []byte, seq uint64) {
+	known := t.rows[key]
+	if seq <= known.seq {
+		return
+	}
+	if len(row) == 0 {
+		row = nil
+	}
+	t.rows[key] = record{row: row, seq: seq}
+	if known.row != nil || row != nil {
+		t.tell(key, row)
+	}
+}
+
+// tell tells the watchers. mu is held.
+func (t *Table) tell(key string, row []byte) {
+	for _, id := range slices.Sorted(maps.Keys(t.watchers)) {
+		t.watchers[id](key, row)
+	}
+}

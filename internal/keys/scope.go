@@ -1,0 +1,52 @@
+package keys
+
+import "slices"
+
+// Scope is one thing that a key may do.
+type Scope string
+
+// The scopes.
+const (
+	MessagesSend   Scope = "messages:send"
+	UsersRead      Scope = "users:read"
+	SessionsClose  Scope = "sessions:close"
+	MailboxesRead  Scope = "mailboxes:read"
+	MailboxesClear Scope = "mailboxes:clear"
+	KeysManage     Scope = "keys:manage"
+	WebhooksRead   Scope = "webhooks:read"
+	WebhooksManage Scope = "webhooks:manage"
+	StatsRead      Scope = "stats:read"
+)
+
+// Permission is a scope with a sentence that says what it lets a key do.
+type Permission struct {
+	Scope Scope
+	What  string
+}
+
+// Permissions returns the table of all scopes.
+func Permissions() []Permission {
+	return []Permission{
+		{MessagesSend, "Send messages and broadcasts as users of the app."},
+		{UsersRead, "See who is connected, their sessions, and how much waits in their mailboxes."},
+		{SessionsClose, "Close sessions."},
+		{MailboxesRead, "Read what waits in mailboxes."},
+		{MailboxesClear, "Remove what waits in mailboxes."},
+		{KeysManage, "List and revoke the app's keys, and make keys that may do no more than itself."},
+		{WebhooksRead, "See webhooks, and what became of their events."},
+		{WebhooksManage, "Send events of webhooks again, and test webhooks."},
+		{StatsRead, "See counters and rates of the node."},
+	}
+}
+
+// Scopes returns all scopes, in the order of the table.
+func Scopes() []Scope {
+	list := make([]Scope, 0, 9)
+	for _, p := range Permissions() {
+		list = append(list, p.Scope)
+	}
+	return list
+}
+
+// Known says whether there is such a scope.
+func (s Scope) Known() bool { return slices.Contains(Scopes(), s) }
