@@ -75,6 +75,9 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := h.Hijack()
 	if err == nil {
 		a.hijacked, a.status = true, http.StatusSwitchingProtocols
+		if a.Header().Get("Content-Type") != "" {
+			a.status = http.StatusOK // an answer that its handler writes itself; a WebSocket has none
+		}
 	}
 	return conn, rw, err
 }

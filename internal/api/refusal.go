@@ -31,6 +31,8 @@ const (
 	CodeBodyTooLarge   = "BODY_TOO_LARGE"         // 413
 	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE" // 415
 	CodeTooManyKeys    = "TOO_MANY_KEYS"          // 409
+	CodeSessionUnknown = "SESSION_UNKNOWN"        // 401: none, or over
+	CodeSessionOver    = "SESSION_OVER"           // 410: and not to be opened again
 	CodeInternal       = "INTERNAL"               // 500
 )
 

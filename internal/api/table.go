@@ -11,8 +11,9 @@ import (
 
 // Rooms are what the calls are about.
 type Rooms struct {
-	Apps Apps
-	Keys Keys
+	Apps   Apps
+	Keys   Keys
+	Events *Events // nil: nobody asks for events
 }
 
 // Apps knows the configured apps.
@@ -36,5 +37,6 @@ type Keys interface {
 func Calls(r Rooms) []Call {
 	return slices.Concat(
 		r.keyCalls(),
+		r.Events.calls(),
 	)
 }

@@ -134,7 +134,10 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 		return refused
 	}
 	if h.plan.body != nil {
-		if refused := h.plan.tree.decode(body, request.Elem().FieldByIndex(h.plan.body), who); refused != nil {
+		field := request.Elem().FieldByIndex(h.plan.body)
+		if raw, ok := field.Addr().Interface().(*[]byte); ok {
+			*raw = body
+		} else if refused := h.plan.tree.decode(body, field, who); refused != nil {
 			return refused
 		}
 	}

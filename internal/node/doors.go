@@ -85,7 +85,7 @@ func (n *node) v1Options() api.V1Options {
 				Once: api.OnceLimits{Keys: l.IdempotencyKeys, Bytes: int64(l.IdempotencyBytes), Time: l.IdempotencyTime},
 			}
 		},
-		Rooms: api.Rooms{Apps: n.apps, Keys: n.keys},
+		Rooms: api.Rooms{Apps: n.apps, Keys: n.keys, Events: n.events},
 	}
 }
 

@@ -72,6 +72,7 @@ type node struct {
 	keys    *keys.Ring
 	hub     *delivery.Hub
 	sockets *socket.Server
+	events  *api.Events
 	v1      *api.V1
 	serving atomic.Bool
 
@@ -143,10 +144,13 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 		Keeper: reliable{n.keeper}, Access: access{n.apps},
 		Sessions: func() int { return n.limits().SessionsPerUser }, Metrics: n.metrics,
 	})
-	if n.v1, err = api.NewV1(n.v1Options()); err != nil {
+	if n.sockets, err = socket.New(n.socketOptions()); err != nil {
 		return err
 	}
-	n.sockets, err = socket.New(n.socketOptions())
+	if err := n.buildEvents(); err != nil {
+		return err
+	}
+	n.v1, err = api.NewV1(n.v1Options())
 	return err
 }
 
@@ -198,6 +202,7 @@ func (n *node) serve(ctx context.Context) error {
 		n.log.Warn("not every client left in time", "err", err)
 	}
 	cancel()
+	n.events.Wait()
 	stop()
 	return errors.Join(err, doors.Wait())
 }
