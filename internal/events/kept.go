@@ -12,6 +12,9 @@ const (
 	keepMost = 256 << 10
 	// eventCost is what an event costs besides its bytes.
 	eventCost = 48
+	// askBytes is after how much that has to be proved a client that says nothing
+	// for a while is asked: half of what a session is sent without proof.
+	askBytes = 64 << 10
 	// chunkMost is how much is written at once: what a slow link has to take
 	// within the time for a write.
 	chunkMost = 32 << 10
@@ -78,9 +81,14 @@ func (k *kept) rewind() { k.cursor, k.offset = 0, 0 }
 // written says whether the client that is there has been written everything.
 func (k *kept) written() bool { return k.cursor == len(k.events) }
 
-// proved says whether nothing that is kept has to be proved.
-func (k *kept) proved() bool {
-	return !slices.ContainsFunc(k.events, func(e event) bool { return !k.forgettable(&e) })
+// unproved is how many bytes are kept that have to be proved.
+func (k *kept) unproved() (bytes int) {
+	for i := range k.events {
+		if e := &k.events[i]; !k.forgettable(e) {
+			bytes += e.size
+		}
+	}
+	return bytes
 }
 
 // chunk appends what is to be written next, whole events, and returns the number

@@ -46,10 +46,12 @@ type Stream struct {
 	greet   bool          // it has had nothing yet, not even the preamble
 	beat    bool          // it is to have a heartbeat
 	turn    bool          // it is to come back, when all is written; see Late
-	turned  bool          // that was for want of room, and it has acknowledged nothing since
+	turned  bool          // it was had come back, and has acknowledged nothing since
 	pumping bool          // somebody writes
 	room    chan struct{} // closed when there may be room; nil when nobody waits
 	hurry   time.Time     // when nobody waits for room any more; zero: somebody does
+	asking  *time.Timer   // runs while much is to be proved; nil: it does not
+	since   uint64        // what had been acknowledged when it began
 
 	closing bool // the session is over
 	left    bool // and when that was said no client was there
@@ -136,7 +138,6 @@ func (st *Stream) Through() {
 		}
 		room, by := st.room, st.hurry
 		st.mu.Unlock()
-		st.pump() // the client may have to be sent away
 		wait(room, by)
 		st.mu.Lock()
 	}
@@ -156,20 +157,13 @@ func wait(signal <-chan struct{}, by time.Time) {
 	}
 }
 
-// full says whether the session has to wait. What can be forgotten is; and a
-// client that has everything, and of which nobody knows, is asked. The caller
+// full says whether the session has to wait. What can be forgotten is. The caller
 // holds mu.
 func (st *Stream) full() bool {
 	if st.out != nil && st.kept.size() > keepMost {
 		st.streams.metrics.forgotten.Add(float64(st.kept.forget(keepMost * 3 / 4)))
 	}
-	if st.gone || st.kept.size() <= keepMost || !st.hurry.IsZero() && !time.Now().Before(st.hurry) {
-		return false
-	}
-	if st.out != nil && st.kept.written() && !st.turned {
-		st.turn, st.turned = true, true
-	}
-	return true
+	return !st.gone && st.kept.size() > keepMost && (st.hurry.IsZero() || time.Now().Before(st.hurry))
 }
 
 // signal lets who waits for room look again. The caller holds mu.
@@ -197,13 +191,42 @@ func (st *Stream) Hurry(by time.Time) {
 // what it has.
 func (st *Stream) Late() {
 	st.mu.Lock()
-	out := st.out
-	st.turn = out != nil
-	if st.turn && !st.pumping && st.kept.written() {
-		st.leave(out)
-	} // otherwise whoever writes sees to it
+	st.ask()
 	st.mu.Unlock()
 	st.tell()
+}
+
+// ask has the client come back, when it has been written everything. The caller
+// holds mu.
+func (st *Stream) ask() {
+	out := st.out
+	if out == nil || st.turned {
+		return
+	}
+	st.turn, st.turned = true, true
+	if !st.pumping && st.kept.written() {
+		st.leave(out)
+	} // otherwise whoever writes sees to it
+}
+
+// watch sees to it that a client is asked soon that has so much to prove that it
+// will get nothing more. The caller holds mu.
+func (st *Stream) watch() {
+	if st.asking != nil || st.out == nil || st.turned || len(st.kept.buf) < askBytes || st.kept.unproved() < askBytes {
+		return
+	}
+	st.since = st.kept.acked
+	st.asking = time.AfterFunc(st.streams.askAfter, func() {
+		st.mu.Lock()
+		st.asking = nil
+		if st.kept.acked == st.since && st.kept.unproved() >= askBytes {
+			st.ask()
+		} else {
+			st.watch()
+		}
+		st.mu.Unlock()
+		st.tell()
+	})
 }
 
 // leave ends the answer. The caller holds mu.
@@ -231,7 +254,7 @@ func (st *Stream) Closed(code uint16, reason string) {
 // say what it has.
 func (st *Stream) finish() {
 	st.mu.Lock()
-	over := st.closing && st.pipe != nil && (st.left || st.code == wire.CloseRestart || st.kept.proved())
+	over := st.closing && st.pipe != nil && (st.left || st.code == wire.CloseRestart || st.kept.unproved() == 0)
 	pipe := st.pipe
 	st.mu.Unlock()
 	if over {
@@ -247,6 +270,9 @@ func (st *Stream) Gone() {
 		close(st.signedIn)
 	}
 	st.gone, st.closing, st.out, st.kept = true, true, nil, kept{}
+	if st.asking != nil {
+		st.asking.Stop()
+	}
 	st.signal()
 	st.mu.Unlock()
 	if out != nil {
@@ -417,6 +443,7 @@ func (st *Stream) pump() {
 	for out := st.out; out != nil && st.push(out); out = st.out {
 	}
 	st.pumping = false
+	st.watch()
 	st.mu.Unlock()
 	st.tell()
 }

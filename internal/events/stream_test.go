@@ -329,6 +329,44 @@ func TestAClientThatIsLateIsHadComeBackOnce(t *testing.T) {
 	}
 }
 
+// A client that has much to prove is asked soon, one that goes on proving is not.
+func TestAClientWithMuchToProveIsAskedSoon(t *testing.T) {
+	w := newWorld(t)
+	w.streams.askAfter = 20 * time.Millisecond
+	st, s := w.connect()
+	a := w.attach(st)
+	s.expect("away false")
+	text := `"` + strings.Repeat("x", 10_000) + `"`
+	n := 0
+	for began := time.Now(); time.Since(began) < 200*time.Millisecond; n++ {
+		s.has(n+1, text)
+		s.far.Through()
+		if n > 6 {
+			if err := st.Ack(fmt.Sprintf("%s.%d", st.handle, n-5)); err != nil {
+				t.Fatal(err)
+			}
+			s.expect("ack " + id(t, n-6).String())
+		}
+	}
+	if a.over() {
+		t.Error("it was asked though it says what it has")
+	}
+	s.has(n+1, text)
+	s.far.Through()
+	s.expect("away true")
+	if !a.over() {
+		t.Error("the answer goes on")
+	}
+	b := w.attach(st) // it knows nothing more: it is not asked again
+	s.expect("away false")
+	st.mu.Lock()
+	if st.asking != nil || b.over() {
+		t.Error("it is asked again")
+	}
+	st.mu.Unlock()
+	s.end(0, "")
+}
+
 // writes says whether somebody writes.
 func (st *Stream) writes() bool {
 	st.mu.Lock()
@@ -371,6 +409,7 @@ func TestWhatNobodyProvesMakesRoom(t *testing.T) {
 
 func TestASessionWaitsWhileItsClientHasMuchToProve(t *testing.T) {
 	w := newWorld(t)
+	w.streams.askAfter = 10 * time.Millisecond
 	st, s := w.connect()
 	text := `"` + strings.Repeat("x", 10_000) + `"`
 	fill := func(from int) {

@@ -102,8 +102,9 @@ type Request struct {
 // Streams are the streams of this node. Its methods may be called from any
 // goroutine.
 type Streams struct {
-	opts    Options
-	metrics *metrics
+	opts     Options
+	metrics  *metrics
+	askAfter time.Duration // see Stream.watch
 
 	buffers  buffers
 	randomMu sync.Mutex // guards opts.Random
@@ -136,7 +137,7 @@ func New(o Options) (*Streams, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the metrics of event streams: %w", err)
 	}
-	return &Streams{opts: o, metrics: m, streams: make(map[string]*Stream), ended: make(map[string]ended)}, nil
+	return &Streams{opts: o, metrics: m, askAfter: time.Second, streams: make(map[string]*Stream), ended: make(map[string]ended)}, nil
 }
 
 // Connect returns the stream that a client wants: the one that it had, if it
