@@ -128,7 +128,7 @@ func TestABareEventSourceProvesByComingBack(t *testing.T) {
 		t.Errorf("it was had come back %v times, %d answers", got, bob.Answers())
 	}
 	// Many more than may be unproved.
-	const n = 100
+	const n = 30
 	for i := range n {
 		send(ann, "ANZ-2", numbered("many", i, 20_000), fmt.Sprint("many ", i))
 	}
