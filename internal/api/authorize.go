@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 )
@@ -13,6 +14,9 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 	who, refused := v.identify(r)
 	if refused != nil {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard"`)
+		if r.ContentLength != 0 {
+			endSoon(w)
+		}
 		return who, refused
 	}
 	if refused := v.paces.take(w.Header(), who.Key.ID); refused != nil {
@@ -27,6 +31,17 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 		return who, refused
 	}
 	return who, nil
+}
+
+// strangersTime is how long a stranger's body is waited for, which nobody reads.
+const strangersTime = time.Second
+
+// endSoon ends the connection behind the answer, where otherwise the server would
+// wait for the body's end.
+func endSoon(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	// Where it cannot be set the server's own time-outs hold.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(strangersTime))
 }
 
 // identify reads the key of a request.

@@ -27,7 +27,7 @@ import (
 //		Page                              // limit and cursor
 //		Once *Once                        // of its Idempotency-Key; nil when there is none
 //		Body thingBody   `body:"json"`    // without such a field a request with a body is refused;
-//		                                  // a []byte with body:"raw" is JSON that the handler reads itself
+//		                                  // a jsontext.Value with body:"raw" is checked by the handler
 //	}
 //
 // Query parameters and body members that no field has are refused by name. In a
@@ -55,9 +55,12 @@ import (
 // no identity. A call that writes its answer by itself, such as a stream of
 // events, is Serve(f) instead of Handle(f).
 //
-// A test compares the table with the OpenAPI document (openapi/*.yaml), with
-// docs/requests.http and with what the README's table of scopes says, and tries
-// every call with every kind of bad key: a new row has to be in all of them.
+// Tests compare the table with the OpenAPI document (a file of your subject in
+// openapi/, merged into base.yaml; /docs/api is made of it) and with
+// docs/requests.http, and try every call with every kind of bad key. A code that
+// is new goes into ProblemCodes and the document's ProblemCode. So a new row has
+// to be in all of them, and go test ./internal/api ./internal/nodetest says what
+// is missing.
 
 // Auth says what opens a call.
 type Auth int

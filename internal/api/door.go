@@ -32,6 +32,7 @@ func newDoor(name string, o Options) *door {
 	d.exact("/readyz", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { readiness(w, o.Parts) }))
 	if o.V1 != nil {
 		d.below("/v1/", nil, o.V1.handler(name == controlDoor))
+		o.V1.docs.add(d)
 	}
 	return d
 }
@@ -67,13 +68,13 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	route, ok := d.find(r.URL.Path)
 	if !ok {
-		Problem(a, http.StatusNotFound, "NOT_FOUND", "there is nothing at this path")
+		Problem(a, http.StatusNotFound, CodeNotFound, "there is nothing at this path")
 		return
 	}
 	if route.methods != nil && !slices.Contains(route.methods, r.Method) {
 		allowed := strings.Join(route.methods, ", ")
 		a.Header().Set("Allow", allowed)
-		Problem(a, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "this path takes "+allowed)
+		Problem(a, http.StatusMethodNotAllowed, CodeWrongMethod, "this path takes "+allowed)
 		return
 	}
 	route.handler.ServeHTTP(a, r)
@@ -87,14 +88,14 @@ func (d *door) admit(a *answer, r *http.Request) bool {
 		return false
 	}
 	if d.opts.Demo && !HostAllowed(r) {
-		return refuse(http.StatusMisdirectedRequest, "WRONG_HOST", "the demo answers to loopback names only, such as 127.0.0.1 and localhost")
+		return refuse(http.StatusMisdirectedRequest, CodeWrongHost, "the demo answers to loopback names only, such as 127.0.0.1 and localhost")
 	}
 	if d.opts.Origin != nil && r.URL.Path != d.ownOrigin && !d.opts.Origin(r) {
-		return refuse(http.StatusForbidden, "ORIGIN_REFUSED", "pages of this origin may not use this server; name it in origins")
+		return refuse(http.StatusForbidden, CodeOriginRefused, "pages of this origin may not use this server; name it in origins")
 	}
 	limit := d.opts.MaxBody()
 	if r.ContentLength > limit {
-		return refuse(http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE", fmt.Sprintf("a body may have %d bytes", limit))
+		return refuse(http.StatusRequestEntityTooLarge, CodeBodyTooLarge, fmt.Sprintf("a body may have %d bytes", limit))
 	}
 	r.Body = http.MaxBytesReader(a, r.Body, limit)
 	return true
@@ -129,5 +130,5 @@ func (d *door) finish(a *answer, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	a.drop()
-	Problem(a, http.StatusInternalServerError, "INTERNAL", "the server failed to answer; its log says why")
+	Problem(a, http.StatusInternalServerError, CodeInternal, "the server failed to answer; its log says why")
 }

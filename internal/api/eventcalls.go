@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/seed-3d8c1042/switchboard/internal/events"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -165,9 +167,6 @@ func (e *Events) refuse(w http.ResponseWriter, err error, field string) error {
 	switch {
 	case errors.As(err, &told):
 		refused := FromWire(told)
-		if told.Kind == wire.KindAuthReply && refused.Status == http.StatusNotFound {
-			refused.Status = http.StatusUnauthorized
-		}
 		switch refused.Status {
 		case http.StatusUnauthorized:
 			askToken(w)
@@ -231,7 +230,7 @@ func (e *Events) acknowledge(w http.ResponseWriter, r *http.Request, _ Identity,
 }
 
 type sendRequest struct {
-	Frame []byte `body:"raw"`
+	Frame jsontext.Value `body:"raw"`
 }
 
 // send takes one frame. What is wrong with the frame itself is the answer; what

@@ -27,7 +27,7 @@ type eventsAnswer interface {
 // eventsHeader says what kind of answer it is, and that nobody on its way may
 // keep it back.
 func eventsHeader(h http.Header) {
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 }

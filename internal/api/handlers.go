@@ -53,9 +53,13 @@ var (
 // /debug/pprof.
 func NewAdmin(o Options) http.Handler {
 	d := newDoor("admin", o)
+	paths := "/healthz\n/readyz\n/metrics\n/debug/pprof/\n"
+	if o.V1 != nil {
+		paths += "/docs/api\n/openapi.json\n"
+	}
 	d.exact("/", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, "/healthz\n/readyz\n/metrics\n/debug/pprof/\n") // whoever asked may have gone
+		_, _ = io.WriteString(w, paths) // whoever asked may have gone
 	}))
 	d.exact("/metrics", read, metrics(o))
 	d.exact("/debug/pprof/cmdline", read, http.HandlerFunc(pprof.Cmdline))

@@ -16,23 +16,21 @@ const manyPaces = 1024
 // paces bounds the requests of each key. A key that has been quiet for a second
 // leaves nothing behind, so there are not many more than keys in use.
 type paces struct {
-	rate func() int
-	now  func() time.Time
+	limit func() int // requests a second
+	now   func() time.Time
 
 	mu    sync.Mutex
 	byKey map[string]*rate.Limiter
 	sweep int // how many there may be before the next sweep
 }
 
-func newPaces(rate func() int, now func() time.Time) *paces {
-	return &paces{rate: rate, now: now, byKey: make(map[string]*rateLimiter), sweep: manyPaces}
+func newPaces(limit func() int, now func() time.Time) *paces {
+	return &paces{limit: limit, now: now, byKey: make(map[string]*rate.Limiter), sweep: manyPaces}
 }
-
-type rateLimiter = rate.Limiter
 
 // take counts a request of a key, and tells its client how it stands.
 func (p *paces) take(h http.Header, key string) *Refusal {
-	limit, now := p.rate(), p.now()
+	limit, now := p.limit(), p.now()
 	l := p.of(key, limit, now)
 	ok := l.AllowN(now, 1)
 	tokens := max(l.TokensAt(now), 0)
@@ -52,14 +50,10 @@ func (p *paces) of(key string, limit int, now time.Time) *rate.Limiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.byKey[key]
-	if l == nil {
+	if l == nil || l.Burst() != limit { // with another limit a key begins anew
 		p.letGo(now)
 		l = rate.NewLimiter(rate.Limit(limit), limit)
 		p.byKey[key] = l
-	}
-	if l.Burst() != limit {
-		l.SetLimitAt(now, rate.Limit(limit))
-		l.SetBurstAt(now, limit)
 	}
 	return l
 }

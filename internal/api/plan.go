@@ -22,6 +22,7 @@ type plan struct {
 	page    []int           // index of the field Page; nil for none
 	once    []int           // of the field *Once; nil for none
 	body    []int           // of the body; nil for none
+	raw     bool            // which the handler reads itself
 	tree    *bodyPlan       // of the body; nil where there is nothing to check
 	names   map[string]bool // query parameters that there are
 }
@@ -57,7 +58,7 @@ func (p *plan) add(t reflect.Type, at []int) {
 		case f.Type == reflect.TypeFor[*Once]():
 			p.once = index
 		case f.Tag.Get("body") == "raw":
-			p.body = index
+			p.body, p.raw = index, true
 		case f.Tag.Get("body") == "json":
 			p.body, p.tree = index, newBodyPlan(f.Type)
 		case isPath || isQuery:

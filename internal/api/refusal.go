@@ -16,26 +16,6 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// The codes of problems that are the HTTP interface's own. What the socket
-// refuses too has the socket's codes: wire.Codes.
-const (
-	CodeAuthRequired   = "AUTH_REQUIRED"          // 401: no key
-	CodeKeyInvalid     = "KEY_INVALID"            // 401: malformed, unknown or revoked
-	CodeKeyExpired     = "KEY_EXPIRED"            // 401
-	CodeScopeMissing   = "SCOPE_MISSING"          // 403
-	CodeForbidden      = wire.CodeForbidden       // 403: another app's
-	CodeInvalidRequest = "INVALID_REQUEST"        // 400: names the field
-	CodeNotFound       = "NOT_FOUND"              // 404
-	CodeMismatch       = "IDEMPOTENCY_MISMATCH"   // 422
-	CodeRateLimited    = "RATE_LIMITED"           // 429
-	CodeBodyTooLarge   = "BODY_TOO_LARGE"         // 413
-	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE" // 415
-	CodeTooManyKeys    = "TOO_MANY_KEYS"          // 409
-	CodeSessionUnknown = "SESSION_UNKNOWN"        // 401: none, or over
-	CodeSessionOver    = "SESSION_OVER"           // 410: and not to be opened again
-	CodeInternal       = "INTERNAL"               // 500
-)
-
 // soon is when a refusal that says "not now" may be tried again.
 const soon = time.Second
 

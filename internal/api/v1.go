@@ -41,6 +41,7 @@ type V1 struct {
 	paces    *paces
 	memory   *memory
 	counters *callCounters
+	docs     *docs
 }
 
 // NewV1 makes the calls of the table.
@@ -51,7 +52,9 @@ func NewV1(o V1Options) (*V1, error) {
 	v := &V1{opts: o, calls: Calls(o.Rooms), counters: newCallCounters(o.Metrics)}
 	v.paces = newPaces(func() int { return o.Limits().Rate }, o.Now)
 	v.memory = newMemory(func() OnceLimits { return o.Limits().Once }, o.Now, v.counters.forgotten.Inc)
-	return v, nil
+	var err error
+	v.docs, err = newDocs()
+	return v, err
 }
 
 // handler serves the calls. operator says that whoever can ask needs no key.
@@ -95,7 +98,7 @@ func wrongMethod(allowed []string) http.HandlerFunc {
 	list := strings.Join(slices.Sorted(slices.Values(allowed)), ", ")
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Allow", list)
-		Problem(w, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "this path takes "+list)
+		Problem(w, http.StatusMethodNotAllowed, CodeWrongMethod, "this path takes "+list)
 	}
 }
 
@@ -135,8 +138,8 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	}
 	if h.plan.body != nil {
 		field := request.Elem().FieldByIndex(h.plan.body)
-		if raw, ok := field.Addr().Interface().(*[]byte); ok {
-			*raw = body
+		if h.plan.raw {
+			field.SetBytes(body)
 		} else if refused := h.plan.tree.decode(body, field, who); refused != nil {
 			return refused
 		}

@@ -95,6 +95,7 @@ func libraries() []library {
 		{module: "github.com/nats-io/nats.go", users: []string{"internal/bus"}},
 		{module: "github.com/lxzan/gws", users: []string{"client", "internal/load"}},
 		{module: "github.com/go-json-experiment/json", users: []string{"internal/api"}},
+		{module: "github.com/yuin/goldmark", users: []string{"internal/api"}},
 		{module: "modernc.org/sqlite", users: []string{"internal/db"}},
 		{module: "github.com/jackc/pgx/v5", users: []string{"internal/db"}},
 		{module: "github.com/pressly/goose/v3", users: []string{"internal/db"}},

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// The codes of problems that are the HTTP interface's own. What the socket
+// refuses too has the socket's codes: wire.Codes.
+const (
+	CodeAuthRequired   = "AUTH_REQUIRED"
+	CodeKeyInvalid     = "KEY_INVALID"
+	CodeKeyExpired     = "KEY_EXPIRED"
+	CodeScopeMissing   = "SCOPE_MISSING"
+	CodeForbidden      = wire.CodeForbidden
+	CodeInvalidRequest = "INVALID_REQUEST"
+	CodeNotFound       = "NOT_FOUND"
+	CodeWrongMethod    = "METHOD_NOT_ALLOWED"
+	CodeBodyTooLarge   = "BODY_TOO_LARGE"
+	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE"
+	CodeMismatch       = "IDEMPOTENCY_MISMATCH"
+	CodeRateLimited    = "RATE_LIMITED"
+	CodeTooManyKeys    = "TOO_MANY_KEYS"
+	CodeSessionUnknown = "SESSION_UNKNOWN"
+	CodeSessionOver    = "SESSION_OVER"
+	CodeInternal       = "INTERNAL"
+	CodeOriginRefused  = "ORIGIN_REFUSED"
+	CodeWrongHost      = "WRONG_HOST"
+)
+
+// ProblemCode is one code under which a call is refused, and its status.
+type ProblemCode struct {
+	Code   string
+	Status int
+}
+
+// ProblemCodes returns the table of all codes that calls are refused with. The
+// OpenAPI document has the same, and says what they mean.
+func ProblemCodes() []ProblemCode {
+	list := []ProblemCode{
+		{CodeAuthRequired, http.StatusUnauthorized},
+		{CodeKeyInvalid, http.StatusUnauthorized},
+		{CodeKeyExpired, http.StatusUnauthorized},
+		{CodeScopeMissing, http.StatusForbidden},
+		{CodeInvalidRequest, http.StatusBadRequest},
+		{CodeNotFound, http.StatusNotFound},
+		{CodeWrongMethod, http.StatusMethodNotAllowed},
+		{CodeBodyTooLarge, http.StatusRequestEntityTooLarge},
+		{CodeMediaType, http.StatusUnsupportedMediaType},
+		{CodeMismatch, http.StatusUnprocessableEntity},
+		{CodeRateLimited, http.StatusTooManyRequests},
+		{CodeTooManyKeys, http.StatusConflict},
+		{CodeSessionUnknown, http.StatusUnauthorized},
+		{CodeSessionOver, http.StatusGone},
+		{CodeInternal, http.StatusInternalServerError},
+		{CodeOriginRefused, http.StatusForbidden},
+		{CodeWrongHost, http.StatusMisdirectedRequest},
+	}
+	// Those of the socket that calls have, too.
+	for _, code := range []string{
+		wire.CodeForbidden, wire.CodeBusy, wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeTimeout,
+		// Of clients that get events: what is wrong with a frame, and with a sign-in.
+		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooDeep, wire.CodeTooMany, wire.CodeOverloaded,
+		wire.CodeBadUserID, wire.CodeUnknownApp, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,
+		wire.CodeRefused, wire.CodeHookFailed, wire.CodeTooManySessions,
+	} {
+		list = append(list, ProblemCode{code, statusOf(code)})
+	}
+	return list
+}

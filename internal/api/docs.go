@@ -1,0 +1,76 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+)
+
+//go:embed docs.html
+var docsTemplate string
+
+//go:embed docs.css
+var docsStyle string
+
+// docs are the OpenAPI document and the page that is made of it. They are made
+// once; tests see to it that they can be.
+type docs struct {
+	openapi, page []byte
+	policy        string // of the page
+}
+
+func newDocs() (*docs, error) {
+	d, err := loadDocument()
+	if err != nil {
+		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
+	}
+	openapi, err := d.json()
+	if err != nil {
+		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
+	}
+	page, err := d.page()
+	if err != nil {
+		return nil, fmt.Errorf("write the page of the HTTP interface: %w", err)
+	}
+	sum := sha256.Sum256([]byte(docsStyle))
+	return &docs{
+		openapi: openapi, page: page,
+		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+			"'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+	}, nil
+}
+
+func (d document) page() ([]byte, error) {
+	v, err := d.view()
+	if err != nil {
+		return nil, err
+	}
+	v.Style = template.CSS(docsStyle)
+	t, err := template.New("docs").Parse(docsTemplate)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// add puts both on a door.
+func (d *docs) add(to *door) {
+	to.exact("/openapi.json", read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.openapi))
+	}))
+	to.exact("/docs/api", read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", d.policy)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.page))
+	}))
+}
