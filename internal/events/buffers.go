@@ -8,16 +8,17 @@ const keepBuffer = 4 * chunkMost
 // buffers lends buffers to streams that write.
 type buffers struct{ pool sync.Pool }
 
-func (b *buffers) get() []byte {
+func (b *buffers) get() *[]byte {
 	if p, ok := b.pool.Get().(*[]byte); ok {
-		return (*p)[:0]
+		*p = (*p)[:0]
+		return p
 	}
-	return make([]byte, 0, 2<<10)
+	p := make([]byte, 0, 2<<10)
+	return &p
 }
 
-func (b *buffers) put(buf []byte) {
-	if cap(buf) <= keepBuffer {
-		buf = buf[:0]
-		b.pool.Put(&buf)
+func (b *buffers) put(p *[]byte) {
+	if cap(*p) <= keepBuffer {
+		b.pool.Put(p)
 	}
 }

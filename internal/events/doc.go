@@ -23,7 +23,9 @@
 // A stream keeps at most keepMost bytes of events, and what one write of the
 // session brings. Past it, first those are forgotten that were written and that
 // nobody has to prove (FAST messages, mostly); then the session is kept waiting,
-// under its own limits. A stream without unacknowledged events keeps no buffer.
+// under its own limits. What nobody has to prove is also forgotten when the client
+// was still there after two silences. A stream without unacknowledged events
+// keeps no buffer.
 // Sessions that are over are remembered only if their client must not sign in
 // again by itself, for a while, and at most endedMost of them.
 package events

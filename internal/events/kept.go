@@ -31,6 +31,8 @@ type kept struct {
 	tried  uint64  // all up to this number may have reached some client
 	sent   uint64  // all up to this number were written, to some client
 	free   uint64  // none up to this number has to be proved
+	pinged uint64  // the last event before the last ping
+	old    uint64  // all up to this number were written before the last silence
 
 	cursor int // events written to the client that is there
 	offset int // bytes of them in buf
@@ -70,6 +72,10 @@ func (k *kept) ping(number uint64, unproved bool) {
 	if !unproved {
 		k.free = k.last
 	}
+	if k.pinged == k.last && k.written() {
+		k.silence()
+	}
+	k.pinged = k.last
 }
 
 // size is how much is kept.
@@ -129,7 +135,10 @@ func (k *kept) answered() (number uint64) {
 		number = p.number
 		n++
 	}
-	k.pings = shortened(k.pings, n)
+	k.pings = k.pings[:copy(k.pings, k.pings[n:])]
+	if len(k.pings) == 0 && cap(k.pings) > 4 {
+		k.pings = nil
+	}
 	return number
 }
 
@@ -181,14 +190,36 @@ func (k *kept) forget(most int) (count int) {
 	if k.size() <= most {
 		return 0
 	}
+	left := k.size()
+	return k.drop(func(e *event) bool {
+		if left <= most {
+			return false
+		}
+		left -= e.size + eventCost
+		return true
+	})
+}
+
+// silence notes that nothing came between two pings. It drops what was written
+// before the silence before this one, and which nobody has to prove: the client
+// has had its time for it.
+func (k *kept) silence() {
+	if k.old > k.acked {
+		k.drop(func(e *event) bool { return e.n <= k.old })
+	}
+	k.old = k.last
+}
+
+// drop drops those events for which which says so, of those that were written to
+// the client that is there and that nobody has to prove. It returns how many.
+func (k *kept) drop(which func(*event) bool) (count int) {
 	var buf []byte
 	var events []event
-	left, at, cursor, offset := k.size(), 0, 0, 0
+	at, cursor, offset := 0, 0, 0
 	for i, e := range k.events {
 		bytes := k.buf[at : at+e.size]
 		at += e.size
-		if left > most && i < k.cursor && k.forgettable(&e) {
-			left -= e.size + eventCost
+		if i < k.cursor && k.forgettable(&e) && which(&e) {
 			count++
 			continue
 		}

@@ -61,6 +61,8 @@ type keptModel struct {
 	position  uint64 // the last event that the client that is there was written
 	pings     []ping
 	number    uint64
+	last      uint64 // the last event before the last ping
+	silence   uint64 // the last event at the last silence
 }
 
 type modelFrame struct {
@@ -113,11 +115,29 @@ func (m *keptModel) unproved(n uint64) bool {
 	return false
 }
 
-func (m *keptModel) ping(*rapid.T) {
+func (m *keptModel) ping(rt *rapid.T) {
 	m.number++
 	p := ping{m.number, m.k.last, m.unproved(m.k.last)}
 	m.pings = append(m.pings, p)
+	kept := make(map[uint64]bool)
+	for _, e := range m.k.events[:m.k.cursor] {
+		kept[e.n] = m.k.forgettable(&e) || !p.unproved
+	}
 	m.k.ping(p.number, p.unproved)
+	for _, e := range m.k.events {
+		delete(kept, e.n)
+	}
+	silent := m.last == m.k.last && m.position == max(m.k.last, m.k.acked)
+	for n, forgettable := range kept {
+		if !silent || n > m.silence || !forgettable {
+			rt.Fatalf("event %d is not kept, after a silence: %t, the one before after %d", n, silent, m.silence)
+		}
+		m.forgotten[n] = true
+	}
+	if silent {
+		m.silence = m.k.last
+	}
+	m.last = m.k.last
 }
 
 func (m *keptModel) answer(rt *rapid.T) {

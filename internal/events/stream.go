@@ -27,7 +27,7 @@ const (
 type Stream struct {
 	streams *Streams
 	handle  string
-	secret  string // the handle and more
+	secret  string // begins with the handle
 	proof   [sha256.Size]byte
 	retry   uint16
 
@@ -111,10 +111,11 @@ func (st *Stream) begun() error {
 	switch {
 	case st.refused != nil:
 		return st.refused
-	case !st.granted:
-		return &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeBusy, Reason: "the sign-in was not decided in time; try again later"}
+	case st.granted:
+		st.signedIn = nil // nobody waits for it any more
+		return nil
 	}
-	return nil
+	return &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeBusy, Reason: "the sign-in was not decided in time; try again later"}
 }
 
 // Ping notes a ping. One before which nothing is to be written has a heartbeat
@@ -451,28 +452,32 @@ func (st *Stream) pump() {
 // push writes the next part, and returns false when there is nothing left. The
 // caller holds mu, which push gives up meanwhile.
 func (st *Stream) push(out Out) (more bool) {
-	part, to, last := st.next()
-	if len(part) > 0 {
-		patience := st.streams.opts.Limits().Write
-		st.mu.Unlock()
-		err := out.Write(part, patience)
-		st.streams.buffers.put(part)
-		st.mu.Lock()
-		if st.out != out {
-			return true // another is there meanwhile, or none
+	if !st.greet && !st.beat && st.tail == nil && st.kept.written() {
+		if st.turn {
+			st.leave(out)
 		}
-		if err != nil {
-			last = true
-		} else {
-			st.kept.wrote(to)
-			st.signal()
-			st.answer()
-		}
+		return false
 	}
-	if last && st.out == out {
+	buf := st.streams.buffers.get()
+	part, to, last := st.next(*buf)
+	patience := st.streams.opts.Limits().Write
+	st.mu.Unlock()
+	err := out.Write(part, patience)
+	*buf = part
+	st.streams.buffers.put(buf)
+	st.mu.Lock()
+	switch {
+	case st.out != out: // another is there meanwhile, or none
+		return true
+	case err == nil:
+		st.kept.wrote(to)
+		st.signal()
+		st.answer()
+	}
+	if (last || err != nil) && st.out == out {
 		st.leave(out)
 	}
-	return len(part) > 0
+	return true
 }
 
 // answer answers the pings that have their answer. The caller holds mu, which
@@ -485,12 +490,9 @@ func (st *Stream) answer() {
 	}
 }
 
-// next returns what is to be written next, in a buffer, with the number of its
-// last event, and whether the answer ends after it. The caller holds mu.
-func (st *Stream) next() (part []byte, to uint64, last bool) {
-	if st.greet || st.beat || !st.kept.written() || st.tail != nil {
-		part = st.streams.buffers.get()
-	}
+// next appends what is to be written next, and returns the number of its last
+// event, and whether the answer ends after it. The caller holds mu.
+func (st *Stream) next(part []byte) (out []byte, to uint64, last bool) {
 	if st.greet {
 		part = appendPreamble(part, int(st.retry))
 	}
@@ -503,7 +505,7 @@ func (st *Stream) next() (part []byte, to uint64, last bool) {
 		part = append(part, heartbeat...)
 	}
 	part = append(part, st.tail...)
-	last = st.turn || st.tail != nil
+	last = st.tail != nil
 	st.tail = nil
 	return part, 0, last
 }

@@ -407,6 +407,36 @@ func TestWhatNobodyProvesMakesRoom(t *testing.T) {
 	}
 }
 
+// A client that never acknowledges, because it never has to, costs nothing while
+// it is silent.
+func TestWhatWasWrittenLongAgoIsNotKept(t *testing.T) {
+	w := newWorld(t)
+	st, s := w.connect()
+	w.attach(st)
+	s.expect("away false")
+	s.has(0, "1")
+	s.far.Through()
+	for n := range 3 { // two silences
+		if len(st.kept.events) != 2 {
+			t.Errorf("after %d pings %d events are kept", n, len(st.kept.events))
+		}
+		s.far.Ping(uint64(n+1), false)
+		s.far.Through()
+	}
+	if len(st.kept.events) != 0 || st.kept.buf != nil {
+		t.Errorf("%d events are kept", len(st.kept.events))
+	}
+	s.has(1, "2") // RELIABLE: stays
+	s.far.Through()
+	for n := range 4 {
+		s.far.Ping(uint64(n+5), true)
+		s.far.Through()
+	}
+	if len(st.kept.events) != 1 {
+		t.Errorf("%d events are kept", len(st.kept.events))
+	}
+}
+
 func TestASessionWaitsWhileItsClientHasMuchToProve(t *testing.T) {
 	w := newWorld(t)
 	w.streams.askAfter = 10 * time.Millisecond

@@ -201,9 +201,10 @@ func (s *Streams) open(ctx context.Context, r Request, proof [sha256.Size]byte) 
 		return nil, err
 	}
 	s.add(st, pipe)
+	signedIn := st.signedIn
 	if err := pipe.Text(ctx, r.signIn()); err == nil {
 		select {
-		case <-st.signedIn:
+		case <-signedIn:
 		case <-ctx.Done():
 		}
 	}
@@ -235,11 +236,7 @@ func (r *Request) signIn() []byte {
 func (s *Streams) newStream(proof [sha256.Size]byte) (*Stream, error) {
 	s.randomMu.Lock()
 	defer s.randomMu.Unlock()
-	handle, err := newText(s.opts.Random, handleBytes)
-	if err != nil {
-		return nil, fmt.Errorf("read randomness for a stream: %w", err)
-	}
-	secret, err := newText(s.opts.Random, secretBytes)
+	secret, err := newText(s.opts.Random, handleBytes+secretBytes)
 	if err != nil {
 		return nil, fmt.Errorf("read randomness for a stream: %w", err)
 	}
@@ -248,7 +245,7 @@ func (s *Streams) newStream(proof [sha256.Size]byte) (*Stream, error) {
 		return nil, fmt.Errorf("read randomness for a stream: %w", err)
 	}
 	return &Stream{
-		streams: s, handle: handle, secret: handle + secret, proof: proof, signedIn: make(chan struct{}),
+		streams: s, handle: secret[:handleText], secret: secret, proof: proof, signedIn: make(chan struct{}),
 		retry: uint16(retryLeast + int(spread[0])*(retryMost-retryLeast)/255),
 	}, nil
 }

@@ -70,8 +70,7 @@ type Pipe struct {
 
 	rest     []byte // the beginning of a frame that is not whole; the writer's
 	ending   sync.Once
-	closed   chan struct{} // when the connection would be
-	lingerer *time.Timer   // ends a session whose far end does not close; guarded by s.mu
+	lingerer *time.Timer // ends a session whose far end does not close; guarded by s.mu
 
 	// Guarded by s.mu.
 	away      bool
@@ -94,7 +93,7 @@ func (srv *Server) Pipe(address string, far Far) (*Pipe, error) {
 		srv.metrics.turnedAway[no.away].Inc()
 		return nil, &wire.Error{Kind: wire.KindGeneralError, Code: wire.CodeBusy, Reason: no.text}
 	}
-	p := &Pipe{far: far, address: pipeAddr(address), turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	p := &Pipe{far: far, address: pipeAddr(address), turn: make(chan struct{}, 1)}
 	s := &session{srv: srv, pipe: p}
 	p.s, s.conn, s.timer.session = s, pipeConn{p}, s
 	s.reader.readTerms = srv.terms.Load()
@@ -119,8 +118,6 @@ func (p *Pipe) User() wire.UserID {
 func (p *Pipe) Text(ctx context.Context, frame []byte) (err error) {
 	select {
 	case p.turn <- struct{}{}:
-	case <-p.closed:
-		return ErrPipeClosed
 	case <-ctx.Done():
 		return ErrPipeBusy
 	}
@@ -138,6 +135,13 @@ func (p *Pipe) Text(ctx context.Context, frame []byte) (err error) {
 	s.text(frame)
 	s.through()
 	return s.setQuit(nil)
+}
+
+// settle returns when what is being handled has come to its end. What comes later
+// finds the session closing.
+func (p *Pipe) settle() {
+	p.turn <- struct{}{}
+	<-p.turn
 }
 
 // Pong answers a ping, and with it all earlier ones.
@@ -299,11 +303,10 @@ func (c pipeConn) Read([]byte) (int, error) { return 0, io.EOF }
 func (c pipeConn) Close() error {
 	s := c.s
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if c.lingerer != nil {
 		c.lingerer.Stop()
 	}
-	s.mu.Unlock()
-	close(c.closed)
 	return nil
 }
 

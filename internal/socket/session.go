@@ -120,7 +120,7 @@ func (s *session) finish(end ending) {
 		s.linger()
 	}
 	if s.pipe != nil {
-		s.pipe.turn <- struct{}{} // what is being handled comes to its end, nothing else begins
+		s.pipe.settle()
 	}
 	s.conn.Close()
 	s.leave(true)
