@@ -19,6 +19,7 @@ type Rooms struct {
 	Mailboxes Mailboxes
 	Messages  func() MessageLimits
 	Webhooks  Webhooks
+	Events    *Events // nil: nobody asks for events
 }
 
 // MessageLimits bound what is sent.
@@ -73,5 +74,6 @@ func Calls(r Rooms) []Call {
 		r.mailboxCalls(),
 		r.webhookCalls(),
 		r.keyCalls(),
+		r.Events.calls(),
 	)
 }

@@ -73,6 +73,7 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 	want := Limits{
 		Frame: 64 * KiB, SignInFrame: 16 * KiB, SignInDeadline: 15 * time.Second, HandshakeTimeout: 5 * time.Second,
 		PingInterval: 25 * time.Second, ProofTimeout: 10 * time.Second, AckTimeout: 30 * time.Second,
+		EventHeartbeat: 15 * time.Second, ResumeTimeout: 30 * time.Second, FramesWaiting: 16, FrameTimeout: 10 * time.Second,
 		SessionsPerUser: 16, GroupReceivers: 10_000, QueueBytes: MiB, QueueFrames: 1000,
 		MailboxAge: 30 * 24 * time.Hour, MailboxMessages: 10_000, MailboxBytes: 64 * MiB, WaitingMessages: 10_000_000,
 		IdempotencyAge: 24 * time.Hour, IdempotencyRequests: 1_000_000, MinDiskFree: 512 * MiB,

@@ -151,7 +151,7 @@ func logKeys() []Key {
 }
 
 func limitKeys() []Key {
-	return slices.Concat(sessionLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits())
+	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits())
 }
 
 func sessionLimits() []Key {
@@ -183,6 +183,20 @@ func sessionLimits() []Key {
 			func(l *Limits) any { return &l.PresenceWatch }),
 		size("compressAbove", "1KiB", 256, MiB, "Frames above this size are compressed for clients that offer it. As large as the frame limit: never.",
 			func(l *Limits) any { return &l.CompressAbove }),
+	}
+}
+
+func eventLimits() []Key {
+	const least = 100 * time.Millisecond
+	return []Key{
+		duration("eventHeartbeat", "15s", least, 10*time.Minute, "How long a stream of server-sent events may be silent before a comment is written, to see whether its client is there and to show proxies that it lives. The shorter of this and pingInterval counts.",
+			func(l *Limits) any { return &l.EventHeartbeat }),
+		duration("resumeTimeout", "30s", least, time.Hour, "How long the session of a stream of server-sent events waits for its client to come back.",
+			func(l *Limits) any { return &l.ResumeTimeout }),
+		count("framesWaiting", "16", 1, 10_000, "Frames that the client of such a session has sent and that wait to be taken; one more is refused.",
+			func(l *Limits) any { return &l.FramesWaiting }),
+		duration("frameTimeout", "10s", least, 5*time.Minute, "How long one of them waits before it is refused.",
+			func(l *Limits) any { return &l.FrameTimeout }),
 	}
 }
 

@@ -63,6 +63,10 @@ type Limits struct {
 	PingInterval     time.Duration `yaml:"pingInterval"`
 	ProofTimeout     time.Duration `yaml:"proofTimeout"`
 	AckTimeout       time.Duration `yaml:"ackTimeout"`
+	EventHeartbeat   time.Duration `yaml:"eventHeartbeat"`
+	ResumeTimeout    time.Duration `yaml:"resumeTimeout"`
+	FramesWaiting    int           `yaml:"framesWaiting"`
+	FrameTimeout     time.Duration `yaml:"frameTimeout"`
 	SessionsPerUser  int           `yaml:"sessionsPerUser"`
 	GroupReceivers   int           `yaml:"groupReceivers"`
 	QueueBytes       Bytes         `yaml:"queueBytes"`
