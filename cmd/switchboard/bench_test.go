@@ -45,11 +45,19 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 		"--pattern absent --absent 17 --messages 200 --outstanding 4",
 		"--mode paced --rate 500",
 		"--mode paced --rate 500 --pattern group --group 5 --payload 3000 --ramp 100ms",
+		"--via http --batch 7 --outstanding 3",
+		"--via http --reference",
+		"--via http --feature FAST --mode paced --rate 500 --payload 3000",
+		"--via http --pattern group --group 5",
+		"--via http --pattern fanin --ack --mode paced --rate 500",
 		"--mode single --connections 1 --sync-folder " + t.TempDir(),
 		fmt.Sprintf("--mode idle --messages 3 --pid %d", s.PID()),
 	} {
 		args := []string{"messaging", "--url", endpoint(s), "--connections", "10", "--payload", "100", "--warmup", "50ms", "--duration", "200ms",
 			"--first-user", fmt.Sprint(1_000_000 * (i + 1)), "--json"}
+		if strings.Contains(flags, "--via http") {
+			args = append(args, "--key", s.Key)
+		}
 		out, errs, code := benchmark(t, append(args, strings.Fields(flags)...)...)
 		var report load.Report
 		if err := json.Unmarshal([]byte(out), &report); code != "0" || errs != "" || err != nil || len(report.Runs) != 1 {
@@ -69,6 +77,28 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 	t.Logf("lost %d, duplicated %d, reordered %d", lost, duplicated, reordered)
 }
 
+func TestBenchMeasuresSilentStreamsOfEvents(t *testing.T) {
+	s := nodetest.Start(t)
+	url := "http://" + s.Addr + "/v1/events"
+	out, errs, code := benchmark(t, "messaging", "--url", url, "--mode", "idle", "--connections", "20", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))
+	if code != "0" || errs != "" || !strings.Contains(out, "streams of events, idle, 20 connections") || !strings.Contains(out, " a connection, ") || strings.Contains(out, "after traffic") {
+		t.Errorf("exit code %s\n%s%s", code, out, errs)
+	}
+	if n := s.Metric("switchboard_events_opened_total"); n != 20 {
+		t.Errorf("%v streams were opened", n)
+	}
+	for _, c := range []struct{ says, flags string }{
+		{"gives ANZ-1000000 no events: it answers \"HTTP/1.1 401 Unauthorized\"", "--url " + url + " --mode idle --connections 1 --app-id wrong --pid " + fmt.Sprint(s.PID())},
+		{"streams of events only listen", "--url " + url},
+		{"write ws:// or wss:// instead of http://", "--url http://" + s.Addr + "/ws --mode idle --pid 1"},
+	} {
+		_, errs, code := benchmark(t, append([]string{"messaging"}, strings.Fields(c.flags)...)...)
+		if code == "0" || !strings.Contains(errs, c.says) {
+			t.Errorf("%s: exit code %s, it says %s", c.flags, code, errs)
+		}
+	}
+}
+
 func TestBenchCountsTheServersCPUAndMemory(t *testing.T) {
 	s := nodetest.Start(t)
 	out, errs, code := benchmark(t, "messaging", "--url", endpoint(s), "--connections", "20", "--warmup", "0s", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))
@@ -83,6 +113,7 @@ func TestBenchSaysInASentenceWhatItCannotDo(t *testing.T) {
 		{"--url ws://" + s.Addr + "/elsewhere", "does not take WebSockets there: it answers "},
 		{"--url " + endpoint(s) + " --app-id wrong", "is refused: WRONG_APP_ID "},
 		{"--url " + endpoint(s) + " --pid 4194304", "no process has the ID 4194304"},
+		{"--url " + endpoint(s) + " --via http --key sb_wrong", "/v1/messages/batch answers 401 KEY_INVALID: "},
 	} {
 		out, errs, code := benchmark(t, append([]string{"messaging", "--connections", "3"}, strings.Fields(c.args)...)...)
 		if code != "1" || out != "" || !strings.HasPrefix(errs, "switchboard: bench: ") || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {

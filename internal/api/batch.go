@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -32,6 +33,21 @@ func (batchAnswer) shape() reflect.Type {
 
 // Replayed implements what call.go says.
 func (a batchAnswer) Replayed() bool { return a.repeated }
+
+// Unsettled says that some was refused which may be accepted when the batch is
+// sent again: the store knows what it has.
+func (a batchAnswer) Unsettled() bool {
+	return slices.ContainsFunc(a.results, func(out outcome) bool { return out.refusal != nil && passes(out.refusal.Code) })
+}
+
+// passes says whether the reason for a refusal may be gone in a while.
+func passes(code string) bool {
+	switch code {
+	case wire.CodeTimeout, wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeOverloaded, wire.CodeMailboxFull:
+		return true
+	}
+	return false
+}
 
 // appendJSON implements appender.
 func (a batchAnswer) appendJSON(b []byte) []byte {

@@ -26,7 +26,8 @@ import (
 //		Kind string      `query:"kind"`   // empty when absent; string, int, int64, bool, Time or a TextUnmarshaler
 //		Page                              // limit and cursor
 //		Once *Once                        // of its Idempotency-Key; nil when there is none
-//		Body thingBody   `body:"json"`    // without such a field a request with a body is refused
+//		Body thingBody   `body:"json"`    // without such a field a request with a body is refused;
+//		                                  // a jsontext.Value with body:"raw" is checked by the handler
 //	}
 //
 // Query parameters and body members that no field has are refused by name. In a
@@ -45,8 +46,9 @@ import (
 // An error becomes the answer: a *Refusal (Invalid, NotFound, Forbidden, Refuse)
 // as it says, a *wire.Error under its code, anything else as 500, logged. An
 // answer is a struct; its status is the row's, or that of its method Status() int;
-// it may have Location() string, and Replayed() bool, which says that what was
-// asked for had been done before. Page through what has an order that does not
+// it may have Location() string; Replayed() bool, which says that what was asked
+// for had been done before; and Unsettled() bool, which says that the request is to
+// be carried out once more when it is repeated under its key. Page through what has an order that does not
 // change, and return q.Next(position) as the answer's `json:"next,omitzero"`.
 //
 // Calls that change something say Once: true; their request may then carry an

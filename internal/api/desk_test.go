@@ -30,7 +30,7 @@ type desk struct {
 	key    func(*http.Request) // of app ANZ, with all scopes
 }
 
-func newDesk(t *testing.T) *desk {
+func newDesk(t testing.TB) *desk {
 	d := &desk{world: newWorld(t), store: &store{}, limits: MessageLimits{Frame: 2000, Receivers: 5, Batch: 4, Wait: time.Minute}}
 	d.hub = delivery.New(delivery.Options{
 		Keeper: d.store, Access: reach{}, Sessions: func() int { return 3 }, Group: func() int { return d.limits.Receivers },

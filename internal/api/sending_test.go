@@ -263,6 +263,32 @@ func TestWhatTheStoreKnowsAlreadyIsAnsweredAsAReplay(t *testing.T) {
 	}
 }
 
+// A batch of which the store refused some is carried out again when it is
+// repeated; one that will never be better is not.
+func TestABatchThatIsNotSettledIsTriedAgainUnderItsKey(t *testing.T) {
+	d := newDesk(t)
+	full := true
+	d.store.outcome = func(s *delivery.Send) *wire.Error {
+		if full && s.To[0] == "ANZ-9" {
+			return &wire.Error{Code: wire.CodeMailboxFull, Reason: "full", To: s.To}
+		}
+		return nil
+	}
+	key := header(onceHeader, "k")
+	body := `{"messages":[{"to":"ANZ-7","content":0},{"to":"ANZ-9","content":1},{"to":"X-9","content":1}]}`
+	const never = `{"status":"refused","code":"UNKNOWN_APP","reason":"no app of this name is configured here"}`
+	for range 2 {
+		d.want(200, `{"results":[`+stored0+`,{"status":"refused","code":"MAILBOX_FULL","reason":"full"},`+never+`]}`, batch, body, key)
+	}
+	full = false
+	for range 3 {
+		d.want(200, `{"results":[`+stored0+`,{"id":"`+idOf(1).String()+`","status":"stored"},`+never+`]}`, batch, body, key)
+	}
+	if len(d.store.once) != 3 || *d.store.once[0] != *d.store.once[2] {
+		t.Errorf("the store was asked %d times", len(d.store.once))
+	}
+}
+
 func TestABroadcastSaysWhomItReaches(t *testing.T) {
 	d := newDesk(t)
 	d.want(202, `{"receivers":0}`, broadcasts, `{"content":1}`)
@@ -315,8 +341,7 @@ func problemLine(t *testing.T, answer *http.Response, said string) string {
 }
 
 func BenchmarkBatch100(b *testing.B) {
-	t := &testing.T{}
-	d := newDesk(t)
+	d := newDesk(b)
 	d.limits = MessageLimits{Frame: 64 << 10, Receivers: 10, Batch: 1000, Wait: time.Minute}
 	who := Identity{App: "ANZ"}
 	r := Rooms{Keys: d.ring, Apps: someApps{"ANZ"}, Hub: d.hub, Mailboxes: d.store, Messages: func() MessageLimits { return d.limits }}

@@ -21,6 +21,7 @@ type Rooms struct {
 	Stats     Stats
 	Version   string // of this program
 	Webhooks  Webhooks
+	Events    *Events // nil: nobody asks for events
 }
 
 // MessageLimits bound what is sent.
@@ -78,5 +79,6 @@ func Calls(r Rooms) []Call {
 		r.keyCalls(),
 		r.whoamiCalls(),
 		r.statsCalls(),
+		r.Events.calls(),
 	)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // decoded reads an answer.
-func decoded(t *testing.T, text string) map[string]any {
+func decoded(t testing.TB, text string) map[string]any {
 	t.Helper()
 	var v map[string]any
 	if err := json.Unmarshal([]byte(text), &v); err != nil {

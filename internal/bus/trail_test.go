@@ -1,9 +1,16 @@
 package bus
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -188,5 +195,86 @@ func TestAFullDiskTakesNoRecord(t *testing.T) {
 	b.opts.Reserve = 1 << 62
 	if _, err := tr.Append(t.Context(), billing, 0, []byte("a")); err == nil {
 		t.Error("it is stored")
+	}
+}
+
+// trailWriterDir names the folder of the helper process that writes a trail.
+const trailWriterDir = "SWITCHBOARD_BUS_TEST_TRAIL_WRITER"
+
+// fleeting are limits that have what the helper writes go all the time, by bytes
+// and by age.
+func fleeting() TrailLimits { return TrailLimits{Age: 300 * time.Millisecond, Bytes: 1 << 20} }
+
+// trailWriter appends to the trail in dir and prints each number that was
+// acknowledged, until it is killed.
+func trailWriter(dir string) int {
+	err := func() error {
+		ctx := context.Background()
+		b, err := Open(ctx, Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		if err != nil {
+			return err
+		}
+		tr, err := b.Trail(ctx, fleeting())
+		if err != nil {
+			return err
+		}
+		for {
+			last, _, err := tr.Last(ctx, billing)
+			if err == nil {
+				last, err = tr.Append(ctx, billing, last, batch(last+1, writerSize))
+			}
+			if errors.Is(err, webhooks.ErrFollowed) {
+				continue // what was the last has gone in between
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Println(last)
+		}
+	}()
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+func TestATrailSurvivesAKillWhileItsOldestGo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for round := range 5 {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), trailWriterDir+"="+dir)
+		child.Stderr = os.Stderr
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		acknowledged := uint64(0)
+		lines := bufio.NewScanner(out)
+		for n := 0; lines.Scan(); n++ {
+			if acknowledged, err = strconv.ParseUint(lines.Text(), 10, 64); err != nil {
+				t.Error(err)
+			}
+			if n == 300+137*round {
+				if err := child.Process.Kill(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if err := child.Wait(); err == nil || acknowledged == 0 {
+			t.Fatal("the helper ended by itself")
+		}
+		b := open(t, dir)
+		tr := trail(t, b, TrailLimits{Age: time.Hour, Bytes: 1 << 30})
+		last, _, err := tr.Last(t.Context(), billing)
+		// What was acknowledged is there, or its time was over.
+		if err != nil || last != 0 && last != acknowledged && last != acknowledged+1 {
+			t.Fatalf("round %d: %d was acknowledged last, the trail ends at %d, %v", round, acknowledged, last, err)
+		}
+		if number, err := tr.Append(t.Context(), billing, last, []byte("after")); err != nil || number <= acknowledged {
+			t.Fatalf("round %d: %d was acknowledged last, the next one is %d, %v", round, acknowledged, number, err)
+		}
+		shut(t, b)
 	}
 }

@@ -73,13 +73,14 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 	want := Limits{
 		Frame: 64 * KiB, SignInFrame: 16 * KiB, SignInDeadline: 15 * time.Second, HandshakeTimeout: 5 * time.Second,
 		PingInterval: 25 * time.Second, ProofTimeout: 10 * time.Second, AckTimeout: 30 * time.Second,
+		EventHeartbeat: 15 * time.Second, ResumeTimeout: 30 * time.Second, FramesWaiting: 16, FrameTimeout: 10 * time.Second,
 		SessionsPerUser: 16, GroupReceivers: 10_000, QueueBytes: MiB, QueueFrames: 1000,
 		MailboxAge: 30 * 24 * time.Hour, MailboxMessages: 10_000, MailboxBytes: 64 * MiB, WaitingMessages: 10_000_000,
 		IdempotencyAge: 24 * time.Hour, IdempotencyRequests: 1_000_000, MinDiskFree: 512 * MiB,
 		HTTPBody: MiB, PresenceWatch: 100, Connections: 100_000, DrainTimeout: 15 * time.Second,
 		HookTimeout: 5 * time.Second, HookConcurrency: 64, StatsStreams: 16, CompressAbove: KiB,
 		APIKeys: 10_000, APIRate: 1000, APIPage: 1000, APIBatch: 1000, APITimeout: 30 * time.Second,
-		IdempotencyTime: 10 * time.Minute, IdempotencyKeys: 100_000, IdempotencyBytes: 64 * MiB,
+		ReplayTime: 10 * time.Minute, ReplayAnswers: 100_000, ReplayBytes: 64 * MiB,
 
 		UndeliveredAfter: 10 * time.Minute,
 		WebhookTimeout:   10 * time.Second, WebhookRetry: 72 * time.Hour, WebhookConcurrency: 32,

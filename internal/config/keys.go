@@ -151,7 +151,7 @@ func logKeys() []Key {
 }
 
 func limitKeys() []Key {
-	return slices.Concat(sessionLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits())
+	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits())
 }
 
 func sessionLimits() []Key {
@@ -183,6 +183,20 @@ func sessionLimits() []Key {
 			func(l *Limits) any { return &l.PresenceWatch }),
 		size("compressAbove", "1KiB", 256, MiB, "Frames above this size are compressed for clients that offer it. As large as the frame limit: never.",
 			func(l *Limits) any { return &l.CompressAbove }),
+	}
+}
+
+func eventLimits() []Key {
+	const least = 100 * time.Millisecond
+	return []Key{
+		duration("eventHeartbeat", "15s", least, 10*time.Minute, "How long a stream of server-sent events may be silent before a comment is written, to see whether its client is there and to show proxies that it lives. The shorter of this and pingInterval counts.",
+			func(l *Limits) any { return &l.EventHeartbeat }),
+		duration("resumeTimeout", "30s", least, time.Hour, "How long the session of a stream of server-sent events waits for its client to come back.",
+			func(l *Limits) any { return &l.ResumeTimeout }),
+		count("framesWaiting", "16", 1, 10_000, "Frames that the client of such a session has sent and that wait to be taken; one more is refused.",
+			func(l *Limits) any { return &l.FramesWaiting }),
+		duration("frameTimeout", "10s", least, 5*time.Minute, "How long one of them waits before it is refused.",
+			func(l *Limits) any { return &l.FrameTimeout }),
 	}
 }
 
@@ -235,12 +249,12 @@ func apiLimits() []Key {
 			func(l *Limits) any { return &l.APIBatch }),
 		duration("apiTimeout", "30s", time.Second, 2*time.Minute, "How long a call waits for the message store; then it is answered with TIMEOUT.",
 			func(l *Limits) any { return &l.APITimeout }),
-		duration("idempotencyTime", "10m", time.Second, 24*time.Hour, "How long the answer to a request with an Idempotency-Key is kept in memory for a repeat.",
-			func(l *Limits) any { return &l.IdempotencyTime }),
-		count("idempotencyKeys", "100000", 1, 10_000_000, "Answers that are kept for repeats; past it the oldest go.",
-			func(l *Limits) any { return &l.IdempotencyKeys }),
-		size("idempotencyBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of answers that are kept for repeats, some 400 for each besides its own; past it the oldest go.",
-			func(l *Limits) any { return &l.IdempotencyBytes }),
+		duration("replayTime", "10m", time.Second, 24*time.Hour, "For how long the answer to a request with an Idempotency-Key is kept in memory, to be given again to a repeat.",
+			func(l *Limits) any { return &l.ReplayTime }),
+		count("replayAnswers", "100000", 1, 10_000_000, "Answers that are kept so; past it the oldest go, and are counted.",
+			func(l *Limits) any { return &l.ReplayAnswers }),
+		size("replayBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of those answers, some 400 for each besides its own; past it the oldest go, and are counted.",
+			func(l *Limits) any { return &l.ReplayBytes }),
 	}
 }
 

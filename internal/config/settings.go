@@ -63,6 +63,10 @@ type Limits struct {
 	PingInterval     time.Duration `yaml:"pingInterval"`
 	ProofTimeout     time.Duration `yaml:"proofTimeout"`
 	AckTimeout       time.Duration `yaml:"ackTimeout"`
+	EventHeartbeat   time.Duration `yaml:"eventHeartbeat"`
+	ResumeTimeout    time.Duration `yaml:"resumeTimeout"`
+	FramesWaiting    int           `yaml:"framesWaiting"`
+	FrameTimeout     time.Duration `yaml:"frameTimeout"`
 	SessionsPerUser  int           `yaml:"sessionsPerUser"`
 	GroupReceivers   int           `yaml:"groupReceivers"`
 	QueueBytes       Bytes         `yaml:"queueBytes"`
@@ -88,9 +92,9 @@ type Limits struct {
 	APIPage             int           `yaml:"apiPage"`
 	APIBatch            int           `yaml:"apiBatch"`
 	APITimeout          time.Duration `yaml:"apiTimeout"`
-	IdempotencyTime     time.Duration `yaml:"idempotencyTime"`
-	IdempotencyKeys     int           `yaml:"idempotencyKeys"`
-	IdempotencyBytes    Bytes         `yaml:"idempotencyBytes"`
+	ReplayTime          time.Duration `yaml:"replayTime"`
+	ReplayAnswers       int           `yaml:"replayAnswers"`
+	ReplayBytes         Bytes         `yaml:"replayBytes"`
 
 	UndeliveredAfter    time.Duration `yaml:"undeliveredAfter"`
 	WebhookTimeout      time.Duration `yaml:"webhookTimeout"`

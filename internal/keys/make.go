@@ -24,7 +24,7 @@ type Wish struct {
 // more than who wishes has.
 type Refusal struct {
 	Field  string // name, app, admin, scopes or expiresAt
-	Reason string // for people
+	Reason string // for people; goes on after the field's name
 	// Beyond says that the wish is good, but not for who wishes.
 	Beyond bool
 }
@@ -168,20 +168,20 @@ func checkExpiry(expires, now time.Time) *Refusal {
 func (k *Key) setScopes(w Wish) *Refusal {
 	switch {
 	case w.Admin && w.App != "":
-		return &Refusal{Field: "app", Reason: "an admin key is of all apps: leave app out, or admin"}
+		return &Refusal{Field: "app", Reason: "must be left out with admin: an admin key is of all apps"}
 	case w.Admin && len(w.Scopes) > 0:
-		return &Refusal{Field: "scopes", Reason: "an admin key has all scopes: leave scopes out, or admin"}
+		return &Refusal{Field: "scopes", Reason: "must be left out with admin: an admin key has all scopes"}
 	case w.Admin:
 		k.Scopes = Scopes()
 		return nil
 	case w.App == "":
-		return &Refusal{Field: "app", Reason: "name the app whose key it is to be"}
+		return &Refusal{Field: "app", Reason: "is needed: the app whose key it is to be; or admin"}
 	case len(w.Scopes) == 0:
-		return &Refusal{Field: "scopes", Reason: "name at least one scope"}
+		return &Refusal{Field: "scopes", Reason: "must name at least one scope"}
 	}
 	for _, s := range w.Scopes {
 		if !s.Known() {
-			return &Refusal{Field: "scopes", Reason: fmt.Sprintf("there is no scope %q; there are %s", clip(string(s)), listed())}
+			return &Refusal{Field: "scopes", Reason: fmt.Sprintf("names %q, which is none; there are %s", clip(string(s)), listed())}
 		}
 	}
 	for _, s := range Scopes() {

@@ -61,6 +61,15 @@ const (
 	FeatureFast     = "FAST"
 )
 
+// How messages are sent. They are received over sockets either way.
+const (
+	ViaSocket = "socket" // each by the connection of its sender
+	ViaHTTP   = "http"   // by a backend, in batches, one request after the other
+)
+
+// Vias returns the values of Options.Via.
+func Vias() []string { return []string{ViaSocket, ViaHTTP} }
+
 // Patterns returns the values of Options.Pattern.
 func Patterns() []string {
 	return []string{PatternSelf, PatternPairs, PatternGroup, PatternFanin, PatternAbsent}
@@ -78,7 +87,7 @@ const maxConnections = 1_000_000
 // Options says what to measure.
 type Options struct {
 	Name        string // of the run in reports; empty: made of the rest
-	URL         string // ws:// or wss://
+	URL         string // ws:// or wss://; http://…/v1/events for streams of events
 	AppID       string
 	UserPrefix  string // the app's name
 	FirstUser   int64  // users are numbered from here
@@ -97,6 +106,10 @@ type Options struct {
 	Reference   bool    // with a reference: a message is done when it is confirmed
 	Ack         bool    // sign in with ack, and acknowledge
 
+	Via   string // ViaSocket or ViaHTTP: how messages are sent; empty: ViaSocket
+	Batch int    // messages of one request, with ViaHTTP
+	Key   string // API key, with ViaHTTP
+
 	Warmup   time.Duration // sent before the measurement
 	Duration time.Duration // of the measurement
 	Ramp     time.Duration // over which connections are opened; 0: as fast as they are taken
@@ -109,6 +122,7 @@ type Options struct {
 
 	echo     bool // the server echoes what it gets and knows no users
 	portable bool // use streams also where there is something cheaper
+	streams  bool // a row of the suite that is about streams of events
 }
 
 // Check says what is wrong with the options as somebody may give them.
@@ -116,7 +130,7 @@ func (o *Options) Check() error {
 	for _, choice := range []struct {
 		flag, value string
 		of          []string
-	}{{"--pattern", o.Pattern, Patterns()}, {"--mode", o.Mode, Modes()}, {"--feature", o.Feature, Features()}} {
+	}{{"--pattern", o.Pattern, Patterns()}, {"--mode", o.Mode, Modes()}, {"--feature", o.Feature, Features()}, {"--via", o.via(), Vias()}} {
 		if !slices.Contains(choice.of, choice.value) {
 			return fmt.Errorf("%s %s: choose one of %s", choice.flag, choice.value, strings.Join(choice.of, ", "))
 		}
@@ -139,7 +153,7 @@ func checkURL(text string) error {
 	switch {
 	case err != nil || u.Host == "":
 		return fmt.Errorf("--url %s: give an address such as ws://127.0.0.1:8088/ws", text)
-	case u.Scheme != "ws" && u.Scheme != "wss":
+	case u.Scheme != "ws" && u.Scheme != "wss" && (u.Scheme != "http" || u.Path != "/v1/events"):
 		return fmt.Errorf("--url %s: write ws:// or wss:// instead of %s://", text, u.Scheme)
 	}
 	return nil
@@ -197,7 +211,7 @@ func (o *Options) checkUsers() error {
 
 // checkTogether finds what does not go together.
 func (o *Options) checkTogether() error {
-	fast := o.Feature == FeatureFast
+	fast, posted := o.Feature == FeatureFast, o.via() == ViaHTTP
 	rules := []struct {
 		wrong bool
 		say   string
@@ -206,6 +220,7 @@ func (o *Options) checkTogether() error {
 		{o.Mode != ModePaced && o.Rate != 0, "--rate goes with --mode paced only: in the others the server sets the pace"},
 		{o.Mode == ModeSingle && (o.Connections != 1 || o.Pattern != PatternSelf), "--mode single is one connection to itself: give --connections 1 and --pattern self"},
 		{o.Mode == ModeIdle && o.Pattern != PatternSelf, "--mode idle goes with --pattern self only"},
+		{o.events() && o.Mode != ModeIdle, "streams of events only listen: give --mode idle, or a ws:// URL"},
 		{o.Mode == ModeIdle && o.PID == 0 && !o.echo, "--mode idle measures the server's process: give --pid"},
 		{o.Pattern == PatternAbsent && o.Mode != ModeClosed, "--pattern absent goes with --mode closed only"},
 		{o.Pattern == PatternAbsent && fast, "--pattern absent needs --feature RELIABLE: nobody keeps a FAST message"},
@@ -218,6 +233,10 @@ func (o *Options) checkTogether() error {
 		{o.Pattern != PatternGroup && o.Group != 0, "--group goes with --pattern group only"},
 		{o.Pattern == PatternGroup && o.Reference, "--pattern group goes without --reference: group messages are not confirmed"},
 		{o.KeepMail && o.Pattern != PatternAbsent, "--keep-mail goes with --pattern absent only"},
+		{posted && o.Mode != ModeClosed && o.Mode != ModePaced, "--via http goes with --mode closed and --mode paced only"},
+		{posted && o.Pattern == PatternAbsent, "--via http goes without --pattern absent"},
+		{posted && o.Key == "", "--via http needs an API key with messages:send: put it into the variable SWITCHBOARD_KEY, or give --key; the demo prints one when it starts"},
+		{posted && (o.Batch < 1 || o.Batch > 10_000), fmt.Sprintf("--batch %d: give a number from 1 to 10000", o.Batch)},
 		{o.SyncFolder != "" && o.Mode != ModeSingle, "--sync-folder goes with --mode single only"},
 	}
 	for _, r := range rules {
@@ -226,6 +245,13 @@ func (o *Options) checkTogether() error {
 		}
 	}
 	return nil
+}
+
+func (o *Options) via() string {
+	if o.Via == "" {
+		return ViaSocket
+	}
+	return o.Via
 }
 
 // user returns the i-th user.
@@ -250,6 +276,9 @@ func (o *Options) name() string {
 	if o.echo {
 		feature = "echo"
 	}
+	if o.events() {
+		return "streams of events, idle, " + plural(o.Connections, "connection")
+	}
 	name := fmt.Sprintf("%s %s %s, %s, %s", feature, o.Pattern, o.Mode, plural(o.Connections, "connection"), plural(o.Payload, "character"))
 	if o.Mode == ModePaced {
 		name += fmt.Sprintf(", %.0f/s", o.Rate)
@@ -259,6 +288,9 @@ func (o *Options) name() string {
 	}
 	if o.Ack {
 		name += ", ack"
+	}
+	if o.via() == ViaHTTP {
+		name += fmt.Sprintf(", over HTTP in batches of %d", o.Batch)
 	}
 	return name
 }

@@ -27,11 +27,20 @@ func Measure(ctx context.Context, o Options) (Run, error) {
 	}
 	defer d.close()
 	t := newTalk(d)
+	if o.via() == ViaHTTP {
+		t.post = newPost(ctx, &o)
+		defer t.post.close()
+	}
 	progress := newProgress(o.Progress)
 	defer progress.end()
 	progress.say("opening %s", plural(o.Connections, "connection"))
 	if err := d.connect(ctx, 0, o.Connections, o.Ramp); err != nil {
 		return Run{}, err
+	}
+	if t.post != nil {
+		if err := t.post.check(ctx); err != nil {
+			return Run{}, err
+		}
 	}
 	if o.Mode == ModeIdle {
 		return t.measureIdle(ctx, m, progress)
@@ -49,6 +58,9 @@ func Measure(ctx context.Context, o Options) (Run, error) {
 // run begins a Run with what is known before.
 func (o *Options) run() Run {
 	r := Run{Name: o.name(), Feature: o.Feature, Pattern: o.Pattern, Mode: o.Mode, Connections: o.Connections, Payload: o.Payload, OfferedRate: o.Rate}
+	if o.via() == ViaHTTP {
+		r.Via, r.Batch = o.Via, o.Batch
+	}
 	if o.echo {
 		r.Feature = "echo"
 	}
@@ -158,7 +170,7 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 	run := t.o.run()
 	run.Idle = &Idle{RSSBefore: m.before.server.rss}
 	err := t.silence(ctx, m, progress, &run.Idle.Idle)
-	if err == nil && ctx.Err() == nil {
+	if err == nil && ctx.Err() == nil && !t.o.events() {
 		t.limit = uint32(t.o.Messages)
 		progress.say("%s on each connection", plural(t.o.Messages, "message"))
 		err = t.talkUntil(ctx, 0, 5*time.Minute, func() {})
@@ -166,7 +178,7 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 	if err == nil {
 		err = t.drain(t.o.Drain)
 	}
-	if err == nil && ctx.Err() == nil {
+	if err == nil && ctx.Err() == nil && !t.o.events() {
 		err = t.silence(ctx, m, progress, &run.Idle.After)
 	}
 	if err == nil && t.gone > 0 {

@@ -22,8 +22,10 @@ func suiteRows(z sizes) []suiteRow {
 		{"reference", "RELIABLE with a reference and its confirmation, the same load", measureReference},
 		{"single", "one RELIABLE message on an idle node", measureSingle},
 		{"paced", spaced(z.rate(10_000)) + " messages a second over " + spaced(four) + " connections", measurePaced},
+		{"http", spaced(z.rate(5000)) + " messages a second to " + spaced(one) + " connections, sent over HTTP in batches of 100, compared with the sockets", measureHTTP},
 		idle(10_000),
 		idle(19_000),
+		{"events-10000", spaced(z.connections(10_000)) + " streams of events, silent", measureStreams},
 		{"group", "group messages, FAST, to " + spaced(one) + " receivers", measureGroup},
 		{"absent", spaced(z.messages(100_000)) + " messages to " + spaced(z.absent(1000)) + " absent users, then fetched by them", measureMail},
 		{"start", "start to ready, after a clean stop and after a kill", measureStart},
@@ -162,6 +164,32 @@ func measurePaced(ctx context.Context, s *suite) ([]found, error) {
 	return all, nil
 }
 
+// measureHTTP compares what a message costs the server that comes over HTTP with
+// one that comes over a socket.
+func measureHTTP(ctx context.Context, s *suite) ([]found, error) {
+	var all []found
+	for _, feature := range []string{FeatureReliable, FeatureFast} {
+		o := s.options(feature, 1000)
+		o.Mode, o.Rate = ModePaced, float64(s.size.rate(5000))
+		socket, err := s.serve(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		o.Via, o.Batch = ViaHTTP, 100
+		posted, err := s.serve(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if posted.Latency == nil || socket.Latency == nil {
+			return nil, errNothing
+		}
+		if posted.Server != nil && socket.Server != nil {
+			all = append(all, found{what: feature + ", CPU a message", unit: unitMicro, value: posted.Server.CPUPerMessage, base: socket.Server.CPUPerMessage, reach: 2, atMost: true})
+		}
+	}
+	return all, nil
+}
+
 // idleRow measures silent connections.
 func idleRow(connections int) func(context.Context, *suite) ([]found, error) {
 	return func(ctx context.Context, s *suite) ([]found, error) {
@@ -179,6 +207,21 @@ func idleRow(connections int) func(context.Context, *suite) ([]found, error) {
 			{what: "memory, from first to last", unit: unitBytes, value: float64(i.Idle.RSSLast), base: float64(i.Idle.RSSFirst), reach: 1.01, atMost: true},
 		}, nil
 	}
+}
+
+// measureStreams measures silent streams of events, after what each was sent
+// first is forgotten.
+func measureStreams(ctx context.Context, s *suite) ([]found, error) {
+	o := s.options(FeatureReliable, 10_000)
+	o.Mode, o.streams = ModeIdle, true
+	run, err := s.serve(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return []found{
+		{what: "memory a stream", unit: unitBytes, value: float64(run.Idle.Idle.RSSPerConn), reach: 9 << 10, atMost: true},
+		{what: "CPU a stream and second", unit: unitMicro, value: run.Idle.Idle.CPUPerConn, reach: 3, atMost: true},
+	}, nil
 }
 
 func measureGroup(ctx context.Context, s *suite) ([]found, error) {

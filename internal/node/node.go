@@ -76,6 +76,7 @@ type node struct {
 	hub     *delivery.Hub
 	sockets *socket.Server
 	stats   *stats.Sampler
+	events  *api.Events
 	v1      *api.V1
 
 	webhooks *webhooks.Room
@@ -164,10 +165,13 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
-	if n.v1, err = api.NewV1(n.v1Options()); err != nil {
+	if n.sockets, err = socket.New(n.socketOptions()); err != nil {
 		return err
 	}
-	n.sockets, err = socket.New(n.socketOptions())
+	if err := n.buildEvents(); err != nil {
+		return err
+	}
+	n.v1, err = api.NewV1(n.v1Options())
 	return err
 }
 
@@ -220,6 +224,7 @@ func (n *node) serve(ctx context.Context) error {
 		n.log.Warn("not every client left in time", "err", err)
 	}
 	cancel()
+	n.events.Wait()
 	stop()
 	return errors.Join(err, doors.Wait())
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -40,9 +41,9 @@ type event struct {
 
 func (e event) user() string { return e.Data.UserID + e.Data.To }
 
-// backend is an app's own server with a webhook. It keeps its address while it is
+// hookServer is an app's own server with a webhook. It keeps its address while it is
 // down.
-type backend struct {
+type hookServer struct {
 	t    *testing.T
 	addr string
 
@@ -53,19 +54,19 @@ type backend struct {
 	answers int
 }
 
-// startBackend starts a backend, which ends with the test.
-func startBackend(t *testing.T) *backend {
+// startHookServer starts a hookServer, which ends with the test.
+func startHookServer(t *testing.T) *hookServer {
 	t.Helper()
-	b := &backend{t: t, addr: "127.0.0.1:0"}
+	b := &hookServer{t: t, addr: "127.0.0.1:0"}
 	b.up()
 	t.Cleanup(b.down)
 	return b
 }
 
-func (b *backend) url() string { return "http://" + b.addr + "/hook?key=hush" }
+func (b *hookServer) url() string { return "http://" + b.addr + "/hook?key=hush" }
 
-// up has the backend listen.
-func (b *backend) up() {
+// up has it listen.
+func (b *hookServer) up() {
 	b.t.Helper()
 	l, err := net.Listen("tcp", b.addr)
 	if err != nil {
@@ -79,14 +80,14 @@ func (b *backend) up() {
 }
 
 // down cuts all connections and listens no more.
-func (b *backend) down() {
+func (b *hookServer) down() {
 	b.mu.Lock()
 	server := b.server
 	b.mu.Unlock()
 	_ = server.Close() // nothing to be done about an error
 }
 
-func (b *backend) hear(w http.ResponseWriter, r *http.Request) {
+func (b *hookServer) hear(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -113,14 +114,14 @@ func (b *backend) hear(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 }
 
-func (b *backend) answer(f func(e event) int) {
+func (b *hookServer) answer(f func(e event) int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status = f
 }
 
 // events returns what was heard, without what had been heard before.
-func (b *backend) events() []event {
+func (b *hookServer) events() []event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	seen := make(map[string]bool)
@@ -135,7 +136,7 @@ func (b *backend) events() []event {
 }
 
 // await waits until n different events were heard, and returns them.
-func (b *backend) await(n int) []event {
+func (b *hookServer) await(n int) []event {
 	b.t.Helper()
 	Eventually(b.t, fmt.Sprintf("the backend heard %d events", n), func() bool { return len(b.events()) >= n })
 	list := b.events()
@@ -155,7 +156,7 @@ func kinds(list []event) map[string]int {
 }
 
 func TestWebhooksHearWhatHappens(t *testing.T) {
-	b := startBackend(t)
+	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "limits: {undeliveredAfter: 1s}\n"))
 	one := SignIn(t, s, "ANZ-1", "")
 	two := SignIn(t, s, "ANZ-2", "")
@@ -199,7 +200,7 @@ func TestWebhooksHearWhatHappens(t *testing.T) {
 // Each session is told of once when it begins and once when it ends, also when
 // the node was killed in between, and in that order.
 func TestWebhooksHearOfEachSessionOnceAcrossKills(t *testing.T) {
-	b := startBackend(t)
+	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "", "connected", "disconnected"))
 	const rounds, users = 3, 8
 	for range rounds {
@@ -235,7 +236,7 @@ func TestWebhooksHearOfEachSessionOnceAcrossKills(t *testing.T) {
 // The receiver is down, the server is killed, both come back: everything
 // arrives, in order for each user.
 func TestWebhooksHearEverythingAfterBothWereDown(t *testing.T) {
-	b := startBackend(t)
+	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "limits: {webhookConcurrency: 4}\n"))
 	b.await(0)
 	b.down()
@@ -290,7 +291,7 @@ func TestWebhooksHearEverythingAfterBothWereDown(t *testing.T) {
 // Webhooks come, change and go at run time; what waits for one that went is
 // there when it comes back.
 func TestWebhooksChangeAtRunTime(t *testing.T) {
-	b := startBackend(t)
+	b := startHookServer(t)
 	without := plainApp
 	path := Settings(t, without)
 	s := Start(t, "--config", path)
@@ -325,5 +326,85 @@ func TestWebhooksChangeAtRunTime(t *testing.T) {
 	slices.Sort(users)
 	if want := []string{"connected ANZ-2", "connected ANZ-4", "disconnected ANZ-2", "disconnected ANZ-4"}; !slices.Equal(users, want) {
 		t.Errorf("got %q, want %q", users, want)
+	}
+}
+
+// The server is killed again and again while messages flow, and the backend
+// fails now and then and is down in between. For each message that was stored
+// for certain one event comes, in the order in which the receiver got them.
+func TestWebhooksLoseNothingInAStormOfKills(t *testing.T) {
+	rounds := 8
+	if testing.Short() {
+		rounds = 2
+	}
+	chance := rand.New(rand.NewPCG(seed(t), 11))
+	b := startHookServer(t)
+	b.answer(func(event) int {
+		if chance.IntN(200) == 0 { // each holds its user up for a second
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	})
+	s := startWith(t, hookSettings(b.url(), "", "delivered"))
+	const pairs = 3
+	certain, next := make([][]int, pairs), make([]int, pairs)
+	pause := rand.New(rand.NewPCG(chance.Uint64(), 12))
+	for round := range rounds {
+		var flow sync.WaitGroup
+		for pair := range pairs {
+			SignIn(t, s, fmt.Sprint("ANZ-", 10+pair), `{"push":true}`)
+			p := SignIn(t, s, fmt.Sprint("ANZ-", 20+pair), `{"receipts":true}`)
+			flow.Go(func() {
+				for ; ; next[pair]++ {
+					if p.TrySend(fmt.Sprintf(`{"type":"MESSAGE","data":{"to":"ANZ-%d","content":"x"},"reference":"%06d","confirmationEnabled":false}`, 10+pair, next[pair])) != nil {
+						return
+					}
+					if f, err := p.TryNext(); err != nil || f.Type != "MESSAGE_STORED" {
+						next[pair]++ // whether it was stored is not known
+						return
+					}
+					certain[pair] = append(certain[pair], next[pair])
+				}
+			})
+		}
+		if round%3 == 1 {
+			b.down()
+		}
+		<-time.After(time.Duration(50+pause.IntN(200)) * time.Millisecond)
+		s.Kill()
+		flow.Wait()
+		if round%3 == 1 {
+			b.up()
+		}
+		s.Start()
+	}
+	for pair := range pairs {
+		SignIn(t, s, fmt.Sprint("ANZ-", 10+pair), `{"push":true}`)
+	}
+	awaitWaiting(t, s, 0)
+	list := b.events()
+	heard, last, reordered := make(map[string]int), make(map[string]string), 0
+	for _, e := range list {
+		heard[e.Data.From+e.Data.Reference]++
+		if e.Data.Reference <= last[e.Data.To] {
+			reordered++
+		}
+		last[e.Data.To] = e.Data.Reference
+	}
+	lost, twice, all := 0, 0, 0
+	for pair := range pairs {
+		for _, n := range certain[pair] {
+			all++
+			if heard[fmt.Sprintf("ANZ-%d%06d", 20+pair, n)] == 0 {
+				lost++
+			}
+		}
+	}
+	for _, n := range heard {
+		twice += n - 1
+	}
+	t.Logf("lost %d, duplicated %d, reordered %d of %d (repeats that the ID tells: %d)", lost, twice, reordered, all, len(b.heard)-len(list))
+	if lost+twice+reordered > 0 || all == 0 {
+		t.Errorf("lost %d, duplicated %d, reordered %d of %d", lost, twice, reordered, all)
 	}
 }

@@ -30,6 +30,3 @@ var (
 	ErrGone     = errors.New("there is no such record in the webhooks' history")
 	ErrFollowed = errors.New("the webhooks' history has a newer record")
 )
-
-// ErrQueueFull is why a Queue takes no more.
-var ErrQueueFull = errors.New("as many events wait for the webhook as may")

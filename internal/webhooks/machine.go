@@ -12,6 +12,10 @@ const (
 	// failures in a row from which on the webhook's state is said to be failing,
 	// for however many users.
 	enough = 5
+	// convinced is how many attempts have to fail, each at another user's event
+	// where there are any, before events of a webhook that fails for everybody are
+	// given up without an attempt of their own: some five minutes.
+	convinced = 10
 )
 
 // limits of one webhook's machine. They may change at run time.
@@ -199,7 +203,9 @@ func (m *machine) endOf(ev *event) time.Time { return ev.since.Add(m.limits.retr
 // turn posts what is due.
 func (m *machine) turn(now time.Time) {
 	if m.open {
-		m.giveUp(now)
+		if m.hopeless() {
+			m.giveUp(now)
+		}
 		if len(m.retries.lines) > 0 && m.flying == 0 && !now.Before(m.probeAt) {
 			m.probe = m.retries.lines[0].events[0] // due or not: if it goes well, all are
 			m.post(m.retries.lines[0])
@@ -218,8 +224,10 @@ func (m *machine) post(l *line) {
 	m.effects = append(m.effects, effect{effPost, l.events[0]})
 }
 
-// giveUp ends, at a webhook that fails for everybody, all events whose time has
-// run out, without an attempt for each.
+// hopeless says that the webhook has failed for everybody for a while.
+func (m *machine) hopeless() bool { return m.open && m.probes >= convinced }
+
+// giveUp ends all events whose time has run out, without an attempt for each.
 func (m *machine) giveUp(now time.Time) {
 	for len(m.ends.lines) > 0 && !now.Before(m.ends.lines[0].end) {
 		l := m.ends.lines[0]
@@ -303,11 +311,13 @@ func (m *machine) next() (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	if m.open {
-		at = m.ends.lines[0].end
-		if m.flying == 0 && m.probeAt.Before(at) {
-			at = m.probeAt
+		if m.flying == 0 {
+			at, ok = m.probeAt, true
 		}
-		return at, true
+		if end := m.ends.lines[0].end; m.hopeless() && (!ok || end.Before(at)) {
+			at, ok = end, true
+		}
+		return at, ok
 	}
 	if m.flying >= m.limits.concurrency {
 		return time.Time{}, false

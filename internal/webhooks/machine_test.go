@@ -123,10 +123,11 @@ func (r *rig) see() {
 		r.t.Fatalf("%d users are stuck, it counts %d", stuck, r.m.stuck)
 	}
 	for _, l := range r.m.retries.lines {
-		if !r.m.open && len(r.flying) < r.m.limits.concurrency && !l.retryAt.After(r.now) || r.m.open && !l.end.After(r.now) {
+		hopeless := r.m.open && r.m.probes >= convinced
+		if !r.m.open && len(r.flying) < r.m.limits.concurrency && !l.retryAt.After(r.now) || hopeless && !l.end.After(r.now) {
 			r.t.Fatalf("event %d of %s is due and is not seen to", l.events[0].n, l.user)
 		}
-		if at, ok := r.m.next(); !r.m.open && (ok && l.retryAt.Before(at) || !ok && len(r.flying) < r.m.limits.concurrency) || r.m.open && (!ok || l.end.Before(at)) {
+		if at, ok := r.m.next(); !r.m.open && (ok && l.retryAt.Before(at) || !ok && len(r.flying) < r.m.limits.concurrency) || hopeless && (!ok || l.end.Before(at)) {
 			r.t.Fatalf("event %d of %s is forgotten until %s", l.events[0].n, l.user, at)
 		}
 	}
@@ -413,6 +414,33 @@ func TestEventsOfADeadWebhookAreGivenUpWithoutAnAttemptForEach(t *testing.T) {
 	}
 	if r.now.Sub(begin()) > 72*time.Hour+time.Second {
 		t.Errorf("the last was given up after %s", r.now.Sub(begin()))
+	}
+}
+
+// After the server was off for days, a few users who fail for themselves are no
+// reason to give up what others would take.
+func TestOldEventsAreNotGivenUpBeforeItIsCertainThatTheWebhookIsDead(t *testing.T) {
+	r := newRig(t, 4)
+	for i := range 100 {
+		r.arrive(fmt.Sprint("ANZ-", i), 100*time.Hour)
+	}
+	for range 20 { // ANZ-0 to ANZ-9 fail, the others would not
+		for len(r.flying) > 0 {
+			ev := r.flying[0]
+			r.answer(ev, outcome{ok: ev.n > 10, reason: "no"})
+		}
+		if at, ok := r.m.next(); ok {
+			r.wait(at.Sub(r.now))
+		}
+	}
+	given := 0
+	for _, e := range r.done {
+		if e.kind == effGiven {
+			given++
+		}
+	}
+	if len(r.done) != 100 || given != 10 {
+		t.Errorf("%d events ended, %d given up, want 10 of 100", len(r.done), given)
 	}
 }
 

@@ -2,6 +2,7 @@ package webhooks
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -31,6 +32,9 @@ type Queue interface {
 	// Backlog tells what waits for a webhook, on its way included.
 	Backlog(ctx context.Context, of Name) (Backlog, error)
 }
+
+// ErrQueueFull is why a Queue takes no more.
+var ErrQueueFull = errors.New("as many events wait for the webhook as may")
 
 // Session is one open queue. Its methods do not block.
 type Session interface {
