@@ -12,6 +12,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    license: { fileName: "licenses.txt" }, // of what is bundled; the minifier drops them from the scripts
     // Two pages: messages at /, the operator's part at /operator.
     rolldownOptions: { input: { index: "index.html", operator: "operator.html" } },
   },

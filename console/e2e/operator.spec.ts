@@ -161,3 +161,22 @@ apps:
   await expect(page.getByRole("combobox", { name: "App" })).toHaveValue("ANZ");
   for (const client of clients) client.close();
 });
+
+test("the pages are light", async ({ context, server }) => {
+  const scripts = async (path: string): Promise<number> => {
+    const page = await context.newPage();
+    const sizes: Promise<number>[] = [];
+    page.on("response", (response) => {
+      if (response.url().endsWith(".js")) sizes.push(response.body().then((body) => body.length));
+    });
+    await page.goto(server.origin + path, { waitUntil: "networkidle" });
+    return (await Promise.all(sizes)).reduce((all, size) => all + size, 0);
+  };
+  const [messages, operator] = [await scripts("/"), await scripts("/operator")];
+  console.log(`scripts: ${messages} bytes for messages, ${operator} for operators`);
+  expect(messages).toBeGreaterThan(10_000);
+  expect(messages).toBeLessThan(40_000);
+  expect(operator).toBeLessThan(130_000);
+  const licences = await fetch(`${server.origin}/licenses.txt`);
+  expect(await licences.text()).toContain("uplot");
+});

@@ -38,7 +38,8 @@ type Classes struct {
 	Fast     uint64 `json:"fast"`
 }
 
-// Mailboxes say what waits or is on its way, unproved, now.
+// Mailboxes say what waits or is on its way, unproved, now, events for webhooks
+// included.
 type Mailboxes struct {
 	Messages uint64 `json:"messages"`
 	Bytes    uint64 `json:"bytes"`

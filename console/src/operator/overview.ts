@@ -261,7 +261,12 @@ function charts(colours: Colours, signal: AbortSignal): Chart[] {
       growth("proved", "--line-3", (s) => s.messages.proved, dashed),
     ),
     make("Connected", whole, level("sessions", "--line-1", (s) => s.sessions), level("users", "--line-2", (s) => s.users, dashed)),
-    make("Messages waiting in mailboxes", whole, level("messages", "--line-1", (s) => s.mailboxes.messages)),
+    make(
+      "Messages waiting in mailboxes",
+      whole,
+      level("all", "--line-1", (s) => s.mailboxes.messages),
+      level("of them for webhooks", "--line-2", (s) => s.webhooks.waiting, dashed),
+    ),
     make(
       "Time to sync the log, over the last minute",
       time,
