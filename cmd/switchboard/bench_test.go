@@ -77,6 +77,28 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 	t.Logf("lost %d, duplicated %d, reordered %d", lost, duplicated, reordered)
 }
 
+func TestBenchMeasuresSilentStreamsOfEvents(t *testing.T) {
+	s := nodetest.Start(t)
+	url := "http://" + s.Addr + "/v1/events"
+	out, errs, code := benchmark(t, "messaging", "--url", url, "--mode", "idle", "--connections", "20", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))
+	if code != "0" || errs != "" || !strings.Contains(out, "streams of events, idle, 20 connections") || !strings.Contains(out, " a connection, ") || strings.Contains(out, "after traffic") {
+		t.Errorf("exit code %s\n%s%s", code, out, errs)
+	}
+	if n := s.Metric("switchboard_events_opened_total"); n != 20 {
+		t.Errorf("%v streams were opened", n)
+	}
+	for _, c := range []struct{ says, flags string }{
+		{"gives ANZ-1000000 no events: it answers \"HTTP/1.1 401 Unauthorized\"", "--url " + url + " --mode idle --connections 1 --app-id wrong --pid " + fmt.Sprint(s.PID())},
+		{"streams of events only listen", "--url " + url},
+		{"write ws:// or wss:// instead of http://", "--url http://" + s.Addr + "/ws --mode idle --pid 1"},
+	} {
+		_, errs, code := benchmark(t, append([]string{"messaging"}, strings.Fields(c.flags)...)...)
+		if code == "0" || !strings.Contains(errs, c.says) {
+			t.Errorf("%s: exit code %s, it says %s", c.flags, code, errs)
+		}
+	}
+}
+
 func TestBenchCountsTheServersCPUAndMemory(t *testing.T) {
 	s := nodetest.Start(t)
 	out, errs, code := benchmark(t, "messaging", "--url", endpoint(s), "--connections", "20", "--warmup", "0s", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))

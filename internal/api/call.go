@@ -26,7 +26,8 @@ import (
 //		Kind string      `query:"kind"`   // empty when absent; string, int, int64, bool, Time or a TextUnmarshaler
 //		Page                              // limit and cursor
 //		Once *Once                        // of its Idempotency-Key; nil when there is none
-//		Body thingBody   `body:"json"`    // without such a field a request with a body is refused
+//		Body thingBody   `body:"json"`    // without such a field a request with a body is refused;
+//		                                  // a jsontext.Value with body:"raw" is checked by the handler
 //	}
 //
 // Query parameters and body members that no field has are refused by name. In a

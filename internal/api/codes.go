@@ -23,6 +23,8 @@ const (
 	CodeMismatch       = "IDEMPOTENCY_MISMATCH"
 	CodeRateLimited    = "RATE_LIMITED"
 	CodeTooManyKeys    = "TOO_MANY_KEYS"
+	CodeSessionUnknown = "SESSION_UNKNOWN"
+	CodeSessionOver    = "SESSION_OVER"
 	CodeInternal       = "INTERNAL"
 	CodeOriginRefused  = "ORIGIN_REFUSED"
 	CodeWrongHost      = "WRONG_HOST"
@@ -51,6 +53,8 @@ func ProblemCodes() []ProblemCode {
 		{CodeMismatch, http.StatusUnprocessableEntity},
 		{CodeRateLimited, http.StatusTooManyRequests},
 		{CodeTooManyKeys, http.StatusConflict},
+		{CodeSessionUnknown, http.StatusUnauthorized},
+		{CodeSessionOver, http.StatusGone},
 		{CodeInternal, http.StatusInternalServerError},
 		{CodeOriginRefused, http.StatusForbidden},
 		{CodeWrongHost, http.StatusMisdirectedRequest},
@@ -59,6 +63,10 @@ func ProblemCodes() []ProblemCode {
 	for _, code := range []string{
 		wire.CodeForbidden, wire.CodeBusy, wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeTimeout,
 		wire.CodeMailboxFull, wire.CodeOverloaded, wire.CodeUnknownApp, wire.CodeBadReceiver, wire.CodeTooManyReceivers, wire.CodeTooDeep,
+		// Of clients that get events: what is wrong with a frame, and with a sign-in.
+		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooMany,
+		wire.CodeBadUserID, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,
+		wire.CodeRefused, wire.CodeHookFailed, wire.CodeTooManySessions,
 	} {
 		list = append(list, ProblemCode{code, statusOf(code)})
 	}

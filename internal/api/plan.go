@@ -22,7 +22,8 @@ type plan struct {
 	page    []int           // index of the field Page; nil for none
 	once    []int           // of the field *Once; nil for none
 	body    []int           // of the body; nil for none
-	tree    *bodyPlan       // of the body
+	raw     bool            // which the handler reads itself
+	tree    *bodyPlan       // of the body; nil where there is nothing to check
 	names   map[string]bool // query parameters that there are
 }
 
@@ -56,6 +57,8 @@ func (p *plan) add(t reflect.Type, at []int) {
 			p.add(f.Type, index)
 		case f.Type == reflect.TypeFor[*Once]():
 			p.once = index
+		case f.Tag.Get("body") == "raw":
+			p.body, p.raw = index, true
 		case f.Tag.Get("body") == "json":
 			p.body, p.tree = index, newBodyPlan(f.Type)
 		case isPath || isQuery:

@@ -2,7 +2,7 @@ package api
 
 import (
 	"bufio"
-	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -70,11 +70,14 @@ func (a *answer) Flush() {
 func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	h, ok := a.ResponseWriter.(http.Hijacker)
 	if !ok {
-		return nil, nil, errors.New("this connection cannot be taken over")
+		return nil, nil, fmt.Errorf("take the connection over: %w", http.ErrNotSupported)
 	}
 	conn, rw, err := h.Hijack()
 	if err == nil {
 		a.hijacked, a.status = true, http.StatusSwitchingProtocols
+		if a.Header().Get("Content-Type") != "" {
+			a.status = http.StatusOK // an answer that its handler writes itself; a WebSocket has none
+		}
 	}
 	return conn, rw, err
 }

@@ -18,6 +18,8 @@ type Rooms struct {
 	Hub       Hub
 	Mailboxes Mailboxes
 	Messages  func() MessageLimits
+	Webhooks  Webhooks
+	Events    *Events // nil: nobody asks for events
 }
 
 // MessageLimits bound what is sent.
@@ -70,6 +72,8 @@ func Calls(r Rooms) []Call {
 		r.messageCalls(),
 		r.userCalls(),
 		r.mailboxCalls(),
+		r.webhookCalls(),
 		r.keyCalls(),
+		r.Events.calls(),
 	)
 }

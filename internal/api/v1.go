@@ -139,7 +139,10 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 		return refused
 	}
 	if h.plan.body != nil {
-		if refused := h.plan.tree.decode(body, request.Elem().FieldByIndex(h.plan.body), who); refused != nil {
+		field := request.Elem().FieldByIndex(h.plan.body)
+		if h.plan.raw {
+			field.SetBytes(body)
+		} else if refused := h.plan.tree.decode(body, field, who); refused != nil {
 			return refused
 		}
 	}

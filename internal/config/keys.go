@@ -130,6 +130,12 @@ func appKeys() []Key {
 		key("jwt.issuer", kindText, "The issuer (iss) that tokens must name. Any if absent."),
 		key("jwt.audience", kindText, "The audience (aud) that tokens must name. Any if absent."),
 		key("allowApps", kindNames, "Other apps that this app's users may reach."),
+		key("webhooks[].name", kindText, "The name of a webhook: 1 to 64 letters, digits, _ and -. Required, unique in the app. What waits for a webhook belongs to its name."),
+		key("webhooks[].url", kindURL, "Where the app's events are posted to. Required."),
+		key("webhooks[].secret", kindSecret, "Signs what is posted: whsec_ and 24 to 64 bytes in base64, or at least 32 bytes of text. Required."),
+		key("webhooks[].secondSecret", kindSecret, "Signs it too, so that a secret can be changed without a gap. None if absent."),
+		key("webhooks[].events", kindNames, "What is posted: "+strings.Join(WebhookEvents(), ", ")+". At least one."),
+		key("webhooks[].allowPrivate", kindSwitch, "Whether the webhook may be at a private, loopback or otherwise special address. It may not if absent."),
 	}
 }
 
@@ -145,7 +151,7 @@ func logKeys() []Key {
 }
 
 func limitKeys() []Key {
-	return slices.Concat(sessionLimits(), mailboxLimits(), nodeLimits(), apiLimits())
+	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits())
 }
 
 func sessionLimits() []Key {
@@ -177,6 +183,20 @@ func sessionLimits() []Key {
 			func(l *Limits) any { return &l.PresenceWatch }),
 		size("compressAbove", "1KiB", 256, MiB, "Frames above this size are compressed for clients that offer it. As large as the frame limit: never.",
 			func(l *Limits) any { return &l.CompressAbove }),
+	}
+}
+
+func eventLimits() []Key {
+	const least = 100 * time.Millisecond
+	return []Key{
+		duration("eventHeartbeat", "15s", least, 10*time.Minute, "How long a stream of server-sent events may be silent before a comment is written, to see whether its client is there and to show proxies that it lives. The shorter of this and pingInterval counts.",
+			func(l *Limits) any { return &l.EventHeartbeat }),
+		duration("resumeTimeout", "30s", least, time.Hour, "How long the session of a stream of server-sent events waits for its client to come back.",
+			func(l *Limits) any { return &l.ResumeTimeout }),
+		count("framesWaiting", "16", 1, 10_000, "Frames that the client of such a session has sent and that wait to be taken; one more is refused.",
+			func(l *Limits) any { return &l.FramesWaiting }),
+		duration("frameTimeout", "10s", least, 5*time.Minute, "How long one of them waits before it is refused.",
+			func(l *Limits) any { return &l.FrameTimeout }),
 	}
 }
 
@@ -233,6 +253,28 @@ func apiLimits() []Key {
 			func(l *Limits) any { return &l.ReplayAnswers }),
 		size("replayBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of those answers, some 400 for each besides its own; past it the oldest go, and are counted.",
 			func(l *Limits) any { return &l.ReplayBytes }),
+	}
+}
+
+func webhookLimits() []Key {
+	const day = 24 * time.Hour
+	return []Key{
+		duration("undeliveredAfter", "10m", time.Second, 30*day, "How long a message waits for proof before webhooks are told that it is undelivered.",
+			func(l *Limits) any { return &l.UndeliveredAfter }),
+		duration("webhookTimeout", "10s", 100*time.Millisecond, 5*time.Minute, "How long a webhook may take for one event, from dialling to the end of its answer; longer is a failure.",
+			func(l *Limits) any { return &l.WebhookTimeout }),
+		duration("webhookRetry", "72h", time.Second, 30*day, "How long after it happened an event is tried again; then it is given up.",
+			func(l *Limits) any { return &l.WebhookRetry }),
+		count("webhookConcurrency", "32", 1, 1000, "Events that are posted to one webhook at once, each about another user.",
+			func(l *Limits) any { return &l.WebhookConcurrency }),
+		count("webhookQueue", "1000000", 1, 100_000_000, "Events that wait for one webhook; past it further ones are dropped and counted.",
+			func(l *Limits) any { return &l.WebhookQueue }),
+		size("webhookQueueBytes", "1GiB", MiB, 64*GiB, "Bytes of the events that wait for one webhook; past it further ones are dropped and counted.",
+			func(l *Limits) any { return &l.WebhookQueueBytes }),
+		duration("webhookHistory", "72h", time.Minute, 365*day, "How long the history shows what was posted or given up.",
+			func(l *Limits) any { return &l.WebhookHistory }),
+		size("webhookHistoryBytes", "1GiB", MiB, 1024*GiB, "Bytes of the history of all webhooks together; past it the oldest goes.",
+			func(l *Limits) any { return &l.WebhookHistoryBytes }),
 	}
 }
 

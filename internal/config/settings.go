@@ -23,13 +23,14 @@ type Settings struct {
 
 // App is one client application whose users may sign in.
 type App struct {
-	Name        string   `yaml:"appName"`      // 1 to 64 of A-Z a-z 0-9 _; unique
-	ID          string   `yaml:"appId"`        // what clients send as appId
-	Master      string   `yaml:"masterUserId"` // a user ID of this app, or empty
-	AuthEnabled bool     `yaml:"authEnabled"`  // false: anyone may sign in as any user
-	AuthURL     string   `yaml:"authUrl"`      // http(s) URL of the app's auth hook, or empty
-	JWT         *JWT     `yaml:"jwt"`          // instead of the hook; nil for none
-	AllowApps   []string `yaml:"allowApps"`    // other apps that this app's users may reach
+	Name        string    `yaml:"appName"`      // 1 to 64 of A-Z a-z 0-9 _; unique
+	ID          string    `yaml:"appId"`        // what clients send as appId
+	Master      string    `yaml:"masterUserId"` // a user ID of this app, or empty
+	AuthEnabled bool      `yaml:"authEnabled"`  // false: anyone may sign in as any user
+	AuthURL     string    `yaml:"authUrl"`      // http(s) URL of the app's auth hook, or empty
+	JWT         *JWT      `yaml:"jwt"`          // instead of the hook; nil for none
+	AllowApps   []string  `yaml:"allowApps"`    // other apps that this app's users may reach
+	Webhooks    []Webhook `yaml:"webhooks"`     // where the app's own server is told of events
 }
 
 // JWT says how an app's tokens are verified. Exactly one of Secret, PublicKey
@@ -42,6 +43,16 @@ type JWT struct {
 	Audience  string `yaml:"audience"`  // required "aud", or empty for any
 }
 
+// Webhook is one place that an app's events are posted to.
+type Webhook struct {
+	Name         string   `yaml:"name"`         // 1 to 64 of A-Z a-z 0-9 _ -; unique in the app
+	URL          string   `yaml:"url"`          // http(s) URL
+	Secret       Secret   `yaml:"secret"`       // "whsec_" and base64, or at least 32 bytes
+	SecondSecret Secret   `yaml:"secondSecret"` // signs too while secrets change; empty for none
+	Events       []string `yaml:"events"`       // at least one of [WebhookEvents]
+	AllowPrivate bool     `yaml:"allowPrivate"` // it may be at a private address
+}
+
 // Limits bounds what one client, one user or one node may use. Every limit is
 // positive.
 type Limits struct {
@@ -52,6 +63,10 @@ type Limits struct {
 	PingInterval     time.Duration `yaml:"pingInterval"`
 	ProofTimeout     time.Duration `yaml:"proofTimeout"`
 	AckTimeout       time.Duration `yaml:"ackTimeout"`
+	EventHeartbeat   time.Duration `yaml:"eventHeartbeat"`
+	ResumeTimeout    time.Duration `yaml:"resumeTimeout"`
+	FramesWaiting    int           `yaml:"framesWaiting"`
+	FrameTimeout     time.Duration `yaml:"frameTimeout"`
 	SessionsPerUser  int           `yaml:"sessionsPerUser"`
 	GroupReceivers   int           `yaml:"groupReceivers"`
 	QueueBytes       Bytes         `yaml:"queueBytes"`
@@ -79,6 +94,15 @@ type Limits struct {
 	ReplayTime          time.Duration `yaml:"replayTime"`
 	ReplayAnswers       int           `yaml:"replayAnswers"`
 	ReplayBytes         Bytes         `yaml:"replayBytes"`
+
+	UndeliveredAfter    time.Duration `yaml:"undeliveredAfter"`
+	WebhookTimeout      time.Duration `yaml:"webhookTimeout"`
+	WebhookRetry        time.Duration `yaml:"webhookRetry"`
+	WebhookConcurrency  int           `yaml:"webhookConcurrency"`
+	WebhookQueue        int           `yaml:"webhookQueue"`
+	WebhookQueueBytes   Bytes         `yaml:"webhookQueueBytes"`
+	WebhookHistory      time.Duration `yaml:"webhookHistory"`
+	WebhookHistoryBytes Bytes         `yaml:"webhookHistoryBytes"`
 }
 
 // Log says what is logged, and how.

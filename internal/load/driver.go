@@ -189,6 +189,10 @@ func (d *driver) writable(id int) {
 		return
 	}
 	c.state = stateUpgrading
+	if d.o.events() {
+		d.ask(c)
+		return
+	}
 	path := d.at.url.RequestURI()
 	d.append(c, fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3dpdGNoYm9hcmQtbG9hZA==\r\n\r\n", path, d.at.url.Host))
@@ -229,10 +233,16 @@ func (d *driver) arrived(id int, b []byte) {
 		b = c.in
 	}
 	n := 0
-	if c.state == stateUpgrading {
+	switch events := d.o.events(); {
+	case c.state == stateUpgrading && events:
+		n = d.answered(c, b)
+	case c.state == stateUpgrading:
 		n = d.upgraded(c, b)
 	}
-	for c.state > stateUpgrading && c.state < stateGone {
+	if d.o.events() && c.state > stateUpgrading && c.state < stateGone {
+		n += d.eventsArrived(c, b[n:])
+	}
+	for !d.o.events() && c.state > stateUpgrading && c.state < stateGone {
 		op, payload, size, err := nextFrame(b[n:])
 		if err != nil {
 			d.fail(c, err)
@@ -410,6 +420,9 @@ func (d *driver) close() {
 	d.leaving = true
 	defer d.net.stop()
 	for i, c := range d.conns {
+		if d.o.events() {
+			continue // stop closes them
+		}
 		if c.state == stateReady {
 			d.append(c, appendFrame(nil, opClose, []byte{1000 >> 8, 1000 & 0xff}))
 		}
@@ -417,7 +430,7 @@ func (d *driver) close() {
 			return
 		}
 	}
-	for deadline := d.now() + closing; d.ready > 0 && d.now() < deadline; {
+	for deadline := d.now() + closing; d.ready > 0 && !d.o.events() && d.now() < deadline; {
 		if d.step(d.now()+10*time.Millisecond) != nil {
 			return
 		}

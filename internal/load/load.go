@@ -87,7 +87,7 @@ const maxConnections = 1_000_000
 // Options says what to measure.
 type Options struct {
 	Name        string // of the run in reports; empty: made of the rest
-	URL         string // ws:// or wss://
+	URL         string // ws:// or wss://; http://…/v1/events for streams of events
 	AppID       string
 	UserPrefix  string // the app's name
 	FirstUser   int64  // users are numbered from here
@@ -122,6 +122,7 @@ type Options struct {
 
 	echo     bool // the server echoes what it gets and knows no users
 	portable bool // use streams also where there is something cheaper
+	streams  bool // a row of the suite that is about streams of events
 }
 
 // Check says what is wrong with the options as somebody may give them.
@@ -152,7 +153,7 @@ func checkURL(text string) error {
 	switch {
 	case err != nil || u.Host == "":
 		return fmt.Errorf("--url %s: give an address such as ws://127.0.0.1:8088/ws", text)
-	case u.Scheme != "ws" && u.Scheme != "wss":
+	case u.Scheme != "ws" && u.Scheme != "wss" && (u.Scheme != "http" || u.Path != "/v1/events"):
 		return fmt.Errorf("--url %s: write ws:// or wss:// instead of %s://", text, u.Scheme)
 	}
 	return nil
@@ -219,6 +220,7 @@ func (o *Options) checkTogether() error {
 		{o.Mode != ModePaced && o.Rate != 0, "--rate goes with --mode paced only: in the others the server sets the pace"},
 		{o.Mode == ModeSingle && (o.Connections != 1 || o.Pattern != PatternSelf), "--mode single is one connection to itself: give --connections 1 and --pattern self"},
 		{o.Mode == ModeIdle && o.Pattern != PatternSelf, "--mode idle goes with --pattern self only"},
+		{o.events() && o.Mode != ModeIdle, "streams of events only listen: give --mode idle, or a ws:// URL"},
 		{o.Mode == ModeIdle && o.PID == 0 && !o.echo, "--mode idle measures the server's process: give --pid"},
 		{o.Pattern == PatternAbsent && o.Mode != ModeClosed, "--pattern absent goes with --mode closed only"},
 		{o.Pattern == PatternAbsent && fast, "--pattern absent needs --feature RELIABLE: nobody keeps a FAST message"},
@@ -273,6 +275,9 @@ func (o *Options) name() string {
 	feature := o.Feature
 	if o.echo {
 		feature = "echo"
+	}
+	if o.events() {
+		return "streams of events, idle, " + plural(o.Connections, "connection")
 	}
 	name := fmt.Sprintf("%s %s %s, %s, %s", feature, o.Pattern, o.Mode, plural(o.Connections, "connection"), plural(o.Payload, "character"))
 	if o.Mode == ModePaced {

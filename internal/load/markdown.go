@@ -137,6 +137,9 @@ func (r Run) essence() string {
 			when string
 			s    Silence
 		}{{"silent", r.Idle.Idle}, {"after traffic", r.Idle.After}} {
+			if s.s == (Silence{}) {
+				continue // there was none
+			}
 			parts = append(parts, fmt.Sprintf("%s: %s, %.2f µs of CPU a second", s.when, perConnection(s.s.RSSPerConn), s.s.CPUPerConn))
 		}
 	default:

@@ -170,7 +170,7 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 	run := t.o.run()
 	run.Idle = &Idle{RSSBefore: m.before.server.rss}
 	err := t.silence(ctx, m, progress, &run.Idle.Idle)
-	if err == nil && ctx.Err() == nil {
+	if err == nil && ctx.Err() == nil && !t.o.events() {
 		t.limit = uint32(t.o.Messages)
 		progress.say("%s on each connection", plural(t.o.Messages, "message"))
 		err = t.talkUntil(ctx, 0, 5*time.Minute, func() {})
@@ -178,7 +178,7 @@ func (t *talk) measureIdle(ctx context.Context, m *meter, progress *progress) (R
 	if err == nil {
 		err = t.drain(t.o.Drain)
 	}
-	if err == nil && ctx.Err() == nil {
+	if err == nil && ctx.Err() == nil && !t.o.events() {
 		err = t.silence(ctx, m, progress, &run.Idle.After)
 	}
 	if err == nil && t.gone > 0 {

@@ -49,7 +49,7 @@ func find(ctx context.Context, text string) (place, error) {
 	}
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
+		port = map[string]string{"ws": "80", "wss": "443", "http": "80"}[u.Scheme]
 	}
 	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
 	if err != nil {

@@ -111,6 +111,9 @@ func (r Run) printCosts(line func(key, format string, args ...any)) {
 			key string
 			s   Silence
 		}{{"silent", i.Idle}, {"after traffic", i.After}} {
+			if s.s == (Silence{}) {
+				continue // there was none
+			}
 			line(s.key, "%s, %s → %s resident, %.2f µs of CPU a connection and second",
 				perConnection(s.s.RSSPerConn), bytesText(s.s.RSSFirst), bytesText(s.s.RSSLast), s.s.CPUPerConn)
 		}

@@ -25,6 +25,7 @@ func suiteRows(z sizes) []suiteRow {
 		{"http", spaced(z.rate(5000)) + " messages a second to " + spaced(one) + " connections, sent over HTTP in batches of 100, compared with the sockets", measureHTTP},
 		idle(10_000),
 		idle(19_000),
+		{"events-10000", spaced(z.connections(10_000)) + " streams of events, silent", measureStreams},
 		{"group", "group messages, FAST, to " + spaced(one) + " receivers", measureGroup},
 		{"absent", spaced(z.messages(100_000)) + " messages to " + spaced(z.absent(1000)) + " absent users, then fetched by them", measureMail},
 		{"start", "start to ready, after a clean stop and after a kill", measureStart},
@@ -206,6 +207,21 @@ func idleRow(connections int) func(context.Context, *suite) ([]found, error) {
 			{what: "memory, from first to last", unit: unitBytes, value: float64(i.Idle.RSSLast), base: float64(i.Idle.RSSFirst), reach: 1.01, atMost: true},
 		}, nil
 	}
+}
+
+// measureStreams measures silent streams of events, after what each was sent
+// first is forgotten.
+func measureStreams(ctx context.Context, s *suite) ([]found, error) {
+	o := s.options(FeatureReliable, 10_000)
+	o.Mode, o.streams = ModeIdle, true
+	run, err := s.serve(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return []found{
+		{what: "memory a stream", unit: unitBytes, value: float64(run.Idle.Idle.RSSPerConn), reach: 9 << 10, atMost: true},
+		{what: "CPU a stream and second", unit: unitMicro, value: run.Idle.Idle.CPUPerConn, reach: 3, atMost: true},
+	}, nil
 }
 
 func measureGroup(ctx context.Context, s *suite) ([]found, error) {

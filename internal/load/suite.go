@@ -228,6 +228,9 @@ func (s *suite) serve(ctx context.Context, o Options) (Run, error) {
 			return err
 		}
 		o.URL, o.PID, o.Key = server.url, server.watchable(), server.key
+		if o.streams {
+			o.URL = streamsURL(server.url)
+		}
 		if o.Mode == ModeSingle {
 			o.SyncFolder = data
 		}

@@ -244,6 +244,7 @@ func (c *core) notify(now time.Time, n notice) {
 	if !c.makeRoom(u, len(n.frame)) {
 		if n.flags&flagEvent != 0 {
 			c.counts.droppedEvent++
+			c.dropped[n.to]++
 		} else {
 			c.counts.droppedFull++
 		}

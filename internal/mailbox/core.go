@@ -70,6 +70,7 @@ type core struct {
 	claims   claims                   // what was accepted of keyed requests
 
 	subscriptions map[string][]Subscription // by app
+	dropped       map[wire.UserID]uint64    // events that found a subscriber's mailbox full
 
 	journal journal
 	behind  behind
@@ -201,6 +202,7 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 		sessions: make(map[wire.ID]*session),
 		stale:    make(map[wire.ID]staleSession),
 		claims:   claims{byKey: make(map[[16]byte]*claim)},
+		dropped:  make(map[wire.UserID]uint64),
 		journal:  journal{target: tune.batch},
 		cache:    newCache(tune.cache),
 	}

@@ -1,6 +1,9 @@
 package mailbox
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // stored says that the batch in flight is synced: now its senders are told and
 // its messages delivered.
@@ -60,21 +63,29 @@ func (c *core) pump(now time.Time, s *session) {
 	}
 }
 
-// pumpReturned hands over the next message that another session gave back.
+// pumpReturned hands over the next message that another session gave back. One
+// that cannot be read now keeps its place, and holds up nothing.
 func (c *core) pumpReturned(now time.Time, s *session) (done, blocked bool) {
-	for len(s.returned) > 0 {
-		e := s.user.entries.find(s.returned[0])
-		if e == nil || !e.waits() || e.holders > 0 || c.expired(now, e) || c.unread(s.user, e) {
-			s.returned = s.returned[1:]
+	for i := 0; i < len(s.returned); {
+		e := s.user.entries.find(s.returned[i])
+		switch {
+		case e == nil || !e.waits() || e.holders > 0 || c.expired(now, e):
+		case c.unread(s.user, e):
+			i++
 			continue
-		}
-		if !c.hand(s, e) {
+		case !c.hand(s, e):
 			return false, true
+		default:
+			done = true
 		}
-		s.returned = s.returned[1:]
-		return true, false
+		s.returned = slices.Delete(s.returned, i, i+1)
+		if done {
+			return true, false
+		}
 	}
-	s.returned = nil
+	if len(s.returned) == 0 {
+		s.returned = nil
+	}
 	return false, false
 }
 

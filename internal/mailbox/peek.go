@@ -117,6 +117,7 @@ type measured struct {
 
 func (c *core) measure(now time.Time, user wire.UserID) measured {
 	m := measured{oldest: page{now: now, age: c.limits.Age}}
+	m.Dropped = c.dropped[user]
 	u := c.users[user]
 	if u == nil {
 		return m

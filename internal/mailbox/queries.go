@@ -29,6 +29,7 @@ type Mailbox struct {
 	Messages int
 	Bytes    int64     // of their frames
 	Oldest   time.Time // when the oldest was accepted; zero when there is none
+	Dropped  uint64    // events of a subscriber's that found it full, since the start
 }
 
 // Waiting is one message in a mailbox.

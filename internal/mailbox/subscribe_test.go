@@ -1,6 +1,7 @@
 package mailbox_test
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -249,6 +250,9 @@ func TestEventsHaveLimitsOfTheirOwn(t *testing.T) {
 		c.want("connected ANZ-0", "connected ANZ-1", "connected ANZ-2")
 		if got := counted(t, metrics, "switchboard_reliable_dropped_total", "event_queue_full"); got != 2 {
 			t.Errorf("%v events were dropped, want 2", got)
+		}
+		if m, err := f.Mailbox(context.Background(), hook); err != nil || m.Dropped != 2 || m.Messages != 3 {
+			t.Errorf("%+v, %v", m, err)
 		}
 	})
 }

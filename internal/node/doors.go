@@ -28,6 +28,7 @@ func (n *node) socketLimits() socket.Limits {
 		Frame:        int(l.Frame),
 		SignInFrame:  int(l.SignInFrame),
 		PingInterval: l.PingInterval, ProofTimeout: l.ProofTimeout, AckTimeout: l.AckTimeout,
+		Heartbeat: l.EventHeartbeat, ResumeTimeout: l.ResumeTimeout,
 		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
 		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),
 	}
@@ -85,7 +86,7 @@ func (n *node) v1Options() api.V1Options {
 			}
 		},
 		Rooms: api.Rooms{
-			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper,
+			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper, Webhooks: n.webhooks, Events: n.events,
 			Messages: func() api.MessageLimits {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}

@@ -29,6 +29,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
+	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
 )
 
 // startTime bounds opening the store and reading the log.
@@ -72,8 +73,11 @@ type node struct {
 	keys    *keys.Ring
 	hub     *delivery.Hub
 	sockets *socket.Server
+	events  *api.Events
 	v1      *api.V1
-	serving atomic.Bool
+
+	webhooks *webhooks.Room
+	serving  atomic.Bool
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -102,6 +106,13 @@ func (n *node) run(ctx context.Context) (err error) {
 	}
 	defer n.apps.Close()
 	defer n.keys.Close()
+	posting, stopPosting := context.WithCancel(context.Background())
+	var poster errgroup.Group
+	poster.Go(func() error { return n.webhooks.Run(posting) })
+	defer func() {
+		stopPosting()
+		err = errors.Join(err, poster.Wait())
+	}()
 	return n.serve(ctx)
 }
 
@@ -116,7 +127,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	log, err := n.bus.Log(ctx, 0)
 	if err == nil {
 		n.keeper, err = mailbox.Open(ctx, mailbox.Options{
-			Log: log, Limits: mailboxLimits(s.Limits), Now: time.Now, Random: rand.Reader, Logger: n.log,
+			Log: log, Limits: mailboxLimits(s.Limits), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
 			Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: n.bus.Recover,
 		})
 	}
@@ -144,10 +155,16 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
 		Metrics: n.metrics,
 	})
-	if n.v1, err = api.NewV1(n.v1Options()); err != nil {
+	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
-	n.sockets, err = socket.New(n.socketOptions())
+	if n.sockets, err = socket.New(n.socketOptions()); err != nil {
+		return err
+	}
+	if err := n.buildEvents(); err != nil {
+		return err
+	}
+	n.v1, err = api.NewV1(n.v1Options())
 	return err
 }
 
@@ -199,6 +216,7 @@ func (n *node) serve(ctx context.Context) error {
 		n.log.Warn("not every client left in time", "err", err)
 	}
 	cancel()
+	n.events.Wait()
 	stop()
 	return errors.Join(err, doors.Wait())
 }
@@ -222,6 +240,7 @@ func (n *node) reload(ctx context.Context) error {
 			n.settings.Store(&s)
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.keeper.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
+			n.reloadWebhooks(ctx, s)
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}

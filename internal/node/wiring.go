@@ -64,6 +64,7 @@ func mailboxLimits(l config.Limits) mailbox.Limits {
 	return mailbox.Limits{
 		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages,
 		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests,
+		Events: l.WebhookQueue, EventBytes: int64(l.WebhookQueueBytes), Undelivered: l.UndeliveredAfter,
 	}
 }
 

@@ -77,6 +77,8 @@ func TestThePrintedRequestsRunInOrderAndLeaveNoCallOut(t *testing.T) {
 			switch value := answers[name].at(path); {
 			case v == "key":
 				return s.Key
+			case v == "session" || v == "event":
+				return firstEvent(t, answers["events"], v)
 			case ok && value != "":
 				return value
 			}
@@ -129,6 +131,24 @@ func (a Answer) at(path string) string {
 		part.Body = text
 	}
 	return part.Body
+}
+
+// firstEvent returns what a person would copy from the first event of an answer:
+// its ID, or the session's secret in it.
+func firstEvent(t *testing.T, a Answer, what string) string {
+	t.Helper()
+	e, err := NewEventReader(strings.NewReader(a.Body)).Next()
+	if err != nil {
+		t.Fatalf("the first event of %q: %v", a.Body, err)
+	}
+	if what == "event" {
+		return e.ID
+	}
+	var f Frame
+	if err := json.Unmarshal([]byte(e.Data), &f); err != nil {
+		t.Fatal(err)
+	}
+	return f.Field("session")
 }
 
 // ask makes a request with just these headers. Of an answer that is a stream only

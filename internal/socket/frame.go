@@ -71,6 +71,31 @@ func clip(s string, n int) string {
 	return s[:n]
 }
 
+// whole says whether b, frames written by this package and maybe the beginning
+// of one more, begins with a whole one.
+func whole(b []byte) bool {
+	if len(b) < 2 || len(b) < headerSize(b[1]) {
+		return false
+	}
+	n := uint64(b[1])
+	switch n {
+	case 126:
+		n = uint64(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		n = binary.BigEndian.Uint64(b[2:])
+	}
+	return uint64(len(b)-headerSize(b[1])) >= n
+}
+
+// closeOf reads the payload of a close frame; without one the code is
+// closeSilent.
+func closeOf(payload []byte) (code uint16, reason string) {
+	if len(payload) < 2 {
+		return closeSilent, ""
+	}
+	return binary.BigEndian.Uint16(payload), string(payload[2:])
+}
+
 // splitFrame returns the first of the frames in b, all written by this package:
 // its first byte, its payload, and what follows.
 func splitFrame(b []byte) (first byte, payload, rest []byte) {

@@ -13,7 +13,9 @@ func (s *session) text(message []byte) {
 	f, err := wire.ParseFrame(message)
 	if err != nil {
 		s.srv.metrics.invalidIn.Inc()
-		s.refuse(err, f.Reference)
+		if !over {
+			s.refuse(err, f.Reference)
+		}
 		return
 	}
 	s.srv.metrics.frameIn(&f)
@@ -228,8 +230,8 @@ func (s *session) proved(payload []byte) (before, delivered uint64, calls []func
 	if !ok {
 		return 0, 0, nil, false
 	}
-	if l := s.srv.limits.Load(); l.PingInterval < l.ProofTimeout {
-		s.checkAt(now + l.PingInterval) // otherwise a check comes in time by itself
+	if l := s.srv.limits.Load(); s.silence(l) < l.ProofTimeout {
+		s.checkAt(now + s.silence(l)) // otherwise a check comes in time by itself
 	}
 	before = s.acks.passed
 	s.acks.arrived(delivered, now)
@@ -239,8 +241,8 @@ func (s *session) proved(payload []byte) (before, delivered uint64, calls []func
 	return before, delivered, calls, true
 }
 
-// over says whether the session is closing: what its client still sends is not
-// handled. It waits while the client has yet to take many of the server's own
+// over says whether the session is closing, or a Pipe's owner waits no longer:
+// what the client sends is not handled then. It waits while the client has yet to take many of the server's own
 // frames: one that sends faster than it reads the answers is read more slowly.
 func (s *session) over() bool {
 	s.mu.Lock()
@@ -253,7 +255,8 @@ func (s *session) over() bool {
 	if much() {
 		s.await(false, much)
 	}
-	return s.closing
+	s.sends.refused = s.closing || s.sends.hurried
+	return s.sends.refused
 }
 
 func (s *session) isMaster() bool {

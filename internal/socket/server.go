@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -115,6 +114,9 @@ func (srv *Server) Run(ctx context.Context) error {
 		due = srv.wheel.advance(srv.mono(), due[:0])
 		for _, s := range due {
 			s.check(srv.mono())
+			if s.pipe != nil {
+				s.pipe.tell()
+			}
 		}
 		clear(due)
 	}
@@ -221,15 +223,18 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 		conn.Close()
 		return fmt.Errorf("answer the handshake: %w", err)
 	}
-	return srv.begin(s, conn)
+	if err := srv.begin(s); err != nil {
+		conn.Close()
+		return err
+	}
+	return nil
 }
 
-// begin starts a session's reader.
-func (srv *Server) begin(s *session, conn net.Conn) error {
+// begin starts a session, and its reader if it has a connection to read.
+func (srv *Server) begin(s *session) error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.stopping {
-		conn.Close()
 		return errors.New("the server is stopping")
 	}
 	srv.sessions[s] = struct{}{}
@@ -239,7 +244,9 @@ func (srv *Server) begin(s *session, conn net.Conn) error {
 	s.deadline = srv.mono() + srv.limits.Load().SignInDeadline
 	s.checkAt(s.deadline)
 	s.mu.Unlock()
-	go s.run()
+	if s.pipe == nil {
+		go s.run()
+	}
 	return nil
 }
 

@@ -72,10 +72,12 @@ func aborting(code uint16, reason string) ending {
 }
 
 // session is one connection, signed in or not. Its reader has a goroutine of
-// its own, in run; everything else is called from wherever something happens.
+// its own, in run, unless a Pipe is in the connection's place; everything else is
+// called from wherever something happens.
 type session struct {
 	srv    *Server
 	conn   net.Conn
+	pipe   *Pipe // in place of a connection's reader; nil for a WebSocket
 	reader frameReader
 	due    []delivery.Receiver // to be written to when the reader is through; the reader's
 
@@ -108,17 +110,25 @@ type session struct {
 func (s *session) known() bool { return s.phase.Load() == phaseJoined }
 
 // run reads until the session ends, and cleans up.
-func (s *session) run() {
+func (s *session) run() { s.finish(s.read()) }
+
+// finish cleans up after a session of which nothing more is read.
+func (s *session) finish(end ending) {
 	defer s.srv.work.Done()
-	end := s.read()
 	s.close(end)
 	if said := s.awaitFlush(); said && end.unread {
 		s.linger()
+	}
+	if s.pipe != nil {
+		s.pipe.settle()
 	}
 	s.conn.Close()
 	s.leave(true)
 	s.srv.wheel.cancel(&s.timer)
 	s.srv.remove(s)
+	if s.pipe != nil {
+		s.pipe.far.Gone()
+	}
 }
 
 // read reads until the connection is lost or closed. A panic in handling what
@@ -283,12 +293,16 @@ func (s *session) checkLocked(now time.Duration) {
 	}
 	a := agenda{now: now, next: now + time.Hour}
 	l := s.srv.limits.Load()
-	if end := s.overdue(&a, l); end.frame {
+	if end := s.overdue(&a, l); end.code != 0 {
 		s.closeLocked(end)
 		return
 	}
-	p := &s.proofs
-	if s.known() && !p.pending() && a.due(p.progress+l.PingInterval) {
+	p, away := &s.proofs, false
+	if s.pipe != nil {
+		s.pipe.watch(&a, l)
+		away = s.pipe.away
+	}
+	if s.known() && !away && !p.pending() && a.due(p.progress+s.silence(l)) {
 		s.queue.pingDue = true
 		p.progress = now
 		s.flushSoon()
@@ -299,14 +313,18 @@ func (s *session) checkLocked(now time.Duration) {
 // overdue returns how the session is to end, or the zero value.
 func (s *session) overdue(a *agenda, l *Limits) ending {
 	q, p := &s.queue, &s.proofs
+	patience, impatient := s.patience(l)
+	away, lost := s.pipe.gone(a, l)
 	switch {
 	case s.phase.Load() == phaseNew && a.due(s.deadline):
 		return closing(wire.CloseSignInTimeout, "")
-	case q.writing && a.due(max(q.since, p.progress)+l.ProofTimeout): // the kernel may have taken megabytes of which the client answers a part at a time
-		return aborting(wire.CloseNoProof, "")
-	case p.pending() && !s.sends.blocked && a.due(p.progress+l.ProofTimeout):
-		return aborting(wire.CloseNoProof, "")
-	case s.acks.late && !s.sends.blocked && a.due(s.acks.since+l.AckTimeout):
+	case lost:
+		return ending{code: closeLost, abort: true}
+	case q.writing && !away && a.due(max(q.since, p.progress)+patience): // the kernel may have taken megabytes of which the client answers a part at a time
+		return aborting(impatient, "")
+	case p.pending() && !away && !s.sends.blocked && a.due(p.progress+patience):
+		return aborting(impatient, "")
+	case s.acks.late && !away && !s.sends.blocked && a.due(s.acks.since+l.AckTimeout):
 		return aborting(wire.CloseNotAcknowledged, "")
 	case !s.expires.IsZero() && a.due(a.now+s.expires.Sub(s.srv.opts.Now())):
 		return closing(wire.CloseTokenExpired, "")

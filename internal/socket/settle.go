@@ -1,5 +1,7 @@
 package socket
 
+import "time"
+
 // What one session may have sent, RELIABLE, without knowing that it is stored.
 // Past it the session is not read: a client that sends faster than the disk
 // takes it waits, as TCP has it.
@@ -18,6 +20,10 @@ type sends struct {
 	count   int
 	blocked bool          // the reader waits for the store
 	wake    chan struct{} // closed when there may be some
+
+	quit    <-chan struct{} // ends the waiting of who hands a Pipe a frame; nil: nothing does
+	hurried bool            // it has
+	refused bool            // and the frame was not taken, or the session is over
 }
 
 // full says whether a message of n bytes has to wait, when the store is behind
@@ -47,7 +53,8 @@ func (s *session) reserve(n int) bool {
 		s.srv.metrics.blocked.Inc()
 		s.await(true, func() bool { return w.full(n, keeper.Behind(), l) })
 	}
-	if s.closing {
+	if s.closing || w.hurried {
+		w.refused = true
 		return false
 	}
 	w.bytes += n
@@ -61,22 +68,50 @@ func (s *session) reserve(n int) bool {
 // The caller holds mu, which await gives up meanwhile.
 func (s *session) await(excused bool, full func() bool) {
 	w, began := &s.sends, s.srv.mono()
-	for full() && !s.closing {
-		wake := make(chan struct{})
+	for full() && !s.closing && !w.hurried {
+		wake, quit := make(chan struct{}), w.quit
 		w.wake, w.blocked = wake, excused
 		s.mu.Unlock()
 		s.through() // nobody waits meanwhile for what is handed over
-		<-wake
+		hurried := false
+		select {
+		case <-wake:
+		case <-quit:
+			hurried = true
+		}
 		s.mu.Lock()
+		w.hurried = hurried
 	}
 	if w.blocked {
 		now := s.srv.mono()
 		w.blocked = false
-		// Nobody has read what the client answered meanwhile.
-		s.proofs.progress = min(s.proofs.progress+now-began, now)
-		s.acks.since = min(s.acks.since+now-began, now)
+		s.excuse(now-began, now) // nobody has read what the client answered meanwhile
 		s.checkLocked(now)
 	}
+}
+
+// excuse gives the client so much more time for what it has to answer. The caller
+// holds mu.
+func (s *session) excuse(d, now time.Duration) {
+	s.proofs.progress = min(s.proofs.progress+d, now)
+	s.acks.since = min(s.acks.since+d, now)
+}
+
+// setQuit begins the handling of a frame that a Pipe was handed, with what ends
+// its waiting, or ends it, with nil. Then it returns whether the frame was taken.
+func (s *session) setQuit(quit <-chan struct{}) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := &s.sends
+	hurried, refused := w.hurried, w.refused
+	w.quit, w.hurried, w.refused = quit, false, false
+	switch {
+	case !refused:
+		return nil
+	case hurried:
+		return ErrPipeBusy
+	}
+	return ErrPipeClosed
 }
 
 // settled takes a message back whose outcome is known.

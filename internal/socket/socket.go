@@ -4,6 +4,9 @@
 // send to the hub, and writes what hub and keeper have for them. It knows the
 // connection; it decides nothing about messages.
 //
+// A door that speaks something else has sessions without a connection: see Pipe.
+// What is said here holds for them too.
+//
 // # Promises
 //
 //   - What the keeper hands over is written in its order, and reported proved
@@ -134,6 +137,9 @@ type Limits struct {
 	ProofTimeout time.Duration // an asked session that makes no progress for so long is dead
 	AckTimeout   time.Duration // a session with "ack" that acknowledges nothing for so long is closed
 
+	Heartbeat     time.Duration // as PingInterval, for Pipes; the shorter of the two counts
+	ResumeTimeout time.Duration // a Pipe's session ends when its client is away for so long
+
 	GroupReceivers int // of one GROUP_MESSAGE
 	PresenceWatch  int // users that one session may watch
 
@@ -154,6 +160,8 @@ func DefaultLimits() Limits {
 		PingInterval:     25 * time.Second,
 		ProofTimeout:     10 * time.Second,
 		AckTimeout:       30 * time.Second,
+		Heartbeat:        15 * time.Second,
+		ResumeTimeout:    30 * time.Second,
 		GroupReceivers:   10_000,
 		PresenceWatch:    100,
 		QueueBytes:       1 << 20,
@@ -178,6 +186,7 @@ func (l Limits) filled() Limits {
 	for _, f := range []struct{ value, fallback *time.Duration }{
 		{&l.HandshakeTimeout, &d.HandshakeTimeout}, {&l.SignInDeadline, &d.SignInDeadline},
 		{&l.PingInterval, &d.PingInterval}, {&l.ProofTimeout, &d.ProofTimeout}, {&l.AckTimeout, &d.AckTimeout},
+		{&l.Heartbeat, &d.Heartbeat}, {&l.ResumeTimeout, &d.ResumeTimeout},
 	} {
 		if *f.value <= 0 {
 			*f.value = *f.fallback

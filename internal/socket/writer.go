@@ -354,9 +354,13 @@ func (s *session) write(out []byte, queued int) bool {
 // writeBegins notes that something is given to the connection. The caller holds
 // mu.
 func (s *session) writeBegins() {
-	now := s.srv.mono()
+	now, l := s.srv.mono(), s.srv.limits.Load()
 	s.queue.writing, s.queue.since = true, now
-	s.checkAt(now + s.srv.limits.Load().ProofTimeout)
+	next := l.ProofTimeout
+	if s.pipe != nil {
+		next = min(next, l.AckTimeout/2) // see Pipe.watch
+	}
+	s.checkAt(now + next)
 }
 
 // written notes that the write has ended and took n bytes of the queue with it.

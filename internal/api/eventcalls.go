@@ -1,0 +1,257 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/seed-3d8c1042/switchboard/internal/events"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Streams are the streams of events: *events.Streams.
+type Streams interface {
+	Connect(ctx context.Context, r events.Request) (*events.Stream, error)
+	Find(secret string) (*events.Stream, error)
+}
+
+// EventLimits bound the calls about events. They may change at any time.
+type EventLimits struct {
+	Frame      int           // bytes of a client's frame
+	Unanswered time.Duration // a client whose machine takes nothing for so long is gone
+}
+
+// Events are the calls of clients that have events in place of a WebSocket.
+type Events struct {
+	streams Streams
+	limits  func() EventLimits
+	answers sync.WaitGroup // those that go on without their handler
+}
+
+// NewEvents makes the calls.
+func NewEvents(streams Streams, limits func() EventLimits) *Events {
+	return &Events{streams: streams, limits: limits}
+}
+
+// Wait returns when no answer of events is left. Sessions must have ended, and
+// no request come any more.
+func (e *Events) Wait() { e.answers.Wait() }
+
+func (e *Events) calls() []Call {
+	return []Call{
+		{Method: "GET", Path: "/v1/events", Auth: ByToken, Handler: Serve(e.stream)},
+		{Method: "DELETE", Path: "/v1/events", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.end)},
+		{Method: "POST", Path: "/v1/events/acks", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.acknowledge)},
+		{Method: "POST", Path: "/v1/frames", Auth: ByToken, Status: http.StatusAccepted, Handler: Serve(e.send)},
+	}
+}
+
+// streamRequest is what an AUTH_CLIENT says, as a URL. A browser that comes back
+// sends the header Last-Event-ID; a page that opens another stream can only say
+// it here.
+type streamRequest struct {
+	AppID       string `query:"appId"`
+	UserID      string `query:"userId"`
+	Token       string `query:"token"`
+	Push        bool   `query:"push"`
+	Receipts    bool   `query:"receipts"`
+	Presence    string `query:"presence"`
+	LastEventID string `query:"lastEventId"`
+}
+
+// stream signs a client in, or finds the session that it had, and writes events
+// until one of them goes. What is refused is, before the answer begins.
+func (e *Events) stream(w http.ResponseWriter, r *http.Request, _ Identity, q streamRequest) error {
+	request, refused := q.request(r)
+	if refused != nil {
+		return refused
+	}
+	st, err := e.streams.Connect(r.Context(), request)
+	if err != nil {
+		return e.refuse(w, err, "lastEventId")
+	}
+	answer, alone, err := beginEvents(w, e.limits().Unanswered)
+	if err != nil {
+		return fmt.Errorf("begin an answer of events: %w", err)
+	}
+	if !st.Attach(answer) {
+		answer.End()
+	}
+	if alone {
+		e.answers.Go(func() {
+			answer.wait(nil)
+			st.Detach(answer)
+		})
+		return nil
+	}
+	answer.wait(r.Context().Done())
+	st.Detach(answer)
+	return nil
+}
+
+// request puts together what stands in the URL and in headers.
+func (q *streamRequest) request(r *http.Request) (events.Request, *Refusal) {
+	for _, needed := range []struct{ name, value string }{{"appId", q.AppID}, {"userId", q.UserID}} {
+		if needed.value == "" {
+			return events.Request{}, Invalid(needed.name, "is needed")
+		}
+	}
+	if len(r.Header.Values("Authorization")) > 0 {
+		token, refused := bearer(r, "<token>")
+		if refused != nil {
+			return events.Request{}, refused
+		}
+		if q.Token != "" {
+			return events.Request{}, Invalid("token", "is given in the URL and as Authorization: give it once")
+		}
+		q.Token = token
+	}
+	last := q.LastEventID
+	if sent := r.Header.Get("Last-Event-ID"); sent != "" {
+		last = sent // it is the newer one
+	}
+	request := events.Request{
+		Credentials: events.Credentials{AppID: q.AppID, UserID: q.UserID, Token: q.Token},
+		Push:        q.Push, Receipts: q.Receipts, LastEventID: last, Address: r.RemoteAddr,
+	}
+	if q.Presence != "" {
+		request.Presence = strings.Split(q.Presence, ",")
+	}
+	return request, nil
+}
+
+// bearer reads the header Authorization; what names what should stand there.
+func bearer(r *http.Request, what string) (string, *Refusal) {
+	sent := r.Header.Values("Authorization")
+	if len(sent) == 0 {
+		return "", Refuse(http.StatusUnauthorized, CodeAuthRequired, "this call needs the header Authorization: Bearer %s", what)
+	}
+	scheme, presented, _ := strings.Cut(sent[0], " ")
+	if len(sent) > 1 || !strings.EqualFold(scheme, "Bearer") {
+		return "", Refuse(http.StatusUnauthorized, CodeAuthRequired, "the header must be Authorization: Bearer %s, once", what)
+	}
+	return strings.TrimSpace(presented), nil
+}
+
+// session finds the session whose secret a request carries.
+func (e *Events) session(w http.ResponseWriter, r *http.Request) (*events.Stream, error) {
+	secret, refused := bearer(r, `<"session" of the first event>`)
+	if refused != nil {
+		askToken(w)
+		return nil, refused
+	}
+	st, err := e.streams.Find(secret)
+	if err != nil {
+		return nil, e.refuse(w, err, "")
+	}
+	return st, nil
+}
+
+// askToken says that a user's token would be an answer.
+func askToken(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard"`)
+}
+
+// refuse returns the refusal for an error of the streams. field is what names an
+// event in the request.
+func (e *Events) refuse(w http.ResponseWriter, err error, field string) error {
+	var told *wire.Error
+	var over *events.OverError
+	switch {
+	case errors.As(err, &told):
+		refused := FromWire(told)
+		switch refused.Status {
+		case http.StatusUnauthorized:
+			askToken(w)
+		case http.StatusTooManyRequests:
+			refused.RetryAfter = soon
+		}
+		return refused
+	case errors.As(err, &over):
+		refused := Refuse(http.StatusGone, CodeSessionOver, "this session is over, and is not to be opened again by itself")
+		refused.More = map[string]any{"closeCode": over.Code}
+		return refused
+	case errors.Is(err, events.ErrUnknown):
+		askToken(w)
+		return Refuse(http.StatusUnauthorized, CodeSessionUnknown, "%s", err)
+	case errors.Is(err, events.ErrBadID):
+		return Invalid(field, "is not the ID of an event that this session was sent")
+	case errors.Is(err, events.ErrMany):
+		refused := Refuse(http.StatusTooManyRequests, CodeRateLimited, "%s", err)
+		refused.RetryAfter = soon
+		return refused
+	case errors.Is(err, events.ErrBusy):
+		refused := Refuse(http.StatusServiceUnavailable, wire.CodeOverloaded, "%s", err)
+		refused.RetryAfter = soon
+		return refused
+	}
+	return err
+}
+
+type signOutRequest struct{}
+
+// end signs a client out.
+func (e *Events) end(w http.ResponseWriter, r *http.Request, _ Identity, _ signOutRequest) error {
+	st, err := e.session(w, r)
+	if err != nil {
+		return err
+	}
+	st.End(wire.CloseNormal)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+type acknowledgeRequest struct {
+	Body acknowledgeBody `body:"json"`
+}
+
+type acknowledgeBody struct {
+	ID string `json:"id"`
+}
+
+// acknowledge takes the last event that a client has handled.
+func (e *Events) acknowledge(w http.ResponseWriter, r *http.Request, _ Identity, q acknowledgeRequest) error {
+	st, err := e.session(w, r)
+	if err != nil {
+		return err
+	}
+	if err := st.Ack(q.Body.ID); err != nil {
+		return e.refuse(w, err, "id")
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+type frameRequest struct {
+	Frame jsontext.Value `body:"raw"`
+}
+
+// send takes one frame. What is wrong with the frame itself is the answer; what
+// comes of a good one comes as events.
+func (e *Events) send(w http.ResponseWriter, r *http.Request, _ Identity, q frameRequest) error {
+	st, err := e.session(w, r)
+	if err != nil {
+		return err
+	}
+	if most := e.limits().Frame; len(q.Frame) > most {
+		return Refuse(http.StatusRequestEntityTooLarge, CodeBodyTooLarge, "a frame may have %d bytes", most)
+	}
+	if !utf8.Valid(q.Frame) {
+		return FromWire(&wire.Error{Kind: wire.KindInvalidMessage, Code: wire.CodeNotJSON, Reason: "the frame is not UTF-8"})
+	}
+	if _, bad := wire.ParseFrame(q.Frame); bad != nil {
+		return FromWire(bad)
+	}
+	if err := st.Send(r.Context(), q.Frame); err != nil {
+		return e.refuse(w, err, "")
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
