@@ -163,23 +163,25 @@ func TestAStreamOfEventsIsListedSentToAndClosed(t *testing.T) {
 	if len(list) != 2 || list[0].Transport+list[1].Transport != "websocketsse" || !strings.HasPrefix(list[1].Address, "127.0.0.1:") {
 		t.Fatalf("listed %+v", list)
 	}
-	b.want(201, "POST", messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"one"}`)
-	b.want(202, "POST", messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"two","feature":"FAST"}`)
-	if a := b.want(202, "POST", broadcastsPath, `{"from":"ANZ-1","content":"three\n","feature":"FAST"}`); a.Body != `{"receivers":1,"sessions":2}`+"\n" {
-		t.Errorf("got %s", a.Body)
-	}
-	if a := b.want(201, "POST", messagesPath, "{\"to\":\"ANZ-7\",\"from\":\"ANZ-1\",\"content\":[\n\"four\"\n]}"); a.Field("status") != "stored" {
-		t.Errorf("got %s", a.Body)
-	}
-	for _, want := range []string{"one", "two", "three\n", "[\n\"four\"\n]"} {
-		if f := bob.Expect("MESSAGE"); f.Field("content") != want {
+	for _, c := range []struct {
+		status             int
+		path, body, socket string
+		stream             string // an event has one line
+	}{
+		{201, messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"one"}`, "one", "one"},
+		{202, messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"two","feature":"FAST"}`, "two", "two"},
+		{202, broadcastsPath, `{"from":"ANZ-1","content":"three\n","feature":"FAST"}`, "three\n", "three\n"},
+		{201, messagesPath, "{\"to\":\"ANZ-7\",\"from\":\"ANZ-1\",\"content\":[\n\"four\"\n]}", "[\n\"four\"\n]", `[ "four" ]`},
+	} {
+		a := b.want(c.status, "POST", c.path, c.body)
+		if c.path == broadcastsPath && a.Body != `{"receivers":1,"sessions":2}`+"\n" {
+			t.Errorf("got %s", a.Body)
+		}
+		if f := bob.Expect("MESSAGE"); f.Field("content") != c.socket {
 			t.Errorf("the socket got %s", f.Raw)
 		}
-		if want[0] == '[' {
-			want = strings.ReplaceAll(want, "\n", " ") // an event has one line
-		}
-		if f := l.Expect("MESSAGE"); f.Field("content") != want {
-			t.Errorf("the stream got %s, want %q", f.Raw, want)
+		if f := l.Expect("MESSAGE"); f.Field("content") != c.stream {
+			t.Errorf("the stream got %s, want %q", f.Raw, c.stream)
 		}
 	}
 	if a := b.want(200, "DELETE", "/v1/users/ANZ-7/sessions/"+list[1].ID, ""); a.Body != `{"closed":1}`+"\n" {
