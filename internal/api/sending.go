@@ -110,7 +110,7 @@ func (r Rooms) fill(o *outgoing, p *wire.Submission, who Identity, limits *Messa
 	}
 	o.Send = delivery.Send{
 		From: from, To: p.To, Group: p.List, Content: p.Content, Reference: p.Reference,
-		Fast: p.Fast, Confirm: p.Confirm, TTL: p.TTL,
+		Fast: p.Fast, Confirm: p.Confirm, Quiet: !p.Confirm, TTL: p.TTL,
 	}
 	o.bad = p.Bad
 	if len(p.To) == 0 {

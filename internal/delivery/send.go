@@ -17,6 +17,7 @@ type Send struct {
 
 	Fast    bool          // in memory only
 	Confirm bool          // a MESSAGE_CONFIRMATION is wanted, if there is a Reference
+	Quiet   bool          // the sender's mailbox is not told when it expires (RELIABLE only)
 	Receipt bool          // Origin.Stored is wanted (RELIABLE only)
 	TTL     time.Duration // RELIABLE only; 0 for none
 

@@ -11,23 +11,37 @@ import (
 func (c *core) accept(now time.Time, m *Message) { c.acceptAs(now, m, wire.ID{}) }
 
 // acceptAs is accept for a message whose ID is given; the zero ID for a new one.
-// It says whether the message was accepted for anybody.
-func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) bool {
+// It says whether the message was accepted for anybody, and of those for whom it
+// was not, whose mailbox was full.
+func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) (full []wire.UserID, ok bool) {
 	if refusal := c.refusal(len(m.To)); refusal != nil {
 		refusal.To = m.To
 		if m.Notice {
 			c.counts.refused += uint64(len(m.To))
 		}
 		c.refuse(m, refusal)
-		return false
+		return nil, false
 	}
-	to := c.admit(m)
+	to, full := c.admit(m.To, len(m.Frame))
+	if len(full) > 0 {
+		c.refuseFull(m, full)
+	}
 	if len(to) == 0 {
-		return false
+		return full, false
 	}
 	if id.IsZero() {
 		id = c.newID(now)
 	}
+	p := c.append(now, messageRecord{
+		id: id, expires: c.expiry(now, m.TTL), flags: c.flags(m),
+		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
+	}, to)
+	p.messages = append(p.messages, accepted{m, id, to})
+	return full, true
+}
+
+// flags says what kind of message it is, and who wants to hear of it.
+func (c *core) flags(m *Message) messageFlags {
 	flags := c.interest(m)
 	if m.Group {
 		flags |= flagGroup
@@ -38,12 +52,10 @@ func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) bool {
 	if m.Confirm && len(m.Reference) > 0 && !m.Group {
 		flags |= flagConfirm
 	}
-	p := c.append(now, messageRecord{
-		id: id, expires: c.expiry(now, m.TTL), flags: flags,
-		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
-	}, to)
-	p.messages = append(p.messages, accepted{m, id, to})
-	return true
+	if m.Quiet {
+		flags |= flagQuiet
+	}
+	return flags
 }
 
 func (c *core) newID(now time.Time) wire.ID {
@@ -62,18 +74,27 @@ type accepted struct {
 	to      []wire.UserID
 }
 
-// admit returns the receivers whose mailboxes take the message, and tells the
-// sender of the others.
-func (c *core) admit(m *Message) []wire.UserID {
-	var full []wire.UserID
-	for _, to := range m.To {
-		if !c.makeRoom(c.user(to), len(m.Frame)) {
-			full = append(full, to)
+// admit says whose mailboxes take a frame of size bytes, and whose are full.
+func (c *core) admit(list []wire.UserID, size int) (to, full []wire.UserID) {
+	for i, id := range list {
+		switch ok := c.makeRoom(c.user(id), size); {
+		case !ok && full == nil:
+			to = append(to, list[:i]...)
+			full = append(full, id)
+		case !ok:
+			full = append(full, id)
+		case full != nil:
+			to = append(to, id)
 		}
 	}
-	if len(full) == 0 {
-		return m.To
+	if full == nil {
+		return list, nil
 	}
+	return to, full
+}
+
+// refuseFull tells the sender whose mailboxes were full.
+func (c *core) refuseFull(m *Message, full []wire.UserID) {
 	if m.Notice {
 		c.counts.droppedFull += uint64(len(full))
 	}
@@ -83,18 +104,9 @@ func (c *core) admit(m *Message) []wire.UserID {
 	}
 	if len(full) == len(m.To) {
 		c.refuse(m, failure)
-		return nil
+		return
 	}
 	c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: failure})
-	to := make([]wire.UserID, 0, len(m.To)-len(full))
-	for _, id := range m.To {
-		if len(full) > 0 && full[0] == id { // both lists have one order
-			full = full[1:]
-			continue
-		}
-		to = append(to, id)
-	}
-	return to
 }
 
 // refusal says why nothing can be accepted now for so many receivers; nil when it

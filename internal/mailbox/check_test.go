@@ -281,7 +281,7 @@ func (w *world) compareClaims(c *core, want *state) {
 			continue
 		}
 		cl := c.claims.byKey[k]
-		if cl == nil || cl.base != x.base || cl.print != x.print || cl.count != x.count || cl.expires != x.expires || !slices.Equal(cl.accepted, x.accepted) {
+		if cl == nil || cl.base != x.base || cl.print != x.print || cl.count != x.count || cl.expires != x.expires || !slices.Equal(cl.accepted, x.accepted) || fmt.Sprint(cl.full) != fmt.Sprint(x.full) {
 			w.Fatalf("%s: (o) of request %v is remembered %+v, should be %+v", w.model.what, k, cl, x)
 		}
 	}

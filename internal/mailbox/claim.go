@@ -28,7 +28,14 @@ type claim struct {
 	expires  uint32 // Unix seconds
 	count    int
 	accepted []uint64 // a bit for each message
-	seq      uint64   // the batch with its record; 0 before there is one
+	full     []shortfall
+	seq      uint64 // the batch with its record; 0 before there is one
+}
+
+// shortfall is an accepted message that some of its receivers had no room for.
+type shortfall struct {
+	index int
+	to    []wire.UserID
 }
 
 // claims are the requests that are remembered.
@@ -43,7 +50,44 @@ const claimBytes = 64
 
 func (cl *claim) has(i int) bool { return cl.accepted[i/64]&(1<<(i%64)) != 0 }
 func (cl *claim) set(i int)      { cl.accepted[i/64] |= 1 << (i % 64) }
-func (cl *claim) cost() int64    { return claimBytes + 5*int64(len(cl.accepted)) }
+
+// cost is what cleaning reckons for a claim: half of what its record may have.
+func (cl *claim) cost() int64 {
+	cost := claimBytes + 5*int64(len(cl.accepted))
+	for _, f := range cl.full {
+		cost += 8 + 48*int64(len(f.to))
+	}
+	return cost
+}
+
+// missing returns those who had no room for a message that was accepted.
+func (cl *claim) missing(i int) []wire.UserID {
+	for _, f := range cl.full {
+		if f.index == i {
+			return f.to
+		}
+	}
+	return nil
+}
+
+// fell notes who had no room for a message.
+func (cl *claim) fell(i int, to []wire.UserID) {
+	cl.full = slices.DeleteFunc(cl.full, func(f shortfall) bool { return f.index == i })
+	if len(to) > 0 {
+		cl.full = append(cl.full, shortfall{i, to})
+	}
+}
+
+// complete says whether nothing of message i is left to accept.
+func (cl *claim) complete(i int) bool { return cl.has(i) && cl.missing(i) == nil }
+
+// entered is its cost once it is remembered.
+func (cl *claim) entered() int64 {
+	if cl.seq == 0 {
+		return 0
+	}
+	return cl.cost()
+}
 
 func (cl *claim) expired(now time.Time) bool { return int64(cl.expires) <= now.Unix() }
 
@@ -87,7 +131,7 @@ func (c *core) acceptSome(now time.Time, list []*Message, cl *claim) (n int) {
 		size += len(list[n].Frame) + 64 + 24*len(list[n].To)
 		n++
 	}
-	if !slices.ContainsFunc(list[:n], func(m *Message) bool { return !cl.has(m.Index) }) {
+	if !slices.ContainsFunc(list[:n], func(m *Message) bool { return !cl.complete(m.Index) }) {
 		for _, m := range list[:n] {
 			c.acceptClaimed(now, m, cl)
 		}
@@ -105,17 +149,53 @@ func (c *core) acceptSome(now time.Time, list []*Message, cl *claim) (n int) {
 	return n
 }
 
-// acceptClaimed takes one message of a request, unless it was taken before. It
-// says whether it was accepted now.
+// acceptClaimed takes one message of a request, as far as it was not taken before.
+// It says whether anything was accepted now.
 func (c *core) acceptClaimed(now time.Time, m *Message, cl *claim) bool {
-	if cl.has(m.Index) {
+	switch missing := cl.missing(m.Index); {
+	case missing != nil:
+		return c.complete(now, m, cl, missing)
+	case cl.has(m.Index):
 		c.repeat(m, cl)
 		return false
 	}
-	if !c.acceptAs(now, m, cl.id(m.Index)) {
+	full, ok := c.acceptAs(now, m, cl.id(m.Index))
+	if ok {
+		cl.set(m.Index)
+		c.claims.bytes -= cl.entered()
+		cl.fell(m.Index, full)
+		c.claims.bytes += cl.entered()
+	}
+	return ok
+}
+
+// complete takes a message that was accepted before for those who had no room
+// for it then.
+func (c *core) complete(now time.Time, m *Message, cl *claim, missing []wire.UserID) (more bool) {
+	to, full := missing, []wire.UserID(nil)
+	refusal := c.refusal(len(missing))
+	if refusal == nil {
+		if to, full = c.admit(missing, len(m.Frame)); len(full) > 0 {
+			c.refuseFull(m, full)
+		}
+	} else {
+		refusal.To, refusal.Group, to = missing, m.Group, nil
+		c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: refusal})
+	}
+	if len(to) == 0 {
+		c.repeat(m, cl)
 		return false
 	}
-	cl.set(m.Index)
+	id := cl.id(m.Index)
+	p := c.append(now, messageRecord{
+		id: id, expires: c.expiry(now, m.TTL), flags: c.flags(m),
+		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
+	}, to)
+	m.Repeated = true
+	p.messages = append(p.messages, accepted{m, id, to})
+	c.claims.bytes -= cl.entered()
+	cl.fell(m.Index, full)
+	c.claims.bytes += cl.entered()
 	return true
 }
 
@@ -127,6 +207,7 @@ func (c *core) repeat(m *Message, cl *claim) {
 	id := cl.id(m.Index)
 	if p := c.journal.newest(); p != nil {
 		p.messages = append(p.messages, accepted{m, id, m.To})
+		p.urgent = true
 		return
 	}
 	c.effects = append(c.effects, effect{kind: effStored, message: m, id: id})

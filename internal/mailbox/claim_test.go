@@ -82,6 +82,64 @@ func TestWhatWasRefusedOfAKeyedRequestIsTriedAgain(t *testing.T) {
 	})
 }
 
+// A message that some of its receivers had no room for is tried for them again,
+// under its ID, also after a kill; the others do not get it twice.
+func TestAKeyedMessageIsCompletedForThoseWhoHadNoRoom(t *testing.T) {
+	log := newMemLog()
+	synctest.Test(t, func(t *testing.T) {
+		opts := options(log)
+		opts.Limits.Messages = 2
+		f := start(t, log, opts)
+		defer func() { f.stop() }()
+		group := func() []*mailbox.Message {
+			list := f.request("g")
+			list[0].To, list[0].Group = []wire.UserID{"ANZ-1", "ANZ-2"}, true
+			return list
+		}
+		f.AcceptAll(f.request("a", "b"), nil)
+		f.AcceptAll(group(), once("k", 1))
+		f.wantFailed("g", wire.CodeMailboxFull, false)
+		f.wantStored("a", "b", "g")
+		id := f.seen.ids[2]
+		f.stop()
+		f = start(t, log, opts)
+		f.AcceptAll(group(), once("k", 1)) // there is no room yet
+		f.wantFailed("g", wire.CodeMailboxFull, false)
+		f.wantStored("g")
+		d := f.open("ANZ-1", true)
+		d.want("a", "b")
+		d.prove()
+		time.Sleep(time.Second)
+		for range 2 {
+			f.AcceptAll(group(), once("k", 1))
+		}
+		d.want("a", "b", "g")
+		f.open("ANZ-2", true).want("g")
+		f.wantStored("g", "g", "g")
+		for _, again := range f.seen.ids {
+			if again != id {
+				t.Errorf("stored as %s, first as %s", again, id)
+			}
+		}
+	})
+}
+
+// Of a quiet message only subscribers hear that it expired.
+func TestTheExpiryOfAQuietMessageIsToldToSubscribersOnly(t *testing.T) {
+	inBubble(t, newMemLog(), subscribed, func(f *fixture) {
+		for name, quiet := range map[string]bool{"q": true, "l": false} {
+			f.AcceptAll([]*mailbox.Message{{From: "ANZ-100", To: []wire.UserID{"ANZ-1"}, Frame: []byte(name), TTL: time.Minute, Quiet: quiet}}, nil)
+		}
+		time.Sleep(2 * time.Minute)
+		f.consume(0).want("expired ANZ-1", "expired ANZ-1")
+		d := f.open("ANZ-100", true)
+		time.Sleep(time.Second)
+		if n := len(d.names); n != 1 {
+			t.Errorf("the sender hears of %d messages, want 1", n)
+		}
+	})
+}
+
 func TestAKeyOfAnotherRequestIsRefused(t *testing.T) {
 	inBubble(t, newMemLog(), nil, func(f *fixture) {
 		f.AcceptAll(f.request("a"), once("k", 1))

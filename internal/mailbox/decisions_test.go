@@ -386,6 +386,11 @@ func (m *model) verifyClaim(cl *claim) {
 	seq := uint64(len(m.batches))
 	for i := range cl.count {
 		there := m.batchOf(cl.id(i))
+		for _, to := range cl.missing(i) {
+			if !cl.has(i) || m.box(to).byID(cl.id(i)) != nil {
+				m.Fatalf("%s: (o) %s is said to miss message %d of request %v", m.what, to, i, cl.key)
+			}
+		}
 		switch {
 		case old != nil && old.has(i) && !cl.has(i):
 			m.Fatalf("%s: (o) message %d of request %v is forgotten", m.what, i, cl.key)

@@ -72,6 +72,11 @@ func (w *world) sendKeyed(name byte, print uint32, letters []letter) {
 				s.mismatch = true
 			case known != nil && !w.core.down && known.has(m.Index) && !w.core.down:
 				s.seq = known.seq
+				if missing := known.missing(m.Index); missing != nil {
+					rest := *m
+					rest.To = missing
+					w.model.expectAccept(&rest, s)
+				}
 			default:
 				w.model.expectAccept(m, s)
 			}

@@ -94,15 +94,17 @@ func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRec
 }
 
 func (c *core) tellExpired(now time.Time, u *user, m *messageRecord) {
-	e := &wire.Error{
-		Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
-		Reason: fmt.Sprintf("%s did not receive the message in its time", u.id),
-		To:     []wire.UserID{u.id}, Group: m.flags&flagGroup != 0,
+	if m.flags&flagQuiet == 0 {
+		e := &wire.Error{
+			Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
+			Reason: fmt.Sprintf("%s did not receive the message in its time", u.id),
+			To:     []wire.UserID{u.id}, Group: m.flags&flagGroup != 0,
+		}
+		c.notify(now, notice{
+			to: wire.UserID(m.from), about: u.id, id: m.id.Derive("expired " + string(u.id)),
+			frame: wire.AppendFailure(nil, e, m.reference),
+		})
 	}
-	c.notify(now, notice{
-		to: wire.UserID(m.from), about: u.id, id: m.id.Derive("expired " + string(u.id)),
-		frame: wire.AppendFailure(nil, e, m.reference),
-	})
 	c.reportMessage(now, eventExpired, m, u.id)
 }
 

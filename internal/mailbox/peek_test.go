@@ -161,6 +161,17 @@ func TestClearIsCutIntoBatches(t *testing.T) {
 	}
 }
 
+// oldest returns when the oldest message of a user was accepted, and what its ID
+// says.
+func (w *world) oldest(user wire.UserID) (accepted, id time.Time) {
+	m := w.core.measure(w.now, user)
+	s := &m.oldest.spots[0]
+	if !s.read && !s.take(w.log.read(s.seq)) {
+		w.Fatalf("the oldest message of %s is not in batch %d", user, s.seq)
+	}
+	return m.oldest.accepted(s), s.id.Time()
+}
+
 // A confirmation carries the time of its message in its ID, but it is not as old.
 func TestANoticeIsAsOldAsItself(t *testing.T) {
 	w := newWorld(t, defaultTuning(), Limits{Age: time.Hour, Messages: 100, Bytes: 1 << 20})
@@ -170,13 +181,56 @@ func TestANoticeIsAsOldAsItself(t *testing.T) {
 	w.tick(10 * time.Minute)
 	w.open("ANZ-2", options{push: true})
 	w.settle()
-	m := w.core.measure(w.now, "ANZ-3")
-	if got := m.oldest.accepted(&m.oldest.spots[0]); w.now.Sub(got) > time.Second || !m.oldest.spots[0].id.Time().Equal(sent.UTC()) {
-		t.Errorf("accepted at %s, it is %s", got, w.now.UTC())
+	if at, id := w.oldest("ANZ-3"); w.now.Sub(at) > time.Second || !id.Equal(sent) {
+		t.Errorf("accepted at %s, it is %s", at, w.now.UTC())
 	}
-	w.core.limits.Age = 5 * time.Minute // expires later than a message of now would
-	if m = w.core.measure(w.now, "ANZ-3"); m.oldest.accepted(&m.oldest.spots[0]).After(w.now) {
+	w.send(letter{from: "ANZ-3", to: []wire.UserID{"ANZ-4"}})
+	w.store()
+	sent = w.now
+	w.tick(time.Minute)
+	w.core.limits.Age = 5 * time.Minute // both expire later than a message of now would
+	if at, _ := w.oldest("ANZ-4"); !at.Equal(sent) {
+		t.Errorf("a message that was accepted at %s is as old as %s", sent, at)
+	}
+	if at, _ := w.oldest("ANZ-3"); at.After(w.now) {
 		t.Error("accepted in the future")
+	}
+}
+
+// What is seen of a message that is being copied forward stays as it was, also
+// when the memory of its batch is used for another one.
+func TestWhatWasSeenDoesNotChange(t *testing.T) {
+	tune := defaultTuning()
+	tune.slack, tune.overhead, tune.batch = 0, 1, 4000
+	w := newWorld(t, tune, Limits{Age: time.Hour, Messages: 1000, Bytes: 1 << 20})
+	w.send(letter{from: "ANZ-3", to: []wire.UserID{"ANZ-2"}, size: 300})
+	w.store()
+	var seen spot
+	for range 200 {
+		w.send(letter{from: "ANZ-3", to: []wire.UserID{"ANZ-4"}, size: 300})
+		w.begin()
+		w.stored()
+		w.clear("ANZ-4")
+		w.begin()
+		w.stored()
+		for len(w.reads) > 0 {
+			w.answer(0)
+		}
+		if p := w.core.look(w.now, "ANZ-2", 0, 1, 1000); w.core.journal.pending(p.spots[0].seq) != nil {
+			seen = p.spots[0]
+			break
+		}
+	}
+	if !seen.read {
+		t.Fatal("the message was not copied forward")
+	}
+	was := string(seen.frame)
+	for range 20 {
+		w.send(letter{from: "ANZ-3", to: []wire.UserID{"ANZ-5"}, size: 900})
+		w.store()
+	}
+	if string(seen.frame) != was {
+		t.Errorf("seen as %q, it is %q now", was, seen.frame)
 	}
 }
 
@@ -186,6 +240,7 @@ type storage struct {
 	simLog
 	beforeRead func(seq uint64) func()
 	fail       error // of the next append
+	away       error // of all else
 }
 
 func (l *storage) Append(_ context.Context, last uint64, batch []byte) (uint64, error) {
@@ -239,7 +294,14 @@ func (l *storage) Read(_ context.Context, seq uint64) ([]byte, error) {
 func (l *storage) Bounds(context.Context) (first, last, size uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.first, l.last(), 0, nil
+	return l.first, l.last(), 0, l.away
+}
+
+// goAway has the log not be there, or come back when err is nil.
+func (l *storage) goAway(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.away = err
 }
 
 func (l *storage) Replay(_ context.Context, first, last uint64, f func(uint64, []byte) error) error {
@@ -402,8 +464,12 @@ func TestClearSaysSoOnlyWhenItIsStored(t *testing.T) {
 			t.Fatalf("cleared %d, %v", n, err)
 		}
 		synctest.Wait()
+		began := time.Now()
 		if n, err := k.Clear(t.Context(), "ANZ-1"); n != 3 || err != nil {
 			t.Fatalf("cleared %d, %v", n, err)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it waited %s for company", took)
 		}
 		if n, err := k.Clear(t.Context(), "ANZ-1"); n != 0 || err != nil || k.pending.Load() != before {
 			t.Errorf("cleared %d, %v; %d bytes are pending", n, err, k.pending.Load()-before)
@@ -412,6 +478,30 @@ func TestClearSaysSoOnlyWhenItIsStored(t *testing.T) {
 	served(t, log, func(t *testing.T, k *Keeper) {
 		if m, err := k.Mailbox(t.Context(), "ANZ-1"); err != nil || m != (Mailbox{}) {
 			t.Errorf("after a restart there is %v, %v", m, err)
+		}
+	})
+}
+
+func TestQuestionsAreRefusedWhileTheLogIsAway(t *testing.T) {
+	log := &storage{simLog: simLog{first: 1, durable: 1}}
+	served(t, log, func(t *testing.T, k *Keeper) {
+		letters(k, "ANZ-1", 1, 10)
+		log.goAway(errors.New("gone"))
+		log.fail = ErrUnknown
+		_, _ = k.Clear(t.Context(), "ANZ-1")
+		_, looked := k.Mailbox(t.Context(), "ANZ-1")
+		_, _, peeked := k.Peek(t.Context(), "ANZ-1", 0, 1)
+		_, cleared := k.Clear(t.Context(), "ANZ-1")
+		for _, err := range []error{looked, peeked, cleared} {
+			var failure *wire.Error
+			if !errors.As(err, &failure) || failure.Code != wire.CodeStoreDown {
+				t.Errorf("got %v", err)
+			}
+		}
+		log.goAway(nil)
+		time.Sleep(5 * time.Second)
+		if m, err := k.Mailbox(t.Context(), "ANZ-1"); err != nil || m.Messages != 1 {
+			t.Errorf("got %v, %v", m, err)
 		}
 	})
 }

@@ -61,6 +61,7 @@ const (
 	flagReport                            // subscribers hear of its delivery
 	flagLate                              // subscribers hear when it has waited for long
 	flagEvent                             // a notice for a subscriber: nobody waits for it
+	flagQuiet                             // its expiry is told to subscribers only
 )
 
 // messageRecord is a message as the log holds it.
@@ -271,6 +272,13 @@ func appendClaim(b []byte, cl *claim) []byte {
 	for _, word := range cl.accepted {
 		size += uvarintLen(word)
 	}
+	size += uvarintLen(uint64(len(cl.full)))
+	for _, f := range cl.full {
+		size += uvarintLen(uint64(f.index)) + uvarintLen(uint64(len(f.to)))
+		for _, id := range f.to {
+			size += bytesLen(id)
+		}
+	}
 	b, _ = appendRecord(b, recClaim, size, func(b []byte) []byte {
 		b = append(b, cl.key[:]...)
 		b = append(b, cl.base[:]...)
@@ -280,6 +288,14 @@ func appendClaim(b []byte, cl *claim) []byte {
 		b = binary.AppendUvarint(b, uint64(len(cl.accepted)))
 		for _, word := range cl.accepted {
 			b = binary.AppendUvarint(b, word)
+		}
+		b = binary.AppendUvarint(b, uint64(len(cl.full)))
+		for _, f := range cl.full {
+			b = binary.AppendUvarint(b, uint64(f.index))
+			b = binary.AppendUvarint(b, uint64(len(f.to)))
+			for _, id := range f.to {
+				b = appendBytes(b, id)
+			}
 		}
 		return b
 	})
@@ -299,6 +315,13 @@ func parseClaim(body []byte) (*claim, error) {
 	}
 	for range words {
 		cl.accepted = append(cl.accepted, r.uvarint())
+	}
+	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
+		f := shortfall{index: int(r.uvarint())}
+		for n := r.uvarint(); n > 0 && r.err == nil; n-- {
+			f.to = append(f.to, wire.UserID(r.bytes()))
+		}
+		cl.full = append(cl.full, f)
 	}
 	return cl, r.err
 }

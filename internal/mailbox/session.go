@@ -66,6 +66,7 @@ type Message struct {
 	Reference []byte        // raw JSON token, nil for none; belongs to the keeper
 	Notice    bool          // the server's own: dropped and counted when the mailbox is full, its expiry told to nobody
 	Confirm   bool          // the sender gets a MESSAGE_CONFIRMATION on the first proof
+	Quiet     bool          // its expiry is told to subscribers only, not to the sender
 	Receipt   bool          // Origin.Stored is wanted
 	TTL       time.Duration // how long it may wait; 0 for the mailbox's own limit
 

@@ -40,7 +40,7 @@ func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, once *delive
 func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
 	return mailbox.Message{
 		From: s.From, To: s.To, Group: s.Group,
-		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Receipt: s.Receipt, TTL: s.TTL,
+		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Quiet: s.Quiet, Receipt: s.Receipt, TTL: s.TTL,
 		Index: s.Index, Origin: s.Origin, Done: s.Done,
 	}
 }

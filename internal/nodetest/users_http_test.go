@@ -150,6 +150,49 @@ func TestAUserAndItsSessionsAreShownAndClosed(t *testing.T) {
 	}
 }
 
+// A stream of events is a session like any other: it is listed, gets what is sent
+// and broadcast, and is closed.
+func TestAStreamOfEventsIsListedSentToAndClosed(t *testing.T) {
+	s := startWith(t, plainApp)
+	b := newBackend(t, s)
+	bob := SignIn(t, s, "ANZ-7", "")
+	l := Listen(t, s.Addr, "ANZ-7", "")
+	defer l.Close()
+	l.Expect("AUTH_CLIENT_REPLY")
+	list, _ := b.walk("/v1/sessions", "sessions", func() {})
+	if len(list) != 2 || list[0].Transport+list[1].Transport != "websocketsse" || !strings.HasPrefix(list[1].Address, "127.0.0.1:") {
+		t.Fatalf("listed %+v", list)
+	}
+	for _, c := range []struct {
+		status             int
+		path, body, socket string
+		stream             string // an event has one line
+	}{
+		{201, messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"one"}`, "one", "one"},
+		{202, messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"two","feature":"FAST"}`, "two", "two"},
+		{202, broadcastsPath, `{"from":"ANZ-1","content":"three\n","feature":"FAST"}`, "three\n", "three\n"},
+		{201, messagesPath, "{\"to\":\"ANZ-7\",\"from\":\"ANZ-1\",\"content\":[\n\"four\"\n]}", "[\n\"four\"\n]", `[ "four" ]`},
+	} {
+		a := b.want(c.status, "POST", c.path, c.body)
+		if c.path == broadcastsPath && a.Body != `{"receivers":1,"sessions":2}`+"\n" {
+			t.Errorf("got %s", a.Body)
+		}
+		if f := bob.Expect("MESSAGE"); f.Field("content") != c.socket {
+			t.Errorf("the socket got %s", f.Raw)
+		}
+		if f := l.Expect("MESSAGE"); f.Field("content") != c.stream {
+			t.Errorf("the stream got %s, want %q", f.Raw, c.stream)
+		}
+	}
+	if a := b.want(200, "DELETE", "/v1/users/ANZ-7/sessions/"+list[1].ID, ""); a.Body != `{"closed":1}`+"\n" {
+		t.Errorf("got %s", a.Body)
+	}
+	for f := l.Next(); f.Event != "close"; f = l.Next() {
+		t.Errorf("the stream got %s", f.Raw)
+	}
+	wantNothing(t, "the socket", bob)
+}
+
 // What waits is shown as it will be fetched, page by page, over a restart too.
 func TestAMailboxIsShownAsItWillBeFetched(t *testing.T) {
 	s := startWith(t, plainApp)

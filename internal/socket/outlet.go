@@ -18,7 +18,12 @@ func (s *session) User() wire.UserID { return s.identity.user }
 func (s *session) Address() string { return s.conn.RemoteAddr().String() }
 
 // Transport returns by what the client is connected.
-func (s *session) Transport() string { return "websocket" }
+func (s *session) Transport() string {
+	if s.pipe != nil {
+		return "sse" // no other door has one
+	}
+	return "websocket"
+}
 
 // Fast queues a FAST frame, unless too much waits already.
 func (s *session) Fast(frame []byte, proof func()) bool {

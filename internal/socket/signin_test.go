@@ -247,6 +247,10 @@ func TestASessionSaysWhereItsClientIsAndSinceWhen(t *testing.T) {
 	if s.Address != p.conn.LocalAddr().String() || s.Transport != "websocket" || s.ID != r.session().ID() {
 		t.Errorf("listed %+v", s)
 	}
+	r.joinPipe("ANZ-8")
+	if list := r.hub.Sessions("ANZ-8"); len(list) != 1 || list[0].Address != "192.0.2.1:99" || list[0].Transport != "sse" {
+		t.Errorf("listed %+v", list)
+	}
 	if now := r.srv.opts.Now(); now.Sub(s.Since) < 0 || now.Sub(s.Since) > time.Second {
 		t.Errorf("since %s, it is %s", s.Since, now)
 	}
