@@ -101,6 +101,7 @@ class Live {
         element("div", "stack", health.element, card("Refused, by code", this.#refused.element)),
       ),
     ];
+    document.addEventListener("visibilitychange", () => !this.#paused && this.#show(), { signal: desk.signal });
     void this.#follow(desk);
   }
 
@@ -108,7 +109,7 @@ class Live {
     const stream = new StatsStream(desk.api, {
       samples: (list) => {
         this.#samples.add(list);
-        if (!this.#paused) this.#show();
+        if (!this.#paused && !document.hidden) this.#show();
       },
       trouble: (problem) => this.#freshness.show(problem),
     });
