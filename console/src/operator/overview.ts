@@ -178,7 +178,7 @@ class Live {
       empty: "Nothing was refused since the node started.",
       columns: [
         { head: "Code", className: "first code", fill: (cell, { code }) => setText(cell, code) },
-        { head: "At", fill: (cell, { door }) => setText(cell, door === "http" ? "HTTP" : "socket") },
+        { head: "At", className: "door-name", fill: (cell, { door }) => setText(cell, door === "http" ? "HTTP" : "socket") },
         { head: "Per second", className: "number", fill: (cell, { door, code }) => setText(cell, rateText(this.#samples.rate((s) => s.refused[door][code] ?? 0))) },
         { head: "Total", className: "number", fill: (cell, { n }) => setText(cell, count(n)) },
       ],
