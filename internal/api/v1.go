@@ -159,7 +159,7 @@ func (v *V1) perform(w http.ResponseWriter, r *http.Request, c *Call, who Identi
 		v.carryOut(r.Context(), w, c, who, request.Interface())
 		return nil
 	}
-	key, print, ok, refused := askedOnce(r, who, body)
+	key, print, ok, refused := askedOnce(r, who.space(c), body)
 	if refused != nil {
 		return refused
 	}

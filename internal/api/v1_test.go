@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -324,11 +325,29 @@ func TestTheTableIsInOrder(t *testing.T) {
 		if c.Auth == ByToken && (c.Once || c.Scope != "") {
 			t.Errorf("%s: what a user's token opens has neither scope nor Idempotency-Key", c.name())
 		}
+		if c.Secret != holdsSecret(c.Handler.Answer) || c.Secret && !c.Once {
+			t.Errorf("%s: Secret is %t, and its answer a %v", c.name(), c.Secret, c.Handler.Answer)
+		}
 		if seen[c.name()] || !strings.HasPrefix(c.Path, "/v1/") || c.Handler.Request == nil {
 			t.Errorf("%s: is twice, elsewhere or without a handler", c.name())
 		}
 		seen[c.name()] = true
 	}
+}
+
+// holdsSecret says whether an answer has a member that is called like a secret.
+func holdsSecret(answer reflect.Type) bool {
+	if answer == nil || answer.Kind() != reflect.Struct {
+		return false
+	}
+	for i := range answer.NumField() {
+		f := answer.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "key" || name == "secret" || name == "token" || f.Anonymous && holdsSecret(f.Type) {
+			return true
+		}
+	}
+	return false
 }
 
 func TestWhatThereIsNotAndWhatIsNotTaken(t *testing.T) {
