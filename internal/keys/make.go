@@ -160,6 +160,9 @@ func checkExpiry(expires, now time.Time) *Refusal {
 	if !expires.IsZero() && !expires.After(now) {
 		return &Refusal{Field: "expiresAt", Reason: "is not in the future"}
 	}
+	if expires.Year() > 9999 { // RFC 3339 ends there
+		return &Refusal{Field: "expiresAt", Reason: "is later than the year 9999"}
+	}
 	return nil
 }
 

@@ -241,6 +241,7 @@ func TestAWishThatMakesNoSenseIsRefusedByItsField(t *testing.T) {
 		{Wish{Admin: true, Scopes: Scopes()}, "scopes"},
 		{Wish{Admin: true, Expires: began}, "expiresAt"},
 		{Wish{Admin: true, Expires: began.Add(-time.Hour)}, "expiresAt"},
+		{Wish{Admin: true, Expires: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600))}, "expiresAt"},
 		{Wish{Admin: true, Name: strings.Repeat("n", MaxName+1)}, "name"},
 		{Wish{Admin: true, Name: "two\nlines"}, "name"},
 		{Wish{Admin: true, Name: "\x1b[31mred"}, "name"},
