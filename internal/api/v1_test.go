@@ -82,7 +82,7 @@ func newWorld(t testing.TB, calls ...Call) *world {
 	x.limits = V1Limits{Rate: 1000, Page: 1000, Once: OnceLimits{Keys: 100, Bytes: 1 << 20, Time: 10 * time.Minute}}
 	now := func() time.Time { return x.now }
 	var err error
-	if x.ring, err = keys.New(keys.Options{Store: x.store, Now: now, Random: rand.Reader, Max: func() int { return 2000 }}); err != nil {
+	if x.ring, err = keys.New(keys.Options{Store: x.store, Now: now, Random: rand.Reader, Max: func() int { return 2000 }, MaxOfApp: func() int { return 2000 }}); err != nil {
 		t.Fatal(err)
 	}
 	o := options()

@@ -213,10 +213,13 @@ func TestARequestWithAnIdempotencyKeyIsCarriedOutOnce(t *testing.T) {
 }
 
 func TestLimitsOfTheInterfaceAreSettings(t *testing.T) {
-	path := Settings(t, plainApp+"limits: {apiRate: 5, apiKeys: 3, apiPage: 2, httpBody: 2KiB, replayAnswers: 1}\n")
+	path := Settings(t, plainApp+"limits: {apiRate: 5, apiKeys: 3, apiKeysPerApp: 1, apiPage: 2, httpBody: 2KiB, replayAnswers: 1}\n")
 	s := Start(t, "--config", path)
 	_, key := s.NewKey(`{"admin":true}`)
-	s.NewKey(`{"admin":true}`)
+	_, app := s.NewKey(`{"app":"ANZ","scopes":["keys:manage"]}`)
+	if a := s.Call("POST", "/v1/keys", app, `{"scopes":["keys:manage"]}`); a.Status != 409 || a.Code() != "TOO_MANY_KEYS" || !strings.Contains(a.Body, "limits.apiKeysPerApp") {
+		t.Errorf("a second key of an app: %d %s", a.Status, a.Body)
+	}
 	s.NewKey(`{"admin":true}`)
 	wantCode(t, "a fourth key", s.CallControl("POST", "/v1/keys", `{"admin":true}`), 409, "TOO_MANY_KEYS")
 	if a := s.CallControl("GET", "/v1/keys", ""); strings.Count(a.Body, `"id"`) != 2 || a.Field("next") == "" {
