@@ -309,6 +309,47 @@ func TestOnlyTheRightKeyOpensACall(t *testing.T) {
 	x.refused(401, CodeKeyExpired, "GET", "/v1/keys", with(short))
 }
 
+// slowBody is a body before whose end something happens.
+type slowBody struct {
+	io.Reader
+	meanwhile func()
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.meanwhile != nil {
+		b.meanwhile()
+		b.meanwhile = nil
+	}
+	return n, err
+}
+
+func TestAKeyThatEndsWhileTheBodyComesOpensNothing(t *testing.T) {
+	x := newWorld(t, thingCall(func(context.Context, Identity, thing) (thingAnswer, error) {
+		t.Error("it was carried out")
+		return thingAnswer{}, nil
+	}))
+	apps := x.v1.opts.Rooms.Apps
+	for _, end := range []struct {
+		status int
+		code   string
+		how    func(*keys.Key)
+	}{
+		{401, CodeKeyExpired, func(*keys.Key) { x.now = x.now.Add(time.Hour) }},
+		{401, CodeKeyInvalid, func(k *keys.Key) { _ = x.ring.Revoke(t.Context(), k.ID) }},
+		{403, CodeForbidden, func(*keys.Key) { x.v1.opts.Rooms.Apps = someApps{"SHOP"} }},
+	} {
+		key, presented, err := x.ring.Make(t.Context(), keys.Wish{App: "ANZ", Scopes: keys.Scopes(), Expires: x.now.Add(time.Hour)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantProblem(t, x.h, end.status, end.code, "POST", things, with(presented), body(`{"to":"ANZ-1"}`), func(r *http.Request) {
+			r.Body = io.NopCloser(&slowBody{r.Body, func() { end.how(key) }})
+		})
+		x.v1.opts.Rooms.Apps = apps
+	}
+}
+
 func TestTheOperatorNeedsNoKeyAndIsAskedByNoPage(t *testing.T) {
 	x := newWorld(t)
 	o := options()
