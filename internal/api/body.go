@@ -39,13 +39,15 @@ func readBody(r *http.Request, wanted bool) ([]byte, *Refusal) {
 	case len(body) == 0:
 		return nil, nil
 	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+	codings, kinds := r.Header.Values("Content-Encoding"), r.Header.Values("Content-Type")
+	if coding := strings.Join(codings, ","); coding != "" && coding != "identity" {
 		return nil, Refuse(http.StatusUnsupportedMediaType, CodeMediaType, "a body with Content-Encoding is not read: send it plain")
 	}
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	// What is said twice may be read by its first or its last by whoever is between.
+	kind, params, err := mime.ParseMediaType(strings.Join(kinds, ","))
 	charset := params["charset"]
-	if err != nil || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return nil, Refuse(http.StatusUnsupportedMediaType, CodeMediaType, "the Content-Type of the body must be application/json")
+	if err != nil || len(kinds) > 1 || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return nil, Refuse(http.StatusUnsupportedMediaType, CodeMediaType, "the Content-Type of the body must be application/json, once")
 	}
 	return body, nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"unicode/utf8"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -50,11 +51,15 @@ func (who Identity) space(c *Call) string {
 	return space
 }
 
-// clip shortens what a stranger wrote, for a sentence.
+// clip shortens what a stranger wrote, for a sentence, between two characters.
 func clip(s string) string {
 	const longest = 80
 	if len(s) <= longest {
 		return s
 	}
-	return s[:longest] + "…"
+	end := longest
+	for end > longest-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }

@@ -254,12 +254,34 @@ func TestABodyMustSayThatItIsJSONAndIsOnlyReadWhereThereIsOne(t *testing.T) {
 		x.refused(415, CodeMediaType, "POST", path, key, body(good), kind(bad))
 	}
 	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Encoding", "gzip"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Encoding", "identity"), header("Content-Encoding", "gzip"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Encoding", ""), header("Content-Encoding", "gzip"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Type", "text/plain"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Type", "application/json"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Type", ""))
 	x.refused(413, CodeBodyTooLarge, "POST", path, key, body(strings.Repeat(" ", 10_001)))
 	x.refused(413, CodeBodyTooLarge, "POST", path, key, body(strings.Repeat(" ", 10_001)), func(r *http.Request) { r.ContentLength = -1 })
 	x.refused(400, CodeInvalidRequest, "POST", path, key, body(good), func(r *http.Request) { r.ContentLength = 50 })
 	x.refused(400, CodeInvalidRequest, "GET", "/v1/keys", key, body("{}"))
 	wantStatus(t, x.h, 201, "POST", path, key, body(good), func(r *http.Request) { r.ContentLength = -1 })
 	wantStatus(t, x.h, 200, "GET", "/v1/keys", key, func(r *http.Request) { r.ContentLength = -1 })
+}
+
+func TestWhatAStrangerWroteIsShortenedBetweenCharacters(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{strings.Repeat("a", 80), strings.Repeat("a", 80)},
+		{strings.Repeat("a", 81), strings.Repeat("a", 80) + "…"},
+		{strings.Repeat("a", 79) + "ä!", strings.Repeat("a", 79) + "…"},
+		{"a" + strings.Repeat("😀", 20), "a" + strings.Repeat("😀", 19) + "…"},
+		{strings.Repeat("😀", 21), strings.Repeat("😀", 20) + "…"},
+	} {
+		if got := clip(c.text); got != c.want {
+			t.Errorf("%s becomes %q", c.text, got)
+		}
+	}
+	if got := clip(strings.Repeat("\x80", 100)); len(got) > 90 || len(got) < 70 {
+		t.Errorf("what is no text becomes %q", got)
+	}
 }
 
 func TestACallIsOfTheKeysAppOnly(t *testing.T) {
