@@ -52,7 +52,9 @@ import (
 // change, and return q.Next(position) as the answer's `json:"next,omitzero"`.
 //
 // Calls that change something say Once: true; their request may then carry an
-// Idempotency-Key, and is not cut short when its client leaves. A call that a
+// Idempotency-Key, and is not cut short when its client leaves. A repeat is
+// answered without the handler: where the answer holds what not every key of the
+// app with the call's scope may have, say Secret: true. A call that a
 // user's own token opens instead of an API key says Auth: ByToken, and is given
 // no identity. A call that writes its answer by itself, such as a stream of
 // events, is Serve(f) instead of Handle(f).
@@ -79,6 +81,7 @@ type Call struct {
 	Scope   keys.Scope
 	Auth    Auth
 	Once    bool // it takes an Idempotency-Key
+	Secret  bool // its answer holds a secret: a repeat gets it only with the API key that asked first
 	Status  int  // of its answer when all went well; 0: 200
 	Handler Handler
 }

@@ -138,6 +138,10 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	if refused != nil {
 		return refused
 	}
+	// A body may take its time, and a key may have ended meanwhile.
+	if refused := v.stillAdmitted(w, r, c, operator); refused != nil {
+		return refused
+	}
 	if h.plan.body != nil {
 		field := request.Elem().FieldByIndex(h.plan.body)
 		if h.plan.raw {
@@ -159,7 +163,7 @@ func (v *V1) perform(w http.ResponseWriter, r *http.Request, c *Call, who Identi
 		v.carryOut(r.Context(), w, c, who, request.Interface())
 		return nil
 	}
-	key, print, ok, refused := askedOnce(r, who, body)
+	key, print, ok, refused := askedOnce(r, who.space(c), body)
 	if refused != nil {
 		return refused
 	}

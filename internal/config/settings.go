@@ -87,6 +87,7 @@ type Limits struct {
 	HookConcurrency     int           `yaml:"hookConcurrency"`
 	CompressAbove       Bytes         `yaml:"compressAbove"`
 	APIKeys             int           `yaml:"apiKeys"`
+	APIKeysPerApp       int           `yaml:"apiKeysPerApp"`
 	APIRate             int           `yaml:"apiRate"`
 	APIPage             int           `yaml:"apiPage"`
 	APIBatch            int           `yaml:"apiBatch"`
