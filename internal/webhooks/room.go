@@ -101,7 +101,8 @@ func New(opts Options) (*Room, error) {
 }
 
 // Replace makes list the webhooks that there are. One that stays, by app and
-// name, goes on with its new settings at once, and tries anew what had failed.
+// name, goes on with its new settings at once, and tries anew what had failed;
+// attempts on their way to where it is not any more are broken off and made anew.
 // What waits for one that goes stays in its queue: a webhook of the same app and
 // name that comes back finds it there.
 func (r *Room) Replace(list []Webhook, l Limits) {
