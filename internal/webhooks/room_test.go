@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // eventually waits until cond holds. It is for tests on real connections.
@@ -478,6 +480,37 @@ func TestARemovedWebhooksEventsWaitForItsReturn(t *testing.T) {
 		if list, err := s.room.List(t.Context(), "OTHER"); err != nil || len(list) != 0 {
 			t.Errorf("another app's: %+v, %v", list, err)
 		}
+	})
+}
+
+// One that is taken away ends in its own time; one of the same name waits for
+// that, as they have the same queue, and nobody else does.
+func TestTheEndOfAWebhookHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := answer(t, func(w http.ResponseWriter, req *http.Request, a arrival) {
+			if req.URL.Path == "/hook" {
+				hang(w, req, a)
+			}
+			w.WriteHeader(http.StatusOK)
+		})
+		s, _, end := onPipes(t, r)
+		defer end()
+		s.begin()
+		ids := s.fill(32, 1)
+		time.Sleep(time.Second / 2)
+		other, back := s.options.Webhooks[0], s.options.Webhooks[0]
+		other.Of.Name, other.URL = "other", "http://receiver.example/other"
+		id := s.queue.add(other.Of, body("connected", "ANZ-100", 0))
+		s.room.Replace([]Webhook{other}, s.options.Limits)
+		time.Sleep(time.Second / 2)
+		s.judge([]wire.ID{id}, r.got())
+		back.URL = "http://receiver.example/back"
+		s.room.Replace([]Webhook{other, back}, s.options.Limits)
+		later := s.queue.add(other.Of, body("connected", "ANZ-101", 0))
+		time.Sleep(time.Second / 2)
+		s.judge([]wire.ID{id, later}, r.got())
+		time.Sleep(DefaultGrace)
+		s.judge(append(ids, id, later), r.got())
 	})
 }
 
