@@ -99,6 +99,22 @@ func TestAWebhookAtASpecialAddressSaysThatItIsMeant(t *testing.T) {
 	}
 }
 
+// An event that expires in its mailbox would never be seen again, not even in the
+// history.
+func TestEventsAreKeptForLongerThanTheyAreTried(t *testing.T) {
+	hooks := hookFile(`  - {name: a, url: "https://shop.example", secret: ` + plainSecret + `, events: [delivered]}` + "\n")
+	for limits, want := range map[string]string{
+		"{mailboxAge: 72h}":                    `s.yaml:7: limits.mailboxAge: limits.mailboxAge is 72h, but where there are webhooks it must be an hour longer than limits.webhookRetry (72h): else events expire while they are tried`,
+		"{webhookRetry: 720h}":                 `s.yaml:7: limits.webhookRetry: limits.mailboxAge is 720h, but where there are webhooks it must be an hour longer than limits.webhookRetry (720h): else events expire while they are tried`,
+		"{mailboxAge: 119m, webhookRetry: 1h}": `s.yaml:7: limits.mailboxAge: limits.mailboxAge is 1h59m, but where there are webhooks it must be an hour longer than limits.webhookRetry (1h): else events expire while they are tried`,
+	} {
+		expect(t, problems(t, Sources{File: write(t, hooks+"limits: "+limits+"\n")}), want)
+		load(t, Sources{File: write(t, "limits: "+limits+"\n")}) // without webhooks it is nobody's business
+	}
+	load(t, Sources{File: write(t, hooks+"limits: {mailboxAge: 2h, webhookRetry: 1h}\n")})
+	expect(t, problems(t, Sources{File: write(t, hooks+"limits: {mailboxAge: 1, webhookRetry: 1h}\n")}), `s.yaml:7: limits.mailboxAge: "1" is not a duration: it lacks its unit, as in 1s`)
+}
+
 func TestTheSameNameMayStandInTwoApps(t *testing.T) {
 	hook := `webhooks: [{name: a, url: "https://shop.example", secret: ` + plainSecret + `, events: [delivered]}]`
 	load(t, Sources{File: write(t, "apps:\n- {appName: A, appId: a, authEnabled: false, "+hook+"}\n- {appName: B, appId: b, authEnabled: false, "+hook+"}\n")})
