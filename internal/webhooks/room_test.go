@@ -487,24 +487,25 @@ func TestARemovedWebhooksEventsWaitForItsReturn(t *testing.T) {
 // that, as they have the same queue, and nobody else does.
 func TestTheEndOfAWebhookHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := answer(t, func(w http.ResponseWriter, req *http.Request, a arrival) {
-			if req.URL.Path == "/hook" {
-				hang(w, req, a)
+		s, hanging, end := onPipes(t, answer(t, hang))
+		r := answer(t, nil)
+		network, stop := serve(r)
+		defer func() { end(); stop() }()
+		s.options.Dial = func(ctx context.Context, n, address string) (net.Conn, error) {
+			if address == "receiver.example:80" {
+				return hanging.dial(ctx, n, address)
 			}
-			w.WriteHeader(http.StatusOK)
-		})
-		s, _, end := onPipes(t, r)
-		defer end()
+			return network.dial(ctx, n, address)
+		}
 		s.begin()
 		ids := s.fill(32, 1)
 		time.Sleep(time.Second / 2)
 		other, back := s.options.Webhooks[0], s.options.Webhooks[0]
-		other.Of.Name, other.URL = "other", "http://receiver.example/other"
+		other.Of.Name, other.URL, back.URL = "other", "http://other.example", "http://back.example"
 		id := s.queue.add(other.Of, body("connected", "ANZ-100", 0))
 		s.room.Replace([]Webhook{other}, s.options.Limits)
 		time.Sleep(time.Second / 2)
 		s.judge([]wire.ID{id}, r.got())
-		back.URL = "http://receiver.example/back"
 		s.room.Replace([]Webhook{other, back}, s.options.Limits)
 		later := s.queue.add(other.Of, body("connected", "ANZ-101", 0))
 		time.Sleep(time.Second / 2)
