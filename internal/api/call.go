@@ -70,8 +70,9 @@ import (
 type Auth int
 
 const (
-	ByKey   Auth = iota // an API key with the call's scope
-	ByToken             // the handler sees to it: a user's own token
+	ByKey    Auth = iota // an API key with the call's scope
+	ByToken              // the handler sees to it: a user's own token
+	ByAnyKey             // an API key that is good, whatever its scopes
 )
 
 // Call is one operation of the HTTP interface: a row of the table.

@@ -124,7 +124,7 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	switch {
 	case operator:
 		who = Identity{Admin: true}
-	case c.Auth == ByKey:
+	case c.Auth != ByToken:
 		if who, refused = v.authorize(w, r, c); refused != nil {
 			return refused
 		}

@@ -60,6 +60,8 @@ func (a someApps) Known(app string) bool {
 	return false
 }
 
+func (a someApps) Names() []string { return a }
+
 func (a someApps) MasterOf(app string) (wire.UserID, bool) {
 	return wire.UserID(app + "-1"), a.Known(app)
 }
@@ -389,8 +391,8 @@ func TestTheTableIsInOrder(t *testing.T) {
 		if c.Auth == ByKey && (c.Once != changes || !c.Scope.Known()) {
 			t.Errorf("%s: takes an Idempotency-Key: %t, scope %q", c.name(), c.Once, c.Scope)
 		}
-		if c.Auth == ByToken && (c.Once || c.Scope != "") {
-			t.Errorf("%s: what a user's token opens has neither scope nor Idempotency-Key", c.name())
+		if c.Auth != ByKey && (c.Once || c.Scope != "") {
+			t.Errorf("%s: what a user's token or any key opens has neither scope nor Idempotency-Key", c.name())
 		}
 		if c.Secret != holdsSecret(c.Handler.Answer) || c.Secret && !c.Once {
 			t.Errorf("%s: Secret is %t, and its answer a %v", c.name(), c.Secret, c.Handler.Answer)

@@ -85,6 +85,7 @@ type Limits struct {
 	DrainTimeout        time.Duration `yaml:"drainTimeout"`
 	HookTimeout         time.Duration `yaml:"hookTimeout"`
 	HookConcurrency     int           `yaml:"hookConcurrency"`
+	StatsStreams        int           `yaml:"statsStreams"`
 	CompressAbove       Bytes         `yaml:"compressAbove"`
 	APIKeys             int           `yaml:"apiKeys"`
 	APIKeysPerApp       int           `yaml:"apiKeysPerApp"`
