@@ -180,25 +180,36 @@ func (h *messageHint) note(value *[]byte, seen *bool, name string, v []byte) {
 }
 
 func (e *envelope) feature(v []byte) {
-	if v[0] == '"' {
-		switch string(text(v)) {
-		case "FAST":
-			e.f.Fast = true
-			return
-		case "RELIABLE":
-			return
-		}
+	fast, ok := feature(v)
+	e.f.Fast = fast
+	e.require(ok, "feature is RELIABLE or FAST")
+}
+
+func feature(v []byte) (fast, ok bool) {
+	if v[0] != '"' {
+		return false, false
 	}
-	e.wrong(badField("feature is RELIABLE or FAST"))
+	switch string(text(v)) {
+	case "FAST":
+		return true, true
+	case "RELIABLE":
+		return false, true
+	}
+	return false, false
 }
 
 func (e *envelope) ttl(v []byte) {
+	ttl, ok := ttlOf(v)
+	e.f.TTL = ttl
+	e.require(ok, "ttl is a whole number of seconds above 0")
+}
+
+func ttlOf(v []byte) (time.Duration, bool) {
 	seconds, ok := integer(v)
 	if !ok || seconds <= 0 {
-		e.wrong(badField("ttl is a whole number of seconds above 0"))
-		return
+		return 0, false
 	}
-	e.f.TTL = time.Duration(min(seconds, int64(MaxTTL/time.Second))) * time.Second
+	return time.Duration(min(seconds, int64(MaxTTL/time.Second))) * time.Second, true
 }
 
 // is says whether v is there and begins with the byte first; if it is there and

@@ -55,6 +55,9 @@ type messagingCommand struct {
 	Feature    string `default:"RELIABLE" help:"RELIABLE or FAST."`
 	Reference  bool   `help:"Send with a reference; a message is done when it is confirmed."`
 	Ack        bool   `help:"Sign in with the option ack, and acknowledge."`
+	Via        string `default:"socket" help:"How messages are sent: socket, or http (by a backend, in batches, with --mode closed or paced); they are received over sockets either way."`
+	Batch      int    `default:"100" help:"Messages of one request, with --via http."`
+	Key        string `env:"SWITCHBOARD_KEY" placeholder:"KEY" help:"An API key with the scope messages:send, for --via http; better in the environment than here."`
 	Group      int    `default:"0" help:"Receivers of a group message; 0: all connections."`
 	Absent     int    `default:"1000" help:"Absent users, with --pattern absent."`
 	KeepMail   bool   `help:"With --pattern absent: store only, and leave it in the mailboxes."`
@@ -72,6 +75,7 @@ type messagingCommand struct {
 func (c messagingCommand) options() load.Options {
 	o := c.trafficFlags.options()
 	o.URL, o.Pattern, o.Feature, o.Reference, o.Ack = c.URL, c.Pattern, c.Feature, c.Reference, c.Ack
+	o.Via, o.Batch, o.Key = c.Via, c.Batch, c.Key
 	o.Group, o.Absent, o.KeepMail, o.PID = c.Group, c.Absent, c.KeepMail, c.PID
 	o.AppID, o.UserPrefix, o.FirstUser, o.Token, o.SyncFolder = c.AppID, c.UserPrefix, c.FirstUser, c.Token, c.SyncFolder
 	return o

@@ -45,11 +45,19 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 		"--pattern absent --absent 17 --messages 200 --outstanding 4",
 		"--mode paced --rate 500",
 		"--mode paced --rate 500 --pattern group --group 5 --payload 3000 --ramp 100ms",
+		"--via http --batch 7 --outstanding 3",
+		"--via http --reference",
+		"--via http --feature FAST --mode paced --rate 500 --payload 3000",
+		"--via http --pattern group --group 5",
+		"--via http --pattern fanin --ack --mode paced --rate 500",
 		"--mode single --connections 1 --sync-folder " + t.TempDir(),
 		fmt.Sprintf("--mode idle --messages 3 --pid %d", s.PID()),
 	} {
 		args := []string{"messaging", "--url", endpoint(s), "--connections", "10", "--payload", "100", "--warmup", "50ms", "--duration", "200ms",
 			"--first-user", fmt.Sprint(1_000_000 * (i + 1)), "--json"}
+		if strings.Contains(flags, "--via http") {
+			args = append(args, "--key", s.Key)
+		}
 		out, errs, code := benchmark(t, append(args, strings.Fields(flags)...)...)
 		var report load.Report
 		if err := json.Unmarshal([]byte(out), &report); code != "0" || errs != "" || err != nil || len(report.Runs) != 1 {
@@ -105,6 +113,7 @@ func TestBenchSaysInASentenceWhatItCannotDo(t *testing.T) {
 		{"--url ws://" + s.Addr + "/elsewhere", "does not take WebSockets there: it answers "},
 		{"--url " + endpoint(s) + " --app-id wrong", "is refused: WRONG_APP_ID "},
 		{"--url " + endpoint(s) + " --pid 4194304", "no process has the ID 4194304"},
+		{"--url " + endpoint(s) + " --via http --key sb_wrong", "/v1/messages/batch answers 401 KEY_INVALID: "},
 	} {
 		out, errs, code := benchmark(t, append([]string{"messaging", "--connections", "3"}, strings.Fields(c.args)...)...)
 		if code != "1" || out != "" || !strings.HasPrefix(errs, "switchboard: bench: ") || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"sync"
@@ -29,6 +30,7 @@ func (c serveCommand) Run(p *program) error {
 	var level slog.LevelVar
 	level.Set(settings.Log.SlogLevel())
 	log := newLogger(p.err, settings.Log.Format, &level)
+	defer takeLibraries(log)()
 	warnOpen(log, settings)
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -58,6 +60,18 @@ func newLogger(out io.Writer, format string, level slog.Leveler) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(out, options))
 	}
 	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// takeLibraries has what libraries write by package log, such as what a stranger's
+// HTTP server sent unasked, go where our own lines go, as DEBUG, until restored.
+func takeLibraries(log *slog.Logger) (restore func()) {
+	out, flags := stdlog.Writer(), stdlog.Flags()
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
+	return func() {
+		stdlog.SetOutput(out)
+		stdlog.SetFlags(flags)
+	}
 }
 
 // warnOpen tells the operator of apps that let strangers in.

@@ -42,7 +42,7 @@ func options() Options {
 }
 
 // ask sends one request and returns the answer with its body.
-func ask(t *testing.T, h http.Handler, method, path string, change ...func(*http.Request)) (*http.Response, string) {
+func ask(t testing.TB, h http.Handler, method, path string, change ...func(*http.Request)) (*http.Response, string) {
 	t.Helper()
 	r := httptest.NewRequest(method, path, nil)
 	r.Host = "127.0.0.1:8088"
@@ -63,7 +63,7 @@ func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Add(name, value) }
 }
 
-func wantStatus(t *testing.T, h http.Handler, want int, method, path string, change ...func(*http.Request)) string {
+func wantStatus(t testing.TB, h http.Handler, want int, method, path string, change ...func(*http.Request)) string {
 	t.Helper()
 	answer, body := ask(t, h, method, path, change...)
 	if answer.StatusCode != want {
@@ -73,7 +73,7 @@ func wantStatus(t *testing.T, h http.Handler, want int, method, path string, cha
 }
 
 // wantProblem checks that the answer is problem details with this code.
-func wantProblem(t *testing.T, h http.Handler, status int, code, method, path string, change ...func(*http.Request)) {
+func wantProblem(t testing.TB, h http.Handler, status int, code, method, path string, change ...func(*http.Request)) {
 	t.Helper()
 	answer, body := ask(t, h, method, path, change...)
 	var got struct {

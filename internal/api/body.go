@@ -63,6 +63,10 @@ func readAll(r *http.Request) ([]byte, error) {
 // decodeBody reads JSON into what v points to, and checks it: no member that
 // there is no field for, none twice, none missing that is required.
 func (b *bodyPlan) decode(body []byte, v reflect.Value, who Identity) *Refusal {
+	if raw, ok := v.Addr().Interface().(rawBody); ok {
+		raw.set(body)
+		return nil
+	}
 	if kind := jsontext.Value(body).Kind(); kind != '{' && v.Kind() == reflect.Struct {
 		return Invalid("", "the body must be a JSON object")
 	}

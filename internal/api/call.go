@@ -41,12 +41,14 @@ import (
 //
 // (The JSON is that of encoding/json/v2: omitempty does something else there.)
 // Times are of type Time. A body that is to be read by other rules, or faster,
-// has a method UnmarshalJSON of its own.
+// has a method UnmarshalJSON of its own; one of type Raw[T] is not read at all.
 //
 // An error becomes the answer: a *Refusal (Invalid, NotFound, Forbidden, Refuse)
 // as it says, a *wire.Error under its code, anything else as 500, logged. An
 // answer is a struct; its status is the row's, or that of its method Status() int;
-// it may have Location() string. Page through what has an order that does not
+// it may have Location() string; Replayed() bool, which says that what was asked
+// for had been done before; and Unsettled() bool, which says that the request is to
+// be carried out once more when it is repeated under its key. Page through what has an order that does not
 // change, and return q.Next(position) as the answer's `json:"next,omitzero"`.
 //
 // Calls that change something say Once: true; their request may then carry an

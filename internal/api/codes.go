@@ -18,6 +18,7 @@ const (
 	CodeNotFound       = "NOT_FOUND"
 	CodeWrongMethod    = "METHOD_NOT_ALLOWED"
 	CodeBodyTooLarge   = "BODY_TOO_LARGE"
+	CodeMessageTooLong = "MESSAGE_TOO_LARGE"
 	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE"
 	CodeMismatch       = "IDEMPOTENCY_MISMATCH"
 	CodeRateLimited    = "RATE_LIMITED"
@@ -47,6 +48,7 @@ func ProblemCodes() []ProblemCode {
 		{CodeNotFound, http.StatusNotFound},
 		{CodeWrongMethod, http.StatusMethodNotAllowed},
 		{CodeBodyTooLarge, http.StatusRequestEntityTooLarge},
+		{CodeMessageTooLong, http.StatusRequestEntityTooLarge},
 		{CodeMediaType, http.StatusUnsupportedMediaType},
 		{CodeMismatch, http.StatusUnprocessableEntity},
 		{CodeRateLimited, http.StatusTooManyRequests},
@@ -60,9 +62,10 @@ func ProblemCodes() []ProblemCode {
 	// Those of the socket that calls have, too.
 	for _, code := range []string{
 		wire.CodeForbidden, wire.CodeBusy, wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeTimeout,
+		wire.CodeMailboxFull, wire.CodeOverloaded, wire.CodeUnknownApp, wire.CodeBadReceiver, wire.CodeTooManyReceivers, wire.CodeTooDeep,
 		// Of clients that get events: what is wrong with a frame, and with a sign-in.
-		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooDeep, wire.CodeTooMany, wire.CodeOverloaded,
-		wire.CodeBadUserID, wire.CodeUnknownApp, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,
+		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooMany,
+		wire.CodeBadUserID, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,
 		wire.CodeRefused, wire.CodeHookFailed, wire.CodeTooManySessions,
 	} {
 		list = append(list, ProblemCode{code, statusOf(code)})

@@ -1,9 +1,6 @@
 package api
 
-import (
-	"net/http"
-	"strings"
-)
+import "net/http"
 
 // What pages of other origins may send and read.
 const (
@@ -14,7 +11,7 @@ const (
 // admitPage lets a page of another origin read the answer, and answers a browser
 // that asks beforehand whether it may: it returns true then. Which origins may is
 // the door's to say, which has let the request in.
-func admitPage(w http.ResponseWriter, r *http.Request, methods []string) (answered bool) {
+func admitPage(w http.ResponseWriter, r *http.Request, methods string) (answered bool) {
 	h := w.Header()
 	h.Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
@@ -26,7 +23,7 @@ func admitPage(w http.ResponseWriter, r *http.Request, methods []string) (answer
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
-	h.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
+	h.Set("Access-Control-Allow-Methods", methods)
 	h.Set("Access-Control-Allow-Headers", corsRequest)
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)

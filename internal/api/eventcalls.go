@@ -228,10 +228,10 @@ func (e *Events) refuse(w http.ResponseWriter, err error, field string) error {
 	return err
 }
 
-type sessionRequest struct{}
+type signOutRequest struct{}
 
 // end signs a client out.
-func (e *Events) end(w http.ResponseWriter, r *http.Request, _ Identity, _ sessionRequest) error {
+func (e *Events) end(w http.ResponseWriter, r *http.Request, _ Identity, _ signOutRequest) error {
 	st, err := e.session(w, r)
 	if err != nil {
 		return err
@@ -262,13 +262,13 @@ func (e *Events) acknowledge(w http.ResponseWriter, r *http.Request, _ Identity,
 	return nil
 }
 
-type sendRequest struct {
+type frameRequest struct {
 	Frame jsontext.Value `body:"raw"`
 }
 
 // send takes one frame. What is wrong with the frame itself is the answer; what
 // comes of a good one comes as events.
-func (e *Events) send(w http.ResponseWriter, r *http.Request, _ Identity, q sendRequest) error {
+func (e *Events) send(w http.ResponseWriter, r *http.Request, _ Identity, q frameRequest) error {
 	st, err := e.session(w, r)
 	if err != nil {
 		return err

@@ -76,9 +76,10 @@ func asOnce(key onceKey, print fingerprint) *Once {
 
 // reply is an answer that is held back until it is whole, to be given again.
 type reply struct {
-	status int
-	header http.Header
-	body   bytes.Buffer
+	status    int
+	header    http.Header
+	body      bytes.Buffer
+	unsettled bool // a repeat may bring another answer
 }
 
 // Header implements http.ResponseWriter.
@@ -98,8 +99,9 @@ func (p *reply) Write(b []byte) (int, error) {
 }
 
 // done says whether the request was carried out. One that was refused did
-// nothing, and may be tried again under the same key.
-func (p *reply) done() bool { return p.status >= 200 && p.status < 300 }
+// nothing, and may be tried again under the same key; so may one of which some was
+// refused for now, as far as its handler knows what it has done already.
+func (p *reply) done() bool { return p.status >= 200 && p.status < 300 && !p.unsettled }
 
 // write gives the answer.
 func (p *reply) write(w http.ResponseWriter, replayed bool) {

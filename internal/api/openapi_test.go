@@ -25,7 +25,7 @@ import (
 // with its scope, parameters and fields, every code, every scope, and examples
 // that are what they say.
 
-func loaded(t *testing.T) document {
+func loaded(t testing.TB) document {
 	t.Helper()
 	d, err := loadDocument()
 	if err != nil {
@@ -46,7 +46,7 @@ func (d document) operations() map[string]*yaml.Node {
 }
 
 // schemaOf compiles a schema of the document, by its JSON pointer.
-func (d document) schemaOf(t *testing.T, c *jsonschema.Compiler, pointer string) *jsonschema.Schema {
+func (d document) schemaOf(t testing.TB, c *jsonschema.Compiler, pointer string) *jsonschema.Schema {
 	t.Helper()
 	s, err := c.Compile("switchboard.json#" + pointer)
 	if err != nil {
@@ -55,7 +55,7 @@ func (d document) schemaOf(t *testing.T, c *jsonschema.Compiler, pointer string)
 	return s
 }
 
-func (d document) compiler(t *testing.T) *jsonschema.Compiler {
+func (d document) compiler(t testing.TB) *jsonschema.Compiler {
 	t.Helper()
 	text, err := d.json()
 	if err != nil {
@@ -248,6 +248,9 @@ func (d document) compareType(t *testing.T, at string, schema *yaml.Node, typ re
 	t.Helper()
 	for typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
+	}
+	if s, ok := reflect.Zero(typ).Interface().(shaped); ok {
+		typ = s.shape()
 	}
 	want := jsonType(typ)
 	if got := d.typeOf(schema); got != want && want != "any JSON" && member(d.resolve(schema), "oneOf") == nil {

@@ -34,7 +34,12 @@ func (p Page) Next(position string) Cursor {
 	if position == "" {
 		return Cursor{}
 	}
-	sum := cursorSum(p.of, position)
+	return cursorTo(p.of, position)
+}
+
+// cursorTo returns the cursor to a position in what of names.
+func cursorTo(of, position string) Cursor {
+	sum := cursorSum(of, position)
 	return Cursor{Position: position, text: base64.RawURLEncoding.EncodeToString(append(sum, position...))}
 }
 
@@ -53,14 +58,20 @@ func (p *Page) begin(path string, query url.Values, most int) *Refusal {
 	if p.Limit < 1 || p.Limit > most {
 		return Invalid("limit", "must be a number from 1 to %d", most)
 	}
-	if p.Cursor.text == "" {
+	return p.Cursor.bind(p.of)
+}
+
+// bind reads the position of a cursor that a request has; it must be one in what
+// of names.
+func (c *Cursor) bind(of string) *Refusal {
+	if c.text == "" {
 		return nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor.text)
-	if err != nil || len(b) <= cursorSumBytes || string(cursorSum(p.of, string(b[cursorSumBytes:]))) != string(b[:cursorSumBytes]) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(c.text)
+	if err != nil || len(b) <= cursorSumBytes || string(cursorSum(of, string(b[cursorSumBytes:]))) != string(b[:cursorSumBytes]) {
 		return Invalid("cursor", `must be the "next" of an answer to the same call with the same parameters`)
 	}
-	p.Cursor.Position = string(b[cursorSumBytes:])
+	c.Position = string(b[cursorSumBytes:])
 	return nil
 }
 

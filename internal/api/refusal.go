@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -61,17 +60,6 @@ func Forbidden(format string, args ...any) *Refusal {
 
 // write answers with the problem.
 func (r *Refusal) write(w http.ResponseWriter) {
-	body := map[string]any{
-		"type": "about:blank", "title": http.StatusText(r.Status), "status": r.Status, "code": r.Code, "detail": r.Detail,
-	}
-	if r.Field != "" {
-		body["field"] = r.Field
-	}
-	maps.Copy(body, r.More)
-	text, err := json.Marshal(body)
-	if err != nil {
-		panic(err) // strings, numbers and what our own handlers put into More
-	}
 	h := w.Header()
 	if r.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
@@ -80,7 +68,28 @@ func (r *Refusal) write(w http.ResponseWriter) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(r.Status)
 	// The client may be gone; there is nobody else to tell.
-	_, _ = w.Write(append(text, '\n'))
+	_, _ = w.Write(append(r.json(), '\n'))
+}
+
+// json returns the problem in the order in which people read it.
+func (r *Refusal) json() []byte {
+	body, err := json.Marshal(struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+		Field  string `json:"field,omitempty"`
+	}{"about:blank", http.StatusText(r.Status), r.Status, r.Code, r.Detail, r.Field})
+	if err == nil && len(r.More) > 0 {
+		var more []byte
+		more, err = json.Marshal(r.More)
+		body = append(append(body[:len(body)-1], ','), more[1:]...)
+	}
+	if err != nil {
+		panic(err) // strings, numbers and what our own handlers put into More
+	}
+	return body
 }
 
 // statusOf returns the status of a code that the socket has, too; 0 for others.
@@ -111,6 +120,8 @@ func statusOf(code string) int {
 		return http.StatusGatewayTimeout
 	case wire.CodeStoreFull:
 		return http.StatusInsufficientStorage
+	case CodeMismatch: // of the keeper, which remembers for longer than this process
+		return http.StatusUnprocessableEntity
 	}
 	return 0
 }

@@ -5,15 +5,48 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // Rooms are what the calls are about.
 type Rooms struct {
-	Apps   Apps
-	Keys   Keys
-	Events *Events // nil: nobody asks for events
+	Apps      Apps
+	Keys      Keys
+	Hub       Hub
+	Mailboxes Mailboxes
+	Messages  func() MessageLimits
+	Webhooks  Webhooks
+	Events    *Events // nil: nobody asks for events
+}
+
+// MessageLimits bound what is sent.
+type MessageLimits struct {
+	Frame     int           // bytes of the frame that receivers get
+	Receivers int           // of one message
+	Batch     int           // messages of one request
+	Wait      time.Duration // for the store
+}
+
+// Hub sends messages and knows who is connected: *delivery.Hub.
+type Hub interface {
+	SendAll(list []*delivery.Send, once *delivery.Once)
+	Broadcast(ctx context.Context, s *delivery.Send, once *delivery.Once) (delivery.Reached, error)
+	Users(app string, after wire.UserID, limit int) (list []delivery.Online, more bool)
+	Online(user wire.UserID) delivery.Online
+	Sessions(user wire.UserID) []delivery.Session
+	SessionsOf(app string, after delivery.Place, limit int) (list []delivery.Session, more bool)
+	Kick(user wire.UserID, code uint16, reason string) int
+	Close(user wire.UserID, id wire.ID, code uint16, reason string) bool
+}
+
+// Mailboxes looks into mailboxes: *mailbox.Keeper.
+type Mailboxes interface {
+	Mailbox(ctx context.Context, user wire.UserID) (mailbox.Mailbox, error)
+	Peek(ctx context.Context, user wire.UserID, after uint64, limit int) (list []mailbox.Waiting, more bool, err error)
+	Clear(ctx context.Context, user wire.UserID) (removed int, err error)
 }
 
 // Apps knows the configured apps.
@@ -36,6 +69,10 @@ type Keys interface {
 // to add one. Without rooms the table can be looked at, but not called.
 func Calls(r Rooms) []Call {
 	return slices.Concat(
+		r.messageCalls(),
+		r.userCalls(),
+		r.mailboxCalls(),
+		r.webhookCalls(),
 		r.keyCalls(),
 		r.Events.calls(),
 	)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -73,8 +74,9 @@ func (v *V1) handler(operator bool) http.Handler {
 		mux.HandleFunc(path, wrongMethod(allowed))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { NotFound("there is no such call").write(w) })
+	all := strings.Join(slices.Sorted(maps.Keys(methodsOf(v.calls))), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if admitPage(w, r, slices.Sorted(maps.Keys(methodsOf(v.calls)))) {
+		if admitPage(w, r, all) {
 			return
 		}
 		// The mux would send others to a path without them.
@@ -147,6 +149,12 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	if h.serve != nil {
 		return v.refusal(h.serve(w, r, who, request.Interface()), c)
 	}
+	return v.perform(w, r, c, who, request, body)
+}
+
+// perform carries out a request that is checked, and one with an Idempotency-Key
+// once.
+func (v *V1) perform(w http.ResponseWriter, r *http.Request, c *Call, who Identity, request reflect.Value, body []byte) *Refusal {
 	if !c.Once {
 		v.carryOut(r.Context(), w, c, who, request.Interface())
 		return nil
@@ -159,8 +167,8 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 		v.carryOut(r.Context(), w, c, who, request.Interface())
 		return nil
 	}
-	if h.plan.once != nil {
-		*request.Elem().FieldByIndex(h.plan.once).Addr().Interface().(**Once) = asOnce(key, print)
+	if once := c.Handler.plan.once; once != nil {
+		*request.Elem().FieldByIndex(once).Addr().Interface().(**Once) = asOnce(key, print)
 	}
 	answer, replayed, refused := v.memory.do(r.Context(), key, print, func(p *reply) {
 		// The client may leave and ask again: what was begun goes on.
@@ -186,10 +194,7 @@ func (v *V1) carryOut(ctx context.Context, w http.ResponseWriter, c *Call, who I
 		refused.write(w)
 		return
 	}
-	body, err := json.Marshal(answer, jsonOptions())
-	if err != nil {
-		panic(fmt.Sprintf("the answer of %s: %v", c.name(), err)) // our own values marshal
-	}
+	body := bodyOf(answer, c)
 	status := c.Status
 	if status == 0 {
 		status = http.StatusOK
@@ -200,10 +205,30 @@ func (v *V1) carryOut(ctx context.Context, w http.ResponseWriter, c *Call, who I
 	if a, ok := answer.(interface{ Location() string }); ok {
 		w.Header().Set("Location", a.Location())
 	}
+	if a, ok := answer.(interface{ Replayed() bool }); ok && a.Replayed() {
+		w.Header().Set(replayHeader, "true")
+	}
+	if a, ok := answer.(interface{ Unsettled() bool }); ok && a.Unsettled() {
+		if p, ok := w.(*reply); ok {
+			p.unsettled = true
+		}
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	// The client may be gone; there is nobody else to tell.
 	_, _ = w.Write(append(body, '\n'))
+}
+
+// bodyOf writes an answer as JSON.
+func bodyOf(answer any, c *Call) []byte {
+	if a, ok := answer.(appender); ok {
+		return a.appendJSON(nil)
+	}
+	body, err := json.Marshal(answer, jsonOptions())
+	if err != nil {
+		panic(fmt.Sprintf("the answer of %s: %v", c.name(), err)) // our own values marshal
+	}
+	return body
 }
 
 // refusal returns what an error of a handler is answered with, and logs it when

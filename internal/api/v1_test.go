@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -64,7 +65,7 @@ func (a someApps) MasterOf(app string) (wire.UserID, bool) {
 
 // world is what tests of the calls stand on.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	now    time.Time
 	limits V1Limits
 	store  *rows
@@ -74,7 +75,7 @@ type world struct {
 }
 
 // newWorld serves /v1 with some calls besides those of the table.
-func newWorld(t *testing.T, calls ...Call) *world {
+func newWorld(t testing.TB, calls ...Call) *world {
 	t.Helper()
 	x := &world{t: t, now: time.Date(2026, 11, 26, 8, 0, 0, 0, time.UTC), store: &rows{}}
 	x.limits = V1Limits{Rate: 1000, Page: 1000, Once: OnceLimits{Keys: 100, Bytes: 1 << 20, Time: 10 * time.Minute}}
@@ -379,7 +380,10 @@ func TestErrorsOfACallBecomeProblems(t *testing.T) {
 		t.Errorf("%v", answer.Header)
 	}
 	x.store.err = errors.New("the disk is gone")
-	x.refused(503, wire.CodeStoreDown, "POST", "/v1/keys", with(x.key503()), body(`{"admin":true}`))
+	lent := with(x.key503())
+	x.refused(503, wire.CodeStoreDown, "POST", "/v1/keys", lent, body(`{"admin":true}`))
+	x.store.err = fmt.Errorf("put: %w", mailbox.ErrFull)
+	x.refused(507, wire.CodeStoreFull, "POST", "/v1/keys", lent, body(`{"admin":true}`))
 }
 
 // key503 makes a key that needs no store.

@@ -68,6 +68,7 @@ type Bus struct {
 	mu     sync.Mutex // one start, recovery or stop at a time; guards what follows
 	logs   map[int]*Log
 	tables map[string]*Table
+	trail  *Trail // nil until it is asked for
 	closed bool
 }
 
@@ -136,7 +137,7 @@ func (b *Bus) stop() {
 }
 
 // Recover brings the embedded server back after it failed, on the same folder;
-// every Log and every Table that was opened goes on working. While it serves, Recover does
+// what was opened, Log, Table or Trail, goes on working. While it serves, Recover does
 // nothing; while the disk has no room it fails with ErrFull and leaves the
 // server as it is.
 func (b *Bus) Recover(ctx context.Context) error {
@@ -170,6 +171,12 @@ func (b *Bus) Recover(ctx context.Context) error {
 	}
 	for _, t := range b.tables {
 		if err := t.attach(ctx, b.current.Load()); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	if b.trail != nil {
+		if err := b.ensure(ctx, b.current.Load(), trailStream(b.trail.limits)); err != nil {
 			b.stop()
 			return err
 		}

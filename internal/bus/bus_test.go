@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(writerDir); dir != "" {
 		os.Exit(writer(dir)) // this process is a helper that is to be killed
 	}
+	if dir := os.Getenv(trailWriterDir); dir != "" {
+		os.Exit(trailWriter(dir)) // likewise
+	}
 	if dir := os.Getenv(tableWriterDir); dir != "" {
 		os.Exit(tableWriter(dir)) // as is this one
 	}

@@ -40,6 +40,13 @@ func Streams() []Stream {
 			Writer:  "every node; a new row with the expected sequence of its subject",
 			Kept:    "the last message of each key; an empty one for a day",
 		},
+		{
+			Name:    "SB_WEBHOOKS",
+			Subject: "sb.webhooks.<app>.<name>",
+			Holds:   "the history of webhooks: one message is one batch of events that were delivered or given up",
+			Writer:  "the webhook's own goroutine, with the expected last sequence of its subject",
+			Kept:    "for limits.webhookHistory, and up to limits.webhookHistoryBytes; then the oldest go",
+		},
 	}
 }
 
@@ -59,6 +66,19 @@ func tableStream(name string) jetstream.StreamConfig {
 	c.Subjects = []string{strings.ReplaceAll(c.Subjects[0], "<key>", "*")}
 	c.MaxMsgsPerSubject = 1
 	c.AllowMsgTTL = true
+	return c
+}
+
+// trailPrefix begins the subjects of the webhooks' history.
+const trailPrefix = "sb.webhooks."
+
+// trailStream is the stream of the webhooks' history, the only one of which
+// something goes by itself.
+func trailStream(l TrailLimits) jetstream.StreamConfig {
+	c := kept(Streams()[2], "<app>", "*")
+	c.Subjects = []string{strings.ReplaceAll(c.Subjects[0], "<name>", "*")}
+	c.Discard = jetstream.DiscardOld
+	c.MaxAge, c.MaxBytes = l.Age, l.Bytes
 	return c
 }
 

@@ -54,6 +54,8 @@ func (r *fileReader) readApp(key string, n *yaml.Node) {
 			a.AllowApps = textsOf(list)
 		case "jwt":
 			a.JWT = r.readJWT(path, f.value)
+		case "webhooks":
+			a.Webhooks = r.readWebhooks(path, f.value)
 		}
 	}
 	if !written["authEnabled"] {
@@ -84,12 +86,13 @@ func (r *fileReader) readJWT(key string, n *yaml.Node) *JWT {
 	return &j
 }
 
+// boolean reads a switch; one that cannot be read is true.
 func (r *fileReader) boolean(key string, n *yaml.Node) bool {
 	text, ok := r.scalar(key, n)
 	if ok && text != "true" && text != "false" {
 		r.refuse(r.at(n), key, "%q is neither true nor false", text)
 	}
-	return text != "false" // when in doubt, closed
+	return text != "false"
 }
 
 // checkApps notes what is wrong with the apps.
@@ -131,6 +134,7 @@ func (c *checker) checkApp(key string, a App, before []App) {
 	if a.JWT != nil {
 		c.checkJWT(key+"jwt", *a.JWT)
 	}
+	c.checkWebhooks(key+"webhooks", a.Webhooks)
 	switch {
 	case a.AuthURL != "" && a.JWT != nil:
 		c.refuse(key+"jwt", "an app has either authUrl or jwt, not both")

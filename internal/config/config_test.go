@@ -75,11 +75,16 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 		PingInterval: 25 * time.Second, ProofTimeout: 10 * time.Second, AckTimeout: 30 * time.Second,
 		EventHeartbeat: 15 * time.Second, ResumeTimeout: 30 * time.Second, FramesWaiting: 16, FrameTimeout: 10 * time.Second,
 		SessionsPerUser: 16, GroupReceivers: 10_000, QueueBytes: MiB, QueueFrames: 1000,
-		MailboxAge: 30 * 24 * time.Hour, MailboxMessages: 10_000, MailboxBytes: 64 * MiB, WaitingMessages: 10_000_000, MinDiskFree: 512 * MiB,
+		MailboxAge: 30 * 24 * time.Hour, MailboxMessages: 10_000, MailboxBytes: 64 * MiB, WaitingMessages: 10_000_000,
+		IdempotencyAge: 24 * time.Hour, IdempotencyRequests: 1_000_000, MinDiskFree: 512 * MiB,
 		HTTPBody: MiB, PresenceWatch: 100, Connections: 100_000, DrainTimeout: 15 * time.Second,
 		HookTimeout: 5 * time.Second, HookConcurrency: 64, CompressAbove: KiB,
-		APIKeys: 10_000, APIRate: 1000, APIPage: 1000,
-		IdempotencyTime: 10 * time.Minute, IdempotencyKeys: 100_000, IdempotencyBytes: 64 * MiB,
+		APIKeys: 10_000, APIRate: 1000, APIPage: 1000, APIBatch: 1000, APITimeout: 30 * time.Second,
+		ReplayTime: 10 * time.Minute, ReplayAnswers: 100_000, ReplayBytes: 64 * MiB,
+
+		UndeliveredAfter: 10 * time.Minute,
+		WebhookTimeout:   10 * time.Second, WebhookRetry: 72 * time.Hour, WebhookConcurrency: 32,
+		WebhookQueue: 1_000_000, WebhookQueueBytes: GiB, WebhookHistory: 72 * time.Hour, WebhookHistoryBytes: GiB,
 	}
 	if got := Defaults().Limits; got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -130,6 +130,12 @@ func appKeys() []Key {
 		key("jwt.issuer", kindText, "The issuer (iss) that tokens must name. Any if absent."),
 		key("jwt.audience", kindText, "The audience (aud) that tokens must name. Any if absent."),
 		key("allowApps", kindNames, "Other apps that this app's users may reach."),
+		key("webhooks[].name", kindText, "The name of a webhook: 1 to 64 letters, digits, _ and -. Required, unique in the app. What waits for a webhook belongs to its name."),
+		key("webhooks[].url", kindURL, "Where the app's events are posted to. Required."),
+		key("webhooks[].secret", kindSecret, "Signs what is posted: whsec_ and 24 to 64 bytes in base64, or at least 32 bytes of text. Required."),
+		key("webhooks[].secondSecret", kindSecret, "Signs it too, so that a secret can be changed without a gap. None if absent."),
+		key("webhooks[].events", kindNames, "What is posted: "+strings.Join(WebhookEvents(), ", ")+". At least one."),
+		key("webhooks[].allowPrivate", kindSwitch, "Whether the webhook may be at a private, loopback or otherwise special address. It may not if absent."),
 	}
 }
 
@@ -145,7 +151,7 @@ func logKeys() []Key {
 }
 
 func limitKeys() []Key {
-	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits())
+	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits())
 }
 
 func sessionLimits() []Key {
@@ -204,6 +210,10 @@ func mailboxLimits() []Key {
 			func(l *Limits) any { return &l.MailboxBytes }),
 		count("waitingMessages", "10000000", 1, 1_000_000_000, "Messages in all mailboxes together; past it RELIABLE messages are refused. Each takes some 50 bytes of memory, a mailbox some 300.",
 			func(l *Limits) any { return &l.WaitingMessages }),
+		duration("idempotencyAge", "24h", time.Minute, 30*24*time.Hour, "For how long it is remembered, on disk, which RELIABLE messages of a request with an Idempotency-Key were accepted.",
+			func(l *Limits) any { return &l.IdempotencyAge }),
+		count("idempotencyRequests", "1000000", 1, 100_000_000, "Requests of which that is remembered; past it the oldest are forgotten, and counted. Each takes some 200 bytes of memory.",
+			func(l *Limits) any { return &l.IdempotencyRequests }),
 		size("minDiskFree", "512MiB", MiB, 1024*GiB, "With less free disk than this, what would have to be kept is refused.",
 			func(l *Limits) any { return &l.MinDiskFree }),
 	}
@@ -233,12 +243,38 @@ func apiLimits() []Key {
 			func(l *Limits) any { return &l.APIRate }),
 		count("apiPage", "1000", 1, 10_000, "Entries that one page of a list may hold. When nothing is asked for it holds 100, or as many as this.",
 			func(l *Limits) any { return &l.APIPage }),
-		duration("idempotencyTime", "10m", time.Second, 24*time.Hour, "How long the answer to a request with an Idempotency-Key is kept in memory for a repeat.",
-			func(l *Limits) any { return &l.IdempotencyTime }),
-		count("idempotencyKeys", "100000", 1, 10_000_000, "Answers that are kept for repeats; past it the oldest go.",
-			func(l *Limits) any { return &l.IdempotencyKeys }),
-		size("idempotencyBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of answers that are kept for repeats, some 400 for each besides its own; past it the oldest go.",
-			func(l *Limits) any { return &l.IdempotencyBytes }),
+		count("apiBatch", "1000", 1, 10_000, "Messages of one batch.",
+			func(l *Limits) any { return &l.APIBatch }),
+		duration("apiTimeout", "30s", time.Second, 2*time.Minute, "How long a call waits for the message store; then it is answered with TIMEOUT.",
+			func(l *Limits) any { return &l.APITimeout }),
+		duration("replayTime", "10m", time.Second, 24*time.Hour, "For how long the answer to a request with an Idempotency-Key is kept in memory, to be given again to a repeat.",
+			func(l *Limits) any { return &l.ReplayTime }),
+		count("replayAnswers", "100000", 1, 10_000_000, "Answers that are kept so; past it the oldest go, and are counted.",
+			func(l *Limits) any { return &l.ReplayAnswers }),
+		size("replayBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of those answers, some 400 for each besides its own; past it the oldest go, and are counted.",
+			func(l *Limits) any { return &l.ReplayBytes }),
+	}
+}
+
+func webhookLimits() []Key {
+	const day = 24 * time.Hour
+	return []Key{
+		duration("undeliveredAfter", "10m", time.Second, 30*day, "How long a message waits for proof before webhooks are told that it is undelivered.",
+			func(l *Limits) any { return &l.UndeliveredAfter }),
+		duration("webhookTimeout", "10s", 100*time.Millisecond, 5*time.Minute, "How long a webhook may take for one event, from dialling to the end of its answer; longer is a failure.",
+			func(l *Limits) any { return &l.WebhookTimeout }),
+		duration("webhookRetry", "72h", time.Second, 30*day, "How long after it happened an event is tried again; then it is given up.",
+			func(l *Limits) any { return &l.WebhookRetry }),
+		count("webhookConcurrency", "32", 1, 1000, "Events that are posted to one webhook at once, each about another user.",
+			func(l *Limits) any { return &l.WebhookConcurrency }),
+		count("webhookQueue", "1000000", 1, 100_000_000, "Events that wait for one webhook; past it further ones are dropped and counted.",
+			func(l *Limits) any { return &l.WebhookQueue }),
+		size("webhookQueueBytes", "1GiB", MiB, 64*GiB, "Bytes of the events that wait for one webhook; past it further ones are dropped and counted.",
+			func(l *Limits) any { return &l.WebhookQueueBytes }),
+		duration("webhookHistory", "72h", time.Minute, 365*day, "How long the history shows what was posted or given up.",
+			func(l *Limits) any { return &l.WebhookHistory }),
+		size("webhookHistoryBytes", "1GiB", MiB, 1024*GiB, "Bytes of the history of all webhooks together; past it the oldest goes.",
+			func(l *Limits) any { return &l.WebhookHistoryBytes }),
 	}
 }
 

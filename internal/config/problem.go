@@ -104,7 +104,8 @@ func didYouMean(name string, known []string) string {
 	best, least := "", len(word)/3+1
 	for _, k := range known {
 		d := distance(word, plain(k))
-		if len(word) >= 3 && strings.HasPrefix(word, plain(k)) || len(word) >= 3 && strings.HasPrefix(plain(k), word) {
+		begins := strings.HasPrefix(word, plain(k)) || strings.HasPrefix(plain(k), word)
+		if len(word) >= 3 && begins || len(word) >= 4 && strings.HasSuffix(plain(k), word) {
 			d = min(d, 1)
 		}
 		if d < least {

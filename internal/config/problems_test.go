@@ -49,7 +49,7 @@ apps:
 		`s.yaml:9: log.level: "warning" is none of debug, info, warn, error: did you mean warn?`,
 		`s.yaml:11: apps[0].appName: "SHOP-1" is not an app name: 1 to 64 letters, digits and _`,
 		`s.yaml:13: apps[0].authEnabled: "maybe" is neither true nor false`,
-		`s.yaml:14: apps[1].name: unknown key`,
+		`s.yaml:14: apps[1].name: unknown key: did you mean appName?`,
 		`s.yaml:14: apps[1].appName: is required`,
 		`s.yaml:14: apps[1].appId: is required, with at most 256 bytes`,
 		`s.yaml:14: apps[1].authEnabled: needs authUrl or jwt; write authEnabled: false to let anyone sign in`,

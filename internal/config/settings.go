@@ -23,13 +23,14 @@ type Settings struct {
 
 // App is one client application whose users may sign in.
 type App struct {
-	Name        string   `yaml:"appName"`      // 1 to 64 of A-Z a-z 0-9 _; unique
-	ID          string   `yaml:"appId"`        // what clients send as appId
-	Master      string   `yaml:"masterUserId"` // a user ID of this app, or empty
-	AuthEnabled bool     `yaml:"authEnabled"`  // false: anyone may sign in as any user
-	AuthURL     string   `yaml:"authUrl"`      // http(s) URL of the app's auth hook, or empty
-	JWT         *JWT     `yaml:"jwt"`          // instead of the hook; nil for none
-	AllowApps   []string `yaml:"allowApps"`    // other apps that this app's users may reach
+	Name        string    `yaml:"appName"`      // 1 to 64 of A-Z a-z 0-9 _; unique
+	ID          string    `yaml:"appId"`        // what clients send as appId
+	Master      string    `yaml:"masterUserId"` // a user ID of this app, or empty
+	AuthEnabled bool      `yaml:"authEnabled"`  // false: anyone may sign in as any user
+	AuthURL     string    `yaml:"authUrl"`      // http(s) URL of the app's auth hook, or empty
+	JWT         *JWT      `yaml:"jwt"`          // instead of the hook; nil for none
+	AllowApps   []string  `yaml:"allowApps"`    // other apps that this app's users may reach
+	Webhooks    []Webhook `yaml:"webhooks"`     // where the app's own server is told of events
 }
 
 // JWT says how an app's tokens are verified. Exactly one of Secret, PublicKey
@@ -40,6 +41,16 @@ type JWT struct {
 	JWKSURL   string `yaml:"jwksUrl"`   // http(s) URL of a key set
 	Issuer    string `yaml:"issuer"`    // required "iss", or empty for any
 	Audience  string `yaml:"audience"`  // required "aud", or empty for any
+}
+
+// Webhook is one place that an app's events are posted to.
+type Webhook struct {
+	Name         string   `yaml:"name"`         // 1 to 64 of A-Z a-z 0-9 _ -; unique in the app
+	URL          string   `yaml:"url"`          // http(s) URL
+	Secret       Secret   `yaml:"secret"`       // "whsec_" and base64, or at least 32 bytes
+	SecondSecret Secret   `yaml:"secondSecret"` // signs too while secrets change; empty for none
+	Events       []string `yaml:"events"`       // at least one of [WebhookEvents]
+	AllowPrivate bool     `yaml:"allowPrivate"` // it may be at a private address
 }
 
 // Limits bounds what one client, one user or one node may use. Every limit is
@@ -64,20 +75,34 @@ type Limits struct {
 	MailboxMessages  int           `yaml:"mailboxMessages"`
 	MailboxBytes     Bytes         `yaml:"mailboxBytes"`
 	WaitingMessages  int           `yaml:"waitingMessages"`
-	MinDiskFree      Bytes         `yaml:"minDiskFree"`
-	HTTPBody         Bytes         `yaml:"httpBody"`
-	PresenceWatch    int           `yaml:"presenceWatch"`
-	Connections      int           `yaml:"connections"`
-	DrainTimeout     time.Duration `yaml:"drainTimeout"`
-	HookTimeout      time.Duration `yaml:"hookTimeout"`
-	HookConcurrency  int           `yaml:"hookConcurrency"`
-	CompressAbove    Bytes         `yaml:"compressAbove"`
-	APIKeys          int           `yaml:"apiKeys"`
-	APIRate          int           `yaml:"apiRate"`
-	APIPage          int           `yaml:"apiPage"`
-	IdempotencyTime  time.Duration `yaml:"idempotencyTime"`
-	IdempotencyKeys  int           `yaml:"idempotencyKeys"`
-	IdempotencyBytes Bytes         `yaml:"idempotencyBytes"`
+
+	IdempotencyAge      time.Duration `yaml:"idempotencyAge"`
+	IdempotencyRequests int           `yaml:"idempotencyRequests"`
+	MinDiskFree         Bytes         `yaml:"minDiskFree"`
+	HTTPBody            Bytes         `yaml:"httpBody"`
+	PresenceWatch       int           `yaml:"presenceWatch"`
+	Connections         int           `yaml:"connections"`
+	DrainTimeout        time.Duration `yaml:"drainTimeout"`
+	HookTimeout         time.Duration `yaml:"hookTimeout"`
+	HookConcurrency     int           `yaml:"hookConcurrency"`
+	CompressAbove       Bytes         `yaml:"compressAbove"`
+	APIKeys             int           `yaml:"apiKeys"`
+	APIRate             int           `yaml:"apiRate"`
+	APIPage             int           `yaml:"apiPage"`
+	APIBatch            int           `yaml:"apiBatch"`
+	APITimeout          time.Duration `yaml:"apiTimeout"`
+	ReplayTime          time.Duration `yaml:"replayTime"`
+	ReplayAnswers       int           `yaml:"replayAnswers"`
+	ReplayBytes         Bytes         `yaml:"replayBytes"`
+
+	UndeliveredAfter    time.Duration `yaml:"undeliveredAfter"`
+	WebhookTimeout      time.Duration `yaml:"webhookTimeout"`
+	WebhookRetry        time.Duration `yaml:"webhookRetry"`
+	WebhookConcurrency  int           `yaml:"webhookConcurrency"`
+	WebhookQueue        int           `yaml:"webhookQueue"`
+	WebhookQueueBytes   Bytes         `yaml:"webhookQueueBytes"`
+	WebhookHistory      time.Duration `yaml:"webhookHistory"`
+	WebhookHistoryBytes Bytes         `yaml:"webhookHistoryBytes"`
 }
 
 // Log says what is logged, and how.

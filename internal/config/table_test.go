@@ -25,6 +25,8 @@ func structKeys(typ reflect.Type, prefix string) []string {
 		case name == "-":
 		case f.Type == reflect.TypeFor[[]App]():
 			names = append(names, structKeys(reflect.TypeFor[App](), prefix+name+"[].")...)
+		case f.Type == reflect.TypeFor[[]Webhook]():
+			names = append(names, structKeys(reflect.TypeFor[Webhook](), prefix+name+"[].")...)
 		case f.Type == reflect.TypeFor[*JWT]():
 			names = append(names, structKeys(reflect.TypeFor[JWT](), prefix+name+".")...)
 		case f.Type.Kind() == reflect.Struct:
@@ -143,6 +145,10 @@ func TestEachBlockOfTheTemplateCanBeUncommentedAtOnce(t *testing.T) {
 	others := problems(t, Sources{File: write(t, uncommented(template, 4))})
 	if len(others) != 1 || !strings.HasSuffix(others[0], `apps[0].allowApps: "OTHER" is not another app of these settings`) {
 		t.Errorf("allowApps: got %q", others)
+	}
+	hooks := problems(t, Sources{File: write(t, uncommented(template, 5))})
+	if len(hooks) != 1 || !strings.HasSuffix(hooks[0], `apps[0].webhooks[0].secret: is too short: write whsec_ and base64, or at least 32 bytes of text`) {
+		t.Errorf("webhooks: got %q", hooks)
 	}
 }
 

@@ -73,6 +73,9 @@ func appsNode(apps []App) *yaml.Node {
 		if len(a.AllowApps) > 0 {
 			add(n, "allowApps", listNode(a.AllowApps))
 		}
+		if len(a.Webhooks) > 0 {
+			add(n, "webhooks", webhooksNode(a.Webhooks))
+		}
 		list.Content = append(list.Content, n)
 	}
 	return list
@@ -208,7 +211,8 @@ func appsTemplate() string {
 	explain("4. " + what["jwt.secret"])
 	b.WriteString(jwtTemplate("secret: (yours)"))
 	explain(what["allowApps"])
-	b.WriteString("    #allowApps: [OTHER]\n")
+	b.WriteString("    #allowApps: [OTHER]\n\n")
+	b.WriteString(webhooksTemplate(what))
 	return b.String()
 }
 

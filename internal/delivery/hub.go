@@ -15,6 +15,10 @@ type Keeper interface {
 	// Accept takes a RELIABLE message. frame is what its receivers get; it
 	// belongs to the keeper, as does s.
 	Accept(s *Send, frame []byte)
+	// AcceptAll takes RELIABLE messages that came in one request, in order, and
+	// has them stored together as far as that is possible. once may be nil. The
+	// frames belong to the keeper, as do the messages.
+	AcceptAll(list []*Send, frames [][]byte, once *Once)
 	// Confirm tells a sender, RELIABLE, that receiver has its FAST message.
 	Confirm(sender, receiver wire.UserID, reference []byte)
 }
@@ -34,6 +38,7 @@ type Options struct {
 	Keeper   Keeper
 	Access   Access
 	Sessions func() int // how many sessions one user may have on this node
+	Group    func() int // how many receivers one message may have
 	Metrics  prometheus.Registerer
 }
 
@@ -135,13 +140,16 @@ func (h *Hub) admit(s *Send) bool {
 	}
 	s.To = kept
 	if len(unknown) > 0 {
-		h.refuse(s, unknown, wire.KindDeliverFailed, wire.CodeUnknownApp, "no app of this name is configured here")
+		h.refuse(s, unknown, wire.KindDeliverFailed, wire.CodeUnknownApp, unknownApp)
 	}
 	if len(forbidden) > 0 {
 		h.refuse(s, forbidden, wire.KindGeneralError, wire.CodeForbidden, "users of your app may not reach users of that app")
 	}
 	return len(s.To) > 0
 }
+
+// unknownApp is why a message goes nowhere.
+const unknownApp = "no app of this name is configured here"
 
 func (h *Hub) refuse(s *Send, to []wire.UserID, kind, code, reason string) {
 	if s.Origin != nil {
@@ -158,7 +166,7 @@ func (h *Hub) sendFast(s *Send) {
 		later = nil // many receivers are written to side by side
 	}
 	for _, to := range s.To {
-		h.handOver(s.From, to, frame, proof, later)
+		s.Sessions += h.handOver(s.From, to, frame, proof, later)
 	}
 	*buf = frame[:0]
 	h.frames.Put(buf)
@@ -176,11 +184,12 @@ func (h *Hub) proofOf(s *Send) func() {
 	}
 }
 
-func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func(), later Later) {
+// handOver queues a frame on a user's sessions, and returns on how many.
+func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func(), later Later) (queued int) {
 	list := h.roster.of(to)
 	if len(list) == 0 {
 		h.droppedAbsent.Inc()
-		return
+		return 0
 	}
 	if len(list) > 1 && h.opts.Access.IsMaster(to) {
 		list = []Receiver{h.chosen(from, list)}
@@ -194,10 +203,12 @@ func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func(), later L
 		}
 		if ok {
 			h.fast.Inc()
+			queued++
 		} else {
 			h.droppedQueue.Inc()
 		}
 	}
+	return queued
 }
 
 // chosen picks the session of a master user that serves a sender: the highest

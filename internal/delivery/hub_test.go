@@ -16,13 +16,30 @@ import (
 type keeper struct {
 	mu       sync.Mutex
 	accepted []string
+	requests []request
 	confirms []string
+}
+
+// request is one call of AcceptAll.
+type request struct {
+	list   []*Send
+	frames [][]byte
+	once   *Once
 }
 
 func (k *keeper) Accept(s *Send, frame []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.accepted = append(k.accepted, fmt.Sprintf("%v %s", s.To, frame))
+}
+
+func (k *keeper) AcceptAll(list []*Send, frames [][]byte, once *Once) {
+	k.mu.Lock()
+	k.requests = append(k.requests, request{list, frames, once})
+	k.mu.Unlock()
+	for i, s := range list {
+		k.Accept(s, frames[i])
+	}
 }
 
 func (k *keeper) Confirm(sender, receiver wire.UserID, reference []byte) {
@@ -62,6 +79,8 @@ func newReceiver(t testing.TB, user wire.UserID) *receiver {
 
 func (r *receiver) ID() wire.ID       { return r.id }
 func (r *receiver) User() wire.UserID { return r.user }
+func (r *receiver) Address() string   { return "192.0.2.1:" + string(r.user) }
+func (r *receiver) Transport() string { return "websocket" }
 func (r *receiver) Fast(frame []byte, proof func()) bool {
 	if r.full {
 		return false
@@ -81,13 +100,13 @@ func (r *receiver) Kick(code uint16, _ string)            { r.kicks = append(r.k
 // origin records what its sender hears.
 type origin struct{ failures []string }
 
-func (o *origin) Stored([]byte) {}
+func (o *origin) Stored(wire.ID, []byte) {}
 func (o *origin) Failed(e *wire.Error, reference []byte) {
 	o.failures = append(o.failures, fmt.Sprintf("%s %s %v %s", e.Kind, e.Code, e.To, reference))
 }
 
 func newHub(k *keeper) *Hub {
-	return New(Options{Keeper: k, Access: access{}, Sessions: func() int { return 3 }})
+	return New(Options{Keeper: k, Access: access{}, Sessions: func() int { return 3 }, Group: func() int { return 4 }})
 }
 
 func add(t *testing.T, h *Hub, user wire.UserID) *receiver {

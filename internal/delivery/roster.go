@@ -3,7 +3,10 @@ package delivery
 import (
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
+
+	"github.com/tidwall/btree"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -16,6 +19,9 @@ const rosterShards = 64
 type roster struct {
 	seed   maphash.Seed
 	shards [rosterShards]rosterShard
+
+	orderMu sync.RWMutex // taken within the lock of a shard, never around it
+	order   btree.Set[wire.UserID]
 }
 
 type rosterShard struct {
@@ -54,6 +60,11 @@ func (r *roster) add(x Receiver, limit int) bool {
 		return false
 	}
 	s.users[x.User()] = append(slices.Clip(list), x)
+	if len(list) == 0 {
+		r.orderMu.Lock()
+		r.order.Insert(x.User())
+		r.orderMu.Unlock()
+	}
 	return true
 }
 
@@ -67,7 +78,29 @@ func (r *roster) remove(x Receiver) {
 	case i < 0:
 	case len(list) == 1:
 		delete(s.users, x.User())
+		r.orderMu.Lock()
+		r.order.Delete(x.User())
+		r.orderMu.Unlock()
 	default:
 		s.users[x.User()] = slices.Concat(list[:i], list[i+1:])
 	}
+}
+
+// after returns the users of an app that come after one of them, at most limit;
+// an empty user comes before all.
+func (r *roster) after(app string, user wire.UserID, limit int) []wire.UserID {
+	prefix := app + "-"
+	list := make([]wire.UserID, 0, min(limit, 1024))
+	r.orderMu.RLock()
+	defer r.orderMu.RUnlock()
+	r.order.Ascend(max(user, wire.UserID(prefix)), func(u wire.UserID) bool {
+		if len(list) == limit || !strings.HasPrefix(string(u), prefix) {
+			return false
+		}
+		if u != user {
+			list = append(list, u)
+		}
+		return true
+	})
+	return list
 }

@@ -17,12 +17,31 @@ type Send struct {
 
 	Fast    bool          // in memory only
 	Confirm bool          // a MESSAGE_CONFIRMATION is wanted, if there is a Reference
+	Quiet   bool          // the sender's mailbox is not told when it expires (RELIABLE only)
 	Receipt bool          // Origin.Stored is wanted (RELIABLE only)
 	TTL     time.Duration // RELIABLE only; 0 for none
+
+	// Index is the message's place in the request that it came with, see Once.
+	Index int
+	// Sessions is set by the hub: on how many sessions a FAST message was queued.
+	// It may be read from when Done is called, or Send has returned.
+	Sessions int
+	// Repeated is set before Done is called: the message was stored before, see
+	// Once.
+	Repeated bool
 
 	Origin Origin // who hears of the outcome; nil for nobody
 	Later  Later  // who has FAST frames written later; nil: they are written at once
 	Done   func() // called once when a RELIABLE message is stored or refused, a FAST one handed over; may be nil
+}
+
+// Once makes a request of several messages one that counts once: a RELIABLE
+// message of it that was accepted before, under the same key and index, is not
+// accepted again; its sender hears Stored with the ID that it has.
+type Once struct {
+	Key   [16]byte // of whom and of the request
+	Print uint32   // of what is in the request, to tell it from another one
+	Count int      // of its messages
 }
 
 // Later is a sender that has more to hand over in a moment. It remembers the
@@ -32,15 +51,19 @@ type Later interface{ Later(Receiver) }
 // Origin is who sent a message. Methods may be called from any goroutine, also
 // before Hub.Send returns, and must not block.
 type Origin interface {
-	Stored(reference []byte)
+	Stored(id wire.ID, reference []byte)
 	Failed(e *wire.Error, reference []byte)
 }
 
 // Receiver is one signed-in session of this node, as the roster knows it.
 // Methods may be called from any goroutine and must not block.
 type Receiver interface {
-	ID() wire.ID
+	ID() wire.ID // made when the session began
 	User() wire.UserID
+	// Address returns where the client is, as its connection says it.
+	Address() string
+	// Transport returns by what it is connected: "websocket" or "sse".
+	Transport() string
 	// Fast queues a frame, which it copies, and says whether there was room.
 	// proof, when not nil, is called at most once, when the client has proved
 	// that it has the frame.

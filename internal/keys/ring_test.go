@@ -36,9 +36,17 @@ type world struct {
 
 func newWorld(t testing.TB, dir string) *world {
 	t.Helper()
+	return openWorld(t, dir, 0)
+}
+
+// openWorld is newWorld on a store that leaves reserve bytes of the disk free; 0:
+// as many as is usual.
+func openWorld(t testing.TB, dir string, reserve int64) *world {
+	t.Helper()
 	w := &world{t: t, now: began, max: 1000}
 	var err error
-	if w.bus, err = bus.Open(t.Context(), bus.Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	o := bus.Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.DiscardHandler), Reserve: reserve}
+	if w.bus, err = bus.Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.bus.Close() })
@@ -422,4 +430,23 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestAFullDiskTakesNoKeysAndForgetsNone(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir)
+	key, presented := w.make(Wish{Admin: true}, nil)
+	if err := w.bus.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w = openWorld(t, dir, 1<<60) // more than any disk has
+	if _, _, err := w.Make(t.Context(), Wish{Admin: true}, nil); !errors.Is(err, ErrStore) || !strings.Contains(err.Error(), "bytes free") {
+		t.Errorf("got %v", err)
+	}
+	if err := w.Revoke(t.Context(), key.ID); !errors.Is(err, ErrStore) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := w.Verify(presented); err != nil {
+		t.Error(err)
+	}
 }

@@ -6,7 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
+	"syscall"
 )
 
 const (
@@ -98,7 +98,7 @@ func DialControl(dir string) (net.Conn, error) {
 		return nil, fmt.Errorf("no node runs on the data folder %s: there is no %s", dir, controlName)
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("the control socket %s is not yours to open: run this as the user that runs the node", path)
-	case strings.Contains(err.Error(), "connection refused"):
+	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("no node runs on the data folder %s: the last one was killed", dir)
 	}
 	return nil, fmt.Errorf("connect to the control socket: %w", err)

@@ -32,6 +32,7 @@ type Child struct {
 // server is a process that we started.
 type server struct {
 	url   string
+	key   string        // the demo's API key
 	ready time.Duration // from its start
 	cmd   *exec.Cmd
 	done  chan struct{} // closed when it has ended
@@ -93,6 +94,8 @@ func (s *server) read(pipe io.Reader, ready chan struct{}) {
 		line := lines.Text()
 		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "socket" {
 			s.url = fields[1]
+		} else if len(fields) == 2 && fields[0] == "key" {
+			s.key = fields[1]
 		}
 		s.mu.Lock()
 		if s.out = append(s.out, line); len(s.out) > 20 {

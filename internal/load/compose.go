@@ -13,6 +13,7 @@ type composer struct {
 	kind      string // up to the receiver
 	pad       string // content after the mark
 	end       string // after the content, up to the reference
+	feature   string
 	reference bool
 }
 
@@ -22,7 +23,7 @@ const padText = "The quick brown fox jumps over the lazy dog and comes back at n
 
 func newComposer(o *Options) *composer {
 	c := &composer{
-		kind: `{"type":"MESSAGE","data":{"to":`, end: `"},"feature":"` + o.Feature + `"`,
+		kind: `{"type":"MESSAGE","data":{"to":`, end: `"},"feature":"` + o.Feature + `"`, feature: o.Feature,
 		reference: o.Reference || o.Pattern == PatternAbsent,
 	}
 	if o.Pattern == PatternGroup {
@@ -60,6 +61,20 @@ func (c *composer) append(dst []byte, to string, m mark) []byte {
 		dst = append(dst, '"')
 	}
 	return append(dst, '}')
+}
+
+// appendPosted appends a message as it stands in a batch that is posted.
+func (c *composer) appendPosted(dst []byte, from, to string, m mark) []byte {
+	dst = append(append(dst, `{"to":`...), to...)
+	dst = append(append(append(dst, `,"from":"`...), from...), `","content":"`...)
+	dst = append(m.append(dst), c.pad...)
+	dst = append(append(dst, `","feature":"`...), c.feature...)
+	if c.reference {
+		dst = append(dst, `","confirmationEnabled":true,"reference":"`...)
+		dst = appendHex(dst, uint64(m.run), 8)
+		dst = appendHex(dst, uint64(m.at), 16)
+	}
+	return append(dst, `"}`...)
 }
 
 // The beginnings of the frames that a run gets by the million. Others are read

@@ -61,6 +61,15 @@ const (
 	FeatureFast     = "FAST"
 )
 
+// How messages are sent. They are received over sockets either way.
+const (
+	ViaSocket = "socket" // each by the connection of its sender
+	ViaHTTP   = "http"   // by a backend, in batches, one request after the other
+)
+
+// Vias returns the values of Options.Via.
+func Vias() []string { return []string{ViaSocket, ViaHTTP} }
+
 // Patterns returns the values of Options.Pattern.
 func Patterns() []string {
 	return []string{PatternSelf, PatternPairs, PatternGroup, PatternFanin, PatternAbsent}
@@ -97,6 +106,10 @@ type Options struct {
 	Reference   bool    // with a reference: a message is done when it is confirmed
 	Ack         bool    // sign in with ack, and acknowledge
 
+	Via   string // ViaSocket or ViaHTTP: how messages are sent; empty: ViaSocket
+	Batch int    // messages of one request, with ViaHTTP
+	Key   string // API key, with ViaHTTP
+
 	Warmup   time.Duration // sent before the measurement
 	Duration time.Duration // of the measurement
 	Ramp     time.Duration // over which connections are opened; 0: as fast as they are taken
@@ -117,7 +130,7 @@ func (o *Options) Check() error {
 	for _, choice := range []struct {
 		flag, value string
 		of          []string
-	}{{"--pattern", o.Pattern, Patterns()}, {"--mode", o.Mode, Modes()}, {"--feature", o.Feature, Features()}} {
+	}{{"--pattern", o.Pattern, Patterns()}, {"--mode", o.Mode, Modes()}, {"--feature", o.Feature, Features()}, {"--via", o.via(), Vias()}} {
 		if !slices.Contains(choice.of, choice.value) {
 			return fmt.Errorf("%s %s: choose one of %s", choice.flag, choice.value, strings.Join(choice.of, ", "))
 		}
@@ -198,7 +211,7 @@ func (o *Options) checkUsers() error {
 
 // checkTogether finds what does not go together.
 func (o *Options) checkTogether() error {
-	fast := o.Feature == FeatureFast
+	fast, posted := o.Feature == FeatureFast, o.via() == ViaHTTP
 	rules := []struct {
 		wrong bool
 		say   string
@@ -220,6 +233,10 @@ func (o *Options) checkTogether() error {
 		{o.Pattern != PatternGroup && o.Group != 0, "--group goes with --pattern group only"},
 		{o.Pattern == PatternGroup && o.Reference, "--pattern group goes without --reference: group messages are not confirmed"},
 		{o.KeepMail && o.Pattern != PatternAbsent, "--keep-mail goes with --pattern absent only"},
+		{posted && o.Mode != ModeClosed && o.Mode != ModePaced, "--via http goes with --mode closed and --mode paced only"},
+		{posted && o.Pattern == PatternAbsent, "--via http goes without --pattern absent"},
+		{posted && o.Key == "", "--via http needs an API key with messages:send: put it into the variable SWITCHBOARD_KEY, or give --key; the demo prints one when it starts"},
+		{posted && (o.Batch < 1 || o.Batch > 10_000), fmt.Sprintf("--batch %d: give a number from 1 to 10000", o.Batch)},
 		{o.SyncFolder != "" && o.Mode != ModeSingle, "--sync-folder goes with --mode single only"},
 	}
 	for _, r := range rules {
@@ -228,6 +245,13 @@ func (o *Options) checkTogether() error {
 		}
 	}
 	return nil
+}
+
+func (o *Options) via() string {
+	if o.Via == "" {
+		return ViaSocket
+	}
+	return o.Via
 }
 
 // user returns the i-th user.
@@ -264,6 +288,9 @@ func (o *Options) name() string {
 	}
 	if o.Ack {
 		name += ", ack"
+	}
+	if o.via() == ViaHTTP {
+		name += fmt.Sprintf(", over HTTP in batches of %d", o.Batch)
 	}
 	return name
 }

@@ -27,11 +27,20 @@ func Measure(ctx context.Context, o Options) (Run, error) {
 	}
 	defer d.close()
 	t := newTalk(d)
+	if o.via() == ViaHTTP {
+		t.post = newPost(ctx, &o)
+		defer t.post.close()
+	}
 	progress := newProgress(o.Progress)
 	defer progress.end()
 	progress.say("opening %s", plural(o.Connections, "connection"))
 	if err := d.connect(ctx, 0, o.Connections, o.Ramp); err != nil {
 		return Run{}, err
+	}
+	if t.post != nil {
+		if err := t.post.check(ctx); err != nil {
+			return Run{}, err
+		}
 	}
 	if o.Mode == ModeIdle {
 		return t.measureIdle(ctx, m, progress)
@@ -49,6 +58,9 @@ func Measure(ctx context.Context, o Options) (Run, error) {
 // run begins a Run with what is known before.
 func (o *Options) run() Run {
 	r := Run{Name: o.name(), Feature: o.Feature, Pattern: o.Pattern, Mode: o.Mode, Connections: o.Connections, Payload: o.Payload, OfferedRate: o.Rate}
+	if o.via() == ViaHTTP {
+		r.Via, r.Batch = o.Via, o.Batch
+	}
 	if o.echo {
 		r.Feature = "echo"
 	}

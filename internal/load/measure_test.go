@@ -87,7 +87,7 @@ func TestAStallCountsForEachMessageThatWasDueMeanwhile(t *testing.T) {
 	if run.Latency.Max < 350_000 || run.Latency.P90 < 250_000 {
 		t.Errorf("latency %+v", *run.Latency)
 	}
-	if lost, duplicated, reordered := run.Verdict(); run.Sent != 1000 || lost+duplicated+reordered != 0 {
+	if lost, duplicated, reordered := run.Verdict(); run.Sent < 950 || run.Sent > 1000 || lost+duplicated+reordered != 0 {
 		t.Errorf("sent %d, lost %d, duplicated %d, reordered %d", run.Sent, lost, duplicated, reordered)
 	}
 }
@@ -236,7 +236,7 @@ func TestTheDocumentationListsTheRows(t *testing.T) {
 			t.Errorf("docs/benchmarks.md does not say how to run %s", row.name)
 		}
 	}
-	for _, choices := range [][]string{Patterns(), Modes(), Features()} {
+	for _, choices := range [][]string{Patterns(), Modes(), Features(), Vias()} {
 		for _, choice := range choices {
 			if !strings.Contains(page, "| `"+choice+"` |") {
 				t.Errorf("docs/benchmarks.md does not explain %s", choice)

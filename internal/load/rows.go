@@ -22,6 +22,7 @@ func suiteRows(z sizes) []suiteRow {
 		{"reference", "RELIABLE with a reference and its confirmation, the same load", measureReference},
 		{"single", "one RELIABLE message on an idle node", measureSingle},
 		{"paced", spaced(z.rate(10_000)) + " messages a second over " + spaced(four) + " connections", measurePaced},
+		{"http", spaced(z.rate(5000)) + " messages a second to " + spaced(one) + " connections, sent over HTTP in batches of 100, compared with the sockets", measureHTTP},
 		idle(10_000),
 		idle(19_000),
 		{"events-10000", spaced(z.connections(10_000)) + " streams of events, silent", measureStreams},
@@ -159,6 +160,32 @@ func measurePaced(ctx context.Context, s *suite) ([]found, error) {
 	}
 	if fast.Server != nil && base.Server != nil {
 		all = append(all, found{what: "FAST, CPU a message", unit: unitMicro, value: fast.Server.CPUPerMessage, base: base.Server.CPUPerMessage, reach: 1.4, atMost: true})
+	}
+	return all, nil
+}
+
+// measureHTTP compares what a message costs the server that comes over HTTP with
+// one that comes over a socket.
+func measureHTTP(ctx context.Context, s *suite) ([]found, error) {
+	var all []found
+	for _, feature := range []string{FeatureReliable, FeatureFast} {
+		o := s.options(feature, 1000)
+		o.Mode, o.Rate = ModePaced, float64(s.size.rate(5000))
+		socket, err := s.serve(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		o.Via, o.Batch = ViaHTTP, 100
+		posted, err := s.serve(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if posted.Latency == nil || socket.Latency == nil {
+			return nil, errNothing
+		}
+		if posted.Server != nil && socket.Server != nil {
+			all = append(all, found{what: feature + ", CPU a message", unit: unitMicro, value: posted.Server.CPUPerMessage, base: socket.Server.CPUPerMessage, reach: 2, atMost: true})
+		}
 	}
 	return all, nil
 }

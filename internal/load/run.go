@@ -13,6 +13,8 @@ type Run struct {
 	Feature     string  `json:"feature"` // or "echo"
 	Pattern     string  `json:"pattern"`
 	Mode        string  `json:"mode"`
+	Via         string  `json:"via,omitempty"`   // "http"; else the sockets
+	Batch       int     `json:"batch,omitempty"` // messages of one request
 	Connections int     `json:"connections"`
 	Payload     int     `json:"payload"`
 	Seconds     float64 `json:"seconds"` // measured

@@ -227,7 +227,7 @@ func (s *suite) serve(ctx context.Context, o Options) (Run, error) {
 		if err != nil {
 			return err
 		}
-		o.URL, o.PID = server.url, server.watchable()
+		o.URL, o.PID, o.Key = server.url, server.watchable(), server.key
 		if o.streams {
 			o.URL = streamsURL(server.url)
 		}

@@ -16,6 +16,7 @@ import (
 type talk struct {
 	*driver
 	compose *composer
+	post    *post // sends over HTTP; nil: the connections send
 	run     uint32
 	to      []string // by sender: its receivers, as JSON
 	fan     int      // receivers of one message
@@ -203,16 +204,29 @@ func (t *talk) complete() bool {
 // send queues a connection's next message, which was to be sent at the given
 // time.
 func (t *talk) send(c *conn, at time.Duration) {
-	c.out = t.compose.append(t.room(c), t.to[c.id], mark{t.run, uint32(c.id), c.sent, at})
+	m := mark{t.run, uint32(c.id), c.sent, at}
 	c.sent++
 	c.outstanding++
 	t.count.sent++
+	if t.post != nil {
+		t.post.added(t.compose.appendPosted(t.post.room(t.now()), c.user, t.to[c.id], m))
+		return
+	}
+	c.out = t.compose.append(t.room(c), t.to[c.id], m)
 	t.driver.mark(c)
+}
+
+// full says that a connection, or what posts for it, takes no more at present.
+func (t *talk) full(c *conn) bool {
+	if t.post != nil {
+		return t.o.Mode == ModePaced && t.post.full()
+	}
+	return c.full()
 }
 
 // sendNext sends, in closed mode, as much as may be on the way.
 func (t *talk) sendNext(c *conn) {
-	for c.outstanding < t.o.Outstanding && c.state == stateReady && !c.full() && (t.limit == 0 || c.sent < t.limit) {
+	for c.outstanding < t.o.Outstanding && c.state == stateReady && !t.full(c) && (t.limit == 0 || c.sent < t.limit) {
 		now := t.now()
 		if now >= t.end {
 			return
@@ -253,7 +267,7 @@ func (t *talk) catchUp(c *conn, now time.Duration) {
 	if t.o.Pattern == PatternGroup {
 		place /= int64(t.fan)
 	}
-	for c.state == stateReady && !c.full() {
+	for c.state == stateReady && !t.full(c) {
 		at := t.due(int64(c.sent)*senders + place)
 		if at > now || at >= t.end {
 			return

@@ -8,24 +8,41 @@ import (
 )
 
 // accept takes a message for those of its receivers whose mailbox has room.
-func (c *core) accept(now time.Time, m *Message) {
+func (c *core) accept(now time.Time, m *Message) { c.acceptAs(now, m, wire.ID{}) }
+
+// acceptAs is accept for a message whose ID is given; the zero ID for a new one.
+// It says whether the message was accepted for anybody, and of those for whom it
+// was not, whose mailbox was full.
+func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) (full []wire.UserID, ok bool) {
 	if refusal := c.refusal(len(m.To)); refusal != nil {
 		refusal.To = m.To
 		if m.Notice {
 			c.counts.refused += uint64(len(m.To))
 		}
 		c.refuse(m, refusal)
-		return
+		return nil, false
 	}
-	to := c.admit(m)
+	to, full := c.admit(m.To, len(m.Frame))
+	if len(full) > 0 {
+		c.refuseFull(m, full)
+	}
 	if len(to) == 0 {
-		return
+		return full, false
 	}
-	id, err := wire.NewID(now, c.random)
-	if err != nil {
-		panic(fmt.Sprintf("mailbox: no randomness: %v", err))
+	if id.IsZero() {
+		id = c.newID(now)
 	}
-	flags := messageFlags(0)
+	p := c.append(now, messageRecord{
+		id: id, expires: c.expiry(now, m.TTL), flags: c.flags(m),
+		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
+	}, to)
+	p.messages = append(p.messages, accepted{m, id, to})
+	return full, true
+}
+
+// flags says what kind of message it is, and who wants to hear of it.
+func (c *core) flags(m *Message) messageFlags {
+	flags := c.interest(m)
 	if m.Group {
 		flags |= flagGroup
 	}
@@ -35,32 +52,49 @@ func (c *core) accept(now time.Time, m *Message) {
 	if m.Confirm && len(m.Reference) > 0 && !m.Group {
 		flags |= flagConfirm
 	}
-	p := c.append(now, messageRecord{
-		id: id, expires: c.expiry(now, m.TTL), flags: flags,
-		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
-	}, to)
-	p.messages = append(p.messages, accepted{m, to})
+	if m.Quiet {
+		flags |= flagQuiet
+	}
+	return flags
+}
+
+func (c *core) newID(now time.Time) wire.ID {
+	id, err := wire.NewID(now, c.random)
+	if err != nil {
+		panic(fmt.Sprintf("mailbox: no randomness: %v", err))
+	}
+	return id
 }
 
 // accepted is a message whose sender waits for its batch, and its receivers
 // that had room.
 type accepted struct {
 	message *Message
+	id      wire.ID
 	to      []wire.UserID
 }
 
-// admit returns the receivers whose mailboxes take the message, and tells the
-// sender of the others.
-func (c *core) admit(m *Message) []wire.UserID {
-	var full []wire.UserID
-	for _, to := range m.To {
-		if !c.makeRoom(c.user(to), len(m.Frame)) {
-			full = append(full, to)
+// admit says whose mailboxes take a frame of size bytes, and whose are full.
+func (c *core) admit(list []wire.UserID, size int) (to, full []wire.UserID) {
+	for i, id := range list {
+		switch ok := c.makeRoom(c.user(id), size); {
+		case !ok && full == nil:
+			to = append(to, list[:i]...)
+			full = append(full, id)
+		case !ok:
+			full = append(full, id)
+		case full != nil:
+			to = append(to, id)
 		}
 	}
-	if len(full) == 0 {
-		return m.To
+	if full == nil {
+		return list, nil
 	}
+	return to, full
+}
+
+// refuseFull tells the sender whose mailboxes were full.
+func (c *core) refuseFull(m *Message, full []wire.UserID) {
 	if m.Notice {
 		c.counts.droppedFull += uint64(len(full))
 	}
@@ -70,18 +104,9 @@ func (c *core) admit(m *Message) []wire.UserID {
 	}
 	if len(full) == len(m.To) {
 		c.refuse(m, failure)
-		return nil
+		return
 	}
 	c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: failure})
-	to := make([]wire.UserID, 0, len(m.To)-len(full))
-	for _, id := range m.To {
-		if len(full) > 0 && full[0] == id { // both lists have one order
-			full = full[1:]
-			continue
-		}
-		to = append(to, id)
-	}
-	return to
 }
 
 // refusal says why nothing can be accepted now for so many receivers; nil when it
@@ -115,7 +140,7 @@ func (c *core) append(now time.Time, r messageRecord, to []wire.UserID) *pending
 	p := c.journal.room(len(r.frame) + 64 + 24*len(to))
 	r.ord = c.journal.ord()
 	p.count++
-	p.urgent = true
+	p.urgent = p.urgent || r.flags&flagEvent == 0
 	var off int
 	p.buf, off = appendMessage(p.buf, &r)
 	e := entry{
@@ -126,6 +151,9 @@ func (c *core) append(now time.Time, r messageRecord, to []wire.UserID) *pending
 		u := c.user(id)
 		u.entries.add(e)
 		c.count(u, &e)
+		if e.flags&flagLate != 0 {
+			c.due.add(&u.late, c.lateAt(now))
+		}
 		p.touch(u)
 	}
 	return p
@@ -141,7 +169,7 @@ func (c *core) count(u *user, e *entry) {
 	c.counts.waiting++
 	c.counts.waitingBytes += int64(e.size)
 	c.journal.alive(e.seq, 1)
-	c.due.add(u, e.expires)
+	c.due.add(&u.expiry, e.expires)
 }
 
 // settleEntry takes an entry out of the mailbox: what is written into p says so
@@ -177,8 +205,12 @@ func (c *core) gone(u *user, reason goneReason, ords ...uint64) {
 // notices that nobody holds make room for it, the oldest first, if that helps.
 func (c *core) makeRoom(u *user, size int) bool {
 	messages, bytes := u.waiting, u.bytes
+	mostMessages, mostBytes := c.limits.Messages, c.limits.Bytes
+	if isSubscriber(u.id) {
+		mostMessages, mostBytes = c.limits.Events, c.limits.EventBytes
+	}
 	fits := func() bool {
-		return messages < c.limits.Messages && (bytes+int64(size) <= c.limits.Bytes || messages == 0)
+		return messages < mostMessages && (bytes+int64(size) <= mostBytes || messages == 0)
 	}
 	if fits() {
 		return true
@@ -222,7 +254,12 @@ type notice struct {
 func (c *core) notify(now time.Time, n notice) {
 	u := c.user(n.to)
 	if !c.makeRoom(u, len(n.frame)) {
-		c.counts.droppedFull++
+		if n.flags&flagEvent != 0 {
+			c.counts.droppedEvent++
+			c.dropped[n.to]++
+		} else {
+			c.counts.droppedFull++
+		}
 		return
 	}
 	c.append(now, messageRecord{

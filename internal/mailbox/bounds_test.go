@@ -133,3 +133,29 @@ func TestWhatWaitsInAllIsBounded(t *testing.T) {
 		t.Errorf("with room again: %d wait, %+v", c.counts.waiting, c.effects)
 	}
 }
+
+// What was given back to a session, and cannot be read for a while, comes when it
+// can.
+func TestWhatIsGivenBackAndCannotBeReadComesLater(t *testing.T) {
+	w := newWorld(t, defaultTuning(), Limits{Age: time.Hour, Messages: 100, Bytes: 1 << 20})
+	w.send(letter{from: "ANZ-1", to: []wire.UserID{"ANZ-2"}})
+	w.store()
+	a, b := w.open("ANZ-2", options{}), w.open("ANZ-2", options{})
+	w.store()
+	w.fetch(a, 1)
+	w.forget()
+	w.close(a)
+	if len(w.reads) != 1 {
+		t.Fatalf("%d batches are to be read", len(w.reads))
+	}
+	w.fail(0)
+	w.settle()
+	if len(b.got) != 0 {
+		t.Fatal("it came, though it could not be read")
+	}
+	w.tick(readAgain + time.Second)
+	w.settle()
+	if len(b.got) != 1 {
+		t.Error("it never came")
+	}
+}

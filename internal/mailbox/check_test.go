@@ -33,6 +33,9 @@ func (w *world) check() {
 		live[s.seq]++
 		w.checkSession(s)
 	}
+	for _, cl := range c.claims.byKey {
+		live[cl.seq]++
+	}
 	w.checkDue()
 	w.checkWatchers()
 	if c.down {
@@ -49,6 +52,10 @@ func (w *world) check() {
 	if got := c.counts.droppedFull; got != w.model.dropped {
 		w.Fatalf("(j) %d notices found a full mailbox, the model says %d", got, w.model.dropped)
 	}
+	if got := c.counts.droppedEvent; got != w.model.droppedEvents {
+		w.Fatalf("(j) %d events found a full mailbox, the model says %d", got, w.model.droppedEvents)
+	}
+	w.compareClaims(c, &w.model.state)
 }
 
 func (w *world) checkUser(u *user) {
@@ -72,8 +79,11 @@ func (w *world) checkUser(u *user) {
 			if e.flags&flagPresence != 0 {
 				notices++
 			}
-			if e.expires != 0 && (u.expires == 0 || u.expires > e.expires && int64(u.expires) > w.now.Unix()+1) {
-				w.Fatalf("(l) message %d of %s expires at %d, the user's next at %d", e.ord, u.id, e.expires, u.expires)
+			if at := u.expiry.at; e.expires != 0 && (at == 0 || at > e.expires && int64(at) > w.now.Unix()+1) {
+				w.Fatalf("(l) message %d of %s expires at %d, the user's next at %d", e.ord, u.id, e.expires, at)
+			}
+			if e.flags&flagLate != 0 && u.late.at == 0 {
+				w.Fatalf("(n) nobody will look whether message %d of %s is late", e.ord, u.id)
 			}
 		}
 	}
@@ -160,14 +170,16 @@ func (w *world) checkSession(s *session) {
 }
 
 func (w *world) checkDue() {
-	for i, u := range w.core.due {
-		if u.heapAt != i || w.core.users[u.id] != u || u.expires == 0 || i > 0 && w.core.due[(i-1)/2].expires > u.expires {
-			w.Fatalf("(l) the due heap is wrong at %d, user %s", i, u.id)
+	for i, d := range w.core.due {
+		if d.place != i || w.core.users[d.user.id] != d.user || d.at == 0 || i > 0 && w.core.due[(i-1)/2].at > d.at {
+			w.Fatalf("(l) the due heap is wrong at %d, user %s", i, d.user.id)
 		}
 	}
 	for _, u := range w.core.users {
-		if (u.expires != 0) != (u.heapAt >= 0) {
-			w.Fatalf("(l) user %s expires at %d and stands at %d in the due heap", u.id, u.expires, u.heapAt)
+		for _, d := range []*due{&u.expiry, &u.late} {
+			if d.user != u || (d.at != 0) != (d.place >= 0) {
+				w.Fatalf("(l) something of user %s is due at %d and stands at %d in the due heap", u.id, d.at, d.place)
+			}
 		}
 	}
 }
@@ -261,6 +273,20 @@ func (w *world) compareMail(c *core, want *state) {
 	}
 }
 
+// compareClaims compares what a core remembers of keyed requests with the
+// model's, as far as their time is not over.
+func (w *world) compareClaims(c *core, want *state) {
+	for k, x := range want.claims {
+		if x.expired(w.now) {
+			continue
+		}
+		cl := c.claims.byKey[k]
+		if cl == nil || cl.base != x.base || cl.print != x.print || cl.count != x.count || cl.expires != x.expires || !slices.Equal(cl.accepted, x.accepted) || fmt.Sprint(cl.full) != fmt.Sprint(x.full) {
+			w.Fatalf("%s: (o) of request %v is remembered %+v, should be %+v", w.model.what, k, cl, x)
+		}
+	}
+}
+
 func (w *world) compareSessions() {
 	want := make(map[wire.ID]bool)
 	for _, x := range w.clients {
@@ -281,6 +307,7 @@ func (w *world) compareReplay() {
 	next := w.replayed()
 	stored := &w.model.durable
 	w.compareMail(next, stored)
+	w.compareClaims(next, stored)
 	for user, u := range next.users {
 		for i := range u.entries.list {
 			e := &u.entries.list[i]
@@ -319,7 +346,7 @@ func (m *model) checkRest() {
 		if len(c.wanted) > 0 {
 			m.Fatalf("(i) %s waits for ever for a fetch of %d", c, c.wanted[0])
 		}
-		if c.done < uint64(len(c.got)) && len(m.core.cache.unread) == 0 {
+		if c.done < uint64(len(c.got)) && !c.Each && len(m.core.cache.unread) == 0 {
 			m.Fatalf("%s has %d proofs settled of %d", c, c.done, len(c.got))
 		}
 	}

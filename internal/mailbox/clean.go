@@ -39,7 +39,7 @@ func (c *core) clean() {
 // be is enough, because clean leaves twice of it alone; but it must never be
 // less, or the log would be copied for ever.
 func (c *core) needed() int64 {
-	return c.counts.waitingBytes + c.tune.overhead*int64(c.counts.waiting+len(c.sessions))
+	return c.counts.waitingBytes + c.tune.overhead*int64(c.counts.waiting+len(c.sessions)) + c.claims.bytes
 }
 
 // recordOverhead is half of what a record has besides frame and reference, at
@@ -59,9 +59,7 @@ func (c *core) copyForward(seq uint64, batch []byte) {
 				return err
 			}
 			m.to = slices.DeleteFunc(m.to, func(to []byte) bool { return c.waitingIn(seq, to, m.ord) == nil })
-			if len(m.to) > 0 {
-				mail = append(mail, m)
-			}
+			mail = append(mail, c.byFlags(seq, m)...)
 		case recOpened:
 			r, err := parseOpened(body)
 			if err != nil {
@@ -69,6 +67,14 @@ func (c *core) copyForward(seq uint64, batch []byte) {
 			}
 			if s := c.sessions[r.id]; s != nil && s.seq == seq {
 				c.copySession(s)
+			}
+		case recClaim:
+			r, err := parseClaim(body)
+			if err != nil {
+				return err
+			}
+			if cl := c.claims.byKey[r.key]; cl != nil && cl.seq == seq {
+				c.writeClaim(cl)
 			}
 		}
 		return nil
@@ -80,6 +86,26 @@ func (c *core) copyForward(seq uint64, batch []byte) {
 	for i := range mail {
 		c.copyMessage(seq, &mail[i])
 	}
+}
+
+// byFlags returns a message once for each set of flags that it has with those who
+// wait for it: what is late for one is not for another.
+func (c *core) byFlags(seq uint64, m messageRecord) (list []messageRecord) {
+	for _, flags := range []messageFlags{m.flags, m.flags &^ flagLate} {
+		part := m
+		part.flags, part.to = flags, nil
+		m.to = slices.DeleteFunc(m.to, func(to []byte) bool {
+			mine := c.waitingIn(seq, to, m.ord).flags == flags
+			if mine {
+				part.to = append(part.to, to)
+			}
+			return mine
+		})
+		if len(part.to) > 0 {
+			list = append(list, part)
+		}
+	}
+	return list
 }
 
 // waitingIn returns the user's entry at ord, if it waits and stands in batch seq.

@@ -16,6 +16,17 @@ type Limits struct {
 	Messages int           // how many wait in one mailbox
 	Bytes    int64         // how many bytes their frames have
 	Waiting  int           // how many wait in all mailboxes together, which are memory; 0 for no limit
+
+	// Events and EventBytes take the place of Messages and Bytes where a
+	// subscription's events wait.
+	Events     int
+	EventBytes int64
+	// Undelivered is how long a message waits before subscribers hear of it.
+	Undelivered time.Duration
+	// Keyed is for how long it is remembered what was accepted of a request that
+	// has a key, and KeyedRequests for how many; the oldest are forgotten first.
+	Keyed         time.Duration
+	KeyedRequests int
 }
 
 // Window is how many bytes may be on their way to one session, unproved. One
@@ -55,7 +66,11 @@ type core struct {
 	users    map[wire.UserID]*user
 	sessions map[wire.ID]*session
 	stale    map[wire.ID]staleSession // open in the log when it was replayed, not adopted yet
-	due      dueHeap                  // users by the next expiry in their mailbox
+	due      dueHeap                  // what is due by time in users' mailboxes
+	claims   claims                   // what was accepted of keyed requests
+
+	subscriptions map[string][]Subscription // by app
+	dropped       map[wire.UserID]uint64    // events that found a subscriber's mailbox full
 
 	journal journal
 	behind  behind
@@ -84,10 +99,15 @@ type counts struct {
 	expired      uint64
 	evicted      uint64 // presence notices that made room
 	droppedFull  uint64 // notices that found a full mailbox
+	droppedEvent uint64 // events that found a full mailbox
+	undelivered  uint64 // messages that waited so long that subscribers heard of it
+	repeated     uint64 // messages of keyed requests that were accepted before
+	forgotten    uint64 // keyed requests that made room for newer ones
 	refused      uint64 // notices that the store did not take
 	droppedLag   uint64 // proved messages that a lagging session did not get
 	lost         uint64 // not in the log though the index says so
 	copied       uint64 // copied forward
+	cleared      uint64 // taken out of mailboxes on request
 }
 
 // user is one user's mailbox, sessions and watchers.
@@ -105,9 +125,11 @@ type user struct {
 
 	touched  uint64 // the batch that last noted this user, see pending.touch
 	roomFrom uint64 // no presence notice before it can make room
-	expires  uint32 // the earliest expiry, or earlier; 0 for none
-	expiring bool   // what has expired is being read
-	heapAt   int    // place in the due heap, -1 when not there
+
+	expiry   due  // the earliest expiry, or earlier
+	expiring bool // what has expired is being read
+	late     due  // when the oldest message of which subscribers want to hear is late, or earlier
+	telling  bool // what is late is being read
 }
 
 // session is one open session.
@@ -155,7 +177,7 @@ type effect struct {
 	online   bool
 	message  *Message
 	failure  *wire.Error
-	session  wire.ID
+	id       wire.ID // of the message, or of the session
 }
 
 type effectKind uint8
@@ -179,6 +201,8 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 		users:    make(map[wire.UserID]*user),
 		sessions: make(map[wire.ID]*session),
 		stale:    make(map[wire.ID]staleSession),
+		claims:   claims{byKey: make(map[[16]byte]*claim)},
+		dropped:  make(map[wire.UserID]uint64),
 		journal:  journal{target: tune.batch},
 		cache:    newCache(tune.cache),
 	}
@@ -188,7 +212,8 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 func (c *core) user(id wire.UserID) *user {
 	u := c.users[id]
 	if u == nil {
-		u = &user{id: id, heapAt: -1}
+		u = &user{id: id}
+		u.expiry, u.late = due{user: u, place: -1}, due{user: u, place: -1}
 		c.users[id] = u
 	}
 	return u
@@ -198,7 +223,8 @@ func (c *core) user(id wire.UserID) *user {
 // still know a user who was forgotten and has come back as another.
 func (c *core) release(u *user) {
 	if c.users[u.id] == u && len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 && len(u.watchers) == 0 {
-		c.due.remove(u)
+		c.due.remove(&u.expiry)
+		c.due.remove(&u.late)
 		delete(c.users, u.id)
 	}
 }
@@ -265,7 +291,8 @@ func (c *core) markFor(u *user) uint64 {
 	return mark
 }
 
-// logOpened writes the session's opened record, and tells the master user.
+// logOpened writes the session's opened record, and tells the master user and
+// the app's subscribers.
 func (c *core) logOpened(now time.Time, s *session) {
 	if c.down {
 		return
@@ -282,9 +309,11 @@ func (c *core) logOpened(now time.Time, s *session) {
 			frame: wire.AppendUserConnected(nil, s.User),
 		})
 	}
+	c.reportSession(now, eventConnected, s.ID, s.User)
 }
 
-// logClosed writes that a session ended, and tells the master user.
+// logClosed writes that a session ended, and tells the master user and the
+// app's subscribers.
 func (c *core) logClosed(now time.Time, r sessionRecord, seq uint64) {
 	if c.down {
 		return
@@ -300,6 +329,7 @@ func (c *core) logClosed(now time.Time, r sessionRecord, seq uint64) {
 			frame: wire.AppendUserDisconnected(nil, r.user),
 		})
 	}
+	c.reportSession(now, eventDisconnected, r.id, r.user)
 }
 
 // close ends a session: what it did not prove goes back.
@@ -343,7 +373,8 @@ func (c *core) tick(now time.Time) {
 	}
 	c.cache.expire(now)
 	c.retryReads(now)
-	c.expire(now)
+	c.runDue(now)
+	c.forgetClaims(now)
 	c.clean()
 }
 

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ type expectation struct {
 	message messageRecord
 	session wire.ID
 	sending *sending   // when somebody sent it
+	letter  *Message   // what becomes of it is not foreseen yet
 	evicts  []eviction // what makes room first
 	checked bool       // evicts is known
 }
@@ -29,11 +31,16 @@ func (m *model) expectTakeover() {
 	m.expect = append(m.expect, &expectation{kind: recTakeover})
 }
 
-// expectAccept foresees what a mailbox does with a message.
+// expectAccept expects a message to be accepted, or refused.
 func (m *model) expectAccept(in *Message, s *sending) {
-	if m.core.down || m.core.full {
-		return
+	if !m.core.down && !m.core.full {
+		m.expect = append(m.expect, &expectation{kind: recMessage, sending: s, letter: in})
 	}
+}
+
+// foresee says what a mailbox does with a message, once it is its turn; nil when
+// nobody takes it.
+func (m *model) foresee(in *Message, s *sending) *expectation {
 	x := &expectation{kind: recMessage, sending: s, checked: true}
 	for _, to := range in.To {
 		evict, ok := m.room(to, len(in.Frame), false)
@@ -51,10 +58,20 @@ func (m *model) expectAccept(in *Message, s *sending) {
 		m.dropped += uint64(len(s.full))
 	}
 	if len(s.taken) == 0 {
-		return
+		return nil
 	}
 	x.message.from, x.message.reference, x.message.frame = []byte(in.From), in.Reference, in.Frame
 	x.message.expires = m.expiry(in.TTL)
+	if !in.Notice {
+		for _, s := range m.subs[in.From.App()] {
+			if s.Delivered {
+				x.message.flags |= flagReport
+			}
+			if s.Undelivered {
+				x.message.flags |= flagLate
+			}
+		}
+	}
 	if in.Group {
 		x.message.flags |= flagGroup
 	}
@@ -64,7 +81,7 @@ func (m *model) expectAccept(in *Message, s *sending) {
 	if in.Confirm && !in.Group {
 		x.message.flags |= flagConfirm
 	}
-	m.expect = append(m.expect, x)
+	return x
 }
 
 // expiry rounds up to the second.
@@ -86,6 +103,31 @@ func (m *model) expectNotice(to, about wire.UserID, id wire.ID, flags messageFla
 	}})
 }
 
+// expectEvents expects what subscribers hear.
+func (m *model) expectEvents(e eventName, app string, of wire.ID, about wire.UserID, data string) {
+	for _, s := range m.subs[app] {
+		if !s.wants(e) {
+			continue
+		}
+		frame := fmt.Appendf(nil, `{"type":"%s","timestamp":"%s","data":{"app":"%s",%s}}`, e, m.now.UTC().Format("2006-01-02T15:04:05.000Z"), app, data)
+		m.expectNotice(s.To, about, of.Derive(fmt.Sprintf("%s %s %s", e, about, s.To)), flagEvent, frame)
+	}
+}
+
+func (m *model) expectSessionEvents(e eventName, id wire.ID, user wire.UserID) {
+	if !isSubscriber(user) {
+		m.expectEvents(e, user.App(), id, user, fmt.Sprintf(`"userId":"%s","sessionId":"%s"`, user, id))
+	}
+}
+
+func (m *model) expectMessageEvents(e eventName, x *mail) {
+	data := fmt.Sprintf(`"messageId":"%s","from":"%s","to":"%s"`, x.record.id, x.record.from, x.user)
+	if len(x.record.reference) > 0 {
+		data += fmt.Sprintf(`,"reference":%s`, x.record.reference)
+	}
+	m.expectEvents(e, wire.UserID(x.record.from).App(), x.record.id, x.user, data)
+}
+
 func (m *model) expectOpened(x *client) {
 	if m.core.down {
 		return
@@ -94,6 +136,7 @@ func (m *model) expectOpened(x *client) {
 	if x.TellMaster != "" {
 		m.expectNotice(x.TellMaster, x.User, x.ID.Derive("connected"), flagPresence, wire.AppendUserConnected(nil, x.User))
 	}
+	m.expectSessionEvents(eventConnected, x.ID, x.User)
 }
 
 func (m *model) expectClosed(x *client) {
@@ -108,6 +151,7 @@ func (m *model) expectEnd(r sessionRecord) {
 	if r.tellMaster != "" {
 		m.expectNotice(r.tellMaster, r.user, r.id.Derive("disconnected"), flagPresence, wire.AppendUserDisconnected(nil, r.user))
 	}
+	m.expectSessionEvents(eventDisconnected, r.id, r.user)
 }
 
 // expectStale foresees what a new core writes about sessions: those that go on
@@ -140,6 +184,13 @@ func (m *model) expectStale(clients []*client) {
 func (m *model) skipFull(r *record) {
 	for len(m.expect) > 0 {
 		x := m.expect[0]
+		if x.letter != nil {
+			m.expect = m.expect[1:]
+			if x = m.foresee(x.letter, x.sending); x != nil {
+				m.expect = append([]*expectation{x}, m.expect...)
+			}
+			continue
+		}
 		if x.kind != recMessage || x.checked {
 			return
 		}
@@ -160,7 +211,11 @@ func (m *model) skipFull(r *record) {
 		if _, ok := m.room(to, size, true); x.checked && ok {
 			return // one of them is missing; verify says so
 		}
-		m.dropped++
+		if isSubscriber(to) {
+			m.droppedEvents++
+		} else {
+			m.dropped++
+		}
 		m.expect = m.expect[1:]
 	}
 }
@@ -195,6 +250,10 @@ func (m *model) verify(r record) {
 		m.verifyMessage(r.message)
 	case recGone:
 		m.verifyGone(r)
+	case recReported:
+		m.verifyReported(r)
+	case recClaim:
+		m.verifyClaim(r.claim)
 	case recOpened:
 		if _, open := m.running[r.session.id]; open {
 			return // copied forward
@@ -287,6 +346,8 @@ func (m *model) verifyGone(r record) {
 		}
 		m.left[x.key()] = true
 		switch {
+		case r.reason == goneCleared:
+			m.verifyCleared(r.user, ord)
 		case r.reason == goneProved:
 			if !slices.ContainsFunc(m.of(r.user), func(c *client) bool { return c.provedByClient(x) }) {
 				m.Fatalf("%s: (d) message %d of %s is taken for proved, nobody proved it", m.what, ord, r.user)
@@ -301,18 +362,72 @@ func (m *model) verifyGone(r record) {
 	}
 }
 
+// verifyReported says whether subscribers are to hear of messages that are late.
+func (m *model) verifyReported(r record) {
+	for _, ord := range r.ords {
+		x := m.box(r.user).at(ord)
+		if x == nil || x.gone != 0 || x.record.flags&flagLate == 0 || !m.isStored(x) || !m.late(x) {
+			m.Fatalf("%s: (n) message %d of %s is reported as late, but should not be", m.what, ord, r.user)
+		}
+	}
+}
+
+func (m *model) late(x *mail) bool {
+	return m.now.Sub(x.record.id.Time()) >= m.core.limits.Undelivered
+}
+
+// verifyClaim says whether what is remembered of a keyed request is what was
+// accepted of it: in this batch, or before.
+func (m *model) verifyClaim(cl *claim) {
+	old := m.claims[cl.key]
+	if old != nil && old.base != cl.base {
+		old = nil
+	}
+	seq := uint64(len(m.batches))
+	for i := range cl.count {
+		there := m.batchOf(cl.id(i))
+		for _, to := range cl.missing(i) {
+			if !cl.has(i) || m.box(to).byID(cl.id(i)) != nil {
+				m.Fatalf("%s: (o) %s is said to miss message %d of request %v", m.what, to, i, cl.key)
+			}
+		}
+		switch {
+		case old != nil && old.has(i) && !cl.has(i):
+			m.Fatalf("%s: (o) message %d of request %v is forgotten", m.what, i, cl.key)
+		case old != nil && old.has(i):
+		case cl.has(i) != (there == seq):
+			m.Fatalf("%s: (o) message %d of request %v is taken for accepted: %t, and stands in batch %d, its claim in %d", m.what, i, cl.key, cl.has(i), there, seq)
+		}
+	}
+}
+
+// batchOf returns the batch in which a message was first written; 0 for none.
+func (m *model) batchOf(id wire.ID) uint64 {
+	for _, b := range m.boxes {
+		if x := b.byID(id); x != nil {
+			return x.seq
+		}
+	}
+	return 0
+}
+
 // follow expects what belongs to a record.
 func (m *model) follow(r record) {
+	if r.kind == recReported {
+		for _, ord := range r.ords {
+			m.expectMessageEvents(eventUndelivered, m.box(r.user).at(ord))
+		}
+	}
 	if r.kind != recGone {
 		return
 	}
 	for _, ord := range r.ords {
 		x := m.box(r.user).at(ord)
-		switch {
-		case r.reason == goneProved && x.record.flags&flagConfirm != 0:
-			m.expectNotice(wire.UserID(x.record.from), x.user, x.record.id.Derive("confirmation"), 0,
-				wire.AppendConfirmation(nil, x.record.reference))
-		case r.reason == goneExpired && x.record.flags&flagNotice == 0:
+		if r.reason == goneProved {
+			m.followProof(x)
+			continue
+		}
+		if r.reason == goneExpired && x.record.flags&flagNotice == 0 {
 			e := &wire.Error{
 				Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
 				Reason: string(x.user) + " did not receive the message in its time",
@@ -320,6 +435,18 @@ func (m *model) follow(r record) {
 			}
 			m.expectNotice(wire.UserID(x.record.from), x.user, x.record.id.Derive("expired "+string(x.user)), 0,
 				wire.AppendFailure(nil, e, x.record.reference))
+			m.expectMessageEvents(eventExpired, x)
 		}
+	}
+}
+
+// followProof expects what others hear of a proof.
+func (m *model) followProof(x *mail) {
+	if x.record.flags&flagConfirm != 0 {
+		m.expectNotice(wire.UserID(x.record.from), x.user, x.record.id.Derive("confirmation"), 0,
+			wire.AppendConfirmation(nil, x.record.reference))
+	}
+	if x.record.flags&flagReport != 0 {
+		m.expectMessageEvents(eventDelivered, x)
 	}
 }

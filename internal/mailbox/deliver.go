@@ -1,6 +1,9 @@
 package mailbox
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // stored says that the batch in flight is synced: now its senders are told and
 // its messages delivered.
@@ -8,7 +11,7 @@ func (c *core) stored(now time.Time, seq uint64) {
 	p := c.journal.stored(seq)
 	c.cache.put(now, seq, p.buf)
 	for _, m := range p.messages {
-		c.effects = append(c.effects, effect{kind: effStored, message: m.message})
+		c.effects = append(c.effects, effect{kind: effStored, message: m.message, id: m.id})
 	}
 	for _, s := range p.settles {
 		c.settled(s.session, s.n)
@@ -39,7 +42,11 @@ func (c *core) pump(now time.Time, s *session) {
 	if c.down {
 		return
 	}
-	for s.open < c.tune.window {
+	window := c.tune.window
+	if s.Window > 0 {
+		window = s.Window
+	}
+	for s.open < window {
 		if done, blocked := c.pumpReturned(now, s); done {
 			continue
 		} else if blocked {
@@ -56,21 +63,29 @@ func (c *core) pump(now time.Time, s *session) {
 	}
 }
 
-// pumpReturned hands over the next message that another session gave back.
+// pumpReturned hands over the next message that another session gave back. One
+// that cannot be read now keeps its place, and holds up nothing.
 func (c *core) pumpReturned(now time.Time, s *session) (done, blocked bool) {
-	for len(s.returned) > 0 {
-		e := s.user.entries.find(s.returned[0])
-		if e == nil || !e.waits() || e.holders > 0 || c.expired(now, e) || c.unread(s.user, e) {
-			s.returned = s.returned[1:]
+	for i := 0; i < len(s.returned); {
+		e := s.user.entries.find(s.returned[i])
+		switch {
+		case e == nil || !e.waits() || e.holders > 0 || c.expired(now, e):
+		case c.unread(s.user, e):
+			i++
 			continue
-		}
-		if !c.hand(s, e) {
+		case !c.hand(s, e):
 			return false, true
+		default:
+			done = true
 		}
-		s.returned = s.returned[1:]
-		return true, false
+		s.returned = slices.Delete(s.returned, i, i+1)
+		if done {
+			return true, false
+		}
 	}
-	s.returned = nil
+	if len(s.returned) == 0 {
+		s.returned = nil
+	}
 	return false, false
 }
 
@@ -141,7 +156,7 @@ func (c *core) pumpFetch(now time.Time, s *session) bool {
 			left++
 		}
 	}
-	c.effects = append(c.effects, effect{kind: effFetchDone, outlet: s.Outlet, left: left, session: s.ID})
+	c.effects = append(c.effects, effect{kind: effFetchDone, outlet: s.Outlet, left: left, id: s.ID})
 	return true
 }
 
@@ -170,7 +185,7 @@ func (c *core) hand(s *session, e *entry) bool {
 		f.lane = int16(e.lane)
 		lanes.lane[e.lane].busy++
 	}
-	if e.flags&flagConfirm != 0 {
+	if e.flags&(flagConfirm|flagReport) != 0 {
 		f.confirm = m.forConfirmation()
 	}
 	s.nextN++

@@ -24,6 +24,16 @@ type letter struct {
 // send hands a message to the core. Its frame begins with a serial number.
 func (w *world) send(l letter) *Message {
 	w.write("w.send(%#v)", l)
+	m := w.message(l)
+	w.sent[m] = &sending{}
+	w.do("send", func(now time.Time) {
+		w.model.expectAccept(m, w.sent[m])
+		w.core.accept(now, m)
+	})
+	return m
+}
+
+func (w *world) message(l letter) *Message {
 	w.serial++
 	frame := fmt.Appendf(nil, "m%d from %s ", w.serial, l.from)
 	for len(frame) < l.size {
@@ -36,18 +46,66 @@ func (w *world) send(l letter) *Message {
 	if l.confirm {
 		m.Reference = fmt.Appendf(nil, `"r%d"`, w.serial)
 	}
-	w.sent[m] = &sending{}
-	w.do("send", func(now time.Time) {
-		w.model.expectAccept(m, w.sent[m])
-		w.core.accept(now, m)
-	})
 	return m
 }
 
+// sendKeyed hands a request of messages to the core, under one of a few keys.
+func (w *world) sendKeyed(name byte, print uint32, letters []letter) {
+	w.write("w.sendKeyed(%d, %d, %#v)", name, print, letters)
+	end := w.part()
+	once := &Once{Key: [16]byte{name}, Print: print, Count: len(letters)}
+	known := w.model.claims[once.Key]
+	if known != nil && known.expired(w.now) {
+		known = nil
+	}
+	list := make([]*Message, len(letters))
+	for i, l := range letters {
+		list[i] = w.message(l)
+		list[i].Index = i
+	}
+	w.do("send keyed", func(now time.Time) {
+		for _, m := range list {
+			s := &sending{}
+			w.sent[m] = s
+			switch {
+			case known != nil && !w.core.down && (known.print != print || known.count != len(letters)):
+				s.mismatch = true
+			case known != nil && !w.core.down && known.has(m.Index) && !w.core.down:
+				s.seq = known.seq
+				if missing := known.missing(m.Index); missing != nil {
+					rest := *m
+					rest.To = missing
+					w.model.expectAccept(&rest, s)
+				}
+			default:
+				w.model.expectAccept(m, s)
+			}
+		}
+		w.core.acceptAll(now, list, once)
+	})
+	end()
+}
+
+// proveEach says that a consumer has proved one delivery.
+func (w *world) proveEach(x *client, n uint64) {
+	w.write("w.proveEach(%s, %d)", x.name, n)
+	x.each[x.got[n-1].id] = true
+	w.do("prove one of "+x.String(), func(now time.Time) { w.core.proveEach(now, x.ID, n) })
+}
+
+// subscribe has all events of the app reported.
+func (w *world) subscribe() {
+	w.write("w.subscribe()")
+	w.subs = map[string][]Subscription{"ANZ": {{To: subscriber, Connected: true, Disconnected: true, Delivered: true, Undelivered: true, Expired: true}}}
+	w.core.subscriptions = w.subs
+}
+
+var subscriber = Subscriber("ANZ", "x")
+
 // options of a session.
 type options struct {
-	push, ack, master bool
-	watch             []wire.UserID
+	push, ack, master, each bool
+	watch                   []wire.UserID
 }
 
 const masterUser = wire.UserID("ANZ-1")
@@ -55,11 +113,11 @@ const masterUser = wire.UserID("ANZ-1")
 func (w *world) open(user wire.UserID, o options) *client {
 	id, _ := wire.NewID(w.now, &w.random)
 	x := &client{
-		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Watch: o.watch},
-		name:    fmt.Sprintf("c%d", len(w.ever)+1), w: w, open: true, byID: make(map[wire.ID]int),
+		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Each: o.each, Watch: o.watch},
+		name:    fmt.Sprintf("c%d", len(w.ever)+1), w: w, open: true, byID: make(map[wire.ID]int), each: make(map[wire.ID]bool),
 	}
 	w.write("%s := w.open(%q, %#v)", x.name, user, o)
-	if user != masterUser {
+	if user != masterUser && user != subscriber {
 		x.TellMaster = masterUser
 	}
 	x.Outlet = x
@@ -351,9 +409,15 @@ func (w *world) settle() {
 			}
 		}
 		for _, x := range slices.Clone(w.clients) {
-			if x.proved < uint64(len(x.got)) {
+			if !x.Each && x.proved < uint64(len(x.got)) {
 				busy = true
 				w.proveAll(x)
+			}
+			for n := len(x.got); x.Each && n > 0; n-- { // in any order
+				if !x.each[x.got[n-1].id] {
+					busy = true
+					w.proveEach(x, uint64(n))
+				}
 			}
 		}
 		if !busy {

@@ -8,11 +8,16 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// expire removes what has waited too long.
-func (c *core) expire(now time.Time) {
-	for len(c.due) > 0 && int64(c.due[0].expires) <= now.Unix() {
-		u := c.due[0]
-		c.expireUser(now, u)
+// runDue does in mailboxes what is due by time.
+func (c *core) runDue(now time.Time) {
+	for len(c.due) > 0 && int64(c.due[0].at) <= now.Unix() {
+		d := c.due[0]
+		u := d.user
+		if d == &u.expiry {
+			c.expireUser(now, u)
+		} else {
+			c.reportLate(now, u)
+		}
 		c.release(u)
 	}
 }
@@ -24,7 +29,7 @@ const expireReads = 64
 // expireUser removes what has waited too long in one mailbox, and tells the
 // senders. What is on its way is left until it is proved or comes back.
 func (c *core) expireUser(now time.Time, u *user) {
-	if !u.expiring && (u.expires == 0 || int64(u.expires) > now.Unix()) {
+	if !u.expiring && !u.expiry.passed(now) {
 		return
 	}
 	for c.expireSome(now, u) {
@@ -42,8 +47,8 @@ func (c *core) expireSome(now time.Time, u *user) (more bool) {
 	defer c.journal.letGo()
 	c.gone(u, goneExpired, ords...)
 	c.counts.expired += uint64(len(ords))
-	for _, m := range told {
-		c.tellExpired(now, u, m)
+	for i := range told {
+		c.tellExpired(now, u, &told[i])
 	}
 	return size > c.tune.batch
 }
@@ -73,7 +78,7 @@ func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRec
 				}
 				if m, ok := c.body(u, e); ok {
 					ords, told = append(ords, e.ord), append(told, m)
-					size += noticeSize + len(m.reference)
+					size += c.noticeBytes(&m)
 					continue
 				}
 				reading++
@@ -84,72 +89,85 @@ func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRec
 		}
 	}
 	u.expiring = reading > 0
-	c.due.set(u, next)
+	c.due.set(&u.expiry, next)
 	return ords, told, size
 }
 
-func (c *core) tellExpired(now time.Time, u *user, m messageRecord) {
-	e := &wire.Error{
-		Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
-		Reason: fmt.Sprintf("%s did not receive the message in its time", u.id),
-		To:     []wire.UserID{u.id}, Group: m.flags&flagGroup != 0,
+func (c *core) tellExpired(now time.Time, u *user, m *messageRecord) {
+	if m.flags&flagQuiet == 0 {
+		e := &wire.Error{
+			Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
+			Reason: fmt.Sprintf("%s did not receive the message in its time", u.id),
+			To:     []wire.UserID{u.id}, Group: m.flags&flagGroup != 0,
+		}
+		c.notify(now, notice{
+			to: wire.UserID(m.from), about: u.id, id: m.id.Derive("expired " + string(u.id)),
+			frame: wire.AppendFailure(nil, e, m.reference),
+		})
 	}
-	c.notify(now, notice{
-		to: wire.UserID(m.from), about: u.id, id: m.id.Derive("expired " + string(u.id)),
-		frame: wire.AppendFailure(nil, e, m.reference),
-	})
+	c.reportMessage(now, eventExpired, m, u.id)
 }
 
-// dueHeap orders users by the next expiry in their mailbox.
-type dueHeap []*user
+// due is when something is to be done in a user's mailbox.
+type due struct {
+	user  *user
+	at    uint32 // Unix seconds; 0 for never
+	place int    // in the heap, -1 when not there
+}
 
-// add lowers a user's next expiry to t.
-func (h *dueHeap) add(u *user, t uint32) {
-	if t != 0 && (u.expires == 0 || t < u.expires) {
-		h.set(u, t)
+// passed says whether it is time.
+func (d *due) passed(now time.Time) bool { return d.at != 0 && int64(d.at) <= now.Unix() }
+
+// dueHeap orders what is to be done by its time.
+type dueHeap []*due
+
+// add brings a time forward to t.
+func (h *dueHeap) add(d *due, t uint32) {
+	if t != 0 && (d.at == 0 || t < d.at) {
+		h.set(d, t)
 	}
 }
 
-// set makes t a user's next expiry; 0 for none.
-func (h *dueHeap) set(u *user, t uint32) {
-	u.expires = t
+// set makes t the time; 0 for never.
+func (h *dueHeap) set(d *due, t uint32) {
+	d.at = t
 	switch {
 	case t == 0:
-		h.remove(u)
-	case u.heapAt < 0:
-		heap.Push(h, u)
+		h.remove(d)
+	case d.place < 0:
+		heap.Push(h, d)
 	default:
-		heap.Fix(h, u.heapAt)
+		heap.Fix(h, d.place)
 	}
 }
 
-func (h *dueHeap) remove(u *user) {
-	u.expires = 0
-	if u.heapAt >= 0 {
-		heap.Remove(h, u.heapAt)
+func (h *dueHeap) remove(d *due) {
+	d.at = 0
+	if d.place >= 0 {
+		heap.Remove(h, d.place)
 	}
 }
 
 func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].expires < h[j].expires }
+func (h dueHeap) Less(i, j int) bool { return h[i].at < h[j].at }
 func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].heapAt, h[j].heapAt = i, j
+	h[i].place, h[j].place = i, j
 }
 
 // Push implements heap.Interface.
 func (h *dueHeap) Push(x any) {
-	u := x.(*user)
-	u.heapAt = len(*h)
-	*h = append(*h, u)
+	d := x.(*due)
+	d.place = len(*h)
+	*h = append(*h, d)
 }
 
 // Pop implements heap.Interface.
 func (h *dueHeap) Pop() any {
 	old := *h
-	u := old[len(old)-1]
+	d := old[len(old)-1]
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
-	u.heapAt = -1
-	return u
+	d.place = -1
+	return d
 }

@@ -28,7 +28,8 @@ import (
 //	(k) a replay gives the same state
 //	(l) counts agree with what they count
 //	(m) watchers
-//	(n) expiry
+//	(n) expiry, and what is late
+//	(o) what is accepted of a keyed request is remembered, and not accepted again
 //
 // Every history ends with all sessions dead, a crash, and one session per user
 // that empties its mailbox.
@@ -49,6 +50,9 @@ func TestHistories(t *testing.T) {
 			thin:  rapid.IntRange(0, 2).Draw(t, "thin") == 0,
 			crowd: rapid.SampledFrom([][]int{{0, 1, 0, 1, 0, 1, 2, 3}, {0, 0, 0, 0, 0, 1}, {1, 1, 1, 1, 1, 0, 2}}).Draw(t, "crowd"),
 		}
+		if rapid.Bool().Draw(t, "subscribed") {
+			w.subscribe()
+		}
 		t.Repeat(map[string]func(*rapid.T){"": func(*rapid.T) {}, "step": h.step})
 		seen.add(w)
 		w.end(rapid.Bool().Draw(t, "stored"))
@@ -65,6 +69,7 @@ func (y tally) add(w *world) {
 	happened := map[string]bool{
 		"dropped for laggards": c.droppedLag > 0, "evicted": c.evicted > 0, "expired": c.expired > 0,
 		"notice found no room": c.droppedFull > 0, "copied forward": c.copied > 0, "log lost": w.model.lostAt > 0,
+		"cleared": c.cleared > 0, "late": c.undelivered > 0, "repeated": c.repeated > 0, "event found no room": c.droppedEvent > 0,
 		"trimmed": w.core.journal.first > 2, "purged": w.log.first > 1, "lost": c.lost > 0,
 	}
 	for _, x := range w.ever {
@@ -120,6 +125,10 @@ func drawLimits(t *rapid.T) Limits {
 		Age:      time.Duration(rapid.SampledFrom([]int{1000, 100}).Draw(t, "age")) * time.Second,
 		Messages: rapid.SampledFrom([]int{50, 50, 20, 5}).Draw(t, "messages"),
 		Bytes:    rapid.SampledFrom([]int64{1 << 20, 1 << 20, 2000, 500}).Draw(t, "bytes"),
+
+		Events:      rapid.SampledFrom([]int{1000, 1000, 10}).Draw(t, "events"),
+		EventBytes:  1 << 20,
+		Undelivered: 30 * time.Second, Keyed: 90 * time.Second, KeyedRequests: 1000,
 	}
 }
 
@@ -152,7 +161,10 @@ func (h *history) step(t *rapid.T) {
 	}
 	deeds := []deed{
 		{sends, true, h.drawSend},
+		{sends / 4, true, h.drawKeyed},
 		{opens, len(h.clients) < 8, h.drawOpen},
+		{opens / 2, h.subs != nil && len(h.of(subscriber)) == 0, h.drawConsumer},
+		{12, h.uneach() != nil, h.drawProveEach},
 		{12, !someone, h.drawOpen},
 		{opens * 2 / 3, someone, h.drawClose},
 		{16, h.unproved() != nil, h.drawProve},
@@ -170,6 +182,8 @@ func (h *history) step(t *rapid.T) {
 		{16, h.core.down, plain(h.recover)},
 		{1, trouble, h.drawCrash},
 		{4, len(h.purges) > 0, plain(h.purge)},
+		{1, true, h.drawClear},
+		{4, !h.core.down, h.drawPeek},
 		{1, true, plain(h.settle)},
 	}
 	sum := 0
@@ -212,6 +226,48 @@ func (h *history) drawSend(t *rapid.T) {
 	h.send(l)
 }
 
+// drawKeyed draws a request that is likely to come again.
+func (h *history) drawKeyed(t *rapid.T) {
+	name := rapid.ByteRange(1, 3).Draw(t, "key")
+	print := uint32(rapid.SampledFrom([]int{1, 1, 1, 1, 2}).Draw(t, "print"))
+	letters := make([]letter, 1+int(name))
+	for i := range letters {
+		letters[i] = letter{from: people[i], to: people[i : i+1], size: 100 * int(name), group: i == 2}
+		if i == 2 {
+			letters[i].to = people
+		}
+	}
+	h.sendKeyed(name, print, letters)
+}
+
+// drawConsumer opens a session of the subscriber's. That it proves each by itself
+// is left to histories where nothing fails: what the log lost comes again, on the
+// same session.
+func (h *history) drawConsumer(t *rapid.T) {
+	h.open(subscriber, options{push: true, each: h.calm && rapid.IntRange(0, 3).Draw(t, "each") > 0})
+}
+
+// uneach returns the consumers that have something to prove by itself.
+func (h *history) uneach() (list []*client) {
+	for _, x := range h.clients {
+		if x.Each && len(x.each) < len(x.got) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+func (h *history) drawProveEach(t *rapid.T) {
+	x := some(t, h.uneach())
+	var open []uint64
+	for _, r := range x.got {
+		if !x.each[r.id] {
+			open = append(open, r.n)
+		}
+	}
+	h.proveEach(x, rapid.SampledFrom(open).Draw(t, "which"))
+}
+
 func (h *history) drawOpen(t *rapid.T) {
 	user := h.drawUser(t, "user")
 	if len(h.of(user)) == 4 {
@@ -239,7 +295,7 @@ func some(t *rapid.T, list []*client) *client {
 // unproved returns the clients that have something to prove, nil when none has.
 func (h *history) unproved() (list []*client) {
 	for _, x := range h.clients {
-		if x.proved < uint64(len(x.got)) {
+		if !x.Each && x.proved < uint64(len(x.got)) {
 			list = append(list, x)
 		}
 	}
@@ -327,6 +383,7 @@ func (w *world) end(stored bool) {
 		w.recover()
 	}
 	w.limits.Messages, w.limits.Bytes = 1<<20, 1<<40 // nobody makes room any more
+	w.limits.Events, w.limits.EventBytes = 1<<20, 1<<40
 	w.crash(stored, 0)
 	w.settle()
 	want := make(map[wire.UserID][]wire.ID)
@@ -337,7 +394,14 @@ func (w *world) end(stored bool) {
 			}
 		}
 	}
-	for _, user := range people {
+	for _, user := range append(slices.Clone(people), subscriber) {
+		if user == subscriber {
+			for _, x := range w.model.box(user).waiting() { // since then there are more
+				if !slices.Contains(want[user], x.record.id) && !w.model.expired(x) {
+					want[user] = append(want[user], x.record.id)
+				}
+			}
+		}
 		x := w.open(user, options{push: true, master: user == masterUser})
 		w.settle()
 		if len(x.got) < len(want[user]) {

@@ -55,12 +55,15 @@ const (
 
 // Options configure a Keeper. Log, Limits, Now, Random and Logger are needed.
 type Options struct {
-	Log     Log
-	Limits  Limits
-	Now     func() time.Time
-	Random  io.Reader // of IDs; used by one goroutine
-	Logger  *slog.Logger
-	Metrics prometheus.Registerer // nil for none
+	Log    Log
+	Limits Limits
+	// Subscriptions are in effect from the start on, when the sessions of a
+	// predecessor that was killed are closed. See SetSubscriptions.
+	Subscriptions map[string][]Subscription
+	Now           func() time.Time
+	Random        io.Reader // of IDs; used by one goroutine
+	Logger        *slog.Logger
+	Metrics       prometheus.Registerer // nil for none
 
 	// Free returns the free bytes of the log's disk; nil when nobody knows.
 	// Below MinFree messages are refused until there is room again.
@@ -88,6 +91,7 @@ type Keeper struct {
 	pending atomic.Int64 // bytes of messages accepted but not yet stored
 	ready   atomic.Bool
 	metrics metrics
+	looks   chan struct{} // places for those who read bodies of their own
 }
 
 // event is one call, on its way to the core.
@@ -98,38 +102,52 @@ type event struct {
 	session *Session
 	message *Message
 	change  *change
+	ask     func(*core, time.Time) // gets nil when nobody serves any more
+	request *request
 	core    *core
 	batch   []byte
 	err     error
 }
 
-// change is a change of limits.
+// change is a change of limits, or of subscriptions.
 type change struct {
-	limits  Limits
-	minFree uint64
+	limits        Limits
+	minFree       uint64
+	subscriptions map[string][]Subscription
+}
+
+// request is several messages that came together.
+type request struct {
+	messages []*Message
+	once     *Once
 }
 
 type eventKind uint8
 
 const (
 	evAccept eventKind = iota
+	evAcceptAll
 	evOpen
 	evClose
 	evProof
 	evPass
+	evProveEach
 	evFetch
 	evLoaded    // a read ended
 	evRecovered // a new core has read the log to its end
 	evLimits
+	evAsk
+	evSubscriptions
 )
 
 // Open reads the log to its end. Run then takes it over and serves.
 func Open(ctx context.Context, opts Options) (*Keeper, error) {
-	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1)}
+	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1), looks: make(chan struct{}, maxLooks)}
 	core, err := k.rebuild(ctx, opts.Limits)
 	if err != nil {
 		return nil, err
 	}
+	core.subscriptions = opts.Subscriptions
 	core.closeStale(opts.Now())
 	k.core = core
 	k.watchDisk()
@@ -175,20 +193,48 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 
 // Accept takes a message for its receivers' mailboxes.
 func (k *Keeper) Accept(m *Message) {
-	if k.pending.Add(messageCost(m)) > maxPending {
-		k.pending.Add(-messageCost(m))
-		if m.Origin != nil {
-			m.Origin.Failed(&wire.Error{
-				Kind: wire.KindDeliverFailed, Code: wire.CodeOverloaded,
-				Reason: "more messages arrive than the disk takes; try again", To: m.To, Group: m.Group,
-			}, m.Reference)
-		}
-		if m.Done != nil {
-			m.Done()
-		}
+	if k.reserve(messageCost(m)) {
+		k.post(event{kind: evAccept, message: m})
 		return
 	}
-	k.post(event{kind: evAccept, message: m})
+	overloaded(m)
+}
+
+// AcceptAll takes the messages of one request, in their order. With once, which
+// may be nil, each is accepted once, however often the request comes.
+func (k *Keeper) AcceptAll(list []*Message, once *Once) {
+	cost := int64(0)
+	for _, m := range list {
+		cost += messageCost(m)
+	}
+	if k.reserve(cost) {
+		k.post(event{kind: evAcceptAll, request: &request{list, once}})
+		return
+	}
+	for _, m := range list {
+		overloaded(m)
+	}
+}
+
+// reserve makes room for messages that are not stored yet.
+func (k *Keeper) reserve(cost int64) bool {
+	if k.pending.Add(cost) > maxPending {
+		k.pending.Add(-cost)
+		return false
+	}
+	return true
+}
+
+func overloaded(m *Message) {
+	if m.Origin != nil {
+		m.Origin.Failed(&wire.Error{
+			Kind: wire.KindDeliverFailed, Code: wire.CodeOverloaded,
+			Reason: "more messages arrive than the disk takes; try again", To: m.To, Group: m.Group,
+		}, m.Reference)
+	}
+	if m.Done != nil {
+		m.Done()
+	}
 }
 
 // messageCost is about what a message takes in memory on its way to the log, and
@@ -205,6 +251,10 @@ func (k *Keeper) Close(id wire.ID) { k.post(event{kind: evClose, id: id}) }
 
 // Prove says that every delivery up to n is proved.
 func (k *Keeper) Prove(id wire.ID, n uint64) { k.post(event{kind: evProof, id: id, n: n}) }
+
+// ProveEach says that delivery n is proved, on a session that was opened with
+// Each.
+func (k *Keeper) ProveEach(id wire.ID, n uint64) { k.post(event{kind: evProveEach, id: id, n: n}) }
 
 // Pass says that every delivery up to n has arrived, on a session where that
 // does not prove it: more may follow.
@@ -226,7 +276,13 @@ func (k *Keeper) Fetch(id wire.ID, count int) bool {
 
 // SetLimits changes the limits for what is accepted from now on.
 func (k *Keeper) SetLimits(l Limits, minFree uint64) {
-	k.post(event{kind: evLimits, change: &change{l, minFree}})
+	k.post(event{kind: evLimits, change: &change{limits: l, minFree: minFree}})
+}
+
+// SetSubscriptions changes, by app, who hears of its sessions and of what its
+// users send. Messages that wait are reported as it was when they were accepted.
+func (k *Keeper) SetSubscriptions(byApp map[string][]Subscription) {
+	k.post(event{kind: evSubscriptions, change: &change{subscriptions: byApp}})
 }
 
 // Ready says whether the keeper owns its log and stores messages.
@@ -258,10 +314,19 @@ func (k *Keeper) stir() {
 
 // afterStop answers what comes when nobody serves any more.
 func (k *Keeper) afterStop(ev *event) {
-	if ev.kind != evAccept {
-		return
+	switch ev.kind {
+	case evAccept:
+		k.refuseStopped(ev.message)
+	case evAcceptAll:
+		for _, m := range ev.request.messages {
+			k.refuseStopped(m)
+		}
+	case evAsk:
+		ev.ask(nil, time.Time{})
 	}
-	m := ev.message
+}
+
+func (k *Keeper) refuseStopped(m *Message) {
 	if m.Origin != nil {
 		m.Origin.Failed(&wire.Error{
 			Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown,

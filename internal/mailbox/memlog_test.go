@@ -173,7 +173,10 @@ type fixture struct {
 }
 
 func limits() mailbox.Limits {
-	return mailbox.Limits{Age: time.Hour, Messages: 1000, Bytes: 1 << 20}
+	return mailbox.Limits{
+		Age: 48 * time.Hour, Messages: 1000, Bytes: 1 << 20,
+		Events: 1000, EventBytes: 1 << 20, Undelivered: 10 * time.Minute, Keyed: 24 * time.Hour, KeyedRequests: 1000,
+	}
 }
 
 func options(log mailbox.Log) mailbox.Options {
@@ -219,15 +222,17 @@ func start(t *testing.T, log *memLog, opts mailbox.Options) *fixture {
 type witness struct {
 	mu     sync.Mutex
 	stored []string
+	ids    []wire.ID // under which
 	failed map[string]*wire.Error
 	done   int
 }
 
 func newWitness() *witness { return &witness{failed: make(map[string]*wire.Error)} }
 
-func (w *witness) Stored(reference []byte) {
+func (w *witness) Stored(id wire.ID, reference []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.ids = append(w.ids, id)
 	w.stored = append(w.stored, string(reference))
 }
 

@@ -7,6 +7,7 @@ type snapshot struct {
 	counts
 	sessions int
 	users    int
+	claims   int
 	logBytes int64
 	queued   int
 	inbox    int
@@ -18,10 +19,15 @@ func (c *counts) add(o counts) {
 	c.expired += o.expired
 	c.evicted += o.evicted
 	c.droppedFull += o.droppedFull
+	c.droppedEvent += o.droppedEvent
+	c.undelivered += o.undelivered
+	c.repeated += o.repeated
+	c.forgotten += o.forgotten
 	c.refused += o.refused
 	c.droppedLag += o.droppedLag
 	c.lost += o.lost
 	c.copied += o.copied
+	c.cleared += o.cleared
 }
 
 // publish makes the core's counts visible to Collect.
@@ -29,7 +35,7 @@ func (k *Keeper) publish() {
 	c := k.core
 	k.mu.Lock()
 	k.snapshot = snapshot{
-		counts: c.counts, sessions: len(c.sessions), users: len(c.users),
+		counts: c.counts, sessions: len(c.sessions), users: len(c.users), claims: len(c.claims.byKey),
 		logBytes: c.journal.bytes, queued: len(c.journal.queue), inbox: len(k.inbox),
 	}
 	k.mu.Unlock()
@@ -71,6 +77,7 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	gauge("switchboard_mailbox_bytes", "Bytes of the frames that wait or are on their way.", func(s *snapshot) float64 { return float64(s.waitingBytes) })
 	gauge("switchboard_mailbox_sessions", "Sessions registered with the keeper.", func(s *snapshot) float64 { return float64(s.sessions) })
 	gauge("switchboard_mailbox_users", "Users with a session, a waiting message or a watcher.", func(s *snapshot) float64 { return float64(s.users) })
+	gauge("switchboard_keyed_requests", "Requests with an Idempotency-Key that are remembered.", func(s *snapshot) float64 { return float64(s.claims) })
 	gauge("switchboard_log_bytes", "Bytes of the log that still matter or are not trimmed yet.", func(s *snapshot) float64 { return float64(s.logBytes) })
 	gauge("switchboard_log_queue_batches", "Batches waiting to be stored.", func(s *snapshot) float64 { return float64(s.queued) })
 	gauge("switchboard_keeper_inbox_events", "Events waiting for the keeper.", func(s *snapshot) float64 { return float64(s.inbox) })
@@ -86,9 +93,14 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	}
 	dropped("presence_made_room", func(s *snapshot) uint64 { return s.evicted })
 	dropped("notice_mailbox_full", func(s *snapshot) uint64 { return s.droppedFull })
+	dropped("event_queue_full", func(s *snapshot) uint64 { return s.droppedEvent })
 	dropped("notice_refused", func(s *snapshot) uint64 { return s.refused })
 	dropped("session_lagged", func(s *snapshot) uint64 { return s.droppedLag })
 	dropped("lost_in_store", func(s *snapshot) uint64 { return s.lost })
+	total("switchboard_reliable_cleared_total", "RELIABLE messages taken out of mailboxes that somebody emptied.", func(s *snapshot) uint64 { return s.cleared })
+	total("switchboard_reliable_undelivered_total", "RELIABLE messages that waited so long that subscribers were told.", func(s *snapshot) uint64 { return s.undelivered })
+	total("switchboard_keyed_repeated_total", "Messages of requests with an Idempotency-Key that were accepted before.", func(s *snapshot) uint64 { return s.repeated })
+	total("switchboard_keyed_forgotten_total", "Requests with an Idempotency-Key that were forgotten early, to make room for newer ones.", func(s *snapshot) uint64 { return s.forgotten })
 	total("switchboard_log_copied_total", "Messages copied forward out of old batches.", func(s *snapshot) uint64 { return s.copied })
 	if reg == nil {
 		return nil

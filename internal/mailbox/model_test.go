@@ -25,6 +25,9 @@ type model struct {
 	handed  map[key]bool // handed over in this event
 	dropped uint64       // notices that found a full mailbox
 
+	toClear       []*mail // what is taken out of a mailbox in this event, in order
+	droppedEvents uint64  // events that did
+
 	claimed  map[key]bool // was fetched once
 	left     map[key]bool // was gone once, maybe in a batch that was lost
 	unshared map[key]bool // was handed out while every session got everything
@@ -39,12 +42,14 @@ type state struct {
 	running map[wire.ID]sessionRecord
 	ended   map[wire.ID]bool
 	ids     map[key]bool // of every message in the log
+	claims  map[[16]byte]*claim
 }
 
 func newState() state {
 	return state{
 		nextOrd: 1, boxes: make(map[wire.UserID]*box),
 		running: make(map[wire.ID]sessionRecord), ended: make(map[wire.ID]bool), ids: make(map[key]bool),
+		claims: make(map[[16]byte]*claim),
 	}
 }
 
@@ -63,6 +68,7 @@ type record struct {
 	reason  goneReason
 	user    wire.UserID
 	ords    []uint64
+	claim   *claim
 }
 
 // box is a mailbox with all that was ever in it.
@@ -148,6 +154,13 @@ func parsed(f failer, step int, kind recordKind, body []byte) record {
 		r.session, err = parseOpened(body)
 	case recClosed:
 		r.session.id, err = parseClosed(body)
+	case recReported:
+		err = parseReported(body, func(user []byte, ord uint64) {
+			r.user = wire.UserID(user)
+			r.ords = append(r.ords, ord)
+		})
+	case recClaim:
+		r.claim, err = parseClaim(body)
 	case recTakeover:
 	default:
 		err = fmt.Errorf("kind %d", kind)
@@ -199,6 +212,14 @@ func (s *state) apply(f failer, seq uint64, r record) {
 			x := s.box(r.user).at(ord)
 			x.gone, x.goneSeq, x.goneStep = r.reason, seq, r.step
 		}
+	case recReported:
+		for _, ord := range r.ords {
+			s.box(r.user).at(ord).record.flags &^= flagLate
+		}
+	case recClaim:
+		cl := *r.claim
+		cl.seq = seq
+		s.claims[cl.key] = &cl
 	case recOpened:
 		s.running[r.session.id] = r.session
 	case recClosed:
@@ -299,8 +320,12 @@ func (m *model) room(user wire.UserID, size int, late bool) (evict []uint64, ok 
 	for _, x := range waiting {
 		sum += x.size()
 	}
+	messages, bytes := m.core.limits.Messages, m.core.limits.Bytes
+	if isSubscriber(user) {
+		messages, bytes = m.core.limits.Events, m.core.limits.EventBytes
+	}
 	fits := func() bool {
-		return count < m.core.limits.Messages && (count == 0 || int64(sum+size) <= m.core.limits.Bytes)
+		return count < messages && (count == 0 || int64(sum+size) <= bytes)
 	}
 	for _, x := range waiting {
 		if fits() {

@@ -61,13 +61,13 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 		f := &s.flight[s.proved]
 		if e := u.entries.find(f.ord); e != nil {
 			if e.waits() {
-				if e.flags&flagConfirm != 0 {
+				if e.flags&(flagConfirm|flagReport) != 0 {
 					m, ok := c.toConfirm(u, e, f)
 					if !ok {
 						break
 					}
 					confirm = append(confirm, m)
-					size += noticeSize + len(m.reference)
+					size += c.noticeBytes(&m)
 				}
 				ords = append(ords, f.ord)
 				e.state |= entrySettled
@@ -104,7 +104,7 @@ func (m *messageRecord) forConfirmation() *messageRecord {
 	if len(m.from)+len(m.reference) > confirmBytes {
 		return nil
 	}
-	return &messageRecord{id: m.id, from: slices.Clone(m.from), reference: slices.Clone(m.reference)}
+	return &messageRecord{id: m.id, flags: m.flags, from: slices.Clone(m.from), reference: slices.Clone(m.reference)}
 }
 
 // toConfirm returns what the confirmation of a delivery needs, or has its
@@ -126,8 +126,8 @@ func (c *core) settleAfter(s *session, n uint64) {
 	c.settled(s, n)
 }
 
-// writeProved writes that u's messages are proved, and their confirmations, in
-// one batch: either both survive or neither.
+// writeProved writes that u's messages are proved, their confirmations, and what
+// subscribers hear of it, in one batch: either all survive or none.
 func (c *core) writeProved(now time.Time, p *pending, u *user, ords []uint64, confirm []messageRecord) {
 	c.counts.proved += uint64(len(ords))
 	p.buf = appendGone(p.buf, goneProved, u.id, ords)
@@ -137,11 +137,17 @@ func (c *core) writeProved(now time.Time, p *pending, u *user, ords []uint64, co
 		u.settled++
 		c.dropPassed(u, ord)
 	}
-	for _, m := range confirm {
-		c.notify(now, notice{
-			to: wire.UserID(m.from), about: u.id, id: m.id.Derive("confirmation"),
-			frame: wire.AppendConfirmation(nil, m.reference),
-		})
+	for i := range confirm {
+		m := &confirm[i]
+		if m.flags&flagConfirm != 0 {
+			c.notify(now, notice{
+				to: wire.UserID(m.from), about: u.id, id: m.id.Derive("confirmation"),
+				frame: wire.AppendConfirmation(nil, m.reference),
+			})
+		}
+		if m.flags&flagReport != 0 {
+			c.reportMessage(now, eventDelivered, m, u.id)
+		}
 	}
 }
 

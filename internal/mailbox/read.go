@@ -149,6 +149,7 @@ func (c *core) loaded(now time.Time, seq uint64, batch []byte) {
 // resume goes on with a user for whom something was read, or could not be.
 func (c *core) resume(now time.Time, u *user) {
 	c.expireUser(now, u)
+	c.reportLate(now, u)
 	c.pumpUser(now, u)
 	c.release(u)
 }

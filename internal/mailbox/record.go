@@ -36,6 +36,8 @@ const (
 	recGone     recordKind = 3 // some of one user's messages wait no longer
 	recOpened   recordKind = 4 // a session; again when copied forward
 	recClosed   recordKind = 5
+	recReported recordKind = 6 // subscribers have heard that some of one user's messages are late
+	recClaim    recordKind = 7 // what was accepted of a keyed request; again when more was, or copied forward
 )
 
 // goneReason says why a message no longer waits.
@@ -46,6 +48,7 @@ const (
 	goneExpired goneReason = 2
 	goneEvicted goneReason = 3 // a presence notice that made room
 	goneLost    goneReason = 4 // the log did not have it
+	goneCleared goneReason = 5 // somebody emptied the mailbox
 )
 
 type messageFlags uint8
@@ -55,6 +58,10 @@ const (
 	flagGroup                             // came as a group message
 	flagNotice                            // the keeper's own: its expiry is told to nobody
 	flagPresence                          // a notice that makes room in a full mailbox
+	flagReport                            // subscribers hear of its delivery
+	flagLate                              // subscribers hear when it has waited for long
+	flagEvent                             // a notice for a subscriber: nobody waits for it
+	flagQuiet                             // its expiry is told to subscribers only
 )
 
 // messageRecord is a message as the log holds it.
@@ -185,26 +192,46 @@ func parseMessage(body []byte, to [][]byte) (m messageRecord, err error) {
 }
 
 func appendGone(b []byte, reason goneReason, user wire.UserID, ords []uint64) []byte {
-	size := 1 + bytesLen(user) + uvarintLen(uint64(len(ords)))
-	for _, ord := range ords {
-		size += uvarintLen(ord)
-	}
-	b, _ = appendRecord(b, recGone, size, func(b []byte) []byte {
-		b = append(b, byte(reason))
-		b = appendBytes(b, user)
-		b = binary.AppendUvarint(b, uint64(len(ords)))
-		for _, ord := range ords {
-			b = binary.AppendUvarint(b, ord)
-		}
-		return b
+	b, _ = appendRecord(b, recGone, 1+ordsLen(user, ords), func(b []byte) []byte {
+		return appendOrds(append(b, byte(reason)), user, ords)
 	})
 	return b
 }
 
+func appendReported(b []byte, user wire.UserID, ords []uint64) []byte {
+	b, _ = appendRecord(b, recReported, ordsLen(user, ords), func(b []byte) []byte { return appendOrds(b, user, ords) })
+	return b
+}
+
+// appendOrds appends which messages of a user are meant.
+func appendOrds(b []byte, user wire.UserID, ords []uint64) []byte {
+	b = appendBytes(b, user)
+	b = binary.AppendUvarint(b, uint64(len(ords)))
+	for _, ord := range ords {
+		b = binary.AppendUvarint(b, ord)
+	}
+	return b
+}
+
+func ordsLen(user wire.UserID, ords []uint64) int {
+	size := bytesLen(user) + uvarintLen(uint64(len(ords)))
+	for _, ord := range ords {
+		size += uvarintLen(ord)
+	}
+	return size
+}
+
 // parseGone calls f for every message that body says is gone.
 func parseGone(body []byte, f func(user []byte, ord uint64)) error {
+	if len(body) == 0 {
+		return errShort
+	}
+	return parseReported(body[1:], f) // the reason is for people who read the log
+}
+
+// parseReported calls f for every message that body names.
+func parseReported(body []byte, f func(user []byte, ord uint64)) error {
 	r := reader{b: body}
-	r.byte() // the reason is for people who read the log
 	user := r.bytes()
 	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
 		f(user, r.uvarint())
@@ -237,6 +264,66 @@ func parseClosed(body []byte) (wire.ID, error) {
 	r := reader{b: body}
 	id := r.id()
 	return id, r.err
+}
+
+func appendClaim(b []byte, cl *claim) []byte {
+	size := len(cl.key) + len(cl.base) + uvarintLen(uint64(cl.print)) + uvarintLen(uint64(cl.expires)) +
+		uvarintLen(uint64(cl.count)) + uvarintLen(uint64(len(cl.accepted)))
+	for _, word := range cl.accepted {
+		size += uvarintLen(word)
+	}
+	size += uvarintLen(uint64(len(cl.full)))
+	for _, f := range cl.full {
+		size += uvarintLen(uint64(f.index)) + uvarintLen(uint64(len(f.to)))
+		for _, id := range f.to {
+			size += bytesLen(id)
+		}
+	}
+	b, _ = appendRecord(b, recClaim, size, func(b []byte) []byte {
+		b = append(b, cl.key[:]...)
+		b = append(b, cl.base[:]...)
+		b = binary.AppendUvarint(b, uint64(cl.print))
+		b = binary.AppendUvarint(b, uint64(cl.expires))
+		b = binary.AppendUvarint(b, uint64(cl.count))
+		b = binary.AppendUvarint(b, uint64(len(cl.accepted)))
+		for _, word := range cl.accepted {
+			b = binary.AppendUvarint(b, word)
+		}
+		b = binary.AppendUvarint(b, uint64(len(cl.full)))
+		for _, f := range cl.full {
+			b = binary.AppendUvarint(b, uint64(f.index))
+			b = binary.AppendUvarint(b, uint64(len(f.to)))
+			for _, id := range f.to {
+				b = appendBytes(b, id)
+			}
+		}
+		return b
+	})
+	return b
+}
+
+func parseClaim(body []byte) (*claim, error) {
+	r := reader{b: body}
+	cl := new(claim)
+	copy(cl.key[:], r.take(uint64(len(cl.key))))
+	cl.base = r.id()
+	cl.print, cl.expires = uint32(r.uvarint()), uint32(r.uvarint())
+	cl.count = int(r.uvarint())
+	words := r.uvarint()
+	if words > uint64(len(r.b)) {
+		return nil, errShort
+	}
+	for range words {
+		cl.accepted = append(cl.accepted, r.uvarint())
+	}
+	for n := r.uvarint(); n > 0 && r.err == nil; n-- {
+		f := shortfall{index: int(r.uvarint())}
+		for n := r.uvarint(); n > 0 && r.err == nil; n-- {
+			f.to = append(f.to, wire.UserID(r.bytes()))
+		}
+		cl.full = append(cl.full, f)
+	}
+	return cl, r.err
 }
 
 func appendTakeover(b []byte, keeper wire.ID) []byte {

@@ -41,7 +41,7 @@ func failureFor(cause error, inFlight bool) *wire.Error {
 // were given stays given, what they proved is proved again where it was not
 // stored.
 func (c *core) adopt(now time.Time, from *core) {
-	c.limits, c.full = from.limits, from.full
+	c.limits, c.full, c.subscriptions, c.dropped = from.limits, from.full, from.subscriptions, from.dropped
 	c.counts.add(from.counts)
 	sessions := make(map[*session]*session, len(from.sessions))
 	users := make([]*user, 0, len(from.users))

@@ -29,6 +29,10 @@ func (c *core) replay(seq uint64, batch []byte) error {
 			return c.replayMessage(seq, off, body)
 		case recGone:
 			return parseGone(body, c.replayGone)
+		case recReported:
+			return parseReported(body, c.replayReported)
+		case recClaim:
+			return c.replayClaim(seq, body)
 		case recOpened:
 			return c.replayOpened(seq, body)
 		case recClosed:
@@ -72,6 +76,9 @@ func (c *core) replayMessage(seq uint64, off int, body []byte) error {
 		}
 		list.add(e)
 		c.count(u, &e)
+		if e.flags&flagLate != 0 {
+			c.due.add(&u.late, c.lateAt(m.id.Time()))
+		}
 	}
 	return nil
 }
@@ -150,6 +157,7 @@ func (c *core) replayOpened(seq uint64, body []byte) error {
 // be on its way.
 func (c *core) takeOver(last, ord uint64) {
 	c.behind.merge()
+	c.claims.sort()
 	c.journal.start(last, ord)
 	p := c.journal.room(64)
 	p.buf = appendTakeover(p.buf, c.keeper)

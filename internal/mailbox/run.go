@@ -93,6 +93,8 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 	switch ev.kind {
 	case evAccept:
 		c.accept(now, ev.message)
+	case evAcceptAll:
+		c.acceptAll(now, ev.request.messages, ev.request.once)
 	case evOpen:
 		c.open(now, *ev.session)
 	case evClose:
@@ -100,6 +102,8 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 		k.forgetFetches(ev.id)
 	case evProof:
 		c.proof(now, ev.id, ev.n)
+	case evProveEach:
+		c.proveEach(now, ev.id, ev.n)
 	case evPass:
 		c.pass(now, ev.id, ev.n)
 	case evFetch:
@@ -111,10 +115,14 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 		k.loaded(now, ev)
 	case evRecovered:
 		k.recovered(now, ev.core)
+	case evAsk:
+		ev.ask(c, now)
 	case evLimits:
 		c.limits = ev.change.limits
 		k.opts.MinFree = ev.change.minFree
 		k.watchDisk()
+	case evSubscriptions:
+		c.subscriptions = ev.change.subscriptions
 	}
 }
 
@@ -133,10 +141,10 @@ func (k *Keeper) perform() {
 			e.outlet.Deliver(e.delivery)
 		case effFetchDone:
 			k.mu.Lock()
-			if n := k.fetches[e.session]; n > 1 {
-				k.fetches[e.session] = n - 1
+			if n := k.fetches[e.id]; n > 1 {
+				k.fetches[e.id] = n - 1
 			} else {
-				delete(k.fetches, e.session)
+				delete(k.fetches, e.id)
 			}
 			k.mu.Unlock()
 			e.outlet.FetchDone(e.left)
@@ -147,7 +155,7 @@ func (k *Keeper) perform() {
 		case effStored:
 			m := e.message
 			if m.Receipt && m.Origin != nil {
-				m.Origin.Stored(m.Reference)
+				m.Origin.Stored(e.id, m.Reference)
 			}
 			k.done(m)
 		case effFailed:

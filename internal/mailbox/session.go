@@ -22,6 +22,11 @@ type Session struct {
 	Ack bool
 	// Push asks for the mailbox first, before new messages.
 	Push bool
+	// Each says that this consumer proves what it got one by one, with ProveEach,
+	// and may do so in any order. It is no client: subscribers do not hear of it.
+	Each bool
+	// Window is how many bytes may be on their way to it; 0 for the usual Window.
+	Window int
 	// Watch names the users whose coming and going this session is told of.
 	Watch []wire.UserID
 
@@ -61,18 +66,24 @@ type Message struct {
 	Reference []byte        // raw JSON token, nil for none; belongs to the keeper
 	Notice    bool          // the server's own: dropped and counted when the mailbox is full, its expiry told to nobody
 	Confirm   bool          // the sender gets a MESSAGE_CONFIRMATION on the first proof
+	Quiet     bool          // its expiry is told to subscribers only, not to the sender
 	Receipt   bool          // Origin.Stored is wanted
 	TTL       time.Duration // how long it may wait; 0 for the mailbox's own limit
 
+	Index  int    // its place in a request that has a key, see Once
 	Origin Origin // who hears of the outcome; nil for nobody
 	Done   func() // called once when the outcome is known; may be nil
+
+	// Repeated is set by the keeper before Origin hears that the message is stored:
+	// it was so before, see Once.
+	Repeated bool
 }
 
 // Origin is a sending session. Methods are called from the keeper's goroutine,
 // or, for what is refused at once, by Accept; they must not block.
 type Origin interface {
-	// Stored says that the message is on disk.
-	Stored(reference []byte)
+	// Stored says that the message is on disk, under which ID.
+	Stored(id wire.ID, reference []byte)
 	// Failed says that the message was not accepted, or, with
 	// e.MayYetArrive, that nobody knows. e.To names the receivers concerned.
 	Failed(e *wire.Error, reference []byte)

@@ -56,7 +56,7 @@ type origin struct {
 	name string
 }
 
-func (o origin) Stored([]byte) {
+func (o origin) Stored(wire.ID, []byte) {
 	o.s.mu.Lock()
 	defer o.s.mu.Unlock()
 	o.s.stored[o.name] = true

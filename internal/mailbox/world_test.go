@@ -26,6 +26,8 @@ type world struct {
 	now    time.Time
 	random counting
 
+	subs map[string][]Subscription // by app
+
 	core     *core
 	log      simLog
 	inFlight []byte // the batch that is being stored
@@ -79,6 +81,8 @@ type sending struct {
 	seq    uint64 // the batch that holds it
 	failed bool
 	done   bool
+
+	mismatch bool // its request has another's key
 }
 
 type presence struct {
@@ -122,7 +126,8 @@ func (w *world) part() (end func()) {
 func (w *world) start() {
 	next := w.replayed()
 	w.core = next
-	w.model.dropped = 0
+	w.model.dropped, w.model.droppedEvents = 0, 0
+	next.subscriptions = w.subs
 	w.consumed = make(map[uint64]int)
 	w.do("start", func(now time.Time) {
 		w.model.expectTakeover()
@@ -260,6 +265,11 @@ func (w *world) refused(e *effect) {
 			w.Fatalf("%s names %v, it concerns %v", e.failure.Code, e.failure.To, want)
 		}
 		s.failed = true
+	case CodeKeyReused:
+		if !s.mismatch {
+			w.Fatalf("(o) %v, but the request is the same", e.failure)
+		}
+		s.failed = true
 	default:
 		w.Fatalf("refused with %v", e.failure)
 	}
@@ -278,7 +288,8 @@ type client struct {
 	opened int    // step
 	mark   uint64 // the core's
 	got    []receipt
-	byID   map[wire.ID]int // index in got
+	byID   map[wire.ID]int  // index in got
+	each   map[wire.ID]bool // proved by themselves
 	passed uint64
 	proved uint64 // by the client
 	done   uint64 // settled
@@ -311,20 +322,24 @@ func (how manner) String() string {
 	return [...]string{"by itself", "fetched", "given back"}[how]
 }
 
-func (*client) Deliver(Delivery)              {}
-func (*client) FetchDone(int)                 {}
-func (*client) Settled(uint64)                {}
-func (*client) Presence(wire.UserID, bool)    {}
-func (x *client) String() string              { return string(x.User) + "/" + x.name }
-func (x *client) has(m *mail) bool            { _, ok := x.byID[m.record.id]; return ok }
-func (x *client) receipt(m *mail) *receipt    { return &x.got[x.byID[m.record.id]] }
-func (x *client) provedByClient(m *mail) bool { return x.has(m) && x.receipt(m).n <= x.proved }
+func (*client) Deliver(Delivery)           {}
+func (*client) FetchDone(int)              {}
+func (*client) Settled(uint64)             {}
+func (*client) Presence(wire.UserID, bool) {}
+func (x *client) String() string           { return string(x.User) + "/" + x.name }
+func (x *client) has(m *mail) bool         { _, ok := x.byID[m.record.id]; return ok }
+func (x *client) receipt(m *mail) *receipt { return &x.got[x.byID[m.record.id]] }
+func (x *client) provedByClient(m *mail) bool {
+	return x.has(m) && (x.receipt(m).n <= x.proved || x.each[m.record.id])
+}
 
 // onTheWay returns the bytes that were handed over and have not arrived.
 func (x *client) onTheWay() int {
 	sum := 0
 	for i := len(x.got) - 1; i >= 0 && x.got[i].n > x.passed; i-- {
-		sum += x.got[i].size
+		if !x.each[x.got[i].id] {
+			sum += x.got[i].size
+		}
 	}
 	return sum
 }

@@ -82,10 +82,16 @@ func (n *node) v1Options() api.V1Options {
 			l := n.limits()
 			return api.V1Limits{
 				Rate: l.APIRate, Page: l.APIPage,
-				Once: api.OnceLimits{Keys: l.IdempotencyKeys, Bytes: int64(l.IdempotencyBytes), Time: l.IdempotencyTime},
+				Once: api.OnceLimits{Keys: l.ReplayAnswers, Bytes: int64(l.ReplayBytes), Time: l.ReplayTime},
 			}
 		},
-		Rooms: api.Rooms{Apps: n.apps, Keys: n.keys, Events: n.events},
+		Rooms: api.Rooms{
+			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper, Webhooks: n.webhooks, Events: n.events,
+			Messages: func() api.MessageLimits {
+				l := n.limits()
+				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
+			},
+		},
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
+	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
 )
 
 // startTime bounds opening the store and reading the log.
@@ -74,7 +75,9 @@ type node struct {
 	sockets *socket.Server
 	events  *api.Events
 	v1      *api.V1
-	serving atomic.Bool
+
+	webhooks *webhooks.Room
+	serving  atomic.Bool
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -103,6 +106,13 @@ func (n *node) run(ctx context.Context) (err error) {
 	}
 	defer n.apps.Close()
 	defer n.keys.Close()
+	posting, stopPosting := context.WithCancel(context.Background())
+	var poster errgroup.Group
+	poster.Go(func() error { return n.webhooks.Run(posting) })
+	defer func() {
+		stopPosting()
+		err = errors.Join(err, poster.Wait())
+	}()
 	return n.serve(ctx)
 }
 
@@ -117,7 +127,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	log, err := n.bus.Log(ctx, 0)
 	if err == nil {
 		n.keeper, err = mailbox.Open(ctx, mailbox.Options{
-			Log: log, Limits: mailboxLimits(s.Limits), Now: time.Now, Random: rand.Reader, Logger: n.log,
+			Log: log, Limits: mailboxLimits(s.Limits), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
 			Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: n.bus.Recover,
 		})
 	}
@@ -142,8 +152,12 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	}
 	n.hub = delivery.New(delivery.Options{
 		Keeper: reliable{n.keeper}, Access: access{n.apps},
-		Sessions: func() int { return n.limits().SessionsPerUser }, Metrics: n.metrics,
+		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
+		Metrics: n.metrics,
 	})
+	if err := n.openWebhooks(ctx); err != nil {
+		return err
+	}
 	if n.sockets, err = socket.New(n.socketOptions()); err != nil {
 		return err
 	}
@@ -226,6 +240,7 @@ func (n *node) reload(ctx context.Context) error {
 			n.settings.Store(&s)
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.keeper.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
+			n.reloadWebhooks(ctx, s)
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}

@@ -13,11 +13,35 @@ type reliable struct{ keeper *mailbox.Keeper }
 
 // Accept implements delivery.Keeper.
 func (r reliable) Accept(s *delivery.Send, frame []byte) {
-	r.keeper.Accept(&mailbox.Message{
+	m := messageOf(s, frame)
+	r.keeper.Accept(&m)
+}
+
+// AcceptAll implements delivery.Keeper.
+func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, once *delivery.Once) {
+	messages, pointers := make([]mailbox.Message, len(list)), make([]*mailbox.Message, len(list))
+	for i, s := range list {
+		m := &messages[i]
+		*m = messageOf(s, frames[i])
+		pointers[i] = m
+		if once != nil {
+			m.Done = func() {
+				s.Repeated = m.Repeated
+				if s.Done != nil {
+					s.Done()
+				}
+			}
+		}
+	}
+	r.keeper.AcceptAll(pointers, (*mailbox.Once)(once))
+}
+
+func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
+	return mailbox.Message{
 		From: s.From, To: s.To, Group: s.Group,
-		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Receipt: s.Receipt, TTL: s.TTL,
-		Origin: s.Origin, Done: s.Done,
-	})
+		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Quiet: s.Quiet, Receipt: s.Receipt, TTL: s.TTL,
+		Index: s.Index, Origin: s.Origin, Done: s.Done,
+	}
 }
 
 // Confirm implements delivery.Keeper.
@@ -37,7 +61,11 @@ func (a access) IsMaster(user wire.UserID) bool {
 }
 
 func mailboxLimits(l config.Limits) mailbox.Limits {
-	return mailbox.Limits{Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages}
+	return mailbox.Limits{
+		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages,
+		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests,
+		Events: l.WebhookQueue, EventBytes: int64(l.WebhookQueueBytes), Undelivered: l.UndeliveredAfter,
+	}
 }
 
 func appsOf(list []config.App) []apps.App {

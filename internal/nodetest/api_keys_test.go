@@ -119,6 +119,14 @@ func TestTheDemoPrintsAKeyThatEndsWithItAndNobodyElseDoes(t *testing.T) {
 	wantCode(t, "the demo's key", own.Call("GET", "/v1/keys", second, ""), 401, "KEY_INVALID")
 }
 
+func TestTheDemosKeyEndsWithTheDemo(t *testing.T) {
+	path := Settings(t, "limits: {apiRate: 999}\n") // no apps, so it is the demo
+	s := Start(t, "--config", path)
+	wantStatusOf(t, s.Call("GET", "/v1/keys", s.Key, ""), 200)
+	reload(t, s, path, plainApp, inEffect)
+	wantCode(t, "the demo's key", s.Call("GET", "/v1/keys", s.Key, ""), 401, "KEY_INVALID")
+}
+
 func TestARevokedKeyIsRefusedFromTheNextRequestOn(t *testing.T) {
 	s := Start(t)
 	for range 20 {
@@ -205,7 +213,7 @@ func TestARequestWithAnIdempotencyKeyIsCarriedOutOnce(t *testing.T) {
 }
 
 func TestLimitsOfTheInterfaceAreSettings(t *testing.T) {
-	path := Settings(t, plainApp+"limits: {apiRate: 5, apiKeys: 3, apiPage: 2, httpBody: 2KiB, idempotencyKeys: 1}\n")
+	path := Settings(t, plainApp+"limits: {apiRate: 5, apiKeys: 3, apiPage: 2, httpBody: 2KiB, replayAnswers: 1}\n")
 	s := Start(t, "--config", path)
 	_, key := s.NewKey(`{"admin":true}`)
 	s.NewKey(`{"admin":true}`)
@@ -239,7 +247,7 @@ func TestLimitsOfTheInterfaceAreSettings(t *testing.T) {
 	for _, name := range []string{"a", "b", "a"} { // of which one is remembered
 		s.CallControl("DELETE", "/v1/keys/nobody", "", "Idempotency-Key", name) // refused: not remembered
 	}
-	reload(t, s, path, plainApp+"limits: {apiRate: 100000, apiKeys: 100, idempotencyKeys: 1}\n", inEffect)
+	reload(t, s, path, plainApp+"limits: {apiRate: 100000, apiKeys: 100, replayAnswers: 1}\n", inEffect)
 	for _, name := range []string{"a", "b", "a"} {
 		a := s.CallControl("POST", "/v1/keys", `{"admin":true}`, "Idempotency-Key", name)
 		if a.Status != 201 || a.Header.Get("Idempotency-Replayed") != "" {

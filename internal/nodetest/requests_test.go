@@ -73,8 +73,8 @@ func TestThePrintedRequestsRunInOrderAndLeaveNoCallOut(t *testing.T) {
 	fill := func(text string) string {
 		return regexp.MustCompile(`\{\{[^}]*\}\}`).ReplaceAllStringFunc(text, func(v string) string {
 			v = strings.Trim(v, "{}")
-			name, member, ok := strings.Cut(v, ".response.body.$.")
-			switch value := answers[name].Field(member); {
+			name, path, ok := strings.Cut(v, ".response.body.$.")
+			switch value := answers[name].at(path); {
 			case v == "key":
 				return s.Key
 			case v == "session" || v == "event":
@@ -114,6 +114,23 @@ func TestThePrintedRequestsRunInOrderAndLeaveNoCallOut(t *testing.T) {
 	for _, c := range missing {
 		t.Errorf("docs/requests.http lacks %s %s", c.Method, c.Path)
 	}
+}
+
+// at returns what stands at a path such as sessions[0].id in an answer.
+func (a Answer) at(path string) string {
+	part := Answer{Body: a.Body}
+	for _, step := range strings.FieldsFunc(path, func(c rune) bool { return c == '.' || c == '[' || c == ']' }) {
+		text := part.Field(step)
+		if n, err := strconv.Atoi(step); err == nil {
+			var list []json.RawMessage
+			if json.Unmarshal([]byte(part.Body), &list) != nil || n >= len(list) {
+				return ""
+			}
+			text = string(list[n])
+		}
+		part.Body = text
+	}
+	return part.Body
 }
 
 // firstEvent returns what a person would copy from the first event of an answer:

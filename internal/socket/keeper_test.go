@@ -71,6 +71,12 @@ func (a accept) Accept(s *delivery.Send, frame []byte) {
 	})
 }
 
+func (a accept) AcceptAll(list []*delivery.Send, frames [][]byte, _ *delivery.Once) {
+	for i, s := range list {
+		a.Accept(s, frames[i])
+	}
+}
+
 func (a accept) Confirm(wire.UserID, wire.UserID, []byte) {}
 
 // realRig has the real keeper and the real clock.

@@ -14,6 +14,17 @@ func (s *session) ID() wire.ID { return s.identity.id }
 // User returns who is signed in.
 func (s *session) User() wire.UserID { return s.identity.user }
 
+// Address returns where the client, or a proxy before it, is.
+func (s *session) Address() string { return s.conn.RemoteAddr().String() }
+
+// Transport returns by what the client is connected.
+func (s *session) Transport() string {
+	if s.pipe != nil {
+		return "sse" // no other door has one
+	}
+	return "websocket"
+}
+
 // Fast queues a FAST frame, unless too much waits already.
 func (s *session) Fast(frame []byte, proof func()) bool {
 	s.mu.Lock()
@@ -93,7 +104,7 @@ func (s *session) Presence(user wire.UserID, online bool) {
 }
 
 // Stored tells the client that its message is on disk.
-func (s *session) Stored(reference []byte) {
+func (s *session) Stored(_ wire.ID, reference []byte) {
 	var b [256]byte
 	s.control(wire.AppendStored(b[:0], reference))
 }

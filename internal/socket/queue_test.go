@@ -189,7 +189,7 @@ func TestMessagesReachTheHub(t *testing.T) {
 		m.TTL != time.Minute || string(m.Reference) != `"r"` {
 		t.Errorf("sent %+v", m)
 	}
-	m.Origin.Stored(m.Reference)
+	m.Origin.Stored(wire.ID{}, m.Reference)
 	p.text(`{"type":"MESSAGE_STORED","data":{"reference":"r"}}`)
 	m.Origin.Failed(&wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeMailboxFull, Reason: "full", To: m.To}, m.Reference)
 	p.text(`{"type":"DELIVER_FAILED","data":{"code":"MAILBOX_FULL","reason":"full","to":"ANZ-8"},"reference":"r"}`)

@@ -328,6 +328,12 @@ type store struct {
 
 func (s *store) Accept(m *delivery.Send, _ []byte) { s.sends <- m }
 
+func (s *store) AcceptAll(list []*delivery.Send, _ [][]byte, _ *delivery.Once) {
+	for _, m := range list {
+		s.Accept(m, nil)
+	}
+}
+
 func (s *store) Confirm(sender, receiver wire.UserID, reference []byte) {
 	if s.drop {
 		return

@@ -235,3 +235,23 @@ func TestPresenceIsLimitedToWhomOneMayKnow(t *testing.T) {
 	s.Outlet.Presence("ANZ-1", false)
 	p.text(`{"type":"USER_DISCONNECTED","data":{"userId":"ANZ-1"}}`)
 }
+
+func TestASessionSaysWhereItsClientIsAndSinceWhen(t *testing.T) {
+	r := newRig(t)
+	p := r.join("ANZ-7", "")
+	list := r.hub.Sessions("ANZ-7")
+	if len(list) != 1 {
+		t.Fatalf("listed %v", list)
+	}
+	s := list[0]
+	if s.Address != p.conn.LocalAddr().String() || s.Transport != "websocket" || s.ID != r.session().ID() {
+		t.Errorf("listed %+v", s)
+	}
+	r.joinPipe("ANZ-8")
+	if list := r.hub.Sessions("ANZ-8"); len(list) != 1 || list[0].Address != "192.0.2.1:99" || list[0].Transport != "sse" {
+		t.Errorf("listed %+v", list)
+	}
+	if now := r.srv.opts.Now(); now.Sub(s.Since) < 0 || now.Sub(s.Since) > time.Second {
+		t.Errorf("since %s, it is %s", s.Since, now)
+	}
+}

@@ -1,0 +1,72 @@
+package delivery
+
+import "github.com/seed-3d8c1042/switchboard/wire"
+
+// SendAll does what Send does with each message of one request, in their order:
+// FAST ones are handed over, RELIABLE ones passed to the keeper in one go. once
+// may be nil. The list belongs to the hub, too.
+func (h *Hub) SendAll(list []*Send, once *Once) {
+	var due dueWrites
+	size, reliable := 0, list[:0]
+	for _, s := range list {
+		switch {
+		case !h.admit(s):
+		case s.Fast:
+			if s.Later == nil {
+				s.Later = &due
+			}
+			h.sendFast(s)
+		default:
+			size += frameSize(s)
+			reliable = append(reliable, s)
+			continue
+		}
+		if s.Done != nil {
+			s.Done()
+		}
+	}
+	due.write()
+	if len(reliable) > 0 {
+		h.opts.Keeper.AcceptAll(reliable, framesOf(reliable, size), once)
+	}
+}
+
+// frameSize is how many bytes the frame of a message has at most, and its
+// reference, which is kept beside it.
+func frameSize(s *Send) int { return len(s.Content) + 2*len(s.Reference) + len(s.From) + 64 }
+
+// framesOf makes the frames of messages, and moves their references beside them,
+// in one piece of memory of size bytes.
+func framesOf(list []*Send, size int) [][]byte {
+	buf, frames := make([]byte, 0, size), make([][]byte, len(list))
+	taken := func(start int) []byte { return buf[start:len(buf):len(buf)] }
+	for i, s := range list {
+		start := len(buf)
+		buf = wire.AppendMessage(buf, s.From, s.Content, s.Reference)
+		frames[i] = taken(start)
+		s.Content = nil
+		if len(s.Reference) > 0 {
+			start = len(buf)
+			buf = append(buf, s.Reference...)
+			s.Reference = taken(start)
+		}
+	}
+	return frames
+}
+
+// dueWrites are the receivers of a request's FAST messages, who are written to
+// when all of them are handed over.
+type dueWrites struct{ receivers []Receiver }
+
+// Later implements Later.
+func (d *dueWrites) Later(r Receiver) {
+	if n := len(d.receivers); n == 0 || d.receivers[n-1] != r {
+		d.receivers = append(d.receivers, r)
+	}
+}
+
+func (d *dueWrites) write() {
+	for _, r := range d.receivers {
+		r.Write()
+	}
+}

@@ -1,0 +1,299 @@
+package webhooks
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	mathrand "math/rand/v2"
+	"net"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Limits bound every webhook. They may change at run time.
+type Limits struct {
+	Timeout     time.Duration // of one attempt, from dialling to the end of the answer
+	Retry       time.Duration // how long after it happened an event is tried again
+	Concurrency int           // attempts at one webhook at once
+}
+
+func (l Limits) machine() limits { return limits{l.Concurrency, l.Retry} }
+
+// DefaultGrace is the default of Options.Grace.
+const DefaultGrace = 5 * time.Second
+
+// Options configure a Room. Queue, Archive, Logger and Limits are needed.
+type Options struct {
+	Queue    Queue
+	Archive  Archive
+	Logger   *slog.Logger
+	Webhooks []Webhook
+	Limits   Limits
+	Version  string                // of the program, for User-Agent
+	Metrics  prometheus.Registerer // nil for none
+
+	// Grace is how long attempts that are on their way may still take when the
+	// room stops. Default DefaultGrace.
+	Grace  time.Duration
+	Now    func() time.Time // default time.Now
+	Chance func() float64   // 0 to 1, from any goroutine; default math/rand
+	Random io.Reader        // of the IDs of tests; default crypto/rand
+
+	// Dial replaces how connections are made, in tests. Private addresses are then
+	// the caller's business.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func (o *Options) check() error {
+	if o.Queue == nil || o.Archive == nil || o.Logger == nil {
+		return errors.New("webhooks: Options.Queue, Options.Archive and Options.Logger are needed")
+	}
+	if o.Limits.Timeout <= 0 || o.Limits.Retry <= 0 || o.Limits.Concurrency <= 0 {
+		return errors.New("webhooks: Options.Limits must be above zero")
+	}
+	o.Grace = cmp.Or(o.Grace, DefaultGrace)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Chance == nil {
+		o.Chance = mathrand.Float64
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	return nil
+}
+
+// Room posts the events of all webhooks. Its methods may be called from any
+// goroutine.
+type Room struct {
+	opts    Options
+	poster  *poster
+	metrics *metrics
+	changed chan struct{}
+
+	mu    sync.Mutex // guards hooks
+	hooks map[Name]*hook
+}
+
+// New makes a room. Run has it work.
+func New(opts Options) (*Room, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	r := &Room{opts: opts, changed: make(chan struct{}, 1), hooks: make(map[Name]*hook)}
+	r.poster = newPoster(opts.Version, opts.Now, opts.Dial)
+	var err error
+	if r.metrics, err = newMetrics(r, opts.Metrics); err != nil {
+		return nil, fmt.Errorf("register the metrics of webhooks: %w", err)
+	}
+	r.Replace(opts.Webhooks, opts.Limits)
+	return r, nil
+}
+
+// Replace makes list the webhooks that there are. One that stays, by app and
+// name, goes on with its new settings at once, and tries anew what had failed.
+// What waits for one that goes stays in its queue: a webhook of the same app and
+// name that comes back finds it there.
+func (r *Room) Replace(list []Webhook, l Limits) {
+	r.mu.Lock()
+	old := r.hooks
+	r.hooks = make(map[Name]*hook, len(list))
+	for _, w := range list {
+		h := old[w.Of]
+		if h == nil {
+			h = newHook(w, l, &r.opts, r.poster, r.metrics)
+		} else {
+			h.set(w, l)
+		}
+		r.hooks[w.Of] = h
+	}
+	for of := range old {
+		if r.hooks[of] == nil {
+			r.metrics.forget(of)
+		}
+	}
+	r.mu.Unlock()
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run posts events until ctx ends, and leaves nothing behind.
+func (r *Room) Run(ctx context.Context) error {
+	defer r.poster.close()
+	running := make(map[*hook]work)
+	for {
+		wanted := r.list()
+		var leaving []work
+		for h, w := range running {
+			if ctx.Err() != nil || !slices.Contains(wanted, h) {
+				w.cancel()
+				leaving = append(leaving, w)
+				delete(running, h)
+			}
+		}
+		for _, w := range leaving {
+			<-w.done // before one of the same name begins
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		for _, h := range wanted {
+			if _, runs := running[h]; !runs {
+				running[h] = start(ctx, h)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-r.changed:
+		}
+	}
+}
+
+// work is a hook that runs.
+type work struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func start(ctx context.Context, h *hook) work {
+	ctx, cancel := context.WithCancel(ctx)
+	w := work{cancel, make(chan struct{})}
+	go func() { // Run waits for done
+		defer close(w.done)
+		h.run(ctx)
+	}()
+	return w
+}
+
+// list returns all hooks, by app and name.
+func (r *Room) list() []*hook {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Values(r.hooks), func(a, b *hook) int {
+		return cmp.Or(cmp.Compare(a.of.App, b.of.App), cmp.Compare(a.of.Name, b.of.Name))
+	})
+}
+
+// ErrUnknown says that there is no webhook of that app and name.
+var ErrUnknown = errors.New("there is no such webhook")
+
+func (r *Room) find(of Name) (*hook, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h := r.hooks[of]; h != nil {
+		return h, nil
+	}
+	return nil, ErrUnknown
+}
+
+// States of a webhook.
+const (
+	StateOK      = "ok"
+	StateFailing = "failing" // nothing has got through for several attempts
+	StateIdle    = "idle"    // nothing was posted since the start
+)
+
+func (v *view) state() string {
+	switch {
+	case v.failing:
+		return StateFailing
+	case v.attempts == 0:
+		return StateIdle
+	}
+	return StateOK
+}
+
+// Status tells how it goes with one webhook. Counts are since the start of the
+// process.
+type Status struct {
+	Of           Name
+	URL          string // without what may be a secret
+	Events       []string
+	AllowPrivate bool
+	State        string
+	Waiting      Backlog
+	StuckUsers   int // whose next event has failed and is to be tried again
+	Delivered    uint64
+	Failed       uint64    // given up
+	LastSuccess  time.Time // zero for none
+	LastFailure  time.Time // of an attempt; zero for none
+	LastReason   string    // of that failure
+}
+
+// Status tells how it goes with a webhook.
+func (r *Room) Status(ctx context.Context, of Name) (Status, error) {
+	h, err := r.find(of)
+	if err != nil {
+		return Status{}, err
+	}
+	return h.status(ctx)
+}
+
+// List tells it of all webhooks of an app, by name; of all apps if it is empty.
+func (r *Room) List(ctx context.Context, app string) ([]Status, error) {
+	var list []Status
+	for _, h := range r.list() {
+		if app != "" && h.of.App != app {
+			continue
+		}
+		s, err := h.status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func (h *hook) status(ctx context.Context) (Status, error) {
+	backlog, err := h.opts.Queue.Backlog(ctx, h.of)
+	if err != nil {
+		return Status{}, fmt.Errorf("look at what waits for webhook %s: %w", h.of, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v := &h.view
+	return Status{
+		Of: h.of, URL: shown(h.to.URL), Events: h.to.Events, AllowPrivate: h.to.AllowPrivate,
+		State: v.state(), Waiting: backlog, StuckUsers: v.stuck, Delivered: v.delivered, Failed: v.failed,
+		LastSuccess: v.lastSuccess, LastFailure: v.lastFailure, LastReason: v.lastReason,
+	}, nil
+}
+
+// shown returns a URL without what may be a secret: user, password and query.
+func shown(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	if u.RawQuery != "" {
+		u.RawQuery = "(hidden)"
+	}
+	return u.String()
+}
+
+// History returns a page of what was delivered and given up, newest first; of
+// one state, or of any if it is 0. at is where a page before ended.
+func (r *Room) History(ctx context.Context, of Name, state State, at Cursor, limit int) (Page, error) {
+	if _, err := r.find(of); err != nil {
+		return Page{}, err
+	}
+	p, err := page(ctx, r.opts.Archive, of, state, at, limit)
+	if err != nil && !errors.Is(err, ErrCursor) {
+		err = fmt.Errorf("read the history of webhook %s: %w", of, err)
+	}
+	return p, err
+}
