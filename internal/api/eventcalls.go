@@ -98,6 +98,10 @@ func (e *Events) stream(w http.ResponseWriter, r *http.Request, _ Identity, q st
 	if refused != nil {
 		return refused
 	}
+	if r.Method == http.MethodHead {
+		eventsHeader(w.Header()) // nobody is signed in for it
+		return nil
+	}
 	e.count(1)
 	alone := false
 	defer func() {

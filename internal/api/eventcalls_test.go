@@ -389,6 +389,9 @@ func TestWhatAURLOfEventsMaySay(t *testing.T) {
 	x.refused(405, CodeWrongMethod, "PUT", path)
 	x.refused(405, CodeWrongMethod, "GET", "/v1/frames")
 	x.refused(403, CodeOriginRefused, "GET", listenPath, header("Origin", "https://evil.example"))
+	if answer, _ := ask(t, x.h, "HEAD", listenPath); answer.StatusCode != 200 || answer.Header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("HEAD: %d %v", answer.StatusCode, answer.Header)
+	}
 	if n := len(x.sessions); n != 0 {
 		t.Fatalf("%d sessions were opened", n)
 	}
