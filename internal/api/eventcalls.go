@@ -26,6 +26,7 @@ type Streams interface {
 type EventLimits struct {
 	Frame      int           // bytes of a client's frame
 	Unanswered time.Duration // a client whose machine takes nothing for so long is gone
+	Heartbeat  time.Duration // it is sent something at least so often
 }
 
 // Events are the calls of clients that have events in place of a WebSocket.
@@ -171,7 +172,10 @@ func (e *Events) refuse(w http.ResponseWriter, err error, field string) error {
 		case http.StatusUnauthorized:
 			askToken(w)
 		case http.StatusTooManyRequests:
-			refused.RetryAfter = soon
+			// By then a session is known whose client went without a word, and makes
+			// room. Where all clients stay, waiting does not help.
+			limits := e.limits()
+			refused.RetryAfter = limits.Heartbeat + limits.Unanswered
 		}
 		return refused
 	case errors.As(err, &over):

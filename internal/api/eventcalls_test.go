@@ -46,7 +46,7 @@ type played struct {
 
 func newListeners(t *testing.T) *listeners {
 	t.Helper()
-	x := &listeners{world: newWorld(t), limits: EventLimits{Frame: 1000, Unanswered: 10 * time.Second}}
+	x := &listeners{world: newWorld(t), limits: EventLimits{Frame: 1000, Unanswered: 10 * time.Second, Heartbeat: 15 * time.Second}}
 	streams, err := events.New(events.Options{Open: x.open, Limits: func() events.Limits {
 		return events.Limits{Write: 200 * time.Millisecond, Resume: time.Minute, Frames: 4, Frame: 100 * time.Millisecond}
 	}})
