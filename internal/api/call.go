@@ -55,7 +55,7 @@ import (
 // Idempotency-Key, and is not cut short when its client leaves. A call that a
 // user's own token opens instead of an API key says Auth: ByToken, and is given
 // no identity. A call that writes its answer by itself, such as a stream of
-// events, is Serve(f) instead of Handle(f).
+// events, is Serve(f) instead of Handle(f); a stream says Stream: true.
 //
 // Tests compare the table with the OpenAPI document (a file of your subject in
 // openapi/, merged into base.yaml; /docs/api is made of it) and with
@@ -79,6 +79,7 @@ type Call struct {
 	Scope   keys.Scope
 	Auth    Auth
 	Once    bool // it takes an Idempotency-Key
+	Stream  bool // asking for its answer does something, and it has no end: HEAD is refused
 	Status  int  // of its answer when all went well; 0: 200
 	Handler Handler
 }

@@ -47,7 +47,7 @@ func (e *Events) Wait() { e.answers.Wait() }
 
 func (e *Events) calls() []Call {
 	return []Call{
-		{Method: "GET", Path: "/v1/events", Auth: ByToken, Handler: Serve(e.stream)},
+		{Method: "GET", Path: "/v1/events", Auth: ByToken, Stream: true, Handler: Serve(e.stream)},
 		{Method: "DELETE", Path: "/v1/events", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.end)},
 		{Method: "POST", Path: "/v1/events/acks", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.acknowledge)},
 		{Method: "POST", Path: "/v1/frames", Auth: ByToken, Status: http.StatusAccepted, Handler: Serve(e.send)},

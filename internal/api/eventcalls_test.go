@@ -383,6 +383,10 @@ func TestWhatAURLOfEventsMaySay(t *testing.T) {
 	x.refused(400, CodeInvalidRequest, "GET", listenPath, body(`{}`))
 	x.refused(405, CodeWrongMethod, "PUT", path)
 	x.refused(405, CodeWrongMethod, "GET", "/v1/frames")
+	// A look at a URL signs nobody in.
+	if answer, _ := ask(t, x.h, "HEAD", listenPath); answer.StatusCode != 405 || answer.Header.Get("Allow") != "DELETE, GET" {
+		t.Errorf("HEAD is answered with %s, and allowed is %s", answer.Status, answer.Header.Get("Allow"))
+	}
 	x.refused(403, CodeOriginRefused, "GET", listenPath, header("Origin", "https://evil.example"))
 	if n := len(x.sessions); n != 0 {
 		t.Fatalf("%d sessions were opened", n)
@@ -438,6 +442,9 @@ func TestRequestsOfASession(t *testing.T) {
 		}
 		x.refused(401, CodeAuthRequired, call.method, call.path, send()...)
 		x.refused(401, CodeAuthRequired, call.method, call.path, send(header("Authorization", secret))...)
+		if p := x.refused(400, CodeInvalidRequest, call.method, call.path, send(with(secret), header(onceHeader, "k"))...); p["field"] != onceHeader {
+			t.Errorf("%v", p)
+		}
 		for _, wrong := range []string{"", "x", first, secret + "x", secret[:len(secret)-1] + "!", strings.Repeat("A", len(secret)), "sb_" + secret} {
 			p := x.refused(401, CodeSessionUnknown, call.method, call.path, send(with(wrong))...)
 			if strings.Contains(fmt.Sprint(p), "sb_") {
