@@ -66,12 +66,15 @@ func (v *V1) handler(operator bool) http.Handler {
 		c := &v.calls[i]
 		mux.HandleFunc(c.Method+" "+c.Path, func(w http.ResponseWriter, r *http.Request) { v.serve(w, r, c, operator) })
 		methods[c.Path] = append(methods[c.Path], c.Method)
-		if c.Method == http.MethodGet {
+		if c.Method == http.MethodGet && !c.Stream {
 			methods[c.Path] = append(methods[c.Path], http.MethodHead)
 		}
 	}
 	for path, allowed := range methods {
 		mux.HandleFunc(path, wrongMethod(allowed))
+		if !slices.Contains(allowed, http.MethodHead) {
+			mux.HandleFunc(http.MethodHead+" "+path, wrongMethod(allowed)) // or the mux would take it for GET
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { NotFound("there is no such call").write(w) })
 	all := strings.Join(slices.Sorted(maps.Keys(methodsOf(v.calls))), ", ")
@@ -128,6 +131,9 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 		if who, refused = v.authorize(w, r, c); refused != nil {
 			return refused
 		}
+	}
+	if !c.Once && c.Method != http.MethodGet && len(r.Header.Values(onceHeader)) > 0 {
+		return Invalid(onceHeader, "is no header of this call, which would do everything again")
 	}
 	h := &c.Handler
 	request, refused := h.plan.read(r, who, v.opts.Limits().Page)
