@@ -51,7 +51,7 @@ func ParseAuth(data []byte) (Auth, *Error) {
 			return Auth{}, missing(f.name)
 		case v[i] == nil:
 		case v[i][0] != '"':
-			return Auth{}, badField(f.name + " is a string")
+			return Auth{}, badField(f.name, " is a string")
 		default:
 			*f.text = str(v[i])
 		}
@@ -86,7 +86,7 @@ func parseOptions(raw []byte) (Options, *Error) {
 		}
 		value, ok := boolean(v[i])
 		if !ok {
-			return Options{}, badField("data.options." + names[i] + " is true or false")
+			return Options{}, badField("data.options."+names[i], " is true or false")
 		}
 		*flag = value
 	}
@@ -105,11 +105,11 @@ func parsePresence(raw []byte) ([]UserID, *Error) {
 		return nil, nil
 	}
 	if raw[0] != '[' {
-		return nil, badField("data.options.presence is an array of user IDs")
+		return nil, badField("data.options.presence", " is an array of user IDs")
 	}
 	watched, bad, _ := users(raw, len(raw)) // the frame's size is the limit here
 	if len(bad) > 0 {
-		return nil, badField("data.options.presence: " + strconv.Quote(bad[0]) + " is no user ID")
+		return nil, badField("data.options.presence", ": "+strconv.Quote(bad[0])+" is no user ID")
 	}
 	return watched, nil
 }
@@ -118,17 +118,17 @@ func parseProducer(raw []byte) (string, *Error) {
 	if raw == nil {
 		return "", nil
 	}
-	const rule = "data.options.producer has 1 to 64 of A-Z a-z 0-9 . _ -"
+	const field, rule = "data.options.producer", " has 1 to 64 of A-Z a-z 0-9 . _ -"
 	if raw[0] != '"' {
-		return "", badField(rule)
+		return "", badField(field, rule)
 	}
 	name := str(raw)
 	if name == "" || len(name) > MaxProducer {
-		return "", badField(rule)
+		return "", badField(field, rule)
 	}
 	for i := range len(name) {
 		if c := name[i]; !isNameByte(c) && c != '.' && c != '-' {
-			return "", badField(rule)
+			return "", badField(field, rule)
 		}
 	}
 	return name, nil

@@ -98,6 +98,7 @@ type Error struct {
 	Kind   string // KindGeneralError, KindInvalidMessage or KindDeliverFailed
 	Code   string // one of the codes of that kind
 	Reason string // one sentence for people
+	Field  string // INVALID_MESSAGE: the member that is missing or wrong, such as "data.to"; not written into frames
 
 	To           []UserID // the receivers concerned, if any
 	Group        bool     // the frame was a GROUP_MESSAGE: To is written as an array

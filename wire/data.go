@@ -30,11 +30,11 @@ func ParseMessage(f *Frame) (to, content []byte, err *Error) {
 	case h.content == nil:
 		return nil, nil, missing("data.content")
 	case h.to[0] != '"':
-		return nil, nil, badField("data.to is a user ID")
+		return nil, nil, badField("data.to", " is a user ID")
 	}
 	to = text(h.to)
 	if err := checkUserID(to); err != nil {
-		return nil, nil, badField("data.to: " + err.Error())
+		return nil, nil, badField("data.to", ": "+err.Error())
 	}
 	return to, h.content, nil
 }
@@ -57,14 +57,14 @@ func ParseGroup(data []byte, limit int) (to []UserID, bad []string, content []by
 	case v[1] == nil:
 		return nil, nil, nil, missing("data.content")
 	case v[0][0] != '[':
-		return nil, nil, nil, badField("data.to is an array of user IDs")
+		return nil, nil, nil, badField("data.to", " is an array of user IDs")
 	}
 	to, bad, fits := users(v[0], limit)
 	switch {
 	case !fits:
-		return nil, nil, nil, invalid(CodeTooManyReceivers, "the group message has more receivers than the limit")
+		return nil, nil, nil, about("data.to", CodeTooManyReceivers, " has more receivers than the limit of a group message")
 	case len(to)+len(bad) == 0:
-		return nil, nil, nil, badField("data.to names nobody")
+		return nil, nil, nil, badField("data.to", " names nobody")
 	}
 	return to, bad, v[1], nil
 }
@@ -124,7 +124,7 @@ func ParseFetch(data []byte) (count int, err *Error) {
 	}
 	n, ok := integer(v[0])
 	if !ok || n < 1 {
-		return 0, badField("data.count is a whole number above 0")
+		return 0, badField("data.count", " is a whole number above 0")
 	}
 	return int(min(n, MaxFetch)), nil
 }
@@ -140,7 +140,7 @@ func ParseClose(data []byte) (UserID, *Error) {
 	}
 	user, err := userOf(v[0])
 	if err != nil {
-		return "", badField("data.userId: " + err.Error())
+		return "", badField("data.userId", ": "+err.Error())
 	}
 	return user, nil
 }
@@ -156,11 +156,11 @@ func ParseAck(data []byte) (ID, *Error) {
 		return ID{}, missing("data.id")
 	}
 	if v[0][0] != '"' {
-		return ID{}, badField("data.id is a string")
+		return ID{}, badField("data.id", " is a string")
 	}
 	id, err := ParseID(text(v[0]))
 	if err != nil {
-		return ID{}, badField("data.id: " + err.Error())
+		return ID{}, badField("data.id", ": "+err.Error())
 	}
 	return id, nil
 }
@@ -174,7 +174,7 @@ func fields(where string, object []byte, names []string, values [][]byte) *Error
 	}
 	s := scanner{b: object, depth: 1} // inside the envelope
 	if s.peek() != '{' {
-		return badField(where + " is an object")
+		return badField(where, " is an object")
 	}
 	var seen uint64
 	var again string

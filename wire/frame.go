@@ -89,7 +89,9 @@ func (e *envelope) read() *Error {
 	case !e.f.Type.FromClient():
 		e.f.Type = TypeUnknown
 		name := string(appendText(nil, e.f.TypeName))
-		return invalid(CodeUnknownType, "the server knows no type "+strconv.Quote(shorten(name))+" from a client")
+		err := invalid(CodeUnknownType, "the server knows no type "+strconv.Quote(shorten(name))+" from a client")
+		err.Field = "type"
+		return err
 	}
 	return nil
 }
@@ -98,14 +100,14 @@ func (e *envelope) read() *Error {
 func (e *envelope) member(name []byte) {
 	switch string(name) {
 	case "type":
-		if v := e.once("type", seenType); e.is(v, '"', "type is a string") {
+		if v := e.once("type", seenType); e.is(v, '"', "type", " is a string") {
 			e.f.TypeName = v[1 : len(v)-1]
 			e.f.Type = typeOf(text(v))
 		}
 	case "data":
 		e.data()
 	case "reference":
-		if v := e.once("reference", seenReference); e.is(v, '"', "reference is a string") {
+		if v := e.once("reference", seenReference); e.is(v, '"', "reference", " is a string") {
 			e.f.Reference = v
 		}
 	case "feature":
@@ -116,7 +118,7 @@ func (e *envelope) member(name []byte) {
 		if v := e.once("confirmationEnabled", seenConfirm); v != nil {
 			confirm, ok := boolean(v)
 			e.f.Confirm = confirm
-			e.require(ok, "confirmationEnabled is true or false")
+			e.require(ok, "confirmationEnabled", " is true or false")
 		}
 	case "ttl":
 		if v := e.once("ttl", seenTTL); v != nil {
@@ -146,7 +148,7 @@ func (e *envelope) once(name string, bit uint8) []byte {
 func (e *envelope) data() {
 	if e.peek() != '{' || e.seen&seenData != 0 {
 		v := e.once("data", seenData)
-		e.is(v, '{', "data is an object")
+		e.is(v, '{', "data", " is an object")
 		return
 	}
 	e.seen |= seenData
@@ -182,7 +184,7 @@ func (h *messageHint) note(value *[]byte, seen *bool, name string, v []byte) {
 func (e *envelope) feature(v []byte) {
 	fast, ok := feature(v)
 	e.f.Fast = fast
-	e.require(ok, "feature is RELIABLE or FAST")
+	e.require(ok, "feature", " is RELIABLE or FAST")
 }
 
 func feature(v []byte) (fast, ok bool) {
@@ -201,7 +203,7 @@ func feature(v []byte) (fast, ok bool) {
 func (e *envelope) ttl(v []byte) {
 	ttl, ok := ttlOf(v)
 	e.f.TTL = ttl
-	e.require(ok, "ttl is a whole number of seconds above 0")
+	e.require(ok, "ttl", " is a whole number of seconds above 0")
 }
 
 func ttlOf(v []byte) (time.Duration, bool) {
@@ -214,17 +216,17 @@ func ttlOf(v []byte) (time.Duration, bool) {
 
 // is says whether v is there and begins with the byte first; if it is there and
 // does not, that is an error.
-func (e *envelope) is(v []byte, first byte, rule string) bool {
+func (e *envelope) is(v []byte, first byte, name, rule string) bool {
 	if v == nil {
 		return false
 	}
-	e.require(v[0] == first, rule)
+	e.require(v[0] == first, name, rule)
 	return v[0] == first
 }
 
-func (e *envelope) require(ok bool, rule string) {
+func (e *envelope) require(ok bool, name, rule string) {
 	if !ok {
-		e.wrong(badField(rule))
+		e.wrong(badField(name, rule))
 	}
 }
 
@@ -255,9 +257,18 @@ func invalid(code, reason string) *Error {
 	return &Error{Kind: KindInvalidMessage, Code: code, Reason: reason}
 }
 
-func missing(name string) *Error  { return invalid(CodeMissingField, name+" is missing") }
-func badField(rule string) *Error { return invalid(CodeBadField, rule) }
-func twice(name string) *Error    { return invalid(CodeBadField, name+" is given twice") }
+func missing(name string) *Error { return about(name, CodeMissingField, " is missing") }
+func twice(name string) *Error   { return about(name, CodeBadField, " is given twice") }
+
+// badField says how a member breaks the rule. The sentence goes on after the
+// member's name.
+func badField(name, rule string) *Error { return about(name, CodeBadField, rule) }
+
+func about(name, code, rest string) *Error {
+	e := invalid(code, name+rest)
+	e.Field = name
+	return e
+}
 
 func isNull(raw []byte) bool { return len(raw) == 4 && raw[0] == 'n' }
 

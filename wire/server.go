@@ -25,10 +25,10 @@ func ParseServerFrame(b []byte) (ServerFrame, *Error) {
 		case "type", "data", "reference":
 			e.member(name)
 		case "id":
-			if v := e.once("id", seenID); e.is(v, '"', "id is a string") {
+			if v := e.once("id", seenID); e.is(v, '"', "id", " is a string") {
 				var err error
 				id, err = ParseID(text(v))
-				e.require(err == nil, errID.Error())
+				e.require(err == nil, "id", ": "+errID.Error())
 			}
 		default:
 			e.skip()
@@ -64,7 +64,7 @@ func ParseDelivery(data []byte) (from UserID, content []byte, err *Error) {
 	}
 	user, uerr := userOf(v[0])
 	if uerr != nil {
-		return "", nil, badField("data.from: " + uerr.Error())
+		return "", nil, badField("data.from", ": "+uerr.Error())
 	}
 	return user, v[1], nil
 }

@@ -200,6 +200,8 @@ func (c *caller) Fast(frame []byte, _ func()) bool {
 func (c *caller) Queue(frame []byte, proof func()) bool { return c.Fast(frame, proof) }
 func (c *caller) Write()                                {}
 func (c *caller) Kick(code uint16, _ string)            { c.closed = append(c.closed, code) }
+func (c *caller) Away() (time.Duration, bool)           { return 0, false }
+func (c *caller) GiveWay() bool                         { return false }
 
 // connect adds a session of a user; n tells them apart.
 func (d *desk) connect(user wire.UserID, n byte) *caller {

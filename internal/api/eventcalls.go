@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/seed-3d8c1042/switchboard/internal/events"
+	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -25,14 +26,19 @@ type Streams interface {
 // EventLimits bound the calls about events. They may change at any time.
 type EventLimits struct {
 	Frame      int           // bytes of a client's frame
+	Receivers  int           // of a group message
 	Unanswered time.Duration // a client whose machine takes nothing for so long is gone
+	Heartbeat  time.Duration // it is sent something at least so often
 }
 
 // Events are the calls of clients that have events in place of a WebSocket.
 type Events struct {
 	streams Streams
 	limits  func() EventLimits
-	answers sync.WaitGroup // those that go on without their handler
+
+	mu      sync.Mutex
+	answers int           // under way, those without their handler included
+	none    chan struct{} // closed when there are none, if somebody waits; nil: nobody does
 }
 
 // NewEvents makes the calls.
@@ -40,13 +46,35 @@ func NewEvents(streams Streams, limits func() EventLimits) *Events {
 	return &Events{streams: streams, limits: limits}
 }
 
-// Wait returns when no answer of events is left. Sessions must have ended, and
-// no request come any more.
-func (e *Events) Wait() { e.answers.Wait() }
+// Wait returns when no answer of events is left, which is soon after the last
+// session has ended.
+func (e *Events) Wait() {
+	e.mu.Lock()
+	if e.answers == 0 {
+		e.mu.Unlock()
+		return
+	}
+	if e.none == nil {
+		e.none = make(chan struct{})
+	}
+	none := e.none
+	e.mu.Unlock()
+	<-none
+}
+
+// count counts an answer that begins, or with -1 one that has ended.
+func (e *Events) count(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.answers += n; e.answers == 0 && e.none != nil {
+		close(e.none)
+		e.none = nil
+	}
+}
 
 func (e *Events) calls() []Call {
 	return []Call{
-		{Method: "GET", Path: "/v1/events", Auth: ByToken, Handler: Serve(e.stream)},
+		{Method: "GET", Path: "/v1/events", Auth: ByToken, Stream: true, Handler: Serve(e.stream)},
 		{Method: "DELETE", Path: "/v1/events", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.end)},
 		{Method: "POST", Path: "/v1/events/acks", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.acknowledge)},
 		{Method: "POST", Path: "/v1/frames", Auth: ByToken, Status: http.StatusAccepted, Handler: Serve(e.send)},
@@ -73,22 +101,30 @@ func (e *Events) stream(w http.ResponseWriter, r *http.Request, _ Identity, q st
 	if refused != nil {
 		return refused
 	}
+	e.count(1)
+	alone := false
+	defer func() {
+		if !alone {
+			e.count(-1)
+		}
+	}()
 	st, err := e.streams.Connect(r.Context(), request)
 	if err != nil {
 		return e.refuse(w, err, "lastEventId")
 	}
-	answer, alone, err := beginEvents(w, e.limits().Unanswered)
+	answer, own, err := beginEvents(w, e.limits().Unanswered)
 	if err != nil {
 		return fmt.Errorf("begin an answer of events: %w", err)
 	}
 	if !st.Attach(answer) {
 		answer.End()
 	}
-	if alone {
-		e.answers.Go(func() {
+	if alone = own; alone {
+		go func() { // Wait waits for it
+			defer e.count(-1)
 			answer.wait(nil)
 			st.Detach(answer)
-		})
+		}()
 		return nil
 	}
 	answer.wait(r.Context().Done())
@@ -124,6 +160,11 @@ func (q *streamRequest) request(r *http.Request) (events.Request, *Refusal) {
 	if q.Presence != "" {
 		request.Presence = strings.Split(q.Presence, ",")
 	}
+	for _, user := range request.Presence {
+		if err := wire.CheckUserID([]byte(user)); err != nil {
+			return events.Request{}, Invalid("presence", "must be user IDs with commas between them; %q is none: %s", clip(user), err)
+		}
+	}
 	return request, nil
 }
 
@@ -140,6 +181,11 @@ func bearer(r *http.Request, what string) (string, *Refusal) {
 	return strings.TrimSpace(presented), nil
 }
 
+// parameterOf says of which parameter a sign-in's refusal is.
+var parameterOf = map[string]string{
+	wire.CodeBadUserID: "userId", wire.CodeUnknownApp: "appId", wire.CodeWrongAppID: "appId", wire.CodeTooMany: "presence",
+}
+
 // session finds the session whose secret a request carries.
 func (e *Events) session(w http.ResponseWriter, r *http.Request) (*events.Stream, error) {
 	secret, refused := bearer(r, `<"session" of the first event>`)
@@ -148,6 +194,11 @@ func (e *Events) session(w http.ResponseWriter, r *http.Request) (*events.Stream
 		return nil, refused
 	}
 	st, err := e.streams.Find(secret)
+	if errors.Is(err, events.ErrUnknown) && keys.Looks(secret) {
+		askToken(w)
+		return nil, Refuse(http.StatusUnauthorized, CodeSessionUnknown,
+			"this is an API key; the call takes the secret of a user's session: \"session\" of the first event of GET /v1/events")
+	}
 	if err != nil {
 		return nil, e.refuse(w, err, "")
 	}
@@ -167,11 +218,15 @@ func (e *Events) refuse(w http.ResponseWriter, err error, field string) error {
 	switch {
 	case errors.As(err, &told):
 		refused := FromWire(told)
+		refused.Field = parameterOf[told.Code]
 		switch refused.Status {
 		case http.StatusUnauthorized:
 			askToken(w)
 		case http.StatusTooManyRequests:
-			refused.RetryAfter = soon
+			// By then a session is known whose client went without a word, and makes
+			// room. Where all clients stay, waiting does not help.
+			limits := e.limits()
+			refused.RetryAfter = limits.Heartbeat + limits.Unanswered
 		}
 		return refused
 	case errors.As(err, &over):
@@ -182,7 +237,7 @@ func (e *Events) refuse(w http.ResponseWriter, err error, field string) error {
 		askToken(w)
 		return Refuse(http.StatusUnauthorized, CodeSessionUnknown, "%s", err)
 	case errors.Is(err, events.ErrBadID):
-		return Invalid(field, "is not the ID of an event that this session was sent")
+		return Invalid(field, "must be the ID of an event that this session was sent: what its line id: says, such as mgsaGRQk_cbHqmcO.2")
 	case errors.Is(err, events.ErrMany):
 		refused := Refuse(http.StatusTooManyRequests, CodeRateLimited, "%s", err)
 		refused.RetryAfter = soon
@@ -223,6 +278,9 @@ func (e *Events) acknowledge(w http.ResponseWriter, r *http.Request, _ Identity,
 		return err
 	}
 	if err := st.Ack(q.Body.ID); err != nil {
+		if _, no := wire.ParseID(q.Body.ID); no == nil && errors.Is(err, events.ErrBadID) {
+			return Invalid("id", "is a message's: an acknowledgement takes that of its event, what the line id: says, such as mgsaGRQk_cbHqmcO.2")
+		}
 		return e.refuse(w, err, "id")
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -233,20 +291,25 @@ type frameRequest struct {
 	Frame jsontext.Value `body:"raw"`
 }
 
-// send takes one frame. What is wrong with the frame itself is the answer; what
-// comes of a good one comes as events.
+// send takes one frame. What the frame itself shows to be wrong is the answer;
+// what only the session knows comes as events.
 func (e *Events) send(w http.ResponseWriter, r *http.Request, _ Identity, q frameRequest) error {
 	st, err := e.session(w, r)
 	if err != nil {
 		return err
 	}
-	if most := e.limits().Frame; len(q.Frame) > most {
-		return Refuse(http.StatusRequestEntityTooLarge, CodeBodyTooLarge, "a frame may have %d bytes", most)
+	limits := e.limits()
+	if len(q.Frame) > limits.Frame {
+		return Refuse(http.StatusRequestEntityTooLarge, CodeBodyTooLarge, "a frame may have %d bytes", limits.Frame)
 	}
 	if !utf8.Valid(q.Frame) {
 		return FromWire(&wire.Error{Kind: wire.KindInvalidMessage, Code: wire.CodeNotJSON, Reason: "the frame is not UTF-8"})
 	}
-	if _, bad := wire.ParseFrame(q.Frame); bad != nil {
+	frame, bad := wire.ParseFrame(q.Frame)
+	if bad == nil {
+		bad = frame.Check(limits.Receivers)
+	}
+	if bad != nil {
 		return FromWire(bad)
 	}
 	if err := st.Send(r.Context(), q.Frame); err != nil {

@@ -128,7 +128,7 @@ func statusOf(code string) int {
 
 // FromWire returns an error of the protocol as a refusal.
 func FromWire(e *wire.Error) *Refusal {
-	r := &Refusal{Status: statusOf(e.Code), Code: e.Code, Detail: e.Reason}
+	r := &Refusal{Status: statusOf(e.Code), Code: e.Code, Detail: e.Reason, Field: e.Field}
 	if r.Status == 0 {
 		r.Status = http.StatusInternalServerError
 	}

@@ -66,12 +66,15 @@ func (v *V1) handler(operator bool) http.Handler {
 		c := &v.calls[i]
 		mux.HandleFunc(c.Method+" "+c.Path, func(w http.ResponseWriter, r *http.Request) { v.serve(w, r, c, operator) })
 		methods[c.Path] = append(methods[c.Path], c.Method)
-		if c.Method == http.MethodGet {
+		if c.Method == http.MethodGet && !c.Stream {
 			methods[c.Path] = append(methods[c.Path], http.MethodHead)
 		}
 	}
 	for path, allowed := range methods {
 		mux.HandleFunc(path, wrongMethod(allowed))
+		if !slices.Contains(allowed, http.MethodHead) {
+			mux.HandleFunc(http.MethodHead+" "+path, wrongMethod(allowed)) // or the mux would take it for GET
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { NotFound("there is no such call").write(w) })
 	all := strings.Join(slices.Sorted(maps.Keys(methodsOf(v.calls))), ", ")
@@ -129,6 +132,9 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 			return refused
 		}
 	}
+	if !c.Once && c.Method != http.MethodGet && len(r.Header.Values(onceHeader)) > 0 {
+		return Invalid(onceHeader, "is no header of this call, which would do everything again")
+	}
 	h := &c.Handler
 	request, refused := h.plan.read(r, who, v.opts.Limits().Page)
 	if refused != nil {
@@ -136,6 +142,10 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	}
 	body, refused := readBody(r, h.plan.body != nil)
 	if refused != nil {
+		return refused
+	}
+	// A body may take its time, and a key may have ended meanwhile.
+	if refused := v.stillAdmitted(w, r, c, operator); refused != nil {
 		return refused
 	}
 	if h.plan.body != nil {
@@ -159,7 +169,7 @@ func (v *V1) perform(w http.ResponseWriter, r *http.Request, c *Call, who Identi
 		v.carryOut(r.Context(), w, c, who, request.Interface())
 		return nil
 	}
-	key, print, ok, refused := askedOnce(r, who, body)
+	key, print, ok, refused := askedOnce(r, who.space(c), body)
 	if refused != nil {
 		return refused
 	}

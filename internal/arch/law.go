@@ -101,7 +101,7 @@ func libraries() []library {
 		{module: "github.com/pressly/goose/v3", users: []string{"internal/db"}},
 		{module: "github.com/alecthomas/kong", users: []string{"cmd/switchboard"}},
 		{module: "github.com/knadh/koanf", users: []string{"internal/config"}},
-		{module: "code.dny.dev/ssrf", users: []string{"internal/webhooks"}},
+		{module: "code.dny.dev/ssrf", users: []string{"internal/config"}},
 		{module: "github.com/tidwall/btree", users: []string{"internal/delivery"}},
 		{module: "github.com/hanwen/go-fuse/v2", users: []string{"internal/faultfs"}, always: true},
 	}

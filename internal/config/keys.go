@@ -171,7 +171,7 @@ func sessionLimits() []Key {
 			func(l *Limits) any { return &l.ProofTimeout }),
 		duration("ackTimeout", "30s", least, time.Hour, "How long a session with the option ack may go without acknowledging before it is closed.",
 			func(l *Limits) any { return &l.AckTimeout }),
-		count("sessionsPerUser", "16", 1, 10_000, "Sessions that one user may have at once.",
+		count("sessionsPerUser", "16", 1, 10_000, "Sessions that one user may have at once. One more ends the stream of events whose client has been away for longest; without one it is refused.",
 			func(l *Limits) any { return &l.SessionsPerUser }),
 		count("groupReceivers", "10000", 1, 100_000, "Receivers of one group message.",
 			func(l *Limits) any { return &l.GroupReceivers }),
@@ -191,7 +191,7 @@ func eventLimits() []Key {
 	return []Key{
 		duration("eventHeartbeat", "15s", least, 10*time.Minute, "How long a stream of server-sent events may be silent before a comment is written, to see whether its client is there and to show proxies that it lives. The shorter of this and pingInterval counts.",
 			func(l *Limits) any { return &l.EventHeartbeat }),
-		duration("resumeTimeout", "30s", least, time.Hour, "How long the session of a stream of server-sent events waits for its client to come back.",
+		duration("resumeTimeout", "30s", least, time.Hour, "How long the session of a stream of server-sent events waits for its client to come back. Meanwhile its user is online.",
 			func(l *Limits) any { return &l.ResumeTimeout }),
 		count("framesWaiting", "16", 1, 10_000, "Frames that the client of such a session has sent and that wait to be taken; one more is refused.",
 			func(l *Limits) any { return &l.FramesWaiting }),
@@ -241,6 +241,8 @@ func apiLimits() []Key {
 	return []Key{
 		count("apiKeys", "10000", 1, 1_000_000, "API keys that there may be, expired ones included; those make room when it is needed.",
 			func(l *Limits) any { return &l.APIKeys }),
+		count("apiKeysPerApp", "1000", 1, 1_000_000, "API keys that an app may have when one of its own keys makes another. All apps together make at most nine tenths of `limits.apiKeys` so; the operator and admin keys are bound by that alone.",
+			func(l *Limits) any { return &l.APIKeysPerApp }),
 		count("apiRate", "1000", 1, 1_000_000, "Requests a second with one API key, and as many at once; past it they are refused.",
 			func(l *Limits) any { return &l.APIRate }),
 		count("apiPage", "1000", 1, 10_000, "Entries that one page of a list may hold. When nothing is asked for it holds 100, or as many as this.",

@@ -88,6 +88,7 @@ type Limits struct {
 	StatsStreams        int           `yaml:"statsStreams"`
 	CompressAbove       Bytes         `yaml:"compressAbove"`
 	APIKeys             int           `yaml:"apiKeys"`
+	APIKeysPerApp       int           `yaml:"apiKeysPerApp"`
 	APIRate             int           `yaml:"apiRate"`
 	APIPage             int           `yaml:"apiPage"`
 	APIBatch            int           `yaml:"apiBatch"`

@@ -1,9 +1,12 @@
 package delivery
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -80,19 +83,48 @@ func New(opts Options) *Hub {
 	return h
 }
 
-// Add puts a session into the roster, or returns TOO_MANY.
+// Add puts a session into the roster, or returns TOO_MANY. For want of room
+// sessions of the user end whose clients are away: a page that is loaded again and
+// again leaves one behind each time, and must not be locked out by them.
 func (h *Hub) Add(r Receiver) error {
-	if limit := h.opts.Sessions(); !h.roster.add(r, limit) {
+	limit := h.opts.Sessions()
+	for !h.roster.add(r, limit) {
+		if h.makeRoom(r.User()) {
+			continue
+		}
 		sessions := "1 session"
 		if limit > 1 {
 			sessions = fmt.Sprintf("%d sessions", limit)
 		}
 		return &wire.Error{
 			Kind: wire.KindGeneralError, Code: wire.CodeTooMany,
-			Reason: fmt.Sprintf("%s has %s already, the most that one user may have", r.User(), sessions),
+			Reason: fmt.Sprintf("%s has %s already, the most that one user may have, and a client at each: end one of them", r.User(), sessions),
 		}
 	}
 	return nil
+}
+
+// makeRoom ends the session of a user whose client has been away for longest, and
+// says whether there was one.
+func (h *Hub) makeRoom(user wire.UserID) bool {
+	type absent struct {
+		Receiver
+		since time.Duration
+	}
+	var list []absent
+	for _, r := range h.roster.of(user) {
+		if since, away := r.Away(); away {
+			list = append(list, absent{r, since})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b absent) int { return cmp.Compare(a.since, b.since) })
+	for _, r := range list {
+		if r.GiveWay() { // its client may have come back just now
+			h.roster.remove(r.Receiver)
+			return true
+		}
+	}
+	return false
 }
 
 // Remove takes a session out of the roster.

@@ -61,6 +61,10 @@ type receiver struct {
 	user wire.UserID
 	full bool
 
+	away    time.Duration // since when; 0: it is there
+	back    bool          // it comes back before it can be ended
+	gaveWay bool
+
 	mu     sync.Mutex
 	frames []string
 	proofs []func()
@@ -96,6 +100,12 @@ func (r *receiver) Fast(frame []byte, proof func()) bool {
 func (r *receiver) Queue(frame []byte, proof func()) bool { return r.Fast(frame, proof) }
 func (r *receiver) Write()                                { r.writes++ }
 func (r *receiver) Kick(code uint16, _ string)            { r.kicks = append(r.kicks, code) }
+
+func (r *receiver) Away() (time.Duration, bool) { return r.away, r.away > 0 }
+func (r *receiver) GiveWay() bool {
+	r.gaveWay = !r.back
+	return r.gaveWay
+}
 
 // origin records what its sender hears.
 type origin struct{ failures []string }
@@ -246,6 +256,30 @@ func TestSessionsOfOneUserAreLimited(t *testing.T) {
 	h.Remove(first)
 	if err := h.Add(extra); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Those whose clients are away make room, the longest away first; one that comes
+// back just then stays.
+func TestSessionsWhoseClientsAreAwayMakeRoom(t *testing.T) {
+	h := newHub(&keeper{})
+	later, there, longest := add(t, h, "A-1"), add(t, h, "A-1"), add(t, h, "A-1")
+	later.away, longest.away = 2*time.Second, time.Second
+	other := add(t, h, "A-2")
+	other.away = time.Millisecond
+
+	add(t, h, "A-1")
+	if !longest.gaveWay || later.gaveWay || other.gaveWay || there.gaveWay {
+		t.Errorf("longest away %t, later %t, another user's %t, one that is there %t", longest.gaveWay, later.gaveWay, other.gaveWay, there.gaveWay)
+	}
+	later.back = true
+	if err := h.Add(newReceiver(t, "A-1")); err == nil {
+		t.Error("there was room")
+	}
+	later.back = false
+	extra := add(t, h, "A-1")
+	if got := h.Sessions("A-1"); !later.gaveWay || len(got) != 3 || !slices.ContainsFunc(got, func(s Session) bool { return s.ID == extra.id }) {
+		t.Errorf("%t, %v", later.gaveWay, got)
 	}
 }
 

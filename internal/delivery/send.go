@@ -75,4 +75,9 @@ type Receiver interface {
 	Write()
 	// Kick closes the session with a close code.
 	Kick(code uint16, reason string)
+	// Away says whether the client is away, and since when, by a clock that all
+	// sessions share: it may come back to the session.
+	Away() (since time.Duration, away bool)
+	// GiveWay ends the session if its client is away, and says whether it did.
+	GiveWay() bool
 }

@@ -67,6 +67,10 @@ func join(id, secret string) string { return prefix + id + "_" + secret }
 
 var errForm = errors.New("a key is sb_, its ID, _ and its secret")
 
+// Looks says whether a text looks like a key, maybe of another node or cut off: to
+// tell who presents one where none belongs.
+func Looks(text string) bool { return strings.HasPrefix(text, prefix) }
+
 // split takes a key apart. Only its form is checked.
 func split(key string) (id, secret string, err error) {
 	rest, ok := strings.CutPrefix(key, prefix)

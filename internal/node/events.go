@@ -22,7 +22,7 @@ func (n *node) buildEvents() error {
 	}
 	n.events = api.NewEvents(streams, func() api.EventLimits {
 		l := n.limits()
-		return api.EventLimits{Frame: int(l.Frame), Unanswered: l.ProofTimeout}
+		return api.EventLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Unanswered: l.ProofTimeout, Heartbeat: min(l.PingInterval, l.EventHeartbeat)}
 	})
 	return nil
 }

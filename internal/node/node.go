@@ -182,7 +182,8 @@ func (n *node) openKeys(ctx context.Context) error {
 		return fmt.Errorf("open the table of API keys in %s: %w", n.opts.Settings.Data, err)
 	}
 	n.keys, err = keys.New(keys.Options{
-		Store: table, Now: time.Now, Random: rand.Reader, Max: func() int { return n.limits().APIKeys }, Log: n.log, Metrics: n.metrics,
+		Store: table, Now: time.Now, Random: rand.Reader, Log: n.log, Metrics: n.metrics,
+		Max: func() int { return n.limits().APIKeys }, MaxOfApp: func() int { return n.limits().APIKeysPerApp },
 	})
 	return err
 }

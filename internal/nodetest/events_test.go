@@ -205,6 +205,39 @@ func TestASessionEndsWhenItsClientStaysAway(t *testing.T) {
 	}
 }
 
+// A page that is loaded again says nothing of the session that it had. It gets in
+// however often it is, and gets again what it did not acknowledge.
+func TestQuickReloadsDoNotLockAUserOut(t *testing.T) {
+	s := startWith(t, plainApp, "--set", "limits.sessionsPerUser=3")
+	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
+	post(t, ann, "ANZ-2", "m", 0, 1, 10)
+	for range 12 {
+		page := Listen(t, s.Addr, "ANZ-2", "push=true")
+		page.Expect("AUTH_CLIENT_REPLY")
+		if series, n := number(page.Expect("MESSAGE").Frame); series != "m" || n != 0 {
+			t.Fatalf("got %s %d", series, n)
+		}
+		page.Close()
+	}
+	awaitWaiting(t, s, 1)
+	awaitMetric(t, s, "switchboard_events_sessions_away", 3)
+	for range 3 {
+		Listen(t, s.Addr, "ANZ-2", "").Expect("AUTH_CLIENT_REPLY")
+	}
+	if got := Listen(t, s.Addr, "ANZ-2", "").Refused(); !strings.Contains(got, "ANZ-2 has 3 sessions already") {
+		t.Errorf("one too many: %s", got)
+	}
+	res, err := http.Get("http://" + s.Addr + "/v1/events?appId=app-id-343&userId=ANZ-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	// Until then a client that went without a word is found out.
+	if got := res.Header.Get("Retry-After"); got != "25" {
+		t.Errorf("to come back after %q seconds", got)
+	}
+}
+
 func TestTwoPagesWithTheSameURLAreTwoSessions(t *testing.T) {
 	s := startWith(t, plainApp)
 	ann := SignIn(t, s, "ANZ-1", "")

@@ -1,6 +1,8 @@
 package socket
 
 import (
+	"time"
+
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -63,6 +65,32 @@ func (s *session) queueFast(frame []byte, proof func()) bool {
 
 // Kick closes the session.
 func (s *session) Kick(code uint16, reason string) { s.close(closing(code, reason)) }
+
+// Away says whether the client is away, and since when. Only that of a Pipe ever
+// is.
+func (s *session) Away() (since time.Duration, away bool) {
+	if s.pipe == nil {
+		return 0, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pipe.awaySince, s.pipe.away && !s.closing
+}
+
+// GiveWay ends the session if its client is away, as when that did not come back
+// in time, and says whether it did.
+func (s *session) GiveWay() bool {
+	if s.pipe == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.pipe.away || s.closing {
+		return false
+	}
+	s.closeLocked(ending{code: closeLost, abort: true})
+	return true
+}
 
 // Deliver queues a RELIABLE frame. There is always room: the keeper has at most
 // mailbox.Window bytes on their way.

@@ -284,6 +284,43 @@ func TestNothingIsExpectedOfAClientThatIsAwayForAWhile(t *testing.T) {
 	}
 }
 
+// A page that is loaded again and again leaves a session behind each time. They
+// make room, and what they were sent goes back at once.
+func TestSessionsWhoseClientsAreAwayDoNotLockTheirUserOut(t *testing.T) {
+	r := newRig(t) // which lets a user have 16
+	there := r.joinPipe("ANZ-7")
+	var away []*farEnd
+	for range 15 {
+		f := r.joinPipe("ANZ-7")
+		f.pipe.Away(true)
+		away = append(away, f)
+		r.clock.advance(10 * time.Millisecond)
+	}
+	id := r.deliver(1, number(1))
+	last := away[14]
+	last.next(withID(number(1), id))
+	last.next("ping 1 unproved true")
+	away[0].pipe.Away(false) // it is back in time
+	away[0].pipe.Away(true)
+	for _, f := range append(away[1:], away[0]) {
+		r.joinPipe("ANZ-7")
+		f.next("gone")
+		r.expect("close ANZ-7")
+	}
+	if last.pipe.Acknowledge(id) {
+		t.Error("what went back can still be acknowledged")
+	}
+	f := r.pipe()
+	f.send(auth("ANZ-7", ""))
+	if got := <-f.told; !strings.Contains(got, "TOO_MANY_SESSIONS") {
+		t.Errorf("one too many was told %s", got)
+	}
+	there.quiet()
+	if n := len(r.hub.Sessions("ANZ-7")); n != 16 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
 func TestASilentPipeHasAHeartbeat(t *testing.T) {
 	r := newRig(t)
 	r.limit(func(l *Limits) { l.Heartbeat = 5 * time.Second })
