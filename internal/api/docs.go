@@ -68,6 +68,9 @@ func (d *docs) add(to *door) {
 		w.Header().Set("Content-Type", "application/json")
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.openapi))
 	}))
+	for _, near := range []string{"/docs", "/docs/", "/docs/api/"} {
+		to.exact(near, read, http.RedirectHandler("/docs/api", http.StatusFound))
+	}
 	to.exact("/docs/api", read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", d.policy)

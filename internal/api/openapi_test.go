@@ -189,7 +189,7 @@ func (d document) compareAnswers(t *testing.T, c *Call, operation *yaml.Node) {
 	t.Helper()
 	good := []string{}
 	needs := map[string]bool{"401": c.Auth == ByKey, "403": c.Auth == ByKey, "429": c.Auth == ByKey, "422": c.Once,
-		"400": len(c.Handler.plan.params) > 0 || c.Handler.plan.body != nil, "413": c.Handler.plan.body != nil, "415": c.Handler.plan.body != nil}
+		"400": len(c.Handler.plan.params) > 0 || c.Handler.plan.body != nil, "413": c.Handler.plan.body != nil, "415": c.Handler.plan.body != nil, "404": c.Auth == ByKey && takesApp(c.Handler.plan)}
 	for status, response := range members(member(operation, "responses")) {
 		response = d.resolve(response)
 		delete(needs, status)
@@ -215,6 +215,11 @@ func (d document) compareAnswers(t *testing.T, c *Call, operation *yaml.Node) {
 	if !slices.Contains(good, fmt.Sprint(status)) || !varies && len(good) != 1 {
 		t.Errorf("%s: the document says that it answers %v, it is %d", c.name(), good, status)
 	}
+}
+
+// takesApp says whether a request names an app, of which there may be none.
+func takesApp(p *plan) bool {
+	return p.ofUser || p.names["app"] || p.members["app"]
 }
 
 // jsonType names the type that a Go type has in JSON.
