@@ -1,5 +1,6 @@
 // Package console is the web console: a page from which a person signs in, sends
-// and receives messages and watches the frames go by.
+// and receives messages and watches the frames go by; and one for operators, who
+// see how the node is doing, look after users, keys and webhooks.
 //
 // The page is TypeScript (src/, built by Vite into dist/) and is embedded here.
 // The package compiles without a built page, and then serves one that says how
@@ -56,11 +57,14 @@ func contentType(name string) string {
 		return "text/javascript; charset=utf-8"
 	case ".svg":
 		return "image/svg+xml"
+	case ".txt":
+		return "text/plain; charset=utf-8"
 	}
 	return "application/octet-stream"
 }
 
-// Handler serves the console at "/" and its files below it. It answers GET and
+// Handler serves the console at "/", the operator's part of it at "/operator", and
+// their files. It answers GET and
 // HEAD only, and 404 to every other path. It may be used by any number of
 // goroutines.
 func Handler() http.Handler {
@@ -98,11 +102,13 @@ func newSite(built fs.FS) site {
 	if err != nil {
 		panic(fmt.Sprintf("console: read embedded files: %v", err)) // they are in memory
 	}
-	if index, ok := s["/index.html"]; ok {
-		s["/"] = index
-		delete(s, "/index.html") // one page, one address
-	} else {
-		s["/"] = newFile("index.html", []byte(notBuilt))
+	for path, name := range map[string]string{"/": "index.html", "/operator": "operator.html"} {
+		if page, ok := s["/"+name]; ok {
+			s[path] = page
+			delete(s, "/"+name) // one page, one address
+		} else {
+			s[path] = newFile(name, []byte(notBuilt))
+		}
 	}
 	return s
 }

@@ -12,7 +12,9 @@ import (
 var built = fstest.MapFS{
 	".gitkeep":               {},
 	"index.html":             {Data: []byte("<!doctype html><script type=module src=./assets/index-AbC.js></script>")},
+	"operator.html":          {Data: []byte("<!doctype html><title>operator</title>")},
 	"favicon.svg":            {Data: []byte("<svg/>")},
+	"licenses.txt":           {Data: []byte("of others")},
 	"assets/index-AbC.js":    {Data: []byte("export {}")},
 	"assets/index-DeF.css":   {Data: []byte("body {}")},
 	"assets/unknown-GhI.bin": {Data: []byte("?")},
@@ -33,7 +35,9 @@ func TestFilesHaveTheirTypeAndCaching(t *testing.T) {
 	const forEver = "public, max-age=31536000, immutable"
 	for _, c := range []struct{ path, contentType, cache string }{
 		{"/", "text/html; charset=utf-8", "no-cache"},
+		{"/operator", "text/html; charset=utf-8", "no-cache"},
 		{"/favicon.svg", "image/svg+xml", "no-cache"},
+		{"/licenses.txt", "text/plain; charset=utf-8", "no-cache"},
 		{"/assets/index-AbC.js", "text/javascript; charset=utf-8", forEver},
 		{"/assets/index-DeF.css", "text/css; charset=utf-8", forEver},
 		{"/assets/unknown-GhI.bin", "application/octet-stream", forEver},
@@ -61,7 +65,7 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 }
 
 func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
-	for _, path := range []string{"/none", "/index.html", "/.gitkeep", "/assets", "/assets/", "/../console.go", "//"} {
+	for _, path := range []string{"/none", "/index.html", "/operator.html", "/operator/", "/.gitkeep", "/assets", "/assets/", "/../console.go", "//"} {
 		if r := get(t, newSite(built), http.MethodGet, "http://host"+path); r.StatusCode != http.StatusNotFound {
 			t.Errorf("GET %s: %d", path, r.StatusCode)
 		}
@@ -86,28 +90,32 @@ func TestUnchangedFilesAreNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestWithoutABuildThePageSaysHowToMakeOne(t *testing.T) {
-	w := httptest.NewRecorder()
-	newSite(fstest.MapFS{".gitkeep": {}}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "npm run build") {
-		t.Errorf("%d: %s", w.Code, w.Body)
+func TestWithoutABuildThePagesSayHowToMakeThem(t *testing.T) {
+	for _, path := range []string{"/", "/operator"} {
+		w := httptest.NewRecorder()
+		newSite(fstest.MapFS{".gitkeep": {}}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "npm run build") {
+			t.Errorf("%s: %d: %s", path, w.Code, w.Body)
+		}
 	}
 }
 
-// The embedded page is either the built one or none: both must be fit to serve.
-func TestTheEmbeddedPageHasNothingInline(t *testing.T) {
-	w := httptest.NewRecorder()
-	Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-	page := w.Body.String()
-	if w.Code != http.StatusOK || !strings.Contains(page, "Switchboard") {
-		t.Fatalf("%d: %s", w.Code, page)
-	}
-	if found := regexp.MustCompile(`(?i)<script[^>]*>[^<]|<style|\sstyle=|\son\w+=`).FindString(page); found != "" {
-		t.Errorf("the page contains %q, which its policy forbids", found)
-	}
-	for _, link := range regexp.MustCompile(`(?:src|href)="(\./[^"]+)"`).FindAllStringSubmatch(page, -1) {
-		if r := get(t, Handler(), http.MethodGet, link[1][1:]); r.StatusCode != http.StatusOK {
-			t.Errorf("the page links to %s: %d", link[1], r.StatusCode)
+// The embedded pages are either the built ones or none: both must be fit to serve.
+func TestTheEmbeddedPagesHaveNothingInline(t *testing.T) {
+	for _, path := range []string{"/", "/operator"} {
+		w := httptest.NewRecorder()
+		Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		page := w.Body.String()
+		if w.Code != http.StatusOK || !strings.Contains(page, "Switchboard") {
+			t.Fatalf("%s: %d: %s", path, w.Code, page)
+		}
+		if found := regexp.MustCompile(`(?i)<script[^>]*>[^<]|<style|\sstyle=|\son\w+=`).FindString(page); found != "" {
+			t.Errorf("%s contains %q, which its policy forbids", path, found)
+		}
+		for _, link := range regexp.MustCompile(`(?:src|href)="(\./[^"]*)"`).FindAllStringSubmatch(page, -1) {
+			if r := get(t, Handler(), http.MethodGet, link[1][1:]); r.StatusCode != http.StatusOK {
+				t.Errorf("%s links to %s: %d", path, link[1], r.StatusCode)
+			}
 		}
 	}
 }

@@ -12,9 +12,17 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    license: { fileName: "licenses.txt" }, // of what is bundled; the minifier drops them from the scripts
+    // Two pages: messages at /, the operator's part at /operator.
+    rolldownOptions: { input: { index: "index.html", operator: "operator.html" } },
   },
   server: {
     // `npm run dev` next to a running server.
-    proxy: { "/ws": { target: server, ws: true }, "/console.json": { target: server } },
+    proxy: {
+      "/ws": { target: server, ws: true },
+      "/console.json": { target: server },
+      "/readyz": { target: server },
+      "/v1": { target: server },
+    },
   },
 });

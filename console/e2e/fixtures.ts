@@ -1,8 +1,17 @@
 import { test as base } from "@playwright/test";
+import { Receiver } from "./receiver.js";
 import { Server } from "./server.js";
 
-/** Every test has a server of its own, with an empty data folder. */
-export const test = base.extend<{ server: Server }>({
+interface Fixtures {
+  /** Every test has a server of its own, with an empty data folder: the demo. */
+  server: Server;
+  /** Starts one with settings. */
+  boot: (settings: string) => Promise<Server>;
+  /** What hears webhooks. */
+  receiver: Receiver;
+}
+
+export const test = base.extend<Fixtures>({
   // Playwright reads the names of the fixtures that it hands in from the pattern.
   // eslint-disable-next-line no-empty-pattern
   server: async ({}, use, info) => {
@@ -10,6 +19,25 @@ export const test = base.extend<{ server: Server }>({
     await use(server);
     if (info.status !== info.expectedStatus) await info.attach("server", { body: server.said });
     await server.remove();
+  },
+  // eslint-disable-next-line no-empty-pattern
+  boot: async ({}, use, info) => {
+    const servers: Server[] = [];
+    await use(async (settings) => {
+      const server = await Server.start(settings);
+      servers.push(server);
+      return server;
+    });
+    for (const server of servers) {
+      if (info.status !== info.expectedStatus) await info.attach("server", { body: server.said });
+      await server.remove();
+    }
+  },
+  // eslint-disable-next-line no-empty-pattern
+  receiver: async ({}, use) => {
+    const receiver = await Receiver.start();
+    await use(receiver);
+    await receiver.stop();
   },
 });
 

@@ -1,9 +1,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { request, type IncomingMessage } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -44,6 +46,33 @@ export class Server {
 
   get origin(): string {
     return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** The admin key that the demo printed when it started last. */
+  get key(): string {
+    const key = [...this.#said.matchAll(/^key +(sb_\S+)$/gm)].at(-1)?.[1];
+    if (key === undefined) throw new Error(`the server printed no key:\n${this.#said}`);
+    return key;
+  }
+
+  /** Calls /v1 at the control socket, where the operator needs no key, and returns the answer. */
+  async call<T = unknown>(method: string, call: string, body?: unknown): Promise<T> {
+    const asked = request({
+      socketPath: path.join(this.#data, "control.sock"),
+      method,
+      path: `/v1${call}`,
+      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+    });
+    asked.end(body === undefined ? undefined : JSON.stringify(body));
+    const [response] = (await once(asked, "response")) as [IncomingMessage];
+    const answer = await text(response);
+    if ((response.statusCode ?? 0) >= 300) throw new Error(`${method} ${call}: ${response.statusCode} ${answer}`);
+    return JSON.parse(answer) as T;
+  }
+
+  /** Makes a key that outlives the process; without an app an admin key. */
+  async makeKey(name: string, app?: string, scopes?: readonly string[], more: object = {}): Promise<{ id: string; key: string }> {
+    return this.call("POST", "/keys", { name, ...(app === undefined ? { admin: true } : { app, scopes }), ...more });
   }
 
   /** Starts the process again, on the same ports and data. */

@@ -1,4 +1,5 @@
 import { byId, clockTime, element } from "./dom.js";
+import { framePreview, frameType } from "./frametext.js";
 import { prettyJson } from "./json.js";
 import { ScrollList } from "./scrolllist.js";
 
@@ -115,7 +116,7 @@ function frameItem({ direction, text, at }: Frame): HTMLElement {
     arrow,
     element("span", "visually-hidden", direction === "in" ? "in" : "out"),
     element("span", "type", type),
-    element("span", "preview", preview(text, type)),
+    element("span", "preview", framePreview(text, type)),
   );
   const details = element("details", `frame ${direction}`, summary);
   // Laid out only when somebody looks.
@@ -123,22 +124,4 @@ function frameItem({ direction, text, at }: Frame): HTMLElement {
     if (details.open && details.childElementCount === 1) details.append(element("pre", "", prettyJson(text)));
   });
   return element("li", "", details);
-}
-
-/** The beginning of a frame, without the type that is shown before it and the frame's own braces. */
-function preview(text: string, type: string): string {
-  const start = `{"type":${JSON.stringify(type)},`;
-  if (!text.startsWith(start)) return text.slice(0, 300);
-  const rest = text.slice(start.length).trimEnd().replace(/}$/, "").slice(0, 300);
-  return rest.startsWith('"data":') ? rest.slice(7) : rest;
-}
-
-function frameType(text: string): string {
-  try {
-    const frame: unknown = JSON.parse(text);
-    if (typeof frame === "object" && frame !== null && "type" in frame) return String(frame.type);
-  } catch {
-    // said below
-  }
-  return "no frame";
 }

@@ -11,9 +11,8 @@ import (
 
 // authorize finds out who asks, and whether the call is for them.
 func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identity, *Refusal) {
-	who, refused := v.identify(r)
+	who, refused := v.identify(w, r)
 	if refused != nil {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard"`)
 		if r.ContentLength != 0 {
 			endSoon(w)
 		}
@@ -22,8 +21,8 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 	if refused := v.paces.take(w.Header(), who.Key.ID); refused != nil {
 		return who, refused
 	}
-	if who.App != "" && !v.opts.Rooms.Apps.Known(who.App) {
-		return who, Forbidden("the key is of app %s, which is not in the settings any more", who.App)
+	if refused := v.withoutApp(who); refused != nil {
+		return who, refused
 	}
 	if c.Scope != "" && !who.May(c.Scope) {
 		refused := Refuse(http.StatusForbidden, CodeScopeMissing, "the key lacks the scope %s", c.Scope)
@@ -31,6 +30,27 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 		return who, refused
 	}
 	return who, nil
+}
+
+// stillAdmitted finds out whether who was authorized still is: a key's scopes never
+// change, but it may have been revoked, or its time be over, or its app be gone.
+func (v *V1) stillAdmitted(w http.ResponseWriter, r *http.Request, c *Call, operator bool) *Refusal {
+	if operator || c.Auth != ByKey {
+		return nil
+	}
+	who, refused := v.identify(w, r)
+	if refused != nil {
+		return refused
+	}
+	return v.withoutApp(who)
+}
+
+// withoutApp refuses a key whose app is gone; nil for any other.
+func (v *V1) withoutApp(who Identity) *Refusal {
+	if who.App != "" && !v.opts.Rooms.Apps.Known(who.App) {
+		return Forbidden("the key is of app %s, which is not in the settings any more", who.App)
+	}
+	return nil
 }
 
 // strangersTime is how long a stranger's body is waited for, which nobody reads.
@@ -45,8 +65,9 @@ func endSoon(w http.ResponseWriter) {
 }
 
 // identify reads the key of a request.
-func (v *V1) identify(r *http.Request) (Identity, *Refusal) {
+func (v *V1) identify(w http.ResponseWriter, r *http.Request) (Identity, *Refusal) {
 	refuse := func(code, detail string) (Identity, *Refusal) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard"`)
 		return Identity{}, Refuse(http.StatusUnauthorized, code, "%s", detail)
 	}
 	sent := r.Header.Values("Authorization")

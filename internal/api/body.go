@@ -39,25 +39,45 @@ func readBody(r *http.Request, wanted bool) ([]byte, *Refusal) {
 	case len(body) == 0:
 		return nil, nil
 	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+	codings, kinds := r.Header.Values("Content-Encoding"), r.Header.Values("Content-Type")
+	if coding := strings.Join(codings, ","); coding != "" && coding != "identity" {
 		return nil, Refuse(http.StatusUnsupportedMediaType, CodeMediaType, "a body with Content-Encoding is not read: send it plain")
 	}
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	// What is said twice may be read by its first or its last by whoever is between.
+	kind, params, err := mime.ParseMediaType(strings.Join(kinds, ","))
 	charset := params["charset"]
-	if err != nil || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return nil, Refuse(http.StatusUnsupportedMediaType, CodeMediaType, "the Content-Type of the body must be application/json")
+	if err != nil || len(kinds) > 1 || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return nil, Refuse(http.StatusUnsupportedMediaType, CodeMediaType, "the Content-Type of the body must be application/json, once")
 	}
 	return body, nil
 }
 
+// A body has room for as much as this at first, and then for so many times what
+// has come: a length costs its client nothing to claim, and would cost us memory.
+const (
+	firstRead  = 4 << 10
+	readGrowth = 4
+)
+
 // readAll reads a body whose length is often known.
 func readAll(r *http.Request) ([]byte, error) {
-	if r.ContentLength <= 0 || r.ContentLength > 1<<20 {
+	if r.ContentLength <= 0 {
 		return io.ReadAll(r.Body)
 	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
+	body := make([]byte, 0, min(r.ContentLength, firstRead))
+	for int64(len(body)) < r.ContentLength {
+		if len(body) == cap(body) {
+			more := make([]byte, len(body), min(r.ContentLength, readGrowth*int64(cap(body))))
+			copy(more, body)
+			body = more
+		}
+		n, err := io.ReadFull(r.Body, body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err != nil {
+			return body, err
+		}
+	}
+	return body, nil
 }
 
 // decodeBody reads JSON into what v points to, and checks it: no member that

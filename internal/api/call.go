@@ -52,10 +52,13 @@ import (
 // change, and return q.Next(position) as the answer's `json:"next,omitzero"`.
 //
 // Calls that change something say Once: true; their request may then carry an
-// Idempotency-Key, and is not cut short when its client leaves. A call that a
+// Idempotency-Key, and is not cut short when its client leaves. A repeat is
+// answered without the handler: where the answer holds what not every key of the
+// app with the call's scope may have, say Secret: true. A call that a
 // user's own token opens instead of an API key says Auth: ByToken, and is given
 // no identity. A call that writes its answer by itself, such as a stream of
-// events, is Serve(f) instead of Handle(f); a stream says Stream: true.
+// events, is Serve(f) instead of Handle(f); one whose
+// GET changes something says NoHead: true.
 //
 // Tests compare the table with the OpenAPI document (a file of your subject in
 // openapi/, merged into base.yaml; /docs/api is made of it) and with
@@ -68,8 +71,9 @@ import (
 type Auth int
 
 const (
-	ByKey   Auth = iota // an API key with the call's scope
-	ByToken             // the handler sees to it: a user's own token
+	ByKey    Auth = iota // an API key with the call's scope
+	ByToken              // the handler sees to it: a user's own token
+	ByAnyKey             // an API key that is good, whatever its scopes
 )
 
 // Call is one operation of the HTTP interface: a row of the table.
@@ -79,7 +83,8 @@ type Call struct {
 	Scope   keys.Scope
 	Auth    Auth
 	Once    bool // it takes an Idempotency-Key
-	Stream  bool // asking for its answer does something, and it has no end: HEAD is refused
+	NoHead  bool // asking does something, which HEAD must not: it is refused
+	Secret  bool // its answer holds a secret: a repeat gets it only with the API key that asked first
 	Status  int  // of its answer when all went well; 0: 200
 	Handler Handler
 }

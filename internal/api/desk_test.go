@@ -56,6 +56,8 @@ func newDesk(t testing.TB) *desk {
 // oneBare are apps of which BARE has no master user.
 type oneBare []string
 
+func (a oneBare) Names() []string { return a }
+
 func (a oneBare) Known(app string) bool { return someApps(a).Known(app) }
 
 func (a oneBare) MasterOf(app string) (wire.UserID, bool) {

@@ -35,7 +35,10 @@ type EventLimits struct {
 type Events struct {
 	streams Streams
 	limits  func() EventLimits
-	answers sync.WaitGroup // those that go on without their handler
+
+	mu      sync.Mutex
+	answers int           // under way, those without their handler included
+	none    chan struct{} // closed when there are none, if somebody waits; nil: nobody does
 }
 
 // NewEvents makes the calls.
@@ -43,13 +46,35 @@ func NewEvents(streams Streams, limits func() EventLimits) *Events {
 	return &Events{streams: streams, limits: limits}
 }
 
-// Wait returns when no answer of events is left. Sessions must have ended, and
-// no request come any more.
-func (e *Events) Wait() { e.answers.Wait() }
+// Wait returns when no answer of events is left, which is soon after the last
+// session has ended.
+func (e *Events) Wait() {
+	e.mu.Lock()
+	if e.answers == 0 {
+		e.mu.Unlock()
+		return
+	}
+	if e.none == nil {
+		e.none = make(chan struct{})
+	}
+	none := e.none
+	e.mu.Unlock()
+	<-none
+}
+
+// count counts an answer that begins, or with -1 one that has ended.
+func (e *Events) count(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.answers += n; e.answers == 0 && e.none != nil {
+		close(e.none)
+		e.none = nil
+	}
+}
 
 func (e *Events) calls() []Call {
 	return []Call{
-		{Method: "GET", Path: "/v1/events", Auth: ByToken, Stream: true, Handler: Serve(e.stream)},
+		{Method: "GET", Path: "/v1/events", Auth: ByToken, NoHead: true, Handler: Serve(e.stream)},
 		{Method: "DELETE", Path: "/v1/events", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.end)},
 		{Method: "POST", Path: "/v1/events/acks", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.acknowledge)},
 		{Method: "POST", Path: "/v1/frames", Auth: ByToken, Status: http.StatusAccepted, Handler: Serve(e.send)},
@@ -76,22 +101,30 @@ func (e *Events) stream(w http.ResponseWriter, r *http.Request, _ Identity, q st
 	if refused != nil {
 		return refused
 	}
+	e.count(1)
+	alone := false
+	defer func() {
+		if !alone {
+			e.count(-1)
+		}
+	}()
 	st, err := e.streams.Connect(r.Context(), request)
 	if err != nil {
 		return e.refuse(w, err, "lastEventId")
 	}
-	answer, alone, err := beginEvents(w, e.limits().Unanswered)
+	answer, own, err := beginEvents(w, e.limits().Unanswered)
 	if err != nil {
 		return fmt.Errorf("begin an answer of events: %w", err)
 	}
 	if !st.Attach(answer) {
 		answer.End()
 	}
-	if alone {
-		e.answers.Go(func() {
+	if alone = own; alone {
+		go func() { // Wait waits for it
+			defer e.count(-1)
 			answer.wait(nil)
 			st.Detach(answer)
-		})
+		}()
 		return nil
 	}
 	answer.wait(r.Context().Done())

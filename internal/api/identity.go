@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"unicode/utf8"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -33,20 +34,32 @@ func (who Identity) checkApp(app string) error {
 	return nil
 }
 
-// space is the space of names in which its Idempotency-Keys are: the app, or
-// what no app can be called.
-func (who Identity) space() string {
-	if who.Admin {
-		return "*"
+// space is the space of names in which its Idempotency-Keys for a call are: the
+// app, or what no app can be called. A secret is given again to nobody but the key
+// that got it: another may have less, and could not have asked for it.
+func (who Identity) space(c *Call) string {
+	space := who.App
+	switch {
+	case who.Key == nil:
+		return "!" // the operator
+	case who.Admin:
+		space = "*"
 	}
-	return who.App
+	if c.Secret {
+		space += "\x00" + who.Key.ID
+	}
+	return space
 }
 
-// clip shortens what a stranger wrote, for a sentence.
+// clip shortens what a stranger wrote, for a sentence, between two characters.
 func clip(s string) string {
 	const longest = 80
 	if len(s) <= longest {
 		return s
 	}
-	return s[:longest] + "…"
+	end := longest
+	for end > longest-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }

@@ -13,7 +13,7 @@ import (
 func (r Rooms) keyCalls() []Call {
 	return []Call{
 		{Method: "GET", Path: "/v1/keys", Scope: keys.KeysManage, Handler: Handle(r.listKeys)},
-		{Method: "POST", Path: "/v1/keys", Scope: keys.KeysManage, Once: true, Status: http.StatusCreated, Handler: Handle(r.makeKey)},
+		{Method: "POST", Path: "/v1/keys", Scope: keys.KeysManage, Once: true, Secret: true, Status: http.StatusCreated, Handler: Handle(r.makeKey)},
 		{Method: "GET", Path: "/v1/keys/{id}", Scope: keys.KeysManage, Handler: Handle(r.getKey)},
 		{Method: "DELETE", Path: "/v1/keys/{id}", Scope: keys.KeysManage, Once: true, Handler: Handle(r.revokeKey)},
 	}

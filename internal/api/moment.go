@@ -23,11 +23,15 @@ func (t Time) AppendText(b []byte) ([]byte, error) {
 // MarshalText implements encoding.TextMarshaler.
 func (t Time) MarshalText() ([]byte, error) { return t.AppendText(nil) }
 
-// UnmarshalText reads any time of RFC 3339.
+// UnmarshalText reads any time of RFC 3339 that is one in UTC, too. What is before
+// 1970 is a mistake: the zero Time, above all, would be read as none at all.
 func (t *Time) UnmarshalText(b []byte) error {
 	read, err := time.Parse(time.RFC3339Nano, string(b))
 	if err != nil {
 		return errors.New("must be a time such as 2026-11-26T08:30:00Z")
+	}
+	if year := read.UTC().Year(); year < 1970 || year > 9999 {
+		return errors.New("must be a time from 1970 to 9999, in UTC")
 	}
 	*t = Time(read)
 	return nil

@@ -37,12 +37,12 @@ type OnceLimits struct {
 // fingerprint tells requests apart.
 type fingerprint [sha256.Size]byte
 
-// onceKey is an Idempotency-Key of an app.
+// onceKey is an Idempotency-Key in its space.
 type onceKey [sha256.Size]byte
 
 // askedOnce returns what a request with an Idempotency-Key is remembered by; ok is
-// false when it has none.
-func askedOnce(r *http.Request, who Identity, body []byte) (key onceKey, print fingerprint, ok bool, refused *Refusal) {
+// false when it has none. space is that of the names.
+func askedOnce(r *http.Request, space string, body []byte) (key onceKey, print fingerprint, ok bool, refused *Refusal) {
 	sent := r.Header.Values(onceHeader)
 	if len(sent) == 0 {
 		return key, print, false, nil
@@ -50,7 +50,7 @@ func askedOnce(r *http.Request, who Identity, body []byte) (key onceKey, print f
 	if len(sent) > 1 || !visible(sent[0]) {
 		return key, print, false, Invalid(onceHeader, "must be 1 to %d visible ASCII characters", maxOnceKey)
 	}
-	key = sha256.Sum256([]byte(who.space() + "\x00" + sent[0]))
+	key = sha256.Sum256([]byte(space + "\x00" + sent[0]))
 	h := sha256.New()
 	for _, part := range []string{r.Method, r.URL.EscapedPath(), r.URL.RawQuery} {
 		h.Write([]byte(part + "\x00"))

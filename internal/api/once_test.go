@@ -72,7 +72,7 @@ func TestAnotherRequestWithTheSameIdempotencyKeyIsRefused(t *testing.T) {
 	x.refused(422, CodeMismatch, "POST", things, key, body(`{"to": "ANZ-1"}`), once)
 	x.refused(422, CodeMismatch, "POST", things+"?n=1", key, body(`{"to":"ANZ-1"}`), once)
 	x.refused(422, CodeMismatch, "POST", "/v1/users/ANZ-8/things", key, body(`{"to":"ANZ-1"}`), once)
-	x.refused(422, CodeMismatch, "POST", "/v1/keys", key, body(`{"scopes":["keys:manage"]}`), once)
+	x.refused(422, CodeMismatch, "DELETE", "/v1/keys/nobody", key, once)
 	if n.Load() != 1 {
 		t.Errorf("carried out %d times", n.Load())
 	}
@@ -83,6 +83,39 @@ func TestAnotherRequestWithTheSameIdempotencyKeyIsRefused(t *testing.T) {
 	}
 	x.refused(400, CodeInvalidRequest, "POST", things, key, body(`{"to":"ANZ-1"}`), once, once)
 	wantStatus(t, x.h, 201, "POST", things, key, body(`{"to":"ANZ-1"}`), header(onceHeader, strings.Repeat("k", maxOnceKey)))
+}
+
+func TestASecretIsGivenAgainOnlyToTheKeyThatGotIt(t *testing.T) {
+	x := newWorld(t)
+	o := options()
+	o.V1 = x.v1
+	control := NewControl(o)
+	strong, weak := with(x.key("ANZ", keys.Scopes()...)), with(x.key("ANZ", keys.KeysManage))
+	once, wish := header(onceHeader, "k"), body(`{"scopes":["messages:send"]}`)
+	made := wantStatus(t, x.h, 201, "POST", "/v1/keys", strong, once, wish)
+	again, text := ask(t, x.h, "POST", "/v1/keys", strong, once, wish)
+	if text != made || again.Header.Get(replayHeader) != "true" {
+		t.Errorf("who made it got %d %s", again.StatusCode, text)
+	}
+	if p := x.refused(403, CodeForbidden, "POST", "/v1/keys", weak, once, wish); p["field"] != "scopes" {
+		t.Errorf("%v", p)
+	}
+	// Admin keys and the operator give to one another no more than that.
+	wish = body(`{"admin":true}`)
+	seen := map[string]bool{}
+	for _, asks := range []struct {
+		h   http.Handler
+		key func(*http.Request)
+	}{{x.h, with(x.key(""))}, {x.h, with(x.key(""))}, {control, func(*http.Request) {}}} {
+		seen[wantStatus(t, asks.h, 201, "POST", "/v1/keys", asks.key, once, wish)] = true
+		wantStatus(t, asks.h, 201, "POST", "/v1/keys", asks.key, once, wish)
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d keys were made", len(seen))
+	}
+	if n := testutil.ToFloat64(x.v1.counters.replayed); n != 4 {
+		t.Errorf("%v repeats were counted", n)
+	}
 }
 
 func TestWhatWasRefusedMayBeTriedAgainUnderItsKey(t *testing.T) {

@@ -18,6 +18,8 @@ type Rooms struct {
 	Hub       Hub
 	Mailboxes Mailboxes
 	Messages  func() MessageLimits
+	Stats     Stats
+	Version   string // of this program
 	Webhooks  Webhooks
 	Events    *Events // nil: nobody asks for events
 }
@@ -51,6 +53,7 @@ type Mailboxes interface {
 
 // Apps knows the configured apps.
 type Apps interface {
+	Names() []string // in alphabetical order
 	Known(app string) bool
 	MasterOf(app string) (wire.UserID, bool)
 }
@@ -74,6 +77,8 @@ func Calls(r Rooms) []Call {
 		r.mailboxCalls(),
 		r.webhookCalls(),
 		r.keyCalls(),
+		r.whoamiCalls(),
+		r.statsCalls(),
 		r.Events.calls(),
 	)
 }

@@ -66,7 +66,7 @@ func (v *V1) handler(operator bool) http.Handler {
 		c := &v.calls[i]
 		mux.HandleFunc(c.Method+" "+c.Path, func(w http.ResponseWriter, r *http.Request) { v.serve(w, r, c, operator) })
 		methods[c.Path] = append(methods[c.Path], c.Method)
-		if c.Method == http.MethodGet && !c.Stream {
+		if c.Method == http.MethodGet && !c.NoHead {
 			methods[c.Path] = append(methods[c.Path], http.MethodHead)
 		}
 	}
@@ -127,7 +127,7 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	switch {
 	case operator:
 		who = Identity{Admin: true}
-	case c.Auth == ByKey:
+	case c.Auth != ByToken:
 		if who, refused = v.authorize(w, r, c); refused != nil {
 			return refused
 		}
@@ -142,6 +142,10 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	}
 	body, refused := readBody(r, h.plan.body != nil)
 	if refused != nil {
+		return refused
+	}
+	// A body may take its time, and a key may have ended meanwhile.
+	if refused := v.stillAdmitted(w, r, c, operator); refused != nil {
 		return refused
 	}
 	if h.plan.body != nil {
@@ -165,7 +169,7 @@ func (v *V1) perform(w http.ResponseWriter, r *http.Request, c *Call, who Identi
 		v.carryOut(r.Context(), w, c, who, request.Interface())
 		return nil
 	}
-	key, print, ok, refused := askedOnce(r, who, body)
+	key, print, ok, refused := askedOnce(r, who.space(c), body)
 	if refused != nil {
 		return refused
 	}

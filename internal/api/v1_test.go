@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -59,6 +60,8 @@ func (a someApps) Known(app string) bool {
 	return false
 }
 
+func (a someApps) Names() []string { return a }
+
 func (a someApps) MasterOf(app string) (wire.UserID, bool) {
 	return wire.UserID(app + "-1"), a.Known(app)
 }
@@ -81,7 +84,7 @@ func newWorld(t testing.TB, calls ...Call) *world {
 	x.limits = V1Limits{Rate: 1000, Page: 1000, Once: OnceLimits{Keys: 100, Bytes: 1 << 20, Time: 10 * time.Minute}}
 	now := func() time.Time { return x.now }
 	var err error
-	if x.ring, err = keys.New(keys.Options{Store: x.store, Now: now, Random: rand.Reader, Max: func() int { return 2000 }}); err != nil {
+	if x.ring, err = keys.New(keys.Options{Store: x.store, Now: now, Random: rand.Reader, Max: func() int { return 2000 }, MaxOfApp: func() int { return 2000 }}); err != nil {
 		t.Fatal(err)
 	}
 	o := options()
@@ -192,6 +195,7 @@ func TestARequestThatIsWrongIsRefusedByTheFieldsName(t *testing.T) {
 		{path + "?n=99999999999999999999", good, "n", "whole number"},
 		{path + "?yes=1", good, "yes", "true or false"},
 		{path + "?at=today", good, "at", "must be a time"},
+		{path + "?at=0001-01-01T00:00:00Z", good, "at", "from 1970 to 9999"},
 		{path + "?a=%zz", good, "", "not well-formed"},
 		{path + "?a;b", good, "", "not well-formed"},
 		{"/v1/users/ANZ7/things", good, "userId", "is no user ID: "},
@@ -213,6 +217,9 @@ func TestARequestThatIsWrongIsRefusedByTheFieldsName(t *testing.T) {
 		{path, `{"to":"ANZ-1","count":1e400}`, "count", "must be a whole number"},
 		{path, `{"to":"ANZ-1","on":"true"}`, "on", "must be true or false"},
 		{path, `{"to":"ANZ-1","due":"soon"}`, "due", "must be a time"},
+		{path, `{"to":"ANZ-1","due":"0001-01-01T00:00:00Z"}`, "due", "from 1970 to 9999"},
+		{path, `{"to":"ANZ-1","due":"1970-01-01T00:30:00+01:00"}`, "due", "from 1970 to 9999"},
+		{path, `{"to":"ANZ-1","due":"9999-12-31T23:59:59-23:00"}`, "due", "from 1970 to 9999"},
 		{path, `{"to":"ANZ-1","due":5}`, "due", "must be a string"},
 		{path, `[]`, "", "must be a JSON object"},
 		{path, `null`, "", "must be a JSON object"},
@@ -249,12 +256,34 @@ func TestABodyMustSayThatItIsJSONAndIsOnlyReadWhereThereIsOne(t *testing.T) {
 		x.refused(415, CodeMediaType, "POST", path, key, body(good), kind(bad))
 	}
 	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Encoding", "gzip"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Encoding", "identity"), header("Content-Encoding", "gzip"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Encoding", ""), header("Content-Encoding", "gzip"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Type", "text/plain"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Type", "application/json"))
+	x.refused(415, CodeMediaType, "POST", path, key, body(good), header("Content-Type", ""))
 	x.refused(413, CodeBodyTooLarge, "POST", path, key, body(strings.Repeat(" ", 10_001)))
 	x.refused(413, CodeBodyTooLarge, "POST", path, key, body(strings.Repeat(" ", 10_001)), func(r *http.Request) { r.ContentLength = -1 })
 	x.refused(400, CodeInvalidRequest, "POST", path, key, body(good), func(r *http.Request) { r.ContentLength = 50 })
 	x.refused(400, CodeInvalidRequest, "GET", "/v1/keys", key, body("{}"))
 	wantStatus(t, x.h, 201, "POST", path, key, body(good), func(r *http.Request) { r.ContentLength = -1 })
 	wantStatus(t, x.h, 200, "GET", "/v1/keys", key, func(r *http.Request) { r.ContentLength = -1 })
+}
+
+func TestWhatAStrangerWroteIsShortenedBetweenCharacters(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{strings.Repeat("a", 80), strings.Repeat("a", 80)},
+		{strings.Repeat("a", 81), strings.Repeat("a", 80) + "…"},
+		{strings.Repeat("a", 79) + "ä!", strings.Repeat("a", 79) + "…"},
+		{"a" + strings.Repeat("😀", 20), "a" + strings.Repeat("😀", 19) + "…"},
+		{strings.Repeat("😀", 21), strings.Repeat("😀", 20) + "…"},
+	} {
+		if got := clip(c.text); got != c.want {
+			t.Errorf("%s becomes %q", c.text, got)
+		}
+	}
+	if got := clip(strings.Repeat("\x80", 100)); len(got) > 90 || len(got) < 70 {
+		t.Errorf("what is no text becomes %q", got)
+	}
 }
 
 func TestACallIsOfTheKeysAppOnly(t *testing.T) {
@@ -304,6 +333,47 @@ func TestOnlyTheRightKeyOpensACall(t *testing.T) {
 	x.refused(401, CodeKeyExpired, "GET", "/v1/keys", with(short))
 }
 
+// slowBody is a body before whose end something happens.
+type slowBody struct {
+	io.Reader
+	meanwhile func()
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.meanwhile != nil {
+		b.meanwhile()
+		b.meanwhile = nil
+	}
+	return n, err
+}
+
+func TestAKeyThatEndsWhileTheBodyComesOpensNothing(t *testing.T) {
+	x := newWorld(t, thingCall(func(context.Context, Identity, thing) (thingAnswer, error) {
+		t.Error("it was carried out")
+		return thingAnswer{}, nil
+	}))
+	apps := x.v1.opts.Rooms.Apps
+	for _, end := range []struct {
+		status int
+		code   string
+		how    func(*keys.Key)
+	}{
+		{401, CodeKeyExpired, func(*keys.Key) { x.now = x.now.Add(time.Hour) }},
+		{401, CodeKeyInvalid, func(k *keys.Key) { _ = x.ring.Revoke(t.Context(), k.ID) }},
+		{403, CodeForbidden, func(*keys.Key) { x.v1.opts.Rooms.Apps = someApps{"SHOP"} }},
+	} {
+		key, presented, err := x.ring.Make(t.Context(), keys.Wish{App: "ANZ", Scopes: keys.Scopes(), Expires: x.now.Add(time.Hour)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantProblem(t, x.h, end.status, end.code, "POST", things, with(presented), body(`{"to":"ANZ-1"}`), func(r *http.Request) {
+			r.Body = io.NopCloser(&slowBody{r.Body, func() { end.how(key) }})
+		})
+		x.v1.opts.Rooms.Apps = apps
+	}
+}
+
 func TestTheOperatorNeedsNoKeyAndIsAskedByNoPage(t *testing.T) {
 	x := newWorld(t)
 	o := options()
@@ -321,14 +391,32 @@ func TestTheTableIsInOrder(t *testing.T) {
 		if c.Auth == ByKey && (c.Once != changes || !c.Scope.Known()) {
 			t.Errorf("%s: takes an Idempotency-Key: %t, scope %q", c.name(), c.Once, c.Scope)
 		}
-		if c.Auth == ByToken && (c.Once || c.Scope != "") {
-			t.Errorf("%s: what a user's token opens has neither scope nor Idempotency-Key", c.name())
+		if c.Auth != ByKey && (c.Once || c.Scope != "") {
+			t.Errorf("%s: what a user's token or any key opens has neither scope nor Idempotency-Key", c.name())
+		}
+		if c.Secret != holdsSecret(c.Handler.Answer) || c.Secret && !c.Once {
+			t.Errorf("%s: Secret is %t, and its answer a %v", c.name(), c.Secret, c.Handler.Answer)
 		}
 		if seen[c.name()] || !strings.HasPrefix(c.Path, "/v1/") || c.Handler.Request == nil {
 			t.Errorf("%s: is twice, elsewhere or without a handler", c.name())
 		}
 		seen[c.name()] = true
 	}
+}
+
+// holdsSecret says whether an answer has a member that is called like a secret.
+func holdsSecret(answer reflect.Type) bool {
+	if answer == nil || answer.Kind() != reflect.Struct {
+		return false
+	}
+	for i := range answer.NumField() {
+		f := answer.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "key" || name == "secret" || name == "token" || f.Anonymous && holdsSecret(f.Type) {
+			return true
+		}
+	}
+	return false
 }
 
 func TestWhatThereIsNotAndWhatIsNotTaken(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -231,6 +233,25 @@ func webhookPosition(text string) (c webhooks.Cursor, err error) {
 	return c, nil
 }
 
+// replayPositionOf writes a place in a replay; replayPosition reads it.
+func replayPositionOf(c webhooks.ReplayCursor) string {
+	return fmt.Sprintf("%d.%s", c.Last, positionOf(c.Cursor))
+}
+
+func replayPosition(text string) (c webhooks.ReplayCursor, err error) {
+	if text == "" {
+		return c, nil
+	}
+	last, place, _ := strings.Cut(text, ".")
+	if c.Last, err = strconv.ParseUint(last, 10, 64); err == nil {
+		c.Cursor, err = webhookPosition(place)
+	}
+	if err != nil || c.Record == 0 || replayPositionOf(c) != text {
+		return c, Invalid("cursor", "is of another list")
+	}
+	return c, nil
+}
+
 type replayRequest struct {
 	Name string `path:"name"`
 	App  App    `query:"app"`
@@ -266,7 +287,7 @@ func (r Rooms) replayWebhook(ctx context.Context, _ Identity, q replayRequest) (
 	if refused := b.Cursor.bind(q.list()); refused != nil {
 		return replayedAnswer{}, refused
 	}
-	at, err := webhookPosition(b.Cursor.Position)
+	at, err := replayPosition(b.Cursor.Position)
 	if err != nil {
 		return replayedAnswer{}, err
 	}
@@ -278,7 +299,7 @@ func (r Rooms) replayWebhook(ctx context.Context, _ Identity, q replayRequest) (
 	}
 	answer := replayedAnswer{Replayed: done.Events}
 	if done.Next != nil {
-		answer.Next = cursorTo(q.list(), positionOf(*done.Next))
+		answer.Next = cursorTo(q.list(), replayPositionOf(*done.Next))
 	}
 	if refused, _ := refusalOf(webhookError(q.hook(), err)); err != nil && refused != nil {
 		answer.Reason = refused.Detail

@@ -201,18 +201,18 @@ func TestTheHistoryOfAWebhookIsPagedByWhereItStands(t *testing.T) {
 
 func TestAReplaySaysHowManyAndWhereItGoesOn(t *testing.T) {
 	d := newHookDesk(t)
-	d.hooks.done = webhooks.Replayed{Events: 7, Next: &webhooks.Cursor{Record: 9, Event: 2}}
+	d.hooks.done = webhooks.Replayed{Events: 7, Next: &webhooks.ReplayCursor{Cursor: webhooks.Cursor{Record: 9, Event: 2}, Last: 30}}
 	var answer struct {
 		Replayed     int
 		Next, Reason string
 	}
 	const what = `"from":"2026-11-26T08:00:00Z","to":"2026-11-26T09:00:00Z","state":"failed"`
 	d.get(202, "POST", "/v1/webhooks/a/replays", &answer, d.key, body("{"+what+"}"))
-	if d.hooks.asked != "ANZ/a 08:00:00 09:00:00 2 {0 0}" || answer.Replayed != 7 || answer.Next == "" || answer.Reason != "" {
+	if d.hooks.asked != "ANZ/a 08:00:00 09:00:00 2 {{0 0} 0}" || answer.Replayed != 7 || answer.Next == "" || answer.Reason != "" {
 		t.Errorf("asked for %s, got %+v", d.hooks.asked, answer)
 	}
 	d.get(202, "POST", "/v1/webhooks/a/replays", &answer, d.key, body("{"+what+`,"cursor":"`+answer.Next+`"}`))
-	if d.hooks.asked != "ANZ/a 08:00:00 09:00:00 2 {9 2}" {
+	if d.hooks.asked != "ANZ/a 08:00:00 09:00:00 2 {{9 2} 30}" {
 		t.Errorf("asked for %s", d.hooks.asked)
 	}
 	d.refused(400, CodeInvalidRequest, "POST", "/v1/webhooks/a/replays", d.key, body(`{"cursor":"`+answer.Next+`"}`))
@@ -220,6 +220,15 @@ func TestAReplaySaysHowManyAndWhereItGoesOn(t *testing.T) {
 	d.refused(400, CodeInvalidRequest, "POST", "/v1/webhooks/a/replays", d.key, body(`{"from":"2026-11-26T08:00:00Z","to":"2026-11-26T07:00:00Z"}`))
 	d.refused(400, CodeInvalidRequest, "POST", "/v1/webhooks/a/replays", d.key, body(`{"state":"lost"}`))
 	d.refused(400, CodeInvalidRequest, "POST", "/v1/webhooks/a/replays", d.key, body(`{"since":"2026-11-26T08:00:00Z"}`))
+
+	of := replayRequest{Name: "a", App: "ANZ"}
+	for _, position := range []string{"9.2", "30", "30.", "30.0.2", "030.9.2", "x.9.2", "30.9.2.1", "30.9.-2"} {
+		text, err := cursorTo(of.list(), position).MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.refused(400, CodeInvalidRequest, "POST", "/v1/webhooks/a/replays", d.key, body(`{"cursor":"`+string(text)+`"}`))
+	}
 
 	// What was queued before the queue was full is not hidden behind an error.
 	d.hooks.err = fmt.Errorf("replay: %w", webhooks.ErrQueueFull)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -259,6 +260,11 @@ func (r *Registry) warnPlain(app App) {
 	case isPlain(app.AuthURL):
 		r.env.log.Warn("an app's hook is sent tokens without encryption", "app", app.Name)
 	}
+}
+
+// Names returns the names of the configured apps, in alphabetical order.
+func (r *Registry) Names() []string {
+	return slices.Sorted(maps.Keys(r.current.Load().apps))
 }
 
 // Known says whether an app of this name is configured.

@@ -33,7 +33,7 @@ func layerOf(pkg string) layer {
 		hall:   {"internal/node"},
 		door:   {"internal/socket", "internal/api", "internal/link"},
 		pipe:   {"internal/bus", "internal/db"},
-		room:   {"internal/delivery", "internal/mailbox", "internal/apps", "internal/events", "internal/keys", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/meta", "internal/webhooks"},
+		room:   {"internal/delivery", "internal/mailbox", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/meta", "internal/webhooks"},
 		wire:   {"wire"},
 		cellar: {"internal/lifecycle", "internal/window", "internal/grid", "internal/spool", "internal/config"},
 		client: {"client"},
@@ -101,7 +101,7 @@ func libraries() []library {
 		{module: "github.com/pressly/goose/v3", users: []string{"internal/db"}},
 		{module: "github.com/alecthomas/kong", users: []string{"cmd/switchboard"}},
 		{module: "github.com/knadh/koanf", users: []string{"internal/config"}},
-		{module: "code.dny.dev/ssrf", users: []string{"internal/webhooks"}},
+		{module: "code.dny.dev/ssrf", users: []string{"internal/config"}},
 		{module: "github.com/tidwall/btree", users: []string{"internal/delivery"}},
 		{module: "github.com/hanwen/go-fuse/v2", users: []string{"internal/faultfs"}, always: true},
 	}

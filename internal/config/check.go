@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Check says what is wrong with settings that were made by hand, as
@@ -65,6 +66,25 @@ func (c *checker) checkTogether(s Settings, problems Problems) {
 		c.refuse(c.firstSet("limits.mailboxBytes", "limits.frame"),
 			"limits.mailboxBytes is %s, less than one frame (limits.frame, %s)", l.MailboxBytes, l.Frame)
 	}
+	if problems.leave(c.places, "limits.mailboxAge", "limits.webhookRetry") {
+		c.checkEventAge(s)
+	}
+}
+
+// eventSlack is how much longer events have to be kept than they are tried:
+// those that wait behind others are given up after those.
+const eventSlack = time.Hour
+
+// checkEventAge refuses to have events of webhooks go from their mailboxes before
+// they are given up, unseen by the history.
+func (c *checker) checkEventAge(s Settings) {
+	l := s.Limits
+	if l.MailboxAge >= l.WebhookRetry+eventSlack || !slices.ContainsFunc(s.Apps, func(a App) bool { return len(a.Webhooks) > 0 }) {
+		return
+	}
+	c.refuse(c.firstSet("limits.mailboxAge", "limits.webhookRetry"),
+		"limits.mailboxAge is %s, but where there are webhooks it must be an hour longer than limits.webhookRetry (%s): else events expire while they are tried",
+		durationText(l.MailboxAge), durationText(l.WebhookRetry))
 }
 
 // checkListeners notes that the listeners exclude each other.

@@ -78,8 +78,8 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 		MailboxAge: 30 * 24 * time.Hour, MailboxMessages: 10_000, MailboxBytes: 64 * MiB, WaitingMessages: 10_000_000,
 		IdempotencyAge: 24 * time.Hour, IdempotencyRequests: 1_000_000, MinDiskFree: 512 * MiB,
 		HTTPBody: MiB, PresenceWatch: 100, Connections: 100_000, DrainTimeout: 15 * time.Second,
-		HookTimeout: 5 * time.Second, HookConcurrency: 64, CompressAbove: KiB,
-		APIKeys: 10_000, APIRate: 1000, APIPage: 1000, APIBatch: 1000, APITimeout: 30 * time.Second,
+		HookTimeout: 5 * time.Second, HookConcurrency: 64, StatsStreams: 16, CompressAbove: KiB,
+		APIKeys: 10_000, APIKeysPerApp: 1000, APIRate: 1000, APIPage: 1000, APIBatch: 1000, APITimeout: 30 * time.Second,
 		ReplayTime: 10 * time.Minute, ReplayAnswers: 100_000, ReplayBytes: 64 * MiB,
 
 		UndeliveredAfter: 10 * time.Minute,

@@ -232,6 +232,8 @@ func nodeLimits() []Key {
 			func(l *Limits) any { return &l.HookTimeout }),
 		count("hookConcurrency", "64", 1, 10_000, "Calls of auth hooks in flight; more sign-ins wait their turn.",
 			func(l *Limits) any { return &l.HookConcurrency }),
+		count("statsStreams", "16", 1, 1000, "Streams of stats that may be open at once: /v1/stats/stream, one for each console that shows the overview.",
+			func(l *Limits) any { return &l.StatsStreams }),
 	}
 }
 
@@ -239,6 +241,8 @@ func apiLimits() []Key {
 	return []Key{
 		count("apiKeys", "10000", 1, 1_000_000, "API keys that there may be, expired ones included; those make room when it is needed.",
 			func(l *Limits) any { return &l.APIKeys }),
+		count("apiKeysPerApp", "1000", 1, 1_000_000, "API keys that an app may have when one of its own keys makes another. All apps together make at most nine tenths of `limits.apiKeys` so; the operator and admin keys are bound by that alone.",
+			func(l *Limits) any { return &l.APIKeysPerApp }),
 		count("apiRate", "1000", 1, 1_000_000, "Requests a second with one API key, and as many at once; past it they are refused.",
 			func(l *Limits) any { return &l.APIRate }),
 		count("apiPage", "1000", 1, 10_000, "Entries that one page of a list may hold. When nothing is asked for it holds 100, or as many as this.",

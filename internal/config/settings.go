@@ -85,8 +85,10 @@ type Limits struct {
 	DrainTimeout        time.Duration `yaml:"drainTimeout"`
 	HookTimeout         time.Duration `yaml:"hookTimeout"`
 	HookConcurrency     int           `yaml:"hookConcurrency"`
+	StatsStreams        int           `yaml:"statsStreams"`
 	CompressAbove       Bytes         `yaml:"compressAbove"`
 	APIKeys             int           `yaml:"apiKeys"`
+	APIKeysPerApp       int           `yaml:"apiKeysPerApp"`
 	APIRate             int           `yaml:"apiRate"`
 	APIPage             int           `yaml:"apiPage"`
 	APIBatch            int           `yaml:"apiBatch"`

@@ -124,9 +124,9 @@ func (c *checker) checkWebhook(key string, w Webhook, before []Webhook) {
 	}
 }
 
-// checkWebhookURL checks the URL. A private address that is written out is
-// refused here already, so that it is not found out only when nothing arrives;
-// names are looked up when they are dialled.
+// checkWebhookURL checks the URL. An address that is written out and will not be
+// dialled is refused here already, so that it is not found out only when nothing
+// arrives; names are looked up when they are dialled.
 func (c *checker) checkWebhookURL(key string, w Webhook) {
 	if w.URL == "" {
 		c.refuse(key, "is required")
@@ -137,19 +137,19 @@ func (c *checker) checkWebhookURL(key string, w Webhook) {
 		return
 	}
 	if u, err := url.Parse(w.URL); err == nil && !w.AllowPrivate && privateHost(u.Hostname()) {
-		c.refuse(key, "%s is an address of this machine or a private network: if it is meant, write allowPrivate: true", u.Hostname())
+		c.refuse(key, "%s is no address of the public network, but of this machine, a private network or a special use: if it is meant, write allowPrivate: true", u.Hostname())
 	}
 }
 
-// privateHost says whether a host that is localhost or an address is not on the
-// public network.
+// privateHost says whether a host is written as this machine, or as an address
+// that is not on the public network.
 func privateHost(host string) bool {
-	if strings.EqualFold(host, "localhost") {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)
-	ip = ip.Unmap()
-	return err == nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsUnspecified() || !ip.IsGlobalUnicast())
+	return err == nil && !PublicAddress(ip)
 }
 
 // validWebhookName says whether a webhook may have the name, which is part of

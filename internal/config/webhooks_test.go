@@ -67,8 +67,8 @@ func TestWhatIsWrongWithWebhooksIsSaidByKeyAndLine(t *testing.T) {
 		`s.yaml:16: apps[0].webhooks[2].events: must name at least one of connected, disconnected, delivered, undelivered, expired`,
 		`s.yaml:17: apps[0].webhooks[3].allowPrivate: "1" is neither true nor false`,
 		`s.yaml:18: apps[0].webhooks[4].events: must be a list`,
-		`s.yaml:18: apps[0].webhooks[4].url: ::ffff:127.0.0.1 is an address of this machine or a private network: if it is meant, write allowPrivate: true`,
-		`s.yaml:19: apps[0].webhooks[5].url: LocalHost is an address of this machine or a private network: if it is meant, write allowPrivate: true`,
+		`s.yaml:18: apps[0].webhooks[4].url: ::ffff:127.0.0.1 is no address of the public network, but of this machine, a private network or a special use: if it is meant, write allowPrivate: true`,
+		`s.yaml:19: apps[0].webhooks[5].url: LocalHost is no address of the public network, but of this machine, a private network or a special use: if it is meant, write allowPrivate: true`,
 		`s.yaml:19: apps[0].webhooks[5].events: must name at least one of connected, disconnected, delivered, undelivered, expired`,
 		`s.yaml:20: apps[0].webhooks[6]: must be keys with values (a mapping), not a single value; the keys are name, url, secret, secondSecret, events, allowPrivate`,
 	)
@@ -77,6 +77,42 @@ func TestWhatIsWrongWithWebhooksIsSaidByKeyAndLine(t *testing.T) {
 			t.Errorf("a password is shown: %s", line)
 		}
 	}
+}
+
+// What the dialler refuses is refused here already.
+func TestAWebhookAtASpecialAddressSaysThatItIsMeant(t *testing.T) {
+	hook := func(host, more string) string {
+		return hookFile(fmt.Sprintf("  - {name: a, url: 'http://%s:8080/hook', secret: %s, events: [delivered]%s}\n", host, plainSecret, more))
+	}
+	for _, host := range []string{
+		"100.64.0.1", "192.0.0.8", "198.18.0.1", "203.0.113.7", "240.0.0.1", "[64:ff9b::10.0.0.1]", "[2002:7f00:1::1]", "[2001:db8::1]", "[fec0::1]", "[fe80::1%25eth0]",
+		"localhost.", "a.LocalHost",
+	} {
+		got := problems(t, Sources{File: write(t, hook(host, ""))})
+		if len(got) != 1 || !strings.Contains(got[0], "apps[0].webhooks[0].url: ") || !strings.Contains(got[0], "write allowPrivate: true") {
+			t.Errorf("%s: %q", host, got)
+		}
+		load(t, Sources{File: write(t, hook(host, ", allowPrivate: true"))})
+	}
+	for _, host := range []string{"1.1.1.1", "[2606:4700::1]", "[64:ff9b::1.1.1.1]", "mylocalhost", "localhost.example"} {
+		load(t, Sources{File: write(t, hook(host, ""))})
+	}
+}
+
+// An event that expires in its mailbox would never be seen again, not even in the
+// history.
+func TestEventsAreKeptForLongerThanTheyAreTried(t *testing.T) {
+	hooks := hookFile(`  - {name: a, url: "https://shop.example", secret: ` + plainSecret + `, events: [delivered]}` + "\n")
+	for limits, want := range map[string]string{
+		"{mailboxAge: 72h}":                    `s.yaml:7: limits.mailboxAge: limits.mailboxAge is 72h, but where there are webhooks it must be an hour longer than limits.webhookRetry (72h): else events expire while they are tried`,
+		"{webhookRetry: 720h}":                 `s.yaml:7: limits.webhookRetry: limits.mailboxAge is 720h, but where there are webhooks it must be an hour longer than limits.webhookRetry (720h): else events expire while they are tried`,
+		"{mailboxAge: 119m, webhookRetry: 1h}": `s.yaml:7: limits.mailboxAge: limits.mailboxAge is 1h59m, but where there are webhooks it must be an hour longer than limits.webhookRetry (1h): else events expire while they are tried`,
+	} {
+		expect(t, problems(t, Sources{File: write(t, hooks+"limits: "+limits+"\n")}), want)
+		load(t, Sources{File: write(t, "limits: "+limits+"\n")}) // without webhooks it is nobody's business
+	}
+	load(t, Sources{File: write(t, hooks+"limits: {mailboxAge: 2h, webhookRetry: 1h}\n")})
+	expect(t, problems(t, Sources{File: write(t, hooks+"limits: {mailboxAge: 1, webhookRetry: 1h}\n")}), `s.yaml:7: limits.mailboxAge: "1" is not a duration: it lacks its unit, as in 1s`)
 }
 
 func TestTheSameNameMayStandInTwoApps(t *testing.T) {

@@ -38,8 +38,10 @@ func (h *Hub) Broadcast(ctx context.Context, s *Send, once *Once) (Reached, erro
 		return Reached{}, nil
 	}
 	if s.Fast {
+		h.askedFast.Inc()
 		return h.broadcastFast(app, s), nil
 	}
+	h.askedReliable.Inc()
 	return h.broadcastReliable(ctx, h.audience(app), s, once)
 }
 
@@ -82,7 +84,7 @@ func (h *Hub) broadcastReliable(ctx context.Context, users []wire.UserID, s *Sen
 	for i := 0; len(users) > 0; i++ {
 		n := min(max(h.opts.Group(), 1), len(users))
 		p := &part{to: users[:n:n], done: make(chan struct{})}
-		h.SendAll([]*Send{p.of(s)}, once.part(i))
+		h.sendAll([]*Send{p.of(s)}, once.part(i))
 		select {
 		case <-p.done:
 		case <-ctx.Done():

@@ -54,6 +54,8 @@ type Hub struct {
 	fast          prometheus.Counter
 	droppedAbsent prometheus.Counter
 	droppedQueue  prometheus.Counter
+	askedReliable prometheus.Counter
+	askedFast     prometheus.Counter
 }
 
 // New makes a hub.
@@ -68,8 +70,15 @@ func New(opts Options) *Hub {
 	}, []string{"reason"})
 	h.droppedAbsent = dropped.WithLabelValues("absent")
 	h.droppedQueue = dropped.WithLabelValues("queue_full")
+	asked := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "switchboard_api_messages_total", Help: "Messages and broadcasts that apps' own servers sent over HTTP, by feature.",
+	}, []string{"feature"})
+	h.askedReliable, h.askedFast = asked.WithLabelValues("RELIABLE"), asked.WithLabelValues("FAST")
+	users := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "switchboard_online_users", Help: "Users with a session.",
+	}, func() float64 { return float64(h.roster.len()) })
 	if opts.Metrics != nil {
-		opts.Metrics.MustRegister(h.fast, dropped)
+		opts.Metrics.MustRegister(h.fast, dropped, asked, users)
 	}
 	return h
 }

@@ -6,6 +6,19 @@ import "github.com/seed-3d8c1042/switchboard/wire"
 // FAST ones are handed over, RELIABLE ones passed to the keeper in one go. once
 // may be nil. The list belongs to the hub, too.
 func (h *Hub) SendAll(list []*Send, once *Once) {
+	fast := 0
+	for _, s := range list {
+		if s.Fast {
+			fast++
+		}
+	}
+	h.askedFast.Add(float64(fast))
+	h.askedReliable.Add(float64(len(list) - fast))
+	h.sendAll(list, once)
+}
+
+// sendAll does it, and leaves counting to its callers.
+func (h *Hub) sendAll(list []*Send, once *Once) {
 	var due dueWrites
 	size, reliable := 0, list[:0]
 	for _, s := range list {

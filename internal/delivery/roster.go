@@ -86,6 +86,13 @@ func (r *roster) remove(x Receiver) {
 	}
 }
 
+// len returns how many users have a session.
+func (r *roster) len() int {
+	r.orderMu.RLock()
+	defer r.orderMu.RUnlock()
+	return r.order.Len()
+}
+
 // after returns the users of an app that come after one of them, at most limit;
 // an empty user comes before all.
 func (r *roster) after(app string, user wire.UserID, limit int) []wire.UserID {

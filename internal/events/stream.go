@@ -248,14 +248,14 @@ func (st *Stream) Closed(code uint16, reason string) {
 	}
 	st.mu.Unlock()
 	st.pump()
-	st.finish()
 }
 
-// finish ends a session that is over, unless there is a client that may yet
-// say what it has.
+// finish ends a session that is over, unless its client is still being told, or
+// may yet say what it has.
 func (st *Stream) finish() {
 	st.mu.Lock()
-	over := st.closing && st.pipe != nil && (st.left || st.code == wire.CloseRestart || st.kept.unproved() == 0)
+	told := st.out == nil && !st.pumping
+	over := st.closing && told && st.pipe != nil && (st.left || st.code == wire.CloseRestart || st.kept.unproved() == 0)
 	pipe := st.pipe
 	st.mu.Unlock()
 	if over {
@@ -445,8 +445,12 @@ func (st *Stream) pump() {
 	}
 	st.pumping = false
 	st.watch()
+	closing := st.closing
 	st.mu.Unlock()
 	st.tell()
+	if closing {
+		st.finish()
+	}
 }
 
 // push writes the next part, and returns false when there is nothing left. The

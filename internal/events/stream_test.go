@@ -332,13 +332,13 @@ func TestAClientThatIsLateIsHadComeBackOnce(t *testing.T) {
 // A client that has much to prove is asked soon, one that goes on proving is not.
 func TestAClientWithMuchToProveIsAskedSoon(t *testing.T) {
 	w := newWorld(t)
-	w.streams.askAfter = 20 * time.Millisecond
+	w.streams.askAfter = 300 * time.Millisecond
 	st, s := w.connect()
 	a := w.attach(st)
 	s.expect("away false")
 	text := `"` + strings.Repeat("x", 10_000) + `"`
 	n := 0
-	for began := time.Now(); time.Since(began) < 200*time.Millisecond; n++ {
+	for began := time.Now(); time.Since(began) < 700*time.Millisecond; n++ {
 		s.has(n+1, text)
 		s.far.Through()
 		if n > 6 {

@@ -18,6 +18,8 @@
 //     app, no scope more, no longer life.
 //   - When a key was used last is known since the process began, and is not
 //     stored: a store that is written for every request would be a poor bargain.
+//   - However many keys the keys of apps make, the operator can make some.
 //
-// Limits: as many keys as Options.Max says; names of [MaxName] bytes.
+// Limits: as many keys as Options.Max says, of which keys of apps make nine tenths
+// at most, and for one app Options.MaxOfApp; names of [MaxName] bytes.
 package keys

@@ -32,8 +32,9 @@ type Refusal struct {
 // Error returns field and reason.
 func (r *Refusal) Error() string { return r.Field + ": " + r.Reason }
 
-// ErrTooMany says that there are as many keys as there may be.
-var ErrTooMany = errors.New("there are as many keys as limits.apiKeys allows: revoke some")
+// ErrTooMany says that there are as many keys as there may be; what is behind it
+// says by which limit.
+var ErrTooMany = errors.New("too many API keys")
 
 // ErrStore says that the store failed, and not the wish; what it says is behind
 // it.
@@ -49,7 +50,7 @@ func (r *Ring) Make(ctx context.Context, w Wish, by *Key) (*Key, string, error) 
 	}
 	r.making.Lock()
 	defer r.making.Unlock()
-	if err := r.makeRoom(ctx); err != nil {
+	if err := r.makeRoom(ctx, key.App, by); err != nil {
 		return nil, "", err
 	}
 	hash, presented, err := r.draw(&key)
@@ -107,22 +108,53 @@ func (r *Ring) Revoke(ctx context.Context, id string) error {
 	return nil
 }
 
+// room is how many keys there may be: of an app, or of all with an empty name.
+type room struct {
+	app  string
+	most int
+	says string // when there are as many
+}
+
+// rooms are those in which a key that is made with by has to find a place. What
+// apps make themselves leaves a tenth of all to the operator and to admin keys,
+// and these may also make more for an app than it may have by itself.
+func (r *Ring) rooms(app string, by *Key) []room {
+	all := r.opts.Max()
+	if by == nil || by.Admin {
+		return []room{{most: all, says: "there are as many as limits.apiKeys allows: revoke some"}}
+	}
+	return []room{
+		{app, r.opts.MaxOfApp(), "the app has as many as limits.apiKeysPerApp allows: revoke some"},
+		{"", all - (all+9)/10, "there are as many as limits.apiKeys leaves to the keys of apps, which is nine tenths"},
+	}
+}
+
 // makeRoom makes sure that one more key may be: where there are too many, those
 // that have expired go. making is held.
-func (r *Ring) makeRoom(ctx context.Context) error {
-	limit, now := r.opts.Max(), r.opts.Now()
-	if r.Len() < limit {
-		return nil
+func (r *Ring) makeRoom(ctx context.Context, app string, by *Key) error {
+	for _, room := range r.rooms(app, by) {
+		if r.count(room.app) < room.most {
+			continue
+		}
+		if err := r.clear(ctx, room.app); err != nil {
+			return err
+		}
+		if r.count(room.app) >= room.most {
+			return fmt.Errorf("%w: %s", ErrTooMany, room.says)
+		}
 	}
-	for _, k := range r.List("", Key{}, r.Len()) {
+	return nil
+}
+
+// clear revokes the keys of an app, or all with an empty name, that have expired.
+func (r *Ring) clear(ctx context.Context, app string) error {
+	now := r.opts.Now()
+	for _, k := range r.List(app, Key{}, r.Len()) {
 		if k.expired(now) {
 			if err := r.Revoke(ctx, k.ID); err != nil && !errors.Is(err, ErrUnknown) {
 				return err
 			}
 		}
-	}
-	if r.Len() >= limit {
-		return ErrTooMany
 	}
 	return nil
 }
@@ -159,6 +191,9 @@ func checkName(name string) *Refusal {
 func checkExpiry(expires, now time.Time) *Refusal {
 	if !expires.IsZero() && !expires.After(now) {
 		return &Refusal{Field: "expiresAt", Reason: "is not in the future"}
+	}
+	if expires.Year() > 9999 { // RFC 3339 ends there
+		return &Refusal{Field: "expiresAt", Reason: "is later than the year 9999"}
 	}
 	return nil
 }

@@ -37,14 +37,15 @@ type Store interface {
 	Watch(f func(id string, row []byte)) (stop func())
 }
 
-// Options configure a Ring. Store, Now, Random and Max are needed.
+// Options configure a Ring. Store, Now, Random, Max and MaxOfApp are needed.
 type Options struct {
-	Store   Store
-	Now     func() time.Time
-	Random  io.Reader  // crypto/rand.Reader outside of tests
-	Max     func() int // keys that there may be
-	Log     *slog.Logger
-	Metrics prometheus.Registerer // nil: nothing is registered
+	Store    Store
+	Now      func() time.Time
+	Random   io.Reader  // crypto/rand.Reader outside of tests
+	Max      func() int // keys that there may be
+	MaxOfApp func() int // keys that an app may have when it makes another
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer // nil: nothing is registered
 }
 
 // Ring has all keys. Its methods may be called from any goroutine.
@@ -67,8 +68,8 @@ type entry struct {
 
 // New returns a ring with all keys of the store. Close ends it.
 func New(o Options) (*Ring, error) {
-	if o.Store == nil || o.Now == nil || o.Random == nil || o.Max == nil {
-		return nil, errors.New("keys: Options.Store, Now, Random and Max are needed")
+	if o.Store == nil || o.Now == nil || o.Random == nil || o.Max == nil || o.MaxOfApp == nil {
+		return nil, errors.New("keys: Options.Store, Now, Random, Max and MaxOfApp are needed")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -128,6 +129,22 @@ func (r *Ring) Len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.keys)
+}
+
+// count returns how many keys of an app there are, or of all with an empty name.
+func (r *Ring) count(app string) int {
+	if app == "" {
+		return r.Len()
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	n := 0
+	for _, e := range r.keys {
+		if e.key.App == app {
+			n++
+		}
+	}
+	return n
 }
 
 // Verify returns the key that is presented as sb_<id>_<secret>, or why it is

@@ -25,12 +25,13 @@ var began = time.Date(2026, 11, 26, 8, 0, 0, 0, time.UTC)
 
 // world is a ring on a table.
 type world struct {
-	t    testing.TB
-	now  time.Time
-	max  int
-	bus  *bus.Bus
-	rows *bus.Table
-	log  bytes.Buffer
+	t      testing.TB
+	now    time.Time
+	max    int
+	maxApp int
+	bus    *bus.Bus
+	rows   *bus.Table
+	log    bytes.Buffer
 	*Ring
 }
 
@@ -43,7 +44,7 @@ func newWorld(t testing.TB, dir string) *world {
 // as many as is usual.
 func openWorld(t testing.TB, dir string, reserve int64) *world {
 	t.Helper()
-	w := &world{t: t, now: began, max: 1000}
+	w := &world{t: t, now: began, max: 1000, maxApp: 1000}
 	var err error
 	o := bus.Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.DiscardHandler), Reserve: reserve}
 	if w.bus, err = bus.Open(t.Context(), o); err != nil {
@@ -61,7 +62,8 @@ func openWorld(t testing.TB, dir string, reserve int64) *world {
 func (w *world) ring(metrics prometheus.Registerer) *Ring {
 	w.t.Helper()
 	r, err := New(Options{
-		Store: w.rows, Now: func() time.Time { return w.now }, Random: rand.Reader, Max: func() int { return w.max },
+		Store: w.rows, Now: func() time.Time { return w.now }, Random: rand.Reader,
+		Max: func() int { return w.max }, MaxOfApp: func() int { return w.maxApp },
 		Log: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: metrics,
 	})
 	if err != nil {
@@ -241,6 +243,7 @@ func TestAWishThatMakesNoSenseIsRefusedByItsField(t *testing.T) {
 		{Wish{Admin: true, Scopes: Scopes()}, "scopes"},
 		{Wish{Admin: true, Expires: began}, "expiresAt"},
 		{Wish{Admin: true, Expires: began.Add(-time.Hour)}, "expiresAt"},
+		{Wish{Admin: true, Expires: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600))}, "expiresAt"},
 		{Wish{Admin: true, Name: strings.Repeat("n", MaxName+1)}, "name"},
 		{Wish{Admin: true, Name: "two\nlines"}, "name"},
 		{Wish{Admin: true, Name: "\x1b[31mred"}, "name"},
@@ -271,6 +274,42 @@ func TestThereAreNoMoreKeysThanTheLimitAndExpiredOnesMakeRoom(t *testing.T) {
 	w.now = began.Add(time.Minute)
 	w.make(Wish{Admin: true}, nil)
 	if w.Len() != 2 || w.Get(last.ID) == nil {
+		t.Errorf("%d keys are left", w.Len())
+	}
+}
+
+func TestAnAppLeavesRoomForKeysOfOthers(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.max, w.maxApp = 11, 4
+	manager := func(app string) *Key {
+		k, _ := w.make(Wish{App: app, Scopes: []Scope{KeysManage}}, nil)
+		return k
+	}
+	wish := func(app string) Wish { return Wish{App: app, Scopes: []Scope{KeysManage}} }
+	tooMany := func(app string, by *Key, limit string) {
+		t.Helper()
+		if _, _, err := w.Make(t.Context(), wish(app), by); !errors.Is(err, ErrTooMany) || !strings.Contains(err.Error(), limit) {
+			t.Errorf("got %v, want one about %s", err, limit)
+		}
+	}
+	anz, shop, last := manager("ANZ"), manager("SHOP"), manager("LAST")
+	brief := wish("ANZ")
+	brief.Expires = began.Add(time.Minute)
+	for range 3 {
+		w.make(brief, anz)
+	}
+	tooMany("ANZ", anz, "limits.apiKeysPerApp")
+	w.make(wish("SHOP"), shop)
+	w.make(wish("SHOP"), shop)
+	w.make(wish("LAST"), last) // the ninth: of eleven two are not for apps
+	tooMany("LAST", last, "limits.apiKeys leaves to the keys of apps")
+	w.make(wish("ANZ"), nil) // also beyond what the app may have by itself
+	admin, _ := w.make(Wish{Admin: true}, nil)
+	tooMany("ANZ", nil, "limits.apiKeys allows")
+	tooMany("ANZ", admin, "limits.apiKeys allows")
+	w.now = began.Add(time.Minute)
+	w.make(wish("ANZ"), anz) // what has expired makes room
+	if w.Len() != 9 || w.Get(anz.ID) == nil {
 		t.Errorf("%d keys are left", w.Len())
 	}
 }
@@ -398,7 +437,7 @@ func (s noStore) Watch(func(string, []byte)) func() { return func() {} }
 // full returns a ring of n keys, on a store that must not be asked any more.
 func full(t testing.TB, n int) (r *Ring, presented string) {
 	t.Helper()
-	r, err := New(Options{Store: noStore{t}, Now: time.Now, Random: rand.Reader, Max: func() int { return n }})
+	r, err := New(Options{Store: noStore{t}, Now: time.Now, Random: rand.Reader, Max: func() int { return n }, MaxOfApp: func() int { return n }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,6 +162,32 @@ func TestSubscribersHearOfSessionsThatAKillEnded(t *testing.T) {
 	})
 }
 
+// A session has both events or neither: of one whose beginning is not in the log
+// there is no end.
+func TestSubscribersHearNothingOfASessionWhoseBeginningWasNotStored(t *testing.T) {
+	log := newMemLog()
+	synctest.Test(t, func(t *testing.T) {
+		opts := options(log)
+		subscribed(&opts)
+		f := start(t, log, opts)
+		defer func() { f.stop() }()
+		log.fail(outcome{mailbox.ErrUnknown, false})
+		d := f.open("ANZ-1", false)
+		f.Close(d.id) // and ended while the log failed
+		time.Sleep(time.Minute)
+		c := f.consume(0)
+		c.want()
+		open := log.block()
+		f.open("ANZ-2", false)
+		synctest.Wait()
+		f.stop() // before its beginning is stored
+		open()
+		f = start(t, log, opts)
+		c = f.consume(0)
+		c.want()
+	})
+}
+
 // What a consumer has not proved comes again, in order; what it has does not,
 // whatever stands before it.
 func TestConsumersProveInAnyOrder(t *testing.T) {

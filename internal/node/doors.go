@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/seed-3d8c1042/switchboard/console"
 	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
@@ -39,9 +41,15 @@ func (n *node) originAllowed(r *http.Request) bool {
 	return api.OriginAllowed(r, s.Origins, s.Demo)
 }
 
+// allMetrics are what /metrics shows.
+type allMetrics struct {
+	prometheus.Gatherers
+	prometheus.Registerer
+}
+
 func (n *node) apiOptions() api.Options {
 	return api.Options{
-		Log: n.log, Metrics: n.metrics, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
+		Log: n.log, Metrics: allMetrics{prometheus.Gatherers{n.metrics, n.process}, n.metrics}, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
 		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1,
 		Parts: []api.Part{
 			{Name: "node", Check: func() error {
@@ -91,6 +99,7 @@ func (n *node) v1Options() api.V1Options {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
 			},
+			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version,
 		},
 	}
 }

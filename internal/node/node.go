@@ -29,6 +29,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
+	"github.com/seed-3d8c1042/switchboard/internal/stats"
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
 )
 
@@ -49,9 +50,9 @@ type Options struct {
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
 // a clean stop, also when ctx ended before the node was ready.
 func Run(ctx context.Context, opts Options) error {
-	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry()}
+	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry()}
 	n.settings.Store(&opts.Settings)
-	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	release, err := lifecycle.LockFolder(opts.Settings.Data)
 	if err != nil {
 		return err
@@ -64,7 +65,8 @@ func Run(ctx context.Context, opts Options) error {
 type node struct {
 	opts     Options
 	log      *slog.Logger
-	metrics  *prometheus.Registry
+	metrics  *prometheus.Registry // our own, which the stats are read from
+	process  *prometheus.Registry // of Go and the process, which cost more to gather
 	settings atomic.Pointer[config.Settings]
 
 	bus     *bus.Bus
@@ -73,6 +75,7 @@ type node struct {
 	keys    *keys.Ring
 	hub     *delivery.Hub
 	sockets *socket.Server
+	stats   *stats.Sampler
 	events  *api.Events
 	v1      *api.V1
 
@@ -150,6 +153,10 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
 	}
+	n.stats, err = stats.New(stats.Options{Metrics: n.metrics, Now: time.Now, Log: n.log})
+	if err != nil {
+		return err
+	}
 	n.hub = delivery.New(delivery.Options{
 		Keeper: reliable{n.keeper}, Access: access{n.apps},
 		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
@@ -175,7 +182,8 @@ func (n *node) openKeys(ctx context.Context) error {
 		return fmt.Errorf("open the table of API keys in %s: %w", n.opts.Settings.Data, err)
 	}
 	n.keys, err = keys.New(keys.Options{
-		Store: table, Now: time.Now, Random: rand.Reader, Max: func() int { return n.limits().APIKeys }, Log: n.log, Metrics: n.metrics,
+		Store: table, Now: time.Now, Random: rand.Reader, Log: n.log, Metrics: n.metrics,
+		Max: func() int { return n.limits().APIKeys }, MaxOfApp: func() int { return n.limits().APIKeysPerApp },
 	})
 	return err
 }
@@ -204,6 +212,7 @@ func (n *node) serve(ctx context.Context) error {
 	doors.Go(func() error { return n.sockets.Run(stopping) })
 	doors.Go(func() error { return n.reload(stopping) })
 	doors.Go(func() error { return tendMemory(stopping) })
+	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
 	err = n.greet(public.Addr(), admin.Addr())
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/stats"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -59,6 +60,15 @@ func (a access) IsMaster(user wire.UserID) bool {
 	master, ok := a.MasterOf(user.App())
 	return ok && master == user
 }
+
+// watched is how the calls reach the stats: only so many may watch.
+type watched struct {
+	*stats.Sampler
+	most func() int
+}
+
+// Watch implements api.Stats.
+func (w watched) Watch() (leave func(), ok bool) { return w.Sampler.Watch(w.most()) }
 
 func mailboxLimits(l config.Limits) mailbox.Limits {
 	return mailbox.Limits{

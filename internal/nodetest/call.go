@@ -79,11 +79,11 @@ func (s *Server) call(client *http.Client, base, method, path, key, body string,
 		s.t.Fatalf("%s %s: %v\n%s", method, path, err, s.Output())
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
+	text, err := readAnswer(res)
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return Answer{Status: res.StatusCode, Header: res.Header, Body: string(text)}
+	return Answer{Status: res.StatusCode, Header: res.Header, Body: text}
 }
 
 // NewKey makes an API key as the operator; wish is JSON, such as
@@ -95,4 +95,18 @@ func (s *Server) NewKey(wish string) (id, key string) {
 		s.t.Fatalf("make a key: %d %s", a.Status, a.Body)
 	}
 	return a.Field("id"), a.Field("key")
+}
+
+// readAnswer reads an answer; of a stream, which has no end, what comes first.
+func readAnswer(res *http.Response) (string, error) {
+	if res.Header.Get("Content-Type") != "text/event-stream" {
+		text, err := io.ReadAll(res.Body)
+		return string(text), err
+	}
+	text := make([]byte, 64<<10)
+	n, err := res.Body.Read(text)
+	if n > 0 {
+		err = nil
+	}
+	return string(text[:n]), err
 }

@@ -22,6 +22,9 @@ type Listener struct {
 	t    testing.TB
 	addr string
 	url  string
+	// Token is sent as Authorization, unless it is empty. It is not changed while
+	// the listener runs.
+	Token string
 
 	ctx    context.Context // of all its requests
 	cancel context.CancelFunc
@@ -44,8 +47,8 @@ type HeardFrame struct {
 	Event   string // "close" for a session's end; empty for a frame
 }
 
-// Listen opens a stream for a user of the demo. query has what else the URL
-// says, such as "push=true".
+// Listen opens a stream for a user, of the demo's app unless query says another.
+// query has what else the URL says, such as "push=true".
 func Listen(t testing.TB, addr, user, query string) *Listener {
 	t.Helper()
 	l := NewListener(t, addr, user, query)
@@ -61,7 +64,10 @@ func Listen(t testing.TB, addr, user, query string) *Listener {
 // NewListener returns a listener that does nothing by itself.
 func NewListener(t testing.TB, addr, user, query string) *Listener {
 	l := &Listener{t: t, addr: addr, done: make(chan struct{}), news: make(chan struct{}, 1)}
-	l.url = "http://" + addr + "/v1/events?appId=app-id-343&userId=" + url.QueryEscape(user)
+	l.url = "http://" + addr + "/v1/events?userId=" + url.QueryEscape(user)
+	if !strings.Contains(query, "appId=") {
+		l.url += "&appId=app-id-343"
+	}
 	if query != "" {
 		l.url += "&" + query
 	}
@@ -118,6 +124,9 @@ func (l *Listener) listen() bool {
 	req.Header.Set("Accept", "text/event-stream")
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
+	}
+	if l.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+l.Token)
 	}
 	res, err := transport().RoundTrip(req)
 	if err != nil {

@@ -18,17 +18,23 @@ import (
 // readmeAddress is the server's address in the examples.
 const readmeAddress = "127.0.0.1:8088"
 
-// readmeExample returns the code of an example, for this server, and the lines
-// that it prints according to the sentence behind it.
+// readmeExample is printedExample for the README.
 func readmeExample(t *testing.T, name string, s *Server) (code string, prints []string) {
 	t.Helper()
-	b, err := os.ReadFile("../../README.md")
+	return printedExample(t, "README.md", name, s)
+}
+
+// printedExample returns the code of an example of a page, for this server, and
+// the lines that it prints according to the sentence behind it.
+func printedExample(t *testing.T, page, name string, s *Server) (code string, prints []string) {
+	t.Helper()
+	b, err := os.ReadFile("../../" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, found := strings.Cut(string(b), "<!-- example: "+name+" -->\n```")
 	if !found {
-		t.Fatalf("README.md has no example %q", name)
+		t.Fatalf("%s has no example %q", page, name)
 	}
 	_, rest, _ = strings.Cut(rest, "\n") // the language
 	code, rest, found = strings.Cut(rest, "\n```\n")

@@ -167,14 +167,9 @@ func (s *Server) ask(method, path, body string, header []string) Answer {
 		s.t.Fatal(err)
 	}
 	defer res.Body.Close()
-	text := make([]byte, 1<<20)
-	n := 0
-	for n < len(text) {
-		more, err := res.Body.Read(text[n:])
-		n += more
-		if err != nil || res.Header.Get("Content-Type") == "text/event-stream" {
-			break
-		}
+	text, err := readAnswer(res)
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	return Answer{Status: res.StatusCode, Header: res.Header, Body: string(text[:n])}
+	return Answer{Status: res.StatusCode, Header: res.Header, Body: text}
 }

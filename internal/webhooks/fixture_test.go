@@ -381,6 +381,17 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 // onPipes sets a stage whose receiver is reached in memory. It is for tests in a
 // bubble: the server ends with end.
 func onPipes(t *testing.T, r *receiver) (s *stage, network *pipes, end func()) {
+	network, stop := serve(r)
+	s = newStage(t, "http://receiver.example/hook")
+	s.options.Dial = network.dial
+	return s, network, func() {
+		s.stop()
+		stop()
+	}
+}
+
+// serve has a receiver be reached in memory, until stop.
+func serve(r *receiver) (network *pipes, stop func()) {
 	network = newPipes()
 	server := &http.Server{Handler: r, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	served := make(chan struct{})
@@ -388,10 +399,7 @@ func onPipes(t *testing.T, r *receiver) (s *stage, network *pipes, end func()) {
 		defer close(served)
 		_ = server.Serve(network) // until it is closed
 	}()
-	s = newStage(t, "http://receiver.example/hook")
-	s.options.Dial = network.dial
-	return s, network, func() {
-		s.stop()
+	return network, func() {
 		_ = server.Close()
 		<-served
 	}

@@ -1,9 +1,11 @@
 package webhooks
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +32,12 @@ type Webhook struct {
 	Keys         [][]byte // of the signatures, one or two
 	Events       []string // what it is told of, for people
 	AllowPrivate bool     // it may be at a private address
+}
+
+// goesTo says whether attempts at w are the same as at v: to the same place, as
+// the same sender.
+func (w *Webhook) goesTo(v *Webhook) bool {
+	return w.URL == v.URL && w.AllowPrivate == v.AllowPrivate && slices.EqualFunc(w.Keys, v.Keys, bytes.Equal)
 }
 
 // hook is one webhook at work: a machine, and around it the queue that hands
@@ -59,6 +67,7 @@ type input struct {
 	frame   []byte // nil for the end of an attempt
 	ev      *event
 	outcome outcome
+	course  int  // of the attempt: see worker
 	lost    bool // the attempt was broken off: what it came to is not known
 }
 
@@ -159,17 +168,19 @@ type worker struct {
 	machine   *machine
 	session   Session
 	archivist *archivist
-	posts     int // attempts on their way
+	posts     map[*event]context.CancelFunc // attempts on their way; breaks one off
+	aim       Webhook                       // where they go
+	course    int                           // rises with each change of that
 	seen      memory
 	said      bool // that it fails
 	saidGiven bool // that events are given up, since the last success
 }
 
 func newWorker(h *hook, session Session) *worker {
-	_, l := h.settings()
+	to, l := h.settings()
 	return &worker{
 		hook: h, session: session, machine: newMachine(l.machine(), h.opts.Chance),
-		archivist: newArchivist(h, session), seen: newMemory(remembered),
+		archivist: newArchivist(h, session), posts: make(map[*event]context.CancelFunc), aim: to, seen: newMemory(remembered),
 	}
 }
 
@@ -199,7 +210,7 @@ func (w *worker) work(ctx, posting context.Context) {
 
 // drain waits for the attempts on their way.
 func (w *worker) drain() {
-	for w.posts > 0 {
+	for len(w.posts) > 0 {
 		<-w.wake
 		now := w.opts.Now()
 		w.take(now, true)
@@ -218,22 +229,20 @@ func (w *worker) take(now time.Time, draining bool) {
 	w.mu.Lock()
 	inbox := w.inbox
 	w.inbox = nil
-	limits, changed := w.limits, w.changed
+	to, limits, changed := w.to, w.limits, w.changed
 	w.changed = false
 	w.mu.Unlock()
 	if !draining && limits.machine() != w.machine.limits {
 		w.machine.setLimits(now, limits.machine())
 	}
 	if !draining && changed {
+		w.turnTo(to)
 		w.machine.changed(now)
 	}
 	for _, in := range inbox {
 		switch {
 		case in.frame == nil:
-			w.posts--
-			if !in.lost {
-				w.answered(now, in)
-			}
+			w.ceased(now, in)
 		case !draining:
 			w.arrived(now, in)
 		}
@@ -256,6 +265,30 @@ func (w *worker) arrived(now time.Time, in input) {
 	w.machine.arrive(now, ev)
 }
 
+// turnTo has attempts go to where the settings say now. Those on their way to
+// where they said before are broken off: they may hang there for long.
+func (w *worker) turnTo(to Webhook) {
+	if !w.aim.goesTo(&to) {
+		w.course++
+		for _, breakOff := range w.posts {
+			breakOff()
+		}
+	}
+	w.aim = to
+}
+
+// ceased takes the end of an attempt. One that was broken off, or that failed
+// where the webhook is not any more, was none.
+func (w *worker) ceased(now time.Time, in input) {
+	w.posts[in.ev]()
+	delete(w.posts, in.ev)
+	if in.lost || !in.outcome.ok && in.course != w.course {
+		w.machine.withdrawn(now, in.ev)
+		return
+	}
+	w.answered(now, in)
+}
+
 func (w *worker) answered(now time.Time, in input) {
 	w.machine.answered(now, in.ev, in.outcome)
 	w.mu.Lock()
@@ -276,18 +309,19 @@ func (w *worker) do(posting context.Context, now time.Time, e effect) {
 		w.ended(now, e)
 		return
 	}
-	to, limits := w.settings()
-	w.posts++
+	_, limits := w.settings()
+	aim, course := w.aim, w.course
+	posting, w.posts[e.ev] = context.WithCancel(posting)
 	w.mu.Lock()
 	w.view.attempts++
 	w.mu.Unlock()
 	go func() { // drain waits for it
-		o, result := w.poster.post(posting, attempt{to, e.ev, limits.Timeout})
+		o, result := w.poster.post(posting, attempt{aim, e.ev, limits.Timeout})
 		lost := posting.Err() != nil && !o.ok
 		if !lost {
 			w.metrics.attempt(w.of, result)
 		}
-		w.put(input{ev: e.ev, outcome: o, lost: lost})
+		w.put(input{ev: e.ev, outcome: o, course: course, lost: lost})
 	}()
 }
 

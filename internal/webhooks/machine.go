@@ -41,7 +41,7 @@ type effect struct {
 type effectKind uint8
 
 const (
-	effPost  effectKind = iota // post it, then call answered
+	effPost  effectKind = iota // post it, then call answered or withdrawn
 	effSent                    // it arrived: keep that in the history, then prove it
 	effGiven                   // it is given up: likewise
 )
@@ -119,12 +119,7 @@ func (m *machine) arrive(now time.Time, ev *event) {
 
 // answered takes what the attempt at an event came to.
 func (m *machine) answered(now time.Time, ev *event, o outcome) {
-	l := m.lines[ev.user]
-	if l == nil || !l.flying || l.events[0] != ev {
-		panic("webhooks: an answer to what is not on its way") // our own loop is wrong
-	}
-	l.flying = false
-	m.flying--
+	l := m.land(ev)
 	ev.attempts++
 	ev.last, ev.status = o.reason, o.status
 	if o.ok {
@@ -139,6 +134,26 @@ func (m *machine) answered(now time.Time, ev *event, o outcome) {
 		}
 	}
 	m.turn(now)
+}
+
+// withdrawn takes back an event whose attempt was broken off: as if it had not
+// been posted, it is due at once.
+func (m *machine) withdrawn(now time.Time, ev *event) {
+	l := m.land(ev)
+	ev.notBefore = time.Time{}
+	m.stand(l, now)
+	m.turn(now)
+}
+
+// land notes that an event is not on its way any more, and returns its line.
+func (m *machine) land(ev *event) *line {
+	l := m.lines[ev.user]
+	if l == nil || !l.flying || l.events[0] != ev {
+		panic("webhooks: an answer to what is not on its way") // our own loop is wrong
+	}
+	l.flying = false
+	m.flying--
+	return l
 }
 
 // again puts a line back whose first event failed.

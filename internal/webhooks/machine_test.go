@@ -47,13 +47,29 @@ func (r *rig) arrive(user string, ago time.Duration) *event {
 // answer ends an attempt.
 func (r *rig) answer(ev *event, o outcome) {
 	r.t.Helper()
+	r.land(ev)
+	r.m.answered(r.now, ev, o)
+	r.see()
+}
+
+// breakOff ends an attempt as if there had been none.
+func (r *rig) breakOff(ev *event) {
+	r.t.Helper()
+	r.land(ev)
+	attempts := ev.attempts
+	if r.m.withdrawn(r.now, ev); ev.attempts != attempts {
+		r.t.Fatalf("event %d counts an attempt that was broken off", ev.n)
+	}
+	r.see()
+}
+
+func (r *rig) land(ev *event) {
+	r.t.Helper()
 	i := slices.Index(r.flying, ev)
 	if i < 0 {
 		r.t.Fatalf("event %d of %s is not on its way", ev.n, ev.user)
 	}
 	r.flying = slices.Delete(r.flying, i, i+1)
-	r.m.answered(r.now, ev, o)
-	r.see()
 }
 
 // fail and succeed end the attempt at the next event of a user.
@@ -166,6 +182,12 @@ func TestWhateverHappensOrderIsKeptAndNothingIsLost(t *testing.T) {
 						break
 					}
 				}
+			},
+			"break off": func(t *rapid.T) {
+				if len(r.flying) == 0 {
+					t.Skip("nothing is on its way")
+				}
+				r.breakOff(rapid.SampledFrom(r.flying).Draw(t, "event"))
 			},
 			"wait": func(t *rapid.T) {
 				r.wait(time.Duration(rapid.IntRange(0, 10_000).Draw(t, "seconds")) * time.Second)

@@ -52,7 +52,7 @@ func newPoster(version string, now func() time.Time, dial dialFunc) *poster {
 	for _, private := range []bool{false, true} {
 		dialer := &net.Dialer{KeepAlive: 15 * time.Second}
 		if !private {
-			dialer.Control = newGuard().control
+			dialer.Control = guard
 		}
 		p.clients[private] = newClient(dialer.DialContext)
 		if dial != nil {

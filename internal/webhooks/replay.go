@@ -23,15 +23,25 @@ var ErrBusy = errors.New("this is under way already for the webhook; try again w
 // Replay says which events of a webhook's history are queued again: those that
 // ended from From to To, of one state, or of any if it is 0.
 type Replay struct {
-	From, To time.Time // zero: the beginning; now
+	From, To time.Time // zero: the beginning; the end
 	State    State
-	At       Cursor // where a replay before ended; it has the same From, To and State
+	At       ReplayCursor // where a replay before ended; it has the same From, To and State
+}
+
+// ReplayCursor is where a replay goes on in a webhook's history, and where it
+// ends. The zero ReplayCursor begins one.
+type ReplayCursor struct {
+	Cursor
+	// Last is the newest record when the replay began. What stands behind it is
+	// not replayed: among it are the events that the replay itself had sent again,
+	// of which there would be no end.
+	Last uint64
 }
 
 // Replayed is what came of it.
 type Replayed struct {
 	Events int
-	Next   *Cursor // where it goes on, if not all were queued
+	Next   *ReplayCursor // where it goes on, if not all were queued
 }
 
 // Replay queues events of the history again, in the order in which they ended,
@@ -47,11 +57,7 @@ func (r *Room) Replay(ctx context.Context, of Name, what Replay) (Replayed, erro
 		return Replayed{}, ErrBusy
 	}
 	defer h.replays.Unlock()
-	now := r.opts.Now()
-	if what.To.IsZero() || what.To.After(now) {
-		what.To = now // what is delivered meanwhile is not replayed again
-	}
-	p := &replaying{room: r, of: of, what: what, at: now}
+	p := &replaying{room: r, of: of, what: what, at: r.opts.Now()}
 	done, err := p.run(ctx)
 	if err != nil && !errors.Is(err, ErrCursor) {
 		err = fmt.Errorf("replay the history of webhook %s: %w", of, err)
@@ -73,8 +79,11 @@ type replaying struct {
 }
 
 func (p *replaying) run(ctx context.Context) (Replayed, error) {
+	if err := p.bound(ctx); err != nil {
+		return Replayed{}, err
+	}
 	number, b, err := p.first(ctx)
-	at := p.what.At
+	at := p.what.At.Cursor
 	for read := 0; err == nil && read < mostRead; read++ {
 		more, failure := p.record(ctx, number, b, at.Event)
 		if failure != nil || !more {
@@ -86,9 +95,23 @@ func (p *replaying) run(ctx context.Context) (Replayed, error) {
 	if failure := p.put(ctx); failure != nil || errors.Is(err, ErrGone) {
 		return p.done, failure // the end of the history
 	}
-	p.done.Next = &at
+	p.done.Next = p.cursor(at)
 	return p.done, err
 }
+
+// bound notes where the replay ends, if it does not know from a replay before.
+func (p *replaying) bound(ctx context.Context) (err error) {
+	at := &p.what.At
+	switch {
+	case at.Record > at.Last:
+		return ErrCursor
+	case at.Last == 0:
+		at.Last, _, err = p.room.opts.Archive.Last(ctx, p.of)
+	}
+	return err
+}
+
+func (p *replaying) cursor(at Cursor) *ReplayCursor { return &ReplayCursor{at, p.what.At.Last} }
 
 // first returns the record at which the replay begins.
 func (p *replaying) first(ctx context.Context) (uint64, []byte, error) {
@@ -109,6 +132,9 @@ func (p *replaying) first(ctx context.Context) (uint64, []byte, error) {
 // record queues what a record has of what is wanted, and says whether later ones
 // may have more.
 func (p *replaying) record(ctx context.Context, number uint64, b []byte, event int) (more bool, err error) {
+	if number > p.what.At.Last {
+		return false, p.put(ctx)
+	}
 	r, err := readRecord(b)
 	if err != nil {
 		return false, fmt.Errorf("record %d: %w", number, err)
@@ -118,7 +144,7 @@ func (p *replaying) record(ctx context.Context, number uint64, b []byte, event i
 	}
 	for i := event; i < len(r.events); i++ {
 		e := &r.events[i]
-		if e.At.After(p.what.To) {
+		if !p.what.To.IsZero() && e.At.After(p.what.To) {
 			return false, p.put(ctx)
 		}
 		if e.At.Before(p.what.From) || p.what.State != 0 && e.State != p.what.State {
@@ -128,7 +154,7 @@ func (p *replaying) record(ctx context.Context, number uint64, b []byte, event i
 			if err := p.put(ctx); err != nil {
 				return false, err
 			}
-			p.done.Next = &Cursor{number, i}
+			p.done.Next = p.cursor(Cursor{number, i})
 			return false, nil
 		}
 		p.frames = append(p.frames, replayFrame(e.ID, p.at, e.Body))
@@ -151,8 +177,7 @@ func (p *replaying) put(ctx context.Context) error {
 	stored, err := p.room.opts.Queue.Put(ctx, p.of, p.frames)
 	p.done.Events += stored
 	if err != nil && stored < len(p.places) {
-		next := p.places[stored]
-		p.done.Next = &next
+		p.done.Next = p.cursor(p.places[stored])
 	}
 	p.frames, p.places, p.bytes = nil, nil, 0
 	return err

@@ -86,7 +86,7 @@ func TestAReplayIsBoundedAndGoesOnWhereItEnded(t *testing.T) {
 	}
 	s := stopped(t, records...)
 	var got []int
-	for at := (Cursor{}); ; {
+	for at := (ReplayCursor{}); ; {
 		done, err := s.room.Replay(t.Context(), billing, Replay{State: Delivered, At: at})
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +123,34 @@ func TestAReplayReadsABoundedNumberOfRecordsAndGoesOnWhereItEnded(t *testing.T) 
 	}
 }
 
+// What a replay has sent again stands in the history too; its later pages, also
+// those of a node that was started anew, leave that out.
+func TestAReplayOfManyPagesReplaysEachEventOnce(t *testing.T) {
+	for _, to := range []time.Time{{}, begin().Add(100 * 24 * time.Hour)} {
+		const all = 12_000
+		s := stopped(t)
+		c := newClerk(t, s.archive)
+		for range all / 1000 {
+			c.write(billing, strings.Repeat("d", 1000))
+		}
+		pages := 0
+		for at := (ReplayCursor{}); pages < 5; pages++ {
+			done, err := s.room.Replay(t.Context(), billing, Replay{State: Delivered, To: to, At: at})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.write(billing, strings.Repeat("d", done.Events)) // it has arrived
+			if done.Next == nil {
+				break
+			}
+			at = *done.Next
+		}
+		if s.left() != all || pages != 1 {
+			t.Errorf("up to %v: %d events are queued again, and there are %d pages more", to, s.left(), pages)
+		}
+	}
+}
+
 // stopped sets a stage with a history, whose room does not run.
 func stopped(t *testing.T, records ...string) *stage {
 	s := newStage(t, "http://receiver.example")
@@ -143,7 +171,7 @@ func TestAReplayStopsWhereTheQueueIsFullAndGoesOnThere(t *testing.T) {
 	s := stopped(t, "dfd", "fdd")
 	s.queue.full = 2
 	done, err := s.room.Replay(t.Context(), billing, Replay{State: Delivered})
-	if !errors.Is(err, ErrQueueFull) || done.Events != 2 || done.Next == nil || *done.Next != (Cursor{2, 1}) {
+	if !errors.Is(err, ErrQueueFull) || done.Events != 2 || done.Next == nil || *done.Next != (ReplayCursor{Cursor{2, 1}, 2}) {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	s.queue.full = 0
@@ -183,8 +211,10 @@ func TestOneReplayOfAWebhookAtATime(t *testing.T) {
 	if _, err := s.room.Replay(t.Context(), Name{"ANZ", "none"}, Replay{}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := s.room.Replay(t.Context(), billing, Replay{At: Cursor{1, 5}}); !errors.Is(err, ErrCursor) {
-		t.Errorf("got %v", err)
+	for _, at := range []ReplayCursor{{Cursor{1, 5}, 1}, {Cursor{1, -1}, 1}, {Cursor{2, 0}, 1}, {Cursor{1, 0}, 0}} {
+		if _, err := s.room.Replay(t.Context(), billing, Replay{At: at}); !errors.Is(err, ErrCursor) {
+			t.Errorf("from %v: %v", at, err)
+		}
 	}
 }
 

@@ -101,7 +101,8 @@ func New(opts Options) (*Room, error) {
 }
 
 // Replace makes list the webhooks that there are. One that stays, by app and
-// name, goes on with its new settings at once, and tries anew what had failed.
+// name, goes on with its new settings at once, and tries anew what had failed;
+// attempts on their way to where it is not any more are broken off and made anew.
 // What waits for one that goes stays in its queue: a webhook of the same app and
 // name that comes back finds it there.
 func (r *Room) Replace(list []Webhook, l Limits) {
@@ -123,35 +124,28 @@ func (r *Room) Replace(list []Webhook, l Limits) {
 		}
 	}
 	r.mu.Unlock()
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
+	r.stir()
 }
 
 // Run posts events until ctx ends, and leaves nothing behind.
 func (r *Room) Run(ctx context.Context) error {
 	defer r.poster.close()
-	running := make(map[*hook]work)
-	for {
+	running := make(map[Name]work)
+	var all sync.WaitGroup
+	defer all.Wait()
+	for ctx.Err() == nil {
 		wanted := r.list()
-		var leaving []work
-		for h, w := range running {
-			if ctx.Err() != nil || !slices.Contains(wanted, h) {
-				w.cancel()
-				leaving = append(leaving, w)
-				delete(running, h)
+		for of, w := range running {
+			switch {
+			case w.ended():
+				delete(running, of)
+			case !slices.Contains(wanted, w.hook):
+				w.cancel() // others do not wait for its end
 			}
 		}
-		for _, w := range leaving {
-			<-w.done // before one of the same name begins
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
 		for _, h := range wanted {
-			if _, runs := running[h]; !runs {
-				running[h] = start(ctx, h)
+			if _, runs := running[h.of]; !runs { // nor does one of the same name that is to end
+				running[h.of] = r.start(ctx, h, &all)
 			}
 		}
 		select {
@@ -159,22 +153,44 @@ func (r *Room) Run(ctx context.Context) error {
 		case <-r.changed:
 		}
 	}
+	return nil
 }
 
 // work is a hook that runs.
 type work struct {
+	hook   *hook
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-func start(ctx context.Context, h *hook) work {
+func (w work) ended() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// start has a hook run, as one of all. Its end makes Run look again.
+func (r *Room) start(ctx context.Context, h *hook, all *sync.WaitGroup) work {
 	ctx, cancel := context.WithCancel(ctx)
-	w := work{cancel, make(chan struct{})}
-	go func() { // Run waits for done
-		defer close(w.done)
+	w := work{h, cancel, make(chan struct{})}
+	all.Go(func() {
+		defer cancel()
 		h.run(ctx)
-	}()
+		close(w.done)
+		r.stir()
+	})
 	return w
+}
+
+// stir has Run look at what there is.
+func (r *Room) stir() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
 }
 
 // list returns all hooks, by app and name.

@@ -1,8 +1,12 @@
 package webhooks
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // eventually waits until cond holds. It is for tests on real connections.
@@ -357,6 +363,92 @@ func TestSettingsChangeWithoutLosingWhatWaits(t *testing.T) {
 	})
 }
 
+// hang is a receiver that never answers.
+func hang(_ http.ResponseWriter, req *http.Request, _ arrival) { <-req.Context().Done() }
+
+// What hangs at the old place does not hold up the new one, and counts as never
+// tried.
+func TestAWebhookThatMovesTakesWhatHangsAlong(t *testing.T) {
+	for what, move := range map[string]func(w *Webhook){
+		"URL":          func(w *Webhook) { w.URL = "http://receiver.example/elsewhere" },
+		"secrets":      func(w *Webhook) { w.Keys = [][]byte{second, secret} },
+		"allowPrivate": func(w *Webhook) { w.AllowPrivate = false },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				old := answer(t, hang)
+				s, from, end := onPipes(t, old)
+				r := answer(t, nil)
+				to, stop := serve(r)
+				defer func() { end(); stop() }()
+				var network atomic.Pointer[pipes]
+				network.Store(from)
+				s.options.Dial = func(ctx context.Context, n, address string) (net.Conn, error) {
+					return network.Load().dial(ctx, n, address)
+				}
+				s.begin()
+				ids := s.fill(40, 3)
+				time.Sleep(time.Second)
+				moved := s.options.Webhooks[0]
+				move(&moved)
+				network.Store(to)
+				s.room.Replace([]Webhook{moved}, s.options.Limits)
+				time.Sleep(time.Second)
+				s.judge(ids, r.got())
+				if old.count() != 32 || r.count() != len(ids) || s.left() != 0 {
+					t.Errorf("%d requests at the old place and %d at the new one, %d events left", old.count(), r.count(), s.left())
+				}
+				for _, e := range s.history(Delivered) {
+					if e.Attempts != 1 {
+						t.Fatalf("the history has %+v", e)
+					}
+				}
+				if got := s.status(); !got.LastFailure.IsZero() || s.log.String() != "" {
+					t.Errorf("got %+v, it is logged\n%s", got, s.log)
+				}
+			})
+		})
+	}
+}
+
+func TestSettingsThatLeaveAWebhookWhereItIsBreakNothingOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := answer(t, func(w http.ResponseWriter, _ *http.Request, _ arrival) {
+			time.Sleep(5 * time.Second)
+			w.WriteHeader(http.StatusOK)
+		})
+		s, _, end := onPipes(t, r)
+		defer end()
+		s.begin()
+		ids := s.fill(32, 1)
+		time.Sleep(time.Second)
+		same := s.options.Webhooks[0]
+		same.Keys, same.Events = [][]byte{bytes.Clone(secret), second}, []string{"connected", "expired"}
+		s.room.Replace([]Webhook{same}, s.options.Limits)
+		time.Sleep(time.Minute)
+		s.judge(ids, r.got())
+		if r.count() != len(ids) {
+			t.Errorf("%d requests for %d events", r.count(), len(ids))
+		}
+	})
+}
+
+// An attempt that fails in the moment in which the webhook moves says nothing of
+// the new place.
+func TestAFailureAtAPlaceThatIsLeftIsNoneOfTheNewOne(t *testing.T) {
+	w := newWorker(newHook(Webhook{Of: billing, URL: "http://old.example"}, Limits{time.Second, time.Hour, 1}, &Options{Logger: slog.New(slog.DiscardHandler)}, nil, nil), nil)
+	ev := &event{user: "ANZ-1", since: begin()}
+	w.machine.arrive(begin(), ev)
+	w.posts[ev] = func() {}
+	w.put(input{ev: ev, course: w.course, outcome: outcome{reason: "no"}})
+	w.set(Webhook{Of: billing, URL: "http://new.example"}, w.limits)
+	w.machine.take()
+	w.take(begin(), false)
+	if list := w.machine.take(); len(list) != 1 || list[0] != (effect{effPost, ev}) || ev.attempts != 0 || !w.view.lastFailure.IsZero() {
+		t.Errorf("%+v is to be done, %+v", list, ev)
+	}
+}
+
 func TestARemovedWebhooksEventsWaitForItsReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := answer(t, func(w http.ResponseWriter, _ *http.Request, _ arrival) { w.WriteHeader(http.StatusBadGateway) })
@@ -391,9 +483,41 @@ func TestARemovedWebhooksEventsWaitForItsReturn(t *testing.T) {
 	})
 }
 
+// One that is taken away ends in its own time; one of the same name waits for
+// that, as they have the same queue, and nobody else does.
+func TestTheEndOfAWebhookHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, hanging, end := onPipes(t, answer(t, hang))
+		r := answer(t, nil)
+		network, stop := serve(r)
+		defer func() { end(); stop() }()
+		s.options.Dial = func(ctx context.Context, n, address string) (net.Conn, error) {
+			if address == "receiver.example:80" {
+				return hanging.dial(ctx, n, address)
+			}
+			return network.dial(ctx, n, address)
+		}
+		s.begin()
+		ids := s.fill(32, 1)
+		time.Sleep(time.Second / 2)
+		other, back := s.options.Webhooks[0], s.options.Webhooks[0]
+		other.Of.Name, other.URL, back.URL = "other", "http://other.example", "http://back.example"
+		id := s.queue.add(other.Of, body("connected", "ANZ-100", 0))
+		s.room.Replace([]Webhook{other}, s.options.Limits)
+		time.Sleep(time.Second / 2)
+		s.judge([]wire.ID{id}, r.got())
+		s.room.Replace([]Webhook{other, back}, s.options.Limits)
+		later := s.queue.add(other.Of, body("connected", "ANZ-101", 0))
+		time.Sleep(time.Second / 2)
+		s.judge([]wire.ID{id, later}, r.got())
+		time.Sleep(DefaultGrace)
+		s.judge(append(ids, id, later), r.got())
+	})
+}
+
 func TestALowerLimitHoldsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := answer(t, func(_ http.ResponseWriter, req *http.Request, _ arrival) { <-req.Context().Done() })
+		r := answer(t, hang)
 		s, _, end := onPipes(t, r)
 		defer end()
 		s.begin()

@@ -1,0 +1,185 @@
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Page } from "@playwright/test";
+import { expect, test } from "./fixtures.js";
+import { Line } from "./line.js";
+import { Server } from "./server.js";
+
+// Pages that have events in place of a WebSocket, in a real browser, whose
+// EventSource comes back by itself.
+
+interface Heard {
+  id: string;
+  content: number;
+}
+
+declare global {
+  interface Window {
+    heard: Heard[];
+    sessions: string[];
+    opened: number;
+    ended: string[];
+    stopped: boolean;
+  }
+}
+
+/** Opens a bare EventSource: the page only listens, and keeps what it hears. */
+async function listen(page: Page, query: string): Promise<void> {
+  await page.evaluate((query) => {
+    Object.assign(window, { heard: [], sessions: [], opened: 0, ended: [], stopped: false });
+    const events = new EventSource(`/v1/events?appId=app-id-343&userId=ANZ-7&${query}`);
+    events.onopen = () => window.opened++;
+    events.onerror = () => (window.stopped = events.readyState === EventSource.CLOSED);
+    events.onmessage = (event: MessageEvent<string>) => {
+      const frame = JSON.parse(event.data) as { type: string; id: string; data: { session?: string; content?: number } };
+      if (frame.data.session !== undefined) window.sessions.push(frame.data.session);
+      if (frame.type === "MESSAGE") window.heard.push({ id: frame.id, content: frame.data.content ?? -1 });
+    };
+    events.addEventListener("close", (event: MessageEvent<string>) => window.ended.push(event.data));
+  }, query);
+  await expect.poll(() => page.evaluate(() => window.sessions.length)).toBe(1);
+}
+
+/** Sends messages to the page's user, RELIABLE, and waits until they are stored. */
+async function send(server: Server, from: number, to: number): Promise<void> {
+  const key = server.said.match(/^key\s+(sb_\S+)/gm)?.at(-1)?.split(/\s+/)[1];
+  if (key === undefined) throw new Error(`the server printed no key:\n${server.said}`);
+  const messages = Array.from({ length: to - from }, (_, i) => ({ from: "ANZ-1", to: "ANZ-7", content: from + i }));
+  const answer = await fetch(`${server.origin}/v1/messages/batch`, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
+    body: JSON.stringify({ messages }),
+  });
+  expect(answer.status, await answer.clone().text()).toBe(200);
+}
+
+const numbers = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+/** What the page heard, without the IDs that it knows already. */
+async function heard(page: Page): Promise<number[]> {
+  const known = new Set<string>();
+  const list = await page.evaluate(() => window.heard);
+  return list.filter(({ id }) => !known.has(id) && known.add(id)).map(({ content }) => content);
+}
+
+test("a bare EventSource hears everything once and in order, through cuts of its line and a killed server", async ({ page, server }) => {
+  const line = await Line.to(server.origin);
+  try {
+    await page.goto(line.origin);
+    await listen(page, "push=true");
+    for (let cuts = 1; cuts <= 5; cuts++) {
+      const sending = send(server, (cuts - 1) * 40, cuts * 40);
+      line.cut();
+      await sending;
+      await expect.poll(() => page.evaluate(() => window.heard.length), { timeout: 20_000 }).toBe(cuts * 40);
+    }
+    // On one session the page need not even drop what it knows.
+    expect(await page.evaluate(() => window.heard.map(({ content }) => content))).toEqual(numbers(200));
+    expect(await page.evaluate(() => window.sessions.length)).toBe(1);
+    expect(await page.evaluate(() => window.opened)).toBeGreaterThan(5);
+
+    await send(server, 200, 240);
+    await server.kill();
+    await server.resume();
+    await send(server, 240, 280);
+    await expect.poll(async () => (await heard(page)).length, { timeout: 20_000 }).toBe(280);
+    expect(await heard(page)).toEqual(numbers(280));
+    expect(await page.evaluate(() => window.sessions.length)).toBe(2);
+    expect(await page.evaluate(() => window.stopped)).toBe(false);
+  } finally {
+    await line.remove();
+  }
+});
+
+test("a page acknowledges, sends and leaves with its session's secret", async ({ page, server }) => {
+  await page.goto(server.origin);
+  await listen(page, "push=true");
+  const statuses = await page.evaluate(async () => {
+    const call = async (method: string, path: string, body?: unknown) => {
+      const answer = await fetch(path, {
+        method,
+        headers: { Authorization: `Bearer ${window.sessions[0] ?? ""}`, "Content-Type": "application/json" },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return answer.status;
+    };
+    return [
+      await call("POST", "/v1/frames", { type: "MESSAGE", data: { to: "ANZ-7", content: 7 } }),
+      await call("POST", "/v1/events/acks", { id: "nothing.1" }),
+      await call("DELETE", "/v1/events"),
+      await call("DELETE", "/v1/events"),
+    ];
+  });
+  expect(statuses).toEqual([202, 400, 204, 401]);
+  await expect.poll(() => page.evaluate(() => window.ended)).toEqual(['{"code":1000,"reason":""}']);
+  // It comes back by itself, and is told not to.
+  await expect.poll(() => page.evaluate(() => window.stopped)).toBe(true);
+});
+
+test("a page of an origin that is named may listen and acknowledge, any other is refused", async ({ page }) => {
+  const other = createServer((_, answer) => answer.setHeader("Content-Type", "text/html").end("<!doctype html><title>another page</title>"));
+  await new Promise<void>((resolve) => other.listen(0, resolve));
+  const { port } = other.address() as AddressInfo;
+  const server = await Server.start(`origins: [http://localhost:${port}]\napps: [{appName: ANZ, appId: app-id-343, authEnabled: false}]\n`);
+  const listenAndAcknowledge = async (origin: string) => {
+    await page.goto(origin);
+    return page.evaluate(async (server) => {
+      const events = new EventSource(`${server}/v1/events?appId=app-id-343&userId=ANZ-7`);
+      const first = await new Promise<MessageEvent<string> | undefined>((resolve) => {
+        events.onmessage = resolve;
+        events.onerror = () => resolve(undefined);
+      });
+      if (first === undefined) return "refused";
+      const { session } = (JSON.parse(first.data) as { data: { session: string } }).data;
+      const answer = await fetch(`${server}/v1/events/acks`, {
+        method: "POST",
+        headers: { Authorization: `Bearer ${session}`, "Content-Type": "application/json" },
+        body: JSON.stringify({ id: first.lastEventId }),
+      });
+      events.close();
+      return answer.status;
+    }, server.origin);
+  };
+  try {
+    expect(await listenAndAcknowledge(`http://localhost:${port}`)).toBe(204);
+    expect(await listenAndAcknowledge(`http://127.0.0.1:${port}`)).toBe("refused");
+  } finally {
+    await server.remove();
+    other.close();
+  }
+});
+
+const docs = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../docs/events.md");
+
+test("the example of docs/events.md does what it says when it is pasted into the page's console", async ({ page, server }) => {
+  const found = /<!-- example: events-browser -->\n```js\n([^]*?)\n```\n\n(It logs [^]*?)\n\n/.exec(await readFile(docs, "utf8"));
+  const [, code = "", says = ""] = found ?? [];
+  const logs = Array.from(says.matchAll(/`([^`]*)`/g), (match) => match[1] ?? "");
+  expect(code.split("127.0.0.1:8088")).toHaveLength(2);
+  expect(logs).toHaveLength(3);
+  const logged: string[] = [];
+  page.on("console", (message) => logged.push(message.text()));
+  await page.goto(server.origin);
+  const devtools = await page.context().newCDPSession(page);
+  const { exceptionDetails } = await devtools.send("Runtime.evaluate", {
+    expression: code.replace("127.0.0.1:8088", new URL(server.origin).host),
+    replMode: true,
+  });
+  expect(exceptionDetails).toBeUndefined();
+  await expect.poll(() => logged.length).toBeGreaterThanOrEqual(logs.length);
+  // Where the page names the type only, it leaves the data out.
+  expect(logged.map((line, i) => (logs[i]?.includes(" ") === false ? line.split(" ")[0] : line))).toEqual(logs);
+
+  // Left, it signs out: another page of the user is the only session.
+  await page.goto("about:blank");
+  const key = /^key\s+(sb_\S+)/m.exec(server.said)?.[1] ?? "";
+  await expect
+    .poll(async () => {
+      const answer = await fetch(`${server.origin}/v1/users/ANZ-7`, { headers: { Authorization: `Bearer ${key}` } });
+      return ((await answer.json()) as { sessions: number }).sessions;
+    })
+    .toBe(0);
+});

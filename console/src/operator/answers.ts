@@ -1,0 +1,120 @@
+// What the calls under /v1 answer, as far as these pages look at it.
+
+/** The key that is used here, and what it is good for. */
+export interface Own {
+  id?: string;
+  name?: string;
+  app?: string;
+  admin: boolean;
+  scopes: string[];
+  expiresAt?: string;
+  /** Those that it may be used for. */
+  apps: string[];
+}
+
+export interface Classes {
+  reliable: number;
+  fast: number;
+}
+
+/** How the node is doing. Counts are totals since it began, unless they say how it is now. */
+export interface Stats {
+  at: string;
+  startedAt: string;
+  uptimeSeconds: number;
+  version: string;
+  sessions: number;
+  connections: number;
+  users: number;
+  messages: { in: Classes; delivered: Classes; proved: number; expired: number; dropped: number };
+  mailboxes: { messages: number; bytes: number };
+  refused: { socket: Record<string, number>; http: Record<string, number> };
+  http: { requests: number; failed: number; connections: number };
+  webhooks: { delivered: number; failed: number; dropped: number; waiting: number };
+  log: { bytes: number; syncs: number; sync: { p50Seconds: number; p95Seconds: number; p99Seconds: number } };
+  memory: { bytes: number; heap: number };
+  goroutines: number;
+}
+
+export interface Readiness {
+  ready: boolean;
+  parts: { name: string; ready: boolean; reason?: string }[];
+}
+
+export interface Key {
+  id: string;
+  name?: string;
+  app?: string;
+  admin: boolean;
+  scopes: string[];
+  createdAt: string;
+  expiresAt?: string;
+  lastUsedAt?: string;
+  untilRestart?: boolean;
+}
+
+/** A key with what its holder presents, which is told once. */
+export type MadeKey = Key & { key: string };
+
+export interface OnlineUser {
+  userId: string;
+  sessions: number;
+  since: string;
+}
+
+export interface Mailbox {
+  messages: number;
+  bytes: number;
+  oldest?: string;
+}
+
+export interface User {
+  userId: string;
+  online: boolean;
+  sessions: number;
+  mailbox: Mailbox;
+}
+
+export interface Session {
+  id: string;
+  userId: string;
+  since: string;
+  address: string;
+  transport: string;
+}
+
+export interface Waiting {
+  id: string;
+  storedAt: string;
+  expiresAt?: string;
+  frame: unknown;
+}
+
+export interface Webhook {
+  name: string;
+  app: string;
+  url: string;
+  events: string[];
+  allowPrivate: boolean;
+  state: string;
+  waiting: number;
+  waitingBytes: number;
+  oldest?: string;
+  stuckUsers: number;
+  delivered: number;
+  failed: number;
+  dropped: number;
+  lastSuccess?: string;
+  lastFailure?: { at: string; reason: string };
+}
+
+/** What became of an event. */
+export interface EndedEvent {
+  id: string;
+  state: string;
+  endedAt: string;
+  attempts: number;
+  status?: number;
+  reason?: string;
+  event: unknown;
+}
