@@ -140,7 +140,7 @@ func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f, ok := s[r.URL.Path]
 	if !ok {
-		http.Error(w, "the console has no such page", http.StatusNotFound)
+		http.Error(w, "there is nothing at this path", http.StatusNotFound)
 		return
 	}
 	header.Set("Content-Type", f.contentType)

@@ -107,7 +107,7 @@ func parsePresence(raw []byte) ([]UserID, *Error) {
 	if raw[0] != '[' {
 		return nil, badField("data.options.presence", " is an array of user IDs")
 	}
-	watched, bad, _ := users(raw, len(raw)) // the frame's size is the limit here
+	watched, bad, _, _ := users(raw, len(raw)) // the frame's size is the limit here
 	if len(bad) > 0 {
 		return nil, badField("data.options.presence", ": "+strconv.Quote(bad[0])+" is no user ID")
 	}

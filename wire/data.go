@@ -59,7 +59,7 @@ func ParseGroup(data []byte, limit int) (to []UserID, bad []string, content []by
 	case v[0][0] != '[':
 		return nil, nil, nil, badField("data.to", " is an array of user IDs")
 	}
-	to, bad, fits := users(v[0], limit)
+	to, bad, _, fits := users(v[0], limit)
 	switch {
 	case !fits:
 		return nil, nil, nil, about("data.to", CodeTooManyReceivers, " has more receivers than the limit of a group message")
@@ -70,8 +70,8 @@ func ParseGroup(data []byte, limit int) (to []UserID, bad []string, content []by
 }
 
 // users reads an array of user IDs: each once, and those that are none. It stops
-// when there are more than limit.
-func users(array []byte, limit int) (to []UserID, bad []string, fits bool) {
+// when there are more than limit. at says how many of to stand before each of bad.
+func users(array []byte, limit int) (to []UserID, bad []string, at []int, fits bool) {
 	known := make(map[UserID]struct{})
 	s := scanner{b: array}
 	for more := s.open(']'); more; more = s.next(']') {
@@ -84,16 +84,16 @@ func users(array []byte, limit int) (to []UserID, bad []string, fits bool) {
 			continue
 		}
 		if len(to)+len(bad) == limit {
-			return nil, nil, false
+			return nil, nil, nil, false
 		}
 		if err != nil {
-			bad = append(bad, badText(v))
+			bad, at = append(bad, badText(v)), append(at, len(to))
 			continue
 		}
 		known[user] = struct{}{}
 		to = append(to, user)
 	}
-	return to, bad, true
+	return to, bad, at, true
 }
 
 // userOf reads a JSON string that is a user ID.

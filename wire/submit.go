@@ -14,7 +14,9 @@ type Submission struct {
 	From UserID   // empty when absent
 	To   []UserID // each once, in the order in which they are first named
 	Bad  []string // what stands among several receivers and is no user ID, shortened
-	List bool     // "to" is a list
+	// BadAt says how many of To stand before each of Bad.
+	BadAt []int
+	List  bool // "to" is a list
 
 	Content   []byte        // raw JSON value
 	Reference []byte        // raw JSON string, nil when absent
@@ -259,11 +261,11 @@ func (p *submissions) to(it *Item, v []byte) *BodyError {
 		it.To = p.single[len(p.single)-1 : len(p.single) : len(p.single)]
 		return nil
 	}
-	to, bad, fits := users(v, p.receivers)
+	to, bad, at, fits := users(v, p.receivers)
 	if !fits {
 		return &BodyError{Code: CodeTooManyReceivers, Reason: "the message has more receivers than the limit of " + strconv.Itoa(p.receivers)}
 	}
-	it.To, it.Bad, it.List = to, bad, true
+	it.To, it.Bad, it.BadAt, it.List = to, bad, at, true
 	return nil
 }
 

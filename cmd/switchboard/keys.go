@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -36,11 +37,11 @@ type keyInfo struct {
 
 // createKeyCommand makes a key.
 type createKeyCommand struct {
-	App     string        `help:"The app that it is for."`
-	Scope   []string      `placeholder:"SCOPE" help:"What it may do; more than one with commas or by repeating it: ${scopes}."`
-	Admin   bool          `help:"An admin key instead: for all apps, with all scopes."`
-	Name    string        `help:"What it is called in lists, for people."`
-	Expires time.Duration `placeholder:"DURATION" help:"For how long it is good, such as 720h. Else until it is revoked."`
+	App     string   `help:"The app that it is for."`
+	Scope   []string `placeholder:"SCOPE" help:"What it may do; more than one with commas or by repeating it: ${scopes}."`
+	Admin   bool     `help:"An admin key instead: for all apps, with all scopes."`
+	Name    string   `help:"What it is called in lists, for people."`
+	Expires span     `placeholder:"DURATION" help:"For how long it is good, such as 30d or 12h. Else until it is revoked."`
 	nodeFlags
 }
 
@@ -54,7 +55,7 @@ func (c createKeyCommand) Validate() error {
 	case !c.Admin && len(c.Scope) == 0:
 		return fmt.Errorf("--scope is needed: one or more of %s", scopeNames())
 	case c.Expires < 0:
-		return fmt.Errorf("--expires %s: give a time to come, such as 720h", c.Expires)
+		return fmt.Errorf("--expires %s: give a time to come, such as 30d or 12h", time.Duration(c.Expires))
 	}
 	for _, s := range c.Scope {
 		if !keys.Scope(s).Known() {
@@ -79,16 +80,16 @@ func (c createKeyCommand) Run(p *program) error {
 		wish = map[string]any{"name": c.Name, "admin": true}
 	}
 	if c.Expires > 0 {
-		wish["expiresAt"] = time.Now().Add(c.Expires).UTC().Format(time.RFC3339Nano)
+		wish["expiresAt"] = time.Now().Add(time.Duration(c.Expires)).UTC().Format(time.RFC3339Nano)
 	}
 	n, err := c.node(p)
 	if err != nil {
-		return err
+		return fmt.Errorf("keys create: %w", err)
 	}
 	var made keyInfo
 	raw, err := n.call(context.Background(), "POST", "/v1/keys", wish, &made)
 	if err != nil {
-		return fmt.Errorf("keys create: %w", err)
+		return fmt.Errorf("keys create: %w", byOption(err))
 	}
 	if c.JSON {
 		_, err = p.out.Write(raw)
@@ -101,6 +102,54 @@ func (c createKeyCommand) Run(p *program) error {
 	fmt.Fprintf(p.err, "key %s %s, good %s; it is not shown again\n", made.ID, made.power(), made.until())
 	return nil
 }
+
+// byOption has a refusal name the option that is wrong where it names the field
+// of the request, which whoever types a command has not seen.
+func byOption(err error) error {
+	var refused *problemError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	option := map[string]string{"app": "--app", "scopes": "--scope", "admin": "--admin", "name": "--name", "expiresAt": "--expires"}[refused.Field]
+	if option == "" {
+		return err
+	}
+	said := *refused
+	if rest, ok := strings.CutPrefix(said.Detail, said.Field); ok {
+		said.Detail = option + rest
+	} else {
+		said.Detail = option + ": " + said.Detail
+	}
+	return &said
+}
+
+// span is a duration that may be in days.
+type span time.Duration
+
+// UnmarshalText reads "30d", "12h", "1d12h".
+func (s *span) UnmarshalText(b []byte) error {
+	text := string(b)
+	rest, days := text, time.Duration(0)
+	if before, after, ok := strings.Cut(text, "d"); ok {
+		n, err := strconv.Atoi(before)
+		if err != nil || n < -mostDays || n > mostDays {
+			return fmt.Errorf("%q is no duration such as 30d or 12h", text)
+		}
+		days, rest = time.Duration(n)*24*time.Hour, after
+	}
+	if rest != "" {
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			return fmt.Errorf("%q is no duration such as 30d or 12h", text)
+		}
+		days += d
+	}
+	*s = span(days)
+	return nil
+}
+
+// mostDays is a hundred years.
+const mostDays = 36_525
 
 // power says what a key is for.
 func (k keyInfo) power() string {
@@ -127,7 +176,7 @@ type listKeysCommand struct {
 func (c listKeysCommand) Run(p *program) error {
 	n, err := c.node(p)
 	if err != nil {
-		return err
+		return fmt.Errorf("keys list: %w", err)
 	}
 	all, err := n.keys(context.Background(), c.App)
 	if err != nil {
@@ -135,6 +184,10 @@ func (c listKeysCommand) Run(p *program) error {
 	}
 	if c.JSON {
 		return writeJSON(p.out, map[string]any{"keys": all}) // as they came
+	}
+	if len(all) == 0 {
+		_, err = fmt.Fprintln(p.out, "no keys")
+		return err
 	}
 	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tAPP\tNAME\tMADE\tGOOD UNTIL\tLAST USED\tSCOPES")
@@ -147,9 +200,17 @@ func (c listKeysCommand) Run(p *program) error {
 		if k.Admin {
 			app, scopes = "all", "all"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, app, orDash(k.Name), day(&k.CreatedAt), day(k.ExpiresAt), day(k.LastUsedAt), scopes)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, app, orDash(k.Name), day(&k.CreatedAt), k.end(), day(k.LastUsedAt), scopes)
 	}
 	return table.Flush()
+}
+
+// end says until when the key is good, and whether that is over.
+func (k keyInfo) end() string {
+	if k.ExpiresAt != nil && !k.ExpiresAt.After(time.Now()) {
+		return day(k.ExpiresAt) + " (expired)"
+	}
+	return day(k.ExpiresAt)
 }
 
 func orDash(s string) string {
@@ -199,7 +260,7 @@ type revokeKeyCommand struct {
 func (c revokeKeyCommand) Run(p *program) error {
 	n, err := c.node(p)
 	if err != nil {
-		return err
+		return fmt.Errorf("keys revoke: %w", err)
 	}
 	var errs []error
 	revoked := []string{}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
 )
@@ -55,5 +56,18 @@ func TestKeysAreManagedOverTheNetworkWithAKey(t *testing.T) {
 	_, says, code = runKeys(t, with(s.Key), "list", "--url", "http://"+s.Addr+"/elsewhere")
 	if code != "1" || !strings.Contains(says, "(NOT_FOUND)") {
 		t.Errorf("exit code %s\n%s", code, says)
+	}
+}
+
+func TestAKeyThatIsOverIsMarked(t *testing.T) {
+	now := time.Now()
+	for want, ends := range map[string]*time.Time{
+		"-": nil,
+		now.Add(time.Hour).UTC().Format("2006-01-02T15:04Z"):                 new(now.Add(time.Hour)),
+		now.Add(-time.Hour).UTC().Format("2006-01-02T15:04Z") + " (expired)": new(now.Add(-time.Hour)),
+	} {
+		if got := (keyInfo{ExpiresAt: ends}).end(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }

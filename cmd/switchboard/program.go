@@ -123,7 +123,9 @@ func (p *program) report(err error) int {
 		}
 		return exitFailed
 	}
-	fmt.Fprintf(p.err, "switchboard: %s\n", err)
+	for line := range strings.Lines(err.Error()) { // several errors are a line each
+		fmt.Fprintf(p.err, "switchboard: %s\n", strings.TrimSuffix(line, "\n"))
+	}
 	return exitFailed
 }
 

@@ -47,6 +47,9 @@ func (f nodeFlags) Validate() error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("--url %s: give an address such as http://127.0.0.1:8088", f.URL)
 	}
+	if strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/v1") {
+		return fmt.Errorf("--url %s: leave the path out, as in %s://%s", f.URL, u.Scheme, u.Host)
+	}
 	return nil
 }
 
@@ -68,11 +71,11 @@ func (f nodeFlags) node(p *program) (*nodeClient, error) {
 	if f.Data != "" {
 		from.Flags = []config.Flag{{Name: "--data", Key: "data", Value: f.Data}}
 	}
-	settings, err := config.Load(from)
+	folder, err := config.Folder(from)
 	if err != nil {
 		return nil, err
 	}
-	dial := func(context.Context, string, string) (net.Conn, error) { return lifecycle.DialControl(settings.Data) }
+	dial := func(context.Context, string, string) (net.Conn, error) { return lifecycle.DialControl(folder) }
 	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
 	return &nodeClient{base: "http://switchboard", local: true, http: &http.Client{Timeout: callTime, Transport: transport}}, nil
 }
@@ -147,12 +150,18 @@ func (n *nodeClient) unreachable(err error) error {
 
 // refused makes an error of a node's problem details.
 func (n *nodeClient) refused(res *http.Response, raw []byte) error {
-	var problem struct{ Code, Detail string }
+	var problem problemError
 	if err := json.Unmarshal(raw, &problem); err != nil || problem.Code == "" {
 		return fmt.Errorf("what answers at %s is no Switchboard with an HTTP interface: it says %s", n.base, res.Status)
 	}
-	return fmt.Errorf("%s (%s)", problem.Detail, problem.Code)
+	return &problem
 }
+
+// problemError is a node's refusal: its problem details.
+type problemError struct{ Code, Detail, Field string }
+
+// Error returns detail and code.
+func (e *problemError) Error() string { return fmt.Sprintf("%s (%s)", e.Detail, e.Code) }
 
 func writeJSON(to io.Writer, v any) error {
 	text, err := json.Marshal(v)

@@ -8,8 +8,9 @@ test("the demo's key opens every part, and the page for messages is one click aw
   await expect(page).toHaveTitle("Switchboard operator");
   await expect(page.getByText("it printed a key when it started")).toBeVisible();
   const desk = new Desk(page);
-  await desk.signIn(server.key);
+  await desk.signIn(`key       ${server.key} `); // the whole line, as it is copied from a terminal
   await expect(page.locator("#pill-text")).toHaveText("of the demo, until it stops");
+  await expect(desk.title).toBeFocused();
   for (const part of ["Users", "Sessions", "Keys", "Webhooks", "Overview"]) {
     await desk.go(part);
     await expect(page).toHaveTitle(`${part} · Switchboard operator`);

@@ -141,3 +141,16 @@ test("rows stay where they are while the list is brought up to date: the focus i
   await expect(five).toBeFocused();
   for (const client of clients) client.close();
 });
+
+test("a client of server-sent events is listed as one, and closed like any other", async ({ context, server }) => {
+  const leaving = new AbortController();
+  const stream = await fetch(`${server.origin}/v1/events?appId=app-id-343&userId=ANZ-5`, { signal: leaving.signal });
+  expect(stream.status).toBe(200);
+  const desk = await Desk.open(context, server, "#/sessions");
+  const row = desk.rows("Sessions of ANZ");
+  await expect(row).toContainText("sse");
+  await row.getByRole("button", { name: /^Close session/ }).click();
+  await desk.confirm("Close session");
+  await expect(desk.card("Sessions of ANZ")).toContainText("There are no sessions of ANZ.");
+  leaving.abort();
+});

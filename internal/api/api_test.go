@@ -27,7 +27,7 @@ func console(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "script-src 'self'")
 		fmt.Fprint(w, "the console")
 	default:
-		http.Error(w, "the console has no such page", http.StatusNotFound)
+		http.Error(w, "there is nothing at this path", http.StatusNotFound)
 	}
 }
 

@@ -111,7 +111,9 @@ func bodyRefusal(err error) *Refusal {
 	case !errors.As(err, &wrong):
 		return Invalid("", "the body cannot be read: %s", err)
 	case wrong.Err == json.ErrUnknownName:
-		return Invalid(place(wrong.JSONPointer), "is no field of this call")
+		refused := Invalid(place(wrong.JSONPointer), "is no field of this call")
+		refused.stray = true
+		return refused
 	}
 	var parse *strconv.NumError
 	if wrong.Err != nil && !errors.As(wrong.Err, &parse) && wrong.JSONKind == '"' {
@@ -267,7 +269,7 @@ func (f *bodyField) check(object reflect.Value, at string, who Identity) *Refusa
 	}
 	v := object.FieldByIndex(f.index)
 	if f.app {
-		return v.Addr().Interface().(*App).bind(name, f.optional, who)
+		return v.Addr().Interface().(*App).bind(name, "name the app in the body", f.optional, who)
 	}
 	if f.required && v.IsZero() {
 		return Invalid(name, "is missing or empty")

@@ -57,8 +57,7 @@ import (
 // app with the call's scope may have, say Secret: true. A call that a
 // user's own token opens instead of an API key says Auth: ByToken, and is given
 // no identity. A call that writes its answer by itself, such as a stream of
-// events, is Serve(f) instead of Handle(f); one whose
-// GET changes something says NoHead: true.
+// events, is Serve(f) instead of Handle(f); a stream says Stream: true.
 //
 // Tests compare the table with the OpenAPI document (a file of your subject in
 // openapi/, merged into base.yaml; /docs/api is made of it) and with
@@ -83,8 +82,8 @@ type Call struct {
 	Scope   keys.Scope
 	Auth    Auth
 	Once    bool // it takes an Idempotency-Key
-	NoHead  bool // asking does something, which HEAD must not: it is refused
 	Secret  bool // its answer holds a secret: a repeat gets it only with the API key that asked first
+	Stream  bool // asking for its answer does something, and it has no end: HEAD is refused
 	Status  int  // of its answer when all went well; 0: 200
 	Handler Handler
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"regexp"
 	"time"
 )
 
@@ -62,15 +63,37 @@ func (d document) page() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// demoAddress is where the examples of the document find the server.
+const demoAddress = "http://127.0.0.1:8088"
+
+// host is what the name of a server may look like in a command that people copy.
+var host = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?$`)
+
+// addressOf returns where the reader of a page has found this server.
+func addressOf(r *http.Request) string {
+	if !host.MatchString(r.Host) {
+		return demoAddress
+	}
+	scheme := "http://"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https://"
+	}
+	return scheme + r.Host
+}
+
 // add puts both on a door.
 func (d *docs) add(to *door) {
 	to.exact("/openapi.json", read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.openapi))
 	}))
+	for _, near := range []string{"/docs", "/docs/", "/docs/api/"} {
+		to.exact(near, read, http.RedirectHandler("/docs/api", http.StatusFound))
+	}
 	to.exact("/docs/api", read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", d.policy)
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.page))
+		page := bytes.ReplaceAll(d.page, []byte(demoAddress), []byte(addressOf(r)))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(page))
 	}))
 }

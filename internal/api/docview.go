@@ -32,6 +32,7 @@ type (
 	docCall struct {
 		Method, Path, Anchor, Summary, Scope string
 		PathParts                            []docPart
+		Credentials                          []docCredential // other than an API key
 		Text                                 template.HTML
 		Params, Body                         []docField
 		BodyExample                          string
@@ -43,9 +44,16 @@ type (
 		Text  string
 		Param bool
 	}
+	// docCredential is what stands in the header Authorization.
+	docCredential struct {
+		What string // in place of <…>
+		Text template.HTML
+	}
 	docField struct {
 		Name, In, Type string
-		Note           string // whether it has to be there
+		Note           string   // whether it has to be there
+		Choices        []string // what it may be, when that is a few words
+		Default        string
 		Text           template.HTML
 	}
 	docAnswer struct {
@@ -126,10 +134,19 @@ func (d document) call(method, path string, operation *yaml.Node) (c docCall, er
 		c.PathParts = append(c.PathParts, docPart{Text: part, Param: strings.HasPrefix(part, "{")})
 	}
 	for _, requirement := range elements(member(operation, "security")) {
-		for _, scopes := range members(requirement) {
+		for scheme, scopes := range members(requirement) {
 			for _, s := range elements(scopes) {
 				c.Scope = s.Value
 			}
+			if scheme == "apiKey" {
+				continue
+			}
+			s := member(member(member(d.root, "components"), "securitySchemes"), scheme)
+			said, err := inline(text(s, "description"))
+			if err != nil {
+				return c, err
+			}
+			c.Credentials = append(c.Credentials, docCredential{What: text(s, "bearerFormat"), Text: said})
 		}
 	}
 	if c.Text, err = markdown(text(operation, "description")); err != nil {
@@ -137,7 +154,8 @@ func (d document) call(method, path string, operation *yaml.Node) (c docCall, er
 	}
 	for _, p := range elements(member(operation, "parameters")) {
 		p = d.resolve(p)
-		f := docField{Name: text(p, "name"), In: text(p, "in"), Type: d.typeOf(member(p, "schema"))}
+		f := docField{Name: text(p, "name"), In: text(p, "in"), Type: d.typeNamed(member(p, "schema"))}
+		f.Choices, f.Default = d.bounds(member(p, "schema"))
 		if text(p, "required") == "true" {
 			f.Note = needed
 		}
@@ -202,7 +220,8 @@ func (d document) fields(schema *yaml.Node, under, required, optional string) (l
 	musts := elements(member(schema, "required"))
 	for name, property := range members(member(schema, "properties")) {
 		resolved := d.resolve(property)
-		f := docField{Name: under + name, Type: d.typeOf(property), Note: optional}
+		f := docField{Name: under + name, Type: d.typeNamed(property), Note: optional}
+		f.Choices, f.Default = d.bounds(property)
 		if slices.ContainsFunc(musts, func(n *yaml.Node) bool { return n.Value == name }) {
 			f.Note = required
 		}
@@ -238,6 +257,32 @@ func (d document) resolve(n *yaml.Node) *yaml.Node {
 		target = member(target, part)
 	}
 	return d.resolve(target)
+}
+
+// bounds returns the words that a value may be, or that each of a list may be, and
+// what holds when it is absent.
+func (d document) bounds(schema *yaml.Node) (choices []string, standard string) {
+	s := d.resolve(schema)
+	standard = text(s, "default")
+	if text(s, "type") == "array" {
+		s = d.resolve(member(s, "items"))
+	}
+	for _, choice := range elements(member(s, "enum")) {
+		choices = append(choices, choice.Value)
+	}
+	return choices, standard
+}
+
+// typeNamed is typeOf for people: a type that has a title is called by it.
+func (d document) typeNamed(schema *yaml.Node) string {
+	s := d.resolve(schema)
+	switch title := text(s, "title"); {
+	case title != "":
+		return title
+	case text(s, "type") == "array":
+		return "array of " + d.typeNamed(member(s, "items"))
+	}
+	return d.typeOf(schema)
 }
 
 // typeOf names the type of a schema.

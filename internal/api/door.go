@@ -31,6 +31,7 @@ func newDoor(name string, o Options) *door {
 	d.exact("/healthz", read, http.HandlerFunc(alive))
 	d.exact("/readyz", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { readiness(w, o.Parts) }))
 	if o.V1 != nil {
+		d.exact("/v1", nil, http.HandlerFunc(noCall))
 		d.below("/v1/", nil, o.V1.handler(name == controlDoor))
 		o.V1.docs.add(d)
 	}

@@ -74,7 +74,7 @@ func (e *Events) count(n int) {
 
 func (e *Events) calls() []Call {
 	return []Call{
-		{Method: "GET", Path: "/v1/events", Auth: ByToken, NoHead: true, Handler: Serve(e.stream)},
+		{Method: "GET", Path: "/v1/events", Auth: ByToken, Stream: true, Handler: Serve(e.stream)},
 		{Method: "DELETE", Path: "/v1/events", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.end)},
 		{Method: "POST", Path: "/v1/events/acks", Auth: ByToken, Status: http.StatusNoContent, Handler: Serve(e.acknowledge)},
 		{Method: "POST", Path: "/v1/frames", Auth: ByToken, Status: http.StatusAccepted, Handler: Serve(e.send)},

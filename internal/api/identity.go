@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"slices"
 	"unicode/utf8"
 
@@ -17,6 +18,8 @@ type Identity struct {
 	App string
 	// Admin says that it is of all apps and has all scopes.
 	Admin bool
+
+	known func(app string) bool // whether an app is in the settings
 }
 
 // May says whether it has a scope.
@@ -24,12 +27,17 @@ func (who Identity) May(s keys.Scope) bool {
 	return who.Admin || who.Key != nil && slices.Contains(who.Key.Scopes, s)
 }
 
-// Check refuses what is about a user of another app.
-func (who Identity) Check(user wire.UserID) error { return who.checkApp(user.App()) }
-
-func (who Identity) checkApp(app string) error {
-	if !who.Admin && app != who.App {
+// checkApp refuses what is about another app, or about one that is not
+// configured. field is what names it in the request. Whoever may not ask about
+// an app does not learn whether there is one.
+func (who Identity) checkApp(field, app string) *Refusal {
+	switch {
+	case !who.Admin && app != who.App:
 		return Forbidden("the key is of app %s, this is about app %s", who.App, clip(app))
+	case who.known != nil && !who.known(app):
+		refused := Refuse(http.StatusNotFound, wire.CodeUnknownApp, "no app %q is configured here", clip(app))
+		refused.Field = field
+		return refused
 	}
 	return nil
 }

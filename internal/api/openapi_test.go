@@ -144,7 +144,8 @@ func (d document) compareParameters(t *testing.T, c *Call, operation *yaml.Node)
 		if c.Auth == ByToken && text(p, "in") == "header" {
 			continue // the handler reads it by itself
 		}
-		got = append(got, fmt.Sprint(text(p, "in"), " ", text(p, "name"), " ", d.typeOf(member(p, "schema")), " ", text(p, "required") == "true"))
+		required := text(p, "required") == "true" && c.Auth == ByKey // of others the handler sees to it
+		got = append(got, fmt.Sprint(text(p, "in"), " ", text(p, "name"), " ", d.typeOf(member(p, "schema")), " ", required))
 		if text(p, "description") == "" {
 			t.Errorf("%s: the parameter %s is not described", c.name(), text(p, "name"))
 		}
@@ -189,7 +190,7 @@ func (d document) compareAnswers(t *testing.T, c *Call, operation *yaml.Node) {
 	t.Helper()
 	good := []string{}
 	needs := map[string]bool{"401": c.Auth == ByKey, "403": c.Auth == ByKey, "429": c.Auth == ByKey, "422": c.Once,
-		"400": len(c.Handler.plan.params) > 0 || c.Handler.plan.body != nil, "413": c.Handler.plan.body != nil, "415": c.Handler.plan.body != nil}
+		"400": len(c.Handler.plan.params) > 0 || c.Handler.plan.body != nil, "413": c.Handler.plan.body != nil, "415": c.Handler.plan.body != nil, "404": c.Auth == ByKey && takesApp(c.Handler.plan)}
 	for status, response := range members(member(operation, "responses")) {
 		response = d.resolve(response)
 		delete(needs, status)
@@ -215,6 +216,11 @@ func (d document) compareAnswers(t *testing.T, c *Call, operation *yaml.Node) {
 	if !slices.Contains(good, fmt.Sprint(status)) || !varies && len(good) != 1 {
 		t.Errorf("%s: the document says that it answers %v, it is %d", c.name(), good, status)
 	}
+}
+
+// takesApp says whether a request names an app, of which there may be none.
+func takesApp(p *plan) bool {
+	return p.ofUser || p.names["app"] || p.members["app"]
 }
 
 // jsonType names the type that a Go type has in JSON.
@@ -509,6 +515,49 @@ func TestTheDocumentAndItsPageAreServedWithoutAKey(t *testing.T) {
 		}
 	}
 	x.refused(405, CodeWrongMethod, "POST", "/docs/api")
+}
+
+func TestThePageSaysWhatAFieldMayBeAndWhatACallTakes(t *testing.T) {
+	x := newWorld(t)
+	_, said := ask(t, x.h, "GET", "/docs/api")
+	for _, what := range []string{
+		`<code>to</code> <span class="type">a user ID or a list of them</span> <span class="need need-required">required</span>`,
+		`One of <code>RELIABLE</code>, <code>FAST</code>. Default: <code>RELIABLE</code>.`,
+		`One of <code>websocket</code>, <code>sse</code>.`,
+		`One of <code>delivered</code>, <code>failed</code>.`,
+		`One of <code>connected</code>, `,
+		`Default: <code>false</code>.`,
+		`<code>userId</code> <span class="type">string, query</span> <span class="need need-required">required</span>`,
+		`<code>userId</code> <span class="type">user ID, path</span> <span class="need need-required">required</span>`,
+		`<code>Authorization: Bearer &lt;session&gt;</code>`,
+		`<code>Authorization: Bearer &lt;token&gt;</code>`,
+		`docs/protocol.md`,
+	} {
+		if !strings.Contains(said, what) {
+			t.Errorf("the page lacks %s", what)
+		}
+	}
+}
+
+func TestTheExamplesOfThePageAreForTheServerThatShowsIt(t *testing.T) {
+	x := newWorld(t)
+	at := func(name, proto string) func(*http.Request) {
+		return func(r *http.Request) {
+			r.Host = name
+			r.Header.Set("X-Forwarded-Proto", proto)
+		}
+	}
+	for _, c := range []struct{ host, proto, want string }{
+		{"chat.example:8443", "https", "https://chat.example:8443/v1/keys"},
+		{"[::1]:8088", "", "http://[::1]:8088/v1/keys"},
+		{"x;rm", "", demoAddress + "/v1/keys"}, // it may end up in a shell
+		{"", "", demoAddress + "/v1/keys"},
+	} {
+		_, said := ask(t, x.h, "GET", "/docs/api", at(c.host, c.proto))
+		if !strings.Contains(said, " "+c.want+"\n") {
+			t.Errorf("%s: the page lacks %s", c.host, c.want)
+		}
+	}
 }
 
 func TestFilesOfTheDocumentThatContradictEachOtherAreAnError(t *testing.T) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -39,6 +40,7 @@ func (s *shipment) outcome(o *outgoing) outcome {
 		refused += len(e.To)
 		failed = append(failed, failuresOf(e)...)
 	}
+	o.sort(failed)
 	out := outcome{id: o.id, fast: o.Fast, sessions: o.Sessions, failed: failed}
 	switch {
 	case len(o.failures) > 0 && refused >= o.count:
@@ -50,6 +52,33 @@ func (s *shipment) outcome(o *outgoing) outcome {
 		out.refusal = unanswered(context.DeadlineExceeded, true)
 	}
 	return out
+}
+
+// sort puts those who do not get a message in the order in which the request
+// named them. Those of bad come first, in that order.
+func (o *outgoing) sort(failed []failure) {
+	if len(failed) < 2 {
+		return
+	}
+	places := make(map[string]int, len(o.asked))
+	for i, to := range o.asked {
+		places[string(to)] = 2*i + 1
+	}
+	type placed struct {
+		failure
+		at int
+	}
+	list := make([]placed, len(failed))
+	for i, f := range failed {
+		list[i] = placed{f, places[f.To]}
+		if i < len(o.badAt) {
+			list[i].at = 2 * o.badAt[i]
+		}
+	}
+	slices.SortStableFunc(list, func(a, b placed) int { return cmp.Compare(a.at, b.at) })
+	for i, p := range list {
+		failed[i] = p.failure
+	}
 }
 
 func failuresOf(e *wire.Error) []failure {

@@ -13,9 +13,11 @@ import (
 type outgoing struct {
 	delivery.Send
 	of    *shipment
-	wrong *Refusal // why it was not sent at all
-	count int      // its receivers
-	bad   []string // what stood among them and is none
+	wrong *Refusal      // why it was not sent at all
+	count int           // its receivers
+	asked []wire.UserID // of a list, in its order
+	bad   []string      // what stood among them and is none
+	badAt []int         // how many of them stood before each of bad
 
 	// Guarded by of.mu while it is on its way.
 	stored   bool

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -25,6 +26,8 @@ type plan struct {
 	raw     bool            // which the handler reads itself
 	tree    *bodyPlan       // of the body; nil where there is nothing to check
 	names   map[string]bool // query parameters that there are
+	members map[string]bool // of the body
+	ofUser  bool            // it is about a user, whose ID says the app
 }
 
 // param is one field that comes from path or query.
@@ -39,7 +42,7 @@ type param struct {
 // newPlan panics when a request type breaks the rules in call.go: that is a
 // mistake of ours, and is seen when the table is made.
 func newPlan(t reflect.Type) *plan {
-	p := &plan{request: t, names: make(map[string]bool)}
+	p := &plan{request: t, names: make(map[string]bool), members: make(map[string]bool)}
 	p.add(t, nil)
 	return p
 }
@@ -61,12 +64,14 @@ func (p *plan) add(t reflect.Type, at []int) {
 			p.body, p.raw = index, true
 		case f.Tag.Get("body") == "json":
 			p.body, p.tree = index, newBodyPlan(f.Type)
+			p.listMembers(f.Type)
 		case isPath || isQuery:
 			if isQuery {
 				name = query
 				p.names[name] = true
 			}
 			mustBeReadable(f.Type)
+			p.ofUser = p.ofUser || isPath && f.Type == reflect.TypeFor[wire.UserID]()
 			p.params = append(p.params, param{index: index, name: name, path: isPath, kind: f.Type, optional: f.Tag.Get("api") == "optional"})
 		case f.Anonymous && f.Type.Kind() == reflect.Struct:
 			p.add(f.Type, index)
@@ -74,6 +79,41 @@ func (p *plan) add(t reflect.Type, at []int) {
 			panic(fmt.Sprintf("api: field %s of %s comes from nowhere", f.Name, t))
 		}
 	}
+}
+
+// listMembers notes what a body may have.
+func (p *plan) listMembers(t reflect.Type) {
+	if s, ok := reflect.Zero(t).Interface().(shaped); ok {
+		t = s.shape()
+	}
+	if t.Kind() != reflect.Struct {
+		return
+	}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		p.members[name] = true
+	}
+}
+
+// stray refuses a parameter that the call does not have, and says where else it
+// would belong.
+func (p *plan) stray(name string) *Refusal {
+	switch {
+	case p.members[name]:
+		return Invalid(name, "is no parameter of this call: it goes into the body")
+	case name == "app" && p.ofUser:
+		return Invalid(name, "is no parameter of this call: the app is that of the user ID")
+	}
+	return Invalid(clip(name), "is no parameter of this call")
+}
+
+// decode reads the body, of which it says also when a parameter stands in it.
+func (p *plan) decode(body []byte, v reflect.Value, who Identity) *Refusal {
+	refused := p.tree.decode(body, v, who)
+	if refused != nil && refused.stray && p.names[refused.Field] {
+		return Invalid(refused.Field, "is no field of this call: it goes into the URL, as ?%s=…", refused.Field)
+	}
+	return refused
 }
 
 func mustBeReadable(t reflect.Type) {
@@ -94,7 +134,7 @@ func (p *plan) read(r *http.Request, who Identity, most int) (reflect.Value, *Re
 	}
 	for name, values := range query {
 		if !p.names[name] {
-			return request, Invalid(clip(name), "is no parameter of this call")
+			return request, p.stray(name)
 		}
 		if len(values) > 1 {
 			return request, Invalid(name, "is given more than once")
@@ -134,25 +174,26 @@ func (p *param) read(request reflect.Value, r *http.Request, query url.Values, w
 func (p *param) bind(field reflect.Value, who Identity) *Refusal {
 	switch v := field.Addr().Interface().(type) {
 	case *App:
-		return v.bind(p.name, p.optional, who)
+		return v.bind(p.name, "name the app, as ?"+p.name+"=…", p.optional, who)
 	case *wire.UserID:
 		if *v == "" {
 			return nil
 		}
-		return asRefusal(who.Check(*v))
+		return who.checkApp(p.name, v.App())
 	}
 	return nil
 }
 
-// bind makes an app the key's own when none is named, and refuses another.
-func (a *App) bind(name string, optional bool, who Identity) *Refusal {
+// bind makes an app the key's own when none is named, and refuses another. how
+// says how to name one.
+func (a *App) bind(name, how string, optional bool, who Identity) *Refusal {
 	switch {
 	case *a == "" && !who.Admin:
 		*a = App(who.App)
 	case *a == "" && !optional:
-		return Invalid(name, "is needed with an admin key: name the app")
+		return Invalid(name, "is needed with an admin key: %s", how)
 	case *a != "":
-		return asRefusal(who.checkApp(string(*a)))
+		return who.checkApp(name, string(*a))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,10 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
@@ -26,6 +30,8 @@ type Refusal struct {
 	Field      string         // of the request, that is wrong; empty for none
 	RetryAfter time.Duration  // 0: nothing is said about it
 	More       map[string]any // further members
+
+	stray bool // Field is one that the body may not have
 }
 
 // Error returns code and detail.
@@ -73,7 +79,7 @@ func (r *Refusal) write(w http.ResponseWriter) {
 
 // json returns the problem in the order in which people read it.
 func (r *Refusal) json() []byte {
-	body, err := json.Marshal(struct {
+	body, err := plainJSON(struct {
 		Type   string `json:"type"`
 		Title  string `json:"title"`
 		Status int    `json:"status"`
@@ -83,13 +89,23 @@ func (r *Refusal) json() []byte {
 	}{"about:blank", http.StatusText(r.Status), r.Status, r.Code, r.Detail, r.Field})
 	if err == nil && len(r.More) > 0 {
 		var more []byte
-		more, err = json.Marshal(r.More)
+		more, err = plainJSON(r.More)
 		body = append(append(body[:len(body)-1], ','), more[1:]...)
 	}
 	if err != nil {
 		panic(err) // strings, numbers and what our own handlers put into More
 	}
 	return body
+}
+
+// plainJSON writes JSON for people to read: < and & stay what they are. The
+// answer's type says that it is no page.
+func plainJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	to := json.NewEncoder(&b)
+	to.SetEscapeHTML(false)
+	err := to.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // statusOf returns the status of a code that the socket has, too; 0 for others.
@@ -126,9 +142,20 @@ func statusOf(code string) int {
 	return 0
 }
 
+// asDetail writes a reason as details are written, which are no whole sentences:
+// those of sign-ins are.
+func asDetail(reason string) string {
+	first, n := utf8.DecodeRuneInString(reason)
+	second, _ := utf8.DecodeRuneInString(reason[n:])
+	if unicode.IsUpper(first) && (unicode.IsLower(second) || second == ' ') { // and no name such as ANZ-7
+		reason = string(unicode.ToLower(first)) + reason[n:]
+	}
+	return strings.TrimSuffix(reason, ".")
+}
+
 // FromWire returns an error of the protocol as a refusal.
 func FromWire(e *wire.Error) *Refusal {
-	r := &Refusal{Status: statusOf(e.Code), Code: e.Code, Detail: e.Reason, Field: e.Field}
+	r := &Refusal{Status: statusOf(e.Code), Code: e.Code, Detail: asDetail(e.Reason), Field: e.Field}
 	if r.Status == 0 {
 		r.Status = http.StatusInternalServerError
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -112,7 +113,9 @@ func (r Rooms) fill(o *outgoing, p *wire.Submission, who Identity, limits *Messa
 		From: from, To: p.To, Group: p.List, Content: p.Content, Reference: p.Reference,
 		Fast: p.Fast, Confirm: p.Confirm, Quiet: !p.Confirm, TTL: p.TTL,
 	}
-	o.bad = p.Bad
+	if o.bad, o.badAt = p.Bad, p.BadAt; p.List {
+		o.asked = slices.Clone(p.To) // the hub takes out of it whom it refuses
+	}
 	if len(p.To) == 0 {
 		return nobody()
 	}
@@ -134,24 +137,22 @@ func tooLong(n, limit int) *Refusal {
 // sender returns who a message is from: the user that it names, or the master
 // user of the app.
 func (r Rooms) sender(from wire.UserID, app string, who Identity) (wire.UserID, *Refusal) {
+	field := "app"
 	switch {
 	case from != "" && app != "" && from.App() != app:
 		return "", Invalid("app", "is not the app of the sender")
 	case from != "":
-		app = from.App()
+		app, field = from.App(), "from"
 	case app == "" && who.Admin:
-		return "", Invalid("from", "is needed with an admin key; or name the app, whose master user it then is")
+		return "", Invalid("from", `is needed with an admin key; or name the app in the body, as "app", whose master user it then is`)
 	case app == "":
 		app = who.App
 	}
-	if refused := asRefusal(who.checkApp(app)); refused != nil {
+	if refused := who.checkApp(field, app); refused != nil {
 		return "", refused
 	}
 	if from != "" {
 		return from, nil
-	}
-	if !r.Apps.Known(app) {
-		return "", FromWire(&wire.Error{Code: wire.CodeUnknownApp, Reason: "no app of this name is configured here"})
 	}
 	master, ok := r.Apps.MasterOf(app)
 	if !ok {

@@ -77,7 +77,7 @@ func TestASenderIsAUserOfTheKeysApp(t *testing.T) {
 			t.Errorf("%v", p)
 		}
 		for members, want := range map[string]string{
-			``: "400 INVALID_REQUEST from", `,"app":"NONE"`: "404 UNKNOWN_APP <nil>", `,"app":"BARE"`: "400 INVALID_REQUEST from",
+			``: "400 INVALID_REQUEST from", `,"app":"NONE"`: "404 UNKNOWN_APP app", `,"from":"NONE-1"`: "404 UNKNOWN_APP from", `,"app":"BARE"`: "400 INVALID_REQUEST from",
 		} {
 			answer, said := ask(t, d.h, "POST", path, admin, body(`{`+to+`"content":1`+members+`}`))
 			if got := problemLine(t, answer, said); got != want {
@@ -92,10 +92,10 @@ func TestASenderIsAUserOfTheKeysApp(t *testing.T) {
 
 func TestReceiversOutOfReachAreNamedAndTheOthersGetIt(t *testing.T) {
 	d := newDesk(t)
-	d.want(201, `{"id":"`+idOf(0).String()+`","status":"stored","failed":[{"to":"x \"y\"","code":"BAD_RECEIVER","reason":"this is no user ID"},`+
-		`{"to":"X-1","code":"UNKNOWN_APP","reason":"no app of this name is configured here"},`+
-		`{"to":"BARE-1","code":"FORBIDDEN","reason":"users of your app may not reach users of that app"}]}`,
-		messages, `{"to":["x \"y\"","X-1","BARE-1","SHOP-2","ANZ-3"],"content":1}`)
+	d.want(201, `{"id":"`+idOf(0).String()+`","status":"stored","failed":[{"to":"BARE-1","code":"FORBIDDEN","reason":"users of your app may not reach users of that app"},`+
+		`{"to":"x \"y\"","code":"BAD_RECEIVER","reason":"this is no user ID"},`+
+		`{"to":"X-1","code":"UNKNOWN_APP","reason":"no app of this name is configured here"}]}`, // as they were asked for
+		messages, `{"to":["BARE-1","SHOP-2","x \"y\"","X-1","ANZ-3"],"content":1}`)
 	if to := fmt.Sprint(d.last().To); to != "[SHOP-2 ANZ-3]" {
 		t.Errorf("sent to %s", to)
 	}

@@ -27,7 +27,7 @@ type Stats interface {
 func (r Rooms) statsCalls() []Call {
 	return []Call{
 		{Method: "GET", Path: "/v1/stats", Scope: keys.StatsRead, Handler: Handle(r.getStats)},
-		{Method: "GET", Path: "/v1/stats/stream", Scope: keys.StatsRead, Handler: Serve(r.watchStats)},
+		{Method: "GET", Path: "/v1/stats/stream", Scope: keys.StatsRead, Stream: true, Handler: Serve(r.watchStats)},
 	}
 }
 
@@ -77,9 +77,6 @@ func (r Rooms) watchStats(w http.ResponseWriter, q *http.Request, who Identity, 
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // some proxies would collect events otherwise
 	w.WriteHeader(http.StatusOK)
-	if q.Method == http.MethodHead {
-		return nil
-	}
 	sink := http.NewResponseController(w)
 	// The time that a request may take to arrive would end the stream otherwise.
 	// What has no deadlines, as in tests, does without: here and below.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -268,7 +269,7 @@ func TestOnlySoManyStreamsOfStatsAreOpen(t *testing.T) {
 	// A look at what a stream would be takes no place.
 	x.most.Store(2)
 	for range 5 {
-		if resp, text := ask(t, x.h, "HEAD", "/v1/stats/stream", with(key)); resp.StatusCode != 200 || text != "" {
+		if resp, text := ask(t, x.h, "HEAD", "/v1/stats/stream", with(key)); resp.StatusCode != 405 {
 			t.Fatalf("%d %q", resp.StatusCode, text)
 		}
 	}
@@ -298,5 +299,42 @@ func TestAKeyMayAskWhatItIs(t *testing.T) {
 	resp, text := ask(t, NewControl(o), "GET", "/v1/whoami")
 	if resp.StatusCode != 200 || !strings.Contains(text, `"admin":true`) || strings.Contains(text, `"id"`) {
 		t.Error(resp.StatusCode, text)
+	}
+}
+
+// stuck is a client that takes one event, and then nothing.
+type stuck struct {
+	*httptest.ResponseRecorder
+	deadlines []time.Time
+	writes    int
+}
+
+func (s *stuck) SetWriteDeadline(t time.Time) error {
+	s.deadlines = append(s.deadlines, t)
+	return nil
+}
+
+func (s *stuck) Write(b []byte) (int, error) {
+	if s.writes++; s.writes > 1 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return s.ResponseRecorder.Write(b)
+}
+
+func TestAClientThatTakesNoStatsIsGivenUp(t *testing.T) {
+	x := newObserved(t)
+	r := httptest.NewRequest(http.MethodGet, "/v1/stats/stream?past=300", nil)
+	r.Host = "127.0.0.1:8088"
+	with(x.key(""))(r)
+	client := &stuck{ResponseRecorder: httptest.NewRecorder()}
+	began := time.Now()
+	x.h.ServeHTTP(client, r) // returns
+	if client.writes != 2 || len(client.deadlines) != 2 {
+		t.Fatalf("%d writes, %d deadlines", client.writes, len(client.deadlines))
+	}
+	for _, d := range client.deadlines {
+		if d.Before(began.Add(statsWriteTime)) || d.After(time.Now().Add(statsWriteTime)) {
+			t.Errorf("a write may take until %s", d.Sub(began))
+		}
 	}
 }

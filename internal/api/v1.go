@@ -66,17 +66,18 @@ func (v *V1) handler(operator bool) http.Handler {
 		c := &v.calls[i]
 		mux.HandleFunc(c.Method+" "+c.Path, func(w http.ResponseWriter, r *http.Request) { v.serve(w, r, c, operator) })
 		methods[c.Path] = append(methods[c.Path], c.Method)
-		if c.Method == http.MethodGet && !c.NoHead {
+		if c.Method == http.MethodGet && !c.Stream {
 			methods[c.Path] = append(methods[c.Path], http.MethodHead)
 		}
 	}
 	for path, allowed := range methods {
-		mux.HandleFunc(path, wrongMethod(allowed))
+		wrong := wrongMethod(allowed, v.nearby(path))
+		mux.HandleFunc(path, wrong)
 		if !slices.Contains(allowed, http.MethodHead) {
-			mux.HandleFunc(http.MethodHead+" "+path, wrongMethod(allowed)) // or the mux would take it for GET
+			mux.HandleFunc(http.MethodHead+" "+path, wrong) // or the mux would take it for GET
 		}
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { NotFound("there is no such call").write(w) })
+	mux.HandleFunc("/", noCall)
 	all := strings.Join(slices.Sorted(maps.Keys(methodsOf(v.calls))), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if admitPage(w, r, all) {
@@ -84,7 +85,7 @@ func (v *V1) handler(operator bool) http.Handler {
 		}
 		// The mux would send others to a path without them.
 		if path.Clean(r.URL.Path) != r.URL.Path {
-			NotFound("there is no such call").write(w)
+			noCall(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -99,11 +100,33 @@ func methodsOf(calls []Call) map[string]bool {
 	return methods
 }
 
-func wrongMethod(allowed []string) http.HandlerFunc {
+// noCall answers for paths that are no call's.
+func noCall(w http.ResponseWriter, _ *http.Request) {
+	NotFound("there is no such call; /docs/api lists those that there are").write(w)
+}
+
+// nearby names, by their methods, the calls one step below a path: whoever would
+// empty a mailbox means its messages.
+func (v *V1) nearby(path string) map[string]string {
+	below := make(map[string]string)
+	for i := range v.calls {
+		c := &v.calls[i]
+		if step, ok := strings.CutPrefix(c.Path, path+"/"); ok && !strings.Contains(step, "/") && below[c.Method] == "" {
+			below[c.Method] = c.name()
+		}
+	}
+	return below
+}
+
+func wrongMethod(allowed []string, nearby map[string]string) http.HandlerFunc {
 	list := strings.Join(slices.Sorted(slices.Values(allowed)), ", ")
-	return func(w http.ResponseWriter, _ *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
+		detail := "this path takes " + list
+		if call := nearby[r.Method]; call != "" {
+			detail += "; there is " + call
+		}
 		w.Header().Set("Allow", list)
-		Problem(w, http.StatusMethodNotAllowed, CodeWrongMethod, "this path takes "+list)
+		Problem(w, http.StatusMethodNotAllowed, CodeWrongMethod, detail)
 	}
 }
 
@@ -135,6 +158,7 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	if !c.Once && c.Method != http.MethodGet && len(r.Header.Values(onceHeader)) > 0 {
 		return Invalid(onceHeader, "is no header of this call, which would do everything again")
 	}
+	who.known = v.opts.Rooms.Apps.Known
 	h := &c.Handler
 	request, refused := h.plan.read(r, who, v.opts.Limits().Page)
 	if refused != nil {
@@ -152,7 +176,7 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 		field := request.Elem().FieldByIndex(h.plan.body)
 		if h.plan.raw {
 			field.SetBytes(body)
-		} else if refused := h.plan.tree.decode(body, field, who); refused != nil {
+		} else if refused := h.plan.decode(body, field, who); refused != nil {
 			return refused
 		}
 	}

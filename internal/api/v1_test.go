@@ -624,3 +624,103 @@ func TestACursorThatWeDidNotMakeIsRefused(t *testing.T) {
 		t.Errorf("%v: a page may be smaller than is usual: %v", err, got)
 	}
 }
+
+func TestAnAppThatThereIsNotIsNamedInTheSameWayByEveryCall(t *testing.T) {
+	d := newDesk(t)
+	admin := with(d.world.key(""))
+	for _, c := range Calls(Rooms{}) {
+		path, content, field := strings.NewReplacer("{userId}", "NONE-7", "{name}", "backend").Replace(c.Path), "", "userId"
+		switch p := c.Handler.plan; {
+		case c.Auth != ByKey:
+			continue
+		case p.names["app"]:
+			path, field = path+"?app=NONE", "app"
+		case p.members["app"]:
+			content, field = `{"app":"NONE","to":"ANZ-7","content":1}`, "app"
+			if c.Path == "/v1/broadcasts" {
+				content = `{"app":"NONE","content":1}`
+			} else if c.Path == "/v1/keys" {
+				content = `{"app":"NONE","scopes":["users:read"]}`
+			}
+		case !p.ofUser:
+			continue
+		}
+		change := []func(*http.Request){admin}
+		if content != "" {
+			change = append(change, body(content))
+		}
+		p := d.refused(404, wire.CodeUnknownApp, c.Method, path, change...)
+		if p["field"] != field || p["detail"] != `no app "NONE" is configured here` {
+			t.Errorf("%s: %v", c.name(), p)
+		}
+		// Whose key it is not does not learn which apps there are.
+		change[0] = d.key
+		d.refused(403, CodeForbidden, c.Method, path, change...)
+	}
+}
+
+func TestAnAppInTheWrongPlaceIsToldTheRightOne(t *testing.T) {
+	d := newDesk(t)
+	admin := with(d.world.key(""))
+	for _, c := range []struct{ method, path, body, detail string }{
+		{"GET", "/v1/users", "", "app is needed with an admin key: name the app, as ?app=…"},
+		{"POST", "/v1/webhooks/backend/replays?app=ANZ", `{"app":"ANZ"}`, "app is no field of this call: it goes into the URL, as ?app=…"},
+		{"POST", "/v1/keys?app=ANZ", `{"scopes":["users:read"]}`, "app is no parameter of this call: it goes into the body"},
+		{"POST", "/v1/messages?app=ANZ", `{"to":"ANZ-7","content":1}`, "app is no parameter of this call: it goes into the body"},
+		{"POST", "/v1/messages", `{"to":"ANZ-7","content":1}`, `from is needed with an admin key; or name the app in the body, as "app", whose master user it then is`},
+		{"GET", "/v1/users/ANZ-7?app=ANZ", "", "app is no parameter of this call: the app is that of the user ID"},
+	} {
+		change := []func(*http.Request){admin}
+		if c.body != "" {
+			change = append(change, body(c.body))
+		}
+		if p := d.refused(400, CodeInvalidRequest, c.method, c.path, change...); p["detail"] != c.detail {
+			t.Errorf("%s %s: %v", c.method, c.path, p)
+		}
+	}
+}
+
+func TestDetailsReadAlikeWhoeverWroteThem(t *testing.T) {
+	for reason, detail := range map[string]string{
+		"The token has expired.":                         "the token has expired",
+		"A user may not.":                                "a user may not",
+		"ANZ-7 has 16 sessions already":                  "ANZ-7 has 16 sessions already",
+		`the header must be <"session" of the first> & `: `the header must be <"session" of the first> & `,
+	} {
+		refused := FromWire(&wire.Error{Code: wire.CodeRefused, Reason: reason})
+		if refused.Detail != detail {
+			t.Errorf("%q becomes %q", reason, refused.Detail)
+		}
+		if said := string(refused.json()); strings.Contains(said, `\u00`) {
+			t.Errorf("%s", said)
+		}
+	}
+}
+
+func TestAWrongMethodIsToldTheCallBelow(t *testing.T) {
+	d := newDesk(t)
+	for call, detail := range map[string]string{
+		"DELETE /v1/users/ANZ-7/mailbox": "this path takes GET, HEAD; there is DELETE /v1/users/{userId}/mailbox/messages",
+		"POST /v1/users/ANZ-7/mailbox":   "this path takes GET, HEAD",
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		if p := d.refused(405, CodeWrongMethod, method, path, d.key); p["detail"] != detail {
+			t.Errorf("%s: %v", call, p)
+		}
+	}
+}
+
+func TestWhoGuessesAPathIsToldWhereTheCallsAre(t *testing.T) {
+	x := newWorld(t)
+	for _, path := range []string{"/v1", "/v1/", "/v1/nothing"} {
+		if p := x.refused(404, CodeNotFound, "GET", path); p["detail"] != "there is no such call; /docs/api lists those that there are" {
+			t.Errorf("%s: %v", path, p)
+		}
+	}
+	for _, path := range []string{"/docs", "/docs/", "/docs/api/"} {
+		answer, _ := ask(t, x.h, "GET", path)
+		if answer.StatusCode != 302 || answer.Header.Get("Location") != "/docs/api" {
+			t.Errorf("%s: %d %v", path, answer.StatusCode, answer.Header)
+		}
+	}
+}

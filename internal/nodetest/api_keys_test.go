@@ -167,7 +167,7 @@ func TestAKeyOfAnAppThatIsTakenAwayIsRefusedUntilItIsBack(t *testing.T) {
 	wantStatusOf(t, s.Call("GET", "/v1/keys", key, ""), 200)
 	reload(t, s, path, plainApp, inEffect)
 	wantCode(t, "an app that is gone", s.Call("GET", "/v1/keys", key, ""), 403, "FORBIDDEN")
-	wantCode(t, "a key for it", s.CallControl("POST", "/v1/keys", `{"app":"SHOP","scopes":["users:read"]}`), 400, "INVALID_REQUEST")
+	wantCode(t, "a key for it", s.CallControl("POST", "/v1/keys", `{"app":"SHOP","scopes":["users:read"]}`), 404, "UNKNOWN_APP")
 	reload(t, s, path, anyApps, inEffect)
 	wantStatusOf(t, s.Call("GET", "/v1/keys", key, ""), 200)
 }
@@ -344,7 +344,7 @@ func hostile() []badRequest {
 		{"many scopes", sized(`{"app":"ANZ","scopes":[` + strings.Repeat(`"users:read",`, 10_000) + `"x"]}`), 400, ""},
 		{"a time before time", sized(`{"admin":true,"expiresAt":"0000-01-01T00:00:00Z"}`), 400, ""},
 		{"a time after time", sized(`{"admin":true,"expiresAt":"99999-01-01T00:00:00Z"}`), 400, ""},
-		{"an app that is a path", sized(`{"app":"../../etc","scopes":["users:read"]}`), 400, ""},
+		{"an app that is a path", sized(`{"app":"../../etc","scopes":["users:read"]}`), 404, ""},
 		{"a prototype", sized(`{"__proto__":{"admin":true}}`), 400, ""},
 		{"an ID that is a path", "GET /v1/keys/..%2f..%2fetc HTTP/1.1\r\n" + head + "\r\n", 404, ""},
 		{"an ID of newlines", "GET /v1/keys/a%0d%0aSet-Cookie:x HTTP/1.1\r\n" + head + "\r\n", 404, ""},

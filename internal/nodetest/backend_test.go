@@ -25,7 +25,7 @@ func TestTheBackendsOfTheDocumentation(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T, code string) *exec.Cmd{"go": goProgram, "js": nodeProgram} {
 		t.Run(name, func(t *testing.T) {
 			shop, backend := freePort(t), freePort(t)
-			ports := strings.NewReplacer("127.0.0.1:8088", shop, "127.0.0.1:8090", backend, "listen(8090,", "listen("+backend[len("127.0.0.1:"):]+",")
+			ports := strings.NewReplacer("127.0.0.1:8188", shop, "127.0.0.1:8090", backend, "listen(8090,", "listen("+backend[len("127.0.0.1:"):]+",")
 			code := ports.Replace(block(t, page, name))
 			if n := strings.Count(code, "\n"); n > 60 {
 				t.Errorf("the backend has %d lines, it is said to have sixty", n)
@@ -63,10 +63,15 @@ func TestTheBackendsOfTheDocumentation(t *testing.T) {
 				t.Errorf("the customer got %s", m.Field("content"))
 			}
 			Eventually(t, "the backend knows that the customer knows", func() bool {
-				return strings.Contains(said(), "connected SHOP-7 \n") && strings.Contains(said(), "delivered SHOP-7 4711\n")
+				return strings.Contains(said(), "connected SHOP-7\n") && strings.Contains(said(), "delivered SHOP-7 4711\n")
 			})
 			customer.Close()
-			Eventually(t, "the backend hears that the customer has left", func() bool { return strings.Contains(said(), "disconnected SHOP-7 \n") })
+			Eventually(t, "the backend hears that the customer has left", func() bool { return strings.Contains(said(), "disconnected SHOP-7\n") })
+			key := makeKey(t, s, "--app", "SHOP", "--scope", "webhooks:manage")
+			if a := s.ask("POST", "/v1/webhooks/backend/tests", "", []string{"Authorization", "Bearer " + key}); a.Status != http.StatusOK {
+				t.Errorf("the test is answered with %d: %s", a.Status, a.Body)
+			}
+			Eventually(t, "the backend hears the test, which is about nobody", func() bool { return strings.HasSuffix(said(), "\ntest\n") })
 		})
 	}
 }

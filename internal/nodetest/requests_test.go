@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -68,6 +69,17 @@ func fits(c api.Call, method, path string) bool {
 
 func TestThePrintedRequestsRunInOrderAndLeaveNoCallOut(t *testing.T) {
 	s := Start(t)
+	runPrinted(t, s)
+	if t.Failed() {
+		return
+	}
+	runPrinted(t, s) // and again, though not ten minutes have passed
+}
+
+// runPrinted runs the requests of the file, of which none may be answered from
+// memory: that would be of somebody else's run.
+func runPrinted(t *testing.T, s *Server) {
+	t.Helper()
 	SignIn(t, s, "ANZ-123224", "") // the demo's user, whom the requests may be about
 	answers := map[string]Answer{}
 	fill := func(text string) string {
@@ -77,6 +89,8 @@ func TestThePrintedRequestsRunInOrderAndLeaveNoCallOut(t *testing.T) {
 			switch value := answers[name].at(path); {
 			case v == "key":
 				return s.Key
+			case v == "$guid":
+				return rand.Text() // as good as a UUID, and another one each time
 			case v == "session" || v == "event":
 				return firstEvent(t, answers["events"], v)
 			case ok && value != "":
@@ -96,6 +110,9 @@ func TestThePrintedRequestsRunInOrderAndLeaveNoCallOut(t *testing.T) {
 		a := s.ask(r.method, path, fill(r.body), header)
 		if a.Status != r.answers {
 			t.Errorf("%s: %s %s answers %d %s, it says %d", r.title, r.method, path, a.Status, a.Body, r.answers)
+		}
+		if a.Header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s: %s %s is answered from memory", r.title, r.method, path)
 		}
 		answers[r.name] = a
 		known := false

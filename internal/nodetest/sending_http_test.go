@@ -170,10 +170,10 @@ limits: {mailboxMessages: 2, waitingMessages: 9, groupReceivers: 3, frame: 4KiB,
 	}
 	b.want(201, "POST", messagesPath, `{"to":["ANZ-4","ANZ-5","ANZ-6"],"content":1}`)
 	b.refused(507, "STORE_FULL", messagesPath, `{"to":["ANZ-7","ANZ-8","ANZ-9"],"content":1}`)
-	b.want(201, "POST", messagesPath, `{"to":"ANZ-7","content":1,"ttl":1}`)
+	b.want(201, "POST", messagesPath, `{"to":"ANZ-7","content":1,"ttl":1,"confirmationEnabled":true}`)
 	b.want(201, "POST", messagesPath, `{"to":"ANZ-8","content":1}`)
 	b.refused(507, "STORE_FULL", messagesPath, `{"to":"ANZ-9","content":1}`)
-	Eventually(t, "a message expires, and its sender hears so", func() bool {
+	Eventually(t, "a message expires, and its sender, who wants to know, hears so", func() bool {
 		a := b.want(200, "GET", "/v1/users/ANZ-1/mailbox/messages", "")
 		return strings.Contains(a.Body, `"code":"EXPIRED"`)
 	})

@@ -2,6 +2,7 @@ import "./operator.css";
 import { byId, element } from "../dom.js";
 import { Api, Problem } from "./api.js";
 import type { Own } from "./answers.js";
+import { dateTime } from "./format.js";
 import { keysPage } from "./keys.js";
 import { rememberedKey, rememberKey } from "./keymemory.js";
 import { overviewPage } from "./overview.js";
@@ -34,7 +35,7 @@ let leaving = new AbortController();
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  void signIn(keyField.value.trim());
+  void signIn(keyIn(keyField.value), true);
 });
 byId("sign-out", HTMLButtonElement).addEventListener("click", () => signOut("Signed out."));
 byId("show-key", HTMLInputElement).addEventListener("change", ({ target }) => {
@@ -43,10 +44,15 @@ byId("show-key", HTMLInputElement).addEventListener("change", ({ target }) => {
 appChoice.addEventListener("change", () => chooseApp(appChoice.value));
 addEventListener("hashchange", () => showRoute(true));
 void servesDemo().then((demo) => (byId("demo-hint", HTMLElement).hidden = !demo));
-await signIn(rememberedKey());
+await signIn(rememberedKey(), false);
+
+/** The key in what was pasted, such as the whole line that the demo prints. */
+function keyIn(text: string): string {
+  return /sb_[a-z2-7]+_[a-z2-7]+/.exec(text)?.[0] ?? text.trim();
+}
 
 /** Finds out what a key is good for; with an empty one the form is shown. */
-async function signIn(key: string): Promise<void> {
+async function signIn(key: string, byForm: boolean): Promise<void> {
   if (key === "") {
     show("signed-out");
     keyField.focus();
@@ -64,8 +70,9 @@ async function signIn(key: string): Promise<void> {
     setText(status, "");
     show("signed-in");
     setText(pillText, own.name === undefined || own.name === "" ? (own.admin ? "Admin key" : `Key of ${own.app ?? ""}`) : own.name);
-    byId("pill", HTMLElement).title = own.admin ? "Signed in with an admin key" : `Signed in with a key of app ${own.app ?? ""}`;
-    showRoute(false);
+    const until = own.expiresAt === undefined ? "" : `, good until ${dateTime(Date.parse(own.expiresAt))}`;
+    byId("pill", HTMLElement).title = `Signed in with ${own.admin ? "an admin key" : `a key of app ${own.app ?? ""}`}${until}`;
+    showRoute(byForm);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     // A key that cannot be asked about now may be good: it stays for the next try.

@@ -101,6 +101,7 @@ class Live {
         element("div", "stack", health.element, card("Refused, by code", this.#refused.element)),
       ),
     ];
+    document.addEventListener("visibilitychange", () => !this.#paused && this.#show(), { signal: desk.signal });
     void this.#follow(desk);
   }
 
@@ -108,7 +109,7 @@ class Live {
     const stream = new StatsStream(desk.api, {
       samples: (list) => {
         this.#samples.add(list);
-        if (!this.#paused) this.#show();
+        if (!this.#paused && !document.hidden) this.#show();
       },
       trouble: (problem) => this.#freshness.show(problem),
     });
@@ -177,7 +178,7 @@ class Live {
       empty: "Nothing was refused since the node started.",
       columns: [
         { head: "Code", className: "first code", fill: (cell, { code }) => setText(cell, code) },
-        { head: "At", fill: (cell, { door }) => setText(cell, door === "http" ? "HTTP" : "socket") },
+        { head: "At", className: "door-name", fill: (cell, { door }) => setText(cell, door === "http" ? "HTTP" : "socket") },
         { head: "Per second", className: "number", fill: (cell, { door, code }) => setText(cell, rateText(this.#samples.rate((s) => s.refused[door][code] ?? 0))) },
         { head: "Total", className: "number", fill: (cell, { n }) => setText(cell, count(n)) },
       ],
