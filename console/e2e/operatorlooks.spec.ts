@@ -49,6 +49,8 @@ async function looksRight(page: Page, what: string, picture: string): Promise<vo
   await page.screenshot({ path: picture, fullPage: true });
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   expect(overflow, `${what} scrolls sideways`).toBeLessThanOrEqual(0);
+  const cut = await page.locator(".card, .tile, .dialog").evaluateAll((all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent.slice(0, 60)));
+  expect(cut, `${what}: what does not fit`).toEqual([]);
   const found = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]).analyze();
   const problems = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
   expect(problems, what).toEqual([]);
