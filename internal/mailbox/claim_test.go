@@ -134,6 +134,9 @@ func TestTheExpiryOfAQuietMessageIsToldToSubscribersOnly(t *testing.T) {
 		f.consume(0).want("expired ANZ-1", "expired ANZ-1")
 		d := f.open("ANZ-100", true)
 		time.Sleep(time.Second)
+		synctest.Wait()
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		if n := len(d.names); n != 1 {
 			t.Errorf("the sender hears of %d messages, want 1", n)
 		}

@@ -47,6 +47,7 @@ func TestAFlippedBitIsFoundAtTheStart(t *testing.T) {
 func flipAndStart(t *testing.T, original *Server, chance *rand.Rand, stopped bool, n int) (refused bool) {
 	t.Helper()
 	data := t.TempDir()
+	_ = os.Remove(filepath.Join(original.Data, "control.sock")) // which a kill leaves there; a socket cannot be copied
 	if err := os.CopyFS(data, os.DirFS(original.Data)); err != nil {
 		t.Fatal(err)
 	}
