@@ -13,6 +13,7 @@ rmSync(results, { recursive: true, force: true });
 mkdirSync(results, { recursive: true });
 
 const steps = [];
+const slow = []; // Go tests, with their seconds
 const failures = []; // what is said again before the summary: a name, and the end of what it printed
 const failure = (name, said) => failures.push({ name, said: said.trimEnd().split("\n").slice(-20).join("\n") });
 
@@ -61,6 +62,7 @@ function goTests(counts) {
       return;
     }
     const text = output.get(key) ?? "";
+    if (event.Test && !event.Test.includes("/") && event.Elapsed) slow.push({ key, seconds: event.Elapsed });
     switch (`${event.Action}${event.Test ? " test" : ""}`) {
       case "pass test":
         counts.passed++;
@@ -106,7 +108,7 @@ function goTests(counts) {
       console.log(line);
     }
   };
-  return run("go", ["test", "-race", "-json", "-timeout", "15m", "./..."], onLine);
+  return run("go", ["test", "-race", "-json", "-timeout", "30m", "./..."], onLine);
 }
 
 /** Go benchmarks: each has to run; how fast is for make bench. */
@@ -170,6 +172,9 @@ await step("npm test: client", nodeTests("@switchboard/client"));
 await step("npm test: console", nodeTests("@switchboard/console"));
 await step("browser", browserTests);
 
+slow.sort((a, b) => b.seconds - a.seconds);
+console.log("\n=== slowest Go tests, in seconds");
+for (const { key, seconds } of slow.slice(0, 25)) console.log(`${seconds.toFixed(1).padStart(7)}  ${key.replace(/^\S*\/switchboard\//, "")}`);
 for (const { name, said } of failures) console.log(`\n=== failed: ${name}\n${said}`);
 console.log("\n=== summary");
 const total = { passed: 0, failed: 0, skipped: 0 };

@@ -259,6 +259,7 @@ console   http://127\.0\.0\.1:\d+/
 socket    ws://127\.0\.0\.1:\d+/ws
 admin     http://127\.0\.0\.1:\d+/
 data      \S+
+key       sb_\w+
 demo      app ANZ \(appId app-id-343\) lets anyone in, from this machine only; .*
 ready
 $`)
