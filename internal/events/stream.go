@@ -53,11 +53,12 @@ type Stream struct {
 	asking  *time.Timer   // runs while much is to be proved; nil: it does not
 	since   uint64        // what had been acknowledged when it began
 
-	closing bool // the session is over
-	left    bool // and when that was said no client was there
-	code    uint16
-	tail    []byte // what is yet to be said of it
-	gone    bool
+	closing   bool // the session is over
+	signedOut bool // its client has ended it
+	left      bool // and when that was said no client was there
+	code      uint16
+	tail      []byte // what is yet to be said of it
+	gone      bool
 }
 
 // User returns who is signed in.
@@ -423,12 +424,13 @@ func (st *Stream) acknowledges(frame []byte) bool {
 	return n > 0 && st.ack(n) == nil
 }
 
-// End ends the session for its client.
+// End ends the session for its client, whose secret opens nothing from now on.
 func (st *Stream) End(code uint16) {
 	st.mu.Lock()
 	if !st.closing {
 		st.code = code
 	}
+	st.signedOut = true
 	st.mu.Unlock()
 	st.pipe.Close(code)
 }

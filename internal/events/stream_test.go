@@ -48,6 +48,10 @@ func TestAStreamBeginsWithTheReplyAndTheSessionsSecret(t *testing.T) {
 			t.Errorf("%q opens something: %v", secret, err)
 		}
 	}
+	st.End(wire.CloseNormal)
+	if _, err := w.streams.Find(reply.Data.Session); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the secret of a client that has left opens something: %v", err)
+	}
 }
 
 func TestASignInThatIsRefusedSaysWhy(t *testing.T) {

@@ -261,6 +261,11 @@ func (s *Streams) Find(secret string) (*Stream, error) {
 	if st == nil || subtle.ConstantTimeCompare([]byte(secret), []byte(st.secret)) == 0 {
 		return nil, ErrUnknown
 	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.signedOut {
+		return nil, ErrUnknown
+	}
 	return st, nil
 }
 
