@@ -246,6 +246,7 @@ func TestAConsumersWindowBoundsWhatIsStuck(t *testing.T) {
 		for i := range 100 {
 			f.Open(mailbox.Session{ID: wire.ID{byte(i + 1)}, User: wire.UserID(fmt.Sprintf("ANZ-%d", i)), Outlet: c.device})
 		}
+		time.Sleep(time.Second) // all of it is stored
 		first := c.count()
 		if first < 4 || first > 10 {
 			t.Fatalf("%d events are on their way", first)
