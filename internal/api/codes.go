@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -20,7 +21,7 @@ const (
 	CodeBodyTooLarge   = "BODY_TOO_LARGE"
 	CodeMessageTooLong = "MESSAGE_TOO_LARGE"
 	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE"
-	CodeMismatch       = "IDEMPOTENCY_MISMATCH"
+	CodeMismatch       = mailbox.CodeKeyReused
 	CodeRateLimited    = "RATE_LIMITED"
 	CodeTooManyKeys    = "TOO_MANY_KEYS"
 	CodeSessionUnknown = "SESSION_UNKNOWN"
