@@ -230,6 +230,10 @@ func (s *session) proved(payload []byte) (before, delivered uint64, calls []func
 	if !ok {
 		return 0, 0, nil, false
 	}
+	if s.proofs.wanted && !s.closing && s.mayAsk(soonPings) {
+		s.queue.pingDue = true // it waited for this answer
+		s.flushSoon()
+	}
 	if l := s.srv.limits.Load(); s.silence(l) < l.ProofTimeout {
 		s.checkAt(now + s.silence(l)) // otherwise a check comes in time by itself
 	}

@@ -10,8 +10,15 @@ import (
 const (
 	// pingEvery is how many bytes are written at most between two pings.
 	pingEvery = 32 << 10
-	// maxMarks is how many pings may be unanswered before those are left out
-	// that no frame needs as its proof.
+	// maxPings is how many pings a client may have to answer: some libraries
+	// close a connection on which too many wait for their pongs (one of
+	// JavaScript, 60). soonPings is from where on frames that need proof wait for
+	// an answer before they get a ping: the rest is for the length of what is
+	// written, which shows whether a slow client gets on.
+	maxPings  = 48
+	soonPings = maxPings / 2
+	// maxMarks is maxPings of a Pipe, whose pings nothing but this package sees:
+	// past it those are left out that no frame needs as its proof.
 	maxMarks = 1024
 	// maxFastProofs is how many FAST frames may be unproved for whose proof
 	// somebody waits; past it such frames are dropped. (The keeper bounds the
@@ -42,10 +49,11 @@ type mark struct {
 	fast      uint64 // as many FAST frames since the session began
 }
 
-// added notes that a frame was queued, and says whether a ping is due at once.
+// added notes that a frame was queued, and says whether much was since the last
+// ping.
 func (p *proofs) added(bytes int) bool {
 	p.unpinged += bytes
-	return p.unpinged >= pingEvery && (p.wanted || p.marks.len() < maxMarks)
+	return p.unpinged >= pingEvery
 }
 
 // appendPing appends the next ping's frame.

@@ -378,18 +378,94 @@ func TestUnprovedFastFramesAreBounded(t *testing.T) {
 	}
 }
 
-func TestPingsThatNothingNeedsAreBounded(t *testing.T) {
-	var p proofs
-	for range 5000 {
-		if p.added(pingEvery) {
-			p.appendPing(nil)
+func TestAClientHasFewPingsToAnswer(t *testing.T) {
+	r := newRig(t)
+	p := r.join("ANZ-7", "")
+	const frames = 200
+	pings := 0
+	for n := range uint64(frames) {
+		r.deliver(n+1, number(int(n)))
+		p.text(string(number(int(n))))
+		if pings < soonPings {
+			pings++
+			if got := p.next(finPing); got != strconv.Itoa(pings) {
+				t.Fatalf("ping %q after frame %d", got, n+1)
+			}
 		}
 	}
-	if p.marks.len() > maxMarks {
-		t.Errorf("%d unanswered pings", p.marks.len())
+	p.pong("1")
+	r.expect("prove 1")
+	if got := p.next(finPing); got != strconv.Itoa(soonPings+1) {
+		t.Fatalf("ping %q after an answer", got)
 	}
-	p.wanted = true
-	if !p.added(pingEvery) {
+	p.pong(strconv.Itoa(soonPings + 1))
+	r.expect(fmt.Sprintf("prove %d", frames))
+	p.settledDown()
+}
+
+func TestMuchThatIsWrittenHasMorePingsButNotMany(t *testing.T) {
+	r := newRig(t)
+	p := r.join("ANZ-7", "")
+	const frames = 100
+	large := []byte(`{"type":"MESSAGE","data":{"from":"ANZ-1","content":"` + strings.Repeat("x", pingEvery) + `"}}`)
+	go func() {
+		for n := range uint64(frames) {
+			r.deliver(n+1, large)
+		}
+	}()
+	pings := 0
+	for texts := 0; texts < frames; {
+		first, payload, err := p.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch first {
+		case finText:
+			texts++
+		case finPing:
+			pings++
+			if got := string(payload); got != strconv.Itoa(pings) {
+				t.Fatalf("ping %q, the %dth", got, pings)
+			}
+		}
+	}
+	if pings != maxPings {
+		t.Fatalf("%d pings", pings)
+	}
+	p.pong(strconv.Itoa(pings))
+	if got := p.next(finPing); got != strconv.Itoa(pings+1) {
+		t.Fatalf("ping %q after the answer", got)
+	}
+}
+
+func TestACloseHasItsPingWhateverIsUnanswered(t *testing.T) {
+	r := newRig(t)
+	p := r.join("ANZ-7", "")
+	for n := range uint64(soonPings + 5) {
+		r.deliver(n+1, number(int(n)))
+		p.text(string(number(int(n))))
+		if n < soonPings {
+			p.next(finPing)
+		}
+	}
+	r.session().Kick(wire.CloseByMaster, "")
+	if got := p.next(finPing); got != strconv.Itoa(soonPings+1) {
+		t.Fatalf("ping %q before the close", got)
+	}
+}
+
+func TestPingsOfAPipeThatNothingNeedsAreBounded(t *testing.T) {
+	s := &session{pipe: new(Pipe)}
+	for range 5000 {
+		if s.proofs.added(pingEvery) && s.mayAsk(maxPings) {
+			s.proofs.appendPing(nil)
+		}
+	}
+	if n := s.proofs.marks.len(); n != maxMarks {
+		t.Errorf("%d unanswered pings", n)
+	}
+	s.proofs.wanted = true
+	if !s.mayAsk(soonPings) {
 		t.Error("what needs proof gets no ping")
 	}
 }

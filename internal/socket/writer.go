@@ -116,9 +116,20 @@ func (s *session) enqueued(start int, first byte) {
 	if first == finText && len(q.buf)-start > s.srv.limits.Load().CompressAbove {
 		q.large = true
 	}
-	if s.proofs.added(len(q.buf) - start) {
+	if s.proofs.added(len(q.buf)-start) && s.mayAsk(maxPings) {
 		s.askProof()
 	}
+}
+
+// mayAsk says whether a ping may be added to those that are unanswered, of which
+// a socket's client may have so many. A Pipe's name the places from which its
+// client can go on, so what needs proof gets one whatever waits. The caller holds
+// mu.
+func (s *session) mayAsk(pings int) bool {
+	if s.pipe != nil {
+		return s.proofs.wanted || s.proofs.marks.len() < maxMarks
+	}
+	return s.proofs.marks.len() < pings
 }
 
 // askProof puts a ping at the end of the queue. The caller holds mu.
@@ -290,7 +301,7 @@ func (s *session) take() taken {
 // the client's last ping. The caller holds mu.
 func (s *session) complete() {
 	q := &s.queue
-	if s.proofs.wanted || q.pingDue {
+	if q.pingDue || (s.proofs.wanted && (s.closing || s.mayAsk(soonPings))) {
 		s.askProof()
 	}
 	if q.pongDue {
