@@ -37,7 +37,6 @@ func (w *world) check() {
 		live[cl.seq]++
 	}
 	w.checkDue()
-	w.checkWatchers()
 	if c.down {
 		return
 	}
@@ -59,7 +58,7 @@ func (w *world) check() {
 }
 
 func (w *world) checkUser(u *user) {
-	if len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 && len(u.watchers) == 0 {
+	if len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 {
 		w.Fatalf("(l) nothing is left of user %s, but it is kept", u.id)
 	}
 	waiting, size, notices, settled, dead := 0, int64(0), 0, 0, 0
@@ -181,29 +180,6 @@ func (w *world) checkDue() {
 				w.Fatalf("(l) something of user %s is due at %d and stands at %d in the due heap", u.id, d.at, d.place)
 			}
 		}
-	}
-}
-
-func (w *world) checkWatchers() {
-	want := make(map[string]int)
-	for _, s := range w.core.sessions {
-		for i, id := range s.Watch {
-			if !slices.Contains(s.Watch[:i], id) {
-				want[fmt.Sprint(s.ID, id)]++
-			}
-		}
-	}
-	got := make(map[string]int)
-	for id, u := range w.core.users {
-		for i, x := range u.watchers {
-			if back := x.session.watching[x.at]; back.user != u || back.at != i {
-				w.Fatalf("(l) a watcher of %s does not know its place", id)
-			}
-			got[fmt.Sprint(x.session.ID, id)]++
-		}
-	}
-	if !maps.Equal(got, want) {
-		w.Fatalf("(l) watchers are %v, should be %v", got, want)
 	}
 }
 

@@ -122,7 +122,7 @@ func (c *core) waitingIn(seq uint64, user []byte, ord uint64) *entry {
 
 func (c *core) copySession(s *session) {
 	p := c.journal.room(256)
-	p.buf = appendOpened(p.buf, sessionRecord{s.ID, s.User, s.TellMaster})
+	p.buf = appendOpened(p.buf, s.record())
 	p.retire(s.seq)
 	s.seq = p.seq
 	c.journal.alive(p.seq, 1)

@@ -110,7 +110,7 @@ type counts struct {
 	cleared      uint64 // taken out of mailboxes on request
 }
 
-// user is one user's mailbox, sessions and watchers.
+// user is one user's mailbox and sessions.
 type user struct {
 	id       wire.UserID
 	entries  entries
@@ -120,7 +120,6 @@ type user struct {
 	settled  int // proved but kept for a lagging session
 
 	sessions []*session // in the order in which they were opened
-	watchers []watcher  // told when this user comes and goes
 	lanes    *lanes     // how messages are shared out; nil: every session gets each
 
 	touched  uint64 // the batch that last noted this user, see pending.touch
@@ -148,7 +147,6 @@ type session struct {
 	nextN    uint64
 	provedTo uint64 // proofs up to here were reported; some may wait for a read
 
-	watching []watching
 	skip     []uint64 // proved before it opened, and kept for others
 	returned []uint64 // given back by another session, to be sent before anything later
 	fetches  []int    // what fetches still want, the current one first
@@ -173,8 +171,6 @@ type effect struct {
 	delivery Delivery
 	n        uint64
 	left     int
-	user     wire.UserID
-	online   bool
 	message  *Message
 	failure  *wire.Error
 	id       wire.ID // of the message, or of the session
@@ -186,7 +182,7 @@ const (
 	effDeliver effectKind = iota
 	effFetchDone
 	effSettled
-	effPresence
+	effOpened
 	effStored // the message is on disk: receipt and Done
 	effFailed // it was not accepted, by some or all of its receivers
 	effDone   // failed for all: Done without a receipt
@@ -222,7 +218,7 @@ func (c *core) user(id wire.UserID) *user {
 // release forgets a user of whom nothing is left. A read that comes late may
 // still know a user who was forgotten and has come back as another.
 func (c *core) release(u *user) {
-	if c.users[u.id] == u && len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 && len(u.watchers) == 0 {
+	if c.users[u.id] == u && len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 {
 		c.due.remove(&u.expiry)
 		c.due.remove(&u.late)
 		delete(c.users, u.id)
@@ -246,11 +242,8 @@ func (c *core) open(now time.Time, in Session) {
 	}
 	s.skip = u.settledFrom(s.cursor)
 	c.enter(s)
+	c.effects = append(c.effects, effect{kind: effOpened, outlet: s.Outlet, n: s.mark})
 	c.logOpened(now, s)
-	if len(u.sessions) == 1 {
-		c.tellWatchers(u, true)
-	}
-	c.watch(s)
 	c.pumpUser(now, u)
 }
 
@@ -299,7 +292,7 @@ func (c *core) logOpened(now time.Time, s *session) {
 	}
 	b := c.journal.hold(256)
 	defer c.journal.letGo()
-	b.buf = appendOpened(b.buf, sessionRecord{s.ID, s.User, s.TellMaster})
+	b.buf = appendOpened(b.buf, s.record())
 	b.urgent = true
 	s.seq = b.seq
 	c.journal.alive(b.seq, 1)
@@ -341,14 +334,10 @@ func (c *core) close(now time.Time, id wire.ID) {
 	u := s.user
 	delete(c.sessions, id)
 	u.sessions = slices.DeleteFunc(u.sessions, func(t *session) bool { return t == s })
-	c.unwatch(s)
 	c.leaveLanes(u, s)
 	c.giveBack(u, s)
 	c.dropSettled(u)
-	c.logClosed(now, sessionRecord{s.ID, s.User, s.TellMaster}, s.seq)
-	if len(u.sessions) == 0 {
-		c.tellWatchers(u, false)
-	}
+	c.logClosed(now, s.record(), s.seq)
 	c.pumpUser(now, u)
 	c.release(u)
 }

@@ -142,7 +142,7 @@ func (m *model) expectOpened(x *client) {
 func (m *model) expectClosed(x *client) {
 	m.giveBack(x)
 	if !m.core.down {
-		m.expectEnd(sessionRecord{x.ID, x.User, x.TellMaster})
+		m.expectEnd(x.record())
 	}
 }
 

@@ -135,11 +135,10 @@ func (c *core) pumpFetch(now time.Time, s *session) bool {
 			if !c.fetchable(now, s, e) {
 				continue
 			}
-			if !c.hand(s, e) {
+			if !c.handFetched(s, e) {
 				return false
 			}
 			e.state |= entryClaimed
-			s.flight[len(s.flight)-1].fetched = true
 			s.fetchAt = e.ord + 1
 			s.fetches[0]--
 			return true
@@ -172,7 +171,12 @@ func (c *core) expired(now time.Time, e *entry) bool {
 
 // hand puts a message on its way to the session, unless its body has to be
 // read first.
-func (c *core) hand(s *session, e *entry) bool {
+func (c *core) hand(s *session, e *entry) bool { return c.handAs(s, e, false) }
+
+// handFetched is hand for what a fetch brings.
+func (c *core) handFetched(s *session, e *entry) bool { return c.handAs(s, e, true) }
+
+func (c *core) handAs(s *session, e *entry, fetched bool) bool {
 	if !c.journal.holds(e.ord) || e.holders == maxHolders {
 		return false
 	}
@@ -180,7 +184,7 @@ func (c *core) hand(s *session, e *entry) bool {
 	if !ok {
 		return false
 	}
-	f := flight{n: s.nextN, ord: e.ord, size: e.size, lane: -1}
+	f := flight{n: s.nextN, ord: e.ord, size: e.size, lane: -1, fetched: fetched}
 	if lanes := s.user.lanes; lanes != nil && lanes.lane[e.lane].owner == s {
 		f.lane = int16(e.lane)
 		lanes.lane[e.lane].busy++
@@ -195,7 +199,7 @@ func (c *core) hand(s *session, e *entry) bool {
 	c.counts.delivered++
 	c.effects = append(c.effects, effect{
 		kind: effDeliver, outlet: s.Outlet,
-		delivery: Delivery{N: f.n, ID: m.id, Frame: m.frame},
+		delivery: Delivery{N: f.n, Ord: f.ord, Fetched: fetched, ID: m.id, Frame: m.frame},
 	})
 	return true
 }

@@ -105,7 +105,6 @@ var subscriber = Subscriber("ANZ", "x")
 // options of a session.
 type options struct {
 	push, ack, master, each bool
-	watch                   []wire.UserID
 }
 
 const masterUser = wire.UserID("ANZ-1")
@@ -113,7 +112,7 @@ const masterUser = wire.UserID("ANZ-1")
 func (w *world) open(user wire.UserID, o options) *client {
 	id, _ := wire.NewID(w.now, &w.random)
 	x := &client{
-		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Each: o.each, Watch: o.watch},
+		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Each: o.each},
 		name:    fmt.Sprintf("c%d", len(w.ever)+1), w: w, open: true, byID: make(map[wire.ID]int), each: make(map[wire.ID]bool),
 	}
 	w.write("%s := w.open(%q, %#v)", x.name, user, o)
@@ -121,7 +120,6 @@ func (w *world) open(user wire.UserID, o options) *client {
 		x.TellMaster = masterUser
 	}
 	x.Outlet = x
-	w.toTell = w.presenceAtOpen(x)
 	others := w.of(user)
 	w.clients = append(w.clients, x)
 	w.ever = append(w.ever, x)
@@ -135,43 +133,6 @@ func (w *world) open(user wire.UserID, o options) *client {
 	return x
 }
 
-// presenceAtOpen returns what watchers hear when x opens.
-func (w *world) presenceAtOpen(x *client) []presence {
-	var list []presence
-	if len(w.of(x.User)) == 0 {
-		list = w.watchersHear(x.User, true)
-	}
-	for i, user := range x.Watch {
-		if !slices.Contains(x.Watch[:i], user) && (user == x.User || len(w.of(user)) > 0) {
-			list = append(list, presence{x, user, true})
-		}
-	}
-	return list
-}
-
-func (w *world) watchersHear(user wire.UserID, online bool) []presence {
-	var list []presence
-	for _, x := range w.clients {
-		if slices.Contains(x.Watch, user) {
-			list = append(list, presence{x, user, online})
-		}
-	}
-	return list
-}
-
-func (w *world) comparePresence() {
-	got, want := w.told, w.toTell
-	w.told, w.toTell = nil, nil
-	order := func(a, b presence) int {
-		return slices.Compare([]byte(a.client.String()+string(a.user)), []byte(b.client.String()+string(b.user)))
-	}
-	slices.SortFunc(got, order)
-	slices.SortFunc(want, order)
-	if !slices.Equal(got, want) {
-		w.Fatalf("(m) watchers were told %v, the model says %v", got, want)
-	}
-}
-
 func (w *world) close(x *client) {
 	if !x.open {
 		return
@@ -179,9 +140,6 @@ func (w *world) close(x *client) {
 	w.write("w.close(%s)", x.name)
 	x.open = false
 	w.clients = slices.DeleteFunc(w.clients, func(y *client) bool { return x == y })
-	if len(w.of(x.User)) == 0 {
-		w.toTell = w.watchersHear(x.User, false)
-	}
 	w.do("close "+x.String(), func(now time.Time) {
 		w.model.expectClosed(x)
 		w.core.close(now, x.ID)

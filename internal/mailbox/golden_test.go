@@ -65,8 +65,8 @@ func goldenBatches() [][]byte {
 		return b
 	}
 	one := appendTakeover(newBatch(nil), id(200))
-	one = appendOpened(one, sessionRecord{id(101), "ANZ-1", "ANZ-0"})
-	one = appendOpened(one, sessionRecord{id(102), "ANZ-2", ""})
+	one = appendOpened(one, sessionRecord{id(101), "ANZ-1", "ANZ-0", ""})
+	one = appendOpened(one, sessionRecord{id(102), "ANZ-2", "", ""})
 	one = message(one, 1, flagConfirm, "ANZ-1", 1_900_000_000, `"r1"`, "ANZ-2")
 	one = message(one, 2, flagGroup, "ANZ-1", 0, "", "ANZ-2", "ANZ-3", "OTHER_app-9223372036854775807")
 	one = message(one, 3, flagNotice|flagPresence, "ANZ-1", 1_900_000_000, "", "ANZ-0")
@@ -79,7 +79,7 @@ func goldenBatches() [][]byte {
 	sealBatch(two, 1, 6)
 	three := message(newBatch(nil), 2, flagGroup, "ANZ-1", 0, "", "ANZ-3")
 	three = message(three, 2, flagGroup, "ANZ-1", 0, "", "OTHER_app-9223372036854775807")
-	three = appendOpened(three, sessionRecord{id(102), "ANZ-2", ""})
+	three = appendOpened(three, sessionRecord{id(102), "ANZ-2", "", ""})
 	three = appendGone(three, goneExpired, "ANZ-3", []uint64{5})
 	three = message(three, 6, 0, "ANZ-2", 1_900_000_000, `"six"`, "ANZ-3")
 	sealBatch(three, 2, 7)

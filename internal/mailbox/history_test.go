@@ -27,7 +27,6 @@ import (
 //	(j) limits of mailboxes
 //	(k) a replay gives the same state
 //	(l) counts agree with what they count
-//	(m) watchers
 //	(n) expiry, and what is late
 //	(o) what is accepted of a keyed request is remembered, and not accepted again
 //
@@ -280,9 +279,6 @@ func (h *history) drawOpen(t *rapid.T) {
 	}
 	if o.master && h.mixed {
 		o.master = rapid.Bool().Draw(t, "master")
-	}
-	if rapid.IntRange(0, 3).Draw(t, "watches") == 0 {
-		o.watch = rapid.SliceOfN(rapid.SampledFrom(people), 1, 3).Draw(t, "watch")
 	}
 	h.open(user, o)
 }

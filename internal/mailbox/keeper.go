@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -70,8 +71,32 @@ type Options struct {
 	Free    func() (uint64, error)
 	MinFree uint64
 	// Recover brings the log back after it failed; nil when it comes by itself.
+	// When it returns ErrRetired, the keeper ends.
 	Recover func(context.Context) error
+
+	// Shard is this keeper's, and ShardOf says to which one a user belongs; nil:
+	// everybody to this one. What the keeper has to tell a user of another shard
+	// goes into the mailbox Relay of that shard.
+	Shard   int
+	ShardOf func(wire.UserID) int
+	// Node is this node's ID, as in Session.Node; empty where there is only one.
+	Node string
+	// Gather names the nodes whose sessions, left open by the predecessor, may be
+	// registered anew: nothing is delivered until each has called Registered, or
+	// CloseNode was called for it. The sessions of all others are closed at once.
+	Gather []string
+	// Valid says whether this node still owns the shard; nil: always. While it is
+	// false nothing is delivered, accepted or written. It is called often.
+	Valid func() bool
+	// Returned gets what was accepted and never sent to the log when the keeper
+	// ends with Retire or ErrRetired, in order: it is for the next keeper. Nil: it
+	// is refused to its sender.
+	Returned func(*Message)
 }
+
+// ErrRetired is what Options.Recover returns when this node does not own the
+// shard any more.
+var ErrRetired = errors.New("another node keeps this shard")
 
 // Keeper runs one shard: see the package comment. Its methods may be called
 // from any goroutine and do not block; they take effect in the order in which
@@ -107,6 +132,9 @@ type event struct {
 	core    *core
 	batch   []byte
 	err     error
+	node    string
+	held    *Held
+	forward *forwarding
 }
 
 // change is a change of limits, or of subscriptions.
@@ -138,6 +166,11 @@ const (
 	evLimits
 	evAsk
 	evSubscriptions
+	evDetach
+	evReopen
+	evRegistered
+	evCloseNode
+	evForward
 )
 
 // Open reads the log to its end. Run then takes it over and serves.

@@ -339,7 +339,7 @@ func (d *device) Settled(n uint64) {
 	d.settled = n
 }
 
-func (d *device) Presence(wire.UserID, bool) {}
+func (d *device) Opened(uint64) {}
 
 // want checks what the client has got.
 func (d *device) want(names ...string) {

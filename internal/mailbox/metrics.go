@@ -76,7 +76,7 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	gauge("switchboard_mailbox_messages", "RELIABLE messages that wait or are on their way, unproved.", func(s *snapshot) float64 { return float64(s.waiting) })
 	gauge("switchboard_mailbox_bytes", "Bytes of the frames that wait or are on their way.", func(s *snapshot) float64 { return float64(s.waitingBytes) })
 	gauge("switchboard_mailbox_sessions", "Sessions registered with the keeper.", func(s *snapshot) float64 { return float64(s.sessions) })
-	gauge("switchboard_mailbox_users", "Users with a session, a waiting message or a watcher.", func(s *snapshot) float64 { return float64(s.users) })
+	gauge("switchboard_mailbox_users", "Users with a session or a waiting message.", func(s *snapshot) float64 { return float64(s.users) })
 	gauge("switchboard_keyed_requests", "Requests with an Idempotency-Key that are remembered.", func(s *snapshot) float64 { return float64(s.claims) })
 	gauge("switchboard_log_bytes", "Bytes of the log that still matter or are not trimmed yet.", func(s *snapshot) float64 { return float64(s.logBytes) })
 	gauge("switchboard_log_queue_batches", "Batches waiting to be stored.", func(s *snapshot) float64 { return float64(s.queued) })

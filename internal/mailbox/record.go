@@ -80,6 +80,7 @@ type sessionRecord struct {
 	id         wire.ID
 	user       wire.UserID
 	tellMaster wire.UserID
+	node       string // who holds it; empty in logs of earlier versions, and where there is only one
 }
 
 var (
@@ -241,10 +242,17 @@ func parseReported(body []byte, f func(user []byte, ord uint64)) error {
 
 func appendOpened(b []byte, s sessionRecord) []byte {
 	size := len(s.id) + bytesLen(s.user) + bytesLen(s.tellMaster)
+	if s.node != "" {
+		size += bytesLen(s.node)
+	}
 	b, _ = appendRecord(b, recOpened, size, func(b []byte) []byte {
 		b = append(b, s.id[:]...)
 		b = appendBytes(b, s.user)
-		return appendBytes(b, s.tellMaster)
+		b = appendBytes(b, s.tellMaster)
+		if s.node != "" {
+			b = appendBytes(b, s.node)
+		}
+		return b
 	})
 	return b
 }
@@ -252,6 +260,9 @@ func appendOpened(b []byte, s sessionRecord) []byte {
 func parseOpened(body []byte) (sessionRecord, error) {
 	r := reader{b: body}
 	s := sessionRecord{id: r.id(), user: wire.UserID(r.bytes()), tellMaster: wire.UserID(r.bytes())}
+	if len(r.b) > 0 {
+		s.node = string(r.bytes())
+	}
 	return s, r.err
 }
 

@@ -75,9 +75,6 @@ func (c *core) adoptUser(old *user, sessions map[*session]*session) {
 		sessions[o] = s
 		c.sessions[s.ID] = s
 		u.sessions = append(u.sessions, s)
-		for _, id := range s.Watch {
-			c.enlist(s, c.user(id))
-		}
 		for i := range s.flight {
 			f := &s.flight[i]
 			if f.ord >= c.journal.storedOrd {

@@ -150,8 +150,8 @@ func (k *Keeper) perform() {
 			e.outlet.FetchDone(e.left)
 		case effSettled:
 			e.outlet.Settled(e.n)
-		case effPresence:
-			e.outlet.Presence(e.user, e.online)
+		case effOpened:
+			e.outlet.Opened(e.n)
 		case effStored:
 			m := e.message
 			if m.Receipt && m.Origin != nil {

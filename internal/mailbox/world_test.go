@@ -42,10 +42,8 @@ type world struct {
 	model   *model
 	sent    map[*Message]*sending
 	serial  int
-	script  []string   // what happened, as a test would write it
-	quiet   bool       // what happens is part of what was written
-	told    []presence // presence effects of this step
-	toTell  []presence // and what they are to be
+	script  []string // what happened, as a test would write it
+	quiet   bool     // what happens is part of what was written
 }
 
 // counting is a source of IDs that never repeats.
@@ -83,12 +81,6 @@ type sending struct {
 	done   bool
 
 	mismatch bool // its request has another's key
-}
-
-type presence struct {
-	client *client
-	user   wire.UserID
-	online bool
 }
 
 func newWorld(f failer, tune tuning, limits Limits) *world {
@@ -175,7 +167,6 @@ func (w *world) do(what string, event func(now time.Time)) {
 	w.model.endRecords()
 	w.takeEffects(before)
 	w.takeWishes()
-	w.comparePresence()
 	w.check()
 }
 
@@ -217,8 +208,8 @@ func (w *world) takeEffects(before map[*client]int) {
 			w.model.fetched(e.outlet.(*client), e.left, before)
 		case effSettled:
 			w.model.settled(e.outlet.(*client), e.n)
-		case effPresence:
-			w.told = append(w.told, presence{e.outlet.(*client), e.user, e.online})
+		case effOpened:
+			e.outlet.(*client).mark = e.n
 		case effStored, effDone:
 			w.finished(e)
 		case effFailed:
@@ -325,7 +316,8 @@ func (how manner) String() string {
 func (*client) Deliver(Delivery)           {}
 func (*client) FetchDone(int)              {}
 func (*client) Settled(uint64)             {}
-func (*client) Presence(wire.UserID, bool) {}
+func (*client) Opened(uint64)              {}
+func (x *client) record() sessionRecord    { return sessionRecord{x.ID, x.User, x.TellMaster, x.Node} }
 func (x *client) String() string           { return string(x.User) + "/" + x.name }
 func (x *client) has(m *mail) bool         { _, ok := x.byID[m.record.id]; return ok }
 func (x *client) receipt(m *mail) *receipt { return &x.got[x.byID[m.record.id]] }

@@ -186,5 +186,5 @@ func (eventOutlet) FetchDone(int) {}
 // Settled implements mailbox.Outlet; whoever proves each is not told.
 func (eventOutlet) Settled(uint64) {}
 
-// Presence implements mailbox.Outlet; nobody is watched.
-func (eventOutlet) Presence(wire.UserID, bool) {}
+// Opened implements mailbox.Outlet; what is delivered says enough.
+func (eventOutlet) Opened(uint64) {}

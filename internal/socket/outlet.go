@@ -92,6 +92,9 @@ func (s *session) GiveWay() bool {
 	return true
 }
 
+// Opened needs nothing to be done here.
+func (s *session) Opened(uint64) {}
+
 // Deliver queues a RELIABLE frame. There is always room: the keeper has at most
 // mailbox.Window bytes on their way.
 func (s *session) Deliver(d mailbox.Delivery) {

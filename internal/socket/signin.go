@@ -136,10 +136,10 @@ func (s *session) join(a *wire.Auth, grant *apps.Grant) {
 		s.rejected(a, e, wire.CloseTooManySessions)
 		return
 	}
-	watch, denied := s.watchable(grant.User, a.Options.Presence)
+	_, denied := s.watchable(grant.User, a.Options.Presence)
 	s.srv.opts.Keeper.Open(mailbox.Session{
 		ID: id, User: grant.User, Master: grant.Master, TellMaster: grant.TellMaster,
-		Ack: a.Options.Ack, Push: a.Options.Push, Watch: watch, Outlet: s,
+		Ack: a.Options.Ack, Push: a.Options.Push, Outlet: s,
 	})
 	s.srv.metrics.sessions.Add(1)
 	s.begun(grant)
