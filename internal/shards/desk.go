@@ -126,7 +126,7 @@ func apply(k *mailbox.Keeper, p op) bool {
 // if there is one. mu is held.
 func (d *desk) note(p op) bool {
 	if p.kind == kindOpen {
-		d.sessions[p.id] = &held{Held: mailbox.Held{Session: *p.session, NextN: 1}}
+		d.sessions[p.id] = &held{mailbox.Held{Session: *p.session}}
 		if d.far != nil {
 			d.say(appendSession(d.begin(kindOpen), p.session))
 		}
@@ -195,7 +195,7 @@ func (o *Office) Leave(shard int, list []mailbox.Held) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range list {
-		d.sessions[list[i].ID] = heldBefore(&list[i])
+		d.sessions[list[i].ID] = &held{list[i]}
 	}
 	moving := d.moving
 	d.moving, d.isMoving = nil, false

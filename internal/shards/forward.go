@@ -89,7 +89,7 @@ func (f *forwarder) Settled(uint64) {}
 
 // Deliver implements mailbox.Outlet.
 func (f *forwarder) Deliver(d mailbox.Delivery) {
-	item, err := mailbox.ParseForwarded(d.Frame)
+	item, err := mailbox.ParseForwarded(d)
 	if err != nil {
 		f.office.opts.Logger.Error("what is to be forwarded to another shard cannot be read; it is left out", "shard", f.target, "err", err)
 		item = mailbox.Forwarded{} // to nobody: proved with what follows

@@ -7,22 +7,16 @@ const maxFetches = 16
 
 // held is a session of this node whose keeper is elsewhere, and what it was
 // given.
-type held struct {
-	mailbox.Held
-	opened bool // the keeper said so, once
-}
-
-// heldBefore is a session that a keeper of this node had.
-func heldBefore(h *mailbox.Held) *held { return &held{Held: *h, opened: true} }
+type held struct{ mailbox.Held }
 
 // note takes a call of the session in. It returns false for a fetch too many.
 func (h *held) note(p op) bool {
 	switch p.kind {
 	case kindProve:
-		h.ProvedTo = max(h.ProvedTo, min(p.n, h.NextN-1))
+		h.ProvedTo = max(h.ProvedTo, p.n)
 		h.PassedTo = max(h.PassedTo, h.ProvedTo)
 	case kindPass:
-		h.PassedTo = max(h.PassedTo, min(p.n, h.NextN-1))
+		h.PassedTo = max(h.PassedTo, p.n)
 	case kindProveEach:
 		for i := range h.Given {
 			if h.Given[i].N == p.n {
@@ -40,10 +34,13 @@ func (h *held) note(p op) bool {
 
 // open takes in that the keeper knows the session.
 func (h *held) open(mark uint64) {
-	if !h.opened {
-		h.Mark, h.Cursor = mark, max(h.Cursor, mark)
+	h.Mark = mark
+	if h.NextN == 0 {
+		h.NextN = 1
+		if !h.Push {
+			h.Cursor = mark
+		}
 	}
-	h.opened = true
 	h.Outlet.Opened(mark)
 }
 
