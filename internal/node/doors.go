@@ -17,7 +17,7 @@ import (
 
 func (n *node) socketOptions() socket.Options {
 	return socket.Options{
-		Keeper: n.keeper, Hub: n.hub, Gate: n.apps,
+		Keeper: n.office, Hub: n.hub, Gate: n.apps,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics,
 	}
@@ -59,7 +59,7 @@ func (n *node) apiOptions() api.Options {
 				return nil
 			}},
 			{Name: "store", Check: func() error {
-				if !n.keeper.Ready() {
+				if !n.office.Ready() {
 					return errors.New("the message store does not answer")
 				}
 				return nil
@@ -94,7 +94,7 @@ func (n *node) v1Options() api.V1Options {
 			}
 		},
 		Rooms: api.Rooms{
-			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper, Webhooks: n.webhooks, Events: n.events,
+			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.office, Webhooks: n.webhooks, Events: n.events,
 			Messages: func() api.MessageLimits {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}

@@ -27,7 +27,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
-	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
 	"github.com/seed-3d8c1042/switchboard/internal/stats"
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
@@ -70,7 +70,7 @@ type node struct {
 	settings atomic.Pointer[config.Settings]
 
 	bus     *bus.Bus
-	keeper  *mailbox.Keeper
+	office  *shards.Office // all keepers
 	apps    *apps.Registry
 	keys    *keys.Ring
 	hub     *delivery.Hub
@@ -97,13 +97,11 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
-	keeping, stopKeeping := context.WithCancel(context.Background())
-	var keeper errgroup.Group
-	keeper.Go(func() error { return n.keeper.Run(keeping) })
-	defer func() {
-		stopKeeping()
-		err = errors.Join(err, keeper.Wait())
-	}()
+	stopKeeping, err := n.keep(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopKeeping()
 	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
@@ -127,16 +125,6 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	if n.bus, err = bus.Open(ctx, bus.Options{Folder: filepath.Join(s.Data, "jetstream"), Logger: n.log}); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
-	log, err := n.bus.Log(ctx, 0)
-	if err == nil {
-		n.keeper, err = mailbox.Open(ctx, mailbox.Options{
-			Log: log, Limits: mailboxLimits(s.Limits), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
-			Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: n.bus.Recover,
-		})
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("open the message log in %s: %w", s.Data, err), n.bus.Close())
-	}
 	return nil
 }
 
@@ -158,7 +146,7 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 		return err
 	}
 	n.hub = delivery.New(delivery.Options{
-		Keeper: reliable{n.keeper}, Access: access{n.apps},
+		Keeper: reliable{n.office}, Access: access{n.apps},
 		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
 		Metrics: n.metrics,
 	})
@@ -248,7 +236,7 @@ func (n *node) reload(ctx context.Context) error {
 			changed := config.Diff(*n.settings.Load(), s).Live
 			n.settings.Store(&s)
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
-			n.keeper.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
+			n.office.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
 			n.reloadWebhooks(ctx, s)
 			n.log.Info("new settings are in effect", "keys", changed)
 		}

@@ -5,17 +5,18 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/stats"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// reliable is how the hub reaches the keeper.
-type reliable struct{ keeper *mailbox.Keeper }
+// reliable is how the hub reaches the keepers.
+type reliable struct{ keepers *shards.Office }
 
 // Accept implements delivery.Keeper.
 func (r reliable) Accept(s *delivery.Send, frame []byte) {
 	m := messageOf(s, frame)
-	r.keeper.Accept(&m)
+	r.keepers.Accept(&m)
 }
 
 // AcceptAll implements delivery.Keeper.
@@ -34,7 +35,7 @@ func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, once *delive
 			}
 		}
 	}
-	r.keeper.AcceptAll(pointers, (*mailbox.Once)(once))
+	r.keepers.AcceptAll(pointers, (*mailbox.Once)(once))
 }
 
 func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
@@ -47,7 +48,7 @@ func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
 
 // Confirm implements delivery.Keeper.
 func (r reliable) Confirm(sender, receiver wire.UserID, reference []byte) {
-	r.keeper.Accept(&mailbox.Message{
+	r.keepers.Accept(&mailbox.Message{
 		From: receiver, To: []wire.UserID{sender}, Frame: wire.AppendConfirmation(nil, reference), Notice: true,
 	})
 }

@@ -3,7 +3,7 @@ package shards
 import "github.com/seed-3d8c1042/switchboard/internal/mailbox"
 
 // maxFetches is how many fetches of one session may wait.
-const maxFetches = 16
+const maxFetches = 8
 
 // held is a session of this node whose keeper is elsewhere, and what it was
 // given.

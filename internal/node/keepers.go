@@ -1,0 +1,56 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
+)
+
+// keep has the shards of this node kept, until stop is called: alone that is the
+// one that there is.
+func (n *node) keep(ctx context.Context) (stop func(), err error) {
+	if n.office, err = shards.New(shards.Options{Shards: 1, Logger: n.log}); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	keeper, err := n.openKeeper(ctx, 0, nil, n.bus.Recover)
+	if err != nil {
+		return nil, fmt.Errorf("open the message log in %s: %w", n.opts.Settings.Data, err)
+	}
+	keeping, end := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := keeper.Run(keeping); err != nil {
+			n.log.Error("the keeper ended with an error", "err", err)
+		}
+	})
+	n.office.Serve(0, 1, keeper)
+	return func() {
+		end()
+		wg.Wait()
+	}, nil
+}
+
+// openKeeper reads the log of a shard. gather are the nodes whose sessions the
+// keeper expects, see mailbox.Options.
+func (n *node) openKeeper(ctx context.Context, shard int, gather []string, recover func(context.Context) error) (*mailbox.Keeper, error) {
+	log, err := n.bus.Log(ctx, shard)
+	if err != nil {
+		return nil, err
+	}
+	s := n.settings.Load()
+	return mailbox.Open(ctx, mailbox.Options{
+		Log: log, Limits: mailboxLimits(s.Limits), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
+		Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: recover,
+		Shard: shard, Gather: gather,
+	})
+}
+
+var _ = errors.Is
