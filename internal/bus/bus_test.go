@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(tableWriterDir); dir != "" {
 		os.Exit(tableWriter(dir)) // as is this one
 	}
-	goleak.VerifyTestMain(m)
+	// See startRoutes: the server leaves one behind.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).StartRouting"))
 }
 
 // open opens a Bus on dir for the test's time. change may alter its options.
@@ -356,7 +357,7 @@ func TestOpenSaysWhatIsMissingOrWrong(t *testing.T) {
 func TestWarningsOfTheServerReachTheLog(t *testing.T) {
 	t.Parallel()
 	var lines bytes.Buffer
-	j := &journal{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}}
+	j := &journal{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}, now: time.Now}
 	j.Noticef("notice")
 	j.Debugf("debug")
 	j.Tracef("trace")

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -54,9 +55,9 @@ func (b *Bus) Log(ctx context.Context, shard int) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.opts.CallTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.openTimeout())
 	defer cancel()
-	config := logStream(shard)
+	config := b.layout.log(shard)
 	if err := b.ensure(ctx, e, config); err != nil {
 		return nil, err
 	}
@@ -67,9 +68,23 @@ func (b *Bus) Log(ctx context.Context, shard int) (*Log, error) {
 
 // Append stores the batch after last; see mailbox.Log. Errors other than
 // ErrUnknown mean that it was not stored. It waits at most Options.CallTimeout.
+//
+// In a cluster a stream without a leader is such another error, after a moment;
+// one whose leader has lost the majority is ErrUnknown when the time is up.
 func (l *Log) Append(ctx context.Context, last uint64, batch []byte) (seq uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	grace := time.Now().Add(leaderGrace)
+	for {
+		seq, err = l.append(ctx, last, batch)
+		if !errors.Is(err, errNoLeader) || !l.bus.opts.shared() || time.Now().After(grace) || pause(ctx, l.engine) != nil {
+			return seq, err
+		}
+	}
+}
+
+// append does so once. mu is held.
+func (l *Log) append(ctx context.Context, last uint64, batch []byte) (seq uint64, err error) {
 	e, err := l.ready(ctx, len(batch))
 	if err != nil {
 		return 0, fmt.Errorf("append to %s: %w", l.name, err)
@@ -91,12 +106,14 @@ func (l *Log) Append(ctx context.Context, last uint64, batch []byte) (seq uint64
 	if err != nil {
 		return 0, l.unknown(err)
 	}
-	if seq, err = verdict(reply, last); err != nil {
+	if seq, err = verdict(reply, last, l.bus.opts.shared()); err != nil {
 		return 0, fmt.Errorf("append to %s after %d: %w", l.name, last, err)
 	}
-	if err := l.keepNewName(); err != nil {
-		e.fail(err)
-		return 0, l.unknown(err)
+	if !l.bus.opts.shared() { // else its files may be elsewhere, and others have it
+		if err := l.keepNewName(); err != nil {
+			e.fail(err)
+			return 0, l.unknown(err)
+		}
 	}
 	l.stored.Store(seq)
 	return seq, nil
@@ -125,8 +142,10 @@ func (l *Log) ready(ctx context.Context, n int) (*engine, error) {
 		return nil, err
 	}
 	if e != l.engine {
-		if err := l.keepNames(); err != nil {
-			return nil, err
+		if !l.bus.opts.shared() {
+			if err := l.keepNames(); err != nil {
+				return nil, err
+			}
 		}
 		inbox, replies := e.writes.NewRespInbox(), make(chan *nats.Msg, 8)
 		if _, err := e.writes.ChanSubscribe(inbox+".*", replies); err != nil {
@@ -170,22 +189,17 @@ func (l *Log) wait(ctx context.Context, e *engine, reply string) (*nats.Msg, err
 	}
 }
 
-// Numbers of the server's errors.
-const (
-	codeWrongLastSequence = 10071
-	codeStoreFailed       = 10077
-)
-
 // noRoom holds the numbers of errors that say that some limit is reached: of
 // the server, of the account, of the store.
 func noRoom(code jetstream.ErrorCode) bool {
 	return code == 10002 || code == 10023 || code == 10047 || code == codeStoreFailed
 }
 
-// verdict reads the server's answer to an append after last.
-func verdict(m *nats.Msg, last uint64) (seq uint64, err error) {
+// verdict reads the server's answer to an append after last. shared says whether
+// other servers may have stored what the one that answers has not.
+func verdict(m *nats.Msg, last uint64, shared bool) (seq uint64, err error) {
 	if m.Header.Get("Status") == "503" {
-		return 0, errors.New("the stream is not served")
+		return 0, fmt.Errorf("%w: it is not served", errNoLeader)
 	}
 	var answer struct {
 		Error    *jetstream.APIError `json:"error"`
@@ -201,6 +215,8 @@ func verdict(m *nats.Msg, last uint64) (seq uint64, err error) {
 		return 0, fmt.Errorf("%w: it got the sequence %d", mailbox.ErrUnknown, answer.Sequence)
 	case answer.Error.ErrorCode == codeWrongLastSequence:
 		return 0, fmt.Errorf("%w: %w", mailbox.ErrFenced, answer.Error)
+	case answer.Error.ErrorCode == codeStoreFailed && shared:
+		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, answer.Error)
 	case noRoom(answer.Error.ErrorCode):
 		return 0, fmt.Errorf("%w: %w", mailbox.ErrFull, answer.Error)
 	}
@@ -223,10 +239,23 @@ func (l *Log) Read(ctx context.Context, seq uint64) ([]byte, error) {
 	return batch, nil
 }
 
-func (l *Log) get(ctx context.Context, e *engine, seq uint64) ([]byte, error) {
+func (l *Log) get(ctx context.Context, e *engine, seq uint64) (batch []byte, err error) {
 	if seq == 0 {
 		return nil, mailbox.ErrGone // the server takes 0 for a malformed request
 	}
+	for {
+		err = e.patiently(ctx, func(ctx context.Context) error {
+			batch, err = l.getOnce(ctx, e, seq)
+			return err
+		})
+		// A server that follows may not have it yet.
+		if !errors.Is(err, errDamaged) || !l.bus.opts.shared() || pause(ctx, e) != nil {
+			return batch, err
+		}
+	}
+}
+
+func (l *Log) getOnce(ctx context.Context, e *engine, seq uint64) ([]byte, error) {
 	m, err := e.reads.RequestWithContext(ctx, l.direct(), fmt.Appendf(nil, `{"seq":%d,"no_hdr":true}`, seq))
 	if err != nil {
 		return nil, err
@@ -271,12 +300,22 @@ func (l *Log) Bounds(ctx context.Context) (first, last, bytes uint64, err error)
 }
 
 func (l *Log) bounds(ctx context.Context, e *engine) (first, last, bytes uint64, err error) {
+	for {
+		first, last, bytes, err = l.boundsOnce(ctx, e)
+		// A leader that was replaced and does not know it yet may have answered.
+		if !errors.Is(err, ErrDamaged) || !l.bus.opts.shared() || pause(ctx, e) != nil {
+			return first, last, bytes, err
+		}
+	}
+}
+
+func (l *Log) boundsOnce(ctx context.Context, e *engine) (first, last, bytes uint64, err error) {
 	stored := l.stored.Load() // before asking: appends go on meanwhile
-	stream, err := e.js.Stream(ctx, l.name)
+	info, err := e.info(ctx, l.name)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	state := stream.CachedInfo().State
+	state := info.State
 	if state.LastSeq < stored {
 		return 0, 0, 0, fmt.Errorf("%w: it ends at batch %d, though batch %d was stored", ErrDamaged, state.LastSeq, stored)
 	}
@@ -297,7 +336,7 @@ func (l *Log) Purge(ctx context.Context, below uint64) error {
 		defer cancel()
 		err = l.purge(ctx, e, below)
 	}
-	if err == nil {
+	if err == nil && !l.bus.opts.shared() {
 		err = l.keepNames() // the last file may be another one now
 	}
 	if err != nil {
@@ -317,9 +356,18 @@ func (l *Log) purge(ctx context.Context, e *engine, below uint64) error {
 	if below > last+1 {
 		return fmt.Errorf("the log ends at %d", last) // the server would count on from there
 	}
-	stream, err := e.js.Stream(ctx, l.name)
-	if err != nil {
-		return err
-	}
-	return stream.Purge(ctx, jetstream.WithPurgeSequence(below))
+	return e.patiently(ctx, func(ctx context.Context) error {
+		stream, err := e.js.Stream(ctx, l.name)
+		if err != nil {
+			return err
+		}
+		return stream.Purge(ctx, jetstream.WithPurgeSequence(below))
+	})
+}
+
+// Leads says whether this process leads the log's stream: the keeper of its shard
+// had better be here. It looks at what is known and is cheap.
+func (l *Log) Leads() bool {
+	e := l.bus.current.Load()
+	return e != nil && e.srv != nil && (l.bus.opts.Cluster == nil || e.srv.JetStreamIsStreamLeader(account, l.name))
 }

@@ -19,6 +19,9 @@ import (
 // ErrExists says that a row cannot be made, since there is one under its key.
 var ErrExists = errors.New("there is a row under this key")
 
+// ErrChanged says that a row is not as the one who would change it knows it.
+var ErrChanged = errors.New("the row is another one by now")
+
 const (
 	// goneTime is how long the message stays that says that a row is gone: a node
 	// that was away for longer reads the whole table anyway.
@@ -35,6 +38,7 @@ const (
 type Table struct {
 	bus    *Bus
 	name   string // of the stream
+	short  string // the table's own
 	prefix string // of the subjects
 
 	mu       sync.Mutex // held while watchers are told, so that they are told in order
@@ -77,9 +81,9 @@ func (b *Bus) newTable(ctx context.Context, name string) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := tableStream(name)
+	config := b.layout.table(name)
 	t := &Table{
-		bus: b, name: config.Name, prefix: strings.TrimSuffix(config.Subjects[0], "*"),
+		bus: b, name: config.Name, short: name, prefix: strings.TrimSuffix(config.Subjects[0], "*"),
 		rows: make(map[string]record), watchers: make(map[int]func(string, []byte)),
 	}
 	if err := t.attach(ctx, e); err != nil {
@@ -117,44 +121,76 @@ func (t *Table) Create(ctx context.Context, key string, row []byte) error {
 }
 
 func (t *Table) create(ctx context.Context, key string, row []byte, after uint64) error {
-	return t.write(ctx, "create", key, row, jetstream.WithExpectLastSequencePerSubject(after))
+	_, err := t.write(ctx, "create", key, row, jetstream.WithExpectLastSequencePerSubject(after))
+	return err
+}
+
+// Update replaces the row that Get returned with revision, 0 for none: ErrChanged
+// when it is another one by now, however it became so; then Get returns that
+// one. It returns the new revision. After an error that is mailbox.ErrUnknown it
+// may have been replaced: whoever tries again and gets ErrChanged must look
+// whether the row is its own.
+func (t *Table) Update(ctx context.Context, key string, row []byte, revision uint64) (uint64, error) {
+	after := revision
+	if revision == 0 { // what stands there may only say that there is nothing any more
+		last, err := t.last(ctx, key)
+		if err != nil {
+			return 0, fmt.Errorf("update a row of %s: %w", t.name, err)
+		}
+		if len(last.Data) > 0 {
+			t.take(key, last.Data, last.Sequence)
+			return 0, fmt.Errorf("update a row of %s: %w", t.name, ErrChanged)
+		}
+		after = last.Sequence
+	}
+	seq, err := t.write(ctx, "update", key, row, jetstream.WithExpectLastSequencePerSubject(after))
+	if !errors.Is(err, ErrExists) {
+		return seq, err
+	}
+	if last, err := t.last(ctx, key); err == nil && last.Sequence > 0 {
+		t.take(key, last.Data, last.Sequence)
+	}
+	return 0, fmt.Errorf("update a row of %s: %w", t.name, ErrChanged)
 }
 
 // Put adds or replaces a row. Of two nodes that put one at the same time, the
 // later one wins. Errors are as for Create.
 func (t *Table) Put(ctx context.Context, key string, row []byte) error {
-	return t.write(ctx, "put", key, row)
+	_, err := t.write(ctx, "put", key, row)
+	return err
 }
 
 // Delete removes a row; one that is not there is no error. Errors are as for
 // Create.
 func (t *Table) Delete(ctx context.Context, key string) error {
-	return t.write(ctx, "delete", key, nil, jetstream.WithMsgTTL(goneTime))
+	_, err := t.write(ctx, "delete", key, nil, jetstream.WithMsgTTL(goneTime))
+	return err
 }
 
-// write stores a row, nil for one that is gone, and takes it in.
-func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ...jetstream.PublishOpt) error {
+// write stores a row, nil for one that is gone, takes it in, and returns its
+// sequence.
+func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ...jetstream.PublishOpt) (seq uint64, err error) {
 	if !isToken(key) || len(row) > maxRow || len(row) == 0 && what != "delete" {
-		return fmt.Errorf("%s a row of %s: %q with %d bytes cannot be one", what, t.name, key, len(row))
+		return 0, fmt.Errorf("%s a row of %s: %q with %d bytes cannot be one", what, t.name, key, len(row))
 	}
 	e, err := t.bus.engine()
 	if err == nil {
 		err = t.bus.room(len(row))
 	}
 	if err != nil {
-		return fmt.Errorf("%s a row of %s: %w", what, t.name, err)
+		return 0, fmt.Errorf("%s a row of %s: %w", what, t.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err := publish(ctx, e, &nats.Msg{Subject: t.prefix + key, Data: row}, opts)
+	seq, err = publish(ctx, e, &nats.Msg{Subject: t.prefix + key, Data: row}, opts)
 	if err == nil {
-		_, err = keepNames(t.bus.messages(t.name))
+		err = t.bus.keepNames(t.name)
 	}
 	if err != nil {
-		return fmt.Errorf("%s a row of %s: %w", what, t.name, err)
+		return 0, fmt.Errorf("%s a row of %s: %w", what, t.name, err)
 	}
 	t.take(key, row, seq)
-	return nil
+	return seq, nil
 }
 
 // publish stores a message and returns its sequence.
@@ -175,10 +211,14 @@ func publish(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.Pub
 		err = context.Cause(ctx)
 	}
 	switch {
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return 0, fmt.Errorf("%w: it is not served", errNoLeader)
 	case !errors.As(err, &refused):
 		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, err)
-	case refused.ErrorCode == codeWrongLastSequence:
+	case refused.ErrorCode == codeWrongLastSequence, refused.ErrorCode == codeInFlight:
 		return 0, ErrExists
+	case refused.ErrorCode == codeStoreFailed && e.opts.shared():
+		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, err) // others may have stored it
 	case noRoom(refused.ErrorCode):
 		return 0, fmt.Errorf("%w: %w", mailbox.ErrFull, err)
 	}
@@ -193,22 +233,23 @@ func (t *Table) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	stream, err := e.js.Stream(ctx, t.name)
-	if err != nil {
-		return nil, err
-	}
-	m, err := stream.GetLastMsgForSubject(ctx, t.prefix+key)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return &jetstream.RawStreamMsg{}, nil // its time was up in between
+	m, err := e.read(ctx, t.name, direct{LastFor: t.prefix + key})
+	if errors.Is(err, errNoMessage) {
+		return &jetstream.RawStreamMsg{}, nil // or its time was up in between
 	}
 	return m, err
 }
 
-// Get returns a row; nil when there is none. It is not to be changed.
-func (t *Table) Get(key string) []byte {
+// Get returns a row, which is not to be changed, and its revision, for Update;
+// false when there is none. It is as this process knows it.
+func (t *Table) Get(key string) (row []byte, revision uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.rows[key].row
+	r := t.rows[key]
+	if r.row == nil {
+		return nil, 0, false
+	}
+	return r.row, r.seq, true
 }
 
 // Watch calls f for every row there is, before it returns, and then for every
