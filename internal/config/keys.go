@@ -12,7 +12,8 @@ type Key struct {
 	// for the appName of each app.
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
-	// duration, count, choice, switch, text, names, user, url, key, secret.
+	// duration, count, choice, switch, text, names, user, url, key, secret,
+	// file, peers, roles, servers.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
 	// written; empty for none.
@@ -28,7 +29,8 @@ type Key struct {
 	// What says in a sentence what the setting does.
 	What string
 
-	field func(*Settings) any // pointer to where it is kept; nil for what stands in an app
+	field    func(*Settings) any // pointer to where it is kept; nil for what stands in an app
+	optional bool                // it may be empty
 }
 
 // EnvName returns the environment variable that sets the key, or "" when only
@@ -62,11 +64,15 @@ const (
 	kindURL      = "url"
 	kindKey      = "key"
 	kindSecret   = "secret"
+	kindFile     = "file"
+	kindPeers    = "peers"   // a list of host:port
+	kindRoles    = "roles"   // a list of roles, or all
+	kindNATS     = "servers" // URLs of NATS servers, with commas
 )
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), clusterKeys(), natsKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
@@ -108,6 +114,9 @@ func placeKeys() []Key {
 		{Name: "data", Kind: kindFolder, Default: "./data",
 			What:  "The folder of everything that is kept. It is made when it is missing; one process at a time uses it.",
 			field: func(s *Settings) any { return &s.Data }},
+		{Name: "roles", Kind: kindRoles, Default: "all", Choices: append([]string{"all"}, Roles()...),
+			What:  "What this node does: connector (sockets and HTTP, for clients), processor (keeps what is stored), or both. One alone takes others, by cluster or nats; a processor alone opens no port for clients.",
+			field: func(s *Settings) any { return &s.Roles }},
 		{Name: "origins", Kind: kindOrigins, Live: true,
 			What:  "Web pages that may connect besides the console's own, as https://host or https://host:port. The demo also admits any loopback origin.",
 			field: func(s *Settings) any { return &s.Origins }},
