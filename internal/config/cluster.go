@@ -60,6 +60,10 @@ type TLS struct {
 // Clustered says whether this node makes a cluster with others.
 func (s Settings) Clustered() bool { return s.Cluster.Name != "" }
 
+// Shared says whether this node shares its store with others, or may: it makes a
+// cluster with them, or uses a NATS that they may use, too.
+func (s Settings) Shared() bool { return s.Clustered() || s.NATS.URL != "" }
+
 // Has says whether the node has a role.
 func (s Settings) Has(role string) bool { return slices.Contains(s.Roles, role) }
 

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,9 +11,9 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
 )
 
-// keep has the shards of this node kept, until stop is called: alone that is the
-// one that there is.
-func (n *node) keep(ctx context.Context) (stop func(), err error) {
+// keepAlone keeps the one shard that there is on a node that is alone, until stop
+// is called.
+func (n *node) keepAlone(ctx context.Context) (stop func(), err error) {
 	if n.office, err = shards.New(shards.Options{Shards: 1, Logger: n.log}); err != nil {
 		return nil, err
 	}
@@ -46,11 +45,14 @@ func (n *node) openKeeper(ctx context.Context, shard int, gather []string, recov
 		return nil, err
 	}
 	s := n.settings.Load()
-	return mailbox.Open(ctx, mailbox.Options{
+	o := mailbox.Options{
 		Log: log, Limits: mailboxLimits(s.Limits), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
 		Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: recover,
-		Shard: shard, Gather: gather,
-	})
+		Shard: shard, Gather: gather, Returned: n.office.Returned,
+	}
+	if c := n.cluster; c != nil {
+		o.ShardOf, o.Node, o.Valid = n.office.ShardOf, c.id, c.members.Valid
+		o.Logger, o.Metrics = n.log.With("shard", shard), c.metrics.next(shard)
+	}
+	return mailbox.Open(ctx, o)
 }
-
-var _ = errors.Is

@@ -71,6 +71,7 @@ type node struct {
 
 	bus     *bus.Bus
 	office  *shards.Office // all keepers
+	cluster *cluster       // nil: this node is alone
 	apps    *apps.Registry
 	keys    *keys.Ring
 	hub     *delivery.Hub
@@ -97,16 +98,29 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
-	stopKeeping, err := n.keep(ctx)
-	if err != nil {
-		return err
+	if n.opts.Settings.Shared() {
+		if err := n.openCluster(ctx); err != nil {
+			return err
+		}
+	} else {
+		stop, err := n.keepAlone(ctx)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
-	defer stopKeeping()
 	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
 	defer n.apps.Close()
 	defer n.keys.Close()
+	if n.cluster != nil {
+		leave, err := n.joinCluster(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, leave()) }()
+	}
 	posting, stopPosting := context.WithCancel(context.Background())
 	var poster errgroup.Group
 	poster.Go(func() error { return n.webhooks.Run(posting) })
@@ -122,7 +136,12 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	s := n.opts.Settings
-	if n.bus, err = bus.Open(ctx, bus.Options{Folder: filepath.Join(s.Data, "jetstream"), Logger: n.log}); err != nil {
+	o, err := busOptions(s)
+	if err != nil {
+		return err
+	}
+	o.Logger = n.log
+	if n.bus, err = bus.Open(ctx, o); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
 	return nil
@@ -204,7 +223,13 @@ func (n *node) serve(ctx context.Context) error {
 	n.serving.Store(true)
 	err = n.greet(public.Addr(), admin.Addr())
 	if err == nil {
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-n.refused(): // why is said by joinCluster's stop
+		}
+	}
+	if n.cluster != nil {
+		n.cluster.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	}
 	n.serving.Store(false)
 	closePublic()

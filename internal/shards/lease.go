@@ -19,7 +19,7 @@ type Table interface {
 	// Get returns a row and its revision; 0 when there is none.
 	Get(key string) (row []byte, revision uint64)
 	// Update replaces a row that has still that revision, 0 for one that is not
-	// there, and fails with ErrChanged otherwise.
+	// there, and fails with ErrChanged otherwise; then Get returns what is there.
 	Update(ctx context.Context, key string, row []byte, revision uint64) (uint64, error)
 	// Watch calls f for each row and each change. f must be quick.
 	Watch(f func(key string, row []byte)) (stop func())
@@ -311,10 +311,13 @@ func (l *Leases) recover(ctx context.Context, t *tenure) error {
 			return fmt.Errorf("recover the engine: %w", err)
 		}
 		err := l.write(ctx, t.shard, s, revision)
-		if err != nil && !errors.Is(err, ErrChanged) {
+		switch {
+		case errors.Is(err, ErrChanged): // by another, or by ourselves when we did not hear the answer
+			s, _ = l.seat(t.shard)
+			mine = s.Owner == l.opts.Self && s.Term == t.term
+		case err != nil:
 			return fmt.Errorf("see whether the shard is still this node's: %w", err)
 		}
-		mine = err == nil
 	}
 	if !mine {
 		l.opts.Office.Withdraw(t.shard)
