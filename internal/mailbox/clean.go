@@ -39,7 +39,7 @@ func (c *core) clean() {
 // be is enough, because clean leaves twice of it alone; but it must never be
 // less, or the log would be copied for ever.
 func (c *core) needed() int64 {
-	return c.counts.waitingBytes + c.tune.overhead*int64(c.counts.waiting+len(c.sessions)) + c.claims.bytes
+	return c.counts.waitingBytes + c.tune.overhead*int64(c.counts.waiting+len(c.sessions)+len(c.stale)) + c.claims.bytes
 }
 
 // recordOverhead is half of what a record has besides frame and reference, at
@@ -67,6 +67,9 @@ func (c *core) copyForward(seq uint64, batch []byte) {
 			}
 			if s := c.sessions[r.id]; s != nil && s.seq == seq {
 				c.copySession(s)
+			}
+			if old, there := c.stale[r.id]; there && old.seq == seq {
+				c.copyStale(r.id, old)
 			}
 		case recClaim:
 			r, err := parseClaim(body)
@@ -120,12 +123,20 @@ func (c *core) waitingIn(seq uint64, user []byte, ord uint64) *entry {
 	return nil
 }
 
-func (c *core) copySession(s *session) {
+func (c *core) copySession(s *session) { s.seq = c.copyOpened(s.record(), s.seq) }
+
+// copyStale copies the record of a session that may still be registered anew.
+func (c *core) copyStale(id wire.ID, old staleSession) {
+	old.seq = c.copyOpened(old.sessionRecord, old.seq)
+	c.stale[id] = old
+}
+
+func (c *core) copyOpened(r sessionRecord, from uint64) (seq uint64) {
 	p := c.journal.room(256)
-	p.buf = appendOpened(p.buf, s.record())
-	p.retire(s.seq)
-	s.seq = p.seq
+	p.buf = appendOpened(p.buf, r)
+	p.retire(from)
 	c.journal.alive(p.seq, 1)
+	return p.seq
 }
 
 func (c *core) copyMessage(seq uint64, m *messageRecord) {

@@ -1,7 +1,6 @@
 package mailbox
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -62,10 +61,19 @@ type core struct {
 	tune   tuning
 	full   bool // the disk is nearly full: user messages are refused
 	down   bool // the log is in doubt: nothing is delivered until a new core adopts the sessions
+	over   bool // the keeper has ended: what still happens to sessions is for the next one
+
+	// held says that nothing is delivered to anybody: that this keeper owns the log
+	// is not in it yet, or nodes of gather may still come with sessions of which
+	// nobody here knows what they were given.
+	held   bool
+	owned  bool            // the takeover is stored
+	gather map[string]bool // nodes whose sessions may be registered anew
+	ended  ended           // sessions that were closed for their node
 
 	users    map[wire.UserID]*user
 	sessions map[wire.ID]*session
-	stale    map[wire.ID]staleSession // open in the log when it was replayed, not adopted yet
+	stale    map[wire.ID]staleSession // open in the log when it was replayed, not registered anew yet
 	due      dueHeap                  // what is due by time in users' mailboxes
 	claims   claims                   // what was accepted of keyed requests
 
@@ -120,6 +128,7 @@ type user struct {
 	settled  int // proved but kept for a lagging session
 
 	sessions []*session // in the order in which they were opened
+	away     int        // sessions that are to be registered anew: until then nothing is delivered
 	lanes    *lanes     // how messages are shared out; nil: every session gets each
 
 	touched  uint64 // the batch that last noted this user, see pending.touch
@@ -139,6 +148,10 @@ type session struct {
 
 	mark   uint64 // what is before was missed
 	cursor uint64 // the next place in the sequence to look at
+
+	away     bool // to be registered anew
+	fresh    bool // opened while nothing was delivered: its mark may still move back
+	unopened bool // its connector does not know yet that it is open
 
 	flight   []flight // handed over and not yet settled, by n
 	proved   int      // how many of flight are proved, from the front
@@ -160,6 +173,7 @@ type flight struct {
 	size    uint32
 	lane    int16 // -1 when it does not hold a lane
 	fetched bool  // it was asked for
+	done    bool  // proved by itself, on a session with Each
 
 	confirm *messageRecord // what a confirmation needs, if that is little; nil: see the body
 }
@@ -194,6 +208,7 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 		limits:   limits,
 		random:   random,
 		tune:     tune,
+		held:     true,
 		users:    make(map[wire.UserID]*user),
 		sessions: make(map[wire.ID]*session),
 		stale:    make(map[wire.ID]staleSession),
@@ -225,13 +240,15 @@ func (c *core) release(u *user) {
 	}
 }
 
-// open registers a session.
+// open registers a session. One that is known has lost its link in between: it
+// is registered anew.
 func (c *core) open(now time.Time, in Session) {
-	if c.sessions[in.ID] != nil {
-		panic(fmt.Sprintf("mailbox: session %s opened twice", in.ID))
+	if _, known := c.stale[in.ID]; known || c.sessions[in.ID] != nil {
+		c.reopen(now, Held{Session: in})
+		return
 	}
 	u := c.user(in.User)
-	s := &session{Session: in, user: u, nextN: 1}
+	s := &session{Session: in, user: u, nextN: 1, fresh: c.heldUp(u), unopened: c.over}
 	s.mark = c.markFor(u)
 	s.cursor = max(s.mark, c.journal.storedOrd)
 	if u.lanes == nil {
@@ -241,10 +258,18 @@ func (c *core) open(now time.Time, in Session) {
 		s.cursor = 0
 	}
 	s.skip = u.settledFrom(s.cursor)
+	if s.fresh {
+		s.skip = u.settledFrom(0)
+	}
 	c.enter(s)
-	c.effects = append(c.effects, effect{kind: effOpened, outlet: s.Outlet, n: s.mark})
+	c.tellMark(s)
 	c.logOpened(now, s)
 	c.pumpUser(now, u)
+}
+
+// tellMark tells a session's connector that it is open, or that its mark moved.
+func (c *core) tellMark(s *session) {
+	c.effects = append(c.effects, effect{kind: effOpened, outlet: s.Outlet, n: s.mark})
 }
 
 // enter puts a session into the maps and shares.
@@ -329,16 +354,24 @@ func (c *core) logClosed(now time.Time, r sessionRecord, seq uint64) {
 func (c *core) close(now time.Time, id wire.ID) {
 	s := c.sessions[id]
 	if s == nil {
+		c.closeUnseen(now, id)
 		return
 	}
 	u := s.user
+	if s.away {
+		u.away--
+	}
 	delete(c.sessions, id)
 	u.sessions = slices.DeleteFunc(u.sessions, func(t *session) bool { return t == s })
 	c.leaveLanes(u, s)
 	c.giveBack(u, s)
 	c.dropSettled(u)
 	c.logClosed(now, s.record(), s.seq)
-	c.pumpUser(now, u)
+	if s.away {
+		c.goOn(now, u)
+	} else {
+		c.pumpUser(now, u)
+	}
 	c.release(u)
 }
 
@@ -362,21 +395,9 @@ func (c *core) tick(now time.Time) {
 	}
 	c.cache.expire(now)
 	c.retryReads(now)
-	c.runDue(now)
+	if !c.held { // what seems to wait may be on its way to a session that is to come
+		c.runDue(now)
+	}
 	c.forgetClaims(now)
 	c.clean()
-}
-
-// closeStale ends the sessions that a predecessor left open and nobody adopted.
-func (c *core) closeStale(now time.Time) {
-	ids := make([]wire.ID, 0, len(c.stale))
-	for id := range c.stale {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, func(a, b wire.ID) int { return slices.Compare(a[:], b[:]) })
-	for _, id := range ids {
-		old := c.stale[id]
-		delete(c.stale, id)
-		c.logClosed(now, old.sessionRecord, old.seq)
-	}
 }

@@ -26,6 +26,10 @@ func (c *core) stored(now time.Time, seq uint64) {
 	if below := c.journal.purgeable(step); below > 0 {
 		c.purge = below
 	}
+	if !c.owned {
+		c.owned = true
+		c.letGo(now)
+	}
 	c.clean()
 }
 
@@ -39,7 +43,7 @@ func (c *core) pumpUser(now time.Time, u *user) {
 // pump hands to a session what it may have now: first what was given back,
 // then, in turn, live messages and what it fetches, until its window is full.
 func (c *core) pump(now time.Time, s *session) {
-	if c.down {
+	if c.down || c.heldUp(s.user) {
 		return
 	}
 	window := c.tune.window

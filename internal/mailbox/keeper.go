@@ -181,6 +181,10 @@ func Open(ctx context.Context, opts Options) (*Keeper, error) {
 		return nil, err
 	}
 	core.subscriptions = opts.Subscriptions
+	core.gather = make(map[string]bool)
+	for _, node := range opts.Gather {
+		core.gather[node] = true
+	}
 	core.closeStale(opts.Now())
 	k.core = core
 	k.watchDisk()

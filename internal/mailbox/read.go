@@ -148,8 +148,10 @@ func (c *core) loaded(now time.Time, seq uint64, batch []byte) {
 
 // resume goes on with a user for whom something was read, or could not be.
 func (c *core) resume(now time.Time, u *user) {
-	c.expireUser(now, u)
-	c.reportLate(now, u)
+	if !c.held {
+		c.expireUser(now, u)
+		c.reportLate(now, u)
+	}
 	c.pumpUser(now, u)
 	c.release(u)
 }
@@ -192,6 +194,11 @@ func (c *core) lostAll(seq uint64) {
 	for _, s := range c.sessions {
 		if s.seq == seq {
 			c.copySession(s)
+		}
+	}
+	for id, old := range c.stale {
+		if old.seq == seq {
+			c.copyStale(id, old)
 		}
 	}
 	c.copying = seq

@@ -111,6 +111,14 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 			k.forgetFetches(ev.id) // it was closed a moment before
 		}
 		c.fetch(now, ev.id, int(ev.n))
+	case evDetach:
+		c.detach(ev.node)
+	case evReopen:
+		c.reopen(now, *ev.held)
+	case evRegistered:
+		c.registered(now, ev.node)
+	case evCloseNode:
+		c.closeNode(now, ev.node)
 	case evLoaded:
 		k.loaded(now, ev)
 	case evRecovered:
