@@ -26,6 +26,10 @@ type Limits struct {
 	// has a key, and KeyedRequests for how many; the oldest are forgotten first.
 	Keyed         time.Duration
 	KeyedRequests int
+	// Producers is for how many outboxes of senders it is remembered what was
+	// accepted; the one that was used longest ago is forgotten first. 0 for a
+	// million.
+	Producers int
 }
 
 // Window is how many bytes may be on their way to one session, unproved. One
@@ -77,6 +81,14 @@ type core struct {
 	due      dueHeap                  // what is due by time in users' mailboxes
 	claims   claims                   // what was accepted of keyed requests
 
+	producers  producers          // what was accepted of senders' outboxes
+	sources    map[string]*source // how far others' messages were taken
+	marksBytes int64              // what cleaning reckons for both, see core.needed
+
+	shard   int
+	shardOf func(wire.UserID) int // nil: everybody is in this one
+	relays  map[int]wire.UserID   // names made once
+
 	subscriptions map[string][]Subscription // by app
 	dropped       map[wire.UserID]uint64    // events that found a subscriber's mailbox full
 
@@ -84,6 +96,9 @@ type core struct {
 	behind  behind
 	cache   cache
 	copying uint64 // the oldest batch, if its live records have been written again
+
+	holding bool       // a fenced keeper: what was not sent to the log waits for what comes of that
+	unsent  []*Message // that
 
 	effects []effect
 	reads   []uint64 // batches to read, answered by loaded
@@ -111,11 +126,14 @@ type counts struct {
 	undelivered  uint64 // messages that waited so long that subscribers heard of it
 	repeated     uint64 // messages of keyed requests that were accepted before
 	forgotten    uint64 // keyed requests that made room for newer ones
-	refused      uint64 // notices that the store did not take
-	droppedLag   uint64 // proved messages that a lagging session did not get
-	lost         uint64 // not in the log though the index says so
-	copied       uint64 // copied forward
-	cleared      uint64 // taken out of mailboxes on request
+
+	forgottenProducers uint64 // producers that made room for newer ones
+
+	refused    uint64 // notices that the store did not take
+	droppedLag uint64 // proved messages that a lagging session did not get
+	lost       uint64 // not in the log though the index says so
+	copied     uint64 // copied forward
+	cleared    uint64 // taken out of mailboxes on request
 }
 
 // user is one user's mailbox and sessions.
@@ -131,6 +149,7 @@ type user struct {
 	away     int        // sessions that are to be registered anew: until then nothing is delivered
 	lanes    *lanes     // how messages are shared out; nil: every session gets each
 
+	relay    bool   // what waits is for another shard, in strict order
 	touched  uint64 // the batch that last noted this user, see pending.touch
 	roomFrom uint64 // no presence notice before it can make room
 
@@ -187,7 +206,9 @@ type effect struct {
 	left     int
 	message  *Message
 	failure  *wire.Error
-	id       wire.ID // of the message, or of the session
+
+	forwarded *answered
+	id        wire.ID // of the message, or of the session
 }
 
 type effectKind uint8
@@ -200,6 +221,7 @@ const (
 	effStored // the message is on disk: receipt and Done
 	effFailed // it was not accepted, by some or all of its receivers
 	effDone   // failed for all: Done without a receipt
+	effForwarded
 )
 
 func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core {
@@ -213,9 +235,13 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 		sessions: make(map[wire.ID]*session),
 		stale:    make(map[wire.ID]staleSession),
 		claims:   claims{byKey: make(map[[16]byte]*claim)},
-		dropped:  make(map[wire.UserID]uint64),
-		journal:  journal{target: tune.batch},
-		cache:    newCache(tune.cache),
+		sources:  make(map[string]*source),
+		relays:   make(map[int]wire.UserID),
+
+		producers: newProducers(),
+		dropped:   make(map[wire.UserID]uint64),
+		journal:   journal{target: tune.batch},
+		cache:     newCache(tune.cache),
 	}
 }
 
@@ -223,7 +249,7 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 func (c *core) user(id wire.UserID) *user {
 	u := c.users[id]
 	if u == nil {
-		u = &user{id: id}
+		u = &user{id: id, relay: isRelay(id)}
 		u.expiry, u.late = due{user: u, place: -1}, due{user: u, place: -1}
 		c.users[id] = u
 	}
@@ -399,5 +425,6 @@ func (c *core) tick(now time.Time) {
 		c.runDue(now)
 	}
 	c.forgetClaims(now)
+	c.forgetSources(now)
 	c.clean()
 }

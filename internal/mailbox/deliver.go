@@ -13,6 +13,9 @@ func (c *core) stored(now time.Time, seq uint64) {
 	for _, m := range p.messages {
 		c.effects = append(c.effects, effect{kind: effStored, message: m.message, id: m.id})
 	}
+	for i := range p.forwards {
+		c.effects = append(c.effects, effect{kind: effForwarded, forwarded: &p.forwards[i]})
+	}
 	for _, s := range p.settles {
 		c.settled(s.session, s.n)
 	}
@@ -100,6 +103,9 @@ func (c *core) pumpLive(now time.Time, s *session) bool {
 		e := &es.list[i]
 		if !c.journal.holds(e.ord) {
 			return false
+		}
+		if s.user.relay && c.unread(s.user, e) {
+			return false // its receiver takes nothing that comes out of order
 		}
 		ord, over := e.ord, c.passesOver(now, s, e)
 		if !over && !c.hand(s, e) {

@@ -201,6 +201,21 @@ func (c *core) lostAll(seq uint64) {
 			c.copyStale(id, old)
 		}
 	}
+	for _, cl := range c.claims.byKey {
+		if cl.seq == seq {
+			c.writeClaim(cl)
+		}
+	}
+	for _, s := range c.sources {
+		if s.seq == seq {
+			c.copySource(s)
+		}
+	}
+	for _, p := range c.producers.byName {
+		if p.seq == seq {
+			c.copyProducer(p)
+		}
+	}
 	c.copying = seq
 }
 

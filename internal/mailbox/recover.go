@@ -11,17 +11,40 @@ import (
 
 // lose gives up the core's memory after an append failed: nobody knows what
 // the log holds. Senders that wait are told so. What happens until another core
-// adopts the sessions is kept in them.
-func (c *core) lose(cause error) {
+// adopts the sessions is kept in them. With hold, messages that are certainly not
+// in the log are kept too, until it is known who takes them.
+func (c *core) lose(cause error, hold bool) {
 	c.down = true
 	for i, p := range c.journal.queue {
+		inFlight := i == 0 && c.journal.inFlight
 		for _, m := range p.messages {
-			e := failureFor(cause, i == 0)
+			if hold && !m.keyed && !(inFlight && errors.Is(cause, ErrUnknown)) {
+				m.message.To = m.to // the others have been refused
+				c.unsent = append(c.unsent, m.message)
+				continue
+			}
+			e := failureFor(cause, inFlight)
 			e.To = m.to
 			c.refuse(m.message, e)
 		}
+		for _, a := range p.forwards {
+			a.upTo, a.err = 0, failureFor(cause, inFlight)
+			c.answer(a)
+		}
 	}
 	c.journal.queue = nil
+	c.holding = hold
+}
+
+// giveUp refuses what was kept for a log that does not come back soon.
+func (c *core) giveUp() {
+	c.holding = false
+	for _, m := range c.unsent {
+		e := failureFor(nil, false)
+		e.To = m.To
+		c.refuse(m, e)
+	}
+	c.unsent = nil
 }
 
 // failureFor is what senders hear when a batch was not stored, or when nobody
@@ -65,5 +88,8 @@ func (c *core) adopt(now time.Time, from *core) {
 	c.closeStale(now)
 	for _, s := range sessions {
 		c.proveHeld(now, s)
+	}
+	for _, m := range from.unsent {
+		c.accept(now, m)
 	}
 }

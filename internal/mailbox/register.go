@@ -349,11 +349,3 @@ func (k *Keeper) Registered(node string) { k.post(event{kind: evRegistered, node
 
 // CloseNode says that a node is dead: its sessions are closed.
 func (k *Keeper) CloseNode(node string) { k.post(event{kind: evCloseNode, node: node}) }
-
-// Retire has the keeper stop serving, in good order: everything accepted is
-// stored, Run returns, and what is accepted later goes to Options.Returned.
-func (k *Keeper) Retire() {}
-
-// Held returns this node's sessions, for the next keeper, after Run has
-// returned.
-func (k *Keeper) Held() []Held { return nil }
