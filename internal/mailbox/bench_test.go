@@ -210,6 +210,7 @@ func BenchmarkFetchCold(b *testing.B) {
 	for i := range b.N {
 		b.StopTimer()
 		c := replayAll(b, batches)
+		c.held = false
 		id, _ := wire.NewID(w.now, rand.Reader)
 		c.open(w.now, Session{ID: id, User: benchUser(1 + i%users), Outlet: nobody{}})
 		s := c.sessions[id]

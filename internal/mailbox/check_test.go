@@ -33,6 +33,9 @@ func (w *world) check() {
 		live[s.seq]++
 		w.checkSession(s)
 	}
+	for _, old := range c.stale {
+		live[old.seq]++
+	}
 	for _, cl := range c.claims.byKey {
 		live[cl.seq]++
 	}
@@ -102,7 +105,9 @@ func (w *world) checkEntries(u *user, live map[uint64]int32, total *counts) {
 	holders := make(map[uint64]int)
 	for _, s := range u.sessions {
 		for _, f := range s.flight[s.proved:] {
-			holders[f.ord]++
+			if !f.done {
+				holders[f.ord]++
+			}
 		}
 	}
 	for i := range u.entries.list {
@@ -133,20 +138,21 @@ func (w *world) checkLanes(u *user) {
 	if u.lanes == nil {
 		return
 	}
-	busy := make(map[int16]int)
+	busy, alien := make(map[int16]int), make(map[int16]int)
 	for _, s := range u.sessions {
 		for _, f := range s.flight {
-			if f.lane >= 0 {
+			switch {
+			case f.lane < 0:
+			case u.lanes.lane[f.lane].owner == s:
 				busy[f.lane]++
-				if u.lanes.lane[f.lane].owner != s {
-					w.Fatalf("(l) lane %d of %s belongs to another session than the one that has its message", f.lane, u.id)
-				}
+			default:
+				alien[f.lane]++
 			}
 		}
 	}
 	for i := range u.lanes.lane {
 		l := &u.lanes.lane[i]
-		if l.busy != busy[int16(i)] || !slices.Contains(u.sessions, l.owner) || l.next != nil && !slices.Contains(u.sessions, l.next) {
+		if l.busy != busy[int16(i)] || l.alien != alien[int16(i)] || !slices.Contains(u.sessions, l.owner) || l.next != nil && !slices.Contains(u.sessions, l.next) {
 			w.Fatalf("(l) lane %d of %s is wrong: busy %d, counted %d", i, u.id, l.busy, busy[int16(i)])
 		}
 		if best := preferred(u.sessions, uint8(i)); l.owner != best && l.next != best {
@@ -158,7 +164,9 @@ func (w *world) checkLanes(u *user) {
 func (w *world) checkSession(s *session) {
 	open := 0
 	for _, f := range s.flight[s.passed:] {
-		open += int(f.size)
+		if !f.done {
+			open += int(f.size)
+		}
 	}
 	if open != s.open || s.passed < s.proved {
 		w.Fatalf("(l) session %s has %d bytes on the way, counted %d; proved %d, passed %d", s.ID, s.open, open, s.proved, s.passed)

@@ -1,7 +1,6 @@
 package mailbox
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -27,6 +26,10 @@ type Limits struct {
 	// has a key, and KeyedRequests for how many; the oldest are forgotten first.
 	Keyed         time.Duration
 	KeyedRequests int
+	// Producers is for how many outboxes of senders it is remembered what was
+	// accepted; the one that was used longest ago is forgotten first. 0 for a
+	// million.
+	Producers int
 }
 
 // Window is how many bytes may be on their way to one session, unproved. One
@@ -62,12 +65,29 @@ type core struct {
 	tune   tuning
 	full   bool // the disk is nearly full: user messages are refused
 	down   bool // the log is in doubt: nothing is delivered until a new core adopts the sessions
+	over   bool // the keeper has ended: what still happens to sessions is for the next one
+
+	// held says that nothing is delivered to anybody: that this keeper owns the log
+	// is not in it yet, or nodes of gather may still come with sessions of which
+	// nobody here knows what they were given.
+	held   bool
+	owned  bool            // the takeover is stored
+	gather map[string]bool // nodes whose sessions may be registered anew
+	ended  ended           // sessions that were closed for their node
 
 	users    map[wire.UserID]*user
 	sessions map[wire.ID]*session
-	stale    map[wire.ID]staleSession // open in the log when it was replayed, not adopted yet
+	stale    map[wire.ID]staleSession // open in the log when it was replayed, not registered anew yet
 	due      dueHeap                  // what is due by time in users' mailboxes
 	claims   claims                   // what was accepted of keyed requests
+
+	producers  producers          // what was accepted of senders' outboxes
+	sources    map[string]*source // how far others' messages were taken
+	marksBytes int64              // what cleaning reckons for both, see core.needed
+
+	shard   int
+	shardOf func(wire.UserID) int // nil: everybody is in this one
+	relays  map[int]wire.UserID   // names made once
 
 	subscriptions map[string][]Subscription // by app
 	dropped       map[wire.UserID]uint64    // events that found a subscriber's mailbox full
@@ -76,6 +96,9 @@ type core struct {
 	behind  behind
 	cache   cache
 	copying uint64 // the oldest batch, if its live records have been written again
+
+	holding bool       // a fenced keeper: what was not sent to the log waits for what comes of that
+	unsent  []*Message // that
 
 	effects []effect
 	reads   []uint64 // batches to read, answered by loaded
@@ -103,11 +126,14 @@ type counts struct {
 	undelivered  uint64 // messages that waited so long that subscribers heard of it
 	repeated     uint64 // messages of keyed requests that were accepted before
 	forgotten    uint64 // keyed requests that made room for newer ones
-	refused      uint64 // notices that the store did not take
-	droppedLag   uint64 // proved messages that a lagging session did not get
-	lost         uint64 // not in the log though the index says so
-	copied       uint64 // copied forward
-	cleared      uint64 // taken out of mailboxes on request
+
+	forgottenProducers uint64 // producers that made room for newer ones
+
+	refused    uint64 // notices that the store did not take
+	droppedLag uint64 // proved messages that a lagging session did not get
+	lost       uint64 // not in the log though the index says so
+	copied     uint64 // copied forward
+	cleared    uint64 // taken out of mailboxes on request
 }
 
 // user is one user's mailbox and sessions.
@@ -120,8 +146,10 @@ type user struct {
 	settled  int // proved but kept for a lagging session
 
 	sessions []*session // in the order in which they were opened
+	away     int        // sessions that are to be registered anew: until then nothing is delivered
 	lanes    *lanes     // how messages are shared out; nil: every session gets each
 
+	relay    bool   // what waits is for another shard, in strict order
 	touched  uint64 // the batch that last noted this user, see pending.touch
 	roomFrom uint64 // no presence notice before it can make room
 
@@ -139,6 +167,10 @@ type session struct {
 
 	mark   uint64 // what is before was missed
 	cursor uint64 // the next place in the sequence to look at
+
+	away     bool // to be registered anew
+	fresh    bool // opened while nothing was delivered: its mark may still move back
+	unopened bool // its connector does not know yet that it is open
 
 	flight   []flight // handed over and not yet settled, by n
 	proved   int      // how many of flight are proved, from the front
@@ -160,6 +192,7 @@ type flight struct {
 	size    uint32
 	lane    int16 // -1 when it does not hold a lane
 	fetched bool  // it was asked for
+	done    bool  // proved by itself, on a session with Each
 
 	confirm *messageRecord // what a confirmation needs, if that is little; nil: see the body
 }
@@ -173,7 +206,9 @@ type effect struct {
 	left     int
 	message  *Message
 	failure  *wire.Error
-	id       wire.ID // of the message, or of the session
+
+	forwarded *answered
+	id        wire.ID // of the message, or of the session
 }
 
 type effectKind uint8
@@ -186,6 +221,7 @@ const (
 	effStored // the message is on disk: receipt and Done
 	effFailed // it was not accepted, by some or all of its receivers
 	effDone   // failed for all: Done without a receipt
+	effForwarded
 )
 
 func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core {
@@ -194,13 +230,18 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 		limits:   limits,
 		random:   random,
 		tune:     tune,
+		held:     true,
 		users:    make(map[wire.UserID]*user),
 		sessions: make(map[wire.ID]*session),
 		stale:    make(map[wire.ID]staleSession),
 		claims:   claims{byKey: make(map[[16]byte]*claim)},
-		dropped:  make(map[wire.UserID]uint64),
-		journal:  journal{target: tune.batch},
-		cache:    newCache(tune.cache),
+		sources:  make(map[string]*source),
+		relays:   make(map[int]wire.UserID),
+
+		producers: newProducers(),
+		dropped:   make(map[wire.UserID]uint64),
+		journal:   journal{target: tune.batch},
+		cache:     newCache(tune.cache),
 	}
 }
 
@@ -208,7 +249,7 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 func (c *core) user(id wire.UserID) *user {
 	u := c.users[id]
 	if u == nil {
-		u = &user{id: id}
+		u = &user{id: id, relay: isRelay(id)}
 		u.expiry, u.late = due{user: u, place: -1}, due{user: u, place: -1}
 		c.users[id] = u
 	}
@@ -225,13 +266,15 @@ func (c *core) release(u *user) {
 	}
 }
 
-// open registers a session.
+// open registers a session. One that is known has lost its link in between: it
+// is registered anew.
 func (c *core) open(now time.Time, in Session) {
-	if c.sessions[in.ID] != nil {
-		panic(fmt.Sprintf("mailbox: session %s opened twice", in.ID))
+	if _, known := c.stale[in.ID]; known || c.sessions[in.ID] != nil {
+		c.reopen(now, Held{Session: in})
+		return
 	}
 	u := c.user(in.User)
-	s := &session{Session: in, user: u, nextN: 1}
+	s := &session{Session: in, user: u, nextN: 1, fresh: c.heldUp(u), unopened: c.over}
 	s.mark = c.markFor(u)
 	s.cursor = max(s.mark, c.journal.storedOrd)
 	if u.lanes == nil {
@@ -241,10 +284,18 @@ func (c *core) open(now time.Time, in Session) {
 		s.cursor = 0
 	}
 	s.skip = u.settledFrom(s.cursor)
+	if s.fresh {
+		s.skip = u.settledFrom(0)
+	}
 	c.enter(s)
-	c.effects = append(c.effects, effect{kind: effOpened, outlet: s.Outlet, n: s.mark})
+	c.tellMark(s)
 	c.logOpened(now, s)
 	c.pumpUser(now, u)
+}
+
+// tellMark tells a session's connector that it is open, or that its mark moved.
+func (c *core) tellMark(s *session) {
+	c.effects = append(c.effects, effect{kind: effOpened, outlet: s.Outlet, n: s.mark})
 }
 
 // enter puts a session into the maps and shares.
@@ -329,16 +380,24 @@ func (c *core) logClosed(now time.Time, r sessionRecord, seq uint64) {
 func (c *core) close(now time.Time, id wire.ID) {
 	s := c.sessions[id]
 	if s == nil {
+		c.closeUnseen(now, id)
 		return
 	}
 	u := s.user
+	if s.away {
+		u.away--
+	}
 	delete(c.sessions, id)
 	u.sessions = slices.DeleteFunc(u.sessions, func(t *session) bool { return t == s })
 	c.leaveLanes(u, s)
 	c.giveBack(u, s)
 	c.dropSettled(u)
 	c.logClosed(now, s.record(), s.seq)
-	c.pumpUser(now, u)
+	if s.away {
+		c.goOn(now, u)
+	} else {
+		c.pumpUser(now, u)
+	}
 	c.release(u)
 }
 
@@ -362,21 +421,10 @@ func (c *core) tick(now time.Time) {
 	}
 	c.cache.expire(now)
 	c.retryReads(now)
-	c.runDue(now)
+	if !c.held { // what seems to wait may be on its way to a session that is to come
+		c.runDue(now)
+	}
 	c.forgetClaims(now)
+	c.forgetSources(now)
 	c.clean()
-}
-
-// closeStale ends the sessions that a predecessor left open and nobody adopted.
-func (c *core) closeStale(now time.Time) {
-	ids := make([]wire.ID, 0, len(c.stale))
-	for id := range c.stale {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, func(a, b wire.ID) int { return slices.Compare(a[:], b[:]) })
-	for _, id := range ids {
-		old := c.stale[id]
-		delete(c.stale, id)
-		c.logClosed(now, old.sessionRecord, old.seq)
-	}
 }

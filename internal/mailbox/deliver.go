@@ -13,6 +13,9 @@ func (c *core) stored(now time.Time, seq uint64) {
 	for _, m := range p.messages {
 		c.effects = append(c.effects, effect{kind: effStored, message: m.message, id: m.id})
 	}
+	for i := range p.forwards {
+		c.effects = append(c.effects, effect{kind: effForwarded, forwarded: &p.forwards[i]})
+	}
 	for _, s := range p.settles {
 		c.settled(s.session, s.n)
 	}
@@ -25,6 +28,10 @@ func (c *core) stored(now time.Time, seq uint64) {
 	}
 	if below := c.journal.purgeable(step); below > 0 {
 		c.purge = below
+	}
+	if !c.owned {
+		c.owned = true
+		c.letGo(now)
 	}
 	c.clean()
 }
@@ -39,7 +46,7 @@ func (c *core) pumpUser(now time.Time, u *user) {
 // pump hands to a session what it may have now: first what was given back,
 // then, in turn, live messages and what it fetches, until its window is full.
 func (c *core) pump(now time.Time, s *session) {
-	if c.down {
+	if c.down || c.heldUp(s.user) {
 		return
 	}
 	window := c.tune.window
@@ -96,6 +103,9 @@ func (c *core) pumpLive(now time.Time, s *session) bool {
 		e := &es.list[i]
 		if !c.journal.holds(e.ord) {
 			return false
+		}
+		if s.user.relay && c.unread(s.user, e) {
+			return false // its receiver takes nothing that comes out of order
 		}
 		ord, over := e.ord, c.passesOver(now, s, e)
 		if !over && !c.hand(s, e) {

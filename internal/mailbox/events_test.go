@@ -236,7 +236,7 @@ func (w *world) lose(how outcome) {
 		w.limbo, w.inFlight = nil, nil
 		w.model.arrived(w.log.last())
 		w.model.lostAt = w.step + 1
-		w.do("lose, fenced", func(time.Time) { w.core.lose(ErrFenced) })
+		w.do("lose, fenced", func(time.Time) { w.core.lose(ErrFenced, false) })
 		return
 	}
 	switch how {
@@ -249,7 +249,7 @@ func (w *world) lose(how outcome) {
 	w.inFlight = nil
 	w.model.surviving(w.log.last())
 	w.model.lostAt = w.step + 1
-	w.do("lose", func(time.Time) { w.core.lose(ErrUnknown) })
+	w.do("lose", func(time.Time) { w.core.lose(ErrUnknown, false) })
 }
 
 // recover builds a new core, which adopts the sessions.

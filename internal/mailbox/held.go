@@ -13,6 +13,13 @@ type Held struct {
 	PassedTo uint64 // every delivery up to it has arrived
 	Given    []Given
 	Fetches  []int // what fetches still want, the current one first
+
+	// What only a core knows, which hands its sessions to the next in the same
+	// process.
+	returned []uint64
+	fetchAt  uint64
+	fresh    bool
+	away     bool
 }
 
 // Given is a delivery of which the connector does not know that its proof is in
@@ -22,4 +29,29 @@ type Given struct {
 	Size    uint32
 	Fetched bool
 	Proved  bool // on a session with Each; other proofs are up to Held.ProvedTo
+
+	confirm *messageRecord // as in flight
+}
+
+// held returns a session as its connector knows it, which is in this process.
+func (s *session) held() Held {
+	h := Held{
+		Session: s.Session, Mark: s.mark, Cursor: s.cursor,
+		NextN: s.nextN, ProvedTo: s.provedTo, Fetches: s.fetches,
+		returned: s.returned, fetchAt: s.fetchAt, fresh: s.fresh, away: s.away,
+	}
+	if s.passed > 0 {
+		h.PassedTo = s.flight[s.passed-1].n
+	}
+	if len(s.flight) > 0 {
+		h.Given = make([]Given, len(s.flight))
+	}
+	for i := range s.flight {
+		f := &s.flight[i]
+		h.Given[i] = Given{N: f.n, Ord: f.ord, Size: f.size, Fetched: f.fetched, Proved: f.done, confirm: f.confirm}
+	}
+	if s.unopened {
+		h.NextN = 0
+	}
+	return h
 }

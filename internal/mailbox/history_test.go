@@ -239,11 +239,9 @@ func (h *history) drawKeyed(t *rapid.T) {
 	h.sendKeyed(name, print, letters)
 }
 
-// drawConsumer opens a session of the subscriber's. That it proves each by itself
-// is left to histories where nothing fails: what the log lost comes again, on the
-// same session.
+// drawConsumer opens a session of the subscriber's.
 func (h *history) drawConsumer(t *rapid.T) {
-	h.open(subscriber, options{push: true, each: h.calm && rapid.IntRange(0, 3).Draw(t, "each") > 0})
+	h.open(subscriber, options{push: true, each: rapid.IntRange(0, 3).Draw(t, "each") > 0})
 }
 
 // uneach returns the consumers that have something to prove by itself.

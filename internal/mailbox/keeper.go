@@ -111,6 +111,12 @@ type Keeper struct {
 	fetches  map[wire.ID]int // how many of each session wait
 	snapshot snapshot
 	closed   bool
+	retired  bool // closed, for another keeper
+	taken    bool // what was told of sessions after that has been taken, see Held
+
+	retire     chan struct{}
+	retireOnce sync.Once
+	retiring   atomic.Bool // what is not taken any more is for the next keeper
 
 	wake    chan struct{}
 	pending atomic.Int64 // bytes of messages accepted but not yet stored
@@ -171,16 +177,21 @@ const (
 	evRegistered
 	evCloseNode
 	evForward
+	evGiveUp // the log does not come back at once
 )
 
 // Open reads the log to its end. Run then takes it over and serves.
 func Open(ctx context.Context, opts Options) (*Keeper, error) {
-	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1), looks: make(chan struct{}, maxLooks)}
+	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1), looks: make(chan struct{}, maxLooks), retire: make(chan struct{})}
 	core, err := k.rebuild(ctx, opts.Limits)
 	if err != nil {
 		return nil, err
 	}
 	core.subscriptions = opts.Subscriptions
+	core.gather = make(map[string]bool)
+	for _, node := range opts.Gather {
+		core.gather[node] = true
+	}
 	core.closeStale(opts.Now())
 	k.core = core
 	k.watchDisk()
@@ -198,6 +209,7 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 		return nil, fmt.Errorf("make the keeper's ID: %w", err)
 	}
 	c := newCore(id, limits, k.opts.Random, k.tune)
+	c.shard, c.shardOf = k.opts.Shard, k.opts.ShardOf
 	first, last, _, err := k.opts.Log.Bounds(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look at the log: %w", err)
@@ -328,6 +340,11 @@ func (k *Keeper) Behind() bool { return k.pending.Load() > muchPending }
 func (k *Keeper) post(ev event) {
 	k.mu.Lock()
 	if k.closed {
+		if k.retired && !k.taken && ev.ofSession() {
+			k.inbox = append(k.inbox, ev)
+			k.mu.Unlock()
+			return
+		}
 		k.mu.Unlock()
 		k.afterStop(&ev)
 		return
@@ -347,13 +364,22 @@ func (k *Keeper) stir() {
 
 // afterStop answers what comes when nobody serves any more.
 func (k *Keeper) afterStop(ev *event) {
+	giveUp := k.refuseStopped
+	if k.retiring.Load() {
+		giveUp = k.giveUp
+	}
 	switch ev.kind {
 	case evAccept:
-		k.refuseStopped(ev.message)
+		giveUp(ev.message)
 	case evAcceptAll:
-		for _, m := range ev.request.messages {
-			k.refuseStopped(m)
+		if ev.request.once != nil {
+			giveUp = k.refuseStopped // what was accepted of it before is known here only
 		}
+		for _, m := range ev.request.messages {
+			giveUp(m)
+		}
+	case evForward:
+		ev.forward.done(0, errRetired())
 	case evAsk:
 		ev.ask(nil, time.Time{})
 	}

@@ -190,6 +190,14 @@ func (m *model) fetched(c *client, left int, before map[*client]int) {
 
 // settled checks that proofs are in the log.
 func (m *model) settled(c *client, n uint64) {
+	if c.Each {
+		r := c.got[n-1]
+		x := m.box(c.User).byID(r.id)
+		if !c.each[r.id] || x.gone == 0 || x.goneSeq > m.log.last() {
+			m.Fatalf("%s: (e) the proof of message %d is not in the log, or nobody proved it, but settled", m.what, x.ord)
+		}
+		return
+	}
 	if n > c.proved {
 		m.Fatalf("%s: proofs up to %d are settled, %s proved up to %d", m.what, n, c, c.proved)
 	}

@@ -17,7 +17,9 @@ func (c *core) pass(now time.Time, id wire.ID, n uint64) {
 
 func (s *session) pass(n uint64) {
 	for s.passed < len(s.flight) && s.flight[s.passed].n <= n {
-		s.open -= int(s.flight[s.passed].size)
+		if f := &s.flight[s.passed]; !f.done {
+			s.open -= int(f.size)
+		}
 		s.passed++
 	}
 }
@@ -59,7 +61,7 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 			break
 		}
 		f := &s.flight[s.proved]
-		if e := u.entries.find(f.ord); e != nil {
+		if e := u.entries.find(f.ord); e != nil && !f.done {
 			if e.waits() {
 				if e.flags&(flagConfirm|flagReport) != 0 {
 					m, ok := c.toConfirm(u, e, f)
@@ -76,7 +78,7 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 		}
 		n = f.n
 		if f.lane >= 0 {
-			c.freeLane(u, uint8(f.lane))
+			c.freeLane(u, s, uint8(f.lane))
 			f.lane = -1
 		}
 	}
@@ -201,6 +203,10 @@ func (c *core) dropSettled(u *user) {
 // settled forgets deliveries whose proof is in the log.
 func (c *core) settled(s *session, n uint64) {
 	if c.sessions[s.ID] != s {
+		return
+	}
+	if s.Each {
+		c.settledOne(s, n)
 		return
 	}
 	i := 0

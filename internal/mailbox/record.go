@@ -38,6 +38,8 @@ const (
 	recClosed   recordKind = 5
 	recReported recordKind = 6 // subscribers have heard that some of one user's messages are late
 	recClaim    recordKind = 7 // what was accepted of a keyed request; again when more was, or copied forward
+	recSource   recordKind = 8 // how far another shard's messages were taken; again when more were, or copied forward
+	recProducer recordKind = 9 // what was accepted of a sender's outbox; again when more was, or copied forward
 )
 
 // goneReason says why a message no longer waits.

@@ -33,6 +33,10 @@ func (c *core) replay(seq uint64, batch []byte) error {
 			return parseReported(body, c.replayReported)
 		case recClaim:
 			return c.replayClaim(seq, body)
+		case recSource:
+			return c.replaySource(seq, body)
+		case recProducer:
+			return c.replayProducer(seq, body)
 		case recOpened:
 			return c.replayOpened(seq, body)
 		case recClosed:
@@ -158,6 +162,7 @@ func (c *core) replayOpened(seq uint64, body []byte) error {
 func (c *core) takeOver(last, ord uint64) {
 	c.behind.merge()
 	c.claims.sort()
+	c.producers.sort()
 	c.journal.start(last, ord)
 	p := c.journal.room(64)
 	p.buf = appendTakeover(p.buf, c.keeper)

@@ -26,6 +26,7 @@ type worker struct {
 	wg         sync.WaitGroup
 	slots      chan struct{} // of reads
 	log        chan logJob   // appends
+	retired    chan struct{} // closed when the log belongs to another node
 	landed     chan landing  // their results; never full, because the next append waits for it
 	purges     chan uint64
 }
@@ -44,7 +45,7 @@ func newWorker(k *Keeper) *worker {
 	w := &worker{
 		k: k, slots: make(chan struct{}, readers),
 		log: make(chan logJob, 1), landed: make(chan landing, 1), purges: make(chan uint64, 1),
-		alarm: time.NewTimer(time.Hour),
+		alarm: time.NewTimer(time.Hour), retired: make(chan struct{}),
 	}
 	w.alarm.Stop()
 	// The log's calls outlive Run's context: what is in flight when it ends is
@@ -172,6 +173,11 @@ func (w *worker) recover(limits Limits, later bool) {
 				w.k.post(event{kind: evRecovered, core: next})
 				return
 			}
+			if isRetired(err) {
+				close(w.retired)
+				return
+			}
+			w.k.post(event{kind: evGiveUp})
 			if w.patience.Err() == nil {
 				w.k.opts.Logger.Warn("the message log is not back yet", "err", err)
 			}
