@@ -28,6 +28,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/members"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
 	"github.com/seed-3d8c1042/switchboard/internal/stats"
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
@@ -77,6 +78,7 @@ type node struct {
 	sockets *socket.Server
 	stats   *stats.Sampler
 	events  *api.Events
+	members *members.Room
 	v1      *api.V1
 
 	webhooks *webhooks.Room
@@ -165,6 +167,9 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
+	if err := n.buildMembers(); err != nil {
+		return err
+	}
 	if n.sockets, err = socket.New(n.socketOptions()); err != nil {
 		return err
 	}
@@ -212,13 +217,17 @@ func (n *node) serve(ctx context.Context) error {
 	doors.Go(func() error { return n.sockets.Run(stopping) })
 	doors.Go(func() error { return n.reload(stopping) })
 	doors.Go(func() error { return tendMemory(stopping) })
+	doors.Go(func() error { return n.members.Run(stopping) })
 	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
+	n.members.SetAddress(n.reachedAt(public.Addr()))
+	n.members.SetStatus(members.Up)
 	err = n.greet(public.Addr(), admin.Addr())
 	if err == nil {
 		<-ctx.Done()
 	}
 	n.serving.Store(false)
+	n.members.SetStatus(members.Leaving)
 	closePublic()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
 	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
