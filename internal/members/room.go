@@ -178,6 +178,14 @@ func same(a, b Member) bool {
 		a.Version == b.Version && a.Sessions == b.Sessions && a.Load == b.Load && a.Since.Equal(b.Since)
 }
 
+// SetAddress says where clients reach this node. The others hear it with the next
+// beat.
+func (r *Room) SetAddress(address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.self.Address = address
+}
+
 // SetStatus says what this node is: Joining, Up or Leaving. The others hear it soon.
 func (r *Room) SetStatus(s Status) {
 	r.mu.Lock()

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,89 +19,47 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-const (
-	// speaks is the protocol between nodes: of links, hub and shards together. A
-	// version that changes what older nodes cannot pass over raises the maximum
-	// first, and the minimum one version later, so that an upgrade goes node by
-	// node.
-	speaksMin, speaksMax = 1, 1
-	// settleTime is how long a node that starts waits for every shard to have a
-	// keeper before it lets clients in: with all nodes up it takes a moment. What
-	// lasts longer is shown by /readyz.
-	settleTime = 30 * time.Second
-)
+// settleTime is how long a node that starts waits for every shard to have a
+// keeper before it lets clients in: with all nodes up it takes a moment. What
+// lasts longer is shown by /readyz.
+const settleTime = 30 * time.Second
 
-// cluster is what a node has that is one of several.
-type cluster struct {
-	id      string
-	members *members.Room
-	links   *bus.Links
-	leases  *shards.Leases
-	metrics shardMetrics
-	// refused is closed when this node must not be a member any more.
-	refused chan struct{}
-}
-
-// openCluster makes this node known to the tables, and prepares to meet the
-// others. joinCluster does the rest, when the rooms are built.
-func (n *node) openCluster(ctx context.Context) error {
-	id, err := wire.NewID(time.Now(), rand.Reader)
-	if err != nil {
-		return fmt.Errorf("make the node's ID: %w", err)
-	}
-	c := &cluster{id: id.String()}
+// openCluster opens what this node shares with others, and prepares to meet them;
+// join does the rest, when the rooms are built.
+func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
 	nodes, err := n.bus.Table(ctx, "nodes")
 	if err != nil {
-		return fmt.Errorf("open the table of nodes: %w", err)
+		return nil, fmt.Errorf("open the table of nodes: %w", err)
 	}
 	seats, err := n.bus.Table(ctx, "shards")
 	if err != nil {
-		return fmt.Errorf("open the table of shards: %w", err)
+		return nil, fmt.Errorf("open the table of shards: %w", err)
 	}
-	s := n.opts.Settings
 	count, err := n.formed(ctx, seats)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if c.links, err = n.bus.OpenLinks(c.id, peers{n}); err != nil {
-		return fmt.Errorf("open the links to other nodes: %w", err)
+	if err := n.buildMembers(nodes); err != nil {
+		return nil, err
 	}
-	n.cluster = c
+	if n.links, err = n.bus.OpenLinks(n.id, peers{n}); err != nil {
+		return nil, fmt.Errorf("open the links to other nodes: %w", err)
+	}
 	n.office, err = shards.New(shards.Options{
-		Self: c.id, Shards: count, Links: tagged{c.links, tagShards}, Logger: n.log, Metrics: n.metrics,
+		Self: n.id, Shards: count, Links: tagged{n.links, tagShards}, Logger: n.log, Metrics: n.metrics,
 		Changed: func() { n.webhooks.Moved() },
 	})
 	if err != nil {
-		return err
+		n.links.Close()
+		return nil, err
 	}
-	busy := members.Busy(time.Now)
-	c.members, err = members.New(members.Options{
-		Table: nodes, Speaks: members.Range{Min: speaksMin, Max: speaksMax}, Lease: s.Cluster.Lease, Now: time.Now,
-		Self: members.Member{
-			ID: c.id, Name: s.NodeName(), Address: s.Listen, Status: members.Joining, Roles: s.Roles,
-			Version: n.opts.Version, Since: time.Now(),
-		},
-		Load:   func() (int, float64) { return n.sockets.Sessions(), busy() },
-		Joined: n.joined, Died: n.died, Lost: n.lost, Found: n.stir,
-		Log: n.log, Metrics: n.metrics,
+	n.leases = shards.NewLeases(shards.LeaseOptions{
+		Office: n.office, Table: seatTable{seats}, Self: n.id, Peers: n.peers, Valid: n.members.Valid,
+		Open: n.openKeeper, Recover: n.bus.Recover, Gather: 2 * n.opts.Settings.Cluster.Lease, Logger: n.log,
 	})
-	if err != nil {
-		return fmt.Errorf("become a member of the cluster: %w", err)
-	}
-	c.leases = shards.NewLeases(shards.LeaseOptions{
-		Office: n.office, Table: seatTable{seats}, Self: c.id, Peers: n.peers, Valid: c.members.Valid,
-		Open: n.openKeeper, Recover: n.bus.Recover, Gather: 2 * s.Cluster.Lease, Logger: n.log,
-	})
-	return nil
-}
-
-// refused is closed when this node must not be a member of its cluster any more;
-// nil when it has none.
-func (n *node) refused() <-chan struct{} {
-	if n.cluster == nil {
-		return nil
-	}
-	return n.cluster.refused
+	return n.links.Close, nil
 }
 
 // busOptions say which engine there is, and where.
@@ -161,45 +118,6 @@ func (n *node) formed(ctx context.Context, table *bus.Table) (int, error) {
 	return f.Shards, nil
 }
 
-// joinCluster makes this node a member, and keeps its part of the shards until
-// stop is called.
-func (n *node) joinCluster(ctx context.Context) (stop func() error, err error) {
-	c := n.cluster
-	being, leave := context.WithCancel(context.Background())
-	keeping, release := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	var ended error
-	c.refused = make(chan struct{})
-	wg.Go(func() {
-		defer close(c.refused)
-		ended = c.members.Run(being)
-	})
-	var keepers sync.WaitGroup
-	stop = func() error {
-		release()
-		keepers.Wait()
-		leave()
-		wg.Wait()
-		c.links.Close()
-		return ended
-	}
-	select {
-	case <-c.members.In():
-	case <-c.refused:
-		return nil, errors.Join(stop(), errors.New("this node is not a member of the cluster"))
-	case <-ctx.Done():
-		return nil, errors.Join(fmt.Errorf("become a member of the cluster: %w", ctx.Err()), stop())
-	}
-	keepers.Go(func() {
-		if err := c.leases.Run(keeping); err != nil {
-			n.log.Error("shards are not kept any more", "err", err)
-		}
-	})
-	c.members.SetStatus(members.Up)
-	n.settle(ctx)
-	return stop, nil
-}
-
 // settle waits for every shard to have a keeper, for a while.
 func (n *node) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
@@ -209,7 +127,7 @@ func (n *node) settle(ctx context.Context) {
 	for !n.office.Ready() {
 		select {
 		case <-tick.C:
-		case <-n.cluster.refused:
+		case <-n.refused:
 			return
 		case <-ctx.Done():
 			n.log.Warn("not every shard has a keeper yet; messages to their users wait, or are refused", "shards", n.office.Unserved())
@@ -220,7 +138,7 @@ func (n *node) settle(ctx context.Context) {
 
 // peers returns all nodes that are alive, as the placing of shards sees them.
 func (n *node) peers() (list []shards.Peer) {
-	for _, m := range n.cluster.members.List() {
+	for _, m := range n.members.List() {
 		if m.Status == members.Unreachable {
 			continue
 		}
@@ -235,13 +153,13 @@ func (n *node) peers() (list []shards.Peer) {
 
 // joined is told of a node that has come.
 func (n *node) joined(m members.Member) {
-	n.cluster.links.Connect(m.ID)
+	n.links.Connect(m.ID)
 	n.stir()
 }
 
 // died is told of a node that is gone.
 func (n *node) died(id string) {
-	n.cluster.links.Disconnect(id)
+	n.links.Disconnect(id)
 	n.hub.PeerGone(id)
 	n.office.Died(id)
 	n.stir()
@@ -253,7 +171,7 @@ func (n *node) lost() {
 	n.hub.CloseAll(wire.CloseRestart, "this server is cut off from its cluster; connect to another")
 }
 
-func (n *node) stir() { n.cluster.leases.Stir() }
+func (n *node) stir() { n.leases.Stir() }
 
 // What links carry is for one of two: the first byte says for whom.
 const (

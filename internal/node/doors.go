@@ -49,23 +49,35 @@ type allMetrics struct {
 
 func (n *node) apiOptions() api.Options {
 	return api.Options{
-		Log: n.log, Metrics: allMetrics{prometheus.Gatherers{n.metrics, n.process}, n.metrics}, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
-		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1,
-		Parts: []api.Part{
-			{Name: "node", Check: func() error {
-				if !n.serving.Load() {
-					return errors.New("the node is starting or stopping")
-				}
-				return nil
-			}},
-			{Name: "store", Check: func() error {
-				if !n.office.Ready() {
-					return errors.New("the message store does not answer")
-				}
-				return nil
-			}},
-		},
+		Log: n.log, Metrics: allMetrics{prometheus.Gatherers{n.metrics, n.process, &n.shardMetrics}, n.metrics}, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
+		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1, Cluster: n.members,
+		Parts: n.parts(),
 	}
+}
+
+// parts are what has to work for the node to be ready.
+func (n *node) parts() []api.Part {
+	parts := []api.Part{
+		{Name: "node", Check: func() error {
+			if !n.serving.Load() {
+				return errors.New("the node is starting or stopping")
+			}
+			return nil
+		}},
+		{Name: "store", Check: func() error {
+			switch unserved := n.office.Unserved(); {
+			case len(unserved) == 0:
+				return nil
+			case n.leases != nil:
+				return fmt.Errorf("no keeper is known of the shards %v", unserved)
+			}
+			return errors.New("the message store does not answer")
+		}},
+	}
+	if n.opts.Settings.Shared() {
+		parts = append(parts, api.Part{Name: "cluster", Check: n.members.Check})
+	}
+	return parts
 }
 
 func (n *node) adminServer() *api.Server {
@@ -99,7 +111,7 @@ func (n *node) v1Options() api.V1Options {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
 			},
-			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version,
+			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.members,
 		},
 	}
 }

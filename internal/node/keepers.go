@@ -9,12 +9,29 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// keepAlone keeps the one shard that there is on a node that is alone, until stop
-// is called.
+// openKeepers prepares to keep shards: alone the one that there is, which is kept
+// until stop is called, else those that join has this node keep.
+func (n *node) openKeepers(ctx context.Context) (stop func(), err error) {
+	id, err := wire.NewID(time.Now(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make an ID for this node: %w", err)
+	}
+	n.id, n.refused = id.String(), make(chan struct{})
+	if n.opts.Settings.Shared() {
+		return n.openCluster(ctx)
+	}
+	if err := n.buildMembers(nil); err != nil {
+		return nil, err
+	}
+	return n.keepAlone(ctx)
+}
+
+// keepAlone keeps the one shard that there is.
 func (n *node) keepAlone(ctx context.Context) (stop func(), err error) {
-	if n.office, err = shards.New(shards.Options{Shards: 1, Logger: n.log}); err != nil {
+	if n.office, err = shards.New(shards.Options{Shards: 1, Logger: n.log, Metrics: n.metrics}); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
@@ -50,9 +67,9 @@ func (n *node) openKeeper(ctx context.Context, shard int, gather []string, recov
 		Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: recover,
 		Shard: shard, Gather: gather, Returned: n.office.Returned,
 	}
-	if c := n.cluster; c != nil {
-		o.ShardOf, o.Node, o.Valid = n.office.ShardOf, c.id, c.members.Valid
-		o.Logger, o.Metrics = n.log.With("shard", shard), c.metrics.next(shard)
+	if n.leases != nil {
+		o.ShardOf, o.Node, o.Valid = n.office.ShardOf, n.id, n.members.Valid
+		o.Logger, o.Metrics = n.log.With("shard", shard), n.shardMetrics.next(shard)
 	}
 	return mailbox.Open(ctx, o)
 }

@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +26,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
+	"github.com/seed-3d8c1042/switchboard/internal/members"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
 	"github.com/seed-3d8c1042/switchboard/internal/stats"
@@ -71,17 +71,23 @@ type node struct {
 
 	bus     *bus.Bus
 	office  *shards.Office // all keepers
-	cluster *cluster       // nil: this node is alone
 	apps    *apps.Registry
 	keys    *keys.Ring
 	hub     *delivery.Hub
 	sockets *socket.Server
 	stats   *stats.Sampler
 	events  *api.Events
+	members *members.Room
 	v1      *api.V1
 
 	webhooks *webhooks.Room
 	serving  atomic.Bool
+
+	id           string         // of this process, among the nodes of its cluster
+	refused      chan struct{}  // closed when it must not be a member any more
+	links        *bus.Links     // nil: this node is alone
+	leases       *shards.Leases // nil likewise
+	shardMetrics shardMetrics
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -98,29 +104,21 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
-	if n.opts.Settings.Shared() {
-		if err := n.openCluster(ctx); err != nil {
-			return err
-		}
-	} else {
-		stop, err := n.keepAlone(ctx)
-		if err != nil {
-			return err
-		}
-		defer stop()
+	stopKeeping, err := n.openKeepers(ctx)
+	if err != nil {
+		return err
 	}
+	defer stopKeeping()
 	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
 	defer n.apps.Close()
 	defer n.keys.Close()
-	if n.cluster != nil {
-		leave, err := n.joinCluster(ctx)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, leave()) }()
+	leave, err := n.join(ctx)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, leave()) }()
 	posting, stopPosting := context.WithCancel(context.Background())
 	var poster errgroup.Group
 	poster.Go(func() error { return n.webhooks.Run(posting) })
@@ -221,17 +219,16 @@ func (n *node) serve(ctx context.Context) error {
 	doors.Go(func() error { return tendMemory(stopping) })
 	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
+	n.members.SetAddress(n.reachedAt(public.Addr()))
 	err = n.greet(public.Addr(), admin.Addr())
 	if err == nil {
 		select {
 		case <-ctx.Done():
-		case <-n.refused(): // why is said by joinCluster's stop
+		case <-n.refused: // why is said by what join returned
 		}
 	}
-	if n.cluster != nil {
-		n.cluster.members.SetStatus(members.Leaving) // its shards go to others while its clients do
-	}
 	n.serving.Store(false)
+	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	closePublic()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
 	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {

@@ -87,7 +87,7 @@ func (l *Leases) Stir() {
 
 // Run takes and gives shards until ctx ends; then it gives up all that this node
 // has, in good order, and returns.
-func (l *Leases) Run(ctx context.Context) error {
+func (l *Leases) Run(ctx context.Context) {
 	stop := l.opts.Table.Watch(func(string, []byte) { l.Stir() })
 	defer stop()
 	tick := time.NewTicker(lookEvery)
@@ -102,7 +102,7 @@ func (l *Leases) Run(ctx context.Context) error {
 				}
 			}
 			l.wg.Wait()
-			return nil
+			return
 		case <-l.wake:
 		case now := <-tick.C:
 			l.opts.Office.Tend(now)
