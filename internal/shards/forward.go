@@ -1,6 +1,7 @@
 package shards
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"strconv"
@@ -94,7 +95,8 @@ func (f *forwarder) Deliver(d mailbox.Delivery) {
 		f.office.opts.Logger.Error("what is to be forwarded to another shard cannot be read; it is left out", "shard", f.target, "err", err)
 		item = mailbox.Forwarded{} // to nobody: proved with what follows
 	}
-	item.Seq, item.ID = d.Ord, d.ID
+	item.Seq = d.Ord
+	item.Frame, item.Reference = bytes.Clone(item.Frame), bytes.Clone(item.Reference)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queue = append(f.queue, forwarding{item, d.N})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -217,11 +218,6 @@ func (l *Leases) keep(ctx context.Context, t *tenure) {
 	if err != nil {
 		return // stopped before it was open: the shard stands under our name until then
 	}
-	end, err := l.opts.Office.Forward(t.shard, keeper)
-	if err != nil {
-		l.opts.Logger.Error("notices of a shard are not forwarded", "shard", t.shard, "err", err)
-		end = func() {}
-	}
 	l.opts.Logger.Info("this node keeps a shard", "shard", t.shard, "term", t.term)
 	ran := make(chan struct{})
 	go func() {
@@ -231,6 +227,11 @@ func (l *Leases) keep(ctx context.Context, t *tenure) {
 		_ = keeper.Run(context.WithoutCancel(ctx))
 	}()
 	l.opts.Office.Serve(t.shard, t.term, keeper)
+	end, err := l.opts.Office.Forward(t.shard, keeper)
+	if err != nil {
+		l.opts.Logger.Error("notices of a shard are not forwarded", "shard", t.shard, "err", err)
+		end = func() {}
+	}
 	l.opts.Office.Announce(t.shard, l.ids())
 	late := time.NewTimer(l.opts.Gather)
 	defer late.Stop()
@@ -261,8 +262,9 @@ func (l *Leases) keep(ctx context.Context, t *tenure) {
 // lateComers gives up waiting for the sessions of nodes that have not registered
 // theirs: whatever they have is closed, and comes anew.
 func (l *Leases) lateComers(t *tenure, keeper *mailbox.Keeper, gather []string) {
+	alive := l.ids()
 	for _, node := range gather {
-		if node != l.opts.Self && l.opts.Office.desks[t.shard].absent(node) {
+		if node != l.opts.Self && slices.Contains(alive, node) && l.opts.Office.desks[t.shard].absent(node) {
 			l.opts.Logger.Warn("a node did not register its sessions with a shard in time; they are closed there", "shard", t.shard, "node", node)
 			keeper.CloseNode(node)
 		}
