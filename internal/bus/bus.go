@@ -99,6 +99,7 @@ type Bus struct {
 	logs   map[int]*Log
 	tables map[string]*Table
 	trail  *Trail // nil until it is asked for
+	links  *Links // nil until they are opened, and when they are closed
 	closed bool
 }
 
@@ -181,6 +182,9 @@ func (b *Bus) stop() {
 	for _, t := range b.tables {
 		t.detach()
 	}
+	if b.links != nil {
+		b.links.detach()
+	}
 	e.stop()
 }
 
@@ -226,6 +230,12 @@ func (b *Bus) Recover(ctx context.Context) error {
 	}
 	if b.trail != nil {
 		if err := b.ensure(ctx, b.current.Load(), b.layout.trail(b.trail.limits)); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	if b.links != nil {
+		if err := b.links.attach(ctx, b.current.Load()); err != nil {
 			b.stop()
 			return err
 		}
