@@ -277,11 +277,15 @@ const leastClusterSecret = 32
 func (c *checker) checkCluster(s Settings) {
 	k := s.Cluster
 	if !s.Clustered() {
-		for key, is := range map[string]bool{
-			"peers": len(k.Peers) > 0, "secret": k.Secret != "", "node": k.Node != "", "advertise": k.Advertise != "", "tls.cert": k.TLS.Cert != "",
+		for _, one := range []struct {
+			key string
+			is  bool
+		}{
+			{"peers", len(k.Peers) > 0}, {"secret", k.Secret != ""}, {"node", k.Node != "" && s.NATS.URL == ""},
+			{"advertise", k.Advertise != ""}, {"tls.cert", k.TLS.Cert != ""},
 		} {
-			if is {
-				c.refuseBy("cluster."+key, "cluster.name", "is required: without it this node is alone, and cluster.%s means nothing", key)
+			if one.is {
+				c.refuseBy("cluster."+one.key, "cluster.name", "is required: without it this node makes no cluster, and cluster.%s means nothing", one.key)
 				return
 			}
 		}
@@ -365,9 +369,14 @@ func (c *checker) checkTLS(key string, t TLS, mutual bool) {
 func (c *checker) checkNATSUse(s Settings) {
 	n := s.NATS
 	if n.URL == "" {
-		for key, is := range map[string]bool{"credentials": n.Credentials != "", "acceptUnsynced": n.AcceptUnsynced, "tls.ca": n.TLS.CA != "", "tls.cert": n.TLS.Cert != ""} {
-			if is {
-				c.refuseBy("nats."+key, "nats.url", "is required: without it the embedded NATS is used, and nats.%s means nothing", key)
+		for _, one := range []struct {
+			key string
+			is  bool
+		}{
+			{"credentials", n.Credentials != ""}, {"acceptUnsynced", n.AcceptUnsynced}, {"tls.ca", n.TLS.CA != ""}, {"tls.cert", n.TLS.Cert != ""},
+		} {
+			if one.is {
+				c.refuseBy("nats."+one.key, "nats.url", "is required: without it the embedded NATS is used, and nats.%s means nothing", one.key)
 				return
 			}
 		}
@@ -410,7 +419,7 @@ func clusterKeys() []Key {
 		return k
 	}
 	return []Key{
-		key("name", kindText, "", "The cluster's name, the same on all nodes: 1 to 64 letters, digits, _ and -. Without it this node is alone, and all else here means nothing.",
+		key("name", kindText, "", "The cluster's name, the same on all nodes: 1 to 64 letters, digits, _ and -. Without it the nodes make no cluster of their own; of what stands here node, shards and lease count with nats, too.",
 			func(c *Cluster) any { return &c.Name }),
 		key("node", kindText, "", "This node's name, which it keeps, as no other node has it: 1 to 64 letters, digits, _ and -. The host's name if absent.",
 			func(c *Cluster) any { return &c.Node }),

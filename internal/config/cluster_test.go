@@ -73,8 +73,8 @@ func TestWhatIsWrongWithAClusterIsSaidAtItsLine(t *testing.T) {
 		return "cluster: {" + strings.Join(append([]string{"name: chat", "peers: [a:7088, b:7088]", "secret: " + clusterSecret}, lines...), ", ") + "}"
 	}
 	for text, want := range map[string]string{
-		"cluster: {peers: [a:7088]}":                    `cluster.name: is required: without it this node is alone, and cluster.peers means nothing`,
-		"cluster: {secret: " + clusterSecret + "}":      `cluster.name: is required: without it this node is alone, and cluster.secret means nothing`,
+		"cluster: {peers: [a:7088]}":                    `cluster.name: is required: without it this node makes no cluster, and cluster.peers means nothing`,
+		"cluster: {secret: " + clusterSecret + "}":      `cluster.name: is required: without it this node makes no cluster, and cluster.secret means nothing`,
 		"cluster: {name: chat, peers: [a:7088]}":        `cluster.secret: is required: the same on all nodes, at least 32 bytes, as openssl rand -hex 32 makes`,
 		with("name: chat"):                              `cluster.name: is set twice`,
 		with("node: 'a b'"):                             `cluster.node: "a b" is no name: 1 to 64 letters, digits, _ and -`,
@@ -109,7 +109,7 @@ func TestWhatIsWrongWithAClusterIsSaidAtItsLine(t *testing.T) {
 		"s.yaml:3: cluster.secret: is too short: whoever has it can read and write everything; at least 32 bytes, as openssl rand -hex 32 makes")
 	// By a flag, too.
 	expect(t, problems(t, Sources{Flags: []Flag{{Name: "--set", Key: "cluster.peers", Value: "a:1"}}}),
-		"--set: cluster.name: is required: without it this node is alone, and cluster.peers means nothing")
+		"--set: cluster.name: is required: without it this node makes no cluster, and cluster.peers means nothing")
 }
 
 func TestWhatIsWrongWithANATSIsSaid(t *testing.T) {
@@ -131,6 +131,7 @@ func TestWhatIsWrongWithANATSIsSaid(t *testing.T) {
 	}
 	expect(t, problems(t, Sources{File: write(t, threeNodes), Flags: []Flag{{Name: "--nats", Key: "nats.url", Value: "nats://a"}}}),
 		"--nats: nats.url: nats.url and cluster.name exclude each other: nodes meet on a NATS that there is, or make a cluster of their own")
+	load(t, Sources{File: write(t, "cluster: {node: node1, lease: 10s}\nnats: {url: 'nats://a'}")})
 	if s := load(t, Sources{Flags: []Flag{{Name: "--nats", Key: "nats.url", Value: "nats://a:4222,tls://b"}, {Name: "--accept-unsynced", Key: "nats.acceptUnsynced", Value: "true"}}}); !s.NATS.AcceptUnsynced || s.NATS.Prefix != "sb" {
 		t.Errorf("%+v", s.NATS)
 	}

@@ -38,7 +38,8 @@ type Options struct {
 	Load func() (sessions int, load float64)
 	Now  func() time.Time // with a monotonic clock, as time.Now
 	// What is told from Run's goroutine, one call at a time; nil: not told. While a
-	// call lasts nothing else is heard, but the lease is renewed.
+	// call lasts nothing else is heard, but the lease is renewed. Joined and Died
+	// begin before In is closed.
 	Joined func(Member)    // another node has come, or has come back
 	Died   func(id string) // one that Joined was told of has left, or is dead
 	Lost   func()          // this node's lease has run out
