@@ -94,6 +94,35 @@ test("a bare EventSource hears everything once and in order, through cuts of its
   }
 });
 
+test("EventSource hears content as a WebSocket does, byte for byte, but for CR, which is LF", async ({ page, server }) => {
+  const contents = ['"a\\nb"', "[\n  1,\n   2,\n\t3\n]", "[\n\n\n1\n\n]", '{\r\n "a":\r  1\r\r\n}', "[\n \n  \n]", `[${"\n".repeat(60_000)}]`, `[${"0,\n ".repeat(15_000)}0]`];
+  const frames = contents.map((content) => `{"type":"MESSAGE","data":{"from":"ANZ-7","content":${content}}}`);
+  await page.goto(server.origin);
+  const heard = await page.evaluate(async (contents) => {
+    const events = new EventSource("/v1/events?appId=app-id-343&userId=ANZ-7");
+    const socket = new WebSocket(`ws://${location.host}/ws`);
+    socket.onopen = () => socket.send('{"type":"AUTH_CLIENT","data":{"appId":"app-id-343","userId":"ANZ-7"}}');
+    // What comes after the answer to the sign-in, in the order in which it comes.
+    const listen = (from: EventSource | WebSocket) => {
+      const heard: string[] = [];
+      let begun = () => {};
+      let done = () => {};
+      const signedIn = new Promise<void>((resolve) => (begun = resolve));
+      const all = new Promise<string[]>((resolve) => (done = () => resolve(heard)));
+      from.onmessage = ({ data }: MessageEvent<string>) => {
+        if (data.includes('"AUTH_CLIENT_REPLY"')) return begun();
+        if (heard.push(data) === contents.length) done();
+      };
+      return { signedIn, all };
+    };
+    const both = [listen(socket), listen(events)];
+    await Promise.all(both.map(({ signedIn }) => signedIn));
+    for (const content of contents) socket.send(`{"type":"MESSAGE","data":{"to":"ANZ-7","content":${content}},"feature":"FAST"}`);
+    return Promise.all(both.map(({ all }) => all));
+  }, contents);
+  expect(heard).toEqual([frames, frames.map((frame) => frame.replaceAll(/\r\n?/g, "\n"))]);
+});
+
 test("a page acknowledges, sends and leaves with its session's secret", async ({ page, server }) => {
   await page.goto(server.origin);
   await listen(page, "push=true");

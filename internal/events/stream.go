@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,7 +85,7 @@ func (st *Stream) Text(frame []byte) {
 
 // add keeps a frame. The caller holds mu.
 func (st *Stream) add(frame []byte) {
-	st.kept.add(st.handle, frame)
+	st.kept.add(frame)
 	st.streams.metrics.events.Inc()
 }
 
@@ -468,7 +469,7 @@ func (st *Stream) push(out Out) (more bool) {
 	part, to, last := st.next(*buf)
 	patience := st.streams.opts.Limits().Write
 	st.mu.Unlock()
-	err := out.Write(part, patience)
+	err := write(out, part, patience)
 	*buf = part
 	st.streams.buffers.put(buf)
 	st.mu.Lock()
@@ -484,6 +485,17 @@ func (st *Stream) push(out Out) (more bool) {
 		st.leave(out)
 	}
 	return true
+}
+
+// write writes in pieces, each of which has so long: a line break costs seven
+// bytes, so whoever sends nothing else must not cut off a client that is slow.
+func write(out Out, part []byte, patience time.Duration) error {
+	for piece := range slices.Chunk(part, chunkMost) {
+		if err := out.Write(piece, patience); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answer answers the pings that have their answer. The caller holds mu, which
@@ -504,7 +516,7 @@ func (st *Stream) next(part []byte) (out []byte, to uint64, last bool) {
 	}
 	beat := st.beat
 	st.greet, st.beat = false, false
-	if part, to = st.kept.chunk(part); to > 0 {
+	if part, to = st.kept.chunk(part, st.handle); to > 0 {
 		return part, to, false
 	}
 	if beat {
