@@ -1,9 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import path from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Page } from "@playwright/test";
+import { paste } from "./example.js";
 import { expect, test } from "./fixtures.js";
 import { Line } from "./line.js";
 import { Server } from "./server.js";
@@ -45,15 +43,8 @@ async function listen(page: Page, query: string): Promise<void> {
 
 /** Sends messages to the page's user, RELIABLE, and waits until they are stored. */
 async function send(server: Server, from: number, to: number): Promise<void> {
-  const key = server.said.match(/^key\s+(sb_\S+)/gm)?.at(-1)?.split(/\s+/)[1];
-  if (key === undefined) throw new Error(`the server printed no key:\n${server.said}`);
   const messages = Array.from({ length: to - from }, (_, i) => ({ from: "ANZ-1", to: "ANZ-7", content: from + i }));
-  const answer = await fetch(`${server.origin}/v1/messages/batch`, {
-    method: "POST",
-    headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
-    body: JSON.stringify({ messages }),
-  });
-  expect(answer.status, await answer.clone().text()).toBe(200);
+  await server.call("POST", "/messages/batch", { messages });
 }
 
 const numbers = (n: number) => Array.from({ length: n }, (_, i) => i);
@@ -181,34 +172,15 @@ test("a page of an origin that is named may listen and acknowledge, any other is
   }
 });
 
-const docs = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../docs/events.md");
-
 test("the example of docs/events.md does what it says when it is pasted into the page's console", async ({ page, server }) => {
-  const found = /<!-- example: events-browser -->\n```js\n([^]*?)\n```\n\n(It logs [^]*?)\n\n/.exec(await readFile(docs, "utf8"));
-  const [, code = "", says = ""] = found ?? [];
-  const logs = Array.from(says.matchAll(/`([^`]*)`/g), (match) => match[1] ?? "");
-  expect(code.split("127.0.0.1:8088")).toHaveLength(2);
-  expect(logs).toHaveLength(3);
-  const logged: string[] = [];
-  page.on("console", (message) => logged.push(message.text()));
-  await page.goto(server.origin);
-  const devtools = await page.context().newCDPSession(page);
-  const { exceptionDetails } = await devtools.send("Runtime.evaluate", {
-    expression: code.replace("127.0.0.1:8088", new URL(server.origin).host),
-    replMode: true,
-  });
-  expect(exceptionDetails).toBeUndefined();
-  await expect.poll(() => logged.length).toBeGreaterThanOrEqual(logs.length);
-  // Where the page names the type only, it leaves the data out.
-  expect(logged.map((line, i) => (logs[i]?.includes(" ") === false ? line.split(" ")[0] : line))).toEqual(logs);
+  await paste(page, server, "docs/events.md", "events-browser");
 
   // Left, it signs out: another page of the user is the only session.
   await page.goto("about:blank");
-  const key = /^key\s+(sb_\S+)/m.exec(server.said)?.[1] ?? "";
   await expect
     .poll(async () => {
-      const answer = await fetch(`${server.origin}/v1/users/ANZ-7`, { headers: { Authorization: `Bearer ${key}` } });
-      return ((await answer.json()) as { sessions: number }).sessions;
+      const user = await server.call<{ sessions: number }>("GET", "/users/ANZ-7");
+      return user.sessions;
     })
     .toBe(0);
 });
