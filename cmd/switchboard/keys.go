@@ -54,8 +54,6 @@ func (c createKeyCommand) Validate() error {
 		return errors.New("--app is needed: the app that the key is for; or --admin")
 	case !c.Admin && len(c.Scope) == 0:
 		return fmt.Errorf("--scope is needed: one or more of %s", scopeNames())
-	case c.Expires < 0:
-		return fmt.Errorf("--expires %s: give a time to come, such as 30d or 12h", time.Duration(c.Expires))
 	}
 	for _, s := range c.Scope {
 		if !keys.Scope(s).Known() {
@@ -123,10 +121,11 @@ func byOption(err error) error {
 	return &said
 }
 
-// span is a duration that may be in days.
+// span is a duration above zero that may be in days.
 type span time.Duration
 
-// UnmarshalText reads "30d", "12h", "1d12h".
+// UnmarshalText reads "30d", "12h", "1d12h". Zero is refused: the key that somebody
+// means to have end at once would never end.
 func (s *span) UnmarshalText(b []byte) error {
 	text := string(b)
 	rest, days := text, time.Duration(0)
@@ -143,6 +142,9 @@ func (s *span) UnmarshalText(b []byte) error {
 			return fmt.Errorf("%q is no duration such as 30d or 12h", text)
 		}
 		days += d
+	}
+	if days <= 0 {
+		return fmt.Errorf("%q is no time to come: give one such as 30d or 12h", text)
 	}
 	*s = span(days)
 	return nil
