@@ -53,22 +53,14 @@ func (c createKeyCommand) Validate() error {
 	case !c.Admin && c.App == "":
 		return errors.New("--app is needed: the app that the key is for; or --admin")
 	case !c.Admin && len(c.Scope) == 0:
-		return fmt.Errorf("--scope is needed: one or more of %s", scopeNames())
+		return fmt.Errorf("--scope is needed: one or more of %s", keys.ScopeNames())
 	}
 	for _, s := range c.Scope {
 		if !keys.Scope(s).Known() {
-			return fmt.Errorf("--scope %s: choose of %s", s, scopeNames())
+			return fmt.Errorf("--scope %s: choose of %s", s, keys.ScopeNames())
 		}
 	}
 	return c.nodeFlags.Validate()
-}
-
-func scopeNames() string {
-	var names []string
-	for _, s := range keys.Scopes() {
-		names = append(names, string(s))
-	}
-	return strings.Join(names, ", ")
 }
 
 // Run implements the command.
@@ -97,6 +89,7 @@ func (c createKeyCommand) Run(p *program) error {
 	if _, err = fmt.Fprintln(p.out, made.Key); err != nil {
 		return err
 	}
+	// The key is out; that this can be read too is not worth an error.
 	fmt.Fprintf(p.err, "key %s %s, good %s; it is not shown again\n", made.ID, made.power(), made.until())
 	return nil
 }
@@ -191,7 +184,7 @@ func (c listKeysCommand) Run(p *program) error {
 		_, err = fmt.Fprintln(p.out, "no keys")
 		return err
 	}
-	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0) // what fails is said by Flush
 	fmt.Fprintln(table, "ID\tAPP\tNAME\tMADE\tGOOD UNTIL\tLAST USED\tSCOPES")
 	for _, raw := range all {
 		var k keyInfo
@@ -278,10 +271,11 @@ func (c revokeKeyCommand) Run(p *program) error {
 	}
 	if c.JSON {
 		errs = slices.Insert(errs, 0, writeJSON(p.out, map[string]any{"revoked": revoked}))
-	} else {
-		for _, id := range revoked {
-			fmt.Fprintf(p.out, "%s is revoked\n", id)
-		}
+		return errors.Join(errs...)
+	}
+	for _, id := range revoked {
+		_, err := fmt.Fprintf(p.out, "%s is revoked\n", id)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
