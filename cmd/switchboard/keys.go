@@ -53,24 +53,14 @@ func (c createKeyCommand) Validate() error {
 	case !c.Admin && c.App == "":
 		return errors.New("--app is needed: the app that the key is for; or --admin")
 	case !c.Admin && len(c.Scope) == 0:
-		return fmt.Errorf("--scope is needed: one or more of %s", scopeNames())
-	case c.Expires < 0:
-		return fmt.Errorf("--expires %s: give a time to come, such as 30d or 12h", time.Duration(c.Expires))
+		return fmt.Errorf("--scope is needed: one or more of %s", keys.ScopeNames())
 	}
 	for _, s := range c.Scope {
 		if !keys.Scope(s).Known() {
-			return fmt.Errorf("--scope %s: choose of %s", s, scopeNames())
+			return fmt.Errorf("--scope %s: choose of %s", s, keys.ScopeNames())
 		}
 	}
 	return c.nodeFlags.Validate()
-}
-
-func scopeNames() string {
-	var names []string
-	for _, s := range keys.Scopes() {
-		names = append(names, string(s))
-	}
-	return strings.Join(names, ", ")
 }
 
 // Run implements the command.
@@ -99,6 +89,7 @@ func (c createKeyCommand) Run(p *program) error {
 	if _, err = fmt.Fprintln(p.out, made.Key); err != nil {
 		return err
 	}
+	// The key is out; that this can be read too is not worth an error.
 	fmt.Fprintf(p.err, "key %s %s, good %s; it is not shown again\n", made.ID, made.power(), made.until())
 	return nil
 }
@@ -123,10 +114,11 @@ func byOption(err error) error {
 	return &said
 }
 
-// span is a duration that may be in days.
+// span is a duration above zero that may be in days.
 type span time.Duration
 
-// UnmarshalText reads "30d", "12h", "1d12h".
+// UnmarshalText reads "30d", "12h", "1d12h". Zero is refused: the key that somebody
+// means to have end at once would never end.
 func (s *span) UnmarshalText(b []byte) error {
 	text := string(b)
 	rest, days := text, time.Duration(0)
@@ -143,6 +135,9 @@ func (s *span) UnmarshalText(b []byte) error {
 			return fmt.Errorf("%q is no duration such as 30d or 12h", text)
 		}
 		days += d
+	}
+	if days <= 0 {
+		return fmt.Errorf("%q is no time to come: give one such as 30d or 12h", text)
 	}
 	*s = span(days)
 	return nil
@@ -189,7 +184,7 @@ func (c listKeysCommand) Run(p *program) error {
 		_, err = fmt.Fprintln(p.out, "no keys")
 		return err
 	}
-	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0) // what fails is said by Flush
 	fmt.Fprintln(table, "ID\tAPP\tNAME\tMADE\tGOOD UNTIL\tLAST USED\tSCOPES")
 	for _, raw := range all {
 		var k keyInfo
@@ -276,10 +271,11 @@ func (c revokeKeyCommand) Run(p *program) error {
 	}
 	if c.JSON {
 		errs = slices.Insert(errs, 0, writeJSON(p.out, map[string]any{"revoked": revoked}))
-	} else {
-		for _, id := range revoked {
-			fmt.Fprintf(p.out, "%s is revoked\n", id)
-		}
+		return errors.Join(errs...)
+	}
+	for _, id := range revoked {
+		_, err := fmt.Fprintf(p.out, "%s is revoked\n", id)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/node"
 )
 
@@ -56,7 +57,7 @@ func (p *program) run(args []string) int {
 		kong.Name("switchboard"),
 		kong.Description("Switchboard connects people, devices and services over WebSockets."),
 		kong.Writers(p.out, p.err),
-		kong.Vars{"version": p.versionLine(), "scopes": scopeNames()},
+		kong.Vars{"version": p.versionLine(), "scopes": keys.ScopeNames()},
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: false}),
 	)

@@ -1,9 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import path from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Page } from "@playwright/test";
+import { paste } from "./example.js";
 import { expect, test } from "./fixtures.js";
 import { Line } from "./line.js";
 import { Server } from "./server.js";
@@ -45,15 +43,8 @@ async function listen(page: Page, query: string): Promise<void> {
 
 /** Sends messages to the page's user, RELIABLE, and waits until they are stored. */
 async function send(server: Server, from: number, to: number): Promise<void> {
-  const key = server.said.match(/^key\s+(sb_\S+)/gm)?.at(-1)?.split(/\s+/)[1];
-  if (key === undefined) throw new Error(`the server printed no key:\n${server.said}`);
   const messages = Array.from({ length: to - from }, (_, i) => ({ from: "ANZ-1", to: "ANZ-7", content: from + i }));
-  const answer = await fetch(`${server.origin}/v1/messages/batch`, {
-    method: "POST",
-    headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
-    body: JSON.stringify({ messages }),
-  });
-  expect(answer.status, await answer.clone().text()).toBe(200);
+  await server.call("POST", "/messages/batch", { messages });
 }
 
 const numbers = (n: number) => Array.from({ length: n }, (_, i) => i);
@@ -92,6 +83,35 @@ test("a bare EventSource hears everything once and in order, through cuts of its
   } finally {
     await line.remove();
   }
+});
+
+test("EventSource hears content as a WebSocket does, byte for byte, but for CR, which is LF", async ({ page, server }) => {
+  const contents = ['"a\\nb"', "[\n  1,\n   2,\n\t3\n]", "[\n\n\n1\n\n]", '{\r\n "a":\r  1\r\r\n}', "[\n \n  \n]", `[${"\n".repeat(60_000)}]`, `[${"0,\n ".repeat(15_000)}0]`];
+  const frames = contents.map((content) => `{"type":"MESSAGE","data":{"from":"ANZ-7","content":${content}}}`);
+  await page.goto(server.origin);
+  const heard = await page.evaluate(async (contents) => {
+    const events = new EventSource("/v1/events?appId=app-id-343&userId=ANZ-7");
+    const socket = new WebSocket(`ws://${location.host}/ws`);
+    socket.onopen = () => socket.send('{"type":"AUTH_CLIENT","data":{"appId":"app-id-343","userId":"ANZ-7"}}');
+    // What comes after the answer to the sign-in, in the order in which it comes.
+    const listen = (from: EventSource | WebSocket) => {
+      const heard: string[] = [];
+      let begun = () => {};
+      let done = () => {};
+      const signedIn = new Promise<void>((resolve) => (begun = resolve));
+      const all = new Promise<string[]>((resolve) => (done = () => resolve(heard)));
+      from.onmessage = ({ data }: MessageEvent<string>) => {
+        if (data.includes('"AUTH_CLIENT_REPLY"')) return begun();
+        if (heard.push(data) === contents.length) done();
+      };
+      return { signedIn, all };
+    };
+    const both = [listen(socket), listen(events)];
+    await Promise.all(both.map(({ signedIn }) => signedIn));
+    for (const content of contents) socket.send(`{"type":"MESSAGE","data":{"to":"ANZ-7","content":${content}},"feature":"FAST"}`);
+    return Promise.all(both.map(({ all }) => all));
+  }, contents);
+  expect(heard).toEqual([frames, frames.map((frame) => frame.replaceAll(/\r\n?/g, "\n"))]);
 });
 
 test("a page acknowledges, sends and leaves with its session's secret", async ({ page, server }) => {
@@ -152,34 +172,15 @@ test("a page of an origin that is named may listen and acknowledge, any other is
   }
 });
 
-const docs = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../docs/events.md");
-
 test("the example of docs/events.md does what it says when it is pasted into the page's console", async ({ page, server }) => {
-  const found = /<!-- example: events-browser -->\n```js\n([^]*?)\n```\n\n(It logs [^]*?)\n\n/.exec(await readFile(docs, "utf8"));
-  const [, code = "", says = ""] = found ?? [];
-  const logs = Array.from(says.matchAll(/`([^`]*)`/g), (match) => match[1] ?? "");
-  expect(code.split("127.0.0.1:8088")).toHaveLength(2);
-  expect(logs).toHaveLength(3);
-  const logged: string[] = [];
-  page.on("console", (message) => logged.push(message.text()));
-  await page.goto(server.origin);
-  const devtools = await page.context().newCDPSession(page);
-  const { exceptionDetails } = await devtools.send("Runtime.evaluate", {
-    expression: code.replace("127.0.0.1:8088", new URL(server.origin).host),
-    replMode: true,
-  });
-  expect(exceptionDetails).toBeUndefined();
-  await expect.poll(() => logged.length).toBeGreaterThanOrEqual(logs.length);
-  // Where the page names the type only, it leaves the data out.
-  expect(logged.map((line, i) => (logs[i]?.includes(" ") === false ? line.split(" ")[0] : line))).toEqual(logs);
+  await paste(page, server, "docs/events.md", "events-browser");
 
   // Left, it signs out: another page of the user is the only session.
   await page.goto("about:blank");
-  const key = /^key\s+(sb_\S+)/m.exec(server.said)?.[1] ?? "";
   await expect
     .poll(async () => {
-      const answer = await fetch(`${server.origin}/v1/users/ANZ-7`, { headers: { Authorization: `Bearer ${key}` } });
-      return ((await answer.json()) as { sessions: number }).sessions;
+      const user = await server.call<{ sessions: number }>("GET", "/users/ANZ-7");
+      return user.sessions;
     })
     .toBe(0);
 });

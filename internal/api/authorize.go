@@ -64,21 +64,36 @@ func endSoon(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(strangersTime))
 }
 
+// bearer reads the header Authorization. given says that there is one; ok, that it
+// is Bearer, once.
+func bearer(r *http.Request) (presented string, given, ok bool) {
+	sent := r.Header.Values("Authorization")
+	if len(sent) == 0 {
+		return "", false, false
+	}
+	scheme, presented, _ := strings.Cut(sent[0], " ")
+	return strings.TrimSpace(presented), true, len(sent) == 1 && strings.EqualFold(scheme, "Bearer")
+}
+
+// askBearer says what would be an answer to a 401.
+func askBearer(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard"`)
+}
+
 // identify reads the key of a request.
 func (v *V1) identify(w http.ResponseWriter, r *http.Request) (Identity, *Refusal) {
 	refuse := func(code, detail string) (Identity, *Refusal) {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard"`)
+		askBearer(w)
 		return Identity{}, Refuse(http.StatusUnauthorized, code, "%s", detail)
 	}
-	sent := r.Header.Values("Authorization")
-	if len(sent) == 0 {
+	presented, given, ok := bearer(r)
+	switch {
+	case !given:
 		return refuse(CodeAuthRequired, "this call needs an API key: Authorization: Bearer sb_…")
-	}
-	scheme, presented, _ := strings.Cut(sent[0], " ")
-	if len(sent) > 1 || !strings.EqualFold(scheme, "Bearer") {
+	case !ok:
 		return refuse(CodeKeyInvalid, "the header must be Authorization: Bearer sb_…, once")
 	}
-	key, err := v.opts.Rooms.Keys.Verify(strings.TrimSpace(presented))
+	key, err := v.opts.Rooms.Keys.Verify(presented)
 	switch {
 	case errors.Is(err, keys.ErrExpired):
 		return refuse(CodeKeyExpired, "the key has expired")

@@ -80,7 +80,7 @@ func readAll(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// decodeBody reads JSON into what v points to, and checks it: no member that
+// decode reads JSON into what v points to, and checks it: no member that
 // there is no field for, none twice, none missing that is required.
 func (b *bodyPlan) decode(body []byte, v reflect.Value, who Identity) *Refusal {
 	if raw, ok := v.Addr().Interface().(rawBody); ok {

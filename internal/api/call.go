@@ -47,9 +47,11 @@ import (
 // as it says, a *wire.Error under its code, anything else as 500, logged. An
 // answer is a struct; its status is the row's, or that of its method Status() int;
 // it may have Location() string; Replayed() bool, which says that what was asked
-// for had been done before; and Unsettled() bool, which says that the request is to
-// be carried out once more when it is repeated under its key. Page through what has an order that does not
-// change, and return q.Next(position) as the answer's `json:"next,omitzero"`.
+// for had been done before; Unsettled() bool, which says that the request is to be
+// carried out once more when it is repeated under its key; and Fault() error, which
+// says what kept it from being done in full: it is logged as an error would be.
+// Page through what has an order that does not change, and return q.Next(position)
+// as the answer's `json:"next,omitzero"`.
 //
 // Calls that change something say Once: true; their request may then carry an
 // Idempotency-Key, and is not cut short when its client leaves. A repeat is

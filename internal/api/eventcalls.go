@@ -140,14 +140,14 @@ func (q *streamRequest) request(r *http.Request) (events.Request, *Refusal) {
 		}
 	}
 	if len(r.Header.Values("Authorization")) > 0 {
-		token, refused := bearer(r, "<token>")
+		presented, refused := token(r, "<token>")
 		if refused != nil {
 			return events.Request{}, refused
 		}
 		if q.Token != "" {
 			return events.Request{}, Invalid("token", "is given in the URL and as Authorization: give it once")
 		}
-		q.Token = token
+		q.Token = presented
 	}
 	last := q.LastEventID
 	if sent := r.Header.Get("Last-Event-ID"); sent != "" {
@@ -168,17 +168,16 @@ func (q *streamRequest) request(r *http.Request) (events.Request, *Refusal) {
 	return request, nil
 }
 
-// bearer reads the header Authorization; what names what should stand there.
-func bearer(r *http.Request, what string) (string, *Refusal) {
-	sent := r.Header.Values("Authorization")
-	if len(sent) == 0 {
+// token reads the header Authorization; what names what should stand there.
+func token(r *http.Request, what string) (string, *Refusal) {
+	presented, given, ok := bearer(r)
+	switch {
+	case !given:
 		return "", Refuse(http.StatusUnauthorized, CodeAuthRequired, "this call needs the header Authorization: Bearer %s", what)
-	}
-	scheme, presented, _ := strings.Cut(sent[0], " ")
-	if len(sent) > 1 || !strings.EqualFold(scheme, "Bearer") {
+	case !ok:
 		return "", Refuse(http.StatusUnauthorized, CodeAuthRequired, "the header must be Authorization: Bearer %s, once", what)
 	}
-	return strings.TrimSpace(presented), nil
+	return presented, nil
 }
 
 // parameterOf says of which parameter a sign-in's refusal is.
@@ -188,14 +187,14 @@ var parameterOf = map[string]string{
 
 // session finds the session whose secret a request carries.
 func (e *Events) session(w http.ResponseWriter, r *http.Request) (*events.Stream, error) {
-	secret, refused := bearer(r, `<"session" of the first event>`)
+	secret, refused := token(r, `<"session" of the first event>`)
 	if refused != nil {
-		askToken(w)
+		askBearer(w)
 		return nil, refused
 	}
 	st, err := e.streams.Find(secret)
 	if errors.Is(err, events.ErrUnknown) && keys.Looks(secret) {
-		askToken(w)
+		askBearer(w)
 		return nil, Refuse(http.StatusUnauthorized, CodeSessionUnknown,
 			"this is an API key; the call takes the secret of a user's session: \"session\" of the first event of GET /v1/events")
 	}
@@ -203,11 +202,6 @@ func (e *Events) session(w http.ResponseWriter, r *http.Request) (*events.Stream
 		return nil, e.refuse(w, err, "")
 	}
 	return st, nil
-}
-
-// askToken says that a user's token would be an answer.
-func askToken(w http.ResponseWriter) {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard"`)
 }
 
 // refuse returns the refusal for an error of the streams. field is what names an
@@ -221,7 +215,7 @@ func (e *Events) refuse(w http.ResponseWriter, err error, field string) error {
 		refused.Field = parameterOf[told.Code]
 		switch refused.Status {
 		case http.StatusUnauthorized:
-			askToken(w)
+			askBearer(w)
 		case http.StatusTooManyRequests:
 			// By then a session is known whose client went without a word, and makes
 			// room. Where all clients stay, waiting does not help.
@@ -234,7 +228,7 @@ func (e *Events) refuse(w http.ResponseWriter, err error, field string) error {
 		refused.More = map[string]any{"closeCode": over.Code}
 		return refused
 	case errors.Is(err, events.ErrUnknown):
-		askToken(w)
+		askBearer(w)
 		return Refuse(http.StatusUnauthorized, CodeSessionUnknown, "%s", err)
 	case errors.Is(err, events.ErrBadID):
 		return Invalid(field, "must be the ID of an event that this session was sent: what its line id: says, such as mgsaGRQk_cbHqmcO.2")

@@ -99,7 +99,7 @@ func (a *ownAnswer) Hurry(by time.Time) {
 	defer a.mu.Unlock()
 	a.hurry = by
 	if !a.ended {
-		_ = a.conn.SetWriteDeadline(by)
+		_ = a.conn.SetWriteDeadline(by) // as in Write
 	}
 }
 
@@ -118,7 +118,7 @@ func (a *ownAnswer) End() {
 		_ = a.conn.SetReadDeadline(time.Now().Add(endPatience))
 		return
 	}
-	_ = a.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = a.conn.SetReadDeadline(time.Unix(1, 0)) // as above
 }
 
 // wait throws away what the client sends, which is nothing, until it closes.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
@@ -24,7 +23,7 @@ type Identity struct {
 
 // May says whether it has a scope.
 func (who Identity) May(s keys.Scope) bool {
-	return who.Admin || who.Key != nil && slices.Contains(who.Key.Scopes, s)
+	return who.Admin || who.Key != nil && who.Key.May(s)
 }
 
 // checkApp refuses what is about another app, or about one that is not

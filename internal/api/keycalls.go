@@ -125,7 +125,6 @@ type keyRequest struct {
 	ID string `path:"id"`
 }
 
-// getKey also shows a key to itself by its own ID.
 func (r Rooms) getKey(_ context.Context, who Identity, q keyRequest) (keyAnswer, error) {
 	key, err := r.keyOf(who, q.ID)
 	if err != nil {

@@ -80,6 +80,7 @@ func (a peekAnswer) appendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
+// appendWaiting appends one message. IDs and times always have a text.
 func appendWaiting(b []byte, w *mailbox.Waiting) []byte {
 	b = append(b, `{"id":"`...)
 	b, _ = w.ID.AppendText(b)

@@ -51,7 +51,7 @@ func askedOnce(r *http.Request, space string, body []byte) (key onceKey, print f
 		return key, print, false, Invalid(onceHeader, "must be 1 to %d visible ASCII characters", maxOnceKey)
 	}
 	key = sha256.Sum256([]byte(space + "\x00" + sent[0]))
-	h := sha256.New()
+	h := sha256.New() // takes everything
 	for _, part := range []string{r.Method, r.URL.EscapedPath(), r.URL.RawQuery} {
 		h.Write([]byte(part + "\x00"))
 	}

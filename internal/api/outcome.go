@@ -141,7 +141,7 @@ func (out outcome) appendJSON(b []byte) []byte {
 		b = strconv.AppendInt(b, int64(out.sessions), 10)
 	default:
 		b = append(b, `{"id":"`...)
-		b, _ = out.id.AppendText(b)
+		b, _ = out.id.AppendText(b) // never fails
 		b = append(b, `","status":"stored"`...)
 	}
 	if len(out.failed) > 0 {

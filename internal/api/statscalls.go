@@ -73,9 +73,7 @@ func (r Rooms) watchStats(w http.ResponseWriter, q *http.Request, who Identity, 
 		return refused
 	}
 	defer leave()
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // some proxies would collect events otherwise
+	eventsHeader(w.Header())
 	w.WriteHeader(http.StatusOK)
 	sink := http.NewResponseController(w)
 	// The time that a request may take to arrive would end the stream otherwise.
@@ -109,7 +107,7 @@ func (r Rooms) sendStats(w http.ResponseWriter, sink *http.ResponseController, o
 	if err != nil {
 		panic(fmt.Sprintf("stats: %v", err)) // our own values marshal
 	}
-	_ = sink.SetWriteDeadline(time.Now().Add(statsWriteTime))
+	_ = sink.SetWriteDeadline(time.Now().Add(statsWriteTime)) // see watchStats
 	if _, err := fmt.Fprintf(w, "id: %s-%d\nevent: stats\ndata: %s\n\n", r.statsRun(), one.Number, body); err != nil {
 		return err
 	}

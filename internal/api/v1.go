@@ -228,6 +228,9 @@ func (v *V1) carryOut(ctx context.Context, w http.ResponseWriter, c *Call, who I
 		refused.write(w)
 		return
 	}
+	if a, ok := answer.(interface{ Fault() error }); ok {
+		v.refusal(a.Fault(), c) // for the log: the answer says it by itself
+	}
 	body := bodyOf(answer, c)
 	status := c.Status
 	if status == 0 {

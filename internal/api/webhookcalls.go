@@ -93,7 +93,8 @@ func (r Rooms) listWebhooks(ctx context.Context, _ Identity, q listWebhooksReque
 	answer := webhooksAnswer{Webhooks: []webhookAnswer{}}
 	last := ""
 	for i := range list {
-		// App names have no slash, and are compared before the names.
+		// So positions have the order of the list: what parts app and name comes
+		// before all that either has in it.
 		position := list[i].Of.App + "\x00" + list[i].Of.Name
 		if position <= q.Cursor.Position {
 			continue
@@ -275,7 +276,12 @@ type replayedAnswer struct {
 	Replayed int    `json:"replayed"`
 	Next     Cursor `json:"next,omitzero"`
 	Reason   string `json:"reason,omitzero"`
+
+	fault error
 }
+
+// Fault implements what call.go says.
+func (a replayedAnswer) Fault() error { return a.fault }
 
 // replayWebhook queues events of the history again. When only some of them could
 // be queued it says how many, why, and where to go on.
@@ -301,8 +307,9 @@ func (r Rooms) replayWebhook(ctx context.Context, _ Identity, q replayRequest) (
 	if done.Next != nil {
 		answer.Next = cursorTo(q.list(), replayPositionOf(*done.Next))
 	}
-	if refused, _ := refusalOf(webhookError(q.hook(), err)); err != nil && refused != nil {
-		answer.Reason = refused.Detail
+	if err != nil {
+		answer.fault = webhookError(q.hook(), err)
+		answer.Reason = asRefusal(answer.fault).Detail
 	}
 	return answer, nil
 }

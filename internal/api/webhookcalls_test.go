@@ -82,6 +82,7 @@ func (h *hooks) Test(_ context.Context, of webhooks.Name) (webhooks.Tested, erro
 type hookDesk struct {
 	*world
 	hooks *hooks
+	log   strings.Builder
 	key   func(*http.Request) // of app ANZ, with the scopes of webhooks
 	admin func(*http.Request)
 }
@@ -90,7 +91,7 @@ func newHookDesk(t *testing.T) *hookDesk {
 	t.Helper()
 	d := &hookDesk{world: newWorld(t), hooks: &hooks{}}
 	v1, err := NewV1(V1Options{
-		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Log: slog.New(slog.NewTextHandler(&d.log, nil)), Metrics: prometheus.NewRegistry(),
 		Now: func() time.Time { return d.now }, Limits: func() V1Limits { return d.limits },
 		Rooms: Rooms{
 			Keys: d.ring, Apps: someApps{"ANZ", "SHOP"}, Webhooks: d.hooks,
@@ -237,6 +238,16 @@ func TestAReplaySaysHowManyAndWhereItGoesOn(t *testing.T) {
 	if answer.Replayed != 7 || answer.Reason != "as many events wait for webhook a as may" {
 		t.Errorf("got %+v", answer)
 	}
+	if d.log.Len() > 0 {
+		t.Errorf("logged %s", &d.log)
+	}
+	// Nor is one of our own, which the log tells.
+	d.hooks.err = errors.New("disk")
+	d.get(202, "POST", "/v1/webhooks/a/replays", &answer, d.key, body(`{}`))
+	if answer.Replayed != 7 || answer.Reason != "the server failed to answer; its log says why" || !strings.Contains(d.log.String(), "err=disk") {
+		t.Errorf("got %+v, logged %q", answer, &d.log)
+	}
+	d.hooks.err = fmt.Errorf("replay: %w", webhooks.ErrQueueFull)
 	d.hooks.done = webhooks.Replayed{}
 	d.refused(409, wire.CodeMailboxFull, "POST", "/v1/webhooks/a/replays", d.key, body(`{}`))
 	d.hooks.err = webhooks.ErrBusy

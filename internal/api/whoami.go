@@ -31,16 +31,12 @@ type whoamiRequest struct{}
 // whoami tells who asks what it may do, so that a program that is given a key
 // need not find out by trying.
 func (r Rooms) whoami(_ context.Context, who Identity, _ whoamiRequest) (whoamiAnswer, error) {
+	a := whoamiAnswer{App: who.App, Admin: who.Admin, Scopes: keys.Scopes(), Apps: []string{who.App}}
 	if who.Admin {
-		a := whoamiAnswer{Admin: true, Scopes: keys.Scopes(), Apps: r.Apps.Names()}
-		if k := who.Key; k != nil {
-			a.ID, a.Name, a.CreatedAt, a.ExpiresAt, a.Passing = k.ID, k.Name, Time(k.Created), Time(k.Expires), k.Passing
-		}
-		return a, nil
+		a.Apps = r.Apps.Names()
 	}
-	k := who.Key
-	return whoamiAnswer{
-		ID: k.ID, Name: k.Name, App: k.App, Scopes: k.Scopes, CreatedAt: Time(k.Created), ExpiresAt: Time(k.Expires),
-		Passing: k.Passing, Apps: []string{k.App},
-	}, nil
+	if k := who.Key; k != nil {
+		a.ID, a.Name, a.Scopes, a.CreatedAt, a.ExpiresAt, a.Passing = k.ID, k.Name, k.Scopes, Time(k.Created), Time(k.Expires), k.Passing
+	}
+	return a, nil
 }

@@ -19,14 +19,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(writerDir); dir != "" {
-		os.Exit(writer(dir)) // this process is a helper that is to be killed
-	}
-	if dir := os.Getenv(trailWriterDir); dir != "" {
-		os.Exit(trailWriter(dir)) // likewise
-	}
-	if dir := os.Getenv(tableWriterDir); dir != "" {
-		os.Exit(tableWriter(dir)) // as is this one
+	for variable, write := range map[string]func(context.Context, *Bus) error{
+		logWriterDir: writeLog, trailWriterDir: writeTrail, tableWriterDir: writeTable,
+	} {
+		if dir := os.Getenv(variable); dir != "" {
+			writeUntilKilled(dir, write)
+		}
 	}
 	// See startRoutes: the server leaves one behind.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).StartRouting"))

@@ -19,75 +19,91 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 )
 
-// writerDir names the folder of the helper process.
-const writerDir = "SWITCHBOARD_BUS_TEST_WRITER"
+// These tests kill a process while it writes. It is this program once more: a
+// variable in its environment says what it writes, see TestMain, and names its
+// folder.
+
+// logWriterDir is the variable of who writes a log.
+const logWriterDir = "SWITCHBOARD_BUS_TEST_WRITER"
 
 const writerSize = 20_000
 
-// writer appends to the log in dir and prints each sequence that was
-// acknowledged, until it is killed.
-func writer(dir string) int {
-	err := func() error {
-		ctx := context.Background()
-		b, err := Open(ctx, Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
-		if err != nil {
+// writeUntilKilled has the process that is to be killed write to a Bus of its
+// own. It prints what was acknowledged, a line each.
+func writeUntilKilled(dir string, write func(context.Context, *Bus) error) {
+	ctx := context.Background()
+	b, err := Open(ctx, Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err == nil {
+		err = write(ctx, b)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// killWriter starts a process that writes, and kills it when it has printed more
+// than so many lines, each of which is handed to f; also those that come yet.
+func killWriter(t *testing.T, environment []string, after int, f func(line string)) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), environment...)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	must(t, err)
+	must(t, child.Start())
+	lines := bufio.NewScanner(out)
+	for n := 0; lines.Scan(); n++ {
+		f(lines.Text())
+		if n == after {
+			must(t, child.Process.Kill())
+		}
+	}
+	if err := child.Wait(); err == nil || child.ProcessState.Exited() {
+		t.Fatalf("the helper ended by itself: %v", err)
+	}
+}
+
+// acknowledgedUntilKill returns the last number that a process printed that
+// writes to dir and was killed.
+func acknowledgedUntilKill(t *testing.T, variable, dir string, after int) (number uint64) {
+	t.Helper()
+	killWriter(t, []string{variable + "=" + dir}, after, func(line string) {
+		var err error
+		if number, err = strconv.ParseUint(line, 10, 64); err != nil {
+			t.Error(err)
+		}
+	})
+	return number
+}
+
+// writeLog appends batches.
+func writeLog(ctx context.Context, b *Bus) error {
+	l, err := b.Log(ctx, 0)
+	if err != nil {
+		return err
+	}
+	_, last, _, err := l.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		if last, err = l.Append(ctx, last, batch(last+1, writerSize)); err != nil {
 			return err
 		}
-		l, err := b.Log(ctx, 0)
-		if err != nil {
-			return err
-		}
-		_, last, _, err := l.Bounds(ctx)
-		if err != nil {
-			return err
-		}
-		for {
-			if last, err = l.Append(ctx, last, batch(last+1, writerSize)); err != nil {
+		fmt.Println(last)
+		if last%100 == 0 { // the head goes, as a keeper's does
+			if err := l.Purge(ctx, last-50); err != nil {
 				return err
 			}
-			fmt.Println(last)
-			if last%100 == 0 { // the head goes, as a keeper's does
-				if err := l.Purge(ctx, last-50); err != nil {
-					return err
-				}
-			}
 		}
-	}()
-	fmt.Fprintln(os.Stderr, err)
-	return 1
+	}
 }
 
 func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var acknowledged uint64
 	var warnings bytes.Buffer
 	for round := range 5 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), writerDir+"="+dir)
-		child.Stderr = os.Stderr
-		out, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			if acknowledged, err = strconv.ParseUint(lines.Text(), 10, 64); err != nil {
-				t.Error(err)
-			}
-			if n == 150+37*round {
-				if err := child.Process.Kill(); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		if err := child.Wait(); err == nil {
-			t.Fatal("the helper ended by itself")
-		}
-
+		acknowledged := acknowledgedUntilKill(t, logWriterDir, dir, 150+37*round)
 		b := open(t, dir, func(o *Options) {
 			o.Logger = slog.New(slog.NewJSONHandler(&warnings, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		})

@@ -1,15 +1,12 @@
 package bus
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -287,8 +284,12 @@ func TestATableTakesNoRowThatIsNone(t *testing.T) {
 	}
 }
 
-// tableWriterDir names the folder of the helper process.
-const tableWriterDir = "SWITCHBOARD_BUS_TEST_TABLE_WRITER"
+// tableWriterDir is the variable of who changes a table, tableWriterFrom that of
+// the change to begin with.
+const (
+	tableWriterDir  = "SWITCHBOARD_BUS_TEST_TABLE_WRITER"
+	tableWriterFrom = "SWITCHBOARD_BUS_TEST_TABLE_WRITER_FROM"
+)
 
 // tableChange is change i of the helper process: a key, and its row, empty for
 // one that goes.
@@ -300,39 +301,28 @@ func tableChange(i int) (key, row string) {
 	return key, fmt.Sprint(i, " ", strings.Repeat("x", 20_000))
 }
 
-// tableWriter goes on with the changes where the table says, and prints each that
-// was acknowledged, until it is killed.
-func tableWriter(dir string) int {
-	err := func() error {
-		ctx := context.Background()
-		b, err := Open(ctx, Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+// writeTable makes one change after the other.
+func writeTable(ctx context.Context, b *Bus) error {
+	table, err := b.Table(ctx, "things")
+	if err != nil {
+		return err
+	}
+	i, err := strconv.Atoi(os.Getenv(tableWriterFrom))
+	if err != nil {
+		return err
+	}
+	for ; ; i++ {
+		if key, row := tableChange(i); row == "" {
+			err = table.Delete(ctx, key)
+		} else {
+			err = table.Put(ctx, key, []byte(row))
+		}
 		if err != nil {
 			return err
 		}
-		table, err := b.Table(ctx, "things")
-		if err != nil {
-			return err
-		}
-		i := 0
-		_, _ = fmt.Sscan(os.Getenv(tableWriterFrom), &i)
-		for ; ; i++ {
-			if key, row := tableChange(i); row == "" {
-				err = table.Delete(ctx, key)
-			} else {
-				err = table.Put(ctx, key, []byte(row))
-			}
-			if err != nil {
-				return err
-			}
-			fmt.Println(i)
-		}
-	}()
-	fmt.Fprintln(os.Stderr, err)
-	return 1
+		fmt.Println(i)
+	}
 }
-
-// tableWriterFrom is the number of the change to begin with.
-const tableWriterFrom = "SWITCHBOARD_BUS_TEST_TABLE_WRITER_FROM"
 
 func TestRowsThatWereAcknowledgedSurviveAKill(t *testing.T) {
 	t.Parallel()
@@ -348,26 +338,14 @@ func TestRowsThatWereAcknowledgedSurviveAKill(t *testing.T) {
 		return after
 	}
 	for round := range 5 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), tableWriterDir+"="+dir, fmt.Sprint(tableWriterFrom, "=", next))
-		child.Stderr = os.Stderr
-		out, err := child.StdoutPipe()
-		must(t, err)
-		must(t, child.Start())
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			if lines.Text() != fmt.Sprint(next) {
-				t.Errorf("the helper says %q, change %d is due", lines.Text(), next)
+		// The blocks of the store change several times.
+		killWriter(t, []string{tableWriterDir + "=" + dir, fmt.Sprint(tableWriterFrom, "=", next)}, 300+100*round, func(line string) {
+			if line != fmt.Sprint(next) {
+				t.Errorf("the helper says %q, change %d is due", line, next)
 			}
 			want = apply(next)
 			next++
-			if n == 300+100*round { // the blocks of the store change several times
-				must(t, child.Process.Kill())
-			}
-		}
-		if err := child.Wait(); err == nil {
-			t.Fatal("the helper was not killed")
-		}
+		})
 		b := open(t, dir)
 		v := watch(t, openTable(t, b))
 		if begun := apply(next); v.is(begun) && !maps.Equal(begun, want) {

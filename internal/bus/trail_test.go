@@ -1,16 +1,10 @@
 package bus
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -34,7 +28,7 @@ func trail(t testing.TB, b *Bus, l TrailLimits) *Trail {
 // roomy are limits that no test reaches.
 func roomy() TrailLimits { return TrailLimits{Age: time.Hour, Bytes: 1 << 30} }
 
-// append stores a record behind the one numbered last.
+// write stores a record behind the one numbered last.
 func (tr *Trail) write(t testing.TB, of webhooks.Name, last uint64, record string) uint64 {
 	t.Helper()
 	number, err := tr.Append(t.Context(), of, last, []byte(record))
@@ -198,75 +192,41 @@ func TestAFullDiskTakesNoRecord(t *testing.T) {
 	}
 }
 
-// trailWriterDir names the folder of the helper process that writes a trail.
+// trailWriterDir is the variable of who writes a trail.
 const trailWriterDir = "SWITCHBOARD_BUS_TEST_TRAIL_WRITER"
 
 // fleeting are limits that have what the helper writes go all the time, by bytes
 // and by age.
 func fleeting() TrailLimits { return TrailLimits{Age: 300 * time.Millisecond, Bytes: 1 << 20} }
 
-// trailWriter appends to the trail in dir and prints each number that was
-// acknowledged, until it is killed.
-func trailWriter(dir string) int {
-	err := func() error {
-		ctx := context.Background()
-		b, err := Open(ctx, Options{Folder: filepath.Join(dir, "jetstream"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+// writeTrail appends records, the oldest of which go.
+func writeTrail(ctx context.Context, b *Bus) error {
+	tr, err := b.Trail(ctx, fleeting())
+	if err != nil {
+		return err
+	}
+	for {
+		last, _, err := tr.Last(ctx, billing)
+		if err == nil {
+			last, err = tr.Append(ctx, billing, last, batch(last+1, writerSize))
+		}
+		if errors.Is(err, webhooks.ErrFollowed) {
+			continue // what was the last has gone in between
+		}
 		if err != nil {
 			return err
 		}
-		tr, err := b.Trail(ctx, fleeting())
-		if err != nil {
-			return err
-		}
-		for {
-			last, _, err := tr.Last(ctx, billing)
-			if err == nil {
-				last, err = tr.Append(ctx, billing, last, batch(last+1, writerSize))
-			}
-			if errors.Is(err, webhooks.ErrFollowed) {
-				continue // what was the last has gone in between
-			}
-			if err != nil {
-				return err
-			}
-			fmt.Println(last)
-		}
-	}()
-	fmt.Fprintln(os.Stderr, err)
-	return 1
+		fmt.Println(last)
+	}
 }
 
 func TestATrailSurvivesAKillWhileItsOldestGo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for round := range 5 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), trailWriterDir+"="+dir)
-		child.Stderr = os.Stderr
-		out, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		acknowledged := uint64(0)
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			if acknowledged, err = strconv.ParseUint(lines.Text(), 10, 64); err != nil {
-				t.Error(err)
-			}
-			if n == 300+137*round {
-				if err := child.Process.Kill(); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		if err := child.Wait(); err == nil || acknowledged == 0 {
-			t.Fatal("the helper ended by itself")
-		}
+		acknowledged := acknowledgedUntilKill(t, trailWriterDir, dir, 300+137*round)
 		b := open(t, dir)
-		tr := trail(t, b, TrailLimits{Age: time.Hour, Bytes: 1 << 30})
+		tr := trail(t, b, roomy())
 		last, _, err := tr.Last(t.Context(), billing)
 		// What was acknowledged is there, or its time was over.
 		if err != nil || last != 0 && last != acknowledged && last != acknowledged+1 {

@@ -20,7 +20,7 @@
 //
 // # Limits
 //
-// A stream keeps at most keepMost bytes of events, and what one write of the
+// A stream keeps at most keepMost bytes of frames, and what one write of the
 // session brings. Past it, first those are forgotten that were written and that
 // nobody has to prove (FAST messages, mostly); then the session is kept waiting,
 // under its own limits. What nobody has to prove is also forgotten when the client

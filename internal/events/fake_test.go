@@ -183,6 +183,7 @@ type answer struct {
 
 	mu    sync.Mutex
 	text  strings.Builder
+	most  int // bytes of the largest write
 	ended bool
 	fails bool          // the next write does
 	stuck chan struct{} // a write waits for it
@@ -207,6 +208,7 @@ func (a *answer) Write(p []byte, _ time.Duration) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.most = max(a.most, len(p))
 	if fails || a.ended {
 		a.text.Write(p[:len(p)/2]) // nobody knows how much of it arrives
 		return errors.New("the client is gone")

@@ -29,21 +29,26 @@ func newText(random io.Reader, n int) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
-// appendEvent appends a frame as an event. A frame is one line of data: where a
-// client wrote a line break into its content, which JSON allows between tokens
-// only, a space stands.
+var (
+	cr   = []byte("\r")
+	lf   = []byte("\n")
+	crlf = []byte("\r\n")
+)
+
+// appendEvent appends a frame as an event. Its lines, of which it has several
+// where a client wrote line breaks between the tokens of its content, are lines
+// of data: their reader joins them by LF, and takes the one space away that
+// follows the colon. To the format CR ends a line like LF and CRLF, so there is
+// no way to carry it: LF stands for both, which is the same to JSON.
 func appendEvent(dst []byte, handle string, n uint64, frame []byte) []byte {
 	dst = append(dst, "id: "...)
 	dst = appendID(dst, handle, n)
-	dst = append(dst, "\ndata: "...)
-	start := len(dst)
-	dst = append(dst, frame...)
-	if line := dst[start:]; bytes.IndexByte(line, '\n') >= 0 || bytes.IndexByte(line, '\r') >= 0 {
-		for i, c := range line {
-			if c == '\n' || c == '\r' {
-				line[i] = ' '
-			}
-		}
+	if bytes.IndexByte(frame, '\r') >= 0 {
+		frame = bytes.ReplaceAll(bytes.ReplaceAll(frame, crlf, lf), cr, lf)
+	}
+	for line := range bytes.SplitSeq(frame, lf) {
+		dst = append(dst, "\ndata: "...)
+		dst = append(dst, line...)
 	}
 	return append(dst, "\n\n"...)
 }

@@ -10,7 +10,7 @@ const (
 	// keepMost is how many bytes a stream keeps: what may be on its way to a
 	// session that has to be proved (128 KiB and a frame), and as much again.
 	keepMost = 256 << 10
-	// eventCost is what an event costs besides its bytes.
+	// eventCost is what an event costs besides its frame.
 	eventCost = 48
 	// askBytes is after how much that has to be proved a client that says nothing
 	// for a while is asked: half of what a session is sent without proof.
@@ -24,7 +24,7 @@ const (
 // the pings that wait for that. It is a value that changes by its methods only;
 // whoever owns it sees to it that they come one at a time.
 type kept struct {
-	buf    []byte  // the events as they are written
+	buf    []byte  // the frames; what line breaks cost as events is not kept
 	events []event // one for each
 	last   uint64  // the number of the last event
 	acked  uint64  // the client has all up to this number
@@ -55,11 +55,10 @@ type ping struct {
 }
 
 // add keeps a frame as the next event.
-func (k *kept) add(handle string, frame []byte) {
+func (k *kept) add(frame []byte) {
 	k.last++
-	before := len(k.buf)
-	k.buf = appendEvent(k.buf, handle, k.last, frame)
-	e := event{n: k.last, size: len(k.buf) - before}
+	k.buf = append(k.buf, frame...)
+	e := event{n: k.last, size: len(frame)}
 	if f, err := wire.ParseServerFrame(frame); err == nil {
 		e.id, e.free = f.ID, f.ID.IsZero() && f.Reference == nil
 	}
@@ -98,20 +97,23 @@ func (k *kept) unproved() (bytes int) {
 }
 
 // chunk appends what is to be written next, whole events, and returns the number
-// of the last of them. The client may acknowledge them before it is known that
-// they were written, also when that failed.
-func (k *kept) chunk(dst []byte) (out []byte, to uint64) {
-	size := 0
-	for i := k.cursor; i < len(k.events); i++ {
-		e := &k.events[i]
-		if size > 0 && size+e.size > chunkMost {
+// of the last of them. They are at most chunkMost bytes, unless one alone is
+// more. The client may acknowledge them before it is known that they were
+// written, also when that failed.
+func (k *kept) chunk(dst []byte, handle string) (out []byte, to uint64) {
+	start, offset := len(dst), k.offset
+	for _, e := range k.events[k.cursor:] {
+		before := len(dst)
+		dst = appendEvent(dst, handle, e.n, k.buf[offset:offset+e.size])
+		if to > 0 && len(dst)-start > chunkMost {
+			dst = dst[:before]
 			break
 		}
-		size += e.size
+		offset += e.size
 		to = e.n
 	}
 	k.tried = max(k.tried, to)
-	return append(dst, k.buf[k.offset:k.offset+size]...), to
+	return dst, to
 }
 
 // wrote notes that everything up to an event was written to the client that is

@@ -90,7 +90,8 @@ func TestAClientGetsWhatItHasNotAcknowledgedOnceAndInOrder(t *testing.T) {
 func (m *keptModel) add(rt *rapid.T) {
 	n := m.k.last + 1
 	size := rapid.SampledFrom([]int{3, 3000, 20_000, 50_000}).Draw(rt, "size")
-	text := wire.AppendMessage(nil, "ANZ-1", fmt.Appendf(nil, `"%d %s"`, n, strings.Repeat("x", size)), nil)
+	breaks := strings.Repeat("\n", rapid.SampledFrom([]int{0, 0, 1, 20_000}).Draw(rt, "line breaks"))
+	text := wire.AppendMessage(nil, "ANZ-1", fmt.Appendf(nil, `[%s"%d %s"]`, breaks, n, strings.Repeat("x", size)), nil)
 	f := modelFrame{}
 	switch rapid.IntRange(0, 2).Draw(rt, "kind") {
 	case 0:
@@ -101,7 +102,7 @@ func (m *keptModel) add(rt *rapid.T) {
 		text = bytes.Replace(text, []byte("}}"), []byte(`},"reference":"r"}`), 1)
 	}
 	f.text = string(text)
-	m.k.add(handle, text)
+	m.k.add(text)
 	m.frames[n] = f
 }
 
@@ -152,7 +153,7 @@ func (m *keptModel) answer(rt *rapid.T) {
 }
 
 func (m *keptModel) write(rt *rapid.T) {
-	part, to := m.k.chunk(nil)
+	part, to := m.k.chunk(nil, handle)
 	if to == 0 {
 		if len(part) > 0 || !m.k.written() {
 			rt.Fatal("something is left, or nothing was to be written")
@@ -258,10 +259,18 @@ func (m *keptModel) unprovedKept() bool {
 	return false
 }
 
-func TestAnEventIsOneLineOfData(t *testing.T) {
-	const frame = "{\"type\":\"MESSAGE\",\"data\":{\"content\":[1,\n\r\n 2, \"a\\n\"]}}"
+func TestALineOfAFrameIsALineOfData(t *testing.T) {
+	const frame = "{\"type\":\"MESSAGE\",\"data\":{\"content\":[1,\n\r\n 2,\r  \"a\\r\\n\"\n\n\r]}}"
 	text := appendEvent(nil, handle, 7, []byte(frame))
-	if want := "id: " + handle + ".7\ndata: " + `{"type":"MESSAGE","data":{"content":[1,    2, "a\n"]}}` + "\n\n"; string(text) != want {
+	want := "id: " + handle + ".7\n" +
+		"data: {\"type\":\"MESSAGE\",\"data\":{\"content\":[1,\n" +
+		"data: \n" +
+		"data:  2,\n" +
+		"data:   \"a\\r\\n\"\n" +
+		"data: \n" +
+		"data: \n" +
+		"data: ]}}\n\n"
+	if string(text) != want {
 		t.Errorf("%q\nnot %q", text, want)
 	}
 }
@@ -297,9 +306,12 @@ func TestWhatEndsAndBeginsAnAnswer(t *testing.T) {
 	}
 }
 
-// Whatever a frame holds, a client reads it as it was, but for line breaks.
+// Whatever a frame holds, a client reads it as it was, but for CR, which is LF.
 func FuzzAnEventIsReadAsItWasWritten(f *testing.F) {
-	for _, content := range []string{`1`, `"a\nb"`, "[\n1,\r\n2]", `":"`, "{\r}", `"\u2028"`, "\"\u0085 \u2028\"", `"data: x"`} {
+	for _, content := range []string{
+		`1`, `"a\nb"`, "[\n1,\r\n2]", `":"`, "{\r}", `"\u2028"`, "\"\u0085 \u2028\"", `"data: x"`,
+		"[\n  1,\n   2\n]", "[\n\n\n1\n\n]", "[\r\r\n\n\r1]", "[\n\t1,\n \n]", "[" + strings.Repeat("\n", 60_000) + "]",
+	} {
 		f.Add(content)
 	}
 	f.Fuzz(func(t *testing.T, content string) {
@@ -308,7 +320,7 @@ func FuzzAnEventIsReadAsItWasWritten(f *testing.F) {
 		}
 		frame := string(wire.AppendMessage(nil, "ANZ-1", []byte(content), nil))
 		list := read(t, appendEvent(nil, handle, 3, []byte(frame)))
-		want := strings.NewReplacer("\n", " ", "\r", " ").Replace(frame)
+		want := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(frame)
 		if len(list) != 1 || list[0].Data != want || list[0].ID != handle+".3" {
 			t.Fatalf("%q is read as %q", frame, list)
 		}

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"sync"
@@ -84,7 +83,7 @@ func (st *Stream) Text(frame []byte) {
 
 // add keeps a frame. The caller holds mu.
 func (st *Stream) add(frame []byte) {
-	st.kept.add(st.handle, frame)
+	st.kept.add(frame)
 	st.streams.metrics.events.Inc()
 }
 
@@ -231,15 +230,6 @@ func (st *Stream) watch() {
 	})
 }
 
-// leave ends the answer. The caller holds mu.
-func (st *Stream) leave(out Out) {
-	if st.turn {
-		st.streams.metrics.turns.Inc()
-	}
-	st.out, st.turn = nil, false
-	out.End()
-}
-
 // Closed tells the client that the session is over.
 func (st *Stream) Closed(code uint16, reason string) {
 	st.mu.Lock()
@@ -287,231 +277,4 @@ func (st *Stream) Gone() {
 	st.told = false
 	st.telling.Unlock()
 	st.streams.remove(st, code)
-}
-
-// over says whether the session is over, and with which code.
-func (st *Stream) over() (code uint16, over bool) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.code, st.closing
-}
-
-// Attach has the client reached through out from now on, beginning with what it
-// has not acknowledged. A former one is ended. It returns false when the session
-// is over.
-func (st *Stream) Attach(out Out) bool {
-	st.mu.Lock()
-	if st.closing {
-		st.mu.Unlock()
-		return false
-	}
-	old := st.out
-	st.out, st.greet, st.beat, st.turn = out, true, false, false
-	st.kept.rewind()
-	st.mu.Unlock()
-	if old != nil {
-		st.streams.metrics.takenOver.Inc()
-		old.End()
-	}
-	st.tell()
-	st.pump()
-	return true
-}
-
-// Detach says that a client was lost.
-func (st *Stream) Detach(out Out) {
-	st.mu.Lock()
-	if st.out == out {
-		st.out = nil
-	}
-	st.mu.Unlock()
-	out.End()
-	st.tell()
-}
-
-// tell tells the pipe whether the client is there.
-func (st *Stream) tell() {
-	st.telling.Lock()
-	defer st.telling.Unlock()
-	st.mu.Lock()
-	away, ended := st.out == nil, st.closing
-	st.mu.Unlock()
-	if away == st.told || ended {
-		return
-	}
-	st.told = away
-	if away {
-		st.streams.metrics.away.Add(1)
-	} else {
-		st.streams.metrics.away.Add(-1)
-	}
-	st.pipe.Away(away)
-}
-
-// Ack takes the ID of the last event that the client has.
-func (st *Stream) Ack(id string) error {
-	handle, n, ok := parseID(id)
-	if !ok || handle != st.handle {
-		return ErrBadID
-	}
-	return st.ack(n)
-}
-
-// ack takes the number of the last event that the client has.
-func (st *Stream) ack(n uint64) error {
-	st.mu.Lock()
-	if st.gone {
-		st.mu.Unlock()
-		return ErrUnknown
-	}
-	if n > st.kept.tried {
-		st.mu.Unlock()
-		return ErrBadID
-	}
-	if n > st.kept.acked {
-		st.turn, st.turned = false, false
-	}
-	reliable := st.kept.ack(n)
-	number := st.kept.answered()
-	st.signal()
-	st.mu.Unlock()
-	if !reliable.IsZero() {
-		st.pipe.Acknowledge(reliable)
-	}
-	if number > 0 {
-		st.pipe.Pong(number)
-	}
-	st.finish()
-	return nil
-}
-
-// Send hands the session a frame of the client's, which is valid. It waits for
-// room. The error is ErrMany, ErrBusy or ErrUnknown: then it was not taken.
-func (st *Stream) Send(ctx context.Context, frame []byte) error {
-	limits := st.streams.opts.Limits()
-	defer st.waiting.Add(-1)
-	if int(st.waiting.Add(1)) > limits.Frames {
-		return ErrMany
-	}
-	if st.acknowledges(frame) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, limits.Frame)
-	defer cancel()
-	if err := st.pipe.Text(ctx, frame); err != nil {
-		if ctx.Err() != nil {
-			return ErrBusy
-		}
-		return ErrUnknown
-	}
-	return nil
-}
-
-// acknowledges takes a MESSAGE_ACK of what the client has as one of its event:
-// so it is not sent that again.
-func (st *Stream) acknowledges(frame []byte) bool {
-	f, bad := wire.ParseFrame(frame)
-	if bad != nil || f.Type != wire.TypeMessageAck {
-		return false
-	}
-	id, bad := wire.ParseAck(f.Data)
-	if bad != nil {
-		return false // the session will say so
-	}
-	st.mu.Lock()
-	n := st.kept.find(id)
-	st.mu.Unlock()
-	return n > 0 && st.ack(n) == nil
-}
-
-// End ends the session for its client, whose secret opens nothing from now on.
-func (st *Stream) End(code uint16) {
-	st.mu.Lock()
-	if !st.closing {
-		st.code = code
-	}
-	st.signedOut = true
-	st.mu.Unlock()
-	st.pipe.Close(code)
-}
-
-// pump writes to the client what there is, unless somebody does already.
-func (st *Stream) pump() {
-	st.mu.Lock()
-	if st.pumping {
-		st.mu.Unlock()
-		return
-	}
-	st.pumping = true
-	for out := st.out; out != nil && st.push(out); out = st.out {
-	}
-	st.pumping = false
-	st.watch()
-	closing := st.closing
-	st.mu.Unlock()
-	st.tell()
-	if closing {
-		st.finish()
-	}
-}
-
-// push writes the next part, and returns false when there is nothing left. The
-// caller holds mu, which push gives up meanwhile.
-func (st *Stream) push(out Out) (more bool) {
-	if !st.greet && !st.beat && st.tail == nil && st.kept.written() {
-		if st.turn {
-			st.leave(out)
-		}
-		return false
-	}
-	buf := st.streams.buffers.get()
-	part, to, last := st.next(*buf)
-	patience := st.streams.opts.Limits().Write
-	st.mu.Unlock()
-	err := out.Write(part, patience)
-	*buf = part
-	st.streams.buffers.put(buf)
-	st.mu.Lock()
-	switch {
-	case st.out != out: // another is there meanwhile, or none
-		return true
-	case err == nil:
-		st.kept.wrote(to)
-		st.signal()
-		st.answer()
-	}
-	if (last || err != nil) && st.out == out {
-		st.leave(out)
-	}
-	return true
-}
-
-// answer answers the pings that have their answer. The caller holds mu, which
-// answer gives up meanwhile.
-func (st *Stream) answer() {
-	if number := st.kept.answered(); number > 0 {
-		st.mu.Unlock()
-		st.pipe.Pong(number)
-		st.mu.Lock()
-	}
-}
-
-// next appends what is to be written next, and returns the number of its last
-// event, and whether the answer ends after it. The caller holds mu.
-func (st *Stream) next(part []byte) (out []byte, to uint64, last bool) {
-	if st.greet {
-		part = appendPreamble(part, int(st.retry))
-	}
-	beat := st.beat
-	st.greet, st.beat = false, false
-	if part, to = st.kept.chunk(part); to > 0 {
-		return part, to, false
-	}
-	if beat {
-		part = append(part, heartbeat...)
-	}
-	part = append(part, st.tail...)
-	last = st.tail != nil
-	st.tail = nil
-	return part, 0, last
 }

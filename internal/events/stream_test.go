@@ -411,6 +411,25 @@ func TestWhatNobodyProvesMakesRoom(t *testing.T) {
 	}
 }
 
+// Line breaks cost seven bytes each as events. What counts is the frame, and a
+// slow client has its time for every piece.
+func TestAFrameOfNothingButLineBreaksCostsNoMoreThanAnother(t *testing.T) {
+	w := newWorld(t)
+	st, s := w.connect()
+	a := w.attach(st)
+	want := s.has(1, "["+strings.Repeat("\n", 60_000)+"]")
+	if size := st.kept.size(); size > 62_000 {
+		t.Errorf("%d bytes are kept", size)
+	}
+	s.far.Through() // does not wait
+	if got := a.got(); len(got) != 2 || got[1].Data != want {
+		t.Fatalf("%d events, the last with %d bytes", len(got), len(got[len(got)-1].Data))
+	}
+	if a.most > chunkMost {
+		t.Errorf("%d bytes were written at once", a.most)
+	}
+}
+
 // A client that never acknowledges, because it never has to, costs nothing while
 // it is silent.
 func TestWhatWasWrittenLongAgoIsNotKept(t *testing.T) {

@@ -3,7 +3,6 @@ package keys
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -65,8 +64,6 @@ func random(from io.Reader, n int) (string, error) {
 // join spells a key.
 func join(id, secret string) string { return prefix + id + "_" + secret }
 
-var errForm = errors.New("a key is sb_, its ID, _ and its secret")
-
 // Looks says whether a text looks like a key, maybe of another node or cut off: to
 // tell who presents one where none belongs.
 func Looks(text string) bool { return strings.HasPrefix(text, prefix) }
@@ -76,7 +73,7 @@ func split(key string) (id, secret string, err error) {
 	rest, ok := strings.CutPrefix(key, prefix)
 	id, secret, found := strings.Cut(rest, "_")
 	if !ok || !found || !spelt(id, idBytes) || !spelt(secret, secretBytes) {
-		return "", "", errForm
+		return "", "", ErrMalformed
 	}
 	return id, secret, nil
 }

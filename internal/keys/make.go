@@ -216,7 +216,7 @@ func (k *Key) setScopes(w Wish) *Refusal {
 	}
 	for _, s := range w.Scopes {
 		if !s.Known() {
-			return &Refusal{Field: "scopes", Reason: fmt.Sprintf("names %q, which is none; there are %s", clip(string(s)), listed())}
+			return &Refusal{Field: "scopes", Reason: fmt.Sprintf("names %q, which is none; there are %s", clip(string(s)), ScopeNames())}
 		}
 	}
 	for _, s := range Scopes() {
@@ -256,15 +256,6 @@ func within(k, by *Key) *Refusal {
 		}
 	}
 	return nil
-}
-
-// listed names all scopes in a row.
-func listed() string {
-	names := make([]string, 0, 9)
-	for _, s := range Scopes() {
-		names = append(names, string(s))
-	}
-	return strings.Join(names, ", ")
 }
 
 // clip shortens what a stranger wrote, for a sentence.

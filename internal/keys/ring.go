@@ -19,7 +19,7 @@ import (
 
 // Why a key is refused.
 var (
-	ErrMalformed = errForm
+	ErrMalformed = errors.New("a key is sb_, its ID, _ and its secret")
 	ErrUnknown   = errors.New("there is no such key: it never was, or was revoked")
 	ErrExpired   = errors.New("the key has expired")
 )

@@ -1,6 +1,9 @@
 package keys
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Scope is one thing that a key may do.
 type Scope string
@@ -41,11 +44,20 @@ func Permissions() []Permission {
 
 // Scopes returns all scopes, in the order of the table.
 func Scopes() []Scope {
-	list := make([]Scope, 0, 9)
+	var list []Scope
 	for _, p := range Permissions() {
 		list = append(list, p.Scope)
 	}
 	return list
+}
+
+// ScopeNames names all scopes in a row, for people.
+func ScopeNames() string {
+	var names []string
+	for _, s := range Scopes() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
 }
 
 // Known says whether there is such a scope.

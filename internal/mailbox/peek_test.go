@@ -341,7 +341,8 @@ func served(t *testing.T, log *storage, test func(t *testing.T, k *Keeper)) {
 	})
 }
 
-// letters sends n messages, one a millisecond, and returns when they are stored.
+// letters sends n messages, one a millisecond of the bubble's time, and returns
+// when they are stored.
 func letters(k *Keeper, to wire.UserID, n, size int) {
 	for i := range n {
 		frame := fmt.Appendf(nil, "m%04d ", i)

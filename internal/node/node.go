@@ -215,13 +215,13 @@ func (n *node) serve(ctx context.Context) error {
 		doors.Go(func() error { return n.controlServer().Serve(stopping, control) })
 	}
 	doors.Go(func() error { return n.sockets.Run(stopping) })
-	doors.Go(func() error { return n.reload(stopping) })
 	doors.Go(func() error { return tendMemory(stopping) })
 	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
 	n.members.SetAddress(n.reachedAt(public.Addr()))
 	err = n.greet(public.Addr(), admin.Addr())
 	if err == nil {
+		doors.Go(func() error { return n.reload(stopping) }) // not before greet: it ends the demo's key with the demo
 		select {
 		case <-ctx.Done():
 		case <-n.refused: // why is said by what join returned
@@ -252,7 +252,7 @@ func (n *node) reload(ctx context.Context) error {
 				continue
 			}
 			if !s.Demo && n.demoKey != "" {
-				// It was for the demo. One that is revoked already is no error.
+				// It was for the demo. That fails only for a key that is gone already.
 				_ = n.keys.Revoke(ctx, n.demoKey)
 			}
 			changed := config.Diff(*n.settings.Load(), s).Live

@@ -1,7 +1,6 @@
 package nodetest
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -18,27 +17,22 @@ import (
 // The backends of docs/backend.md run as they are printed there, but for the
 // ports: they send, hear the webhook and see the delivery.
 func TestTheBackendsOfTheDocumentation(t *testing.T) {
-	page, err := os.ReadFile("../../docs/backend.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, start := range map[string]func(t *testing.T, code string) *exec.Cmd{"go": goProgram, "js": nodeProgram} {
+	page := ReadCheckout(t, "docs/backend.md")
+	for name, program := range map[string]func(t testing.TB, code string) Program{"go": GoProgram, "js": NodeProgram} {
 		t.Run(name, func(t *testing.T) {
 			shop, backend := freePort(t), freePort(t)
 			ports := strings.NewReplacer("127.0.0.1:8188", shop, "127.0.0.1:8090", backend, "listen(8090,", "listen("+backend[len("127.0.0.1:"):]+",")
-			code := ports.Replace(block(t, page, name))
+			code := ports.Replace(Block(t, page, name))
 			if n := strings.Count(code, "\n"); n > 60 {
 				t.Errorf("the backend has %d lines, it is said to have sixty", n)
 			}
 			settings := filepath.Join(t.TempDir(), "shop.yaml")
-			if err := os.WriteFile(settings, []byte(ports.Replace(block(t, page, "yaml"))), 0o600); err != nil {
+			if err := os.WriteFile(settings, []byte(ports.Replace(Block(t, page, "yaml"))), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			s := Start(t, "--config", settings)
-			cmd := start(t, code)
-			cmd.Env = append(os.Environ(), "SWITCHBOARD=http://"+s.Addr, "SWITCHBOARD_KEY="+makeKey(t, s, "--app", "SHOP", "--scope", "messages:send"),
+			said := run(t, program(t, code), "SWITCHBOARD=http://"+s.Addr, "SWITCHBOARD_KEY="+makeKey(t, s, "--app", "SHOP", "--scope", "messages:send"),
 				"WEBHOOK_SECRET=a-secret-of-at-least-32-characters")
-			said := run(t, cmd)
 			Eventually(t, "the backend listens", func() bool {
 				conn, err := net.Dial("tcp", backend)
 				if err == nil {
@@ -76,16 +70,6 @@ func TestTheBackendsOfTheDocumentation(t *testing.T) {
 	}
 }
 
-// block returns the only block of code in that language.
-func block(t *testing.T, page []byte, language string) string {
-	t.Helper()
-	found := regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllSubmatch(page, -1)
-	if len(found) != 1 {
-		t.Fatalf("the page has %d blocks of %s", len(found), language)
-	}
-	return string(found[0][1])
-}
-
 // freePort returns an address that nobody listens at.
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -97,56 +81,20 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func goProgram(t *testing.T, code string) *exec.Cmd {
+// run starts a program and returns what it has said so far.
+func run(t *testing.T, program Program, environment ...string) (said func() string) {
 	t.Helper()
-	source := writeProgram(t, "backend.go", code)
-	program := strings.TrimSuffix(source, ".go")
-	if out, err := exec.Command("go", "build", "-o", program, source).CombinedOutput(); err != nil {
-		t.Fatalf("build the backend: %v\n%s", err, out)
-	}
-	return exec.Command(program)
-}
-
-func nodeProgram(t *testing.T, code string) *exec.Cmd {
-	t.Helper()
-	return exec.Command("node", writeProgram(t, "backend.mjs", code))
-}
-
-func writeProgram(t *testing.T, name, code string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(code), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// run starts a program that runs until the test ends, and returns what it has
-// said so far.
-func run(t *testing.T, cmd *exec.Cmd) (said func() string) {
-	t.Helper()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	var mu sync.Mutex
 	var text strings.Builder
 	var reading sync.WaitGroup
+	t.Cleanup(reading.Wait) // after the program's end
+	lines := program.Start(t, environment...)
 	reading.Go(func() {
-		for lines := bufio.NewScanner(out); lines.Scan(); {
+		for lines.Scan() {
 			mu.Lock()
 			fmt.Fprintln(&text, lines.Text())
 			mu.Unlock()
 		}
-	})
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		reading.Wait()
-		_ = cmd.Wait()
 	})
 	return func() string {
 		mu.Lock()

@@ -2,6 +2,7 @@ package nodetest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -68,23 +69,44 @@ func TestEventsCarryWhatASocketWould(t *testing.T) {
 	}
 }
 
-// Content arrives as its sender wrote it, but for line breaks between tokens.
+// Content arrives as on a socket, byte for byte, but for CR between tokens, which
+// arrives as LF.
 func TestContentOnEventsIsWhatWasSent(t *testing.T) {
 	s := startWith(t, plainApp)
-	ann, bob := SignIn(t, s, "ANZ-1", ""), Listen(t, s.Addr, "ANZ-2", "")
+	ann, bob, socket := SignIn(t, s, "ANZ-1", ""), Listen(t, s.Addr, "ANZ-2", ""), SignIn(t, s, "ANZ-2", "")
 	bob.Expect("AUTH_CLIENT_REPLY")
-	for _, content := range []string{
-		`"a\nb"`, `{"a":[1, 2 ,3],"a":1}`, `1e400`, `"\ud800"`, `"\u2028"`, "\"\u2028\u0085\ufeff\"", `"data: x"`, "[1,\n\r\n2]", `"` + strings.Repeat("x", 60_000) + `"`,
-	} {
+	const large = 60_000
+	contents := []string{
+		`"a\nb"`, `{"a":[1, 2 ,3],"a":1}`, `1e400`, `"\ud800"`, `"\u2028"`, "\"\u2028\u0085\ufeff\"", `"data: x"`,
+		"[1,\n\r\n2]", "[\n  1,\n   2,\n\t3\n]", "{\r\n \"a\":\r\n  \"b\"\r\n}", "[\n\n\n1\n\n]", "[\r\r\n\n\r1\r]", "[\n \n  \n]", "{\n\"id: 1\"\n:\n\"data: x\"}",
+		`"` + strings.Repeat("x", large) + `"`, "[" + strings.Repeat("\n", large) + "]", "[" + strings.Repeat("\r\n", large/2) + "]", "[" + strings.Repeat("0,\n ", large/4) + "0]",
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	for range 30 {
+		content := []byte("[1")
+		for range random.IntN(2000) {
+			content = append(content, "\n\n\n\r  \t"[random.IntN(7)])
+		}
+		contents = append(contents, string(append(content, ",2]"...)))
+	}
+	for _, content := range contents {
 		for _, feature := range []string{"FAST", "RELIABLE"} {
 			ann.Send(`{"type":"MESSAGE","data":{"to":"ANZ-2","content":` + content + `},"feature":"` + feature + `"}`)
+			want := `{"type":"MESSAGE","data":{"from":"ANZ-1","content":` + content + `}`
+			if f := socket.Expect("MESSAGE"); !strings.HasPrefix(f.Raw, want) {
+				t.Errorf("the socket got %.100q, not %.100q", f.Raw, want)
+			}
 			f := bob.Expect("MESSAGE")
-			want := `{"type":"MESSAGE","data":{"from":"ANZ-1","content":` + strings.NewReplacer("\n", " ", "\r", " ").Replace(content) + `}`
-			if !strings.HasPrefix(f.Raw, want) {
-				t.Errorf("got %.100s, not %.100s", f.Raw, want)
+			if want := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(want); !strings.HasPrefix(f.Raw, want) {
+				t.Errorf("the stream got %.100q, not %.100q", f.Raw, want)
 			}
 			bob.Ack(f.EventID)
 		}
+	}
+	if n := bob.Answers(); n != 1 {
+		t.Errorf("it took %d answers", n)
 	}
 }
 

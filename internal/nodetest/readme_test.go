@@ -28,11 +28,7 @@ func readmeExample(t *testing.T, name string, s *Server) (code string, prints []
 // the lines that it prints according to the sentence behind it.
 func printedExample(t *testing.T, page, name string, s *Server) (code string, prints []string) {
 	t.Helper()
-	b, err := os.ReadFile("../../" + page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(b), "<!-- example: "+name+" -->\n```")
+	_, rest, found := strings.Cut(ReadCheckout(t, page), "<!-- example: "+name+" -->\n```")
 	if !found {
 		t.Fatalf("%s has no example %q", page, name)
 	}
@@ -58,7 +54,7 @@ func TestTheGoExampleOfTheReadme(t *testing.T) {
 	s := Start(t)
 	code, prints := readmeExample(t, "go", s)
 	dir := t.TempDir()
-	for name, text := range map[string]string{"main.go": code, "go.mod": exampleModule(t), "go.sum": readCheckout(t, "go.sum")} {
+	for name, text := range map[string]string{"main.go": code, "go.mod": exampleModule(t), "go.sum": ReadCheckout(t, "go.sum")} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +88,7 @@ func exampleModule(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString("module example\n")
 	inside := false
-	for line := range strings.Lines(readCheckout(t, "go.mod")) {
+	for line := range strings.Lines(ReadCheckout(t, "go.mod")) {
 		switch {
 		case strings.HasPrefix(line, "go "), strings.HasPrefix(line, "require "):
 			b.WriteString(line)
@@ -104,15 +100,6 @@ func exampleModule(t *testing.T) string {
 	}
 	b.WriteString("require " + self + " v0.0.0\nreplace " + self + " => " + root + "\n")
 	return b.String()
-}
-
-func readCheckout(t *testing.T, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("../..", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 // The browser's example runs in Node here, whose WebSocket is the browser's API;

@@ -168,24 +168,23 @@ func TestAStreamOfEventsIsListedSentToAndClosed(t *testing.T) {
 		t.Fatalf("listed %+v", list)
 	}
 	for _, c := range []struct {
-		status             int
-		path, body, socket string
-		stream             string // an event has one line
+		status           int
+		path, body, want string
 	}{
-		{201, messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"one"}`, "one", "one"},
-		{202, messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"two","feature":"FAST"}`, "two", "two"},
-		{202, broadcastsPath, `{"from":"ANZ-1","content":"three\n","feature":"FAST"}`, "three\n", "three\n"},
-		{201, messagesPath, "{\"to\":\"ANZ-7\",\"from\":\"ANZ-1\",\"content\":[\n\"four\"\n]}", "[\n\"four\"\n]", `[ "four" ]`},
+		{201, messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"one"}`, "one"},
+		{202, messagesPath, `{"to":"ANZ-7","from":"ANZ-1","content":"two","feature":"FAST"}`, "two"},
+		{202, broadcastsPath, `{"from":"ANZ-1","content":"three\n","feature":"FAST"}`, "three\n"},
+		{201, messagesPath, "{\"to\":\"ANZ-7\",\"from\":\"ANZ-1\",\"content\":[\n\"four\"\n]}", "[\n\"four\"\n]"},
 	} {
 		a := b.want(c.status, "POST", c.path, c.body)
 		if c.path == broadcastsPath && a.Body != `{"receivers":1,"sessions":2}`+"\n" {
 			t.Errorf("got %s", a.Body)
 		}
-		if f := bob.Expect("MESSAGE"); f.Field("content") != c.socket {
+		if f := bob.Expect("MESSAGE"); f.Field("content") != c.want {
 			t.Errorf("the socket got %s", f.Raw)
 		}
-		if f := l.Expect("MESSAGE"); f.Field("content") != c.stream {
-			t.Errorf("the stream got %s, want %q", f.Raw, c.stream)
+		if f := l.Expect("MESSAGE"); f.Field("content") != c.want {
+			t.Errorf("the stream got %s, want %q", f.Raw, c.want)
 		}
 	}
 	if a := b.want(200, "DELETE", "/v1/users/ANZ-7/sessions/"+list[1].ID, ""); a.Body != `{"closed":1}`+"\n" {

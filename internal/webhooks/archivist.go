@@ -32,6 +32,7 @@ type archivist struct {
 	scribe  scribe
 	wake    chan struct{}
 	ending  chan struct{} // closed by stop
+	trying  []finished    // a record that was not written, or not known to be; run's own
 
 	mu      sync.Mutex // guards what follows
 	waiting []finished
@@ -87,11 +88,11 @@ func (a *archivist) run() {
 // writeAll writes what waits. While it fails it tries again, until stop; then
 // once more.
 func (a *archivist) writeAll(ctx context.Context) {
-	var batch []finished
 	for said := false; ; {
-		if batch == nil { // else the same again: it may be stored already
-			batch = a.batch()
+		if a.trying == nil { // else the same again: it may be stored already
+			a.trying = a.batch()
 		}
+		batch := a.trying
 		if len(batch) == 0 {
 			if said {
 				a.hook.log.Info("the history of a webhook is written again")
@@ -108,7 +109,7 @@ func (a *archivist) writeAll(ctx context.Context) {
 				a.session.Prove(f.n)
 			}
 			a.drop(len(batch))
-			batch = nil
+			a.trying = nil
 			continue
 		}
 		if !said {

@@ -4,79 +4,27 @@ import (
 	"bufio"
 	"encoding/base64"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-func readPage(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile("../../docs/webhooks.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// example returns the page's program in that language.
-func example(t *testing.T, language string) string {
-	t.Helper()
-	_, rest, found := strings.Cut(readPage(t), "```"+language+"\n")
-	program, _, ended := strings.Cut(rest, "```")
-	if !found || !ended {
-		t.Fatalf("the page has no program in %s", language)
-	}
-	return program
-}
-
-// lines starts a program of the page on a free port, and returns what it prints.
-// It ends with the test.
-func lines(t *testing.T, cmd *exec.Cmd, secret string) *bufio.Scanner {
-	t.Helper()
-	cmd.Env = append(os.Environ(), "PORT=0", "WEBHOOK_SECRET="+secret)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return bufio.NewScanner(out)
-}
+const docs = "docs/webhooks.md"
 
 func TestTheReceiversOfThePageWork(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	program := filepath.Join(dir, "receiver")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, write("main.go", example(t, "go")))
-	build.Dir = dir
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the receiver in Go: %v\n%s", err, text)
-	}
-	script := write("receiver.mjs", example(t, "js"))
-	for name, command := range map[string][]string{"Node": {"node", script}, "Go": {program}} {
+	page := nodetest.ReadCheckout(t, docs)
+	for name, program := range map[string]nodetest.Program{
+		"Node": nodetest.NodeProgram(t, nodetest.Block(t, page, "js")),
+		"Go":   nodetest.GoProgram(t, nodetest.Block(t, page, "go")),
+	} {
 		for kind, given := range map[string]string{"text": string(secret), "base64": "whsec_" + base64.StdEncoding.EncodeToString(secret)} {
 			t.Run(name+" with "+kind, func(t *testing.T) {
-				tryReceiver(t, lines(t, exec.CommandContext(t.Context(), command[0], command[1:]...), given))
+				tryReceiver(t, program.Start(t, "PORT=0", "WEBHOOK_SECRET="+given))
 			})
 		}
 	}
@@ -122,7 +70,7 @@ func tryReceiver(t *testing.T, out *bufio.Scanner) {
 }
 
 func TestThePageNamesEveryMetricAndEveryLogLine(t *testing.T) {
-	page := readPage(t)
+	page := nodetest.ReadCheckout(t, docs)
 	reg := prometheus.NewRegistry()
 	s := newStage(t, "http://receiver.example")
 	s.options.Metrics = reg
@@ -132,44 +80,11 @@ func TestThePageNamesEveryMetricAndEveryLogLine(t *testing.T) {
 	}
 	room.metrics.attempt(billing, resultOK)
 	room.metrics.end(billing, Delivered)
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if !strings.Contains(page, "`"+f.GetName()+"`") {
-			t.Errorf("the page lacks %s", f.GetName())
-		}
-	}
-	if len(families) != 8 {
-		t.Errorf("there are %d metrics: does this test still make them all?", len(families))
-	}
+	nodetest.WantMetrics(t, page, reg, 8)
 	for _, result := range []string{resultOK, resultStatus, resultRedirect, resultTimeout, resultAddress, resultAnswer, resultConnect} {
 		if !strings.Contains(page, "`"+result+"`") {
 			t.Errorf("the page lacks the result %s", result)
 		}
 	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		for _, m := range regexp.MustCompile(`log\.(?:Error|Warn|Info)\("([^"]+)"`).FindAllStringSubmatch(string(text), -1) {
-			found++
-			if !strings.Contains(page, "| `"+m[1]+"` |") {
-				t.Errorf("the page lacks the log line %q", m[1])
-			}
-		}
-	}
-	if found != 7 {
-		t.Errorf("found %d log lines in the source: does this test still read it?", found)
-	}
+	nodetest.WantLogLines(t, page, `log\.(?:Error|Warn|Info)\("([^"]+)"`, 7)
 }

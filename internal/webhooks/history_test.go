@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -214,6 +217,36 @@ func TestAnotherWriterIsNotOverlooked(t *testing.T) {
 	if got := readAll(t, a, billing, 0, 10); len(got) != 3 || got[0].ID != numbered(9) || got[1].State != Failed {
 		t.Errorf("got %+v", got)
 	}
+}
+
+// A record of which it is not known whether it is stored is tried again as it was
+// when the room stops, whatever has ended since: so its events stand there once.
+func TestARecordThatMayBeStoredIsTriedAgainUnchangedInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		archive := &memArchive{}
+		archive.fail(errors.New("no answer"), true)
+		h := newHook(Webhook{Of: billing}, Limits{}, &Options{Archive: archive, Logger: slog.New(slog.DiscardHandler)}, nil, nil)
+		session, err := newMemQueue().Open(billing, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newArchivist(h, session)
+		var running sync.WaitGroup
+		running.Go(a.run)
+		end := func(n int) {
+			a.add(finished{uint64(n), Ended{ID: numbered(n), State: Delivered, At: begin(), Body: []byte("{}")}})
+		}
+		end(1)
+		time.Sleep(2 * archiveGap) // it is tried, and to be tried again
+		end(2)
+		archive.fail(nil, false)
+		a.stop(time.Second)
+		running.Wait()
+		all := readAll(t, archive, billing, 0, 10)
+		if len(all) != 2 || all[0].ID != numbered(2) || all[1].ID != numbered(1) {
+			t.Errorf("the history has %v", all)
+		}
+	})
 }
 
 func FuzzRecordsAreReadAsTheyWereWritten(f *testing.F) {

@@ -106,7 +106,7 @@ func (p *poster) post(ctx context.Context, a attempt) (outcome, string) {
 	if err != nil {
 		return p.failed(call, a, err)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer func() { _ = resp.Body.Close() }() // what was read of it counts
 	var text []byte
 	if resp.StatusCode >= 200 { // else the connection is another protocol's, which nobody ends
 		text, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))

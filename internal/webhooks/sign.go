@@ -17,7 +17,7 @@ func signatures(keys [][]byte, id wire.ID, at time.Time, body []byte) string {
 	head := id.String() + "." + strconv.FormatInt(at.Unix(), 10) + "."
 	list := make([]string, len(keys))
 	for i, key := range keys {
-		h := hmac.New(sha256.New, key)
+		h := hmac.New(sha256.New, key) // takes everything
 		h.Write([]byte(head))
 		h.Write(body)
 		list[i] = "v1," + base64.StdEncoding.EncodeToString(h.Sum(nil))
