@@ -33,7 +33,7 @@ func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
 	}
 	load := int64(5000) // receipts in one life of the server, at most
 	if raceEnabled {
-		load = 1000
+		rounds, load = min(rounds, 10), 1000
 	}
 	chance := rand.New(rand.NewPCG(seed(t), 1))
 	s := startWith(t, plainApp+"limits: {mailboxMessages: 1000000, mailboxBytes: 4GiB}\n")
