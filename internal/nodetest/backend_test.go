@@ -18,6 +18,7 @@ import (
 // The backends of docs/backend.md run as they are printed there, but for the
 // ports: they send, hear the webhook and see the delivery.
 func TestTheBackendsOfTheDocumentation(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../docs/backend.md")
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ import (
 // Patience is how long anything in a test may take before it counts as failed.
 // It is long because machines under test are slow, not because anything should
 // take so long.
-const Patience = 60 * time.Second
+const Patience = 2 * time.Minute
 
 // binaryVariable names the program to test, instead of building it.
 const binaryVariable = "NODETEST_BINARY"
