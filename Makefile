@@ -78,7 +78,7 @@ test-large-bench: binary ## the benchmarks in full: a good half hour on a machin
 	bin/switchboard bench suite --out test-results/bench $(SUITE)
 
 test-large-faults: ## its faults alone
-	FAULT_ROUNDS=50 FAULT_TIME=3m go test -count=1 -v -timeout 1h -run 'TestAPowerCut|TestATornTail|TestAFlippedBit|TestInAMix' ./internal/nodetest
+	FAULT_ROUNDS=50 FAULT_TIME=3m go test -count=1 -v -timeout 1h -run 'TestAPowerCut|TestATornTail|TestAFlippedBit|TestInAMix|TestKilledAgain' ./internal/nodetest
 
 soak: ## faults of all kinds for SOAK (30m)
 	FAULT_SOAK=$(SOAK) FAULT_TIME=1m go test -count=1 -v -timeout 0 -run 'TestInAMix' ./internal/nodetest

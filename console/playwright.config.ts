@@ -6,8 +6,9 @@ export default defineConfig({
   outputDir: "test-results",
   timeout: 60_000,
   expect: { timeout: 10_000 },
-  workers: 1,
-  fullyParallel: false,
+  // Each test has a server and a browser's context of its own; one that waits leaves the machine to another.
+  workers: 2,
+  fullyParallel: true,
   forbidOnly: true,
   reporter: [["list"]],
   use: {

@@ -29,6 +29,7 @@ func endpoint(s *nodetest.Server) string { return "ws://" + s.Addr + "/ws" }
 // Each pattern and each mode, small, through the program: whatever is sent
 // arrives once and in order.
 func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Start(t)
 	lost, duplicated, reordered := int64(0), int64(0), int64(0)
 	for i, flags := range []string{
@@ -78,6 +79,7 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 }
 
 func TestBenchMeasuresSilentStreamsOfEvents(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Start(t)
 	url := "http://" + s.Addr + "/v1/events"
 	out, errs, code := benchmark(t, "messaging", "--url", url, "--mode", "idle", "--connections", "20", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))
@@ -100,6 +102,7 @@ func TestBenchMeasuresSilentStreamsOfEvents(t *testing.T) {
 }
 
 func TestBenchCountsTheServersCPUAndMemory(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Start(t)
 	out, errs, code := benchmark(t, "messaging", "--url", endpoint(s), "--connections", "20", "--warmup", "0s", "--duration", "300ms", "--pid", fmt.Sprint(s.PID()))
 	if code != "0" || errs != "" || !strings.Contains(out, "µs of CPU a message") || !strings.Contains(out, " a connection\n") {
@@ -108,6 +111,7 @@ func TestBenchCountsTheServersCPUAndMemory(t *testing.T) {
 }
 
 func TestBenchSaysInASentenceWhatItCannotDo(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Start(t)
 	for _, c := range []struct{ args, want string }{
 		{"--url ws://" + s.Addr + "/elsewhere", "does not take WebSockets there: it answers "},
@@ -128,6 +132,7 @@ func TestBenchSaysInASentenceWhatItCannotDo(t *testing.T) {
 }
 
 func TestBenchPrintsWhatItMeasuredWhenItIsInterrupted(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Start(t)
 	var out bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), nodetest.Binary(t), "bench", "messaging", "--url", endpoint(s), "--connections", "5", "--duration", "1h", "--warmup", "0s", "--feature", "FAST")
@@ -160,6 +165,7 @@ func TestBenchCountsApartWhatConnectionsThatEndedHadSent(t *testing.T) {
 // A row of the suite, small: it starts its servers and ends them, and leaves
 // nothing in the folder for data.
 func TestTheSuiteMeasuresWhatItStarts(t *testing.T) {
+	t.Parallel()
 	folder, out := t.TempDir(), t.TempDir()
 	printed, errs, code := benchmark(t, "suite", "--short", "--only", "reliable", "--only", "start", "--folder", folder, "--out", out)
 	if code != "0" || !strings.Contains(printed, "reliable  messages") || !strings.Contains(printed, "start     ready, after a kill, 10000 waiting") {

@@ -22,6 +22,7 @@ func runKeys(t *testing.T, environ []string, args ...string) (stdout, stderr, co
 }
 
 func TestKeysAreManagedOverTheNetworkWithAKey(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Start(t, "--set", "limits.apiPage=2")
 	at := func(args ...string) []string { return append(args, "--url", "http://"+s.Addr+"/") }
 	with := func(key string) []string { return []string{"SWITCHBOARD_KEY=" + key} }

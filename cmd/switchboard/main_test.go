@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -10,12 +11,21 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"switchboard": main})
+	testscript.Main(tests{m}, map[string]func(){"switchboard": main})
 }
+
+// tests are those of this package, which build the program.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return nodetest.Run(t.m) }
 
 // TestScript runs the scripts of testdata/script through the program itself.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", os.Getenv("GORACE"))
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await}})
 }
 

@@ -1,5 +1,5 @@
-import { AxeBuilder } from "@axe-core/playwright";
 import type { BrowserContext } from "@playwright/test";
+import { problems } from "./axe.js";
 import type { Server } from "./server.js";
 import { expect, test } from "./fixtures.js";
 import { ann, Tab } from "./tab.js";
@@ -58,9 +58,7 @@ for (const colorScheme of ["light", "dark"] as const) {
           });
           const overflow = await tab.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
           expect(overflow, `${name} ${part} scrolls sideways`).toBeLessThanOrEqual(0);
-          const found = await new AxeBuilder({ page: tab.page }).withTags(["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]).analyze();
-          const problems = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-          expect(problems, `${what} ${name} ${part}`).toEqual([]);
+          expect(await problems(tab.page, colorScheme), `${what} ${name} ${part}`).toEqual([]);
         }
       }
     }

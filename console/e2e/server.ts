@@ -2,7 +2,6 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request, type IncomingMessage } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
@@ -16,16 +15,15 @@ const patience = 20_000;
 
 /** A real server in a process of its own, on free ports, with a data folder of its own. */
 export class Server {
-  readonly #port: number;
-  readonly #adminPort: number;
+  /** Where it listens; at first any free port, chosen by the server itself: nobody else can take it in between. */
+  #listen = "127.0.0.1:0";
+  #admin = "127.0.0.1:0";
   readonly #data: string;
   readonly #more: readonly string[];
   #process: ChildProcess | undefined;
   #said = "";
 
-  private constructor(port: number, adminPort: number, data: string, more: readonly string[]) {
-    this.#port = port;
-    this.#adminPort = adminPort;
+  private constructor(data: string, more: readonly string[]) {
     this.#data = data;
     this.#more = more;
   }
@@ -35,17 +33,16 @@ export class Server {
     await access(binary).catch(() => {
       throw new Error(`there is no server at ${binary}: build it, or name it in SWITCHBOARD_BIN`);
     });
-    const [port, adminPort] = await freePorts();
     const data = await mkdtemp(path.join(tmpdir(), "switchboard-console-"));
     const file = path.join(data, "settings.yaml");
     if (settings !== undefined) await writeFile(file, settings);
-    const server = new Server(port, adminPort, data, settings === undefined ? [] : ["--config", file]);
+    const server = new Server(data, settings === undefined ? [] : ["--config", file]);
     await server.resume();
     return server;
   }
 
   get origin(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return `http://${this.#listen}`;
   }
 
   /** The admin key that the demo printed when it started last. */
@@ -79,7 +76,7 @@ export class Server {
   async resume(): Promise<void> {
     const child = spawn(
       binary,
-      ["serve", "--listen", `127.0.0.1:${this.#port}`, "--admin", `127.0.0.1:${this.#adminPort}`, "--data", this.#data, ...this.#more],
+      ["serve", "--listen", this.#listen, "--admin", this.#admin, "--data", this.#data, ...this.#more],
       { stdio: ["ignore", "pipe", "pipe"], env: ownEnvironment() },
     );
     for (const stream of [child.stdout, child.stderr]) {
@@ -119,12 +116,18 @@ export class Server {
     await exited;
   }
 
+  /** The address that a line of the start names. */
+  #printed(line: string): string | undefined {
+    return new RegExp(`^${line} +http://(\\S+)/$`, "m").exec(this.#said)?.[1];
+  }
+
   async #ready(child: ChildProcess): Promise<void> {
     const deadline = Date.now() + patience;
-    const url = `http://127.0.0.1:${this.#adminPort}/readyz`;
     for (;;) {
       if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${this.#said}`);
-      const answer = await fetch(url).catch(() => undefined);
+      this.#listen = this.#printed("console") ?? this.#listen;
+      this.#admin = this.#printed("admin") ?? this.#admin;
+      const answer = this.#admin.endsWith(":0") ? undefined : await fetch(`http://${this.#admin}/readyz`).catch(() => undefined);
       if (answer?.ok === true) return;
       if (Date.now() > deadline) throw new Error(`the server is not ready in time:\n${this.#said}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -135,20 +138,4 @@ export class Server {
 /** Without settings of the server, SWITCHBOARD_BIN among them: it refuses those that it does not know. */
 function ownEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SWITCHBOARD_")));
-}
-
-/** Two ports that are free now. */
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()];
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    ports.push((server.address() as AddressInfo).port);
-  }
-  for (const server of servers) {
-    server.close();
-    await once(server, "close");
-  }
-  return ports as [number, number];
 }

@@ -32,9 +32,13 @@ import (
 //
 // Every history ends with all sessions dead, a crash, and one session per user
 // that empties its mailbox.
+//
+// All of it happens in one goroutine, where the race detector has nothing to find
+// and takes most of the time: with it there are few histories, and make test also
+// runs all of them without.
 func TestHistories(t *testing.T) {
 	checks, steps := "3000", "60"
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		checks = "300"
 	}
 	setFlag(t, "rapid.checks", checks, "100")

@@ -73,6 +73,7 @@ func TestSecretsAreNeitherOnDiskNorInTheLog(t *testing.T) {
 }
 
 func TestAKeySurvivesAStopAndAKill(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	id, key := s.NewKey(`{"app":"ANZ","scopes":["keys:manage"]}`)
 	gone, goneKey := s.NewKey(`{"admin":true}`)

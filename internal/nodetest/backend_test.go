@@ -17,6 +17,7 @@ import (
 // The backends of docs/backend.md run as they are printed there, but for the
 // ports: they send, hear the webhook and see the delivery.
 func TestTheBackendsOfTheDocumentation(t *testing.T) {
+	t.Parallel()
 	page := ReadCheckout(t, "docs/backend.md")
 	for name, program := range map[string]func(t testing.TB, code string) Program{"go": GoProgram, "js": NodeProgram} {
 		t.Run(name, func(t *testing.T) {

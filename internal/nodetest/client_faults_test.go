@@ -139,6 +139,7 @@ func TestRepeatsAfterAKillAreNotHandledAgain(t *testing.T) {
 
 // Killed again and again: what was stored is handled once and in order.
 func TestClientsLoseNothingWhenTheServerIsKilled(t *testing.T) {
+	t.Parallel()
 	const n, kills = 3000, 3
 	s := Start(t, "--set", "limits.mailboxMessages=100000")
 	ann := dialFellow(t, s, "ANZ-1", func(_ *fellow, o *client.Options) { o.Receipts, o.Push = true, true })
@@ -195,6 +196,7 @@ func TestClientsLoseNothingWhenTheServerIsKilled(t *testing.T) {
 }
 
 func TestClientsMoveWhenTheServerStops(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	var all []*fellow
 	for i := range 6 {

@@ -94,6 +94,7 @@ func TestEveryCodeOfTheProtocolIsProduced(t *testing.T) {
 			produced[key] = true // or its own test fails
 		}
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			b := &codeBook{t: t, seen: make(map[string]bool)}
 			c.run(t, b)
 			for _, key := range c.produces {

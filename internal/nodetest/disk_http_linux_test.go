@@ -13,6 +13,7 @@ import (
 // that nobody knows, and asks again under its key until somebody does. The message
 // is there once.
 func TestASlowDiskIsATimeOutAndWhatIsSentAgainIsStoredOnce(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}
@@ -61,6 +62,7 @@ func TestASlowDiskIsATimeOutAndWhatIsSentAgainIsStoredOnce(t *testing.T) {
 
 // What was answered is there, and gone, after a power cut.
 func TestAPowerCutTakesNothingBackThatWasAnsweredOverHTTP(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

@@ -129,6 +129,7 @@ func awaitAccepted(t *testing.T, p *Peer, to, series string, next, size int) {
 }
 
 func TestANearlyFullDiskRefusesMessagesAndServesOn(t *testing.T) {
+	t.Parallel()
 	dir, here := ownDisk(t, "192m")
 	if !here {
 		return
@@ -171,6 +172,7 @@ func TestANearlyFullDiskRefusesMessagesAndServesOn(t *testing.T) {
 }
 
 func TestAStoreThatHitsTheWallComesBack(t *testing.T) {
+	t.Parallel()
 	dir, here := ownDisk(t, "128m")
 	if !here {
 		return
@@ -208,6 +210,7 @@ func TestAStoreThatHitsTheWallComesBack(t *testing.T) {
 
 // Another process takes the last bytes again and again while messages flow.
 func TestADiskThatIsFullNowAndThenLosesNothing(t *testing.T) {
+	t.Parallel()
 	dir, here := ownDisk(t, "96m")
 	if !here {
 		return
@@ -250,6 +253,7 @@ func TestADiskThatIsFullNowAndThenLosesNothing(t *testing.T) {
 // files left to make. So the store itself meets ENOSPC, in the middle of its
 // work.
 func TestAStoreWhoseWritesFailComesBack(t *testing.T) {
+	t.Parallel()
 	dir, here := ownDisk(t, "256m,nr_inodes=200")
 	if !here {
 		return
@@ -327,6 +331,7 @@ func useUpFiles(t *testing.T, dir string) (restore func()) {
 }
 
 func TestAServerStartsOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	dir, here := ownDisk(t, "96m")
 	if !here {
 		return

@@ -14,6 +14,7 @@ import (
 // A proxy that passes bytes on keeps the proof; one that speaks WebSocket
 // itself answers pings, and doctor says so.
 func TestDoctorFindsAProxyThatAnswersPings(t *testing.T) {
+	t.Parallel()
 	s := Start(t, "--set", "limits.proofTimeout=1s")
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		relay(w, r, "ws://"+s.Addr+"/ws")

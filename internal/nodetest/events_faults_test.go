@@ -51,6 +51,7 @@ func (h *heard) want(t *testing.T, class string, total int) {
 // the middle of whatever is being written: nothing of it is seen by a client
 // that only comes back. It drops nothing, not even what it knows.
 func TestThroughCutsEventsComeOnceAndInOrder(t *testing.T) {
+	t.Parallel()
 	const total, window = 5000, 80 // what is kept of FAST messages has its bounds
 	chance := rand.New(rand.NewPCG(seed(t), 5))
 	s := startWith(t, plainApp)
@@ -117,6 +118,7 @@ func TestThroughCutsEventsComeOnceAndInOrder(t *testing.T) {
 // client comes back by itself, to a new session then, and drops the IDs that it
 // knows.
 func TestEventsSurviveKills(t *testing.T) {
+	t.Parallel()
 	const rounds, each = 4, 400
 	chance := rand.New(rand.NewPCG(seed(t), 7))
 	s := startWith(t, plainApp)

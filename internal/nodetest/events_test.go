@@ -133,6 +133,7 @@ func TestAFastMessageIsConfirmedWhenItsEventIsAcknowledged(t *testing.T) {
 // A page that does nothing but listen is a receiver like any other: twice in the
 // time that it has it is asked, by the end of its answer, what it has.
 func TestABareEventSourceProvesByComingBack(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp, "--set", "limits.ackTimeout=4s")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	bob := Listen(t, s.Addr, "ANZ-2", "push=true")
@@ -168,6 +169,7 @@ func TestABareEventSourceProvesByComingBack(t *testing.T) {
 // A client that is there and does not acknowledge, whatever it is asked, ends as
 // one on a socket does.
 func TestAClientThatDoesNotAcknowledgeLosesItsSession(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp, "--set", "limits.ackTimeout=2s")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	bob := NewListener(t, s.Addr, "ANZ-2", "")

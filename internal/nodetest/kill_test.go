@@ -27,13 +27,14 @@ func seed(t *testing.T) uint64 {
 // The server is killed again and again while messages flow. Those whose receipt
 // had come arrive, in order, once; those that were on their way may.
 func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
+	t.Parallel()
 	rounds := 20
 	if testing.Short() {
 		rounds = 4
 	}
 	load := int64(5000) // receipts in one life of the server, at most
 	if raceEnabled {
-		load = 1000
+		rounds, load = min(rounds, 10), 1000
 	}
 	chance := rand.New(rand.NewPCG(seed(t), 1))
 	s := startWith(t, plainApp+"limits: {mailboxMessages: 1000000, mailboxBytes: 4GiB}\n")
@@ -64,6 +65,7 @@ func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
 // Killed in the middle of its start, the first one in an empty folder included,
 // the server starts the next time, with all that it had.
 func TestKilledWhileItStartsItStartsAgain(t *testing.T) {
+	t.Parallel()
 	rounds := 15
 	if testing.Short() {
 		rounds = 3

@@ -293,7 +293,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 
 func TestWhoDoesNotSignInInTimeIsClosed(t *testing.T) {
 	t.Parallel()
-	s := startWith(t, plainApp+"limits: {signInDeadline: 2s}\n")
+	s := startWith(t, plainApp+"limits: {signInDeadline: 10s}\n")
 	silent, chatty := Dial(t, s), Dial(t, s)
 	chatty.Send(`{"type":"MESSAGE","data":{"to":"ANZ-1","content":1}}`)
 	chatty.Expect("AUTH_REQUIRED")

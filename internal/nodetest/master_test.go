@@ -52,6 +52,7 @@ func TestTheMasterIsToldOfEverySession(t *testing.T) {
 // Across kills of the server each session that began is told of once, and each
 // end once; ends that the kill caused come when the server is back.
 func TestTheMasterIsToldOnceAcrossKills(t *testing.T) {
+	t.Parallel()
 	const users = 5
 	rounds := 8
 	if testing.Short() {

@@ -59,6 +59,7 @@ func anySurvival(chance *rand.Rand) faultfs.Survival {
 // else of what was not synced. Whatever was accepted is delivered. FAULT_ROUNDS
 // sets for how many new seeds.
 func TestAPowerCutLosesNothingThatWasAccepted(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}
@@ -98,6 +99,7 @@ func cutAndJudge(t *testing.T, rule faultfs.Rule, seed uint64) {
 // The server below the log begins a new file now and then. One whose name is not
 // safe would take with it all that was accepted since.
 func TestAPowerCutAfterTheLogHasBegunAnotherFileLosesNothing(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}
@@ -134,6 +136,7 @@ func TestAPowerCutDoesNotTakeANewDataFolderAway(t *testing.T) {
 // The power fails while the server starts, in a new folder and in one with
 // messages, several times in a row. It starts the next time, with all that it had.
 func TestAPowerCutDuringTheStartDoesNoHarm(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}
@@ -166,6 +169,7 @@ func TestAPowerCutDuringTheStartDoesNoHarm(t *testing.T) {
 // is torn: cut off at any byte, or with any pages of it missing. The server
 // starts, and has what it had accepted.
 func TestATornTailIsDroppedAndNothingElse(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

@@ -282,6 +282,7 @@ func TestAHundredBackendsSendAtOnce(t *testing.T) {
 // until it does. Then each message is there once, in order, under the ID that the
 // backend was told.
 func TestKilledWhileItIsSentToOverHTTPEachMessageIsStoredOnce(t *testing.T) {
+	t.Parallel()
 	rounds := 8
 	if testing.Short() {
 		rounds = 3

@@ -64,6 +64,7 @@ func wantClosed(t *testing.T, p *Peer, code int) {
 
 // Stopped again and again under load, with everything that is on its way.
 func TestStoppedGracefullyUnderLoadNothingStoredIsLost(t *testing.T) {
+	t.Parallel()
 	rounds := 6
 	if testing.Short() {
 		rounds = 2
@@ -89,6 +90,7 @@ func TestStoppedGracefullyUnderLoadNothingStoredIsLost(t *testing.T) {
 // What waits in the mailboxes when the server stops is there when it is back,
 // and so are confirmations.
 func TestAGracefulStopKeepsWhatWaits(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-3", "")
 	post(t, ann, "ANZ-2", "m", 0, 500, 100)
@@ -114,6 +116,7 @@ func TestAGracefulStopKeepsWhatWaits(t *testing.T) {
 // A client that does not read holds up a stop no longer than drainTimeout; the
 // others are told at once, and no new one is let in.
 func TestAClientThatDoesNotReadDoesNotHoldUpAStop(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {drainTimeout: 3s, proofTimeout: 5m}\n")
 	ann, bob := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", "")
 	bob.Freeze()
@@ -165,6 +168,7 @@ func holdUp(t *testing.T, s *Server) {
 
 // A stop that comes while the server is still starting is no failure either.
 func TestAServerMayBeStoppedWhileItStarts(t *testing.T) {
+	t.Parallel()
 	chance := rand.New(rand.NewPCG(seed(t), 6))
 	s := startWith(t, plainApp)
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)

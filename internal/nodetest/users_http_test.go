@@ -236,6 +236,7 @@ func TestAMailboxIsShownAsItWillBeFetched(t *testing.T) {
 // session or is removed, none both and none neither; and what is answered stays
 // so when the server is killed.
 func TestAMailboxIsEmptiedWhileASessionFetches(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, roomyApp)
 	b := newBackend(t, s)
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)

@@ -156,6 +156,7 @@ func kinds(list []event) map[string]int {
 }
 
 func TestWebhooksHearWhatHappens(t *testing.T) {
+	t.Parallel()
 	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "limits: {undeliveredAfter: 1s}\n"))
 	one := SignIn(t, s, "ANZ-1", "")
@@ -333,6 +334,7 @@ func TestWebhooksChangeAtRunTime(t *testing.T) {
 // fails now and then and is down in between. For each message that was stored
 // for certain one event comes, in the order in which the receiver got them.
 func TestWebhooksLoseNothingInAStormOfKills(t *testing.T) {
+	t.Parallel()
 	rounds := 8
 	if testing.Short() {
 		rounds = 2
