@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"slices"
@@ -61,6 +62,9 @@ type receiver struct {
 	user wire.UserID
 	full bool
 
+	transport string // empty: websocket
+	address   string // empty: some
+
 	away    time.Duration // since when; 0: it is there
 	back    bool          // it comes back before it can be ended
 	gaveWay bool
@@ -84,8 +88,8 @@ func newReceiver(t testing.TB, user wire.UserID) *receiver {
 
 func (r *receiver) ID() wire.ID       { return r.id }
 func (r *receiver) User() wire.UserID { return r.user }
-func (r *receiver) Address() string   { return "192.0.2.1:" + string(r.user) }
-func (r *receiver) Transport() string { return "websocket" }
+func (r *receiver) Address() string   { return cmp.Or(r.address, "192.0.2.1:"+string(r.user)) }
+func (r *receiver) Transport() string { return cmp.Or(r.transport, "websocket") }
 func (r *receiver) Fast(frame []byte, proof func()) bool {
 	if r.full {
 		return false
