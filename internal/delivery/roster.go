@@ -64,16 +64,21 @@ func (r *roster) shard(user wire.UserID) *rosterShard {
 func (r *roster) of(user wire.UserID) present {
 	s := r.shard(user)
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.of(user)
+	p, here := s.here[user]
+	if !here && len(s.there) > 0 {
+		p.there = s.there[user]
+	}
+	s.mu.RUnlock()
+	return p
 }
 
 // of is roster.of for a caller that holds the lock.
 func (s *rosterShard) of(user wire.UserID) present {
-	if p, ok := s.here[user]; ok || len(s.there) == 0 {
-		return p
+	p, here := s.here[user]
+	if !here && len(s.there) > 0 {
+		p.there = s.there[user]
 	}
-	return present{there: s.there[user]}
+	return p
 }
 
 // add returns false when the user has limit sessions already. known is of
