@@ -24,6 +24,14 @@ import (
 // lasts longer is shown by /readyz.
 const settleTime = 30 * time.Second
 
+const (
+	// quickLease is the lease that is longer than the engine takes to elect a leader,
+	// as it is by itself: 4 to 9 seconds, and some to notice. For a shorter one it is
+	// made to hurry, down to minElection.
+	quickLease  = 12 * time.Second
+	minElection = 500 * time.Millisecond
+)
+
 // openCluster opens what this node shares with others, and prepares to meet them;
 // join does the rest, when the rooms are built.
 func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
@@ -82,6 +90,11 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 			Name: c.Name, Node: s.NodeName(), Listen: c.Listen, Advertise: c.Advertise, Peers: c.Peers,
 			Secret: string(c.Secret), Replicas: c.Copies(), NoStore: !s.Has(config.RoleProcessor),
 		}
+		if c.Lease < quickLease {
+			// Else the others could not renew their leases while a leader is elected, and
+			// would count themselves as lost.
+			x.Election = max(c.Lease/4, minElection)
+		}
 		x.TLS, err = c.TLS.Config()
 		o.Cluster = x
 	}
@@ -89,6 +102,14 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 		return o, fmt.Errorf("read the TLS files of other nodes: %w", err)
 	}
 	return o, nil
+}
+
+// sharedName says with what this node shares its store.
+func (n *node) sharedName() string {
+	if c := n.opts.Settings.Cluster; c.Name != "" {
+		return "cluster " + c.Name
+	}
+	return "those on the NATS that nats.url names"
 }
 
 // formation is what holds for a cluster from its first start on.

@@ -17,7 +17,7 @@ import (
 
 func (n *node) socketOptions() socket.Options {
 	return socket.Options{
-		Keeper: n.office, Hub: n.hub, Gate: n.apps,
+		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics,
 	}

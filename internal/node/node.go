@@ -162,11 +162,15 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.hub = delivery.New(delivery.Options{
+	o := delivery.Options{
 		Keeper: reliable{n.office}, Access: access{n.apps},
 		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
 		Metrics: n.metrics,
-	})
+	}
+	if n.links != nil {
+		o.Nodes = tagged{n.links, tagHub}
+	}
+	n.hub = delivery.New(o)
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
@@ -199,9 +203,11 @@ func (n *node) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	public, err := listen("listen", n.opts.Settings.Listen)
-	if err != nil {
-		return errors.Join(err, admin.Close())
+	var public net.Listener // nil: clients connect to other nodes
+	if n.opts.Settings.Has(config.RoleConnector) {
+		if public, err = listen("listen", n.opts.Settings.Listen); err != nil {
+			return errors.Join(err, admin.Close())
+		}
 	}
 	control := n.listenControl()
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -210,7 +216,12 @@ func (n *node) serve(ctx context.Context) error {
 	publicDone, closePublic := context.WithCancel(stopping)
 	defer closePublic()
 	doors.Go(func() error { return n.adminServer().Serve(stopping, admin) })
-	doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
+	if public != nil {
+		doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
+		n.members.SetAddress(n.reachedAt(public.Addr()))
+	} else {
+		n.members.SetAddress("")
+	}
 	if control != nil {
 		doors.Go(func() error { return n.controlServer().Serve(stopping, control) })
 	}
@@ -218,8 +229,7 @@ func (n *node) serve(ctx context.Context) error {
 	doors.Go(func() error { return tendMemory(stopping) })
 	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
-	n.members.SetAddress(n.reachedAt(public.Addr()))
-	err = n.greet(public.Addr(), admin.Addr())
+	err = n.greet(public, admin.Addr())
 	if err == nil {
 		doors.Go(func() error { return n.reload(stopping) }) // not before greet: it ends the demo's key with the demo
 		select {
@@ -266,14 +276,19 @@ func (n *node) reload(ctx context.Context) error {
 }
 
 // greet says where everything is, and lends the demo a key.
-func (n *node) greet(public, admin net.Addr) error {
+func (n *node) greet(public net.Listener, admin net.Addr) error {
 	s := n.opts.Settings
 	say := func(key, value string) { fmt.Fprintf(n.opts.Out, "%-9s %s\n", key, value) }
 	fmt.Fprintf(n.opts.Out, "Switchboard %s\n", n.opts.Version)
-	say("console", "http://"+public.String()+"/")
-	say("socket", "ws://"+public.String()+"/ws")
+	if public != nil {
+		say("console", "http://"+public.Addr().String()+"/")
+		say("socket", "ws://"+public.Addr().String()+"/ws")
+	}
 	say("admin", "http://"+admin.String()+"/")
 	say("data", s.Data)
+	if n.leases != nil {
+		say("node", fmt.Sprintf("%s of %s", s.NodeName(), n.sharedName()))
+	}
 	if s.Demo {
 		key, presented, err := n.keys.Lend("of the demo, until it stops")
 		if err != nil {
@@ -284,8 +299,8 @@ func (n *node) greet(public, admin net.Addr) error {
 		say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
 	}
 	for _, app := range s.Apps {
-		if !s.Demo && !app.AuthEnabled {
-			say("open", fmt.Sprintf("app %s (appId %s) lets anyone in who reaches %s", app.Name, app.ID, public))
+		if !s.Demo && !app.AuthEnabled && public != nil {
+			say("open", fmt.Sprintf("app %s (appId %s) lets anyone in who reaches %s", app.Name, app.ID, public.Addr()))
 		}
 	}
 	fmt.Fprintln(n.opts.Out, "ready")
