@@ -24,7 +24,7 @@ func TestTheBackendsOfTheDocumentation(t *testing.T) {
 	}
 	for name, start := range map[string]func(t *testing.T, code string) *exec.Cmd{"go": goProgram, "js": nodeProgram} {
 		t.Run(name, func(t *testing.T) {
-			shop, backend := freePort(t), freePort(t)
+			shop, backend := freeAddress(t), freeAddress(t)
 			ports := strings.NewReplacer("127.0.0.1:8188", shop, "127.0.0.1:8090", backend, "listen(8090,", "listen("+backend[len("127.0.0.1:"):]+",")
 			code := ports.Replace(block(t, page, name))
 			if n := strings.Count(code, "\n"); n > 60 {
@@ -84,17 +84,6 @@ func block(t *testing.T, page []byte, language string) string {
 		t.Fatalf("the page has %d blocks of %s", len(found), language)
 	}
 	return string(found[0][1])
-}
-
-// freePort returns an address that nobody listens at.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func goProgram(t *testing.T, code string) *exec.Cmd {

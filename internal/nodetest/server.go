@@ -48,6 +48,15 @@ func build(race bool) (string, error) {
 	if path := os.Getenv(binaryVariable); path != "" {
 		return path, nil
 	}
+	args := []string{"github.com/seed-3d8c1042/switchboard/cmd/switchboard"}
+	if race {
+		args = append([]string{"-race"}, args...)
+	}
+	return buildProgram("switchboard", args...)
+}
+
+// buildProgram builds a program with arguments for go build, the package last.
+func buildProgram(name string, args ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "switchboard-test-")
 	if err != nil {
 		return "", err
@@ -55,14 +64,10 @@ func build(race bool) (string, error) {
 	built.Lock()
 	built.dirs = append(built.dirs, dir)
 	built.Unlock()
-	path := filepath.Join(dir, "switchboard")
-	args := []string{"build", "-o", path}
-	if race {
-		args = append(args, "-race")
-	}
-	cmd := exec.Command("go", append(args, "github.com/seed-3d8c1042/switchboard/cmd/switchboard")...)
+	path := filepath.Join(dir, name)
+	cmd := exec.Command("go", append([]string{"build", "-o", path}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return path, nil
 }
@@ -104,6 +109,14 @@ type Server struct {
 	Key   string // the demo's admin key of this start; empty for none
 	Args  []string
 
+	// nodes are the processes behind Addr when there are several: see topology.go.
+	// This one is none then.
+	nodes []*Server
+	// A node of several has a settings file of its own, config; extra is what the
+	// harness has put behind the test's settings there.
+	config, extra string
+	roles         []string
+
 	t      testing.TB
 	before []string // words that start the program, such as those that put it into another network
 	path   string   // of the program
@@ -116,9 +129,13 @@ type Server struct {
 }
 
 // Start runs `switchboard serve` with extra arguments on free ports, and waits
-// until it is ready. The process ends with the test.
+// until it is ready. The process ends with the test. NODETEST_TOPOLOGY may make
+// it several processes: see Topology.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	if topology := topologyOf(t); topology != One {
+		return startTopology(t, topology, args)
+	}
 	return StartIn(t, filepath.Join(t.TempDir(), "data"), args...)
 }
 
@@ -126,6 +143,7 @@ func Start(t testing.TB, args ...string) *Server {
 // under the race detector: to measure its memory.
 func StartShipped(t testing.TB, args ...string) *Server {
 	t.Helper()
+	Alone(t, ReasonMemory)
 	path, err := shipped()
 	if err != nil {
 		t.Fatal(err)
@@ -133,9 +151,10 @@ func StartShipped(t testing.TB, args ...string) *Server {
 	return start(t, path, filepath.Join(t.TempDir(), "data"), args)
 }
 
-// StartIn is Start with a data folder of the caller's.
+// StartIn is Start with a data folder of the caller's, and one node.
 func StartIn(t testing.TB, data string, args ...string) *Server {
 	t.Helper()
+	Alone(t, ReasonFolder)
 	return start(t, Binary(t), data, args)
 }
 
@@ -158,6 +177,13 @@ func (s *Server) Start() {
 // Starts is Start, and says whether the process was ready or ended before.
 func (s *Server) Starts() bool {
 	s.t.Helper()
+	return s.becomesReady(s.launch())
+}
+
+// launch runs the process. ready is closed when it says that it is ready.
+func (s *Server) launch() (ready <-chan struct{}) {
+	s.t.Helper()
+	s.one("Start")
 	s.cmd = s.command()
 	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -167,9 +193,15 @@ func (s *Server) Starts() bool {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	ready := make(chan struct{})
+	said := make(chan struct{})
 	s.done = make(chan struct{})
-	go s.read(pipe, ready)
+	go s.read(pipe, said)
+	return said
+}
+
+// becomesReady waits until the process that was launched is ready, or has ended.
+func (s *Server) becomesReady(ready <-chan struct{}) bool {
+	s.t.Helper()
 	select {
 	case <-ready:
 		return true
@@ -227,17 +259,25 @@ func address(url string) string {
 
 // Output returns what the process printed so far, in all its lives.
 func (s *Server) Output() string {
+	if s.nodes != nil {
+		return s.outputOfAll()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.out.String()
 }
 
 // PID returns the process ID.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+func (s *Server) PID() int {
+	s.t.Helper()
+	s.one("PID")
+	return s.cmd.Process.Pid
+}
 
 // Signal sends the process a signal.
 func (s *Server) Signal(sig syscall.Signal) {
 	s.t.Helper()
+	s.one("Signal")
 	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.t.Fatalf("signal %v: %v", sig, err)
 	}
@@ -245,6 +285,7 @@ func (s *Server) Signal(sig syscall.Signal) {
 
 // Kill ends the process at once (SIGKILL) and waits for its end.
 func (s *Server) Kill() {
+	s.one("Kill")
 	select {
 	case <-s.done:
 		return
@@ -281,9 +322,17 @@ func (s *Server) Get(path string) (status int, body string) {
 	return get(s.t, "http://"+s.Admin+path)
 }
 
-// Metric returns a metric's value; name includes its labels as exposed.
+// Metric returns a metric's value; name includes its labels as exposed. Of several
+// nodes it is the sum.
 func (s *Server) Metric(name string) float64 {
 	s.t.Helper()
+	if s.nodes != nil {
+		sum := 0.0
+		for _, n := range s.nodes {
+			sum += n.Metric(name)
+		}
+		return sum
+	}
 	_, body := s.Get("/metrics")
 	for line := range strings.Lines(body) {
 		var v float64
