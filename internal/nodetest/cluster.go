@@ -148,16 +148,21 @@ func (c *Cluster) prepare(change func(s *NodeSettings)) *Server {
 // Launch starts nodes, side by side, and waits until they are ready.
 func (c *Cluster) Launch(nodes ...*Server) {
 	c.t.Helper()
+	launchAll(c.t, nodes)
+	c.AwaitReady(nodes...)
+}
+
+func launchAll(t testing.TB, nodes []*Server) {
+	t.Helper()
 	signs := make([]<-chan struct{}, len(nodes))
 	for i, n := range nodes {
 		signs[i] = n.launch()
 	}
 	for i, n := range nodes {
 		if !n.becomesReady(signs[i]) {
-			c.t.Fatalf("%s ended before it was ready: %v\n%s", n.config, n.err, n.Output())
+			t.Fatalf("%s ended before it was ready: %v\n%s", n.config, n.err, n.Output())
 		}
 	}
-	c.AwaitReady(nodes...)
 }
 
 // AwaitReady waits until nodes say that they are ready; all if none is named.
@@ -178,6 +183,16 @@ func (c *Cluster) AwaitReady(nodes ...*Server) {
 func (c *Cluster) Face() *Server {
 	c.t.Helper()
 	return behind(c.t, c.Nodes, "")
+}
+
+// Metric returns the sum of a metric's values on all nodes.
+func (c *Cluster) Metric(name string) float64 {
+	c.t.Helper()
+	sum := 0.0
+	for _, n := range c.Nodes {
+		sum += n.Metric(name)
+	}
+	return sum
 }
 
 // connects says whether clients come to this node.

@@ -166,9 +166,14 @@ func start(t testing.TB, path, data string, args []string) *Server {
 	return s
 }
 
-// Start runs the process again after Kill or Stop: same addresses, same data.
+// Start runs the process again after Kill or Stop: same addresses, same data. Of
+// several nodes all are started, side by side.
 func (s *Server) Start() {
 	s.t.Helper()
+	if s.nodes != nil {
+		launchAll(s.t, s.nodes)
+		return
+	}
 	if !s.Starts() {
 		s.t.Fatalf("switchboard ended before it was ready: %v\n%s", s.err, s.Output())
 	}
@@ -283,9 +288,15 @@ func (s *Server) Signal(sig syscall.Signal) {
 	}
 }
 
-// Kill ends the process at once (SIGKILL) and waits for its end.
+// Kill ends the process at once (SIGKILL) and waits for its end. Of several nodes
+// it ends all.
 func (s *Server) Kill() {
-	s.one("Kill")
+	for _, n := range s.nodes {
+		n.Kill()
+	}
+	if s.nodes != nil {
+		return
+	}
 	select {
 	case <-s.done:
 		return
@@ -297,16 +308,24 @@ func (s *Server) Kill() {
 	<-s.done
 }
 
-// Stop ends the process gracefully (SIGTERM) and returns its exit code.
+// Stop ends the process gracefully (SIGTERM) and returns its exit code. Of several
+// nodes it ends all at once, and returns the worst.
 func (s *Server) Stop() int {
 	s.t.Helper()
-	s.Signal(syscall.SIGTERM)
-	return s.Wait()
+	worst := 0
+	for _, n := range s.Nodes() {
+		n.Signal(syscall.SIGTERM)
+	}
+	for _, n := range s.Nodes() {
+		worst = max(worst, n.Wait())
+	}
+	return worst
 }
 
 // Wait waits for the process to end by itself and returns its exit code.
 func (s *Server) Wait() int {
 	s.t.Helper()
+	s.one("Wait")
 	select {
 	case <-s.done:
 		return s.cmd.ProcessState.ExitCode()
