@@ -46,9 +46,12 @@ const clusterSecret = "0123456789abcdef0123456789abcdef"
 // text is the settings file.
 func (s NodeSettings) text() string { return s.More + s.extra() }
 
-// extra is what makes the node one of a cluster.
+// extra is what makes the node one of a cluster. One by itself is none.
 func (s NodeSettings) extra() string {
 	var b strings.Builder
+	if len(s.Peers) == 1 && s.NATS == "" {
+		return ""
+	}
 	fmt.Fprintf(&b, "\ncluster: {name: %s, node: %s, listen: %q, peers: [%s], secret: %s}\n",
 		s.Cluster, s.Name, s.Listen, quoted(s.Peers), s.Secret)
 	if s.NATS != "" {

@@ -142,7 +142,7 @@ func TestAMinorityAcceptsNothingThatItCannotKeep(t *testing.T) {
 		p.Abort()
 	}
 	for u := range users {
-		missed, left := fetchFrom(t, cut, receiver(u))
+		missed, left := fetchOn(t, cut, receiver(u))
 		var got []string
 		for _, f := range missed {
 			series, _ := number(f)
@@ -188,19 +188,4 @@ func storedOn(t *testing.T, n *Server, from, to string) bool {
 	defer p.Abort()
 	p.Message(to, numbered("majority", 0, 50), `"reference":"r","confirmationEnabled":false`)
 	return len(hearOut(p, 1, Patience).stored) == 1
-}
-
-// fetchFrom returns what waits for a user.
-func fetchFrom(t *testing.T, n *Server, user string) (missed []Frame, left string) {
-	t.Helper()
-	Eventually(t, user+" signs in", func() bool {
-		p, err := TryDial(t.Context(), t, n)
-		if err != nil || p.TrySignIn("app-id-343", user, "") != nil {
-			return false
-		}
-		defer p.Close()
-		missed, left = p.Fetch(1000)
-		return true
-	})
-	return missed, left
 }

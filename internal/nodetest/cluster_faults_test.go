@@ -46,25 +46,40 @@ func (w *workload) awaitAll() time.Duration {
 	return time.Since(began).Round(10 * time.Millisecond)
 }
 
-// clusterWork is three nodes with a workload.
-func clusterWork(t *testing.T, what uint64) (*Cluster, *workload) {
-	t.Helper()
-	c := three(t, roomyApp)
-	w := startWorkload(t, c.Face(), rand.New(rand.NewPCG(seed(t), what)), 5*time.Millisecond, 200, 2000, 20_000)
-	w.awaitAccepted(50)
-	w.awaitAll()
-	return c, w
+// work is a workload on a cluster while something happens to its nodes.
+type work struct {
+	*workload
+	*Cluster
+	t *testing.T
 }
 
-// settle lets everybody have what waits, and judges.
-func (w *workload) settle(c *Cluster) {
-	w.t.Helper()
-	c.AwaitReady()
-	w.awaitAll()
-	w.hush()
-	w.drain(c.Face())
-	w.t.Logf("%d accepted", w.acceptedSoFar())
-	wantGood(w.t, w.history)
+// A cluster at work: each of these happens to it under a workload of its own, which
+// is judged.
+func TestAClusterAtWork(t *testing.T) {
+	c := three(t, roomyApp)
+	face, chance := c.Face(), rand.New(rand.NewPCG(seed(t), 21))
+	for _, happens := range []struct {
+		name string
+		run  func(w work)
+	}{
+		{"a frozen keeper that comes back changes nothing", freezeEach},
+		{"a killed node is replaced within seconds", killEach},
+		{"a rolling restart loses nothing", rollingRestart},
+		{"killed as a whole it comes back with all that it had", killAllAtOnce},
+	} {
+		t.Run(happens.name, func(t *testing.T) {
+			w := work{startWorkload(t, face, chance, 5*time.Millisecond, 200, 2000, 20_000), c, t}
+			w.awaitAccepted(50)
+			w.awaitAll()
+			happens.run(w)
+			c.AwaitReady()
+			w.awaitAll()
+			w.hush()
+			w.drain(face)
+			t.Logf("%d accepted", w.acceptedSoFar())
+			wantGood(t, w.history)
+		})
+	}
 }
 
 // nodesToTry are the nodes on which a fault is tried: with -short one.
@@ -72,65 +87,61 @@ func nodesToTry(c *Cluster) []int {
 	if testing.Short() {
 		return []int{rand.IntN(len(c.Nodes))}
 	}
-	return []int{0, 1, 2}
+	all := make([]int, len(c.Nodes))
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // A node that is stopped for longer than its lease finds, when it goes on, that
 // others keep what it kept. What it had begun comes to nothing: no message is
 // stored, delivered or confirmed by it that should not be.
-func TestAFrozenKeeperThatComesBackChangesNothing(t *testing.T) {
-	c, w := clusterWork(t, 21)
-	for _, i := range nodesToTry(c) {
-		c.Nodes[i].Signal(syscall.SIGSTOP)
-		t.Logf("node %d is frozen: all are served after %s", i+1, w.awaitAll())
-		c.Nodes[i].Signal(syscall.SIGCONT)
+func freezeEach(w work) {
+	for _, i := range nodesToTry(w.Cluster) {
+		w.Nodes[i].Signal(syscall.SIGSTOP)
+		w.t.Logf("node %d is frozen: all are served after %s", i+1, w.awaitAll())
+		w.Nodes[i].Signal(syscall.SIGCONT)
 		w.awaitAll()
-		c.AwaitReady()
+		w.AwaitReady()
 	}
-	w.settle(c)
 }
 
-func TestANodeThatIsKilledIsReplacedWithinSeconds(t *testing.T) {
-	c, w := clusterWork(t, 22)
-	for _, i := range nodesToTry(c) {
-		c.Nodes[i].Kill()
-		t.Logf("node %d is killed: all are served after %s", i+1, w.awaitAll())
-		c.Nodes[i].Start()
+func killEach(w work) {
+	for _, i := range nodesToTry(w.Cluster) {
+		w.Nodes[i].Kill()
+		w.t.Logf("node %d is killed: all are served after %s", i+1, w.awaitAll())
+		w.Nodes[i].Start()
 		w.awaitAll()
-		c.AwaitReady()
+		w.AwaitReady()
 	}
-	w.settle(c)
 }
 
 // As an upgrade does it: each node in turn is asked to stop, and started again when
 // it has. No message is lost, none out of order.
-func TestARollingRestartLosesNothing(t *testing.T) {
-	c, w := clusterWork(t, 23)
-	for i, n := range c.Nodes {
+func rollingRestart(w work) {
+	for i, n := range w.Nodes {
 		began := time.Now()
 		if code := n.Stop(); code != 0 {
-			t.Errorf("exit code %d\n%s", code, n.Output())
+			w.t.Errorf("exit code %d\n%s", code, n.Output())
 		}
 		stopped := time.Since(began)
 		n.Start()
-		c.AwaitReady()
-		t.Logf("node %d stopped in %s, all were ready after %s, all are served after %s more", i+1, stopped.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond), w.awaitAll())
+		w.AwaitReady()
+		w.t.Logf("node %d stopped in %s, all were ready after %s, all are served after %s more", i+1, stopped.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond), w.awaitAll())
 	}
-	w.settle(c)
 }
 
 // All nodes at once, as when the power fails.
-func TestAClusterThatIsKilledAsAWholeComesBackWithAllThatItHad(t *testing.T) {
-	c, w := clusterWork(t, 24)
+func killAllAtOnce(w work) {
 	for range 2 {
-		for _, n := range c.Nodes {
+		for _, n := range w.Nodes {
 			n.Kill()
 		}
 		began := time.Now()
-		c.Launch(c.Nodes...)
-		t.Logf("all are ready after %s, served after %s more", time.Since(began).Round(10*time.Millisecond), w.awaitAll())
+		w.Launch(w.Nodes...)
+		w.t.Logf("all are ready after %s, served after %s more", time.Since(began).Round(10*time.Millisecond), w.awaitAll())
 	}
-	w.settle(c)
 }
 
 // A node that has lost its data folder comes back under its name and has all from
