@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,7 +30,9 @@ import (
 // take so long.
 const Patience = 60 * time.Second
 
-// binaryVariable names the program to test, instead of building it.
+// binaryVariable names the program to test, instead of building it. Where a test
+// runs under the race detector so should the program; the one as it ships is built
+// all the same.
 const binaryVariable = "NODETEST_BINARY"
 
 // program builds the program once in a test process. A test that runs under the
@@ -45,14 +48,41 @@ var shipped = sync.OnceValues(func() (string, error) {
 })
 
 func build(race bool) (string, error) {
-	if path := os.Getenv(binaryVariable); path != "" {
-		return path, nil
+	if path := os.Getenv(binaryVariable); path != "" && race == raceEnabled {
+		_, err := os.Stat(path)
+		return path, err
+	}
+	if err := lookAtSource(); err != nil {
+		return "", err
 	}
 	args := []string{"github.com/seed-3d8c1042/switchboard/cmd/switchboard"}
 	if race {
 		args = append([]string{"-race"}, args...)
 	}
 	return buildProgram("switchboard", args...)
+}
+
+// lookAtSource lists the folders of what the program is built from. The go command
+// notes that, and takes no result of a test from its cache when any file there has
+// changed since; that the program is one of the test's inputs it cannot know.
+func lookAtSource() error {
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	for _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil; _, err = os.Stat(filepath.Join(root, "go.mod")) {
+		if root == filepath.Dir(root) {
+			return nil // the test does not run in the checkout
+		}
+		root = filepath.Dir(root)
+	}
+	for _, dir := range []string{"cmd", "internal", "wire", "console/dist"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // buildProgram builds a program with arguments for go build, the package last.
