@@ -49,14 +49,15 @@ async function step(name, body) {
 const make = (target) => step(`make ${target}`, () => run("make", ["--no-print-directory", target]));
 
 /**
- * Go tests. Of a package that is good only go test's own closing line is
- * printed, of a failed test everything.
+ * Go tests, of packages and with flags. Of a package that is good only go test's
+ * own closing line is printed, of a failed test everything. where is put before the
+ * names of tests that are named in the end.
  */
-function goTests(counts) {
+function goTests(counts, args, env = {}, where = "") {
   const output = new Map(); // by package and test
   const failedIn = new Map(); // failed tests by package
   const onEvent = (event) => {
-    const key = `${event.Package ?? event.ImportPath} ${event.Test ?? ""}`;
+    const key = `${event.Package ?? event.ImportPath}${where} ${event.Test ?? ""}`;
     if (event.Output !== undefined) {
       output.set(key, (output.get(key) ?? "") + event.Output);
       return;
@@ -85,7 +86,7 @@ function goTests(counts) {
         if (!failedIn.has(event.Package)) counts.failed++;
         // Tests that had not ended when the package did: a panic, a time-out.
         for (const [unended, said] of output) {
-          if (unended !== key && unended.startsWith(`${event.Package} `)) {
+          if (unended !== key && unended.startsWith(`${event.Package}${where} `)) {
             process.stdout.write(said);
             failure(unended, `${said}did not end`);
             output.delete(unended);
@@ -108,8 +109,31 @@ function goTests(counts) {
       console.log(line);
     }
   };
-  return run("go", ["test", "-race", "-json", "-timeout", "30m", "./..."], onLine);
+  return run("go", ["test", "-race", "-json", ...args], onLine, env);
 }
+
+/**
+ * The topologies besides one node in which the tests of internal/nodetest run, and
+ * those that do so here; all of them in make test-large.
+ */
+const topologies = ["split", "cluster", "external"];
+const onEachTopology = [
+  "TestTwoUsersTalkAndNothingIsLost",
+  "TestTheMasterIsToldOfEverySession",
+  "TestSessionsOfTheMasterShareTheWorkBySender",
+  "TestListsWhileUsersComeAndGo",
+  "TestWebhooksHearWhatHappens",
+  "TestKilledAgainAndAgainNothingStoredIsLost",
+];
+
+/** The same tests on another topology, in short, with a program that was built before. */
+const onTopology = (topology, program) => (counts) =>
+  goTests(
+    counts,
+    ["-short", "-count=1", "-timeout", "10m", "-run", `^(${onEachTopology.join("|")})$`, "./internal/nodetest"],
+    { NODETEST_TOPOLOGY: topology, NODETEST_BINARY: program },
+    ` on ${topology}`,
+  );
 
 /** Go benchmarks: each has to run; how fast is for make bench. */
 function goBenchmarks(counts) {
@@ -166,7 +190,11 @@ async function browserTests(counts) {
 
 await make("build");
 for (const target of ["format", "vet", "lint", "web-check"]) await make(target);
-await step("go test -race ./...", goTests);
+// Built once, where each package would build it.
+const program = `${process.cwd()}/${results}/switchboard-race`;
+await step("go build -race", () => run("go", ["build", "-race", "-o", program, "./cmd/switchboard"]));
+await step("go test -race ./...", (counts) => goTests(counts, ["-timeout", "30m", "./..."], { NODETEST_BINARY: program }));
+for (const topology of topologies) await step(`go test: ${topology}`, onTopology(topology, program));
 await step("go benchmarks, once each", goBenchmarks);
 await step("npm test: client", nodeTests("@switchboard/client"));
 await step("npm test: console", nodeTests("@switchboard/console"));
