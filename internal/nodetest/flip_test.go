@@ -13,6 +13,7 @@ import (
 // The server refuses to start and names the file; it never delivers what nobody
 // sent.
 func TestAFlippedBitIsFoundAtTheStart(t *testing.T) {
+	Alone(t, ReasonFolder)
 	rounds := 6
 	if testing.Short() {
 		rounds = 2

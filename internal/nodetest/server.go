@@ -37,7 +37,13 @@ const binaryVariable = "NODETEST_BINARY"
 
 // program builds the program once in a test process. A test that runs under the
 // race detector gets a program that does, too.
-var program = sync.OnceValues(func() (string, error) { return build(raceEnabled) })
+var program = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(binaryVariable); path != "" {
+		_, err := os.Stat(path)
+		return path, err
+	}
+	return build(raceEnabled)
+})
 
 // shipped builds the program as it ships, without the race detector.
 var shipped = sync.OnceValues(func() (string, error) {
@@ -48,10 +54,6 @@ var shipped = sync.OnceValues(func() (string, error) {
 })
 
 func build(race bool) (string, error) {
-	if path := os.Getenv(binaryVariable); path != "" && race == raceEnabled {
-		_, err := os.Stat(path)
-		return path, err
-	}
 	if err := lookAtSource(); err != nil {
 		return "", err
 	}

@@ -46,6 +46,7 @@ const (
 	ReasonDemo   Reason = "it is about the demo, which is one node"
 	ReasonLine   Reason = "it is about the client's own connection to the process"
 	ReasonOwn    Reason = "it starts several processes itself"
+	ReasonWorld  Reason = "it runs in a world of its own, where it says itself what is started"
 )
 
 // Alone says that the test is about one process, and why. Where a run is on
