@@ -49,14 +49,15 @@ async function step(name, body) {
 const make = (target) => step(`make ${target}`, () => run("make", ["--no-print-directory", target]));
 
 /**
- * Go tests. Of a package that is good only go test's own closing line is
- * printed, of a failed test everything.
+ * Go tests, of packages and with flags. Of a package that is good only go test's
+ * own closing line is printed, of a failed test everything. where is put before the
+ * names of tests that are named in the end.
  */
-function goTests(counts, ...args) {
+function goTests(counts, args, env = {}, where = "") {
   const output = new Map(); // by package and test
   const failedIn = new Map(); // failed tests by package
   const onEvent = (event) => {
-    const key = `${event.Package ?? event.ImportPath} ${event.Test ?? ""}`;
+    const key = `${event.Package ?? event.ImportPath}${where} ${event.Test ?? ""}`;
     if (event.Output !== undefined) {
       output.set(key, (output.get(key) ?? "") + event.Output);
       return;
@@ -85,7 +86,7 @@ function goTests(counts, ...args) {
         if (!failedIn.has(event.Package)) counts.failed++;
         // Tests that had not ended when the package did: a panic, a time-out.
         for (const [unended, said] of output) {
-          if (unended !== key && unended.startsWith(`${event.Package} `)) {
+          if (unended !== key && unended.startsWith(`${event.Package}${where} `)) {
             process.stdout.write(said);
             failure(unended, `${said}did not end`);
             output.delete(unended);
@@ -108,7 +109,7 @@ function goTests(counts, ...args) {
       console.log(line);
     }
   };
-  return run("go", ["test", "-json", "-timeout", "30m", ...args], onLine);
+  return run("go", ["test", "-json", ...args], onLine, env);
 }
 
 /**
@@ -116,13 +117,36 @@ function goTests(counts, ...args) {
  * disk, so more run at a time than there are processors. A process whose tests
  * have ended does not stay for another second, as the detector has it otherwise.
  */
-function goRaceTests(counts) {
+const goRaceTests = (program) => (counts) => {
   process.env["GORACE"] ??= "atexit_sleep_ms=50";
-  return goTests(counts, "-race", "-parallel", "4", "./...");
-}
+  return goTests(counts, ["-race", "-parallel", "4", "-timeout", "30m", "./..."], { NODETEST_BINARY: program });
+};
 
 /** What is cut short under the race detector, which finds nothing in it, in full. */
-const goPlainTests = (counts) => goTests(counts, "-run", "^TestHistories$", "./internal/mailbox");
+const goPlainTests = (counts) => goTests(counts, ["-timeout", "30m", "-run", "^TestHistories$", "./internal/mailbox"]);
+
+/**
+ * The topologies besides one node in which the tests of internal/nodetest run, and
+ * those that do so here; all of them in make test-large.
+ */
+const topologies = ["split", "cluster", "external"];
+const onEachTopology = [
+  "TestTwoUsersTalkAndNothingIsLost",
+  "TestTheMasterIsToldOfEverySession",
+  "TestSessionsOfTheMasterShareTheWorkBySender",
+  "TestListsWhileUsersComeAndGo",
+  "TestWebhooksHearWhatHappens",
+  "TestKilledAgainAndAgainNothingStoredIsLost",
+];
+
+/** The same tests on another topology, in short, with a program that was built before. */
+const onTopology = (topology, program) => (counts) =>
+  goTests(
+    counts,
+    ["-race", "-short", "-count=1", "-timeout", "10m", "-run", `^(${onEachTopology.join("|")})$`, "./internal/nodetest"],
+    { NODETEST_TOPOLOGY: topology, NODETEST_BINARY: program },
+    ` on ${topology}`,
+  );
 
 /** Go benchmarks: each has to run; how fast is for make bench. */
 function goBenchmarks(counts) {
@@ -179,8 +203,12 @@ async function browserTests(counts) {
 
 await make("build");
 for (const target of ["format", "vet", "lint", "web-check"]) await make(target);
-await step("go test -race ./...", goRaceTests);
+// Built once, where each package would build it.
+const program = `${process.cwd()}/${results}/switchboard-race`;
+await step("go build -race", () => run("go", ["build", "-race", "-o", program, "./cmd/switchboard"]));
+await step("go test -race ./...", goRaceTests(program));
 await step("go test, in full", goPlainTests);
+for (const topology of topologies) await step(`go test: ${topology}`, onTopology(topology, program));
 await step("go benchmarks, once each", goBenchmarks);
 await step("npm test: client", nodeTests("@switchboard/client"));
 await step("npm test: console", nodeTests("@switchboard/console"));
