@@ -293,6 +293,14 @@ func (c *core) open(now time.Time, in Session) {
 	c.pumpUser(now, u)
 }
 
+// setMark moves a session's mark.
+func (c *core) setMark(s *session, mark uint64) {
+	if s.mark != mark {
+		s.mark = mark
+		c.tellMark(s)
+	}
+}
+
 // tellMark tells a session's connector that it is open, or that its mark moved.
 func (c *core) tellMark(s *session) {
 	c.effects = append(c.effects, effect{kind: effOpened, outlet: s.Outlet, n: s.mark})

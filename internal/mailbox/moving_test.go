@@ -117,6 +117,9 @@ func (w *world) nodeEnds(what, node string, which func(*client) bool, event func
 				w.model.expectClosed(x)
 			}
 		}
+		if slices.ContainsFunc(gone, func(x *client) bool { return x.unseen }) {
+			w.model.backToMissed()
+		}
 		delete(w.gather, node)
 		if !w.core.down {
 			w.model.expectUnclaimed(gone)
@@ -128,6 +131,7 @@ func (w *world) nodeEnds(what, node string, which func(*client) bool, event func
 
 // expectUnseen expects a session to end that was not registered anew.
 func (m *model) expectUnseen(x *client) {
+	m.backToMissed()
 	if r, running := m.running[x.ID]; running && !m.core.down {
 		m.expectEnd(r)
 	}

@@ -302,11 +302,10 @@ func (c *core) settleMark(u *user, s *session) {
 	if mark == s.mark {
 		return
 	}
-	s.mark = mark
+	c.setMark(s, mark)
 	if u.lanes == nil && !s.Push {
 		s.cursor = mark
 	}
-	c.tellMark(s)
 }
 
 // mostDead is how many sessions are remembered that were closed for their
