@@ -328,7 +328,7 @@ func (m *model) checkRest() {
 			m.checkArrived(list, x)
 		}
 		for _, x := range b.waiting() {
-			if _, owed := b.owed[x.record.id]; owed && len(list) > 0 && !m.expired(x) && !m.unreadNow(x) {
+			if _, owed := b.owed[x.record.id]; owed && len(list) > 0 && !m.expired(x) && !m.unreadNow(x) && !m.behindUnread(x) {
 				m.Fatalf("(c) message %d of %s was given back and went to nobody", x.ord, user)
 			}
 		}
@@ -353,7 +353,7 @@ func (m *model) checkRest() {
 
 // checkArrived checks that those who are to get a message have got it.
 func (m *model) checkArrived(list []*client, x *mail) {
-	if !m.isStored(x) || m.expired(x) || m.unreadNow(x) {
+	if !m.isStored(x) || m.expired(x) || m.unreadNow(x) || m.behindUnread(x) {
 		return
 	}
 	if len(m.core.cache.unread) > 0 && m.held(x) != nil {
