@@ -1,0 +1,268 @@
+package nodetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// importVariable sets how many messages wait in the store that is imported.
+const importVariable = "IMPORT_MESSAGES"
+
+// aloneStore is a data folder of a node that was alone, and what waits in it.
+type aloneStore struct {
+	data     string
+	settings string
+	key      string
+	users    []string
+	each     int                 // messages of the series for each user
+	waits    map[string][]string // by user, as the HTTP interface shows them
+	ids      []string            // of the requests with a key
+}
+
+// keyedRequest is one of those.
+func keyedRequest(k int) string {
+	return fmt.Sprintf(`{"from":"ANZ-1","to":"ANZ-%d","content":"keyed","reference":"k%d"}`, 500+k, k)
+}
+
+const keyedRequests = 20
+
+// fillStore has a node that is alone accept some messages for each of many users: a
+// series, a group message, one that has a time, one that is over when it is
+// imported, an outbox, requests with keys. The node is killed with a session open.
+func fillStore(t *testing.T, messages int) *aloneStore {
+	t.Helper()
+	a := &aloneStore{data: filepath.Join(t.TempDir(), "data"), settings: demoApps + "limits: {mailboxMessages: 1000000, mailboxBytes: 4GiB}\n"}
+	s := StartIn(t, a.data, "--config", Settings(t, a.settings))
+	const users = 200
+	a.each = messages / users
+	for u := range users {
+		a.users = append(a.users, fmt.Sprint("ANZ-", 1000+u))
+	}
+	var sending sync.WaitGroup
+	for w := range 4 {
+		p := SignIn(t, s, fmt.Sprint("ANZ-", 10+w), `{"receipts":true}`)
+		sending.Go(func() {
+			for u := w; u < users; u += 4 {
+				for first := 0; first < a.each; first += 500 {
+					post(t, p, a.users[u], "m", first, min(first+500, a.each), 100)
+				}
+			}
+		})
+	}
+	sending.Wait()
+	p := SignIn(t, s, "ANZ-20", `{"receipts":true}`)
+	for k := range 10 {
+		var to []string
+		for u := range 50 {
+			to = append(to, fmt.Sprintf("%q", a.users[u*4+k%4]))
+		}
+		p.Send(fmt.Sprintf(`{"type":"GROUP_MESSAGE","data":{"to":[%s],"content":"group"},"feature":"RELIABLE","reference":"g%d"}`, strings.Join(to, ","), k))
+		p.Expect("MESSAGE_STORED")
+	}
+	p.Message(a.users[0], "in an hour", `"ttl":3600000,"reference":"t"`)
+	p.Expect("MESSAGE_STORED")
+	o := a.outbox(t)
+	d := o.signIn(s)
+	o.send(d, 0, 50)
+	for range 50 {
+		d.Expect("MESSAGE_STORED")
+	}
+	b := newBackend(t, s)
+	a.key = b.key
+	for k := range keyedRequests {
+		answer, err := b.try("POST", messagesPath, keyedRequest(k), fmt.Sprint("order-", k))
+		if err != nil || answer.Status != 201 {
+			t.Fatalf("%d %s, %v", answer.Status, answer.Body, err)
+		}
+		a.ids = append(a.ids, answer.Field("id"))
+	}
+	a.waits = a.look(t, b)
+	p.Message("ANZ-30", "over in a moment", `"ttl":1,"reference":"over"`)
+	p.Expect("MESSAGE_STORED")
+	s.Kill()
+	return a
+}
+
+// outbox is a device's that was sent, and is to be sent again.
+func (a *aloneStore) outbox(t *testing.T) *outbox {
+	return &outbox{t: t, user: "ANZ-40", stored: make(map[string]bool), to: func(k int) string { return fmt.Sprint("ANZ-", 600+k%10) }}
+}
+
+// look returns what waits.
+func (a *aloneStore) look(t *testing.T, b *backend) map[string][]string {
+	t.Helper()
+	all := make(map[string][]string)
+	users := append([]string{}, a.users...)
+	for k := range 10 {
+		users = append(users, fmt.Sprint("ANZ-", 600+k))
+	}
+	for k := range keyedRequests {
+		users = append(users, fmt.Sprint("ANZ-", 500+k))
+	}
+	for _, user := range users {
+		next := ""
+		for more := true; more; more = next != "" {
+			var page struct {
+				Messages []json.RawMessage `json:"messages"`
+				Next     string            `json:"next"`
+			}
+			path := "/v1/users/" + user + "/mailbox/messages?limit=500"
+			if next != "" {
+				path += "&cursor=" + next
+			}
+			if err := json.Unmarshal([]byte(b.want(200, "GET", path, "").Body), &page); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range page.Messages {
+				all[user] = append(all[user], string(m))
+			}
+			next = page.Next
+		}
+	}
+	return all
+}
+
+// join makes three nodes of it, of which the first has the store; none is started.
+func (a *aloneStore) join(t *testing.T) *Cluster {
+	t.Helper()
+	c := newCluster(t, 3, func(i int, s *NodeSettings) {
+		s.More = a.settings
+		if i == 0 {
+			s.Data = a.data
+		}
+	})
+	for i := range c.Settings {
+		c.Nodes = append(c.Nodes, c.node(i))
+	}
+	t.Cleanup(c.tell)
+	return c
+}
+
+// wantAll fails unless a cluster has all of it, once, in order, and under its IDs.
+func (a *aloneStore) wantAll(t *testing.T, c *Cluster) {
+	t.Helper()
+	for i, n := range c.Nodes {
+		b := &backend{s: n, addr: n.Addr, key: a.key, client: newBackend(t, n).client}
+		got := a.look(t, b)
+		for user, want := range a.waits {
+			if len(got[user]) != len(want) {
+				t.Errorf("node %d has %d messages for %s, there were %d", i+1, len(got[user]), user, len(want))
+				continue
+			}
+			for k := range want {
+				if got[user][k] != want[k] {
+					t.Errorf("node %d, %s, message %d: %s, was %s", i+1, user, k, got[user][k], want[k])
+					break
+				}
+			}
+		}
+		for k := range keyedRequests { // a server sends again what it has no answer to
+			answer, err := b.try("POST", messagesPath, keyedRequest(k), fmt.Sprint("order-", k))
+			if err != nil || answer.Status != 201 || answer.Field("id") != a.ids[k] {
+				t.Errorf("node %d, request %d, sent again: %d %s, %v; the first answer had %s", i+1, k, answer.Status, answer.Body, err, a.ids[k])
+			}
+		}
+		a.outbox(t).settle(n, 50)
+	}
+	for u, user := range a.users {
+		p := SignIn(t, c.Nodes[u%3], user, "")
+		missed, left := p.Fetch(len(a.waits[user]) + 10)
+		if len(missed) != len(a.waits[user]) || left != "0" {
+			t.Errorf("%s fetched %d messages, %s left; there were %d", user, len(missed), left, len(a.waits[user]))
+		} else {
+			wantSeries(t, user, missed[:a.each], "m", 0, a.each)
+		}
+		p.Close()
+	}
+	for k := range 10 {
+		missed, _ := SignIn(t, c.Nodes[k%3], fmt.Sprint("ANZ-", 600+k), "").Fetch(100)
+		if len(missed) != 5 {
+			t.Errorf("of an outbox that was sent again %d messages arrived, want 5", len(missed))
+		}
+	}
+	// The master hears that who was there when the node was killed is gone.
+	m, left := SignIn(t, c.Nodes[1], master, "").Fetch(1000)
+	gone := make(map[string]int)
+	for _, f := range m {
+		switch f.Type {
+		case "USER_CONNECTED":
+			gone[f.Field("userId")]--
+		case "USER_DISCONNECTED":
+			gone[f.Field("userId")]++
+		}
+	}
+	if gone["ANZ-20"] != 0 || left != "0" {
+		t.Errorf("the master heard of ANZ-20's leaves, less its arrivals: %d; %s left", gone["ANZ-20"], left)
+	}
+	p := SignIn(t, c.Nodes[2], "ANZ-20", `{"push":true}`)
+	for f := p.Next(); !strings.Contains(f.Raw, `"reference":"over"`) || f.Type != "DELIVER_FAILED"; f = p.Next() {
+		if f.Type != "MESSAGE_CONFIRMATION" {
+			t.Errorf("whose message is over got %s", f.Raw)
+		}
+	}
+}
+
+// wantAside fails unless the store was moved aside, once.
+func (a *aloneStore) wantAside(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(a.data, "jetstream")); !os.IsNotExist(err) {
+		t.Errorf("the store is still where it was: %v", err)
+	}
+	aside, err := filepath.Glob(filepath.Join(a.data, "jetstream.imported-*", "$G", "streams", "*"))
+	if err != nil || len(aside) == 0 {
+		t.Errorf("the store is not kept aside: %v, %v", aside, err)
+	}
+}
+
+// The first node of a cluster brings along what it has from its time alone.
+func TestAStandaloneStoreBecomesTheFirstOfThree(t *testing.T) {
+	Alone(t, ReasonFolder)
+	a := fillStore(t, numberFromEnvironment(t, importVariable, 4000))
+	c := a.join(t)
+	began := time.Now()
+	c.Launch(c.Nodes...)
+	t.Logf("ready after %s", time.Since(began))
+	for line := range strings.Lines(c.Nodes[0].Output()) {
+		if strings.Contains(line, "store of a node that was alone") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	a.wantAside(t)
+	a.wantAll(t, c)
+	c.Nodes[0].Stop()
+	c.Launch(c.Nodes[0]) // which has nothing to import any more
+	if n := strings.Count(c.Nodes[0].Output(), "is being imported"); n > 3 {
+		t.Errorf("it says %d times that it imports", n)
+	}
+}
+
+// Killed again and again while it brings that, the node brings it once.
+func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
+	Alone(t, ReasonFolder)
+	chance := rand.New(rand.NewPCG(seed(t), 31))
+	a := fillStore(t, numberFromEnvironment(t, importVariable, 4000))
+	c := a.join(t)
+	c.Launch(c.Nodes[1:]...)
+	kills := 0
+	for range 6 {
+		at := strings.Count(c.Nodes[0].Output(), "is being imported")
+		c.Nodes[0].launch()
+		Eventually(t, "the import has begun", func() bool { return strings.Count(c.Nodes[0].Output(), "is being imported") > at })
+		<-time.After(time.Duration(chance.Int64N(int64(600 * time.Millisecond))))
+		c.Nodes[0].Kill()
+		if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err == nil {
+			kills++
+		}
+	}
+	t.Logf("killed %d times before the store was aside", kills)
+	c.Launch(c.Nodes[0])
+	a.wantAside(t)
+	a.wantAll(t, c)
+}
