@@ -150,7 +150,8 @@ func (e *engine) connect(ctx context.Context) error {
 		e.reads, err = e.dial(ctx, "reads")
 	}
 	if err == nil {
-		e.js, err = jetstream.New(e.reads)
+		// Of writes that are not answered nothing is to stay in memory.
+		e.js, err = jetstream.New(e.reads, jetstream.WithPublishAsyncTimeout(e.opts.CallTimeout))
 	}
 	if err == nil && !e.opts.shared() {
 		_, err = e.js.AccountInfo(ctx)
