@@ -155,6 +155,12 @@ func (b *Bus) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if b.layout.replicas == 0 {
+		b.layout.replicas = 1
+		if e.reads.ConnectedClusterName() != "" {
+			b.layout.replicas = 3
+		}
+	}
 	b.current.Store(e)
 	return nil
 }
@@ -210,11 +216,11 @@ func (b *Bus) Recover(ctx context.Context) error {
 		if cause == nil {
 			return nil
 		}
-		b.opts.Logger.Warn("the embedded NATS server is started anew", "err", cause)
+		b.opts.Logger.Warn("NATS is started anew, or connected to", "err", cause)
 		b.stop()
 	}
 	if err := b.start(ctx); err != nil {
-		return fmt.Errorf("start the embedded NATS server anew: %w", err)
+		return fmt.Errorf("start NATS anew: %w", err)
 	}
 	for shard := range b.logs {
 		if err := b.ensure(ctx, b.current.Load(), b.layout.log(shard)); err != nil {
@@ -240,7 +246,7 @@ func (b *Bus) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	b.opts.Logger.Info("the embedded NATS server is back")
+	b.opts.Logger.Info("NATS is back")
 	return nil
 }
 
@@ -288,7 +294,7 @@ func (b *Bus) engine() (*engine, error) {
 		return nil, errStopped
 	}
 	if cause := e.failure(); cause != nil {
-		return nil, fmt.Errorf("the embedded NATS server failed: %w", cause)
+		return nil, fmt.Errorf("NATS failed: %w", cause)
 	}
 	return e, nil
 }

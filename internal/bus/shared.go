@@ -59,7 +59,7 @@ const (
 func passing(err error) bool {
 	for _, known := range []error{
 		errNoLeader, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
-		nats.ErrConnectionReconnecting, jetstream.ErrNoStreamResponse, jetstream.ErrConsumerNotFound,
+		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse, jetstream.ErrConsumerNotFound,
 		jetstream.ErrJetStreamNotEnabled,
 	} {
 		if errors.Is(err, known) {
@@ -114,9 +114,9 @@ func (e *engine) insist(ctx context.Context, taken error, try func(context.Conte
 		case errors.Is(err, mailbox.ErrUnknown):
 			doubt = true
 		case errors.Is(err, taken):
-		case !doubt && (!errors.Is(err, errNoLeader) || time.Now().After(grace)):
+		case !doubt && (!passing(err) || time.Now().After(grace)):
 			return 0, err
-		case !errors.Is(err, errNoLeader):
+		case !passing(err):
 			return 0, unknown(err)
 		}
 		if doubt || errors.Is(err, taken) {
