@@ -144,7 +144,14 @@ func (b *Bus) start(ctx context.Context) error {
 		fmt.Errorf("it took more than %s", b.opts.StartTimeout))
 	defer cancel()
 	if b.opts.stores() {
-		if err := inspectStore(ctx, b.streamsDir()); err != nil {
+		if err := b.opts.claimFolder(); err != nil {
+			return err
+		}
+		err := inspectStore(ctx, b.streamsDir(), b.opts.shared())
+		if err != nil && errors.Is(err, ErrDamaged) && b.opts.Cluster != nil {
+			err = fmt.Errorf("%w; if the other servers of the cluster are well, they have all of it: move the folder %s away, and this server gets it from them", err, b.opts.Folder)
+		}
+		if err != nil {
 			return err
 		}
 		if err := clearProbes(b.opts.Folder); err != nil {

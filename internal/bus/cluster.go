@@ -75,6 +75,9 @@ func (c *Cluster) check() error {
 	if _, _, err := splitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("bus: Cluster.Listen: %w", err)
 	}
+	if len(c.Peers) == 0 && !c.NoStore {
+		return errors.New("bus: Cluster.Peers is needed: at least one server must be looked for, if only by the first of them all")
+	}
 	for _, p := range c.Peers {
 		if _, port, err := splitHostPort(p); err != nil || port == 0 {
 			return fmt.Errorf("bus: Cluster.Peers: %q is not host:port", p)
