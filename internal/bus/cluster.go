@@ -44,6 +44,8 @@ type Cluster struct {
 	// least; at most about twice that. 0 leaves it to the server: 4 to 9 seconds.
 	// It holds for the whole process.
 	Election time.Duration
+
+	lookup func(ctx context.Context, host string) ([]string, error) // in place of the resolver, in tests
 }
 
 // protocol is the version of what servers of a cluster expect of each other; those
@@ -72,6 +74,9 @@ func (c *Cluster) check() error {
 	}
 	if _, _, err := splitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("bus: Cluster.Listen: %w", err)
+	}
+	if len(c.Peers) == 0 && !c.NoStore {
+		return errors.New("bus: Cluster.Peers is needed: at least one server must be looked for, if only by the first of them all")
 	}
 	for _, p := range c.Peers {
 		if _, port, err := splitHostPort(p); err != nil || port == 0 {
@@ -118,7 +123,7 @@ func (c *Cluster) configure(ctx context.Context, o *server.Options, log *slog.Lo
 		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.tls(), 5
 	}
 	o.CustomRouterAuthentication = &gate{cluster: c, log: log}
-	o.Routes = c.routes(ctx, net.DefaultResolver.LookupHost, nil)
+	o.Routes = c.routes(ctx, nil)
 }
 
 // tls is the configuration for both directions. A server that is found by its
@@ -151,7 +156,11 @@ func (c *Cluster) only() string {
 // so one server must not be among them twice: of a host that has addresses of both
 // kinds, only those of the more frequent one count. have are routes of an earlier
 // call that are in use: they stay.
-func (c *Cluster) routes(ctx context.Context, lookup func(context.Context, string) ([]string, error), have []string) []*url.URL {
+func (c *Cluster) routes(ctx context.Context, have []string) []*url.URL {
+	lookup := net.DefaultResolver.LookupHost
+	if c.lookup != nil {
+		lookup = c.lookup
+	}
 	all := slices.Clone(have)
 	for _, p := range c.Peers {
 		host, port, _ := net.SplitHostPort(p) // checked
@@ -248,15 +257,15 @@ func (e *engine) lookForPeers() {
 		case <-e.quit:
 			return
 		case <-tick.C:
-			if err := e.lookOnce(ctx, net.DefaultResolver.LookupHost); err != nil {
+			if err := e.lookOnce(ctx); err != nil {
 				e.opts.Logger.Warn("addresses of other servers cannot be taken in", "err", err)
 			}
 		}
 	}
 }
 
-func (e *engine) lookOnce(ctx context.Context, lookup func(context.Context, string) ([]string, error)) error {
-	routes := e.opts.Cluster.routes(ctx, lookup, e.connected(e.given.Routes))
+func (e *engine) lookOnce(ctx context.Context) error {
+	routes := e.opts.Cluster.routes(ctx, e.connected(e.given.Routes))
 	if slices.EqualFunc(routes, e.given.Routes, func(a, b *url.URL) bool { return a.Host == b.Host }) {
 		return nil
 	}

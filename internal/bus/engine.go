@@ -37,6 +37,9 @@ type engine struct {
 	reads  *nats.Conn
 	js     jetstream.JetStream // on reads
 
+	// Whether a NATS that exists syncs each message, and whether that is known.
+	syncKnown, synced bool
+
 	failed chan struct{} // closed by fail
 	quit   chan struct{} // ends the goroutines
 	bell   chan struct{} // rung when something looks wrong
@@ -58,6 +61,9 @@ func startEngine(ctx context.Context, o *Options) (*engine, error) {
 	}
 	if err == nil && o.shared() {
 		err = e.awaitLeader(ctx)
+	}
+	if err == nil {
+		err = e.askSynced(ctx)
 	}
 	if err != nil {
 		e.stop()
@@ -150,7 +156,8 @@ func (e *engine) connect(ctx context.Context) error {
 		e.reads, err = e.dial(ctx, "reads")
 	}
 	if err == nil {
-		e.js, err = jetstream.New(e.reads)
+		// Of writes that are not answered nothing is to stay in memory.
+		e.js, err = jetstream.New(e.reads, jetstream.WithPublishAsyncTimeout(e.opts.CallTimeout))
 	}
 	if err == nil && !e.opts.shared() {
 		_, err = e.js.AccountInfo(ctx)
@@ -175,6 +182,7 @@ func (e *engine) dial(ctx context.Context, name string) (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name("switchboard " + name),
 		nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.ClosedHandler(func(*nats.Conn) { e.suspect() }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn("a connection to NATS reports", "connection", name, "err", err)
 		}),
@@ -255,6 +263,9 @@ func (e *engine) failure() error {
 // leader, or that this server lags behind it, passes by itself and is no ailment.
 func (e *engine) ail() error {
 	if e.srv == nil {
+		if e.writes.IsClosed() || e.reads.IsClosed() {
+			return errors.New("the connection to NATS is closed")
+		}
 		return nil
 	}
 	health := e.srv.Healthz(&server.HealthzOptions{Details: true})
