@@ -29,6 +29,7 @@ const (
 var (
 	errNoLeader  = errors.New("the stream has no leader")
 	errNoMessage = errors.New("there is no such message")
+	errInFlight  = errors.New("another row under this key is being stored")
 )
 
 // Numbers of the server's errors.

@@ -147,7 +147,11 @@ func (t *Table) Update(ctx context.Context, key string, row []byte, revision uin
 	if !errors.Is(err, ErrExists) {
 		return seq, err
 	}
-	if last, err := t.last(ctx, key); err == nil && last.Sequence > 0 {
+	last, err := t.last(ctx, key)
+	if err != nil {
+		return 0, fmt.Errorf("update a row of %s, which is another one by now: %w", t.name, err)
+	}
+	if last.Sequence > 0 {
 		t.take(key, last.Data, last.Sequence)
 	}
 	return 0, fmt.Errorf("update a row of %s: %w", t.name, ErrChanged)
@@ -182,7 +186,7 @@ func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ..
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err = publish(ctx, e, &nats.Msg{Subject: t.prefix + key, Data: row}, opts)
+	seq, err = publish(ctx, e, t.prefix+key, row, opts...)
 	if err == nil {
 		err = t.bus.keepNames(t.name)
 	}
@@ -193,8 +197,19 @@ func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ..
 	return seq, nil
 }
 
-// publish stores a message and returns its sequence.
-func publish(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.PublishOpt) (seq uint64, err error) {
+// publish stores a message and returns its sequence. While another one of the
+// subject is being stored nobody knows whether it comes to be there: it is tried
+// again.
+func publish(ctx context.Context, e *engine, subject string, data []byte, opts ...jetstream.PublishOpt) (seq uint64, err error) {
+	for {
+		seq, err = publishOnce(ctx, e, &nats.Msg{Subject: subject, Data: data}, opts)
+		if !errors.Is(err, errInFlight) || pause(ctx, e) != nil {
+			return seq, err
+		}
+	}
+}
+
+func publishOnce(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.PublishOpt) (seq uint64, err error) {
 	future, err := e.js.PublishMsgAsync(msg, opts...)
 	if err != nil {
 		return 0, err
@@ -215,8 +230,10 @@ func publish(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.Pub
 		return 0, fmt.Errorf("%w: it is not served", errNoLeader)
 	case !errors.As(err, &refused):
 		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, err)
-	case refused.ErrorCode == codeWrongLastSequence, refused.ErrorCode == codeInFlight:
+	case refused.ErrorCode == codeWrongLastSequence:
 		return 0, ErrExists
+	case refused.ErrorCode == codeInFlight:
+		return 0, errInFlight
 	case refused.ErrorCode == codeStoreFailed && e.opts.shared():
 		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, err) // others may have stored it
 	case noRoom(refused.ErrorCode):

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
@@ -89,8 +88,7 @@ func (t *Trail) append(ctx context.Context, of webhooks.Name, last uint64, recor
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err = publish(ctx, e, &nats.Msg{Subject: subject, Data: record},
-		[]jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(last)})
+	seq, err = publish(ctx, e, subject, record, jetstream.WithExpectLastSequencePerSubject(last))
 	if err != nil {
 		return 0, err
 	}
