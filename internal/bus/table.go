@@ -149,7 +149,11 @@ func (t *Table) Update(ctx context.Context, key string, row []byte, revision uin
 	if !errors.Is(err, ErrExists) {
 		return seq, err
 	}
-	if last, err := t.last(ctx, key); err == nil && last.Sequence > 0 {
+	last, err := t.last(ctx, key)
+	if err != nil {
+		return 0, fmt.Errorf("update a row of %s, which is another one by now: %w", t.name, err)
+	}
+	if last.Sequence > 0 {
 		t.take(key, last.Data, last.Sequence)
 	}
 	return 0, fmt.Errorf("update a row of %s: %w", t.name, ErrChanged)
