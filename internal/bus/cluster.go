@@ -349,3 +349,26 @@ func (e *engine) reachLeader(ctx context.Context) error {
 	}
 	return nil
 }
+
+// together says why this server is of no use to the streams of a cluster, as far as
+// it knows: it is away from a majority, or lags behind; or why there is no
+// connection to a NATS that exists.
+func (e *engine) together() error {
+	switch {
+	case e.srv == nil && !e.reads.IsConnected():
+		return fmt.Errorf("%s is not reached", e.place())
+	case e.srv == nil || e.opts.Cluster == nil:
+		return nil
+	case !e.opts.stores() && len(e.neighbours()) == 0:
+		return errors.New("no other server of the cluster is connected to this one")
+	case !e.opts.stores():
+		return nil
+	}
+	health := e.srv.Healthz(&server.HealthzOptions{Details: true, JSMetaOnly: true})
+	for _, h := range health.Errors {
+		if h.Type != server.HealthzErrorConn { // which only says that the machine is busy
+			return fmt.Errorf("%s; %s", h.Error, e.company())
+		}
+	}
+	return nil
+}
