@@ -418,3 +418,32 @@ func TestTheHistoryOfWebhooksIsTheSameOnEveryServer(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// The server that feeds a node's table is one of the three: whichever is missing, a
+// change is seen soon.
+func TestARowIsSeenSoonWhicheverServerIsMissing(t *testing.T) {
+	t.Parallel()
+	c := formed(t, 3, quick)
+	for i := range c.bus {
+		openTable(t, c.bus[i])
+	}
+	want := map[string]string{}
+	for away := range 3 {
+		c.cut(away, true)
+		one, other := openTable(t, c.bus[(away+1)%3]), openTable(t, c.bus[(away+2)%3])
+		key := fmt.Sprint("k", away)
+		for one.Put(t.Context(), key, []byte("x")) != nil { // an election may be on
+		}
+		want[key] = "x"
+		stored := time.Now()
+		v := watch(t, other)
+		v.comes(t, want)
+		took := time.Since(stored)
+		t.Logf("seen after %s", took)
+		if took > 2*feedHeartbeat {
+			t.Errorf("it was seen after %s only", took)
+		}
+		c.cut(away, false)
+		watch(t, openTable(t, c.bus[away])).comes(t, want)
+	}
+}
