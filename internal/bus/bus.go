@@ -179,6 +179,9 @@ func (b *Bus) streamsDir() string {
 // Close stops the embedded server. Calls that are under way end with an error.
 // Closing a second time does nothing.
 func (b *Bus) Close() error {
+	if e := b.current.Load(); e != nil {
+		e.fail(errStopped) // so that who waits for a leader does so no longer, and lets go of mu
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
@@ -258,9 +261,14 @@ func (b *Bus) Recover(ctx context.Context) error {
 }
 
 // Health returns why nothing can be stored now; nil when all is well. It looks
-// at the disk and at what is known of the server, and is cheap.
+// at the disk and at what is known of the server, and is cheap. That a majority is
+// gone is known after a few seconds.
 func (b *Bus) Health() error {
-	if _, err := b.engine(); err != nil {
+	e, err := b.engine()
+	if err != nil {
+		return err
+	}
+	if err := e.together(); err != nil {
 		return err
 	}
 	return b.room(MaxBatch)

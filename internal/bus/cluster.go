@@ -60,6 +60,9 @@ const (
 	routePing = 2 * time.Second
 	// lookEvery is how often the names of the peers are looked up again.
 	lookEvery = 15 * time.Second
+	// forgetAfter is how many times in a row an address must be missing, and not be
+	// connected, before it is tried no longer: ten minutes.
+	forgetAfter = 40
 	// waitStep bounds one attempt to reach the leader; many follow each other.
 	waitStep = 2 * time.Second
 	// sayEvery is how often the log says what is being waited for.
@@ -265,7 +268,8 @@ func (e *engine) lookForPeers() {
 }
 
 func (e *engine) lookOnce(ctx context.Context) error {
-	routes := e.opts.Cluster.routes(ctx, e.connected(e.given.Routes))
+	found := e.opts.Cluster.routes(ctx, nil)
+	routes := e.opts.Cluster.routes(ctx, e.remembered(found))
 	if slices.EqualFunc(routes, e.given.Routes, func(a, b *url.URL) bool { return a.Host == b.Host }) {
 		return nil
 	}
@@ -273,20 +277,26 @@ func (e *engine) lookOnce(ctx context.Context) error {
 	return e.srv.ReloadOptions(e.given.Clone())
 }
 
-// connected returns those of the routes by which this server is connected to
-// another, and all that are names.
-func (e *engine) connected(routes []*url.URL) (hosts []string) {
+// remembered returns the routes that are not found any more and stay all the same:
+// an answer may lack what is there, and a route that goes takes its connection along.
+func (e *engine) remembered(found []*url.URL) (hosts []string) {
 	used := make(map[string]bool)
 	if z, err := e.srv.Routez(nil); err == nil {
 		for _, r := range z.Routes {
 			used[r.IP] = true
 		}
 	}
-	for _, r := range routes {
-		if used[r.Hostname()] || net.ParseIP(r.Hostname()) == nil {
+	missing := make(map[string]int)
+	for _, r := range e.given.Routes {
+		if slices.ContainsFunc(found, func(f *url.URL) bool { return f.Host == r.Host }) {
+			continue
+		}
+		missing[r.Host] = e.missing[r.Host] + 1
+		if used[r.Hostname()] || net.ParseIP(r.Hostname()) == nil || missing[r.Host] < forgetAfter {
 			hosts = append(hosts, r.Host)
 		}
 	}
+	e.missing = missing
 	return hosts
 }
 
@@ -346,6 +356,29 @@ func (e *engine) reachLeader(ctx context.Context) error {
 	}
 	if e.srv != nil && e.opts.stores() && !e.srv.JetStreamIsCurrent() {
 		return errors.New("this server has not caught up with the others")
+	}
+	return nil
+}
+
+// together says why this server is of no use to the streams of a cluster, as far as
+// it knows: it is away from a majority, or lags behind; or why there is no
+// connection to a NATS that exists.
+func (e *engine) together() error {
+	switch {
+	case e.srv == nil && !e.reads.IsConnected():
+		return fmt.Errorf("%s is not reached", e.place())
+	case e.srv == nil || e.opts.Cluster == nil:
+		return nil
+	case !e.opts.stores() && len(e.neighbours()) == 0:
+		return errors.New("no other server of the cluster is connected to this one")
+	case !e.opts.stores():
+		return nil
+	}
+	health := e.srv.Healthz(&server.HealthzOptions{Details: true, JSMetaOnly: true})
+	for _, h := range health.Errors {
+		if h.Type != server.HealthzErrorConn { // which only says that the machine is busy
+			return fmt.Errorf("%s; %s", h.Error, e.company())
+		}
 	}
 	return nil
 }

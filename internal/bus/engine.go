@@ -30,12 +30,13 @@ const (
 // the connections, to a NATS that exists. It does not come back from a failure: a
 // new one takes its place.
 type engine struct {
-	opts   *Options
-	srv    *server.Server  // nil for a NATS that exists
-	given  *server.Options // the server's options; changed by lookForPeers alone
-	writes *nats.Conn      // appends only, so that no read stands before one
-	reads  *nats.Conn
-	js     jetstream.JetStream // on reads
+	opts    *Options
+	srv     *server.Server  // nil for a NATS that exists
+	given   *server.Options // the server's options; changed by lookForPeers alone
+	missing map[string]int  // how many times in a row a route was not found; likewise
+	writes  *nats.Conn      // appends only, so that no read stands before one
+	reads   *nats.Conn
+	js      jetstream.JetStream // on reads
 
 	// Whether a NATS that exists syncs each message, and whether that is known.
 	syncKnown, synced bool

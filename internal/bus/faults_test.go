@@ -1,14 +1,19 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
 )
 
 // writerOf appends to a log as a keeper does: when it does not know what became of a
@@ -281,12 +286,18 @@ func TestAServerWithoutStreamsUsesThoseOfTheOthers(t *testing.T) {
 	}
 }
 
+// It is told that it is alone, and comes back by itself.
 func TestAnEngineThatIsWellIsNotStartedAnewForWantOfALeader(t *testing.T) {
 	t.Parallel()
-	c := formed(t, 3, quick)
+	c := formed(t, 3, func(_ int, o *Options) { o.CallTimeout, o.StartTimeout = 3*time.Second, 8*time.Second })
 	before, err := c.bus[0].engine()
 	must(t, err)
+	for c.bus[0].Health() != nil { // which is so until all have heard of the leader
+	}
 	c.cut(0, true)
+	for c.bus[0].Health() == nil {
+	}
+	t.Log(c.bus[0].Health())
 	l, err := c.bus[0].Log(t.Context(), 0)
 	if err == nil {
 		t.Fatalf("%v was made by a minority", l)
@@ -298,5 +309,141 @@ func TestAnEngineThatIsWellIsNotStartedAnewForWantOfALeader(t *testing.T) {
 	must(t, err)
 	if before != after {
 		t.Fatal("it was started anew")
+	}
+	c.cut(0, false)
+	for c.bus[0].Health() != nil {
+	}
+}
+
+// Each node adds one to a number in a row, while the leader of the table is cut off:
+// the row counts every change that succeeded, and all nodes come to see it.
+func TestARowThatManyNodesChangeLosesNoChange(t *testing.T) {
+	t.Parallel()
+	c := formed(t, 3, quick)
+	tables := make([]*Table, 3)
+	views := make([]*view, 3)
+	for i, b := range c.bus {
+		tables[i] = openTable(t, b)
+		views[i] = watch(t, tables[i])
+	}
+	var done, unknown atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, table := range tables {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				row, rev, _ := table.Get("n")
+				n, _ := strconv.Atoi(string(row)) // nothing is 0
+				_, err := table.Update(t.Context(), "n", fmt.Append(nil, n+1), rev)
+				switch {
+				case err == nil:
+					done.Add(1)
+				case errors.Is(err, mailbox.ErrUnknown):
+					unknown.Add(1)
+				}
+			}
+		})
+	}
+	reach := func(n int64) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); done.Load() < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("only %d changes succeeded", done.Load())
+			}
+		}
+	}
+	reach(100)
+	leader := -1
+	for i, b := range c.bus {
+		if e, err := b.engine(); err == nil && e.srv.JetStreamIsStreamLeader(account, tables[0].name) {
+			leader = i
+		}
+	}
+	c.cut(max(leader, 0), true)
+	reach(done.Load() + 50)
+	c.cut(max(leader, 0), false)
+	reach(done.Load() + 50)
+	close(stop)
+	wg.Wait()
+	last, err := tables[0].last(t.Context(), "n")
+	must(t, err)
+	n, err := strconv.ParseInt(string(last.Data), 10, 64)
+	must(t, err)
+	if n < done.Load() || n > done.Load()+unknown.Load() {
+		t.Fatalf("the row says %d; %d changes succeeded, and perhaps %d more", n, done.Load(), unknown.Load())
+	}
+	for _, v := range views {
+		v.comes(t, map[string]string{"n": fmt.Sprint(n)})
+	}
+	t.Logf("%d changes, %d unknown", done.Load(), unknown.Load())
+}
+
+func TestTheHistoryOfWebhooksIsTheSameOnEveryServer(t *testing.T) {
+	t.Parallel()
+	c := formed(t, 3, nil)
+	limits := TrailLimits{Age: time.Hour, Bytes: 64 << 20}
+	one, err := c.bus[0].Trail(t.Context(), limits)
+	must(t, err)
+	other, err := c.bus[1].Trail(t.Context(), limits)
+	must(t, err)
+	of := webhooks.Name{App: "ANZ", Name: "hook"}
+	var last uint64
+	for i := range 50 {
+		on, off := one, other
+		if i%2 == 1 {
+			on, off = other, one
+		}
+		record := batch(uint64(i), 1000)
+		if i == 40 {
+			record = batch(40, 6<<20) // as large as they get
+		}
+		seq, err := on.Append(t.Context(), of, last, record)
+		must(t, err)
+		if _, err := off.Append(t.Context(), of, last, []byte("late")); !errors.Is(err, webhooks.ErrFollowed) {
+			t.Fatalf("a record followed one that has been followed: %v", err)
+		}
+		last = seq
+		got, read, err := off.Last(t.Context(), of)
+		must(t, err)
+		if got != seq || !bytes.Equal(read, record) {
+			t.Fatalf("record %d is %d there, and differs", seq, got)
+		}
+	}
+	if _, err := other.Read(t.Context(), last+1); !errors.Is(err, webhooks.ErrGone) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// The server that feeds a node's table is one of the three: whichever is missing, a
+// change is seen soon.
+func TestARowIsSeenSoonWhicheverServerIsMissing(t *testing.T) {
+	t.Parallel()
+	c := formed(t, 3, quick)
+	for i := range c.bus {
+		openTable(t, c.bus[i])
+	}
+	want := map[string]string{}
+	for away := range 3 {
+		c.cut(away, true)
+		one, other := openTable(t, c.bus[(away+1)%3]), openTable(t, c.bus[(away+2)%3])
+		key := fmt.Sprint("k", away)
+		for one.Put(t.Context(), key, []byte("x")) != nil { // an election may be on
+		}
+		want[key] = "x"
+		stored := time.Now()
+		v := watch(t, other)
+		v.comes(t, want)
+		took := time.Since(stored)
+		t.Logf("seen after %s", took)
+		if took > 2*feedHeartbeat {
+			t.Errorf("it was seen after %s only", took)
+		}
+		c.cut(away, false)
+		watch(t, openTable(t, c.bus[away])).comes(t, want)
 	}
 }

@@ -114,7 +114,7 @@ func (l *Log) appendShared(ctx context.Context, e *engine, last uint64, msg *nat
 	}
 	id := rand.Text()
 	msg.Header.Set(writeHeader, id)
-	return e.insist(ctx, mailbox.ErrFenced, func(ctx context.Context) (uint64, error) {
+	return e.insist(ctx, mailbox.ErrFenced, true, func(ctx context.Context) (uint64, error) {
 		return l.append(ctx, e, last, msg, first)
 	}, func(ctx context.Context) (seq uint64, other bool, err error) {
 		m, err := e.reads.RequestWithContext(ctx, l.direct(), fmt.Appendf(nil, `{"seq":%d}`, last+1))

@@ -13,6 +13,8 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -204,14 +206,26 @@ func TestServersFindEachOtherByTheNameOfThemAll(t *testing.T) {
 	}
 	<-done
 	wantLog(t, shardLog(t, n.bus[2], 0), 1, 5, 100)
-	mu.Lock()
-	known = addresses[:1] // for a moment the others are not in it
-	mu.Unlock()
 	e, err := n.bus[0].engine()
 	must(t, err)
-	must(t, e.lookOnce(t.Context()))
-	if got := e.neighbours(); len(got) != 2 {
-		t.Errorf("it left servers that it was connected to: %v remain", got)
+	look := func(now ...string) int {
+		mu.Lock()
+		known = now
+		mu.Unlock()
+		must(t, e.lookOnce(t.Context()))
+		return len(e.given.Routes)
+	}
+	if n := look(append(slices.Clone(addresses), "127.0.0.9")...); n != 4 {
+		t.Errorf("it looks at %d addresses", n)
+	}
+	if n := look(addresses[:2]...); n != 4 {
+		t.Errorf("of addresses that were missing once %d remain", n)
+	}
+	for range forgetAfter {
+		look(addresses[:2]...)
+	}
+	if slices.ContainsFunc(e.given.Routes, func(u *url.URL) bool { return u.Hostname() == "127.0.0.9" }) {
+		t.Error("it forgets nobody")
 	}
 }
 

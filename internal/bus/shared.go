@@ -100,8 +100,9 @@ func (e *engine) patiently(ctx context.Context, ask func(context.Context) error)
 // something of what is stored, so of all that were sent one is stored at most; try
 // fails with taken when that is not so any more, which a server that was the leader
 // may say wrongly. look says whether the write is stored, by its sequence, or another
-// one in its place; neither when nothing is known.
-func (e *engine) insist(ctx context.Context, taken error, try func(context.Context) (uint64, error), look func(context.Context) (seq uint64, other bool, err error)) (uint64, error) {
+// one in its place; neither when nothing is known. kept says that what is stored stays:
+// otherwise the other one may stand in the place of this one.
+func (e *engine) insist(ctx context.Context, taken error, kept bool, try func(context.Context) (uint64, error), look func(context.Context) (seq uint64, other bool, err error)) (uint64, error) {
 	doubt := false // one that was sent may be stored, or be yet
 	grace := time.Now().Add(leaderGrace)
 	for {
@@ -126,6 +127,8 @@ func (e *engine) insist(ctx context.Context, taken error, try func(context.Conte
 			switch {
 			case seq > 0:
 				return seq, nil
+			case other && doubt && !kept:
+				return 0, unknown(taken)
 			case other:
 				return 0, taken
 			}
@@ -230,7 +233,7 @@ func (e *engine) read(ctx context.Context, stream string, what direct) (m *jetst
 // leader may have to be elected first.
 func (b *Bus) openTimeout() time.Duration {
 	if b.opts.shared() {
-		return b.opts.StartTimeout
+		return 3 * b.opts.CallTimeout
 	}
 	return b.opts.CallTimeout
 }

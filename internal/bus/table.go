@@ -188,7 +188,7 @@ func (t *Table) write(ctx context.Context, what, key string, row []byte, after u
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err = publish(ctx, e, t.name, &nats.Msg{Subject: t.prefix + key, Data: row}, after, opts...)
+	seq, err = publish(ctx, e, t.name, false, &nats.Msg{Subject: t.prefix + key, Data: row}, after, opts...)
 	if err == nil {
 		err = t.bus.keepNames(t.name)
 	}
@@ -203,8 +203,9 @@ func (t *Table) write(ctx context.Context, what, key string, row []byte, after u
 const anyLast = math.MaxUint64
 
 // publish stores a message after the one of its subject with the sequence after, 0
-// for none, and returns its sequence: ErrExists when there is another one.
-func publish(ctx context.Context, e *engine, stream string, msg *nats.Msg, after uint64, opts ...jetstream.PublishOpt) (seq uint64, err error) {
+// for none, and returns its sequence: ErrExists when there is another one. kept says
+// that the stream keeps more than the last message of a subject.
+func publish(ctx context.Context, e *engine, stream string, kept bool, msg *nats.Msg, after uint64, opts ...jetstream.PublishOpt) (seq uint64, err error) {
 	if after != anyLast {
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(after))
 	}
@@ -212,20 +213,25 @@ func publish(ctx context.Context, e *engine, stream string, msg *nats.Msg, after
 		return publishOnce(ctx, e, msg, opts)
 	}
 	id := rand.Text()
-	return e.insist(ctx, ErrExists, func(ctx context.Context) (uint64, error) {
+	return e.insist(ctx, ErrExists, kept, func(ctx context.Context) (uint64, error) {
 		m := &nats.Msg{Subject: msg.Subject, Data: msg.Data, Header: nats.Header{writeHeader: {id}}} // which publishing changes
 		return publishOnce(ctx, e, m, opts)
 	}, func(ctx context.Context) (seq uint64, other bool, err error) {
-		m, err := e.read(ctx, stream, direct{LastFor: msg.Subject})
-		switch {
-		case errors.Is(err, errNoMessage):
-			return 0, after != anyLast && after != 0, nil
-		case err != nil:
-			return 0, false, err
-		case m.Header.Get(writeHeader) == id:
-			return m.Sequence, false, nil
+		where := direct{Seq: after + 1, NextFor: msg.Subject}
+		if after == anyLast {
+			where = direct{LastFor: msg.Subject}
 		}
-		return 0, after != anyLast && m.Sequence != after, nil
+		m, err := e.read(ctx, stream, where)
+		switch {
+		case err == nil && m.Header.Get(writeHeader) == id:
+			return m.Sequence, false, nil
+		case err == nil:
+			return 0, after != anyLast, nil
+		case !errors.Is(err, errNoMessage) || after == 0 || after == anyLast:
+			return 0, false, err
+		}
+		_, err = e.read(ctx, stream, direct{Seq: after}) // which must be there, then
+		return 0, errors.Is(err, errNoMessage), err
 	})
 }
 
