@@ -126,7 +126,7 @@ func apply(k *mailbox.Keeper, p op) bool {
 // if there is one. mu is held.
 func (d *desk) note(p op) bool {
 	if p.kind == kindOpen {
-		d.sessions[p.id] = &held{mailbox.Held{Session: *p.session}}
+		d.sessions[p.id] = &held{mailbox.NewLedger(*p.session), p.session.Outlet}
 		if d.far != nil {
 			d.say(appendSession(d.begin(kindOpen), p.session))
 		}
@@ -168,7 +168,7 @@ func (o *Office) Serve(shard int, term uint64, k *mailbox.Keeper) {
 	d.keeper, d.term, d.guests = k, term, make(map[string]uint64)
 	d.here.Store(k)
 	for id, h := range d.sessions {
-		k.Reopen(h.Held)
+		k.Reopen(h.Held())
 		delete(d.sessions, id)
 	}
 	k.Registered(o.opts.Self)
@@ -201,7 +201,7 @@ func (o *Office) Leave(shard int, list []mailbox.Held) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range list {
-		d.sessions[list[i].ID] = &held{list[i]}
+		d.sessions[list[i].ID] = &held{mailbox.ResumeLedger(list[i]), list[i].Outlet}
 	}
 	moving := d.moving
 	d.moving, d.isMoving = nil, false
