@@ -128,7 +128,7 @@ func (w *world) checkEntries(u *user, live map[uint64]int32, total *counts) {
 			w.Fatalf("(l) message %d of %s is claimed by %d sessions", e.ord, u.id, e.holders)
 		}
 		if e.settled() {
-			needed := func(s *session) bool { return s.awaits(e.ord) }
+			needed := func(s *session) bool { return s.awaits(e.ord) || w.core.mayLose(s, e.ord) }
 			if !slices.ContainsFunc(u.sessions, needed) {
 				w.Fatalf("(l) message %d of %s is proved and kept for nobody", e.ord, u.id)
 			}

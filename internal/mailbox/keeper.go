@@ -209,7 +209,7 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 		return nil, fmt.Errorf("make the keeper's ID: %w", err)
 	}
 	c := newCore(id, limits, k.opts.Random, k.tune)
-	c.shard, c.shardOf = k.opts.Shard, k.opts.ShardOf
+	c.node, c.shard, c.shardOf = k.opts.Node, k.opts.Shard, k.opts.ShardOf
 	last, ord, err := readLog(ctx, k.opts.Log, c, false)
 	if err != nil {
 		return nil, err

@@ -202,7 +202,7 @@ func (w *world) takeover(stored bool, nodes ...string) {
 			w.clients = slices.DeleteFunc(w.clients, func(y *client) bool { return x == y })
 		}
 	}
-	w.model.backToMissed()
+	w.model.allGone() // nobody knows any more what was to be given back; see beforeLetGo
 	w.do("takeover", func(now time.Time) {
 		w.model.expectTakeover()
 		w.model.expectUnclaimed(nil)

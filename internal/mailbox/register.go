@@ -95,6 +95,7 @@ func (c *core) place(now time.Time, h Held) *session {
 	if u.lanes != nil {
 		c.layLanes(u)
 	}
+	c.dropSettled(u)
 	return s
 }
 
