@@ -35,7 +35,7 @@ const keyedRequests = 20
 
 // fillStore has a node that is alone accept some messages for each of many users: a
 // series, a group message, one that has a time, one that is over when it is
-// imported, an outbox, requests with keys. The node is killed with a session open.
+// imported, requests with keys. The node is killed with a session open.
 func fillStore(t *testing.T, messages int) *aloneStore {
 	t.Helper()
 	a := &aloneStore{data: filepath.Join(t.TempDir(), "data"), settings: demoApps + "limits: {mailboxMessages: 1000000, mailboxBytes: 4GiB}\n"}
@@ -68,12 +68,6 @@ func fillStore(t *testing.T, messages int) *aloneStore {
 	}
 	p.Message(a.users[0], "in an hour", `"ttl":3600000,"reference":"t"`)
 	p.Expect("MESSAGE_STORED")
-	o := a.outbox(t)
-	d := o.signIn(s)
-	o.send(d, 0, 50)
-	for range 50 {
-		d.Expect("MESSAGE_STORED")
-	}
 	b := newBackend(t, s)
 	a.key = b.key
 	for k := range keyedRequests {
@@ -90,19 +84,11 @@ func fillStore(t *testing.T, messages int) *aloneStore {
 	return a
 }
 
-// outbox is a device's that was sent, and is to be sent again.
-func (a *aloneStore) outbox(t *testing.T) *outbox {
-	return &outbox{t: t, user: "ANZ-40", stored: make(map[string]bool), to: func(k int) string { return fmt.Sprint("ANZ-", 600+k%10) }}
-}
-
 // look returns what waits.
 func (a *aloneStore) look(t *testing.T, b *backend) map[string][]string {
 	t.Helper()
 	all := make(map[string][]string)
 	users := append([]string{}, a.users...)
-	for k := range 10 {
-		users = append(users, fmt.Sprint("ANZ-", 600+k))
-	}
 	for k := range keyedRequests {
 		users = append(users, fmt.Sprint("ANZ-", 500+k))
 	}
@@ -169,9 +155,11 @@ func (a *aloneStore) wantAll(t *testing.T, c *Cluster) {
 				t.Errorf("node %d, request %d, sent again: %d %s, %v; the first answer had %s", i+1, k, answer.Status, answer.Body, err, a.ids[k])
 			}
 		}
-		a.outbox(t).settle(n, 50)
 	}
 	for u, user := range a.users {
+		if u%40 == 0 {
+			a.wantIDs(t, c.Nodes[u/40%3], user)
+		}
 		p := SignIn(t, c.Nodes[u%3], user, "")
 		missed, left := p.Fetch(len(a.waits[user]) + 10)
 		if len(missed) != len(a.waits[user]) || left != "0" {
@@ -180,12 +168,6 @@ func (a *aloneStore) wantAll(t *testing.T, c *Cluster) {
 			wantSeries(t, user, missed[:a.each], "m", 0, a.each)
 		}
 		p.Close()
-	}
-	for k := range 10 {
-		missed, _ := SignIn(t, c.Nodes[k%3], fmt.Sprint("ANZ-", 600+k), "").Fetch(100)
-		if len(missed) != 5 {
-			t.Errorf("of an outbox that was sent again %d messages arrived, want 5", len(missed))
-		}
 	}
 	// The master hears that who was there when the node was killed is gone.
 	m, left := SignIn(t, c.Nodes[1], master, "").Fetch(1000)
@@ -206,6 +188,23 @@ func (a *aloneStore) wantAll(t *testing.T, c *Cluster) {
 		if f.Type != "MESSAGE_CONFIRMATION" {
 			t.Errorf("whose message is over got %s", f.Raw)
 		}
+	}
+}
+
+// wantIDs fails unless a client that acknowledges gets the IDs that there were. It
+// acknowledges nothing.
+func (a *aloneStore) wantIDs(t *testing.T, n *Server, user string) {
+	t.Helper()
+	p := SignIn(t, n, user, `{"ack":true}`)
+	defer p.Close()
+	missed, _ := p.Fetch(100)
+	for k, f := range missed {
+		if f.ID == "" || !strings.Contains(a.waits[user][k], f.ID) {
+			t.Fatalf("%s, message %d: %s, was %s", user, k, f.Raw, a.waits[user][k])
+		}
+	}
+	if want := min(100, len(a.waits[user])); len(missed) != want {
+		t.Errorf("%s fetched %d messages, want %d", user, len(missed), want)
 	}
 }
 
@@ -247,22 +246,57 @@ func TestAStandaloneStoreBecomesTheFirstOfThree(t *testing.T) {
 func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 	Alone(t, ReasonFolder)
 	chance := rand.New(rand.NewPCG(seed(t), 31))
-	a := fillStore(t, numberFromEnvironment(t, importVariable, 4000))
+	a := fillStore(t, numberFromEnvironment(t, importVariable, 8000))
 	c := a.join(t)
-	c.Launch(c.Nodes[1:]...)
+	var others []<-chan struct{} // ready
+	for _, n := range c.Nodes[1:] {
+		others = append(others, n.launch())
+	}
 	kills := 0
-	for range 6 {
+	for range 5 {
 		at := strings.Count(c.Nodes[0].Output(), "is being imported")
 		c.Nodes[0].launch()
 		Eventually(t, "the import has begun", func() bool { return strings.Count(c.Nodes[0].Output(), "is being imported") > at })
-		<-time.After(time.Duration(chance.Int64N(int64(600 * time.Millisecond))))
+		<-time.After(time.Duration(chance.Int64N(int64(250 * time.Millisecond))))
 		c.Nodes[0].Kill()
-		if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err == nil {
-			kills++
+		if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err != nil {
+			break
+		}
+		kills++
+	}
+	for i, n := range c.Nodes[1:] {
+		if !n.becomesReady(others[i]) {
+			t.Fatalf("node %d ended", i+2)
 		}
 	}
 	t.Logf("killed %d times before the store was aside", kills)
 	c.Launch(c.Nodes[0])
 	a.wantAside(t)
 	a.wantAll(t, c)
+}
+
+// An outbox that a device has sent before the import is sent again after it, through
+// every node, and delivered once.
+func TestAnOutboxSentAgainAfterAnImportIsDeliveredOnce(t *testing.T) {
+	Alone(t, ReasonFolder)
+	a := &aloneStore{data: filepath.Join(t.TempDir(), "data"), settings: plainApp}
+	s := StartIn(t, a.data, "--config", Settings(t, a.settings))
+	const receivers, each = 10, 5
+	o := &outbox{t: t, user: "ANZ-1", stored: make(map[string]bool), to: func(k int) string { return fmt.Sprint("ANZ-", 600+k%receivers) }}
+	p := o.signIn(s)
+	o.send(p, 0, receivers*each)
+	for range receivers * each {
+		p.Expect("MESSAGE_STORED")
+	}
+	s.Kill()
+	c := a.join(t)
+	c.Launch(c.Nodes...)
+	for _, n := range c.Nodes {
+		o.settle(n, receivers*each)
+	}
+	for k := range receivers {
+		if missed, _ := SignIn(t, c.Nodes[k%3], fmt.Sprint("ANZ-", 600+k), "").Fetch(100); len(missed) != each {
+			t.Errorf("%d messages arrived, want %d", len(missed), each)
+		}
+	}
 }
