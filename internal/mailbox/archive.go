@@ -50,7 +50,7 @@ func ReadArchive(ctx context.Context, log Log, age time.Duration, subscriptions 
 	a := &Archive{log: log, core: c, cache: newCache(c.tune.cache)}
 	c.witness = func(m *messageRecord) { a.at(m.id) }
 	var err error
-	if a.last, a.ord, err = readLog(ctx, log, c, false); err != nil {
+	if _, a.last, a.ord, err = readLog(ctx, log, c, false); err != nil {
 		return nil, err
 	}
 	c.witness = nil

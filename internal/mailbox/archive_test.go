@@ -63,7 +63,7 @@ func look(t *testing.T, c *mailbox.Comparison, logs [2]*memLog, now time.Time) m
 	t.Helper()
 	for shard, log := range logs {
 		mine := func(user wire.UserID) bool { return odd(user) == shard }
-		if err := c.Look(context.Background(), log, now, mine, func(uint64) bool { return true }); err != nil {
+		if err := c.Look(context.Background(), log, now, mine, func(_, _ uint64) bool { return true }); err != nil {
 			t.Fatal(err)
 		}
 	}

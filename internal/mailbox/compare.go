@@ -112,18 +112,19 @@ func (c *Comparison) problem(format string, args ...any) {
 // Look reads the log of a shard as its next keeper would, and looks there for all
 // that was copied to it: each message has to be there with every byte, once, and in
 // its user's order, and to wait, unless the log says that it is gone. must says
-// whether a message has to be in what is left of the log; one that need not may have
-// been delivered, and purged. mine says whose shard it is.
-func (c *Comparison) Look(ctx context.Context, log Log, now time.Time, mine func(wire.UserID) bool, must func(seq uint64) bool) error {
+// whether a message has to be in what is left of the log, which begins at first; one
+// that need not may have been delivered, and purged. mine says whose shard it is.
+func (c *Comparison) Look(ctx context.Context, log Log, now time.Time, mine func(wire.UserID) bool, must func(first, seq uint64) bool) error {
 	state := newCore(wire.ID{}, Limits{}, nil, defaultTuning())
 	state.witness = c.saw
-	if _, _, err := readLog(ctx, log, state, true); err != nil {
+	first, _, _, err := readLog(ctx, log, state, true)
+	if err != nil {
 		return err
 	}
 	state.behind.merge()
 	for _, name := range slices.Sorted(maps.Keys(c.users)) {
 		if mine(name) {
-			c.judge(name, state.users[name], now, must)
+			c.judge(name, state.users[name], now, func(seq uint64) bool { return must(first, seq) })
 		}
 	}
 	return nil

@@ -210,7 +210,7 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 	}
 	c := newCore(id, limits, k.opts.Random, k.tune)
 	c.node, c.shard, c.shardOf = k.opts.Node, k.opts.Shard, k.opts.ShardOf
-	last, ord, err := readLog(ctx, k.opts.Log, c, false)
+	_, last, ord, err := readLog(ctx, k.opts.Log, c, false)
 	if err != nil {
 		return nil, err
 	}
@@ -219,34 +219,35 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 }
 
 // readLog has c replay a log, from the first batch that matters on or, with whole,
-// from the first that is there. It returns where the log ends, and the place of
-// its next message.
-func readLog(ctx context.Context, log Log, c *core, whole bool) (last, ord uint64, err error) {
-	first, last, _, err := log.Bounds(ctx)
+// from the first that is there. It returns where the log begins and ends, and the
+// place of its next message.
+func readLog(ctx context.Context, log Log, c *core, whole bool) (first, last, ord uint64, err error) {
+	first, last, _, err = log.Bounds(ctx)
 	if err != nil {
-		return 0, 0, fmt.Errorf("look at the log: %w", err)
+		return 0, 0, 0, fmt.Errorf("look at the log: %w", err)
 	}
 	if first > last {
-		return last, 1, nil
+		return first, last, 1, nil
 	}
 	batch, err := log.Read(ctx, last)
 	if err != nil {
-		return 0, 0, fmt.Errorf("read the last batch, %d: %w", last, err)
+		return 0, 0, 0, fmt.Errorf("read the last batch, %d: %w", last, err)
 	}
 	trim, ord, err := openBatch(batch)
 	if err != nil {
-		return 0, 0, fmt.Errorf("batch %d: %w", last, err)
+		return 0, 0, 0, fmt.Errorf("batch %d: %w", last, err)
 	}
 	if first > trim {
-		return 0, 0, fmt.Errorf("the log begins at batch %d, but batch %d still mattered: batches are missing from its head", first, trim)
+		return 0, 0, 0, fmt.Errorf("the log begins at batch %d, but batch %d still mattered: batches are missing from its head", first, trim)
 	}
+	from := trim
 	if whole {
-		trim = first
+		from = first
 	}
-	if err := log.Replay(ctx, trim, last, c.replay); err != nil {
-		return 0, 0, fmt.Errorf("replay the log: %w", err)
+	if err := log.Replay(ctx, from, last, c.replay); err != nil {
+		return 0, 0, 0, fmt.Errorf("replay the log: %w", err)
 	}
-	return last, ord, nil
+	return first, last, ord, nil
 }
 
 // Accept takes a message for its receivers' mailboxes.

@@ -141,11 +141,30 @@ func importKeys(ctx context.Context, from, to *bus.Bus) (int, error) {
 	rows := make(map[string][]byte)
 	old.Watch(func(key string, row []byte) { rows[key] = row })()
 	for key, row := range rows {
-		if err := table.Create(ctx, key, row); err != nil && !errors.Is(err, bus.ErrExists) {
+		if err := createRow(ctx, table, key, row); err != nil {
 			return 0, fmt.Errorf("copy an API key: %w", err)
 		}
 	}
 	return len(rows), nil
+}
+
+// createRow adds a row that is not there yet, as soon as the cluster takes it.
+func createRow(ctx context.Context, table *bus.Table, key string, row []byte) error {
+	began := time.Now()
+	for {
+		err := table.Create(ctx, key, row)
+		if err == nil || errors.Is(err, bus.ErrExists) {
+			return nil
+		}
+		if time.Since(began) > settleTime {
+			return err
+		}
+		select {
+		case <-time.After(importSays / 10):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
 }
 
 // moveAside gives a folder the name under which it is kept, and makes sure that it

@@ -1,13 +1,16 @@
 package nodetest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -242,7 +245,8 @@ func TestAStandaloneStoreBecomesTheFirstOfThree(t *testing.T) {
 	}
 }
 
-// Killed again and again while it brings that, the node brings it once.
+// Killed again and again while it brings that, the node brings it once; to those, too,
+// who are there meanwhile, on another node, and get it as it comes.
 func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 	Alone(t, ReasonFolder)
 	chance := rand.New(rand.NewPCG(seed(t), 31))
@@ -253,6 +257,7 @@ func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 		others = append(others, n.launch())
 	}
 	kills := 0
+	var there []*Peer
 	for range 5 {
 		at := strings.Count(c.Nodes[0].Output(), "is being imported")
 		c.Nodes[0].launch()
@@ -263,16 +268,44 @@ func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 			break
 		}
 		kills++
-	}
-	for i, n := range c.Nodes[1:] {
-		if !n.becomesReady(others[i]) {
-			t.Fatalf("node %d ended", i+2)
+		if there != nil {
+			continue
+		}
+		for i, n := range c.Nodes[1:] {
+			if !n.becomesReady(others[i]) {
+				t.Fatalf("node %d ended", i+2)
+			}
+		}
+		for _, user := range a.users[:20] {
+			there = append(there, a.signIn(t, c.Nodes[1], user))
 		}
 	}
 	t.Logf("killed %d times before the store was aside", kills)
 	c.Launch(c.Nodes[0])
 	a.wantAside(t)
+	for i, p := range there {
+		user := a.users[i]
+		wantSeries(t, user, take(p, a.each), "m", 0, a.each)
+		for range len(a.waits[user]) - a.each {
+			p.Next()
+		}
+		wantNothing(t, user, p)
+		p.Close()
+		delete(a.waits, user)
+	}
+	a.users = a.users[len(there):]
 	a.wantAll(t, c)
+}
+
+// signIn signs a user in as soon as a node lets it.
+func (a *aloneStore) signIn(t *testing.T, n *Server, user string) (p *Peer) {
+	t.Helper()
+	Eventually(t, user+" is let in", func() bool {
+		var err error
+		p, err = TryDial(t.Context(), t, n)
+		return err == nil && p.TrySignIn("app-id-343", user, `{"push":true}`) == nil
+	})
+	return p
 }
 
 // An outbox that a device has sent before the import is sent again after it, through
@@ -299,4 +332,120 @@ func TestAnOutboxSentAgainAfterAnImportIsDeliveredOnce(t *testing.T) {
 			t.Errorf("%d messages arrived, want %d", len(missed), each)
 		}
 	}
+}
+
+// What docs/cluster.md prints of the way from one node to three works as printed, but
+// for the addresses.
+func TestFromOneNodeToThreeAsPrinted(t *testing.T) {
+	Alone(t, ReasonOwn)
+	page := ReadCheckout(t, "docs/cluster.md")
+	dir := t.TempDir()
+	replace := []string{}
+	for _, port := range []string{"7081", "7082", "7083"} {
+		replace = append(replace, "127.0.0.1:"+port, freeAddress(t))
+	}
+	for _, file := range regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```yaml\n(.*?)```").FindAllStringSubmatch(page, -1) {
+		if err := os.WriteFile(filepath.Join(dir, file[1]), []byte(strings.NewReplacer(replace...).Replace(file[2])), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, example, found := strings.Cut(page, "<!-- example: grow -->\n```\n")
+	if !found {
+		t.Fatal("the page has no such example")
+	}
+	example, rest, _ := strings.Cut(example, "```\n")
+	var nodes []*Server
+	for line := range strings.Lines(example) {
+		words, ours := strings.CutPrefix(strings.TrimSpace(line), "switchboard serve ")
+		if !ours {
+			continue
+		}
+		// The data folder of the files is ./data and their number, as printed.
+		s := &Server{
+			t: t, path: Binary(t), before: []string{"env", "-C", dir}, Addr: "127.0.0.1:0", Admin: "127.0.0.1:0",
+			Args: strings.Fields(words), Data: filepath.Join(dir, fmt.Sprint("data", max(len(nodes), 1))),
+		}
+		if len(nodes) == 0 {
+			s.Args = nil // --data is among what the harness gives
+		}
+		nodes = append(nodes, s)
+	}
+	if len(nodes) != 4 {
+		t.Fatalf("the example starts %d nodes", len(nodes))
+	}
+	post(t, func() *Peer { nodes[0].Start(); return SignIn(t, nodes[0], "ANZ-1", `{"receipts":true}`) }(), "ANZ-2", "m", 0, 100, 100)
+	nodes[0].Signal(syscall.SIGINT) // Ctrl-C
+	if code := nodes[0].Wait(); code != 0 {
+		t.Fatalf("the node that was alone ended with %d\n%s", code, nodes[0].Output())
+	}
+	c := &Cluster{t: t, Nodes: nodes[1:]}
+	t.Cleanup(func() {
+		for _, n := range c.Nodes {
+			n.Kill()
+		}
+	})
+	t.Cleanup(c.tell)
+	c.Launch(c.Nodes...)
+	printed := regexp.MustCompile(`msg="[^"]*"`).FindAllString(strings.SplitN(rest, "| of |", 2)[0], -1)
+	if len(printed) != 2 {
+		t.Fatalf("the page prints %q", printed)
+	}
+	for _, msg := range printed {
+		if !strings.Contains(c.Nodes[0].Output(), msg) {
+			t.Errorf("the node does not log %s", msg)
+		}
+	}
+	missed, left := SignIn(t, c.Nodes[2], "ANZ-2", "").Fetch(1000)
+	wantSeries(t, "ANZ-2", missed, "m", 0, 100)
+	if left != "0" {
+		t.Errorf("%s are left", left)
+	}
+}
+
+// A store that cannot be read whole is not imported at all: the node ends, says where
+// it is damaged, and leaves it as it is.
+func TestADamagedStoreIsNotImported(t *testing.T) {
+	Alone(t, ReasonFolder)
+	a := fillStore(t, 2000)
+	file := filepath.Join(a.data, "jetstream", "$G", "streams", "SB_LOG_0", "msgs", "1.blk")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := a.join(t)
+	ready := c.Nodes[0].launch()
+	launchAll(t, c.Nodes[1:])
+	if c.Nodes[0].becomesReady(ready) {
+		t.Fatal("the node serves")
+	}
+	if code, said := c.Nodes[0].Wait(), c.Nodes[0].Output(); code != 1 || !strings.Contains(said, "which stays as it is") || !strings.Contains(said, "1.blk") {
+		t.Errorf("it ended with %d and said\n%s", code, said)
+	}
+	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, b) {
+		t.Errorf("the store is not as it was: %v", err)
+	}
+}
+
+// A node that joins others on a NATS server brings its store along as well.
+func TestAStandaloneStoreIsImportedIntoANATSThatExists(t *testing.T) {
+	Alone(t, ReasonFolder)
+	a := fillStore(t, 2000)
+	nats := StartNATS(t).URL
+	c := newCluster(t, 3, func(i int, s *NodeSettings) {
+		s.More, s.NATS, s.Args = a.settings, nats, []string{"--accept-unsynced"}
+		if i == 1 {
+			s.Data = a.data
+		}
+	})
+	for i := range c.Settings {
+		c.Nodes = append(c.Nodes, c.node(i))
+	}
+	t.Cleanup(c.tell)
+	c.Launch(c.Nodes...)
+	a.wantAside(t)
+	a.wantAll(t, c)
 }

@@ -126,13 +126,16 @@ func (o *Office) lanes(ctx context.Context, i *Import) ([]*lane, error) {
 		l := &lane{office: o, desk: d, i: i, lists: make(chan []mailbox.Forwarded, 1)}
 		lanes[shard] = l
 		asking.Go(func() (err error) {
-			if l.log, err = i.Log(ctx, shard); err != nil {
-				return fmt.Errorf("open the log of shard %d: %w", shard, err)
-			}
 			if l.reached, err = l.forward(ctx, nil); err != nil {
 				return err
 			}
-			if l.first, _, _, err = l.log.Bounds(ctx); err != nil {
+			err = insist(ctx, func() (err error) {
+				if l.log, err = i.Log(ctx, shard); err == nil {
+					l.first, _, _, err = l.log.Bounds(ctx)
+				}
+				return err
+			})
+			if err != nil {
 				return fmt.Errorf("look at the log of shard %d: %w", shard, err)
 			}
 			return nil
@@ -228,14 +231,28 @@ func (l *lane) forward(ctx context.Context, list []mailbox.Forwarded) (upTo uint
 	}
 }
 
+// insist does something again and again until it succeeds: a cluster may be without a
+// leader for a while.
+func insist(ctx context.Context, f func() error) error {
+	began := time.Now()
+	for {
+		err := f()
+		if err == nil || time.Since(began) > importPatience {
+			return err
+		}
+		select {
+		case <-time.After(importAgain):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
 // look compares what the shard's log has with what was copied.
 func (l *lane) look(ctx context.Context, copied *mailbox.Comparison) error {
 	for attempt := 1; ; attempt++ {
-		first, _, _, err := l.log.Bounds(ctx)
-		if err == nil {
-			err = copied.Look(ctx, l.log, l.i.Now(), func(user wire.UserID) bool { return l.office.ShardOf(user) == l.desk.shard },
-				func(seq uint64) bool { return first == 1 || seq > l.reached && first <= l.first })
-		}
+		err := copied.Look(ctx, l.log, l.i.Now(), func(user wire.UserID) bool { return l.office.ShardOf(user) == l.desk.shard },
+			func(first, seq uint64) bool { return first == 1 || seq > l.reached && first <= l.first })
 		if err == nil {
 			return nil
 		}
