@@ -143,10 +143,11 @@ func (c *core) give(s *session, g *Given) {
 }
 
 // missedOut has a session get what was lost on the way to it, or waited to be
-// given to it, unless it is still to come to that.
+// given to it, unless it is still to come to that. Where messages are shared out,
+// layLanes says who comes to what.
 func (c *core) missedOut(s *session, ord uint64) {
 	e := s.user.entries.find(ord)
-	if e == nil || !e.waits() || ord >= s.cursor || slices.ContainsFunc(s.flight, func(f flight) bool { return f.ord == ord }) {
+	if e == nil || !e.waits() || ord >= s.cursor && s.user.lanes == nil || slices.ContainsFunc(s.flight, func(f flight) bool { return f.ord == ord }) {
 		s.returned = slices.DeleteFunc(s.returned, func(o uint64) bool { return o == ord })
 		return
 	}
