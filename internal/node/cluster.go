@@ -157,13 +157,10 @@ func (n *node) settle(ctx context.Context) {
 	}
 }
 
-// peers returns all nodes that are alive, as the placing of shards sees them.
+// peers returns all nodes that are known, as the placing of shards sees them.
 func (n *node) peers() (list []shards.Peer) {
 	for _, m := range n.members.List() {
-		if m.Status == members.Unreachable {
-			continue
-		}
-		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving}
+		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving, Dead: m.Status == members.Unreachable}
 		for _, role := range m.Roles {
 			p.Processor = p.Processor || role == config.RoleProcessor
 		}

@@ -137,10 +137,7 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 		}
 	case kindReturned:
 		d.settle(req, i)
-		back := newRequest(req.once, req.all, m)
-		back.number = number
-		d.returned = append(d.returned, back)
-		d.cost.Add(back.cost)
+		d.giveBack(&request{messages: []*mailbox.Message{m}, once: req.once, all: req.all, number: number})
 	}
 }
 
@@ -189,10 +186,11 @@ func unknown() *wire.Error {
 	}
 }
 
-// drop ends the conversation with a keeper elsewhere: of what it has not
-// answered nobody knows the outcome. What it gave back waits for the next one,
-// in the order in which it came. mu is held.
-func (d *desk) drop() {
+// drop ends the conversation with a keeper elsewhere. Of what it has not answered
+// nobody knows the outcome, unless it has said that it is gone: then it has
+// answered all that it had taken, and the rest waits for the next one, as does what
+// it gave back, in the order in which it came. mu is held.
+func (d *desk) drop(gone bool) {
 	f := d.far
 	d.far, d.next = nil, nil
 	if f == nil {
@@ -206,15 +204,33 @@ func (d *desk) drop() {
 	for _, n := range numbers {
 		r := f.requests[n]
 		d.cost.Add(-r.cost)
-		if r.ask != nil && r.ask.repeatable() { // a question does no harm when it is asked again
-			d.cost.Add(r.cost)
-			d.waiting = append(d.waiting, r)
+		// A question does no harm when it is asked again.
+		if gone || r.ask != nil && r.ask.repeatable() {
+			d.giveBack(r)
 			continue
 		}
 		r.refuse(unknown())
 	}
 	slices.SortStableFunc(d.returned, func(a, b *request) int { return int(int64(a.number) - int64(b.number)) })
 	d.requeue()
+}
+
+// giveBack has what is left of a request wait for the next keeper. mu is held.
+func (d *desk) giveBack(r *request) {
+	if len(r.messages) > 0 {
+		var left []*mailbox.Message
+		for i, m := range r.messages {
+			if r.settled == nil || !r.settled[i] {
+				left = append(left, m)
+			}
+		}
+		number := r.number
+		r = newRequest(r.once, r.all, left...)
+		r.number = number
+	}
+	r.since = time.Time{}
+	d.returned = append(d.returned, r)
+	d.cost.Add(r.cost)
 }
 
 // tend gives up what has waited for too long.
