@@ -39,6 +39,12 @@ func (w *world) check() {
 	for _, cl := range c.claims.byKey {
 		live[cl.seq]++
 	}
+	for _, s := range c.sources {
+		live[s.seq]++
+	}
+	for _, p := range c.producers.byName {
+		live[p.seq]++
+	}
 	w.checkDue()
 	if c.down {
 		return
@@ -273,7 +279,7 @@ func (w *world) compareClaims(c *core, want *state) {
 
 func (w *world) compareSessions() {
 	want := make(map[wire.ID]bool)
-	for _, x := range w.clients {
+	for _, x := range w.seen() {
 		want[x.ID] = true
 	}
 	got := make(map[wire.ID]bool)
@@ -292,6 +298,7 @@ func (w *world) compareReplay() {
 	stored := &w.model.durable
 	w.compareMail(next, stored)
 	w.compareClaims(next, stored)
+	w.compareMarks(next)
 	for user, u := range next.users {
 		for i := range u.entries.list {
 			e := &u.entries.list[i]

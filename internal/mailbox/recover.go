@@ -65,7 +65,7 @@ func failureFor(cause error, inFlight bool) *wire.Error {
 // stored.
 func (c *core) adopt(now time.Time, from *core) {
 	c.limits, c.full, c.subscriptions, c.dropped = from.limits, from.full, from.subscriptions, from.dropped
-	c.gather, c.ended = from.gather, from.ended
+	c.gather, c.dead = from.gather, from.dead
 	c.counts.add(from.counts)
 	users := make([]*user, 0, len(from.users))
 	for _, u := range from.users {
