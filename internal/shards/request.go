@@ -24,6 +24,15 @@ type request struct {
 
 	number uint64    // in the conversation
 	since  time.Time // when it began to wait; zero until the next look
+	unsure bool      // a keeper had it before, and nobody knows what became of it
+}
+
+// repeatable says whether it does no harm when another keeper is asked again.
+func (r *request) repeatable() bool {
+	if r.ask != nil {
+		return r.ask.repeatable()
+	}
+	return len(r.messages) == 1 && r.messages[0].Producer != ""
 }
 
 func newRequest(once *mailbox.Once, all bool, list ...*mailbox.Message) *request {
@@ -138,7 +147,7 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 	case kindReturned:
 		d.settle(req, i)
 		back := newRequest(req.once, req.all, m)
-		back.number = number
+		back.number, back.unsure = number, req.unsure
 		d.returned = append(d.returned, back)
 		d.cost += back.cost
 	}
@@ -190,8 +199,9 @@ func unknown() *wire.Error {
 }
 
 // drop ends the conversation with a keeper elsewhere: of what it has not
-// answered nobody knows the outcome. What it gave back waits for the next one,
-// in the order in which it came. mu is held.
+// answered nobody knows the outcome. What it gave back, and what may be asked
+// twice, waits for the next one, in the order in which it came: so what a producer
+// sent later does not come before it. mu is held.
 func (d *desk) drop() {
 	f := d.far
 	d.far, d.next = nil, nil
@@ -206,9 +216,10 @@ func (d *desk) drop() {
 	for _, n := range numbers {
 		r := f.requests[n]
 		d.cost -= r.cost
-		if r.ask != nil && r.ask.repeatable() { // a question does no harm when it is asked again
+		if r.repeatable() {
 			d.cost += r.cost
-			d.waiting = append(d.waiting, r)
+			r.since, r.unsure = time.Time{}, true
+			d.returned = append(d.returned, r) // in its place among those that the keeper gave back
 			continue
 		}
 		r.refuse(unknown())
@@ -241,6 +252,10 @@ func (d *desk) tend(now time.Time) {
 	for _, r := range d.waiting[:late] {
 		d.cost -= r.cost
 		d.office.refused.Add(float64(len(r.messages)))
+		if r.unsure {
+			r.refuse(unknown())
+			continue
+		}
 		r.refuse(&wire.Error{
 			Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown,
 			Reason: "no node keeps the mailboxes of these users at the moment; try again",
