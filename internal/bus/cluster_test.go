@@ -1,10 +1,14 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,14 +131,23 @@ func (c *nodes) cut(i int, away bool) {
 	}
 }
 
+// ports counts ports below those that the system gives out by itself, which it may
+// give to somebody else in between.
+var ports atomic.Uint32
+
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ports.CompareAndSwap(0, 10_000+rand.Uint32N(20_000))
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", ports.Add(1)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func TestWhatOneServerOfAClusterStoresTheOthersRead(t *testing.T) {
@@ -175,4 +188,36 @@ func TestWhatOneServerOfAClusterStoresTheOthersRead(t *testing.T) {
 	wantErr(t, err, ErrChanged)
 	_, err = tables[0].Update(t.Context(), "a", []byte("3"), 0)
 	must(t, err)
+}
+
+// Of many that replace one row at once one succeeds, and whoever does not knows from
+// then on what is there.
+func TestWhoIsTooLateForARowOfAClusterKnowsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	c := formed(t, 3, nil)
+	tables := make([]*Table, 3)
+	for i, b := range c.bus {
+		tables[i] = openTable(t, b)
+	}
+	for round := range 20 {
+		key := fmt.Sprint("k", round/2) // every other round there is none yet
+		_, known, _ := tables[0].Get(key)
+		var all sync.WaitGroup
+		errs, rows := make([]error, 9), make([]string, 9)
+		for i := range errs {
+			all.Go(func() {
+				table := tables[i%3]
+				_, errs[i] = table.Update(t.Context(), key, fmt.Appendf(nil, "%d by %d", round, i), known)
+				row, _, _ := table.Get(key)
+				rows[i] = string(row)
+			})
+		}
+		all.Wait()
+		won := slices.Index(errs, nil)
+		for i, err := range errs {
+			if won < 0 || i != won && !errors.Is(err, ErrChanged) || rows[i] != fmt.Sprintf("%d by %d", round, won) {
+				t.Fatalf("%d made it; %d knows %q: %v", won, i, rows[i], err)
+			}
+		}
+	}
 }

@@ -89,8 +89,7 @@ func (t *Trail) append(ctx context.Context, of webhooks.Name, last uint64, recor
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err = publish(ctx, e, &nats.Msg{Subject: subject, Data: record},
-		[]jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(last)})
+	seq, err = publish(ctx, e, t.name, true, &nats.Msg{Subject: subject, Data: record}, last)
 	if err != nil {
 		return 0, err
 	}

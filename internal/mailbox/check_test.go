@@ -128,7 +128,7 @@ func (w *world) checkEntries(u *user, live map[uint64]int32, total *counts) {
 			w.Fatalf("(l) message %d of %s is claimed by %d sessions", e.ord, u.id, e.holders)
 		}
 		if e.settled() {
-			needed := func(s *session) bool { return s.awaits(e.ord) }
+			needed := func(s *session) bool { return s.awaits(e.ord) || w.core.mayLose(s, e.ord) }
 			if !slices.ContainsFunc(u.sessions, needed) {
 				w.Fatalf("(l) message %d of %s is proved and kept for nobody", e.ord, u.id)
 			}
@@ -328,7 +328,7 @@ func (m *model) checkRest() {
 			m.checkArrived(list, x)
 		}
 		for _, x := range b.waiting() {
-			if _, owed := b.owed[x.record.id]; owed && len(list) > 0 && !m.expired(x) && !m.unreadNow(x) {
+			if _, owed := b.owed[x.record.id]; owed && len(list) > 0 && !m.expired(x) && !m.unreadNow(x) && !m.behindUnread(x) {
 				m.Fatalf("(c) message %d of %s was given back and went to nobody", x.ord, user)
 			}
 		}
@@ -353,7 +353,7 @@ func (m *model) checkRest() {
 
 // checkArrived checks that those who are to get a message have got it.
 func (m *model) checkArrived(list []*client, x *mail) {
-	if !m.isStored(x) || m.expired(x) || m.unreadNow(x) {
+	if !m.isStored(x) || m.expired(x) || m.unreadNow(x) || m.behindUnread(x) {
 		return
 	}
 	if len(m.core.cache.unread) > 0 && m.held(x) != nil {

@@ -85,6 +85,7 @@ type core struct {
 	sources    map[string]*source // how far others' messages were taken
 	marksBytes int64              // what cleaning reckons for both, see core.needed
 
+	node    string // this one
 	shard   int
 	shardOf func(wire.UserID) int // nil: everybody is in this one
 	relays  map[int]wire.UserID   // names made once

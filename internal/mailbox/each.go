@@ -44,6 +44,7 @@ func (c *core) proveOne(s *session, f *flight) {
 		c.gone(s.user, goneProved, f.ord)
 	default:
 		c.settleAfter(s, f.n)
+		c.dropPassed(s.user, f.ord)
 	}
 }
 

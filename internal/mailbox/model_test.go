@@ -287,13 +287,6 @@ func (m *model) noteUnread(seq uint64) {
 
 // unreadNow says whether a mail stands in a batch that could not be read lately.
 func (m *model) unreadNow(x *mail) bool {
-	if isRelay(x.user) { // what comes before it holds it up
-		return slices.ContainsFunc(m.box(x.user).mails, func(y *mail) bool { return y.ord <= x.ord && m.standsUnread(y) })
-	}
-	return m.standsUnread(x)
-}
-
-func (m *model) standsUnread(x *mail) bool {
 	u := m.core.users[x.user]
 	if u == nil || len(m.core.cache.unread) == 0 {
 		return false
@@ -304,6 +297,12 @@ func (m *model) standsUnread(x *mail) bool {
 	}
 	_, bad := m.core.cache.unread[e.seq]
 	return bad
+}
+
+// behindUnread says whether a mail waits for another shard behind one that could
+// not be read: order is strict there.
+func (m *model) behindUnread(x *mail) bool {
+	return isRelay(x.user) && slices.ContainsFunc(m.box(x.user).mails, func(y *mail) bool { return y.ord < x.ord && m.unreadNow(y) })
 }
 
 // held returns the open client that has the mail, if it still waits.

@@ -127,6 +127,27 @@ func TestWhatWasLostOnTheWayComesBeforeAnythingLater(t *testing.T) {
 	})
 }
 
+// What one session proves is still kept for another to which it may be lost.
+func TestWhatWasLostComesAlsoIfAnotherSessionProvedIt(t *testing.T) {
+	inBubble(t, newMemLog(), nil, func(f *fixture) {
+		far := f.openAt("n2", "ANZ-1")
+		near := f.open("ANZ-1", false)
+		f.send("a", "ANZ-1", 0)
+		f.send("b", "ANZ-1", 0)
+		far.want("a", "b")
+		near.want("a", "b")
+		near.prove()
+		near.wantSettled(2)
+		f.Detach("n2")
+		far.loses(1)
+		f.Reopen(far.Held())
+		far.want("a", "b")
+		far.prove()
+		time.Sleep(10 * time.Millisecond)
+		f.open("ANZ-1", true).want()
+	})
+}
+
 // Nodes that had sessions at the predecessor are waited for; who does not come is
 // closed, and what it had goes to others.
 func TestAKeeperGathersSessionsBeforeItDelivers(t *testing.T) {

@@ -182,6 +182,13 @@ func (w *world) takeover(stored bool, nodes ...string) {
 	for _, node := range nodes {
 		w.gather[node] = true
 	}
+	for user, u := range old.users {
+		if u.lanes != nil { // what was shared out need not go to everybody if nobody is a master's any more
+			for _, x := range w.model.box(user).waiting() {
+				w.model.claimed[x.key()] = true
+			}
+		}
+	}
 	next := w.replayed()
 	next.subscriptions = w.subs
 	for node := range w.gather {
@@ -195,7 +202,7 @@ func (w *world) takeover(stored bool, nodes ...string) {
 			w.clients = slices.DeleteFunc(w.clients, func(y *client) bool { return x == y })
 		}
 	}
-	w.model.backToMissed()
+	w.model.allGone() // nobody knows any more what was to be given back; see beforeLetGo
 	w.do("takeover", func(now time.Time) {
 		w.model.expectTakeover()
 		w.model.expectUnclaimed(nil)

@@ -86,7 +86,7 @@ func (c *core) place(now time.Time, h Held) *session {
 		c.missedOut(s, ord)
 	}
 	c.placeInLog(now, s)
-	if s.Master && (u.lanes == nil || s.mark < u.lanes.mark) {
+	if (s.Master || h.shared) && (u.lanes == nil || s.mark < u.lanes.mark) {
 		if u.lanes == nil {
 			c.makeLanes(u, s.mark)
 		}
@@ -95,6 +95,7 @@ func (c *core) place(now time.Time, h Held) *session {
 	if u.lanes != nil {
 		c.layLanes(u)
 	}
+	c.dropSettled(u)
 	return s
 }
 

@@ -376,7 +376,7 @@ func (x *client) lose() {
 	o := x.way[0]
 	for _, r := range x.got[o.got:] {
 		delete(x.byID, r.id)
-		x.lost[r.id] = true
+		x.lost[r.id] = r.how != live
 		if b := x.w.model.box(x.User); r.how == returnedMail {
 			b.owed[r.id], b.again[r.id] = x.w.step, true
 		}

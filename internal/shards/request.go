@@ -25,6 +25,7 @@ type request struct {
 	number uint64    // in the conversation
 	since  time.Time // when it began to wait; zero until the next look
 	unsure bool      // a keeper had it before, and nobody knows what became of it
+	told   bool      // the sender of its one message has heard what became of it
 }
 
 // repeatable says whether it does no harm when another keeper is asked again.
@@ -71,16 +72,16 @@ func (d *desk) accept(r *request) {
 	switch {
 	case d.keeper != nil:
 		r.give(d.keeper)
-	case d.far != nil && d.next == nil:
-		d.cost += r.cost
+	case d.far != nil && d.next == nil && len(d.waiting) == 0: // else a later keeper was heard of, and lost again: what waits for it comes first
+		d.cost.Add(r.cost)
 		d.send(r)
-	case d.cost+r.cost > maxWaiting:
+	case d.cost.Load()+r.cost > maxWaiting:
 		r.refuse(&wire.Error{
 			Kind: wire.KindDeliverFailed, Code: wire.CodeOverloaded,
 			Reason: "no node keeps the mailboxes of these users at the moment, and as much waits for one as may; try again",
 		})
 	default:
-		d.cost += r.cost
+		d.cost.Add(r.cost)
 		d.waiting = append(d.waiting, r)
 	}
 }
@@ -114,7 +115,7 @@ func (d *desk) send(r *request) {
 // answered. mu is held.
 func (d *desk) finish(r *request) {
 	delete(d.far.requests, r.number)
-	d.cost -= r.cost
+	d.cost.Add(-r.cost)
 }
 
 // outcome is what became of message i of a request.
@@ -133,11 +134,13 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 		if m.Repeated = r.byte() != 0; m.Receipt && m.Origin != nil && r.err == nil {
 			m.Origin.Stored(id, m.Reference)
 		}
+		req.told = len(req.messages) == 1
 	case kindFailed:
 		failure := new(wire.Error)
 		if r.json(failure); r.err == nil && m.Origin != nil {
 			m.Origin.Failed(failure, m.Reference)
 		}
+		req.told = len(req.messages) == 1 && !m.Group // others of a group may have it
 	case kindDone:
 		m.Repeated = r.byte() != 0
 		d.settle(req, i)
@@ -149,7 +152,7 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 		back := newRequest(req.once, req.all, m)
 		back.number, back.unsure = number, req.unsure
 		d.returned = append(d.returned, back)
-		d.cost += back.cost
+		d.cost.Add(back.cost)
 	}
 }
 
@@ -215,9 +218,15 @@ func (d *desk) drop() {
 	slices.Sort(numbers)
 	for _, n := range numbers {
 		r := f.requests[n]
-		d.cost -= r.cost
+		d.cost.Add(-r.cost)
+		if r.told {
+			if done := r.messages[0].Done; done != nil {
+				done()
+			}
+			continue
+		}
 		if r.repeatable() {
-			d.cost += r.cost
+			d.cost.Add(r.cost)
 			r.since, r.unsure = time.Time{}, true
 			d.returned = append(d.returned, r) // in its place among those that the keeper gave back
 			continue
@@ -232,7 +241,7 @@ func (d *desk) drop() {
 func (d *desk) tend(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n := d.next; n != nil {
+	if n := d.next; n != nil && d.keeper == nil && !d.isMoving {
 		if n.since.IsZero() {
 			n.since = now
 		} else if now.Sub(n.since) >= courtesy {
@@ -250,7 +259,7 @@ func (d *desk) tend(now time.Time) {
 		}
 	}
 	for _, r := range d.waiting[:late] {
-		d.cost -= r.cost
+		d.cost.Add(-r.cost)
 		d.office.refused.Add(float64(len(r.messages)))
 		if r.unsure {
 			r.refuse(unknown())
@@ -270,7 +279,7 @@ func (d *desk) tend(now time.Time) {
 			r.since = now
 		} else if now.Sub(r.since) >= silence {
 			delete(d.far.requests, n)
-			d.cost -= r.cost
+			d.cost.Add(-r.cost)
 			r.refuse(unknown())
 		}
 	}

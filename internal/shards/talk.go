@@ -75,10 +75,11 @@ func (d *desk) ready(node string, term uint64) {
 		return // it does not know yet that it has lost the shard
 	case d.far != nil && d.far.node == node && d.far.term == term:
 		return
-	case d.keeper != nil:
-		return // ours is fenced, and will be withdrawn
 	}
 	d.next = &successor{node: node, term: term}
+	if d.keeper != nil {
+		return // ours is fenced, and will be withdrawn; then we follow
+	}
 	d.term = term
 	if d.far == nil && !d.isMoving {
 		d.follow()
@@ -93,7 +94,8 @@ func (d *desk) follow() {
 	d.far = &far{node: n.node, term: n.term, conv: d.office.convs.Add(1), requests: make(map[uint64]*request)}
 	d.say(d.begin(kindHello))
 	for _, h := range d.sessions {
-		d.say(appendHeld(d.begin(kindReopen), &h.Held))
+		was := h.Held()
+		d.say(appendHeld(d.begin(kindReopen), &was))
 	}
 	d.say(d.begin(kindRegistered))
 	waiting := d.waiting
