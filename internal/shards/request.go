@@ -24,6 +24,16 @@ type request struct {
 
 	number uint64    // in the conversation
 	since  time.Time // when it began to wait; zero until the next look
+	unsure bool      // a keeper had it before, and nobody knows what became of it
+	told   bool      // the sender of its one message has heard what became of it
+}
+
+// repeatable says whether it does no harm when another keeper is asked again.
+func (r *request) repeatable() bool {
+	if r.ask != nil {
+		return r.ask.repeatable()
+	}
+	return len(r.messages) == 1 && r.messages[0].Producer != ""
 }
 
 func newRequest(once *mailbox.Once, all bool, list ...*mailbox.Message) *request {
@@ -62,7 +72,7 @@ func (d *desk) accept(r *request) {
 	switch {
 	case d.keeper != nil:
 		r.give(d.keeper)
-	case d.far != nil && d.next == nil:
+	case d.far != nil && d.next == nil && len(d.waiting) == 0: // else a later keeper was heard of, and lost again: what waits for it comes first
 		d.cost.Add(r.cost)
 		d.send(r)
 	case d.cost.Load()+r.cost > maxWaiting:
@@ -124,11 +134,13 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 		if m.Repeated = r.byte() != 0; m.Receipt && m.Origin != nil && r.err == nil {
 			m.Origin.Stored(id, m.Reference)
 		}
+		req.told = len(req.messages) == 1
 	case kindFailed:
 		failure := new(wire.Error)
 		if r.json(failure); r.err == nil && m.Origin != nil {
 			m.Origin.Failed(failure, m.Reference)
 		}
+		req.told = len(req.messages) == 1 && !m.Group // others of a group may have it
 	case kindDone:
 		m.Repeated = r.byte() != 0
 		d.settle(req, i)
@@ -137,7 +149,7 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 		}
 	case kindReturned:
 		d.settle(req, i)
-		d.giveBack(&request{messages: []*mailbox.Message{m}, once: req.once, all: req.all, number: number})
+		d.giveBack(&request{messages: []*mailbox.Message{m}, once: req.once, all: req.all, number: number, unsure: req.unsure})
 	}
 }
 
@@ -188,8 +200,9 @@ func unknown() *wire.Error {
 
 // drop ends the conversation with a keeper elsewhere. Of what it has not answered
 // nobody knows the outcome, unless it has said that it is gone: then it has
-// answered all that it had taken, and the rest waits for the next one, as does what
-// it gave back, in the order in which it came. mu is held.
+// answered all that it had taken. What it did not take, what it gave back, and what
+// may be asked twice, waits for the next one, in the order in which it came: so what
+// a producer sent later does not come before it. mu is held.
 func (d *desk) drop(gone bool) {
 	f := d.far
 	d.far, d.next = nil, nil
@@ -204,8 +217,14 @@ func (d *desk) drop(gone bool) {
 	for _, n := range numbers {
 		r := f.requests[n]
 		d.cost.Add(-r.cost)
-		// A question does no harm when it is asked again.
-		if gone || r.ask != nil && r.ask.repeatable() {
+		if r.told {
+			if done := r.messages[0].Done; done != nil {
+				done()
+			}
+			continue
+		}
+		if gone || r.repeatable() {
+			r.unsure = r.unsure || !gone
 			d.giveBack(r)
 			continue
 		}
@@ -224,9 +243,9 @@ func (d *desk) giveBack(r *request) {
 				left = append(left, m)
 			}
 		}
-		number := r.number
+		number, unsure := r.number, r.unsure
 		r = newRequest(r.once, r.all, left...)
-		r.number = number
+		r.number, r.unsure = number, unsure
 	}
 	r.since = time.Time{}
 	d.returned = append(d.returned, r)
@@ -257,6 +276,10 @@ func (d *desk) tend(now time.Time) {
 	for _, r := range d.waiting[:late] {
 		d.cost.Add(-r.cost)
 		d.office.refused.Add(float64(len(r.messages)))
+		if r.unsure {
+			r.refuse(unknown())
+			continue
+		}
 		r.refuse(&wire.Error{
 			Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown,
 			Reason: "no node keeps the mailboxes of these users at the moment; try again",
