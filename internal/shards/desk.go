@@ -160,7 +160,11 @@ func (d *desk) say(parts ...[]byte) { d.office.opts.Links.Send(d.far.node, parts
 func (o *Office) Serve(shard int, term uint64, k *mailbox.Keeper) {
 	d := o.desks[shard]
 	d.mu.Lock()
+	later := d.next
 	d.drop()
+	if later != nil && later.term > term {
+		d.next = later // this keeper is fenced before it begins
+	}
 	d.keeper, d.term, d.guests = k, term, make(map[string]uint64)
 	for id, h := range d.sessions {
 		k.Reopen(h.Held)
@@ -208,6 +212,7 @@ func (o *Office) Leave(shard int, list []mailbox.Held) {
 	}
 	d.guests = nil
 	if d.next != nil {
+		d.term = d.next.term
 		d.follow()
 	}
 }

@@ -259,3 +259,44 @@ func TestMailboxesAreLookedIntoFromEveryNode(t *testing.T) {
 		}
 	}
 }
+
+// What a node missed while it was frozen it is told when its links begin anew, which
+// is before its own keepers know that they have been replaced.
+func TestANodeThatWasFrozenFindsTheKeepersThatReplacedItsOwn(t *testing.T) {
+	w := newWorld(t, 4)
+	a, b := w.node("a"), w.node("b")
+	w.served()
+	mine := w.client(b, wireUser(1))
+	b.valid.Store(false)
+	b.silent.Store(true)
+	w.mu.Lock()
+	delete(w.nodes, "b")
+	w.mu.Unlock()
+	w.cut("a", "b")
+	a.Died("b")
+	a.leases.Stir()
+	w.eventually("a keeps all shards", func() bool { return len(a.Kept()) == 4 })
+	for i := range 8 { // of each shard some
+		s := w.sender(a, wireUser(100+i))
+		s.send(wireUser(i))
+		w.eventually("a message is stored", func() bool { return s.outstanding() == 0 })
+	}
+	b.left.Store(true) // it takes none back
+	w.mend("a", "b")
+	w.mu.Lock()
+	w.nodes["b"] = b
+	w.mu.Unlock()
+	b.silent.Store(false)
+	b.valid.Store(true)
+	b.leases.Stir()
+	b.Close(mine.id) // as the node does with all sessions when its lease has run out
+	w.served()
+	for i := range 8 {
+		s := w.sender(b, wireUser(200+i))
+		s.send(wireUser(i))
+		w.eventually("a message is stored", func() bool { return s.outstanding() == 0 })
+		if len(s.stored) != 1 {
+			t.Errorf("%v", s.failed)
+		}
+	}
+}

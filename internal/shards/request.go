@@ -221,7 +221,7 @@ func (d *desk) drop() {
 func (d *desk) tend(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n := d.next; n != nil {
+	if n := d.next; n != nil && d.keeper == nil && !d.isMoving {
 		if n.since.IsZero() {
 			n.since = now
 		} else if now.Sub(n.since) >= courtesy {

@@ -75,10 +75,11 @@ func (d *desk) ready(node string, term uint64) {
 		return // it does not know yet that it has lost the shard
 	case d.far != nil && d.far.node == node && d.far.term == term:
 		return
-	case d.keeper != nil:
-		return // ours is fenced, and will be withdrawn
 	}
 	d.next = &successor{node: node, term: term}
+	if d.keeper != nil {
+		return // ours is fenced, and will be withdrawn; then we follow
+	}
 	d.term = term
 	if d.far == nil && !d.isMoving {
 		d.follow()
