@@ -44,8 +44,9 @@ type NodeSettings struct {
 const clusterSecret = "0123456789abcdef0123456789abcdef"
 
 // clusterLease is how long a node that is not heard of counts as alive in tests:
-// short, since many wait for it.
-const clusterLease = "3s"
+// short, since many wait for it, but not so short that a machine under test cannot
+// elect a leader in it.
+const clusterLease = "4s"
 
 // text is the settings file.
 func (s NodeSettings) text() string { return s.More + s.extra() }
