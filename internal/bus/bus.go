@@ -144,7 +144,14 @@ func (b *Bus) start(ctx context.Context) error {
 		fmt.Errorf("it took more than %s", b.opts.StartTimeout))
 	defer cancel()
 	if b.opts.stores() {
-		if err := inspectStore(ctx, b.streamsDir()); err != nil {
+		if err := b.opts.claimFolder(); err != nil {
+			return err
+		}
+		err := inspectStore(ctx, b.streamsDir(), b.opts.shared())
+		if err != nil && errors.Is(err, ErrDamaged) && b.opts.Cluster != nil {
+			err = fmt.Errorf("%w; if the other servers of the cluster are well, they have all of it: move the folder %s away, and this server gets it from them", err, b.opts.Folder)
+		}
+		if err != nil {
 			return err
 		}
 		if err := clearProbes(b.opts.Folder); err != nil {
@@ -154,6 +161,12 @@ func (b *Bus) start(ctx context.Context) error {
 	e, err := startEngine(ctx, &b.opts)
 	if err != nil {
 		return err
+	}
+	if b.layout.replicas == 0 {
+		b.layout.replicas = 1
+		if e.reads.ConnectedClusterName() != "" {
+			b.layout.replicas = 3
+		}
 	}
 	b.current.Store(e)
 	return nil
@@ -166,6 +179,9 @@ func (b *Bus) streamsDir() string {
 // Close stops the embedded server. Calls that are under way end with an error.
 // Closing a second time does nothing.
 func (b *Bus) Close() error {
+	if e := b.current.Load(); e != nil {
+		e.fail(errStopped) // so that who waits for a leader does so no longer, and lets go of mu
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
@@ -210,11 +226,11 @@ func (b *Bus) Recover(ctx context.Context) error {
 		if cause == nil {
 			return nil
 		}
-		b.opts.Logger.Warn("the embedded NATS server is started anew", "err", cause)
+		b.opts.Logger.Warn("NATS is started anew, or connected to", "err", cause)
 		b.stop()
 	}
 	if err := b.start(ctx); err != nil {
-		return fmt.Errorf("start the embedded NATS server anew: %w", err)
+		return fmt.Errorf("start NATS anew: %w", err)
 	}
 	for shard := range b.logs {
 		if err := b.ensure(ctx, b.current.Load(), b.layout.log(shard)); err != nil {
@@ -240,14 +256,19 @@ func (b *Bus) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	b.opts.Logger.Info("the embedded NATS server is back")
+	b.opts.Logger.Info("NATS is back")
 	return nil
 }
 
 // Health returns why nothing can be stored now; nil when all is well. It looks
-// at the disk and at what is known of the server, and is cheap.
+// at the disk and at what is known of the server, and is cheap. That a majority is
+// gone is known after a few seconds.
 func (b *Bus) Health() error {
-	if _, err := b.engine(); err != nil {
+	e, err := b.engine()
+	if err != nil {
+		return err
+	}
+	if err := e.together(); err != nil {
 		return err
 	}
 	return b.room(MaxBatch)
@@ -288,7 +309,7 @@ func (b *Bus) engine() (*engine, error) {
 		return nil, errStopped
 	}
 	if cause := e.failure(); cause != nil {
-		return nil, fmt.Errorf("the embedded NATS server failed: %w", cause)
+		return nil, fmt.Errorf("NATS failed: %w", cause)
 	}
 	return e, nil
 }

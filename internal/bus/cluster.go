@@ -44,6 +44,8 @@ type Cluster struct {
 	// least; at most about twice that. 0 leaves it to the server: 4 to 9 seconds.
 	// It holds for the whole process.
 	Election time.Duration
+
+	lookup func(ctx context.Context, host string) ([]string, error) // in place of the resolver, in tests
 }
 
 // protocol is the version of what servers of a cluster expect of each other; those
@@ -58,6 +60,9 @@ const (
 	routePing = 2 * time.Second
 	// lookEvery is how often the names of the peers are looked up again.
 	lookEvery = 15 * time.Second
+	// forgetAfter is how many times in a row an address must be missing, and not be
+	// connected, before it is tried no longer: ten minutes.
+	forgetAfter = 40
 	// waitStep bounds one attempt to reach the leader; many follow each other.
 	waitStep = 2 * time.Second
 	// sayEvery is how often the log says what is being waited for.
@@ -72,6 +77,9 @@ func (c *Cluster) check() error {
 	}
 	if _, _, err := splitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("bus: Cluster.Listen: %w", err)
+	}
+	if len(c.Peers) == 0 && !c.NoStore {
+		return errors.New("bus: Cluster.Peers is needed: at least one server must be looked for, if only by the first of them all")
 	}
 	for _, p := range c.Peers {
 		if _, port, err := splitHostPort(p); err != nil || port == 0 {
@@ -118,7 +126,7 @@ func (c *Cluster) configure(ctx context.Context, o *server.Options, log *slog.Lo
 		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.tls(), 5
 	}
 	o.CustomRouterAuthentication = &gate{cluster: c, log: log}
-	o.Routes = c.routes(ctx, net.DefaultResolver.LookupHost, nil)
+	o.Routes = c.routes(ctx, nil)
 }
 
 // tls is the configuration for both directions. A server that is found by its
@@ -151,7 +159,11 @@ func (c *Cluster) only() string {
 // so one server must not be among them twice: of a host that has addresses of both
 // kinds, only those of the more frequent one count. have are routes of an earlier
 // call that are in use: they stay.
-func (c *Cluster) routes(ctx context.Context, lookup func(context.Context, string) ([]string, error), have []string) []*url.URL {
+func (c *Cluster) routes(ctx context.Context, have []string) []*url.URL {
+	lookup := net.DefaultResolver.LookupHost
+	if c.lookup != nil {
+		lookup = c.lookup
+	}
 	all := slices.Clone(have)
 	for _, p := range c.Peers {
 		host, port, _ := net.SplitHostPort(p) // checked
@@ -248,15 +260,16 @@ func (e *engine) lookForPeers() {
 		case <-e.quit:
 			return
 		case <-tick.C:
-			if err := e.lookOnce(ctx, net.DefaultResolver.LookupHost); err != nil {
+			if err := e.lookOnce(ctx); err != nil {
 				e.opts.Logger.Warn("addresses of other servers cannot be taken in", "err", err)
 			}
 		}
 	}
 }
 
-func (e *engine) lookOnce(ctx context.Context, lookup func(context.Context, string) ([]string, error)) error {
-	routes := e.opts.Cluster.routes(ctx, lookup, e.connected(e.given.Routes))
+func (e *engine) lookOnce(ctx context.Context) error {
+	found := e.opts.Cluster.routes(ctx, nil)
+	routes := e.opts.Cluster.routes(ctx, e.remembered(found))
 	if slices.EqualFunc(routes, e.given.Routes, func(a, b *url.URL) bool { return a.Host == b.Host }) {
 		return nil
 	}
@@ -264,20 +277,26 @@ func (e *engine) lookOnce(ctx context.Context, lookup func(context.Context, stri
 	return e.srv.ReloadOptions(e.given.Clone())
 }
 
-// connected returns those of the routes by which this server is connected to
-// another, and all that are names.
-func (e *engine) connected(routes []*url.URL) (hosts []string) {
+// remembered returns the routes that are not found any more and stay all the same:
+// an answer may lack what is there, and a route that goes takes its connection along.
+func (e *engine) remembered(found []*url.URL) (hosts []string) {
 	used := make(map[string]bool)
 	if z, err := e.srv.Routez(nil); err == nil {
 		for _, r := range z.Routes {
 			used[r.IP] = true
 		}
 	}
-	for _, r := range routes {
-		if used[r.Hostname()] || net.ParseIP(r.Hostname()) == nil {
+	missing := make(map[string]int)
+	for _, r := range e.given.Routes {
+		if slices.ContainsFunc(found, func(f *url.URL) bool { return f.Host == r.Host }) {
+			continue
+		}
+		missing[r.Host] = e.missing[r.Host] + 1
+		if used[r.Hostname()] || net.ParseIP(r.Hostname()) == nil || missing[r.Host] < forgetAfter {
 			hosts = append(hosts, r.Host)
 		}
 	}
+	e.missing = missing
 	return hosts
 }
 
@@ -337,6 +356,29 @@ func (e *engine) reachLeader(ctx context.Context) error {
 	}
 	if e.srv != nil && e.opts.stores() && !e.srv.JetStreamIsCurrent() {
 		return errors.New("this server has not caught up with the others")
+	}
+	return nil
+}
+
+// together says why this server is of no use to the streams of a cluster, as far as
+// it knows: it is away from a majority, or lags behind; or why there is no
+// connection to a NATS that exists.
+func (e *engine) together() error {
+	switch {
+	case e.srv == nil && !e.reads.IsConnected():
+		return fmt.Errorf("%s is not reached", e.place())
+	case e.srv == nil || e.opts.Cluster == nil:
+		return nil
+	case !e.opts.stores() && len(e.neighbours()) == 0:
+		return errors.New("no other server of the cluster is connected to this one")
+	case !e.opts.stores():
+		return nil
+	}
+	health := e.srv.Healthz(&server.HealthzOptions{Details: true, JSMetaOnly: true})
+	for _, h := range health.Errors {
+		if h.Type != server.HealthzErrorConn { // which only says that the machine is busy
+			return fmt.Errorf("%s; %s", h.Error, e.company())
+		}
 	}
 	return nil
 }

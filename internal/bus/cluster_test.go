@@ -3,10 +3,12 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,14 +131,23 @@ func (c *nodes) cut(i int, away bool) {
 	}
 }
 
+// ports counts ports below those that the system gives out by itself, which it may
+// give to somebody else in between.
+var ports atomic.Uint32
+
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ports.CompareAndSwap(0, 10_000+rand.Uint32N(20_000))
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", ports.Add(1)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func TestWhatOneServerOfAClusterStoresTheOthersRead(t *testing.T) {

@@ -30,12 +30,16 @@ const (
 // the connections, to a NATS that exists. It does not come back from a failure: a
 // new one takes its place.
 type engine struct {
-	opts   *Options
-	srv    *server.Server  // nil for a NATS that exists
-	given  *server.Options // the server's options; changed by lookForPeers alone
-	writes *nats.Conn      // appends only, so that no read stands before one
-	reads  *nats.Conn
-	js     jetstream.JetStream // on reads
+	opts    *Options
+	srv     *server.Server  // nil for a NATS that exists
+	given   *server.Options // the server's options; changed by lookForPeers alone
+	missing map[string]int  // how many times in a row a route was not found; likewise
+	writes  *nats.Conn      // appends only, so that no read stands before one
+	reads   *nats.Conn
+	js      jetstream.JetStream // on reads
+
+	// Whether a NATS that exists syncs each message, and whether that is known.
+	syncKnown, synced bool
 
 	failed chan struct{} // closed by fail
 	quit   chan struct{} // ends the goroutines
@@ -58,6 +62,9 @@ func startEngine(ctx context.Context, o *Options) (*engine, error) {
 	}
 	if err == nil && o.shared() {
 		err = e.awaitLeader(ctx)
+	}
+	if err == nil {
+		err = e.askSynced(ctx)
 	}
 	if err != nil {
 		e.stop()
@@ -150,7 +157,8 @@ func (e *engine) connect(ctx context.Context) error {
 		e.reads, err = e.dial(ctx, "reads")
 	}
 	if err == nil {
-		e.js, err = jetstream.New(e.reads)
+		// Of writes that are not answered nothing is to stay in memory.
+		e.js, err = jetstream.New(e.reads, jetstream.WithPublishAsyncTimeout(e.opts.CallTimeout))
 	}
 	if err == nil && !e.opts.shared() {
 		_, err = e.js.AccountInfo(ctx)
@@ -175,6 +183,7 @@ func (e *engine) dial(ctx context.Context, name string) (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name("switchboard " + name),
 		nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.ClosedHandler(func(*nats.Conn) { e.suspect() }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn("a connection to NATS reports", "connection", name, "err", err)
 		}),
@@ -255,6 +264,9 @@ func (e *engine) failure() error {
 // leader, or that this server lags behind it, passes by itself and is no ailment.
 func (e *engine) ail() error {
 	if e.srv == nil {
+		if e.writes.IsClosed() || e.reads.IsClosed() {
+			return errors.New("the connection to NATS is closed")
+		}
 		return nil
 	}
 	health := e.srv.Healthz(&server.HealthzOptions{Details: true})

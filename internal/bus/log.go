@@ -2,13 +2,14 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -69,60 +70,89 @@ func (b *Bus) Log(ctx context.Context, shard int) (*Log, error) {
 // Append stores the batch after last; see mailbox.Log. Errors other than
 // ErrUnknown mean that it was not stored. It waits at most Options.CallTimeout.
 //
-// In a cluster a stream without a leader is such another error, after a moment;
-// one whose leader has lost the majority is ErrUnknown when the time is up.
+// In a cluster a batch that is not answered for is sent again: the expected
+// sequence sees to it that it is stored once. A stream without a leader is an error
+// after a moment; one whose leader has lost the majority is ErrUnknown when the
+// time is up.
 func (l *Log) Append(ctx context.Context, last uint64, batch []byte) (seq uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	grace := time.Now().Add(leaderGrace)
-	for {
-		seq, err = l.append(ctx, last, batch)
-		if !errors.Is(err, errNoLeader) || !l.bus.opts.shared() || time.Now().After(grace) || pause(ctx, l.engine) != nil {
-			return seq, err
-		}
-	}
-}
-
-// append does so once. mu is held.
-func (l *Log) append(ctx context.Context, last uint64, batch []byte) (seq uint64, err error) {
 	e, err := l.ready(ctx, len(batch))
 	if err != nil {
 		return 0, fmt.Errorf("append to %s: %w", l.name, err)
 	}
-	l.calls++
+	ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
+	defer cancel()
 	msg := &nats.Msg{
 		Subject: l.subject,
-		Reply:   l.inbox + "." + strconv.FormatUint(l.calls, 10),
 		Header:  nats.Header{jetstream.ExpectedLastSeqHeader: {strconv.FormatUint(last, 10)}},
 		Data:    batch,
 	}
-	if err := e.writes.PublishMsg(msg); err != nil {
-		if notSent(err) {
-			return 0, fmt.Errorf("append to %s: %w", l.name, err)
-		}
-		return 0, l.unknown(err)
+	if l.bus.opts.shared() {
+		seq, err = l.appendShared(ctx, e, last, msg)
+	} else {
+		seq, err = l.append(ctx, e, last, msg, l.calls+1)
 	}
-	reply, err := l.wait(ctx, e, msg.Reply)
-	if err != nil {
-		return 0, l.unknown(err)
-	}
-	if seq, err = verdict(reply, last, l.bus.opts.shared()); err != nil {
-		return 0, fmt.Errorf("append to %s after %d: %w", l.name, last, err)
-	}
-	if !l.bus.opts.shared() { // else its files may be elsewhere, and others have it
-		if err := l.keepNewName(); err != nil {
+	if err == nil && !l.bus.opts.shared() { // else its files may be elsewhere, and others have it
+		if err = l.keepNewName(); err != nil {
 			e.fail(err)
-			return 0, l.unknown(err)
+			err = unknown(err)
 		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("append to %s after %d: %w", l.name, last, err)
 	}
 	l.stored.Store(seq)
 	return seq, nil
 }
 
-// unknown makes the error of an append that may have been stored. The cause is
+// appendShared appends to a log of a cluster. mu is held.
+func (l *Log) appendShared(ctx context.Context, e *engine, last uint64, msg *nats.Msg) (uint64, error) {
+	first := l.calls + 1
+	for len(l.replies) > 0 {
+		<-l.replies // answers that nobody waited for
+	}
+	id := rand.Text()
+	msg.Header.Set(writeHeader, id)
+	return e.insist(ctx, mailbox.ErrFenced, true, func(ctx context.Context) (uint64, error) {
+		return l.append(ctx, e, last, msg, first)
+	}, func(ctx context.Context) (seq uint64, other bool, err error) {
+		m, err := e.reads.RequestWithContext(ctx, l.direct(), fmt.Appendf(nil, `{"seq":%d}`, last+1))
+		switch {
+		case err != nil:
+			return 0, false, err
+		case m.Header.Get("Status") == "" && m.Header.Get(writeHeader) == id:
+			return last + 1, false, nil
+		case m.Header.Get("Status") == "":
+			return 0, true, nil
+		}
+		info, err := e.info(ctx, l.name)
+		return 0, err == nil && info.State.LastSeq != last, err
+	})
+}
+
+// append sends a batch and waits for the answer to it, or to what was sent since the
+// call first. mu is held.
+func (l *Log) append(ctx context.Context, e *engine, last uint64, msg *nats.Msg, first uint64) (seq uint64, err error) {
+	l.calls++
+	msg.Reply = l.inbox + "." + strconv.FormatUint(l.calls, 10)
+	if err := e.writes.PublishMsg(msg); err != nil {
+		if notSent(err) {
+			return 0, err
+		}
+		return 0, unknown(err)
+	}
+	reply, err := l.wait(ctx, e, first)
+	if err != nil {
+		return 0, unknown(err)
+	}
+	return verdict(reply, last, l.bus.opts.shared())
+}
+
+// unknown makes the error of what may have been stored. The cause is
 // in its text only: a full disk that ended the server is not ErrFull here.
-func (l *Log) unknown(cause error) error {
-	return fmt.Errorf("append to %s: %w: %v", l.name, mailbox.ErrUnknown, cause)
+func unknown(cause error) error {
+	return fmt.Errorf("%w: %v", mailbox.ErrUnknown, cause)
 }
 
 // ready returns the engine to append with, when there is room for n bytes. mu
@@ -147,7 +177,8 @@ func (l *Log) ready(ctx context.Context, n int) (*engine, error) {
 				return nil, err
 			}
 		}
-		inbox, replies := e.writes.NewRespInbox(), make(chan *nats.Msg, 8)
+		// Of two servers that both take themselves for the leader both answer.
+		inbox, replies := e.writes.NewRespInbox(), make(chan *nats.Msg, 64)
 		if _, err := e.writes.ChanSubscribe(inbox+".*", replies); err != nil {
 			return nil, err
 		}
@@ -169,15 +200,14 @@ func notSent(err error) bool {
 	return false
 }
 
-// wait returns the answer that came to the subject reply; answers to earlier
-// appends are dropped. mu is held.
-func (l *Log) wait(ctx context.Context, e *engine, reply string) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
-	defer cancel()
+// wait returns the answer that comes to one of the calls since first; answers to
+// earlier ones are dropped. mu is held.
+func (l *Log) wait(ctx context.Context, e *engine, first uint64) (*nats.Msg, error) {
 	for {
 		select {
 		case m := <-l.replies:
-			if m.Subject == reply {
+			call, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 10, 64)
+			if err == nil && call >= first {
 				return m, nil
 			}
 		case <-e.failed:

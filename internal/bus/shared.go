@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 )
 
 // What several servers keep, one of them leads, and only it knows where a stream
@@ -24,12 +26,17 @@ const (
 	// order hands over in less. One that died is missing for an election, and who
 	// appends had better hear of it.
 	leaderGrace = 2 * time.Second
+	// askAgain is how long an answer to a write may take before it is sent again:
+	// the one who was to answer may have died.
+	askAgain = time.Second
+	// writeHeader names a write, so that who has sent it more than once, or was not
+	// answered, can tell whether it is the one that is stored.
+	writeHeader = "Switchboard-Write"
 )
 
 var (
 	errNoLeader  = errors.New("the stream has no leader")
 	errNoMessage = errors.New("there is no such message")
-	errInFlight  = errors.New("another row under this key is being stored")
 )
 
 // Numbers of the server's errors.
@@ -55,7 +62,7 @@ const (
 func passing(err error) bool {
 	for _, known := range []error{
 		errNoLeader, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
-		nats.ErrConnectionReconnecting, jetstream.ErrNoStreamResponse, jetstream.ErrConsumerNotFound,
+		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse, jetstream.ErrConsumerNotFound,
 		jetstream.ErrJetStreamNotEnabled, jetstream.ErrStreamNotFound,
 	} {
 		if errors.Is(err, known) {
@@ -88,6 +95,52 @@ func (e *engine) patiently(ctx context.Context, ask func(context.Context) error)
 		}
 		if pause(ctx, e) != nil {
 			return fmt.Errorf("%w (for a while)", err)
+		}
+	}
+}
+
+// insist sends a write until it is answered for, or ctx ends. The write expects
+// something of what is stored, so of all that were sent one is stored at most; try
+// fails with taken when that is not so any more, which a server that was the leader
+// may say wrongly. look says whether the write is stored, by its sequence, or another
+// one in its place; neither when nothing is known. kept says that what is stored stays:
+// otherwise the other one may stand in the place of this one.
+func (e *engine) insist(ctx context.Context, taken error, kept bool, try func(context.Context) (uint64, error), look func(context.Context) (seq uint64, other bool, err error)) (uint64, error) {
+	doubt := false // one that was sent may be stored, or be yet
+	grace := time.Now().Add(leaderGrace)
+	for {
+		step, cancel := context.WithTimeout(ctx, askAgain)
+		seq, err := try(step)
+		cancel()
+		switch {
+		case err == nil:
+			return seq, nil
+		case errors.Is(err, mailbox.ErrUnknown):
+			doubt = true
+		case errors.Is(err, taken):
+		case !doubt && (!passing(err) || time.Now().After(grace)):
+			return 0, err
+		case !passing(err):
+			return 0, unknown(err)
+		}
+		if doubt || errors.Is(err, taken) {
+			step, cancel := context.WithTimeout(ctx, askAgain)
+			seq, other, _ := look(step)
+			cancel()
+			switch {
+			case seq > 0:
+				return seq, nil
+			case other && doubt && !kept:
+				return 0, unknown(taken)
+			case other:
+				return 0, taken
+			}
+		}
+		if pause(ctx, e) != nil {
+			if doubt {
+				err = unknown(err)
+			}
+			return 0, err
 		}
 	}
 }
@@ -155,6 +208,7 @@ func (e *engine) read(ctx context.Context, stream string, what direct) (m *jetst
 			Message *struct {
 				Subject  string `json:"subject"`
 				Sequence uint64 `json:"seq"`
+				Header   []byte `json:"hdrs"`
 				Data     []byte `json:"data"`
 			} `json:"message"`
 		}
@@ -170,7 +224,10 @@ func (e *engine) read(ctx context.Context, stream string, what direct) (m *jetst
 			return errors.New("the answer has no message")
 		}
 		m = &jetstream.RawStreamMsg{Subject: answer.Message.Subject, Sequence: answer.Message.Sequence, Data: answer.Message.Data}
-		return nil
+		if len(answer.Message.Header) > 0 {
+			m.Header, err = nats.DecodeHeadersMsg(answer.Message.Header)
+		}
+		return err
 	})
 	return m, err
 }
@@ -179,7 +236,7 @@ func (e *engine) read(ctx context.Context, stream string, what direct) (m *jetst
 // leader may have to be elected first.
 func (b *Bus) openTimeout() time.Duration {
 	if b.opts.shared() {
-		return b.opts.StartTimeout
+		return 3 * b.opts.CallTimeout
 	}
 	return b.opts.CallTimeout
 }

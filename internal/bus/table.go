@@ -2,9 +2,11 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -121,7 +123,7 @@ func (t *Table) Create(ctx context.Context, key string, row []byte) error {
 }
 
 func (t *Table) create(ctx context.Context, key string, row []byte, after uint64) error {
-	_, err := t.write(ctx, "create", key, row, jetstream.WithExpectLastSequencePerSubject(after))
+	_, err := t.write(ctx, "create", key, row, after)
 	return err
 }
 
@@ -143,7 +145,7 @@ func (t *Table) Update(ctx context.Context, key string, row []byte, revision uin
 		}
 		after = last.Sequence
 	}
-	seq, err := t.write(ctx, "update", key, row, jetstream.WithExpectLastSequencePerSubject(after))
+	seq, err := t.write(ctx, "update", key, row, after)
 	if !errors.Is(err, ErrExists) {
 		return seq, err
 	}
@@ -160,20 +162,20 @@ func (t *Table) Update(ctx context.Context, key string, row []byte, revision uin
 // Put adds or replaces a row. Of two nodes that put one at the same time, the
 // later one wins. Errors are as for Create.
 func (t *Table) Put(ctx context.Context, key string, row []byte) error {
-	_, err := t.write(ctx, "put", key, row)
+	_, err := t.write(ctx, "put", key, row, anyLast)
 	return err
 }
 
 // Delete removes a row; one that is not there is no error. Errors are as for
 // Create.
 func (t *Table) Delete(ctx context.Context, key string) error {
-	_, err := t.write(ctx, "delete", key, nil, jetstream.WithMsgTTL(goneTime))
+	_, err := t.write(ctx, "delete", key, nil, anyLast, jetstream.WithMsgTTL(goneTime))
 	return err
 }
 
-// write stores a row, nil for one that is gone, takes it in, and returns its
-// sequence.
-func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ...jetstream.PublishOpt) (seq uint64, err error) {
+// write stores a row, nil for one that is gone, in place of the one with the
+// sequence after, takes it in, and returns its sequence.
+func (t *Table) write(ctx context.Context, what, key string, row []byte, after uint64, opts ...jetstream.PublishOpt) (seq uint64, err error) {
 	if !isToken(key) || len(row) > maxRow || len(row) == 0 && what != "delete" {
 		return 0, fmt.Errorf("%s a row of %s: %q with %d bytes cannot be one", what, t.name, key, len(row))
 	}
@@ -186,7 +188,7 @@ func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ..
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err = publish(ctx, e, t.prefix+key, row, opts...)
+	seq, err = publish(ctx, e, t.name, false, &nats.Msg{Subject: t.prefix + key, Data: row}, after, opts...)
 	if err == nil {
 		err = t.bus.keepNames(t.name)
 	}
@@ -197,16 +199,40 @@ func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ..
 	return seq, nil
 }
 
-// publish stores a message and returns its sequence. While another one of the
-// subject is being stored nobody knows whether it comes to be there: it is tried
-// again.
-func publish(ctx context.Context, e *engine, subject string, data []byte, opts ...jetstream.PublishOpt) (seq uint64, err error) {
-	for {
-		seq, err = publishOnce(ctx, e, &nats.Msg{Subject: subject, Data: data}, opts)
-		if !errors.Is(err, errInFlight) || pause(ctx, e) != nil {
-			return seq, err
-		}
+// anyLast is in place of a sequence when nothing is expected of what is stored.
+const anyLast = math.MaxUint64
+
+// publish stores a message after the one of its subject with the sequence after, 0
+// for none, and returns its sequence: ErrExists when there is another one. kept says
+// that the stream keeps more than the last message of a subject.
+func publish(ctx context.Context, e *engine, stream string, kept bool, msg *nats.Msg, after uint64, opts ...jetstream.PublishOpt) (seq uint64, err error) {
+	if after != anyLast {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(after))
 	}
+	if !e.opts.shared() {
+		return publishOnce(ctx, e, msg, opts)
+	}
+	id := rand.Text()
+	return e.insist(ctx, ErrExists, kept, func(ctx context.Context) (uint64, error) {
+		m := &nats.Msg{Subject: msg.Subject, Data: msg.Data, Header: nats.Header{writeHeader: {id}}} // which publishing changes
+		return publishOnce(ctx, e, m, opts)
+	}, func(ctx context.Context) (seq uint64, other bool, err error) {
+		where := direct{Seq: after + 1, NextFor: msg.Subject}
+		if after == anyLast {
+			where = direct{LastFor: msg.Subject}
+		}
+		m, err := e.read(ctx, stream, where)
+		switch {
+		case err == nil && m.Header.Get(writeHeader) == id:
+			return m.Sequence, false, nil
+		case err == nil:
+			return 0, after != anyLast, nil
+		case !errors.Is(err, errNoMessage) || after == 0 || after == anyLast:
+			return 0, false, err
+		}
+		_, err = e.read(ctx, stream, direct{Seq: after}) // which must be there, then
+		return 0, errors.Is(err, errNoMessage), err
+	})
 }
 
 func publishOnce(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.PublishOpt) (seq uint64, err error) {
@@ -229,13 +255,11 @@ func publishOnce(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return 0, fmt.Errorf("%w: it is not served", errNoLeader)
 	case !errors.As(err, &refused):
-		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, err)
-	case refused.ErrorCode == codeWrongLastSequence:
+		return 0, unknown(err)
+	case refused.ErrorCode == codeWrongLastSequence, refused.ErrorCode == codeInFlight:
 		return 0, ErrExists
-	case refused.ErrorCode == codeInFlight:
-		return 0, errInFlight
 	case refused.ErrorCode == codeStoreFailed && e.opts.shared():
-		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, err) // others may have stored it
+		return 0, unknown(err) // others may have stored it
 	case noRoom(refused.ErrorCode):
 		return 0, fmt.Errorf("%w: %w", mailbox.ErrFull, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
@@ -88,7 +89,7 @@ func (t *Trail) append(ctx context.Context, of webhooks.Name, last uint64, recor
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err = publish(ctx, e, subject, record, jetstream.WithExpectLastSequencePerSubject(last))
+	seq, err = publish(ctx, e, t.name, true, &nats.Msg{Subject: subject, Data: record}, last)
 	if err != nil {
 		return 0, err
 	}

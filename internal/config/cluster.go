@@ -441,7 +441,7 @@ func clusterKeys() []Key {
 			func(c *Cluster) any { return &c.Shards }), 1, 64),
 		bounded(key("replicas", kindCount, "", "How many nodes have everything that is stored. If absent three where three nodes or more are named, else as many as are; one name that stands for all counts as three.",
 			func(c *Cluster) any { return &c.Replicas }), 1, 5),
-		bounded(key("lease", kindDuration, "12s", "How long a node that is not heard of counts as alive; the same on all nodes. A node that cannot make itself heard for four fifths of it closes its sessions.",
+		bounded(key("lease", kindDuration, "6s", "How long a node that is not heard of counts as alive; the same on all nodes. A node that cannot make itself heard for four fifths of it closes its sessions.",
 			func(c *Cluster) any { return &c.Lease }), int64(time.Second), int64(time.Minute)),
 	}
 }

@@ -28,7 +28,7 @@ func TestThreeNodesAreAFewLines(t *testing.T) {
 	if !s.Clustered() || s.NodeName() != "node1" || string(c.Secret) != clusterSecret || len(c.Peers) != 3 || c.Listen != "0.0.0.0:7088" {
 		t.Errorf("%+v", c)
 	}
-	if c.Shards != 6 || c.Copies() != 3 || c.Lease != 5*time.Second || !s.OpenCluster() || !s.Has(RoleConnector) || !s.Has(RoleProcessor) {
+	if c.Shards != 6 || c.Copies() != 3 || c.Lease != 6*time.Second || !s.OpenCluster() || !s.Has(RoleConnector) || !s.Has(RoleProcessor) {
 		t.Errorf("%+v %v", c, s.Roles)
 	}
 	// The same by variables, as containers have them.

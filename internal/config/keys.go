@@ -180,7 +180,7 @@ func sessionLimits() []Key {
 			func(l *Limits) any { return &l.ProofTimeout }),
 		duration("ackTimeout", "30s", least, time.Hour, "How long a session with the option ack may go without acknowledging before it is closed.",
 			func(l *Limits) any { return &l.AckTimeout }),
-		count("sessionsPerUser", "16", 1, 10_000, "Sessions that one user may have at once. One more ends the stream of events whose client has been away for longest; without one it is refused.",
+		count("sessionsPerUser", "16", 1, 10_000, "Sessions that one user may have at once, on all nodes together. One more ends the stream of events whose client has been away for longest; without one it is refused.",
 			func(l *Limits) any { return &l.SessionsPerUser }),
 		count("groupReceivers", "10000", 1, 100_000, "Receivers of one group message.",
 			func(l *Limits) any { return &l.GroupReceivers }),

@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"cmp"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +91,45 @@ func TestASessionIsKnownWhenAllNodesHaveSaidSo(t *testing.T) {
 	a.PeerGone("b")
 	if known := add(); known != nil {
 		t.Error("there is nobody left to wait for")
+	}
+}
+
+// A node that is only being told of all sessions does not know of one because it
+// has heard of a later one.
+func TestANodeIsWaitedForUntilItHasBeenToldOfAll(t *testing.T) {
+	l := newLinks()
+	a, _, _ := l.add("a", 3), l.add("b", 3), l.add("c", 3)
+	l.settle()
+	var users []wire.UserID // in the order in which a tells of them
+	for i := range 1000 {
+		users = append(users, wire.UserID(fmt.Sprint("A-", i)))
+	}
+	slices.SortFunc(users, func(x, y wire.UserID) int {
+		return cmp.Compare(maphash.String(a.roster.seed, string(x))%rosterShards, maphash.String(a.roster.seed, string(y))%rosterShards)
+	})
+	a.turn = 1
+	a.come(users[0])
+	l.settle()
+	l.cut("a", "c")
+	l.settle()
+	known, err := a.Add(session(users[999]), nil) // waits for b
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.connect("a", "c")
+	for l.step("c", "a") {
+	}
+	a.come(users[1])
+	for l.step("a", "c") {
+	}
+	for l.step("a", "b") || l.step("b", "a") || l.step("c", "a") {
+	}
+	if closed(known) {
+		t.Error("not waited for c, which does not know of the session")
+	}
+	l.settle()
+	if !closed(known) {
+		t.Error("waited for on")
 	}
 }
 

@@ -56,6 +56,7 @@ type Hub struct {
 	roster *roster
 	out    *outbox // nil: this node is alone
 	peers  peers
+	turn   int                        // turnBytes; less in tests
 	takers [256]func(*peer, *scanner) // by kind of message
 	tokens tokens
 	asked  questions
@@ -76,7 +77,7 @@ func New(opts Options) *Hub {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	h := &Hub{opts: opts, roster: newRoster(), peers: peers{list: make(map[string]*peer)}}
+	h := &Hub{opts: opts, roster: newRoster(), turn: turnBytes, peers: peers{list: make(map[string]*peer)}}
 	h.frames.New = func() any { b := make([]byte, 0, 2048); return &b }
 	h.fans.New = func() any { return &fan{} }
 	h.takers = h.takersOf()

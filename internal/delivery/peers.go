@@ -163,7 +163,7 @@ func (h *Hub) takersOf() (t [256]func(*peer, *scanner)) {
 // before is in it, and what is after follows.
 func (h *Hub) goOn(p *peer) {
 	for sent := 0; p.next < rosterShards; p.next++ {
-		if sent >= turnBytes {
+		if sent >= h.turn {
 			h.out.nodes.Send(p.id, message(kindTurn, p.ours))
 			return
 		}
@@ -239,14 +239,10 @@ func (h *Hub) takeEnd(p *peer, s *scanner) {
 	h.out.nodes.Send(p.id, message(kindAck, seq))
 }
 
-// takeChange takes what has changed, unless it is of before the snapshot. What has
-// come while that was coming is known with its end.
+// takeChange takes what has changed. It does not say that it knows of it while
+// something may be missing that was before.
 func (h *Hub) takeChange(p *peer, s *scanner) {
-	seq := s.number()
-	if p.state == peerSilent {
-		return
-	}
-	joined := false
+	seq, joined := s.number(), false
 	for len(s.rest) > 0 {
 		op := s.byte()
 		e, ok := s.entry()

@@ -19,6 +19,7 @@ type storm struct {
 	*rapid.T
 	links    *links
 	born     int
+	turn     int // as of Hub
 	sessions []*seated // that there are
 	past     []*seated // that are over
 	dead     []string  // nodes of which not everybody has heard that they are
@@ -63,7 +64,7 @@ func (s *storm) wire() (from, to string) {
 
 func (s *storm) bear() {
 	s.born++
-	s.links.add(fmt.Sprint("n", s.born), 8)
+	s.links.add(fmt.Sprint("n", s.born), 8).turn = s.turn
 }
 
 func (s *storm) join() {
@@ -332,7 +333,7 @@ func TestAllNodesAgreeAfterAnyStorm(t *testing.T) {
 	for _, nodes := range []int{2, 3} {
 		t.Run(fmt.Sprint(nodes, " nodes"), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				s := &storm{T: t, links: newLinks()}
+				s := &storm{T: t, links: newLinks(), turn: rapid.SampledFrom([]int{1, turnBytes}).Draw(t, "turn")}
 				for range nodes {
 					s.bear()
 				}

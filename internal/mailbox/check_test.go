@@ -39,6 +39,12 @@ func (w *world) check() {
 	for _, cl := range c.claims.byKey {
 		live[cl.seq]++
 	}
+	for _, s := range c.sources {
+		live[s.seq]++
+	}
+	for _, p := range c.producers.byName {
+		live[p.seq]++
+	}
 	w.checkDue()
 	if c.down {
 		return
@@ -122,7 +128,7 @@ func (w *world) checkEntries(u *user, live map[uint64]int32, total *counts) {
 			w.Fatalf("(l) message %d of %s is claimed by %d sessions", e.ord, u.id, e.holders)
 		}
 		if e.settled() {
-			needed := func(s *session) bool { return s.awaits(e.ord) }
+			needed := func(s *session) bool { return s.awaits(e.ord) || w.core.mayLose(s, e.ord) }
 			if !slices.ContainsFunc(u.sessions, needed) {
 				w.Fatalf("(l) message %d of %s is proved and kept for nobody", e.ord, u.id)
 			}
@@ -273,7 +279,7 @@ func (w *world) compareClaims(c *core, want *state) {
 
 func (w *world) compareSessions() {
 	want := make(map[wire.ID]bool)
-	for _, x := range w.clients {
+	for _, x := range w.seen() {
 		want[x.ID] = true
 	}
 	got := make(map[wire.ID]bool)
@@ -292,6 +298,7 @@ func (w *world) compareReplay() {
 	stored := &w.model.durable
 	w.compareMail(next, stored)
 	w.compareClaims(next, stored)
+	w.compareMarks(next)
 	for user, u := range next.users {
 		for i := range u.entries.list {
 			e := &u.entries.list[i]
@@ -321,7 +328,7 @@ func (m *model) checkRest() {
 			m.checkArrived(list, x)
 		}
 		for _, x := range b.waiting() {
-			if _, owed := b.owed[x.record.id]; owed && len(list) > 0 && !m.expired(x) && !m.unreadNow(x) {
+			if _, owed := b.owed[x.record.id]; owed && len(list) > 0 && !m.expired(x) && !m.unreadNow(x) && !m.behindUnread(x) {
 				m.Fatalf("(c) message %d of %s was given back and went to nobody", x.ord, user)
 			}
 		}
@@ -346,7 +353,7 @@ func (m *model) checkRest() {
 
 // checkArrived checks that those who are to get a message have got it.
 func (m *model) checkArrived(list []*client, x *mail) {
-	if !m.isStored(x) || m.expired(x) || m.unreadNow(x) {
+	if !m.isStored(x) || m.expired(x) || m.unreadNow(x) || m.behindUnread(x) {
 		return
 	}
 	if len(m.core.cache.unread) > 0 && m.held(x) != nil {

@@ -73,7 +73,7 @@ type core struct {
 	held   bool
 	owned  bool            // the takeover is stored
 	gather map[string]bool // nodes whose sessions may be registered anew
-	ended  ended           // sessions that were closed for their node
+	dead   deadSessions    // sessions that were closed for their node
 
 	users    map[wire.UserID]*user
 	sessions map[wire.ID]*session
@@ -85,6 +85,7 @@ type core struct {
 	sources    map[string]*source // how far others' messages were taken
 	marksBytes int64              // what cleaning reckons for both, see core.needed
 
+	node    string // this one
 	shard   int
 	shardOf func(wire.UserID) int // nil: everybody is in this one
 	relays  map[int]wire.UserID   // names made once
@@ -293,6 +294,14 @@ func (c *core) open(now time.Time, in Session) {
 	c.pumpUser(now, u)
 }
 
+// setMark moves a session's mark.
+func (c *core) setMark(s *session, mark uint64) {
+	if s.mark != mark {
+		s.mark = mark
+		c.tellMark(s)
+	}
+}
+
 // tellMark tells a session's connector that it is open, or that its mark moved.
 func (c *core) tellMark(s *session) {
 	c.effects = append(c.effects, effect{kind: effOpened, outlet: s.Outlet, n: s.mark})
@@ -383,22 +392,32 @@ func (c *core) close(now time.Time, id wire.ID) {
 		c.closeUnseen(now, id)
 		return
 	}
+	c.end(s)
+	c.logClosed(now, s.record(), s.seq)
+	c.ended(now, s)
+}
+
+// end takes a session away from its user: what it did not prove goes back.
+func (c *core) end(s *session) {
 	u := s.user
 	if s.away {
 		u.away--
 	}
-	delete(c.sessions, id)
+	delete(c.sessions, s.ID)
 	u.sessions = slices.DeleteFunc(u.sessions, func(t *session) bool { return t == s })
 	c.leaveLanes(u, s)
 	c.giveBack(u, s)
 	c.dropSettled(u)
-	c.logClosed(now, s.record(), s.seq)
+}
+
+// ended goes on with the user of a session that was taken away.
+func (c *core) ended(now time.Time, s *session) {
 	if s.away {
-		c.goOn(now, u)
+		c.goOn(now, s.user)
 	} else {
-		c.pumpUser(now, u)
+		c.pumpUser(now, s.user)
 	}
-	c.release(u)
+	c.release(s.user)
 }
 
 // fetch asks for what the session missed.

@@ -30,7 +30,9 @@ func (c *core) proveEach(now time.Time, id wire.ID, n uint64) {
 func (c *core) proveOne(s *session, f *flight) {
 	e := s.user.entries.find(f.ord)
 	if e != nil {
-		e.holders--
+		if e.holders--; e.holders == 0 {
+			e.state &^= entryClaimed
+		}
 	}
 	switch {
 	case c.down:
@@ -42,6 +44,7 @@ func (c *core) proveOne(s *session, f *flight) {
 		c.gone(s.user, goneProved, f.ord)
 	default:
 		c.settleAfter(s, f.n)
+		c.dropPassed(s.user, f.ord)
 	}
 }
 

@@ -20,6 +20,7 @@ type Held struct {
 	fetchAt  uint64
 	fresh    bool
 	away     bool
+	shared   bool // the user's messages are shared out, also if no session is a master's any more
 }
 
 // Given is a delivery of which the connector does not know that its proof is in
@@ -38,7 +39,7 @@ func (s *session) held() Held {
 	h := Held{
 		Session: s.Session, Mark: s.mark, Cursor: s.cursor,
 		NextN: s.nextN, ProvedTo: s.provedTo, Fetches: s.fetches,
-		returned: s.returned, fetchAt: s.fetchAt, fresh: s.fresh, away: s.away,
+		returned: s.returned, fetchAt: s.fetchAt, fresh: s.fresh, away: s.away, shared: s.user.lanes != nil,
 	}
 	if s.passed > 0 {
 		h.PassedTo = s.flight[s.passed-1].n

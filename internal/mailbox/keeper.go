@@ -209,7 +209,7 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 		return nil, fmt.Errorf("make the keeper's ID: %w", err)
 	}
 	c := newCore(id, limits, k.opts.Random, k.tune)
-	c.shard, c.shardOf = k.opts.Shard, k.opts.ShardOf
+	c.node, c.shard, c.shardOf = k.opts.Node, k.opts.Shard, k.opts.ShardOf
 	first, last, _, err := k.opts.Log.Bounds(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look at the log: %w", err)

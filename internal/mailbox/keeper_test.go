@@ -525,10 +525,15 @@ func TestMetricsAreRegisteredOnce(t *testing.T) {
 				f.Errorf("%s is missing", want)
 			}
 		}
+		opts := options(newMemLog())
+		opts.Metrics = registry
+		if _, err := mailbox.Open(t.Context(), opts); err == nil {
+			t.Fatal("a second keeper registered the same metrics")
+		}
 	})
 	opts := options(newMemLog())
 	opts.Metrics = registry
-	if _, err := mailbox.Open(t.Context(), opts); err == nil {
-		t.Fatal("a second keeper registered the same metrics")
+	if _, err := mailbox.Open(t.Context(), opts); err != nil {
+		t.Fatalf("the metrics of a keeper that has ended are in the way: %v", err)
 	}
 }

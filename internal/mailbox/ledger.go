@@ -17,6 +17,12 @@ type Ledger struct {
 // NewLedger begins with a session that the keeper is asked to open.
 func NewLedger(s Session) *Ledger { return &Ledger{held: Held{Session: s}} }
 
+// ResumeLedger goes on with a session that a keeper of this node had.
+func ResumeLedger(h Held) *Ledger { return &Ledger{held: h, byItself: h.Cursor != h.Mark} }
+
+// Fetching returns how many fetches wait.
+func (l *Ledger) Fetching() int { return len(l.held.Fetches) }
+
 // ID returns the session's.
 func (l *Ledger) ID() wire.ID { return l.held.ID }
 

@@ -169,6 +169,8 @@ type fixture struct {
 	*mailbox.Keeper
 	log  *memLog
 	stop func() // and wait
+	done chan struct{}
+	err  error // Run's, once done is closed
 	seen *witness
 }
 
@@ -208,14 +210,35 @@ func start(t *testing.T, log *memLog, opts mailbox.Options) *fixture {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	f := &fixture{T: t, Keeper: k, log: log, seen: newWitness(), done: done, stop: func() { cancel(); <-done }}
 	go func() {
 		defer close(done)
-		if err := k.Run(ctx); err != nil {
-			t.Error(err)
+		f.err = k.Run(ctx)
+		if f.err != nil && !errors.Is(f.err, mailbox.ErrRetired) {
+			t.Error(f.err)
 		}
 	}()
 	synctest.Wait()
-	return &fixture{T: t, Keeper: k, log: log, seen: newWitness(), stop: func() { cancel(); <-done }}
+	return f
+}
+
+// ended waits until Run has returned.
+func (f *fixture) ended() {
+	f.Helper()
+	synctest.Wait()
+	select {
+	case <-f.done:
+	default:
+		f.Fatal("the keeper still serves")
+	}
+}
+
+// ends waits until Run has returned with err.
+func (f *fixture) ends(err error) {
+	f.Helper()
+	if f.ended(); !errors.Is(f.err, err) {
+		f.Fatalf("the keeper ended with %v, want %v", f.err, err)
+	}
 }
 
 // witness is the origin of messages, and notes what it hears.

@@ -22,6 +22,8 @@ func (m *model) noteHanded(effects []effect) {
 func (m *model) delivered(c *client, d Delivery) {
 	x := m.box(c.User).byID(d.ID)
 	switch {
+	case m.heldUp(c.User):
+		m.Fatalf("%s: (p) a delivery to %s, of whose user a session is to be registered anew", m.what, c)
 	case !c.open || m.core.down:
 		m.Fatalf("%s: a delivery to %s, which is closed, or while the log is down", m.what, c)
 	case x == nil || !m.isStored(x):
@@ -93,6 +95,8 @@ func (m *model) excused(c *client, x *mail) bool {
 	switch {
 	case c.has(x), m.expired(x), m.claimed[x.key()], m.unread[x.key()]:
 		return true
+	case x.gone != 0 && (c.lost[x.record.id] || x.goneStep <= c.freshTo):
+		return true // others had it meanwhile
 	case x.gone == 0:
 		return m.left[x.key()] // it waits again because the log lost that it was gone
 	case x.gone == goneProved:
@@ -271,7 +275,7 @@ func (m *model) waitsAgain(old *core) {
 func (m *model) wentOver(old *core, x *mail) bool {
 	due, past := 0, 0
 	for _, c := range m.of(x.user) {
-		if !c.due(x) {
+		if !c.due(x) || old.sessions[c.ID] == nil {
 			continue
 		}
 		due++
@@ -292,7 +296,7 @@ func (m *model) byItself(x *mail) bool {
 	}
 	return slices.ContainsFunc(m.of(x.user), func(c *client) bool {
 		s := m.core.sessions[c.ID]
-		return s.cursor <= x.ord
+		return s != nil && s.cursor <= x.ord
 	})
 }
 
@@ -378,8 +382,8 @@ func (m *model) checkTurn(c *client, x *mail) {
 // that is on its way to another session by itself, or about to be; else at the
 // end of what is stored.
 func (m *model) checkMark(c *client, others []*client) {
-	if m.core.down {
-		return // it does not know what is stored
+	if m.core.down || m.core.held || m.heldUp(c.User) {
+		return // it does not know what is stored, or who else is there
 	}
 	if m.shared(c.User) {
 		if u := m.core.users[c.User]; c.mark != u.lanes.mark {

@@ -151,17 +151,22 @@ func parseProducer(body []byte) (*producer, error) {
 // enterProducer remembers a producer, in the place of those that were used longest
 // ago if there are many.
 func (c *core) enterProducer(p *producer) {
+	c.boundProducers(1)
+	c.producers.byName[p.producerName] = p
+	p.place = c.producers.order.PushBack(p)
+	c.marksBytes += p.cost()
+}
+
+// boundProducers forgets producers until there is room for so many more.
+func (c *core) boundProducers(more int) {
 	most := c.limits.Producers
 	if most == 0 {
 		most = defaultProducers
 	}
-	for len(c.producers.byName) >= most && c.producers.order.Len() > 0 {
+	for len(c.producers.byName)+more > most && c.producers.order.Len() > 0 {
 		c.forgetProducer(c.producers.order.Front().Value.(*producer))
 		c.counts.forgottenProducers++
 	}
-	c.producers.byName[p.producerName] = p
-	p.place = c.producers.order.PushBack(p)
-	c.marksBytes += p.cost()
 }
 
 // forgetProducer takes a producer out of memory. A replay that finds its record

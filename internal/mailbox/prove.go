@@ -53,7 +53,7 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 	if c.down {
 		return false
 	}
-	var ords []uint64
+	var ords, before []uint64
 	var confirm []messageRecord
 	u, n, size := s.user, uint64(0), 0
 	for ; s.proved < len(s.flight) && s.flight[s.proved].n <= s.provedTo; s.proved++ {
@@ -73,6 +73,8 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 				}
 				ords = append(ords, f.ord)
 				e.state |= entrySettled
+			} else {
+				before = append(before, f.ord)
 			}
 			e.holders--
 		}
@@ -81,6 +83,9 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 			c.freeLane(u, s, uint8(f.lane))
 			f.lane = -1
 		}
+	}
+	for _, ord := range before {
+		c.dropPassed(u, ord)
 	}
 	switch {
 	case n == 0:
@@ -163,6 +168,14 @@ func (s *session) awaits(ord uint64) bool {
 	return !skip
 }
 
+// mayLose says whether a message is on its way to a session of another node, where
+// it may be lost: then the session is still to get it, also if another has proved
+// it meanwhile.
+func (c *core) mayLose(s *session, ord uint64) bool {
+	return s.Node != c.node && len(s.user.sessions) > 1 &&
+		slices.ContainsFunc(s.flight[s.proved:], func(f flight) bool { return f.ord == ord && !f.done })
+}
+
 // settledFrom returns what is proved, from ord on.
 func (u *user) settledFrom(ord uint64) []uint64 {
 	if u.settled == 0 {
@@ -177,13 +190,14 @@ func (u *user) settledFrom(ord uint64) []uint64 {
 	return ords
 }
 
-// dropPassed kills a proved entry that no session is still to get.
+// dropPassed kills a proved entry that no session is still to get, or may have to
+// get again.
 func (c *core) dropPassed(u *user, ord uint64) {
 	e := u.entries.find(ord)
 	if e == nil || !e.settled() {
 		return
 	}
-	if u.lanes == nil && slices.ContainsFunc(u.sessions, func(s *session) bool { return s.awaits(ord) }) {
+	if u.lanes == nil && slices.ContainsFunc(u.sessions, func(s *session) bool { return s.awaits(ord) || c.mayLose(s, ord) }) {
 		if u.settled <= c.tune.lag {
 			return
 		}

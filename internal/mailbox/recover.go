@@ -12,14 +12,15 @@ import (
 // lose gives up the core's memory after an append failed: nobody knows what
 // the log holds. Senders that wait are told so. What happens until another core
 // adopts the sessions is kept in them. With hold, messages that are certainly not
-// in the log are kept too, until it is known who takes them.
+// in the log are kept too, until it is known who takes them; not those that some
+// of their receivers had no room for, whose senders have had an answer.
 func (c *core) lose(cause error, hold bool) {
 	c.down = true
 	for i, p := range c.journal.queue {
 		inFlight := i == 0 && c.journal.inFlight
 		for _, m := range p.messages {
-			if hold && !m.keyed && !(inFlight && errors.Is(cause, ErrUnknown)) {
-				m.message.To = m.to // the others have been refused
+			unknown := inFlight && errors.Is(cause, ErrUnknown)
+			if hold && !m.keyed && !unknown && len(m.to) == len(m.message.To) {
 				c.unsent = append(c.unsent, m.message)
 				continue
 			}
@@ -65,7 +66,7 @@ func failureFor(cause error, inFlight bool) *wire.Error {
 // stored.
 func (c *core) adopt(now time.Time, from *core) {
 	c.limits, c.full, c.subscriptions, c.dropped = from.limits, from.full, from.subscriptions, from.dropped
-	c.gather, c.ended = from.gather, from.ended
+	c.gather, c.dead = from.gather, from.dead
 	c.counts.add(from.counts)
 	users := make([]*user, 0, len(from.users))
 	for _, u := range from.users {

@@ -27,7 +27,7 @@ func (c *core) detach(node string) {
 
 // reopen registers a session anew.
 func (c *core) reopen(now time.Time, h Held) {
-	if c.ended.has(h.ID) {
+	if c.dead.has(h.ID) {
 		return // it was closed because its node was dead, and is so for good
 	}
 	old := c.sessions[h.ID]
@@ -86,7 +86,7 @@ func (c *core) place(now time.Time, h Held) *session {
 		c.missedOut(s, ord)
 	}
 	c.placeInLog(now, s)
-	if s.Master && (u.lanes == nil || s.mark < u.lanes.mark) {
+	if (s.Master || h.shared) && (u.lanes == nil || s.mark < u.lanes.mark) {
 		if u.lanes == nil {
 			c.makeLanes(u, s.mark)
 		}
@@ -95,6 +95,7 @@ func (c *core) place(now time.Time, h Held) *session {
 	if u.lanes != nil {
 		c.layLanes(u)
 	}
+	c.dropSettled(u)
 	return s
 }
 
@@ -168,9 +169,9 @@ func (c *core) placeInLog(now time.Time, s *session) {
 // proveHeld proves what the session has proved, as its connector says, where the
 // log does not have that.
 func (c *core) proveHeld(now time.Time, s *session) {
-	for i := range s.flight {
-		if f := &s.flight[i]; f.done {
-			c.proveOne(s, f)
+	for _, f := range slices.Clone(s.flight) { // which becomes shorter where the log has it
+		if f.done {
+			c.proveOne(s, &f)
 		}
 	}
 	c.prove(now, s)
@@ -194,22 +195,29 @@ func (c *core) registered(now time.Time, node string) {
 
 // closeNode says that a node is dead.
 func (c *core) closeNode(now time.Time, node string) {
+	c.detach(node) // nothing goes from one of them to another
 	c.closeAll(now, func(s *session) bool { return s.Node == node })
 	c.came(now, node)
 }
 
 // closeAll closes the sessions that did not come.
 func (c *core) closeAll(now time.Time, which func(*session) bool) {
-	var ids []wire.ID
-	for id, s := range c.sessions {
+	var list []*session
+	for _, s := range c.sessions {
 		if which(s) {
-			ids = append(ids, id)
+			list = append(list, s)
 		}
 	}
-	slices.SortFunc(ids, compareIDs)
-	for _, id := range ids {
-		c.ended.add(id)
-		c.close(now, id)
+	slices.SortFunc(list, func(a, b *session) int { return compareIDs(a.ID, b.ID) })
+	for _, s := range list {
+		c.dead.add(s.ID)
+		c.end(s)
+	}
+	for _, s := range list {
+		c.logClosed(now, s.record(), s.seq)
+	}
+	for _, s := range list {
+		c.ended(now, s)
 	}
 }
 
@@ -235,7 +243,7 @@ func (c *core) closeStale(now time.Time) {
 	for _, id := range ids {
 		old := c.stale[id]
 		delete(c.stale, id)
-		c.ended.add(id)
+		c.dead.add(id)
 		c.logClosed(now, old.sessionRecord, old.seq)
 	}
 }
@@ -295,32 +303,31 @@ func (c *core) settleMark(u *user, s *session) {
 	if mark == s.mark {
 		return
 	}
-	s.mark = mark
+	c.setMark(s, mark)
 	if u.lanes == nil && !s.Push {
 		s.cursor = mark
 	}
-	c.tellMark(s)
 }
 
-// endedSessions is how many sessions are remembered that were closed for their
+// mostDead is how many sessions are remembered that were closed for their
 // node: more than a dead one is likely to have.
-const endedSessions = 1 << 16
+const mostDead = 1 << 16
 
-// ended are the sessions that were closed because their node was dead or did not
+// deadSessions are the sessions that were closed because their node was dead or did not
 // register them. A node that comes back all the same cannot open them again: what
 // was told of their end would be told twice.
-type ended struct {
+type deadSessions struct {
 	ids   map[wire.ID]bool
 	order []wire.ID // the oldest first
 }
 
-func (d *ended) has(id wire.ID) bool { return d.ids[id] }
+func (d *deadSessions) has(id wire.ID) bool { return d.ids[id] }
 
-func (d *ended) add(id wire.ID) {
+func (d *deadSessions) add(id wire.ID) {
 	if d.ids == nil {
 		d.ids = make(map[wire.ID]bool)
 	}
-	if len(d.order) == endedSessions {
+	if len(d.order) == mostDead {
 		delete(d.ids, d.order[0])
 		d.order = d.order[1:]
 	}

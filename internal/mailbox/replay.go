@@ -163,6 +163,7 @@ func (c *core) takeOver(last, ord uint64) {
 	c.behind.merge()
 	c.claims.sort()
 	c.producers.sort()
+	c.boundProducers(0)
 	c.journal.start(last, ord)
 	p := c.journal.room(64)
 	p.buf = appendTakeover(p.buf, c.keeper)

@@ -43,7 +43,7 @@ func laneOf[T ~string | ~[]byte](from T) uint8 {
 func (c *core) makeLanes(u *user, mark uint64) {
 	u.lanes = &lanes{mark: mark}
 	for _, s := range u.sessions {
-		s.mark = mark
+		c.setMark(s, mark)
 	}
 	c.dropSettled(u) // what is proved goes to no second session any more
 }
@@ -118,6 +118,7 @@ func (c *core) moveLane(u *user, i uint8, to *session) {
 	if l.alien > 0 {
 		l.busy = to.inLane(i)
 		l.alien -= l.busy
+		to.cursor = min(to.cursor, u.lanes.mark) // the old owner went past what it could not have
 	}
 	to.cursor = min(to.cursor, from.cursor)
 	u.alignPush(from)
@@ -198,10 +199,7 @@ func (c *core) layLanes(u *user) {
 	l.lane = [laneCount]lane{}
 	var returned []uint64
 	for _, s := range u.sessions {
-		if s.mark != l.mark {
-			s.mark = l.mark
-			c.tellMark(s)
-		}
+		c.setMark(s, l.mark)
 		if s.cursor = l.mark; s.Push {
 			s.cursor = 0
 		}

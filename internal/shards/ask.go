@@ -117,7 +117,7 @@ func (d *desk) hearAnswer(r *reader) {
 	}
 	d.finish(req)
 	if a.Again {
-		d.cost += req.cost
+		d.cost.Add(req.cost)
 		d.returned = append(d.returned, req)
 		return
 	}

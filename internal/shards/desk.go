@@ -2,6 +2,7 @@ package shards
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
@@ -33,7 +34,11 @@ type desk struct {
 	sessions map[wire.ID]*held // of this node, while the keeper is not here
 	waiting  []*request        // messages, while there is no keeper
 	returned []*request        // those that the last keeper gave back: they come before
-	cost     int64             // bytes of messages that wait, or are with a keeper elsewhere
+
+	// These are looked at without mu: by sessions that hold locks of their own, which
+	// outlets and origins take.
+	here atomic.Pointer[mailbox.Keeper] // keeper
+	cost atomic.Int64                   // bytes of messages that wait, or are with a keeper elsewhere
 }
 
 // far is a conversation with a keeper elsewhere.
@@ -62,11 +67,7 @@ type op struct {
 }
 
 // local returns the keeper if it is here.
-func (d *desk) local() *mailbox.Keeper {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.keeper
-}
+func (d *desk) local() *mailbox.Keeper { return d.here.Load() }
 
 func (d *desk) served() bool {
 	d.mu.RLock()
@@ -78,9 +79,8 @@ func (d *desk) served() bool {
 }
 
 func (d *desk) behind() bool {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.keeper != nil && d.keeper.Behind() || d.cost > muchWaiting
+	k := d.here.Load()
+	return k != nil && k.Behind() || d.cost.Load() > muchWaiting
 }
 
 // do is one call about a session.
@@ -126,7 +126,7 @@ func apply(k *mailbox.Keeper, p op) bool {
 // if there is one. mu is held.
 func (d *desk) note(p op) bool {
 	if p.kind == kindOpen {
-		d.sessions[p.id] = &held{mailbox.Held{Session: *p.session}}
+		d.sessions[p.id] = &held{mailbox.NewLedger(*p.session), p.session.Outlet}
 		if d.far != nil {
 			d.say(appendSession(d.begin(kindOpen), p.session))
 		}
@@ -166,15 +166,16 @@ func (o *Office) Serve(shard int, term uint64, k *mailbox.Keeper) {
 		d.next = later // this keeper is fenced before it begins
 	}
 	d.keeper, d.term, d.guests = k, term, make(map[string]uint64)
+	d.here.Store(k)
 	for id, h := range d.sessions {
-		k.Reopen(h.Held)
+		k.Reopen(h.Held())
 		delete(d.sessions, id)
 	}
 	k.Registered(o.opts.Self)
 	waiting := d.waiting
 	d.waiting = nil
 	for _, r := range waiting {
-		d.cost -= r.cost
+		d.cost.Add(-r.cost)
 		r.give(k)
 	}
 	d.mu.Unlock()
@@ -188,6 +189,7 @@ func (o *Office) Withdraw(shard int) {
 	d := o.desks[shard]
 	d.mu.Lock()
 	d.keeper, d.isMoving = nil, true
+	d.here.Store(nil)
 	d.mu.Unlock()
 	o.changed()
 }
@@ -199,7 +201,7 @@ func (o *Office) Leave(shard int, list []mailbox.Held) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range list {
-		d.sessions[list[i].ID] = &held{list[i]}
+		d.sessions[list[i].ID] = &held{mailbox.ResumeLedger(list[i]), list[i].Outlet}
 	}
 	moving := d.moving
 	d.moving, d.isMoving = nil, false
@@ -229,7 +231,7 @@ func (o *Office) Returned(m *mailbox.Message) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.returned = append(d.returned, r)
-	d.cost += r.cost
+	d.cost.Add(r.cost)
 }
 
 // requeue puts what was given back before what came since. mu is held.

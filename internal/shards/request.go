@@ -63,15 +63,15 @@ func (d *desk) accept(r *request) {
 	case d.keeper != nil:
 		r.give(d.keeper)
 	case d.far != nil && d.next == nil:
-		d.cost += r.cost
+		d.cost.Add(r.cost)
 		d.send(r)
-	case d.cost+r.cost > maxWaiting:
+	case d.cost.Load()+r.cost > maxWaiting:
 		r.refuse(&wire.Error{
 			Kind: wire.KindDeliverFailed, Code: wire.CodeOverloaded,
 			Reason: "no node keeps the mailboxes of these users at the moment, and as much waits for one as may; try again",
 		})
 	default:
-		d.cost += r.cost
+		d.cost.Add(r.cost)
 		d.waiting = append(d.waiting, r)
 	}
 }
@@ -105,7 +105,7 @@ func (d *desk) send(r *request) {
 // answered. mu is held.
 func (d *desk) finish(r *request) {
 	delete(d.far.requests, r.number)
-	d.cost -= r.cost
+	d.cost.Add(-r.cost)
 }
 
 // outcome is what became of message i of a request.
@@ -140,7 +140,7 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 		back := newRequest(req.once, req.all, m)
 		back.number = number
 		d.returned = append(d.returned, back)
-		d.cost += back.cost
+		d.cost.Add(back.cost)
 	}
 }
 
@@ -205,9 +205,9 @@ func (d *desk) drop() {
 	slices.Sort(numbers)
 	for _, n := range numbers {
 		r := f.requests[n]
-		d.cost -= r.cost
+		d.cost.Add(-r.cost)
 		if r.ask != nil && r.ask.repeatable() { // a question does no harm when it is asked again
-			d.cost += r.cost
+			d.cost.Add(r.cost)
 			d.waiting = append(d.waiting, r)
 			continue
 		}
@@ -239,7 +239,7 @@ func (d *desk) tend(now time.Time) {
 		}
 	}
 	for _, r := range d.waiting[:late] {
-		d.cost -= r.cost
+		d.cost.Add(-r.cost)
 		d.office.refused.Add(float64(len(r.messages)))
 		r.refuse(&wire.Error{
 			Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown,
@@ -255,7 +255,7 @@ func (d *desk) tend(now time.Time) {
 			r.since = now
 		} else if now.Sub(r.since) >= silence {
 			delete(d.far.requests, n)
-			d.cost -= r.cost
+			d.cost.Add(-r.cost)
 			r.refuse(unknown())
 		}
 	}

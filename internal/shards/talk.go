@@ -94,7 +94,8 @@ func (d *desk) follow() {
 	d.far = &far{node: n.node, term: n.term, conv: d.office.convs.Add(1), requests: make(map[uint64]*request)}
 	d.say(d.begin(kindHello))
 	for _, h := range d.sessions {
-		d.say(appendHeld(d.begin(kindReopen), &h.Held))
+		was := h.Held()
+		d.say(appendHeld(d.begin(kindReopen), &was))
 	}
 	d.say(d.begin(kindRegistered))
 	waiting := d.waiting

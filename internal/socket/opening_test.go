@@ -74,7 +74,7 @@ func TestTheReplyWaitsForKeeperAndOtherNodes(t *testing.T) {
 		p.pong(p.next(finPing))
 		r.expect("prove 1")
 		opened.Outlet.Opened(5) // registered anew, with another keeper
-		r.clock.advance(20 * time.Second)
+		r.advance(20 * time.Second)
 		p.settledDown()
 	}
 }
