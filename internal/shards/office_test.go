@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -310,6 +311,7 @@ func TestANodeThatWasFrozenFindsTheKeepersThatReplacedItsOwn(t *testing.T) {
 	w.served()
 	mine := w.client(b, wireUser(1))
 	b.valid.Store(false)
+	b.silent.Store(true)
 	w.mu.Lock()
 	delete(w.nodes, "b")
 	w.mu.Unlock()
@@ -327,6 +329,7 @@ func TestANodeThatWasFrozenFindsTheKeepersThatReplacedItsOwn(t *testing.T) {
 	w.mu.Lock()
 	w.nodes["b"] = b
 	w.mu.Unlock()
+	b.silent.Store(false)
 	b.valid.Store(true)
 	b.leases.Stir()
 	b.Close(mine.id) // as the node does with all sessions when its lease has run out
@@ -338,5 +341,26 @@ func TestANodeThatWasFrozenFindsTheKeepersThatReplacedItsOwn(t *testing.T) {
 		if len(s.stored) != 1 {
 			t.Errorf("%v", s.failed)
 		}
+	}
+}
+
+// Whoever gives a shard up says when all is answered, so that nobody waits for it.
+func TestSessionsFollowAKeeperThatMovesAtOnce(t *testing.T) {
+	w := newWorld(t, 4)
+	nodes := []*testNode{w.node("a"), w.node("b"), w.node("c")}
+	w.served()
+	for round := range 6 {
+		n := nodes[round%3]
+		n.left.Store(true)
+		stirAll(w)
+		w.eventually("the shards have moved", func() bool { return len(n.Kept()) == 0 })
+		began := time.Now()
+		for i := range 8 {
+			w.client(nodes[i%3], wireUser(100*round+i)) // is open, or the test fails
+		}
+		if took := time.Since(began); took > courtesy/2 {
+			t.Errorf("sessions were open after %s", took)
+		}
+		n.left.Store(false)
 	}
 }
