@@ -12,8 +12,9 @@ import (
 
 // producerWindow is how far back it is remembered exactly which messages of a
 // producer were accepted. What is older counts as accepted: a message that was
-// refused can be sent again until so many later ones were accepted here.
-const producerWindow = 512
+// refused can be sent again until so many later ones were accepted here. It is in
+// the log, in each record of a producer.
+const producerWindow = wire.SeqWindow
 
 // defaultProducers is Limits.Producers where that is 0. A producer takes some 300
 // bytes of memory.
