@@ -129,3 +129,24 @@ func TestAGoClientsOutboxIsDeliveredOnce(t *testing.T) {
 		}
 	}
 }
+
+// An outbox is the same over events and HTTP as over a socket.
+func TestAnOutboxMovesFromASocketToEvents(t *testing.T) {
+	s := startWith(t, plainApp)
+	const frame = `{"type":"MESSAGE","data":{"to":"ANZ-2","content":%q},"reference":%q,"confirmationEnabled":false,"seq":%d}`
+	p := SignIn(t, s, "ANZ-1", `{"receipts":true,"producer":"phone-1"}`)
+	p.Send(fmt.Sprintf(frame, "1", "a", 1))
+	p.Expect("MESSAGE_STORED")
+	p.Close()
+	e := Listen(t, s.Addr, "ANZ-1", "receipts=true&producer=phone-1")
+	e.Expect("AUTH_CLIENT_REPLY")
+	for seq := 1; seq <= 2; seq++ {
+		e.Send(fmt.Sprintf(frame, fmt.Sprint(seq), "a", seq))
+		e.Expect("MESSAGE_STORED")
+	}
+	e.Send(`{"type":"MESSAGE","data":{"to":"ANZ-2","content":3}}`)
+	if f := e.Expect("INVALID_MESSAGE"); f.Field("code") != "MISSING_FIELD" {
+		t.Errorf("got %s", f.Raw)
+	}
+	SignIn(t, s, "ANZ-2", "").wantContents("1", "2")
+}
