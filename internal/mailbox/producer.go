@@ -115,14 +115,21 @@ func (c *core) writeProducer(p *producer) {
 }
 
 func (c *core) appendProducer(b *pending, p *producer) {
-	size := bytesLen(p.from) + bytesLen(p.name) + producerState
-	b.buf, _ = appendRecord(b.buf, recProducer, size, func(buf []byte) []byte {
-		buf = appendBytes(appendBytes(buf, p.from), p.name)
-		p.off = len(buf)
-		return p.putState(buf)
-	})
+	b.buf = appendProducer(b.buf, p)
 	p.seq = b.seq
 	c.journal.alive(b.seq, 1)
+}
+
+// appendProducer appends a producer's record, and notes where in it stands what
+// changes.
+func appendProducer(b []byte, p *producer) []byte {
+	size := bytesLen(p.from) + bytesLen(p.name) + producerState
+	b, _ = appendRecord(b, recProducer, size, func(b []byte) []byte {
+		b = appendBytes(appendBytes(b, p.from), p.name)
+		p.off = len(b)
+		return p.putState(b)
+	})
+	return b
 }
 
 // putState appends what changes.

@@ -149,10 +149,7 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 		}
 	case kindReturned:
 		d.settle(req, i)
-		back := newRequest(req.once, req.all, m)
-		back.number, back.unsure = number, req.unsure
-		d.returned = append(d.returned, back)
-		d.cost.Add(back.cost)
+		d.giveBack(&request{messages: []*mailbox.Message{m}, once: req.once, all: req.all, number: number, unsure: req.unsure})
 	}
 }
 
@@ -201,11 +198,12 @@ func unknown() *wire.Error {
 	}
 }
 
-// drop ends the conversation with a keeper elsewhere: of what it has not
-// answered nobody knows the outcome. What it gave back, and what may be asked
-// twice, waits for the next one, in the order in which it came: so what a producer
-// sent later does not come before it. mu is held.
-func (d *desk) drop() {
+// drop ends the conversation with a keeper elsewhere. Of what it has not answered
+// nobody knows the outcome, unless it has said that it is gone: then it has
+// answered all that it had taken. What it did not take, what it gave back, and what
+// may be asked twice, waits for the next one, in the order in which it came: so what
+// a producer sent later does not come before it. mu is held.
+func (d *desk) drop(gone bool) {
 	f := d.far
 	d.far, d.next = nil, nil
 	if f == nil {
@@ -225,16 +223,33 @@ func (d *desk) drop() {
 			}
 			continue
 		}
-		if r.repeatable() {
-			d.cost.Add(r.cost)
-			r.since, r.unsure = time.Time{}, true
-			d.returned = append(d.returned, r) // in its place among those that the keeper gave back
+		if gone || r.repeatable() {
+			r.unsure = r.unsure || !gone
+			d.giveBack(r)
 			continue
 		}
 		r.refuse(unknown())
 	}
 	slices.SortStableFunc(d.returned, func(a, b *request) int { return int(int64(a.number) - int64(b.number)) })
 	d.requeue()
+}
+
+// giveBack has what is left of a request wait for the next keeper. mu is held.
+func (d *desk) giveBack(r *request) {
+	if len(r.messages) > 0 {
+		var left []*mailbox.Message
+		for i, m := range r.messages {
+			if r.settled == nil || !r.settled[i] {
+				left = append(left, m)
+			}
+		}
+		number, unsure := r.number, r.unsure
+		r = newRequest(r.once, r.all, left...)
+		r.number, r.unsure = number, unsure
+	}
+	r.since = time.Time{}
+	d.returned = append(d.returned, r)
+	d.cost.Add(r.cost)
 }
 
 // tend gives up what has waited for too long.
