@@ -19,6 +19,9 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
+// aloneFolder is where in the data folder a node that is alone has its store.
+const aloneFolder = "jetstream"
+
 // settleTime is how long a node that starts waits for every shard to have a
 // keeper before it lets clients in: with all nodes up it takes a moment. What
 // lasts longer is shown by /readyz.
@@ -75,7 +78,7 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 
 // busOptions say which engine there is, and where.
 func busOptions(s config.Settings) (o bus.Options, err error) {
-	o.Folder = filepath.Join(s.Data, "jetstream")
+	o.Folder = filepath.Join(s.Data, aloneFolder)
 	switch {
 	case s.NATS.URL != "":
 		x := &bus.External{
@@ -158,13 +161,10 @@ func (n *node) settle(ctx context.Context) {
 	}
 }
 
-// peers returns all nodes that are alive, as the placing of shards sees them.
+// peers returns all nodes that are known, as the placing of shards sees them.
 func (n *node) peers() (list []shards.Peer) {
 	for _, m := range n.members.List() {
-		if m.Status == members.Unreachable {
-			continue
-		}
-		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving}
+		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving, Dead: m.Status == members.Unreachable}
 		for _, role := range m.Roles {
 			p.Processor = p.Processor || role == config.RoleProcessor
 		}

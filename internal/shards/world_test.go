@@ -432,7 +432,8 @@ type sender struct {
 	user wire.UserID
 	n    int
 
-	confirm bool // its messages are confirmed
+	confirm  bool   // its messages are confirmed
+	producer string // they are numbered, as an outbox of this name
 
 	mu      sync.Mutex
 	stored  map[string]bool
@@ -453,6 +454,7 @@ func (s *sender) send(to ...wire.UserID) string {
 	s.mu.Unlock()
 	s.node.Accept(&mailbox.Message{
 		From: s.user, To: slices.Clone(to), Group: len(to) > 1, Frame: []byte(text), Reference: fmt.Appendf(nil, "%q", text), Confirm: s.confirm, Receipt: true, Origin: s,
+		Producer: s.producer, Seq: uint64(s.n),
 		Done: func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
