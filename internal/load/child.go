@@ -32,6 +32,7 @@ type Child struct {
 // server is a process that we started.
 type server struct {
 	url   string
+	admin string        // URL of its admin listener
 	key   string        // the demo's API key
 	ready time.Duration // from its start
 	cmd   *exec.Cmd
@@ -92,10 +93,8 @@ func (s *server) read(pipe io.Reader, ready chan struct{}) {
 	defer close(s.done)
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		line := lines.Text()
-		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "socket" {
-			s.url = fields[1]
-		} else if len(fields) == 2 && fields[0] == "key" {
-			s.key = fields[1]
+		if name, value, ok := strings.Cut(line, " "); ok {
+			s.learn(name, strings.TrimSpace(value))
 		}
 		s.mu.Lock()
 		if s.out = append(s.out, line); len(s.out) > 20 {
@@ -108,6 +107,18 @@ func (s *server) read(pipe io.Reader, ready chan struct{}) {
 		}
 	}
 	_ = s.cmd.Wait() // how it ended is in what it printed
+}
+
+// learn keeps what a server says of itself when it starts.
+func (s *server) learn(name, value string) {
+	switch name {
+	case "socket":
+		s.url = value
+	case "admin":
+		s.admin = value
+	case "key":
+		s.key = value
+	}
 }
 
 func (s *server) printed() string {
