@@ -63,12 +63,7 @@ func (c Child) start(ctx context.Context, args ...string) (*server, error) {
 	s.cmd.Stderr = s.cmd.Stdout
 	detach(s.cmd)
 	began := time.Now()
-	if c.ServerCPU >= 0 {
-		err = startPinned(s.cmd, c.ServerCPU)
-	} else {
-		err = s.cmd.Start()
-	}
-	if err != nil {
+	if err := startPinned(s.cmd, c.ServerCPU); err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}
 	ready := make(chan struct{})
