@@ -24,7 +24,7 @@ func (o *Office) Receive(node string, message []byte) {
 	switch {
 	case k == kindReady:
 		d.ready(node, conv)
-	case k < kindOpened:
+	case k != kindGone && k < kindOpened:
 		// What is kept of it outlives the call.
 		r.b = slices.Clone(r.b)
 		d.host(node, k, conv, r)

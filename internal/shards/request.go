@@ -136,11 +136,29 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 			m.Done()
 		}
 	case kindReturned:
-		d.settle(req, i)
-		back := newRequest(req.once, req.all, m)
-		back.number = number
-		d.returned = append(d.returned, back)
-		d.cost.Add(back.cost)
+		d.back(req, i)
+	}
+}
+
+// back takes message i of a request back, for the next keeper. mu is held.
+func (d *desk) back(r *request, i int) {
+	d.settle(r, i)
+	back := newRequest(r.once, r.all, r.messages[i])
+	back.number = r.number
+	d.returned = append(d.returned, back)
+	d.cost.Add(back.cost)
+}
+
+// takeBack takes back the messages that a keeper elsewhere has not answered when
+// it says that it is gone: it answered all that it took, so they came too late for
+// it. mu is held.
+func (d *desk) takeBack() {
+	for _, r := range d.far.requests {
+		for i := range r.messages {
+			if r.settled == nil || !r.settled[i] {
+				d.back(r, i)
+			}
+		}
 	}
 }
 

@@ -114,6 +114,7 @@ func (d *desk) hear(node string, k kind, conv uint64, r *reader) {
 	}
 	switch k {
 	case kindGone:
+		d.takeBack()
 		if d.next != nil {
 			d.follow()
 		} else {
