@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -353,6 +356,23 @@ func (l *Log) boundsOnce(ctx context.Context, e *engine) (first, last, bytes uin
 		return state.LastSeq + 1, state.LastSeq, 0, nil
 	}
 	return state.FirstSeq, state.LastSeq, state.Bytes, nil
+}
+
+// Name returns a name of the log that no other one has, nor will have: it follows
+// from when it was made.
+func (l *Log) Name(ctx context.Context) (string, error) {
+	e, err := l.bus.engine()
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", l.name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
+	defer cancel()
+	info, err := e.info(ctx, l.name)
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", l.name, err)
+	}
+	sum := sha256.Sum256([]byte(l.name + " " + info.Created.UTC().Format(time.RFC3339Nano)))
+	return hex.EncodeToString(sum[:12]), nil
 }
 
 // Purge removes everything before the sequence below, which may be one past the

@@ -49,18 +49,21 @@ const (
 	codeNameInUse         = 10058 // with other settings
 	codeWrongLastSequence = 10071
 	codeNoReplicas        = 10074 // no cluster
+	codeNoStream          = 10059
 	codeNotEnabledAtAll   = 10076
 	codeStoreFailed       = 10077
 	codeOffline           = 10118
 	codeInFlight          = 10164 // another message of the subject is being stored
 )
 
-// passing says whether an error of a cluster may be gone in a moment.
+// passing says whether an error of a cluster may be gone in a moment. That a stream
+// is not there is one, too: nobody asks who has not made sure of it, and who has just
+// begun to lead all streams may not know them yet.
 func passing(err error) bool {
 	for _, known := range []error{
 		errNoLeader, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
 		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse, jetstream.ErrConsumerNotFound,
-		jetstream.ErrJetStreamNotEnabled,
+		jetstream.ErrJetStreamNotEnabled, jetstream.ErrStreamNotFound,
 	} {
 		if errors.Is(err, known) {
 			return true
@@ -71,7 +74,7 @@ func passing(err error) bool {
 		return false
 	}
 	switch refused.ErrorCode {
-	case codeNotAvailable, codeNotLeader, codeNotEnabled, codeNotEnabledAtAll, codeOffline:
+	case codeNotAvailable, codeNotLeader, codeNoStream, codeNotEnabled, codeNotEnabledAtAll, codeOffline:
 		return true
 	}
 	return false

@@ -223,6 +223,8 @@ func mailboxLimits() []Key {
 			func(l *Limits) any { return &l.IdempotencyAge }),
 		count("idempotencyRequests", "1000000", 1, 100_000_000, "Requests of which that is remembered; past it the oldest are forgotten, and counted. Each takes some 200 bytes of memory.",
 			func(l *Limits) any { return &l.IdempotencyRequests }),
+		count("producers", "1000000", 1, 100_000_000, "Outboxes of clients (option producer) of which it is remembered, on disk and without a time limit, what was accepted; past it those that were used longest ago are forgotten, and counted. In a cluster, for each shard. Each takes some 300 bytes of memory.",
+			func(l *Limits) any { return &l.Producers }),
 		size("minDiskFree", "512MiB", MiB, 1024*GiB, "With less free disk than this, what would have to be kept is refused.",
 			func(l *Limits) any { return &l.MinDiskFree }),
 	}

@@ -81,6 +81,7 @@ type Limits struct {
 
 	IdempotencyAge      time.Duration `yaml:"idempotencyAge"`
 	IdempotencyRequests int           `yaml:"idempotencyRequests"`
+	Producers           int           `yaml:"producers"`
 	MinDiskFree         Bytes         `yaml:"minDiskFree"`
 	HTTPBody            Bytes         `yaml:"httpBody"`
 	PresenceWatch       int           `yaml:"presenceWatch"`

@@ -21,6 +21,12 @@ type Send struct {
 	Receipt bool          // Origin.Stored is wanted (RELIABLE only)
 	TTL     time.Duration // RELIABLE only; 0 for none
 
+	// Producer names the sender's outbox, empty for none, and Seq the message's
+	// number there (RELIABLE only): one that comes again under its number is
+	// answered as stored, and not stored again.
+	Producer string
+	Seq      uint64
+
 	// Index is the message's place in the request that it came with, see Once.
 	Index int
 	// Sessions is set by the hub: on how many sessions a FAST message was queued;

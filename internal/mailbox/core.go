@@ -95,6 +95,7 @@ type core struct {
 
 	journal journal
 	behind  behind
+	witness func(*messageRecord) // sees each message that a replay finds; nil: nobody does
 	cache   cache
 	copying uint64 // the oldest batch, if its live records have been written again
 

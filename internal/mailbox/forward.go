@@ -38,9 +38,10 @@ type Forwarded struct {
 	Seq       uint64 // rises from one message of a source to the next
 	ID        wire.ID
 	To        wire.UserID
-	From      wire.UserID // the sender; of a notice, whom it is about
-	Flags     uint8       // as in the log
-	Expires   time.Time   // zero: never; in whole seconds
+	More      []wire.UserID // further receivers, of what comes out of an archive
+	From      wire.UserID   // the sender; of a notice, whom it is about
+	Flags     uint8         // as in the log
+	Expires   time.Time     // zero: never; in whole seconds
 	Reference []byte
 	Frame     []byte
 }
@@ -139,15 +140,16 @@ func (c *core) answer(a answered) {
 // room, as this shard's own are; other messages are no news to their senders, and
 // stay out only while the disk or memory is full, all together.
 func (c *core) forwardSome(now time.Time, s *source, list []Forwarded) (n int, err error) {
-	size := 0
+	size, receivers := 0, 0
 	for n < len(list) && (n == 0 || size+len(list[n].Frame) <= c.tune.batch) {
+		receivers += 1 + len(list[n].More)
 		if messageFlags(list[n].Flags)&flagNotice == 0 {
-			if refusal := c.refusal(n + 1); refusal != nil {
+			if refusal := c.refusal(receivers); refusal != nil {
 				err = refusal
 				break
 			}
 		}
-		size += len(list[n].Frame) + len(list[n].Reference) + 128
+		size += len(list[n].Frame) + len(list[n].Reference) + 128 + 64*len(list[n].More)
 		n++
 	}
 	if n == 0 {
@@ -156,14 +158,20 @@ func (c *core) forwardSome(now time.Time, s *source, list []Forwarded) (n int, e
 	c.journal.hold(size + 256)
 	defer c.journal.letGo()
 	for i := range list[:n] {
-		c.takeForwarded(now, &list[i])
+		c.takeForwarded(now, &list[i], s.archive())
 	}
 	s.last = list[n-1].Seq
 	c.writeSource(now, s)
 	return n, err
 }
 
-func (c *core) takeForwarded(now time.Time, f *Forwarded) {
+// takeForwarded takes one message. Of an archive everything is taken: it waited
+// within the limits of its own day.
+func (c *core) takeForwarded(now time.Time, f *Forwarded, archive bool) {
+	if archive && f.To == remembered {
+		c.takeRemembered(now, f.Frame)
+		return
+	}
 	r := messageRecord{
 		id: f.ID, flags: messageFlags(f.Flags), from: []byte(f.From), reference: f.Reference, frame: f.Frame,
 	}
@@ -174,12 +182,12 @@ func (c *core) takeForwarded(now time.Time, f *Forwarded) {
 		if r.expires != 0 && int64(r.expires) <= now.Unix() {
 			return
 		}
-		if !c.makeRoom(c.user(f.To), len(f.Frame)) {
+		if !archive && !c.makeRoom(c.user(f.To), len(f.Frame)) {
 			c.dropNotice(f.To, r.flags)
 			return
 		}
 	}
-	c.append(now, r, []wire.UserID{f.To})
+	c.append(now, r, append([]wire.UserID{f.To}, f.More...))
 }
 
 // writeSource writes how far a source has been taken.

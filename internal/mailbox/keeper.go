@@ -210,30 +210,44 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 	}
 	c := newCore(id, limits, k.opts.Random, k.tune)
 	c.node, c.shard, c.shardOf = k.opts.Node, k.opts.Shard, k.opts.ShardOf
-	first, last, _, err := k.opts.Log.Bounds(ctx)
+	_, last, ord, err := readLog(ctx, k.opts.Log, c, false)
 	if err != nil {
-		return nil, fmt.Errorf("look at the log: %w", err)
-	}
-	ord := uint64(1)
-	if first <= last {
-		batch, err := k.opts.Log.Read(ctx, last)
-		if err != nil {
-			return nil, fmt.Errorf("read the last batch, %d: %w", last, err)
-		}
-		trim, next, err := openBatch(batch)
-		if err != nil {
-			return nil, fmt.Errorf("batch %d: %w", last, err)
-		}
-		if first > trim {
-			return nil, fmt.Errorf("the log begins at batch %d, but batch %d still mattered: batches are missing from its head", first, trim)
-		}
-		ord = next
-		if err := k.opts.Log.Replay(ctx, trim, last, c.replay); err != nil {
-			return nil, fmt.Errorf("replay the log: %w", err)
-		}
+		return nil, err
 	}
 	c.takeOver(last, ord)
 	return c, nil
+}
+
+// readLog has c replay a log, from the first batch that matters on or, with whole,
+// from the first that is there. It returns where the log begins and ends, and the
+// place of its next message.
+func readLog(ctx context.Context, log Log, c *core, whole bool) (first, last, ord uint64, err error) {
+	first, last, _, err = log.Bounds(ctx)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("look at the log: %w", err)
+	}
+	if first > last {
+		return first, last, 1, nil
+	}
+	batch, err := log.Read(ctx, last)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("read the last batch, %d: %w", last, err)
+	}
+	trim, ord, err := openBatch(batch)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("batch %d: %w", last, err)
+	}
+	if first > trim {
+		return 0, 0, 0, fmt.Errorf("the log begins at batch %d, but batch %d still mattered: batches are missing from its head", first, trim)
+	}
+	from := trim
+	if whole {
+		from = first
+	}
+	if err := log.Replay(ctx, from, last, c.replay); err != nil {
+		return 0, 0, 0, fmt.Errorf("replay the log: %w", err)
+	}
+	return first, last, ord, nil
 }
 
 // Accept takes a message for its receivers' mailboxes.

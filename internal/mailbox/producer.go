@@ -12,8 +12,9 @@ import (
 
 // producerWindow is how far back it is remembered exactly which messages of a
 // producer were accepted. What is older counts as accepted: a message that was
-// refused can be sent again until so many later ones were accepted here.
-const producerWindow = 512
+// refused can be sent again until so many later ones were accepted here. It is in
+// the log, in each record of a producer.
+const producerWindow = wire.SeqWindow
 
 // defaultProducers is Limits.Producers where that is 0. A producer takes some 300
 // bytes of memory.
@@ -114,14 +115,21 @@ func (c *core) writeProducer(p *producer) {
 }
 
 func (c *core) appendProducer(b *pending, p *producer) {
-	size := bytesLen(p.from) + bytesLen(p.name) + producerState
-	b.buf, _ = appendRecord(b.buf, recProducer, size, func(buf []byte) []byte {
-		buf = appendBytes(appendBytes(buf, p.from), p.name)
-		p.off = len(buf)
-		return p.putState(buf)
-	})
+	b.buf = appendProducer(b.buf, p)
 	p.seq = b.seq
 	c.journal.alive(b.seq, 1)
+}
+
+// appendProducer appends a producer's record, and notes where in it stands what
+// changes.
+func appendProducer(b []byte, p *producer) []byte {
+	size := bytesLen(p.from) + bytesLen(p.name) + producerState
+	b, _ = appendRecord(b, recProducer, size, func(b []byte) []byte {
+		b = appendBytes(appendBytes(b, p.from), p.name)
+		p.off = len(b)
+		return p.putState(b)
+	})
+	return b
 }
 
 // putState appends what changes.

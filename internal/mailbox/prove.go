@@ -95,7 +95,7 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 		p := c.journal.hold(32 + 10*len(ords) + size)
 		defer c.journal.letGo()
 		p.settles = append(p.settles, settle{s, n})
-		c.writeProved(now, p, u, ords, confirm)
+		c.writeProved(now, p, s, ords, confirm)
 	}
 	return more
 }
@@ -133,16 +133,17 @@ func (c *core) settleAfter(s *session, n uint64) {
 	c.settled(s, n)
 }
 
-// writeProved writes that u's messages are proved, their confirmations, and what
+// writeProved writes that messages are proved by s, their confirmations, and what
 // subscribers hear of it, in one batch: either all survive or none.
-func (c *core) writeProved(now time.Time, p *pending, u *user, ords []uint64, confirm []messageRecord) {
+func (c *core) writeProved(now time.Time, p *pending, s *session, ords []uint64, confirm []messageRecord) {
+	u := s.user
 	c.counts.proved += uint64(len(ords))
 	p.buf = appendGone(p.buf, goneProved, u.id, ords)
 	for _, ord := range ords {
 		e := u.entries.find(ord)
 		c.settleEntry(u, e, p)
 		u.settled++
-		c.dropPassed(u, ord)
+		c.dropPassedBut(u, s, ord)
 	}
 	for i := range confirm {
 		m := &confirm[i]
@@ -172,7 +173,7 @@ func (s *session) awaits(ord uint64) bool {
 // it may be lost: then the session is still to get it, also if another has proved
 // it meanwhile.
 func (c *core) mayLose(s *session, ord uint64) bool {
-	return s.Node != c.node && len(s.user.sessions) > 1 &&
+	return s.Node != c.node &&
 		slices.ContainsFunc(s.flight[s.proved:], func(f flight) bool { return f.ord == ord && !f.done })
 }
 
@@ -192,12 +193,15 @@ func (u *user) settledFrom(ord uint64) []uint64 {
 
 // dropPassed kills a proved entry that no session is still to get, or may have to
 // get again.
-func (c *core) dropPassed(u *user, ord uint64) {
+func (c *core) dropPassed(u *user, ord uint64) { c.dropPassedBut(u, nil, ord) }
+
+// dropPassedBut is dropPassed where one session has just proved the entry.
+func (c *core) dropPassedBut(u *user, by *session, ord uint64) {
 	e := u.entries.find(ord)
 	if e == nil || !e.settled() {
 		return
 	}
-	if u.lanes == nil && slices.ContainsFunc(u.sessions, func(s *session) bool { return s.awaits(ord) || c.mayLose(s, ord) }) {
+	if u.lanes == nil && slices.ContainsFunc(u.sessions, func(s *session) bool { return s.awaits(ord) || s != by && c.mayLose(s, ord) }) {
 		if u.settled <= c.tune.lag {
 			return
 		}

@@ -82,8 +82,11 @@ func (c *core) place(now time.Time, h Held) *session {
 		c.give(s, &h.Given[i])
 	}
 	s.pass(max(h.PassedTo, h.ProvedTo))
-	for _, ord := range slices.Concat(had, s.returned, h.returned) {
-		c.missedOut(s, ord)
+	for _, ord := range had {
+		c.missedOut(s, ord, ord >= s.cursor)
+	}
+	for _, ord := range slices.Concat(s.returned, h.returned) {
+		c.missedOut(s, ord, ord >= s.cursor && u.lanes == nil) // with lanes, others may have to get it
 	}
 	c.placeInLog(now, s)
 	if (s.Master || h.shared) && (u.lanes == nil || s.mark < u.lanes.mark) {
@@ -143,10 +146,10 @@ func (c *core) give(s *session, g *Given) {
 }
 
 // missedOut has a session get what was lost on the way to it, or waited to be
-// given to it, unless it is still to come to that.
-func (c *core) missedOut(s *session, ord uint64) {
+// given to it, unless it is still to come to that by itself.
+func (c *core) missedOut(s *session, ord uint64, comes bool) {
 	e := s.user.entries.find(ord)
-	if e == nil || !e.waits() || ord >= s.cursor || slices.ContainsFunc(s.flight, func(f flight) bool { return f.ord == ord }) {
+	if e == nil || !e.waits() || comes || slices.ContainsFunc(s.flight, func(f flight) bool { return f.ord == ord }) {
 		s.returned = slices.DeleteFunc(s.returned, func(o uint64) bool { return o == ord })
 		return
 	}

@@ -62,6 +62,9 @@ func (c *core) replayMessage(seq uint64, off int, body []byte) error {
 		return err
 	}
 	c.behind.to = m.to
+	if c.witness != nil {
+		c.witness(&m)
+	}
 	e := entry{
 		ord: m.ord, seq: seq, off: uint32(off), size: uint32(len(m.frame)),
 		expires: m.expires, lane: laneOf(m.from), flags: m.flags,

@@ -485,7 +485,7 @@ func TestNodesMeetOnTheRealTable(t *testing.T) {
 	if err := errors.Join(one.stop()); err != nil {
 		t.Error(err)
 	}
-	if rows := store.Get("a"); rows != nil {
+	if rows, _, _ := store.Get("a"); rows != nil {
 		t.Errorf("a row is left: %s", rows)
 	}
 }

@@ -261,9 +261,11 @@ func (r *Room) write(ctx context.Context, stored chan time.Time) {
 	}
 }
 
-// within bounds a call of the table: a second attempt has to fit into the lease.
+// within bounds a call of the table: others have to fit into the lease. What is
+// asked of a leader that died just then gets no answer, and what is asked next may
+// come before another is elected.
 func (r *Room) within(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, r.opts.Lease*2/5)
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Lease/4)
 	defer cancel()
 	return f(ctx)
 }

@@ -19,17 +19,22 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
+// aloneFolder is where in the data folder a node that is alone has its store.
+const aloneFolder = "jetstream"
+
 // settleTime is how long a node that starts waits for every shard to have a
 // keeper before it lets clients in: with all nodes up it takes a moment. What
 // lasts longer is shown by /readyz.
 const settleTime = 30 * time.Second
 
 const (
-	// quickLease is the lease that is longer than the engine takes to elect a leader,
-	// as it is by itself: 4 to 9 seconds, and some to notice. For a shorter one it is
-	// made to hurry, down to minElection.
-	quickLease  = 12 * time.Second
-	minElection = 500 * time.Millisecond
+	// While a leader is elected nobody can renew a lease: with electionsInLease as many
+	// of the shortest elections fit into one; the longest takes about twice as long,
+	// and who was asked before it began is asked once more. The engine takes 4 seconds
+	// at least by itself, and is made to hurry if need be, down to minElection.
+	electionsInLease = 8
+	ownElection      = 4 * time.Second
+	minElection      = 500 * time.Millisecond
 )
 
 // openCluster opens what this node shares with others, and prepares to meet them;
@@ -72,7 +77,7 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 
 // busOptions say which engine there is, and where.
 func busOptions(s config.Settings) (o bus.Options, err error) {
-	o.Folder = filepath.Join(s.Data, "jetstream")
+	o.Folder = filepath.Join(s.Data, aloneFolder)
 	switch {
 	case s.NATS.URL != "":
 		x := &bus.External{
@@ -90,10 +95,8 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 			Name: c.Name, Node: s.NodeName(), Listen: c.Listen, Advertise: c.Advertise, Peers: c.Peers,
 			Secret: string(c.Secret), Replicas: c.Copies(), NoStore: !s.Has(config.RoleProcessor),
 		}
-		if c.Lease < quickLease {
-			// Else the others could not renew their leases while a leader is elected, and
-			// would count themselves as lost.
-			x.Election = max(c.Lease/4, minElection)
+		if quick := max(c.Lease/electionsInLease, minElection); quick < ownElection {
+			x.Election = quick
 		}
 		x.TLS, err = c.TLS.Config()
 		o.Cluster = x
@@ -157,13 +160,10 @@ func (n *node) settle(ctx context.Context) {
 	}
 }
 
-// peers returns all nodes that are alive, as the placing of shards sees them.
+// peers returns all nodes that are known, as the placing of shards sees them.
 func (n *node) peers() (list []shards.Peer) {
 	for _, m := range n.members.List() {
-		if m.Status == members.Unreachable {
-			continue
-		}
-		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving}
+		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving, Dead: m.Status == members.Unreachable}
 		for _, role := range m.Roles {
 			p.Processor = p.Processor || role == config.RoleProcessor
 		}

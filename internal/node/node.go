@@ -119,6 +119,9 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, leave()) }()
+	if stopped, err := n.importAlone(ctx); stopped || err != nil {
+		return err
+	}
 	posting, stopPosting := context.WithCancel(context.Background())
 	var poster errgroup.Group
 	poster.Go(func() error { return n.webhooks.Run(posting) })

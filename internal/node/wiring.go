@@ -42,7 +42,7 @@ func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
 	return mailbox.Message{
 		From: s.From, To: s.To, Group: s.Group,
 		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Quiet: s.Quiet, Receipt: s.Receipt, TTL: s.TTL,
-		Index: s.Index, Origin: s.Origin, Done: s.Done,
+		Producer: s.Producer, Seq: s.Seq, Index: s.Index, Origin: s.Origin, Done: s.Done,
 	}
 }
 
@@ -74,7 +74,7 @@ func (w watched) Watch() (leave func(), ok bool) { return w.Sampler.Watch(w.most
 func mailboxLimits(l config.Limits) mailbox.Limits {
 	return mailbox.Limits{
 		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages,
-		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests,
+		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests, Producers: l.Producers,
 		Events: l.WebhookQueue, EventBytes: int64(l.WebhookQueueBytes), Undelivered: l.UndeliveredAfter,
 	}
 }

@@ -43,6 +43,11 @@ type NodeSettings struct {
 // clusterSecret is the secret of all clusters of tests.
 const clusterSecret = "0123456789abcdef0123456789abcdef"
 
+// clusterLease is how long a node that is not heard of counts as alive in tests:
+// short, since many wait for it, but not so short that a machine under test cannot
+// elect a leader in it.
+const clusterLease = "4s"
+
 // text is the settings file.
 func (s NodeSettings) text() string { return s.More + s.extra() }
 
@@ -52,11 +57,11 @@ func (s NodeSettings) extra() string {
 	if len(s.Peers) == 1 && s.NATS == "" {
 		return ""
 	}
-	fmt.Fprintf(&b, "\ncluster: {name: %s, node: %s, listen: %q, peers: [%s], secret: %s}\n",
-		s.Cluster, s.Name, s.Listen, quoted(s.Peers), s.Secret)
+	fmt.Fprintf(&b, "\ncluster: {name: %s, node: %s, listen: %q, peers: [%s], secret: %s, lease: %s}\n",
+		s.Cluster, s.Name, s.Listen, quoted(s.Peers), s.Secret, clusterLease)
 	if s.NATS != "" {
 		b.Reset()
-		fmt.Fprintf(&b, "\nnats: {url: %q}\ncluster: {node: %s}\n", s.NATS, s.Name)
+		fmt.Fprintf(&b, "\nnats: {url: %q}\ncluster: {node: %s, lease: %s}\n", s.NATS, s.Name, clusterLease)
 	}
 	if len(s.Roles) > 0 {
 		fmt.Fprintf(&b, "roles: [%s]\n", strings.Join(s.Roles, ", "))

@@ -117,8 +117,7 @@ func (d *desk) hearAnswer(r *reader) {
 	}
 	d.finish(req)
 	if a.Again {
-		d.cost.Add(req.cost)
-		d.returned = append(d.returned, req)
+		d.giveBack(req)
 		return
 	}
 	req.ask.answer(a.Value, a.err())

@@ -257,6 +257,10 @@ func appendForwarded(b []byte, list []mailbox.Forwarded) []byte {
 		b = binary.AppendUvarint(b, f.Seq)
 		b = append(b, f.ID[:]...)
 		b = appendBytes(b, f.To)
+		b = binary.AppendUvarint(b, uint64(len(f.More)))
+		for _, to := range f.More {
+			b = appendBytes(b, to)
+		}
 		b = appendBytes(b, f.From)
 		b = append(b, f.Flags)
 		b = appendTime(b, f.Expires)
@@ -270,7 +274,11 @@ func (r *reader) forwarded() []mailbox.Forwarded {
 	list := make([]mailbox.Forwarded, r.count())
 	for i := range list {
 		f := &list[i]
-		f.Seq, f.ID, f.To, f.From, f.Flags = r.uvarint(), r.id(), r.user(), r.user(), r.byte()
+		f.Seq, f.ID, f.To = r.uvarint(), r.id(), r.user()
+		for range r.count() {
+			f.More = append(f.More, r.user())
+		}
+		f.From, f.Flags = r.user(), r.byte()
 		f.Expires = r.time()
 		if ref := r.bytes(); len(ref) > 0 {
 			f.Reference = ref

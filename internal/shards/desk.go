@@ -161,7 +161,7 @@ func (o *Office) Serve(shard int, term uint64, k *mailbox.Keeper) {
 	d := o.desks[shard]
 	d.mu.Lock()
 	later := d.next
-	d.drop()
+	d.drop(false)
 	if later != nil && later.term > term {
 		d.next = later // this keeper is fenced before it begins
 	}

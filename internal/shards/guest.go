@@ -105,12 +105,17 @@ func (d *desk) host(node string, k kind, conv uint64, r *reader) {
 // follows. mu is held for reading, by the one goroutine of the node's link.
 func (d *desk) welcome(node string, conv uint64) {
 	if d.keeper == nil {
-		return // it hears when there is one
+		if !d.isMoving { // else it is told in a moment, when all are
+			d.office.opts.Links.Send(node, begin(nil, kindGone, d.shard, conv))
+			return
+		}
 	}
 	d.guestMu.Lock()
 	d.guests[node] = conv
 	d.guestMu.Unlock()
-	d.keeper.Detach(node)
+	if d.keeper != nil {
+		d.keeper.Detach(node)
+	}
 }
 
 // guestOf returns the conversation with a node; 0 for none. mu is held for reading.

@@ -34,7 +34,7 @@ type LeaseOptions struct {
 	Office *Office
 	Table  Table
 	Self   string
-	// Peers returns all nodes that are alive, this one included.
+	// Peers returns all nodes that are known, this one included.
 	Peers func() []Peer
 	// Valid says whether this node is one of them, as far as it knows.
 	Valid func() bool
@@ -55,7 +55,9 @@ type Leases struct {
 	opts  LeaseOptions
 	wake  chan struct{}
 	wg    sync.WaitGroup
-	terms []*tenure // of this node, by shard; used by Run alone
+	terms []*tenure // of this node, by shard; used by Run alone, as is the next
+	// unknown are the owners of shards that are not known, and since when.
+	unknown map[string]time.Time
 }
 
 // tenure is one shard that this node keeps, or is about to.
@@ -133,7 +135,7 @@ func (l *Leases) look(ctx context.Context) {
 	if !l.opts.Valid() || ctx.Err() != nil {
 		return
 	}
-	take, give := plan(l.opts.Self, l.opts.Peers(), seats)
+	take, give := plan(l.opts.Self, append(l.opts.Peers(), l.newcomers(seats, time.Now())...), seats)
 	for _, shard := range give {
 		if t := l.terms[shard]; t != nil {
 			t.stop()
@@ -153,6 +155,32 @@ func (l *Leases) look(ctx context.Context) {
 			l.begin(ctx, shard, s.Term)
 		}
 	}
+}
+
+// newcomers returns the owners of shards that are not known: they have come a
+// moment ago, and one table has told so before the other. Who stays unknown is
+// long gone.
+func (l *Leases) newcomers(seats []seat, now time.Time) (list []Peer) {
+	known := make(map[string]bool)
+	for _, p := range l.opts.Peers() {
+		known[p.ID] = true
+	}
+	unknown := make(map[string]time.Time)
+	for _, s := range seats {
+		if s.Owner == "" || known[s.Owner] {
+			continue
+		}
+		since, there := l.unknown[s.Owner]
+		if !there {
+			since = now
+		}
+		unknown[s.Owner] = since
+		if now.Sub(since) < lookEvery {
+			list = append(list, Peer{ID: s.Owner})
+		}
+	}
+	l.unknown = unknown
+	return list
 }
 
 // seat returns who keeps a shard.
@@ -280,7 +308,9 @@ func (d *desk) absent(node string) bool {
 
 func (l *Leases) ids() (list []string) {
 	for _, p := range l.opts.Peers() {
-		list = append(list, p.ID)
+		if !p.Dead {
+			list = append(list, p.ID)
+		}
 	}
 	return list
 }

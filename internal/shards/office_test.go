@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -73,6 +74,9 @@ func TestNothingIsLostTwiceOrOutOfOrderWhileKeepersMoveAndLinksBreak(t *testing.
 	for i := range 9 {
 		clients = append(clients, w.client(nodes[i%3], wireUser(i)))
 		senders = append(senders, w.sender(nodes[(i/3)%3], wireUser(100+i)))
+		if i%2 == 1 {
+			senders[i].producer = "phone"
+		}
 	}
 	rounds := 60
 	if testing.Short() {
@@ -105,7 +109,7 @@ func TestNothingIsLostTwiceOrOutOfOrderWhileKeepersMoveAndLinksBreak(t *testing.
 	for _, s := range senders {
 		w.eventually("every outcome is told", func() bool { return s.outstanding() == 0 })
 		for text, e := range s.failed {
-			if !e.MayYetArrive {
+			if !e.MayYetArrive || s.producer != "" { // what a producer sent is asked about again
 				t.Errorf("%s was refused: %v", text, e)
 			}
 		}
@@ -135,6 +139,45 @@ func TestNothingIsLostTwiceOrOutOfOrderWhileKeepersMoveAndLinksBreak(t *testing.
 				t.Errorf("%s arrived %d times", text, got[text])
 			}
 		}
+	}
+}
+
+// Whoever gives a shard up in good order has answered all that it took, and gives
+// the rest to the next one: nobody hears of it.
+func TestAShardThatMovesInGoodOrderCostsNoMessageItsOutcome(t *testing.T) {
+	w := newWorld(t, 3)
+	nodes := []*testNode{w.node("a"), w.node("b"), w.node("c")}
+	w.served()
+	var clients []*client
+	var senders []*sender
+	for i := range 9 {
+		clients = append(clients, w.client(nodes[i%3], wireUser(i)))
+		senders = append(senders, w.sender(nodes[(i/3)%3], wireUser(100+i)))
+	}
+	const moves = 30
+	sent := 0
+	for move := range moves {
+		n := nodes[move%3]
+		n.left.Store(true)
+		stirAll(w)
+		for moved := false; !moved; moved = len(n.Kept()) == 0 {
+			for i, s := range senders {
+				s.send(wireUser((sent + i) % 9))
+			}
+			sent++
+		}
+		n.left.Store(false)
+		stirAll(w)
+	}
+	for _, s := range senders {
+		w.eventually("every outcome is told", func() bool { return s.outstanding() == 0 })
+		if len(s.failed) > 0 || len(s.stored) != sent {
+			t.Errorf("%d of %d stored, failed %v", len(s.stored), sent, s.failed)
+		}
+	}
+	for i, c := range clients {
+		w.eventually("everything arrives", func() bool { return len(c.received()) == sent })
+		inOrder(t, clients[i])
 	}
 }
 
@@ -268,6 +311,7 @@ func TestANodeThatWasFrozenFindsTheKeepersThatReplacedItsOwn(t *testing.T) {
 	w.served()
 	mine := w.client(b, wireUser(1))
 	b.valid.Store(false)
+	b.silent.Store(true)
 	w.mu.Lock()
 	delete(w.nodes, "b")
 	w.mu.Unlock()
@@ -285,6 +329,7 @@ func TestANodeThatWasFrozenFindsTheKeepersThatReplacedItsOwn(t *testing.T) {
 	w.mu.Lock()
 	w.nodes["b"] = b
 	w.mu.Unlock()
+	b.silent.Store(false)
 	b.valid.Store(true)
 	b.leases.Stir()
 	b.Close(mine.id) // as the node does with all sessions when its lease has run out
@@ -296,5 +341,26 @@ func TestANodeThatWasFrozenFindsTheKeepersThatReplacedItsOwn(t *testing.T) {
 		if len(s.stored) != 1 {
 			t.Errorf("%v", s.failed)
 		}
+	}
+}
+
+// Whoever gives a shard up says when all is answered, so that nobody waits for it.
+func TestSessionsFollowAKeeperThatMovesAtOnce(t *testing.T) {
+	w := newWorld(t, 4)
+	nodes := []*testNode{w.node("a"), w.node("b"), w.node("c")}
+	w.served()
+	for round := range 6 {
+		n := nodes[round%3]
+		n.left.Store(true)
+		stirAll(w)
+		w.eventually("the shards have moved", func() bool { return len(n.Kept()) == 0 })
+		began := time.Now()
+		for i := range 8 {
+			w.client(nodes[i%3], wireUser(100*round+i)) // is open, or the test fails
+		}
+		if took := time.Since(began); took > courtesy/2 {
+			t.Errorf("sessions were open after %s", took)
+		}
+		n.left.Store(false)
 	}
 }

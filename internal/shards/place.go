@@ -10,6 +10,7 @@ type Peer struct {
 	ID        string
 	Processor bool // it may keep shards
 	Leaving   bool // it gives up those that it has
+	Dead      bool // it has not been heard of for long
 }
 
 // seat is a row of the table of shards: who keeps one.
@@ -29,6 +30,9 @@ func plan(self string, peers []Peer, seats []seat) (take, give []int) {
 	alive := make(map[string]bool)
 	leaving := false
 	for _, p := range peers {
+		if p.Dead {
+			continue
+		}
 		alive[p.ID] = true
 		if p.Processor && !p.Leaving {
 			count[p.ID] = 0

@@ -24,6 +24,16 @@ type request struct {
 
 	number uint64    // in the conversation
 	since  time.Time // when it began to wait; zero until the next look
+	unsure bool      // a keeper had it before, and nobody knows what became of it
+	told   bool      // the sender of its one message has heard what became of it
+}
+
+// repeatable says whether it does no harm when another keeper is asked again.
+func (r *request) repeatable() bool {
+	if r.ask != nil {
+		return r.ask.repeatable()
+	}
+	return len(r.messages) == 1 && r.messages[0].Producer != ""
 }
 
 func newRequest(once *mailbox.Once, all bool, list ...*mailbox.Message) *request {
@@ -62,7 +72,7 @@ func (d *desk) accept(r *request) {
 	switch {
 	case d.keeper != nil:
 		r.give(d.keeper)
-	case d.far != nil && d.next == nil:
+	case d.far != nil && d.next == nil && len(d.waiting) == 0: // else a later keeper was heard of, and lost again: what waits for it comes first
 		d.cost.Add(r.cost)
 		d.send(r)
 	case d.cost.Load()+r.cost > maxWaiting:
@@ -124,11 +134,13 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 		if m.Repeated = r.byte() != 0; m.Receipt && m.Origin != nil && r.err == nil {
 			m.Origin.Stored(id, m.Reference)
 		}
+		req.told = len(req.messages) == 1
 	case kindFailed:
 		failure := new(wire.Error)
 		if r.json(failure); r.err == nil && m.Origin != nil {
 			m.Origin.Failed(failure, m.Reference)
 		}
+		req.told = len(req.messages) == 1 && !m.Group // others of a group may have it
 	case kindDone:
 		m.Repeated = r.byte() != 0
 		d.settle(req, i)
@@ -136,29 +148,8 @@ func (d *desk) outcome(k kind, number uint64, i int, r *reader) {
 			m.Done()
 		}
 	case kindReturned:
-		d.back(req, i)
-	}
-}
-
-// back takes message i of a request back, for the next keeper. mu is held.
-func (d *desk) back(r *request, i int) {
-	d.settle(r, i)
-	back := newRequest(r.once, r.all, r.messages[i])
-	back.number = r.number
-	d.returned = append(d.returned, back)
-	d.cost.Add(back.cost)
-}
-
-// takeBack takes back the messages that a keeper elsewhere has not answered when
-// it says that it is gone: it answered all that it took, so they came too late for
-// it. mu is held.
-func (d *desk) takeBack() {
-	for _, r := range d.far.requests {
-		for i := range r.messages {
-			if r.settled == nil || !r.settled[i] {
-				d.back(r, i)
-			}
-		}
+		d.settle(req, i)
+		d.giveBack(&request{messages: []*mailbox.Message{m}, once: req.once, all: req.all, number: number, unsure: req.unsure})
 	}
 }
 
@@ -207,10 +198,12 @@ func unknown() *wire.Error {
 	}
 }
 
-// drop ends the conversation with a keeper elsewhere: of what it has not
-// answered nobody knows the outcome. What it gave back waits for the next one,
-// in the order in which it came. mu is held.
-func (d *desk) drop() {
+// drop ends the conversation with a keeper elsewhere. Of what it has not answered
+// nobody knows the outcome, unless it has said that it is gone: then it has
+// answered all that it had taken. What it did not take, what it gave back, and what
+// may be asked twice, waits for the next one, in the order in which it came: so what
+// a producer sent later does not come before it. mu is held.
+func (d *desk) drop(gone bool) {
 	f := d.far
 	d.far, d.next = nil, nil
 	if f == nil {
@@ -224,15 +217,39 @@ func (d *desk) drop() {
 	for _, n := range numbers {
 		r := f.requests[n]
 		d.cost.Add(-r.cost)
-		if r.ask != nil && r.ask.repeatable() { // a question does no harm when it is asked again
-			d.cost.Add(r.cost)
-			d.waiting = append(d.waiting, r)
+		if r.told {
+			if done := r.messages[0].Done; done != nil {
+				done()
+			}
+			continue
+		}
+		if gone || r.repeatable() {
+			r.unsure = r.unsure || !gone
+			d.giveBack(r)
 			continue
 		}
 		r.refuse(unknown())
 	}
 	slices.SortStableFunc(d.returned, func(a, b *request) int { return int(int64(a.number) - int64(b.number)) })
 	d.requeue()
+}
+
+// giveBack has what is left of a request wait for the next keeper. mu is held.
+func (d *desk) giveBack(r *request) {
+	if len(r.messages) > 0 {
+		var left []*mailbox.Message
+		for i, m := range r.messages {
+			if r.settled == nil || !r.settled[i] {
+				left = append(left, m)
+			}
+		}
+		number, unsure := r.number, r.unsure
+		r = newRequest(r.once, r.all, left...)
+		r.number, r.unsure = number, unsure
+	}
+	r.since = time.Time{}
+	d.returned = append(d.returned, r)
+	d.cost.Add(r.cost)
 }
 
 // tend gives up what has waited for too long.
@@ -259,6 +276,10 @@ func (d *desk) tend(now time.Time) {
 	for _, r := range d.waiting[:late] {
 		d.cost.Add(-r.cost)
 		d.office.refused.Add(float64(len(r.messages)))
+		if r.unsure {
+			r.refuse(unknown())
+			continue
+		}
 		r.refuse(&wire.Error{
 			Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown,
 			Reason: "no node keeps the mailboxes of these users at the moment; try again",

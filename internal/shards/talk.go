@@ -49,7 +49,7 @@ func (d *desk) lost(node string) {
 	case d.next != nil:
 		d.follow()
 	default:
-		d.drop()
+		d.drop(false)
 	}
 }
 
@@ -89,7 +89,7 @@ func (d *desk) ready(node string, term uint64) {
 // follow begins the conversation with the next keeper. mu is held.
 func (d *desk) follow() {
 	n := d.next
-	d.drop()
+	d.drop(false)
 	d.office.moves.Inc()
 	d.far = &far{node: n.node, term: n.term, conv: d.office.convs.Add(1), requests: make(map[uint64]*request)}
 	d.say(d.begin(kindHello))
@@ -114,11 +114,10 @@ func (d *desk) hear(node string, k kind, conv uint64, r *reader) {
 	}
 	switch k {
 	case kindGone:
-		d.takeBack()
-		if d.next != nil {
+		next := d.next
+		d.drop(true)
+		if d.next = next; next != nil {
 			d.follow()
-		} else {
-			d.drop()
 		}
 	case kindOpened, kindDeliver, kindFetchDone, kindSettled:
 		d.hearSession(k, r)

@@ -44,7 +44,7 @@ type testNode struct {
 	done   chan struct{}
 	valid  atomic.Bool
 	left   atomic.Bool // it gives its shards up
-	silent atomic.Bool // it cannot be heard, and hears nothing: frozen, or cut off
+	silent atomic.Bool // it hears nothing of the table: frozen, or cut off
 }
 
 func newWorld(t *testing.T, shards int) *world {
@@ -110,7 +110,7 @@ func (w *world) node(id string) *testNode {
 		w.t.Fatal(err)
 	}
 	n.leases = NewLeases(LeaseOptions{
-		Office: n.Office, Table: testTable{table}, Self: id, Peers: w.peers, Valid: n.valid.Load, Gather: 20 * time.Second, Logger: logger,
+		Office: n.Office, Table: &testTable{Table: table, n: n, seen: make(map[string]testRow)}, Self: id, Peers: w.peers, Valid: n.valid.Load, Gather: 20 * time.Second, Logger: logger,
 		Recover: func(context.Context) error { return nil },
 		Open: func(ctx context.Context, shard int, gather []string, recover func(context.Context) error) (*mailbox.Keeper, error) {
 			log, err := w.bus.Log(ctx, shard)
@@ -193,14 +193,31 @@ func (w *world) eventually(what string, cond func() bool) {
 	}
 }
 
-type testTable struct{ *bus.Table }
+type testTable struct {
+	*bus.Table
+	n *testNode
 
-func (t testTable) Get(key string) ([]byte, uint64) {
+	mu   sync.Mutex
+	seen map[string]testRow // last
+}
+
+type testRow struct {
+	row      []byte
+	revision uint64
+}
+
+func (t *testTable) Get(key string) ([]byte, uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.n.silent.Load() {
+		return t.seen[key].row, t.seen[key].revision
+	}
 	row, revision, _ := t.Table.Get(key)
+	t.seen[key] = testRow{row, revision}
 	return row, revision
 }
 
-func (t testTable) Update(ctx context.Context, key string, row []byte, revision uint64) (uint64, error) {
+func (t *testTable) Update(ctx context.Context, key string, row []byte, revision uint64) (uint64, error) {
 	revision, err := t.Table.Update(ctx, key, row, revision)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrChanged, err)
@@ -415,7 +432,8 @@ type sender struct {
 	user wire.UserID
 	n    int
 
-	confirm bool // its messages are confirmed
+	confirm  bool   // its messages are confirmed
+	producer string // they are numbered, as an outbox of this name
 
 	mu      sync.Mutex
 	stored  map[string]bool
@@ -436,6 +454,7 @@ func (s *sender) send(to ...wire.UserID) string {
 	s.mu.Unlock()
 	s.node.Accept(&mailbox.Message{
 		From: s.user, To: slices.Clone(to), Group: len(to) > 1, Frame: []byte(text), Reference: fmt.Appendf(nil, "%q", text), Confirm: s.confirm, Receipt: true, Origin: s,
+		Producer: s.producer, Seq: uint64(s.n),
 		Done: func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
