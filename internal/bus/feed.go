@@ -31,6 +31,17 @@ type feed struct {
 func (t *Table) attach(ctx context.Context, e *engine) error {
 	ctx, cancel := context.WithTimeout(ctx, t.bus.openTimeout())
 	defer cancel()
+	for {
+		err := t.attachOnce(ctx, e)
+		// Of a stream that another server has just made the one that answers may not
+		// have heard.
+		if !errors.Is(err, jetstream.ErrStreamNotFound) || !t.bus.opts.shared() || pause(ctx, e) != nil {
+			return err
+		}
+	}
+}
+
+func (t *Table) attachOnce(ctx context.Context, e *engine) error {
 	if err := t.bus.ensure(ctx, e, t.bus.layout.table(t.short)); err != nil {
 		return err
 	}
