@@ -10,6 +10,7 @@ type snapshot struct {
 	claims   int
 
 	producers int
+	awaited   int
 	logBytes  int64
 	queued    int
 	inbox     int
@@ -39,8 +40,8 @@ func (k *Keeper) publish() {
 	k.mu.Lock()
 	k.snapshot = snapshot{
 		counts: c.counts, sessions: len(c.sessions) - c.forwarders, users: len(c.users), claims: len(c.claims.byKey),
-		producers: len(c.producers.byName),
-		logBytes:  c.journal.bytes, queued: len(c.journal.queue), inbox: len(k.inbox),
+		producers: len(c.producers.byName), awaited: len(c.gather),
+		logBytes: c.journal.bytes, queued: len(c.journal.queue), inbox: len(k.inbox),
 	}
 	k.mu.Unlock()
 }
@@ -86,6 +87,7 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	gauge("switchboard_producers", "Outboxes of senders of which it is remembered what was accepted.", func(s *snapshot) float64 { return float64(s.producers) })
 	gauge("switchboard_log_bytes", "Bytes of the log that still matter or are not trimmed yet.", func(s *snapshot) float64 { return float64(s.logBytes) })
 	gauge("switchboard_log_queue_batches", "Batches waiting to be stored.", func(s *snapshot) float64 { return float64(s.queued) })
+	gauge("switchboard_keeper_awaited_nodes", "Nodes that have not registered their sessions anew yet; until then nothing is delivered.", func(s *snapshot) float64 { return float64(s.awaited) })
 	gauge("switchboard_keeper_inbox_events", "Events waiting for the keeper.", func(s *snapshot) float64 { return float64(s.inbox) })
 	total := func(name, help string, read func(*snapshot) uint64) {
 		m.values = append(m.values, value{prometheus.NewDesc(name, help, nil, nil), prometheus.CounterValue, func(s *snapshot) float64 { return float64(read(s)) }})

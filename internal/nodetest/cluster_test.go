@@ -104,7 +104,7 @@ func (s *Server) state() string {
 		_ = res.Body.Close() // what was read of it is told
 		fmt.Fprintln(&text, path, res.Status, err)
 		for line := range strings.Lines(string(b)) {
-			for _, name := range []string{"", "switchboard_mailbox_messages", "switchboard_mailbox_sessions", "switchboard_shards_kept"} {
+			for _, name := range []string{"", "switchboard_mailbox_messages", "switchboard_mailbox_sessions", "switchboard_keeper_awaited_nodes", "switchboard_shards_kept"} {
 				if (name == "") == (path == "/readyz") && strings.HasPrefix(line, name) {
 					text.WriteString(line)
 				}
