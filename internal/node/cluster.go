@@ -264,8 +264,8 @@ func (t seatTable) Update(ctx context.Context, key string, row []byte, revision 
 // none here, or all nodes together would count twice what it has.
 type shardMetrics struct {
 	kept func() []int // shards that this node keeps
-	mu sync.Mutex
-	of map[int]*prometheus.Registry
+	mu   sync.Mutex
+	of   map[int]*prometheus.Registry
 }
 
 // next returns where the next keeper of a shard registers its metrics.
