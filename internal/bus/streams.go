@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -244,11 +245,27 @@ func (e *engine) lacks(want jetstream.StreamConfig) {
 	e.lacking[want.Name] = want
 }
 
+// tendEvery is how soon streams get their replicas when a server has come: until
+// then fewer may be missing.
+const tendEvery = 250 * time.Millisecond
+
+// Lacking returns the streams that this process made with fewer replicas than they
+// should have, because servers were missing, and that do not have them yet.
+func (b *Bus) Lacking() []string {
+	e, err := b.engine()
+	if err != nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.lacking))
+}
+
 // tend gives streams the replicas that they lack, when servers have come, until
 // the engine stops.
 func (e *engine) tend() {
 	defer e.wg.Done()
-	tick := time.NewTicker(sayEvery)
+	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
 	for {
 		select {

@@ -23,7 +23,7 @@ import (
 const aloneFolder = "jetstream"
 
 // settleTime is how long a node that starts waits for every shard to have a
-// keeper before it lets clients in: with all nodes up it takes a moment. What
+// keeper, and every stream its replicas, before it lets clients in: with all nodes up it takes a moment. What
 // lasts longer is shown by /readyz.
 const settleTime = 30 * time.Second
 
@@ -143,19 +143,26 @@ func (n *node) formed(ctx context.Context, table *bus.Table) (int, error) {
 	return f.Shards, nil
 }
 
-// settle waits for every shard to have a keeper, for a while.
+// settle waits for every shard to have a keeper, and every stream its replicas, for
+// a while: so that where all nodes start side by side any one may be missing as soon
+// as they say that they are ready.
 func (n *node) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !n.office.Ready() {
+	for !n.office.Ready() || len(n.bus.Lacking()) > 0 {
 		select {
 		case <-tick.C:
 		case <-n.refused:
 			return
 		case <-ctx.Done():
-			n.log.Warn("not every shard has a keeper yet; messages to their users wait, or are refused", "shards", n.office.Unserved())
+			if list := n.office.Unserved(); len(list) > 0 {
+				n.log.Warn("not every shard has a keeper yet; messages to their users wait, or are refused", "shards", list)
+			}
+			if list := n.bus.Lacking(); len(list) > 0 {
+				n.log.Warn("not every stream has all its replicas yet: what is stored is in fewer places, until more servers come", "streams", list)
+			}
 			return
 		}
 	}
