@@ -30,8 +30,9 @@ type Cluster struct {
 	Advertise string // host:port that the others are told; empty: what Listen says
 	// Peers are the servers that keep streams, as host:port; this one among them
 	// does no harm. A host with several addresses means all of them, and is looked
-	// up again now and then. At the very first start of a cluster more than half
-	// of what is listed here must be there.
+	// up again now and then. At the very first start of a cluster all of them must be
+	// there: the server does not count the vote of an empty store otherwise. Later
+	// more than half are enough.
 	Peers  []string
 	Secret string // shared by all
 	// TLS is for the connections between the servers, whoever opens them: it needs
@@ -328,7 +329,7 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 		}
 		if time.Since(said) >= sayEvery {
 			said = time.Now()
-			e.opts.Logger.Info("waiting for a leader of the streams: more than half of the servers must be there",
+			e.opts.Logger.Info("waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start",
 				"connected", strings.Join(e.neighbours(), " "), "err", err)
 		}
 		select {

@@ -75,11 +75,12 @@ type core struct {
 	gather map[string]bool // nodes whose sessions may be registered anew
 	dead   deadSessions    // sessions that were closed for their node
 
-	users    map[wire.UserID]*user
-	sessions map[wire.ID]*session
-	stale    map[wire.ID]staleSession // open in the log when it was replayed, not registered anew yet
-	due      dueHeap                  // what is due by time in users' mailboxes
-	claims   claims                   // what was accepted of keyed requests
+	users      map[wire.UserID]*user
+	sessions   map[wire.ID]*session
+	forwarders int                      // of these, that only forward to other shards
+	stale      map[wire.ID]staleSession // open in the log when it was replayed, not registered anew yet
+	due        dueHeap                  // what is due by time in users' mailboxes
+	claims     claims                   // what was accepted of keyed requests
 
 	producers  producers          // what was accepted of senders' outboxes
 	sources    map[string]*source // how far others' messages were taken
@@ -312,6 +313,7 @@ func (c *core) tellMark(s *session) {
 func (c *core) enter(s *session) {
 	c.sessions[s.ID] = s
 	u := s.user
+	c.forwarders += forwarder(u)
 	u.sessions = append(u.sessions, s)
 	if s.Master && u.lanes == nil {
 		c.makeLanes(u, s.mark)
@@ -398,6 +400,15 @@ func (c *core) close(now time.Time, id wire.ID) {
 	c.ended(now, s)
 }
 
+// forwarder returns 1 for a user whose sessions are those of nobody, but of what
+// forwards to another shard.
+func forwarder(u *user) int {
+	if u.relay {
+		return 1
+	}
+	return 0
+}
+
 // end takes a session away from its user: what it did not prove goes back.
 func (c *core) end(s *session) {
 	u := s.user
@@ -405,6 +416,7 @@ func (c *core) end(s *session) {
 		u.away--
 	}
 	delete(c.sessions, s.ID)
+	c.forwarders -= forwarder(u)
 	u.sessions = slices.DeleteFunc(u.sessions, func(t *session) bool { return t == s })
 	c.leaveLanes(u, s)
 	c.giveBack(u, s)

@@ -38,7 +38,7 @@ func (k *Keeper) publish() {
 	c := k.core
 	k.mu.Lock()
 	k.snapshot = snapshot{
-		counts: c.counts, sessions: len(c.sessions), users: len(c.users), claims: len(c.claims.byKey),
+		counts: c.counts, sessions: len(c.sessions) - c.forwarders, users: len(c.users), claims: len(c.claims.byKey),
 		producers: len(c.producers.byName),
 		logBytes:  c.journal.bytes, queued: len(c.journal.queue), inbox: len(k.inbox),
 	}

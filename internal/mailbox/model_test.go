@@ -29,11 +29,12 @@ type model struct {
 	toClear       []*mail // what is taken out of a mailbox in this event, in order
 	droppedEvents uint64  // events that did
 
-	claimed  map[key]bool // was fetched once
-	left     map[key]bool // was gone once, maybe in a batch that was lost
-	unshared map[key]bool // was handed out while every session got everything
-	unread   map[key]bool // could not be read once
-	lostAt   int          // the step of the last lose
+	claimed   map[key]bool // was fetched once
+	left      map[key]bool // was gone once, maybe in a batch that was lost
+	unshared  map[key]bool // was handed out while every session got everything
+	unread    map[key]bool // could not be read once
+	wasShared map[key]bool // was to go to one session when another keeper took over
+	lostAt    int          // the step of the last lose
 }
 
 // state is what a log's records make of all mailboxes and sessions.
@@ -95,7 +96,7 @@ func (m *mail) key() key  { return key{m.user, m.record.id} }
 func newModel(w *world) *model {
 	return &model{
 		world: w, state: newState(), durable: newState(),
-		claimed: make(map[key]bool), left: make(map[key]bool), unshared: make(map[key]bool), unread: make(map[key]bool),
+		claimed: make(map[key]bool), left: make(map[key]bool), unshared: make(map[key]bool), unread: make(map[key]bool), wasShared: make(map[key]bool),
 	}
 }
 

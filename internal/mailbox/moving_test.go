@@ -185,7 +185,7 @@ func (w *world) takeover(stored bool, nodes ...string) {
 	for user, u := range old.users {
 		if u.lanes != nil { // what was shared out need not go to everybody if nobody is a master's any more
 			for _, x := range w.model.box(user).waiting() {
-				w.model.claimed[x.key()] = true
+				w.model.wasShared[x.key()] = true
 			}
 		}
 	}

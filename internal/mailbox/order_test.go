@@ -93,7 +93,7 @@ func (m *model) manner(c *client, n uint64, x *mail) manner {
 // while it was to get everything.
 func (m *model) excused(c *client, x *mail) bool {
 	switch {
-	case c.has(x), m.expired(x), m.claimed[x.key()], m.unread[x.key()]:
+	case c.has(x), m.expired(x), m.claimed[x.key()], m.unread[x.key()], m.wasShared[x.key()]:
 		return true
 	case x.gone != 0 && (c.lost[x.record.id] || x.goneStep <= c.freshTo):
 		return true // others had it meanwhile

@@ -65,6 +65,7 @@ func (c *core) place(now time.Time, h Held) *session {
 	if s == nil {
 		s = &session{user: u}
 		c.sessions[h.ID] = s
+		c.forwarders += forwarder(u)
 		u.sessions = append(u.sessions, s)
 	}
 	had := c.takeBack(s)

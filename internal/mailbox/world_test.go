@@ -377,7 +377,7 @@ func (x *client) lose() {
 	for _, r := range x.got[o.got:] {
 		delete(x.byID, r.id)
 		x.lost[r.id] = r.how != live
-		if b := x.w.model.box(x.User); r.how == returnedMail && !x.unseen {
+		if b := x.w.model.box(x.User); r.how != live && !x.unseen {
 			b.owed[r.id], b.again[r.id] = x.w.step, true
 		}
 	}

@@ -68,6 +68,7 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 		n.links.Close()
 		return nil, err
 	}
+	n.shardMetrics.kept = n.office.Kept
 	n.leases = shards.NewLeases(shards.LeaseOptions{
 		Office: n.office, Table: seatTable{seats}, Self: n.id, Peers: n.peers, Valid: n.members.Valid,
 		Open: n.openKeeper, Recover: n.bus.Recover, Gather: 2 * n.opts.Settings.Cluster.Lease, Logger: n.log,
@@ -259,8 +260,10 @@ func (t seatTable) Update(ctx context.Context, key string, row []byte, revision 
 }
 
 // shardMetrics are the metrics of the keepers of this node, each with its shard's
-// number. A keeper that comes later begins anew.
+// number. A keeper that comes later begins anew; one that is elsewhere by now has
+// none here, or all nodes together would count twice what it has.
 type shardMetrics struct {
+	kept func() []int // shards that this node keeps
 	mu sync.Mutex
 	of map[int]*prometheus.Registry
 }
@@ -281,8 +284,12 @@ func (m *shardMetrics) next(shard int) prometheus.Registerer {
 func (m *shardMetrics) Gather() ([]*dto.MetricFamily, error) {
 	m.mu.Lock()
 	all := make(prometheus.Gatherers, 0, len(m.of))
-	for _, r := range m.of {
-		all = append(all, r)
+	if m.kept != nil {
+		for _, shard := range m.kept() {
+			if r := m.of[shard]; r != nil {
+				all = append(all, r)
+			}
+		}
 	}
 	m.mu.Unlock()
 	return all.Gather()

@@ -161,7 +161,7 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
 	}
-	n.stats, err = stats.New(stats.Options{Metrics: n.metrics, Now: time.Now, Log: n.log})
+	n.stats, err = stats.New(stats.Options{Metrics: prometheus.Gatherers{n.metrics, &n.shardMetrics}, Now: time.Now, Log: n.log})
 	if err != nil {
 		return err
 	}

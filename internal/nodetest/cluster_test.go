@@ -2,11 +2,14 @@ package nodetest
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // ground is what a test of several nodes stands on: the nodes, and users of its own.
@@ -77,7 +80,7 @@ func (c *Cluster) tell() {
 	}
 	for i, n := range c.Nodes {
 		all := n.Output()
-		c.t.Logf("node %d said, in the end:\n%s", i+1, tail(all, 60))
+		c.t.Logf("node %d said, in the end:\n%s\n%s", i+1, tail(all, 60), n.state())
 		if dir := os.Getenv("NODETEST_OUTPUT"); dir != "" {
 			name := fmt.Sprintf("%s/%s-%d.log", dir, strings.ReplaceAll(c.t.Name(), "/", "-"), i+1)
 			if err := os.WriteFile(name, []byte(all), 0o600); err != nil {
@@ -85,6 +88,30 @@ func (c *Cluster) tell() {
 			}
 		}
 	}
+}
+
+// state is what a node has, as far as it says.
+func (s *Server) state() string {
+	var text strings.Builder
+	quick := http.Client{Timeout: 2 * time.Second}
+	for _, path := range []string{"/readyz", "/metrics"} {
+		res, err := quick.Get("http://" + s.Admin + path)
+		if err != nil {
+			fmt.Fprintln(&text, path, err)
+			continue
+		}
+		b, err := io.ReadAll(res.Body)
+		_ = res.Body.Close() // what was read of it is told
+		fmt.Fprintln(&text, path, res.Status, err)
+		for line := range strings.Lines(string(b)) {
+			for _, name := range []string{"", "switchboard_mailbox_messages", "switchboard_mailbox_sessions", "switchboard_shards_kept"} {
+				if (name == "") == (path == "/readyz") && strings.HasPrefix(line, name) {
+					text.WriteString(line)
+				}
+			}
+		}
+	}
+	return text.String()
 }
 
 func TestWhatHoldsOnOneNodeHoldsOnThree(t *testing.T) {

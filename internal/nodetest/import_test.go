@@ -231,11 +231,7 @@ func TestAStandaloneStoreBecomesTheFirstOfThree(t *testing.T) {
 	began := time.Now()
 	c.Launch(c.Nodes...)
 	t.Logf("ready after %s", time.Since(began))
-	for line := range strings.Lines(c.Nodes[0].Output()) {
-		if strings.Contains(line, "store of a node that was alone") {
-			t.Log(strings.TrimSpace(line))
-		}
-	}
+	tellImports(t, c.Nodes[0])
 	a.wantAside(t)
 	a.wantAll(t, c)
 	c.Nodes[0].Stop()
@@ -258,11 +254,21 @@ func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 	}
 	kills := 0
 	var there []*Peer
-	for range 5 {
+	for round := range 6 {
+		before := 0.0
+		if there != nil {
+			before = waitingOn(c.Nodes[1:])
+		}
 		at := strings.Count(c.Nodes[0].Output(), "is being imported")
 		c.Nodes[0].launch()
 		Eventually(t, "the import has begun", func() bool { return strings.Count(c.Nodes[0].Output(), "is being imported") > at })
-		<-time.After(time.Duration(chance.Int64N(int64(250 * time.Millisecond))))
+		if there != nil && round%2 == 1 { // in the thick of it
+			Eventually(t, "another node has taken some of it", func() bool {
+				return waitingOn(c.Nodes[1:]) != before || strings.Contains(c.Nodes[0].Output(), "is in the cluster")
+			})
+		} else {
+			<-time.After(time.Duration(chance.Int64N(int64(300 * time.Millisecond))))
+		}
 		c.Nodes[0].Kill()
 		if _, err := os.Stat(filepath.Join(a.data, "jetstream")); err != nil {
 			break
@@ -282,6 +288,7 @@ func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 	}
 	t.Logf("killed %d times before the store was aside", kills)
 	c.Launch(c.Nodes[0])
+	tellImports(t, c.Nodes[0])
 	a.wantAside(t)
 	for i, p := range there {
 		user := a.users[i]
@@ -295,6 +302,32 @@ func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 	}
 	a.users = a.users[len(there):]
 	a.wantAll(t, c)
+}
+
+// waitingOn returns how many messages wait in the mailboxes that nodes keep.
+func waitingOn(nodes []*Server) (sum float64) {
+	for _, n := range nodes {
+		_, body := n.Get("/metrics")
+		for line := range strings.Lines(body) {
+			var v float64
+			if rest, ok := strings.CutPrefix(line, "switchboard_mailbox_messages{"); ok {
+				if _, err := fmt.Sscan(rest[strings.Index(rest, " ")+1:], &v); err == nil {
+					sum += v
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// tellImports says what a node said of imports.
+func tellImports(t *testing.T, n *Server) {
+	t.Helper()
+	for line := range strings.Lines(n.Output()) {
+		if strings.Contains(line, "store of a node that was alone") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 }
 
 // signIn signs a user in as soon as a node lets it.

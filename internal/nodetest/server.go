@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -381,26 +382,30 @@ func (s *Server) Get(path string) (status int, body string) {
 }
 
 // Metric returns a metric's value; name includes its labels as exposed. Of several
-// nodes it is the sum.
+// nodes, and of the keepers of several shards, it is the sum.
 func (s *Server) Metric(name string) float64 {
 	s.t.Helper()
-	if s.nodes != nil {
-		sum := 0.0
-		for _, n := range s.nodes {
-			sum += n.Metric(name)
-		}
-		return sum
-	}
-	_, body := s.Get("/metrics")
-	for line := range strings.Lines(body) {
-		var v float64
-		if rest, ok := strings.CutPrefix(line, name+" "); ok {
-			if _, err := fmt.Sscan(rest, &v); err == nil {
-				return v
-			}
+	sum := 0.0
+	for _, n := range s.Nodes() {
+		_, body := n.Get("/metrics")
+		for line := range strings.Lines(body) {
+			sum += valueOf(line, name)
 		}
 	}
-	return 0
+	return sum
+}
+
+// shardLabel is what tells the metrics of one keeper from those of another.
+var shardLabel = regexp.MustCompile(`\{shard="\d+"\}|,shard="\d+"|shard="\d+",`)
+
+// valueOf returns the value in a line of metrics, if it is of that name.
+func valueOf(line, name string) (v float64) {
+	if rest, ours := strings.CutPrefix(shardLabel.ReplaceAllString(line, ""), name+" "); ours {
+		if _, err := fmt.Sscan(rest, &v); err != nil {
+			return 0
+		}
+	}
+	return v
 }
 
 // RSS returns the resident memory of the process in bytes.

@@ -261,6 +261,7 @@ func (l *Leases) keep(ctx context.Context, t *tenure) {
 		end = func() {}
 	}
 	l.opts.Office.Announce(t.shard, l.ids())
+	l.passedAway(keeper, gather)
 	late := time.NewTimer(l.opts.Gather)
 	defer late.Stop()
 	for serving := true; serving; {
@@ -284,6 +285,17 @@ func (l *Leases) keep(ctx context.Context, t *tenure) {
 	defer cancel()
 	if err := l.free(quick, t.shard, t.term); err != nil {
 		l.opts.Logger.Warn("that a shard is given up is not written; others take it when this node is gone", "shard", t.shard, "err", err)
+	}
+}
+
+// passedAway tells a keeper of nodes that died, or left, before it served: of those
+// that do from then on it hears with the others.
+func (l *Leases) passedAway(keeper *mailbox.Keeper, gather []string) {
+	alive := l.ids()
+	for _, node := range gather {
+		if !slices.Contains(alive, node) {
+			keeper.CloseNode(node)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -362,5 +363,23 @@ func TestSessionsFollowAKeeperThatMovesAtOnce(t *testing.T) {
 			t.Errorf("sessions were open after %s", took)
 		}
 		n.left.Store(false)
+	}
+}
+
+// A node that leaves while the keepers that replace its own are being opened has no
+// sessions any more: nobody waits for them.
+func TestAKeeperDoesNotWaitForANodeThatLeftWhileItWasOpened(t *testing.T) {
+	w := newWorld(t, 4)
+	a, b := w.node("a"), w.node("b")
+	w.served()
+	left := sync.OnceFunc(b.end)
+	a.opening.Store(&left)
+	b.left.Store(true)
+	stirAll(w)
+	w.eventually("a keeps all shards", func() bool { return len(a.Kept()) == 4 })
+	for i := range 8 { // of each shard some
+		c, s := w.client(a, wireUser(i)), w.sender(a, wireUser(100+i))
+		text := s.send(wireUser(i))
+		w.eventually("a message arrives", func() bool { return slices.Contains(c.received(), text) })
 	}
 }

@@ -37,14 +37,15 @@ type world struct {
 // testNode is an office with its leases.
 type testNode struct {
 	*Office
-	w      *world
-	id     string
-	leases *Leases
-	stop   context.CancelFunc
-	done   chan struct{}
-	valid  atomic.Bool
-	left   atomic.Bool // it gives its shards up
-	silent atomic.Bool // it hears nothing of the table: frozen, or cut off
+	w       *world
+	id      string
+	leases  *Leases
+	stop    context.CancelFunc
+	done    chan struct{}
+	valid   atomic.Bool
+	left    atomic.Bool            // it gives its shards up
+	opening atomic.Pointer[func()] // called before it opens the keeper of a shard
+	silent  atomic.Bool            // it hears nothing of the table: frozen, or cut off
 }
 
 func newWorld(t *testing.T, shards int) *world {
@@ -113,6 +114,9 @@ func (w *world) node(id string) *testNode {
 		Office: n.Office, Table: &testTable{Table: table, n: n, seen: make(map[string]testRow)}, Self: id, Peers: w.peers, Valid: n.valid.Load, Gather: 20 * time.Second, Logger: logger,
 		Recover: func(context.Context) error { return nil },
 		Open: func(ctx context.Context, shard int, gather []string, recover func(context.Context) error) (*mailbox.Keeper, error) {
+			if f := n.opening.Load(); f != nil {
+				(*f)()
+			}
 			log, err := w.bus.Log(ctx, shard)
 			if err != nil {
 				return nil, err

@@ -181,7 +181,10 @@ export class Outbox {
 
   #settle(letter: Letter): void {
     this.#letters.delete(letter.reference);
-    if (this.#letters.size === 0) for (const flush of this.#flushes.splice(0)) flush.fulfil();
+    if (this.#letters.size === 0) {
+      // After the message's own promise.
+      for (const flush of this.#flushes.splice(0)) queueMicrotask(() => flush.fulfil());
+    }
     this.#write();
   }
 
