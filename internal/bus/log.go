@@ -129,8 +129,10 @@ func (l *Log) appendShared(ctx context.Context, e *engine, last uint64, msg *nat
 		case m.Header.Get("Status") == "":
 			return 0, true, nil
 		}
+		// Whoever answered may lag behind: a node that was frozen has its own server
+		// answer. Only the leader knows whether there is more.
 		info, err := e.info(ctx, l.name)
-		return 0, err == nil && info.State.LastSeq != last, err
+		return 0, err == nil && info.State.LastSeq < last, err
 	})
 }
 
