@@ -19,7 +19,7 @@ type storm struct {
 	*rapid.T
 	links    *links
 	born     int
-	turn     int // as of Hub
+	turn     int       // as of Hub
 	sessions []*seated // that there are
 	past     []*seated // that are over
 	dead     []string  // nodes of which not everybody has heard that they are

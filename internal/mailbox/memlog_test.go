@@ -29,6 +29,7 @@ type memLog struct {
 	outcomes []outcome // of the next appends
 	gate     chan struct{}
 	readErr  func(seq uint64) error
+	boundErr error // of Bounds
 	purgeErr error
 }
 
@@ -110,7 +111,7 @@ func (l *memLog) Bounds(context.Context) (first, last, bytes uint64, err error) 
 	for _, b := range l.batches {
 		bytes += uint64(len(b))
 	}
-	return l.first, uint64(len(l.batches)), bytes, nil
+	return l.first, uint64(len(l.batches)), bytes, l.boundErr
 }
 
 func (l *memLog) Replay(ctx context.Context, first, last uint64, f func(uint64, []byte) error) error {

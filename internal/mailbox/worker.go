@@ -133,9 +133,11 @@ func (w *worker) read(seq uint64) {
 	}()
 }
 
-// readBatch reads and checks a batch; nil without an error when it was purged.
+// readBatch reads and checks a batch; nil without an error when it was purged. While
+// the log as a whole does not answer, it is not the batch that cannot be read: to
+// give that up would have what is behind it come before it.
 func (w *worker) readBatch(seq uint64) (batch []byte, err error) {
-	for range readAttempts {
+	for attempt := 0; attempt < readAttempts; {
 		batch, err = w.k.opts.Log.Read(w.patience, seq)
 		if errors.Is(err, ErrGone) {
 			return nil, nil
@@ -144,6 +146,9 @@ func (w *worker) readBatch(seq uint64) (batch []byte, err error) {
 			if _, _, err = openBatch(batch); err == nil {
 				return batch, nil
 			}
+		}
+		if _, _, _, err := w.k.opts.Log.Bounds(w.patience); err == nil {
+			attempt++
 		}
 		select {
 		case <-time.After(retryAfter):

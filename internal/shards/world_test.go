@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -359,8 +358,6 @@ func (l *line) close() {
 	<-l.done
 }
 
-var _ io.Writer = testWriter{}
-
 // client is a session of a user at a node.
 type client struct {
 	node *testNode
@@ -486,10 +483,4 @@ func (s *sender) outstanding() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pending
-}
-
-func (s *sender) isStored(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stored[text]
 }
