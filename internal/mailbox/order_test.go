@@ -222,10 +222,6 @@ func (m *model) giveBack(c *client) {
 		return
 	}
 	for id := range b.owed {
-		if x := b.byID(id); x != nil && m.byItself(x) {
-			delete(b.owed, id) // if that one ends before it comes to it, it was missed
-			continue
-		}
 		b.owed[id] = m.step // its heir may have been c
 	}
 	for _, r := range c.got {
