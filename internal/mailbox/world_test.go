@@ -377,7 +377,8 @@ func (x *client) lose() {
 	for _, r := range x.got[o.got:] {
 		delete(x.byID, r.id)
 		x.lost[r.id] = r.how != live
-		if b := x.w.model.box(x.User); r.how != live && !x.unseen {
+		others := r.how == fetchedMail && slices.ContainsFunc(x.w.of(x.User), func(y *client) bool { return y.due(r.mail) })
+		if b := x.w.model.box(x.User); (r.how == returnedMail || others) && !x.unseen {
 			b.owed[r.id], b.again[r.id] = x.w.step, true
 		}
 	}
