@@ -50,14 +50,13 @@ const make = (target) => step(`make ${target}`, () => run("make", ["--no-print-d
 
 /**
  * Go tests, of packages and with flags. Of a package that is good only go test's
- * own closing line is printed, of a failed test everything. where is put before the
- * names of tests that are named in the end.
+ * own closing line is printed, of a failed test everything.
  */
-function goTests(counts, args, env = {}, where = "") {
+function goTests(counts, args, env = {}) {
   const output = new Map(); // by package and test
   const failedIn = new Map(); // failed tests by package
   const onEvent = (event) => {
-    const key = `${event.Package ?? event.ImportPath}${where} ${event.Test ?? ""}`;
+    const key = `${event.Package ?? event.ImportPath} ${event.Test ?? ""}`;
     if (event.Output !== undefined) {
       output.set(key, (output.get(key) ?? "") + event.Output);
       return;
@@ -86,7 +85,7 @@ function goTests(counts, args, env = {}, where = "") {
         if (!failedIn.has(event.Package)) counts.failed++;
         // Tests that had not ended when the package did: a panic, a time-out.
         for (const [unended, said] of output) {
-          if (unended !== key && unended.startsWith(`${event.Package}${where} `)) {
+          if (unended !== key && unended.startsWith(`${event.Package} `)) {
             process.stdout.write(said);
             failure(unended, `${said}did not end`);
             output.delete(unended);
@@ -112,6 +111,17 @@ function goTests(counts, args, env = {}, where = "") {
   return run("go", ["test", "-json", ...args], onLine, env);
 }
 
+/** What takes three nodes on two processors minutes: make test-large-nodes runs it. */
+const large = [
+  "TestACrowdThatConnectsAtOnceIsReachableFromEachNode",
+  "TestAClusterAtWork",
+  "TestAMinorityAcceptsNothingThatItCannotKeep",
+  "TestANodeWhoseFolderWasWipedComesBack",
+  "TestAStandaloneStoreIsImportedIntoANATSThatExists",
+  "TestKilledWhileItImportsANodeImportsOnce",
+  "TestWhateverHappensToItsNodesAClusterLosesNothing",
+];
+
 /**
  * All of them with the race detector. Many wait for a server's clock or for the
  * disk, so more run at a time than there are processors. A process whose tests
@@ -119,34 +129,11 @@ function goTests(counts, args, env = {}, where = "") {
  */
 const goRaceTests = (program) => (counts) => {
   process.env["GORACE"] ??= "atexit_sleep_ms=50";
-  return goTests(counts, ["-race", "-parallel", "4", "-timeout", "30m", "./..."], { NODETEST_BINARY: program });
+  return goTests(counts, ["-race", "-parallel", "4", "-timeout", "30m", "-skip", `^(${large.join("|")})$`, "./..."], { NODETEST_BINARY: program });
 };
 
 /** What is cut short under the race detector, which finds nothing in it, in full. */
 const goPlainTests = (counts) => goTests(counts, ["-timeout", "30m", "-run", "^TestHistories$", "./internal/mailbox"]);
-
-/**
- * The topologies besides one node in which the tests of internal/nodetest run, and
- * those that do so here; all of them in make test-large.
- */
-const topologies = ["split", "cluster", "external"];
-const onEachTopology = [
-  "TestTwoUsersTalkAndNothingIsLost",
-  "TestTheMasterIsToldOfEverySession",
-  "TestSessionsOfTheMasterShareTheWorkBySender",
-  "TestListsWhileUsersComeAndGo",
-  "TestWebhooksHearWhatHappens",
-  "TestKilledAgainAndAgainNothingStoredIsLost",
-];
-
-/** The same tests on another topology, in short, with a program that was built before. */
-const onTopology = (topology, program) => (counts) =>
-  goTests(
-    counts,
-    ["-race", "-short", "-count=1", "-timeout", "10m", "-run", `^(${onEachTopology.join("|")})$`, "./internal/nodetest"],
-    { NODETEST_TOPOLOGY: topology, NODETEST_BINARY: program },
-    ` on ${topology}`,
-  );
 
 /** Go benchmarks: each has to run; how fast is for make bench. */
 function goBenchmarks(counts) {
@@ -208,7 +195,6 @@ const program = `${process.cwd()}/${results}/switchboard-race`;
 await step("go build -race", () => run("go", ["build", "-race", "-o", program, "./cmd/switchboard"]));
 await step("go test -race ./...", goRaceTests(program));
 await step("go test, in full", goPlainTests);
-for (const topology of topologies) await step(`go test: ${topology}`, onTopology(topology, program));
 await step("go benchmarks, once each", goBenchmarks);
 await step("npm test: client", nodeTests("@switchboard/client"));
 await step("npm test: console", nodeTests("@switchboard/console"));
