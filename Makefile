@@ -21,7 +21,7 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
 WEB := $(shell find console/src console/public console/index.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
 
-.PHONY: help run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-bench soak fuzz bench bench-suite vuln clean
+.PHONY: help run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-nodes test-large-topologies test-large-bench soak fuzz bench bench-suite vuln clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
@@ -72,16 +72,25 @@ short: ## the short Go tests
 test: ## everything, with the race detector and the browser
 	node .ci/test.mjs
 
-test-large: test-large-faults test-large-bench ## what takes too long for make test
+test-large: test-large-faults test-large-nodes test-large-topologies test-large-bench ## what takes too long for make test
 
 test-large-bench: binary ## the benchmarks in full: a good half hour on a machine that does nothing else
 	bin/switchboard bench suite --out test-results/bench $(SUITE)
 
 test-large-faults: ## its faults alone
 	FAULT_ROUNDS=50 FAULT_TIME=3m go test -count=1 -v -timeout 1h -run 'TestAPowerCut|TestATornTail|TestAFlippedBit|TestInAMix|TestKilledAgain' ./internal/nodetest
+	IMPORT_MESSAGES=100000 go test -count=1 -v -timeout 1h -run 'TestAStandaloneStore|TestKilledWhileItImports' ./internal/nodetest
 
-soak: ## faults of all kinds for SOAK (30m)
-	FAULT_SOAK=$(SOAK) FAULT_TIME=1m go test -count=1 -v -timeout 0 -run 'TestInAMix' ./internal/nodetest
+test-large-nodes: ## faults of several nodes, which take too long for make test
+	FAULT_TIME=3m go test -count=1 -v -timeout 1h -run 'TestACrowd|TestAClusterAtWork|TestAMinority|TestANodeWhose|TestAStandaloneStoreIsImportedInto|TestKilledWhileItImports|TestWhateverHappens' ./internal/nodetest
+
+test-large-topologies: ## all tests of one node with a connector and a processor, three nodes, three on one NATS
+	for topology in split cluster external; do \
+		NODETEST_TOPOLOGY=$$topology go test -count=1 -timeout 3h ./internal/nodetest; \
+	done
+
+soak: ## faults of all kinds, for SOAK (30m) on one node and as long on three
+	FAULT_SOAK=$(SOAK) FAULT_TIME=1m go test -count=1 -v -timeout 0 -run 'TestInAMix|TestWhateverHappens' ./internal/nodetest
 
 fuzz: ## each fuzz target for FUZZTIME
 	for package in $$(go list ./...); do \

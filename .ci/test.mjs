@@ -49,10 +49,10 @@ async function step(name, body) {
 const make = (target) => step(`make ${target}`, () => run("make", ["--no-print-directory", target]));
 
 /**
- * Go tests. Of a package that is good only go test's own closing line is
- * printed, of a failed test everything.
+ * Go tests, of packages and with flags. Of a package that is good only go test's
+ * own closing line is printed, of a failed test everything.
  */
-function goTests(counts, ...args) {
+function goTests(counts, args, env = {}) {
   const output = new Map(); // by package and test
   const failedIn = new Map(); // failed tests by package
   const onEvent = (event) => {
@@ -108,21 +108,32 @@ function goTests(counts, ...args) {
       console.log(line);
     }
   };
-  return run("go", ["test", "-json", "-timeout", "30m", ...args], onLine);
+  return run("go", ["test", "-json", ...args], onLine, env);
 }
+
+/** What takes three nodes on two processors minutes: make test-large-nodes runs it. */
+const large = [
+  "TestACrowdThatConnectsAtOnceIsReachableFromEachNode",
+  "TestAClusterAtWork",
+  "TestAMinorityAcceptsNothingThatItCannotKeep",
+  "TestANodeWhoseFolderWasWipedComesBack",
+  "TestAStandaloneStoreIsImportedIntoANATSThatExists",
+  "TestKilledWhileItImportsANodeImportsOnce",
+  "TestWhateverHappensToItsNodesAClusterLosesNothing",
+];
 
 /**
  * All of them with the race detector. Many wait for a server's clock or for the
  * disk, so more run at a time than there are processors. A process whose tests
  * have ended does not stay for another second, as the detector has it otherwise.
  */
-function goRaceTests(counts) {
+const goRaceTests = (program) => (counts) => {
   process.env["GORACE"] ??= "atexit_sleep_ms=50";
-  return goTests(counts, "-race", "-parallel", "4", "./...");
-}
+  return goTests(counts, ["-race", "-parallel", "4", "-timeout", "30m", "-skip", `^(${large.join("|")})$`, "./..."], { NODETEST_BINARY: program });
+};
 
 /** What is cut short under the race detector, which finds nothing in it, in full. */
-const goPlainTests = (counts) => goTests(counts, "-run", "^TestHistories$", "./internal/mailbox");
+const goPlainTests = (counts) => goTests(counts, ["-timeout", "30m", "-run", "^TestHistories$", "./internal/mailbox"]);
 
 /** Go benchmarks: each has to run; how fast is for make bench. */
 function goBenchmarks(counts) {
@@ -179,7 +190,10 @@ async function browserTests(counts) {
 
 await make("build");
 for (const target of ["format", "vet", "lint", "web-check"]) await make(target);
-await step("go test -race ./...", goRaceTests);
+// Built once, where each package would build it.
+const program = `${process.cwd()}/${results}/switchboard-race`;
+await step("go build -race", () => run("go", ["build", "-race", "-o", program, "./cmd/switchboard"]));
+await step("go test -race ./...", goRaceTests(program));
 await step("go test, in full", goPlainTests);
 await step("go benchmarks, once each", goBenchmarks);
 await step("npm test: client", nodeTests("@switchboard/client"));

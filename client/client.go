@@ -50,6 +50,7 @@ type Client struct {
 	drain   chan struct{}      // closed when nothing more is put into inbox
 	handled chan struct{}      // closed when the last handler has returned
 	done    chan struct{}      // closed when all is over
+	outbox  *outbox            // nil without a Producer
 
 	mu      sync.Mutex
 	link    *link                 // nil while there is no connection
@@ -73,6 +74,9 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		stop: stop, abort: abort, closing: running.Done(),
 		drain: make(chan struct{}), handled: make(chan struct{}), done: make(chan struct{}),
 		waiters: make(map[string]chan error),
+	}
+	if o.Producer != "" {
+		c.outbox = newOutbox(&c.opts, c.closing)
 	}
 	go c.handle(handling)
 	l, err := c.connect(ctx)
@@ -110,6 +114,11 @@ func (c *Client) Err() error {
 // run keeps the connection up until the client is closed.
 func (c *Client) run(ctx context.Context, l *link) {
 	defer close(c.done)
+	if c.outbox != nil {
+		var writing sync.WaitGroup
+		writing.Go(func() { c.outbox.run(ctx) })
+		defer writing.Wait()
+	}
 	wait := backoff{Backoff: c.opts.Backoff, random: c.opts.Random}
 	var why error
 	for l != nil {
@@ -213,6 +222,9 @@ func (c *Client) attach(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link = l
+	if c.outbox != nil {
+		c.outbox.begin(l)
+	}
 }
 
 func (c *Client) detach(l *link) {
@@ -220,6 +232,9 @@ func (c *Client) detach(l *link) {
 	defer c.mu.Unlock()
 	if c.link == l {
 		c.link = nil
+	}
+	if c.outbox != nil {
+		c.outbox.end(l)
 	}
 }
 

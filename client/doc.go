@@ -20,10 +20,15 @@
 //     connection or on another session of the user, and what comes again under
 //     an ID that was handled is not handed over twice (within [Options.Seen]
 //     messages, and while the process lives).
-//   - Nothing is kept for later behind the caller's back: what is sent while
-//     there is no connection fails with [ErrNotConnected]. A Send that returned
-//     nil has left this process; only a confirmation says that it arrived
-//     (see [Client.SendAndWait]).
+//   - Without [Options.Producer], nothing is kept for later behind the caller's
+//     back: what is sent while there is no connection fails with
+//     [ErrNotConnected]. A Send that returned nil has left this process; only a
+//     confirmation says that it arrived (see [Client.SendAndWait]).
+//   - With it, RELIABLE messages go through an outbox: a Send that returned nil is
+//     stored once, in order, however many connections that takes, while the process
+//     lives. [Client.Flush] waits until all is. Of what the server refuses, OnError
+//     is told what is refused for good; the rest is tried again. The outbox has at
+//     most [wire.SeqWindow] messages; then Send waits.
 //   - After a lost connection it comes back by itself, after delays that grow
 //     and are random, and signs in again. Messages that were missed in between
 //     come with [Options.Push], or when [Client.FetchMissing] asks for them.

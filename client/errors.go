@@ -18,8 +18,12 @@ var (
 	ErrClosed = errors.New("client: closed")
 	// ErrTooLarge says that a frame would be larger than Options.MaxFrame.
 	ErrTooLarge = errors.New("client: the frame is too large")
-	// ErrReferenceInUse says that a SendAndWait with this reference is waiting.
+	// ErrReferenceInUse says that a SendAndWait with this reference is waiting, or
+	// that a message with it is in the outbox.
 	ErrReferenceInUse = errors.New("client: the reference is in use")
+	// ErrSeq says that a message's number is not above those before it, or above
+	// wire.MaxSeq.
+	ErrSeq = errors.New("client: the seq does not rise")
 )
 
 // Why this side gave a connection up.

@@ -39,6 +39,12 @@ func appendOptions(dst []byte, o *Options) []byte {
 		dst = appendUsers(dst, o.Presence)
 		separator = ","
 	}
+	if o.Producer != "" {
+		dst = append(dst, separator...)
+		dst = append(dst, `"producer":`...)
+		dst = wire.AppendString(dst, o.Producer)
+		separator = ","
+	}
 	if separator == "," {
 		dst = append(dst, '}')
 	}
@@ -79,6 +85,10 @@ func appendSend(dst []byte, to []wire.UserID, group bool, content []byte, o *sen
 	if o.ttl > 0 {
 		dst = append(dst, `,"ttl":`...)
 		dst = strconv.AppendInt(dst, int64((o.ttl+time.Second-1)/time.Second), 10)
+	}
+	if o.seq > 0 && !o.fast {
+		dst = append(dst, `,"seq":`...)
+		dst = strconv.AppendUint(dst, o.seq, 10)
 	}
 	return append(dst, '}')
 }

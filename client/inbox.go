@@ -97,7 +97,7 @@ func (c *Client) dispatch(ctx context.Context, a arrival) error {
 			o.OnConfirmation(readReceipt(f.Data))
 		}
 	case wire.TypeStored:
-		if o.OnStored != nil {
+		if o.OnStored != nil && !a.taken {
 			o.OnStored(readReceipt(f.Data))
 		}
 	case wire.TypeUserConnected, wire.TypeUserDisconnected:

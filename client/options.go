@@ -34,6 +34,24 @@ type Options struct {
 	Push     bool          // get missed messages by themselves after every sign-in
 	Presence []wire.UserID // whose coming and going to be told of: OnPresence
 
+	// Producer names the outbox of this client: 1 to wire.MaxProducer of
+	// A-Z a-z 0-9 . _ -. With it, RELIABLE messages are numbered, kept until the server
+	// has stored them, and sent again after a lost connection, in order, and are
+	// stored once all the same. It implies Receipts. Two clients of one user at a
+	// time must not have the same.
+	//
+	// The outbox is in memory. An application whose messages are to outlive the
+	// process stores each, with its number, before it sends it with WithSeq and a
+	// reference, and deletes it when OnStored or OnError tells of that reference.
+	// When it starts anew it first sends what it has stored, by rising numbers, under
+	// the numbers that they had.
+	Producer string
+	// NextSeq is the number of the first message that has none by WithSeq: above all
+	// that were ever used with this Producer, or the server takes the message for one
+	// that it has. Default: the time in microseconds, which is that unless the clock
+	// is put back.
+	NextSeq uint64
+
 	// OnMessage handles a message. ctx ends when the client is closed and the
 	// handler has had DrainTimeout to finish.
 	//
@@ -78,7 +96,7 @@ type Options struct {
 	Header   http.Header    // more headers for the handshake
 	TLS      *tls.Config    // for wss
 	Dialer   Dialer         // default: a net.Dialer
-	Random   func() float64 // in [0, 1); default: math/rand/v2
+	Random   func() float64 // in [0, 1), for any goroutine; default: math/rand/v2
 
 	mute bool // leave pings unanswered, see CheckPath
 }
@@ -121,6 +139,10 @@ func (o Options) check() error {
 		return errors.New("client: OnMessage is missing")
 	case o.Token != "" && o.TokenSource != nil:
 		return errors.New("client: both Token and TokenSource are set")
+	case o.Producer != "" && !wire.ValidProducer(o.Producer):
+		return fmt.Errorf("client: Producer: %q is not 1 to %d of A-Z a-z 0-9 . _ -", o.Producer, wire.MaxProducer)
+	case o.NextSeq > wire.MaxSeq || o.NextSeq > 0 && o.Producer == "":
+		return errors.New("client: NextSeq is above wire.MaxSeq, or there is no Producer")
 	case o.Backoff.Min > 0 && o.Backoff.Max > 0 && o.Backoff.Min > o.Backoff.Max:
 		return errors.New("client: Backoff.Min is above Backoff.Max")
 	}
@@ -157,6 +179,10 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Random == nil {
 		o.Random = rand.Float64
+	}
+	if o.Producer != "" {
+		o.Receipts = true
+		def(&o.NextSeq, uint64(time.Now().UnixMicro()))
 	}
 	o.Presence = slices.Clone(o.Presence)
 	o.Header = o.Header.Clone()

@@ -20,6 +20,8 @@ type sendOptions struct {
 	fast      bool
 	silent    bool
 	ttl       time.Duration
+	seq       uint64 // 0: the outbox gives one
+	numbered  bool   // seq was given
 }
 
 // SendOption says how a message is sent.
@@ -42,6 +44,11 @@ func WithTTL(ttl time.Duration) SendOption {
 	return func(o *sendOptions) { o.ttl = max(ttl, 1) }
 }
 
+// WithSeq gives a RELIABLE message its number in the outbox, for an application
+// that keeps its outbox itself: see [Options.Producer]. It must be above those of
+// all messages that this client has sent, or the send fails with [ErrSeq].
+func WithSeq(seq uint64) SendOption { return func(o *sendOptions) { o.seq, o.numbered = seq, true } }
+
 // NoConfirmation asks for no confirmation, though there is a reference.
 func NoConfirmation() SendOption { return func(o *sendOptions) { o.silent = true } }
 
@@ -52,6 +59,10 @@ func NoConfirmation() SendOption { return func(o *sendOptions) { o.silent = true
 // nil means that the message has left this process, not that it has arrived.
 // Without a connection Send fails with ErrNotConnected; nothing is kept for
 // later. ctx limits how long it waits for others who send.
+//
+// With Options.Producer, nil means that a RELIABLE message is in the outbox, from
+// where it is sent, now or on the next connection, until it is stored. ctx limits
+// how long Send waits for room there.
 func (c *Client) Send(ctx context.Context, to wire.UserID, content any, opts ...SendOption) error {
 	o := apply(opts)
 	return c.send(ctx, []wire.UserID{to}, false, content, &o)
@@ -185,15 +196,27 @@ func (c *Client) send(ctx context.Context, to []wire.UserID, group bool, content
 	if err != nil {
 		return fmt.Errorf("client: encode the content: %w", err)
 	}
-	frame := appendSend(make([]byte, 0, len(raw)+24*len(to)+len(o.reference)+frameRoom), to, group, raw, o)
-	if len(frame) > c.opts.MaxFrame {
-		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(frame), c.opts.MaxFrame)
+	if !o.fast && (c.outbox != nil || o.numbered) {
+		return c.post(ctx, to, group, raw, o)
+	}
+	frame, err := c.frame(to, group, raw, o)
+	if err != nil {
+		return err
 	}
 	l, err := c.current()
 	if err != nil {
 		return err
 	}
 	return l.write(ctx, frame, nil)
+}
+
+// frame makes the frame of a message.
+func (c *Client) frame(to []wire.UserID, group bool, raw []byte, o *sendOptions) ([]byte, error) {
+	frame := appendSend(make([]byte, 0, len(raw)+24*len(to)+len(o.reference)+frameRoom), to, group, raw, o)
+	if len(frame) > c.opts.MaxFrame {
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(frame), c.opts.MaxFrame)
+	}
+	return frame, nil
 }
 
 var errNoContent = errors.New("it is null, which counts as absent")

@@ -25,16 +25,22 @@ func (c *Client) forget(reference string) {
 	delete(c.waiters, reference)
 }
 
-// settle tells whoever waits for what this frame says, and says whether there
-// was anyone.
+// settle tells whoever waits for what this frame says, the outbox too, and says
+// whether there was anyone, so that no callback is to be called.
 func (c *Client) settle(f wire.ServerFrame) bool {
 	var outcome error
 	var reference string
 	switch f.Type {
+	case wire.TypeStored:
+		return c.outbox != nil && !c.outbox.stored(readReceipt(f.Data))
 	case wire.TypeConfirmation:
 		reference = readReceipt(f.Data)
 	case wire.TypeGeneralError, wire.TypeInvalidMessage, wire.TypeDeliverFailed:
-		outcome, reference = readError(f)
+		e, of := readError(f)
+		if c.outbox != nil && !c.outbox.failed(e, of) {
+			return true
+		}
+		outcome, reference = e, of
 	default:
 		return false
 	}

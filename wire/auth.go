@@ -123,13 +123,22 @@ func parseProducer(raw []byte) (string, *Error) {
 		return "", badField(field, rule)
 	}
 	name := str(raw)
-	if name == "" || len(name) > MaxProducer {
+	if !ValidProducer(name) {
 		return "", badField(field, rule)
+	}
+	return name, nil
+}
+
+// ValidProducer says whether a producer may have this name: 1 to MaxProducer of
+// A-Z a-z 0-9 . _ -.
+func ValidProducer(name string) bool {
+	if name == "" || len(name) > MaxProducer {
+		return false
 	}
 	for i := range len(name) {
 		if c := name[i]; !isNameByte(c) && c != '.' && c != '-' {
-			return "", badField(field, rule)
+			return false
 		}
 	}
-	return name, nil
+	return true
 }

@@ -1,13 +1,41 @@
 package wire
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+)
 
 // Limits on what one frame may ask for.
 const (
 	DefaultFetch = 100  // messages that FETCH_MISSING_MESSAGES_REQUEST asks for when it does not say
 	MaxFetch     = 2000 // and at most; more counts as this
 	MaxProducer  = 64   // bytes in the name of a producer
+
+	// MaxSeq is the highest "seq" of a producer: the highest whole number that every
+	// reader of JSON has exactly.
+	MaxSeq = 1<<53 - 1
+	// SeqWindow is how far back it is remembered exactly which messages of a producer
+	// were accepted. One whose seq is so much, or more, below the highest that was
+	// accepted counts as accepted: its producer may send a seq only when all that
+	// are so far below it are settled.
+	SeqWindow = 512
 )
+
+// ParseSeq reads "seq" of a RELIABLE message whose session has a producer. Of
+// others nobody asks for it, and it may be anything.
+func ParseSeq(f *Frame) (uint64, *Error) {
+	switch {
+	case f.seqTwice:
+		return 0, twice("seq")
+	case f.seq == nil:
+		return 0, missing("seq")
+	}
+	n, ok := integer(f.seq)
+	if !ok || n < 1 || n > MaxSeq {
+		return 0, badField("seq", " is a whole number from 1 to "+strconv.Itoa(MaxSeq))
+	}
+	return uint64(n), nil
+}
 
 // ParseMessage reads the data of a MESSAGE. to is the receiver, a user ID that
 // was checked; content is its JSON value, byte for byte.

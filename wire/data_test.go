@@ -150,3 +150,31 @@ func TestAcks(t *testing.T) {
 		}
 	}
 }
+
+func TestSeqIsForThoseWhoHaveAProducer(t *testing.T) {
+	for in, want := range map[string]uint64{`1`: 1, `18`: 18, `9007199254740991`: wire.MaxSeq} {
+		f, err := wire.ParseFrame([]byte(`{"seq":` + in + `,"type":"MESSAGE"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seq, err := wire.ParseSeq(&f); err != nil || seq != want {
+			t.Errorf("%s: got %d, %v", in, seq, err)
+		}
+	}
+	for in, code := range map[string]string{
+		``: wire.CodeMissingField, `,"seq":null`: wire.CodeMissingField, `,"Seq":1`: wire.CodeMissingField,
+		`,"seq":0`: wire.CodeBadField, `,"seq":-1`: wire.CodeBadField, `,"seq":1.0`: wire.CodeBadField, `,"seq":1e2`: wire.CodeBadField,
+		`,"seq":9007199254740992`: wire.CodeBadField, `,"seq":99999999999999999999`: wire.CodeBadField,
+		`,"seq":"1"`: wire.CodeBadField, `,"seq":true`: wire.CodeBadField, `,"seq":[1]`: wire.CodeBadField, `,"seq":{}`: wire.CodeBadField,
+		`,"seq":1,"seq":1`: wire.CodeBadField, `,"seq":null,"\u0073eq":1`: wire.CodeBadField,
+	} {
+		f, err := wire.ParseFrame([]byte(`{"type":"MESSAGE"` + in + `}`))
+		if err != nil {
+			t.Errorf("%s: refused for everybody: %v", in, err)
+			continue
+		}
+		if _, err := wire.ParseSeq(&f); err == nil || err.Kind != wire.KindInvalidMessage || err.Code != code || err.Field != "seq" {
+			t.Errorf("%s: got %v, want %s", in, err, code)
+		}
+	}
+}

@@ -25,6 +25,9 @@ type Frame struct {
 	Confirm   bool          // "confirmationEnabled", true when absent
 	TTL       time.Duration // "ttl", 0 when absent
 
+	seq      []byte // "seq", raw; nil when absent. See ParseSeq
+	seqTwice bool
+
 	// What ParseFrame saw in Data on its way, so that ParseMessage need not
 	// look again.
 	hint messageHint
@@ -46,6 +49,7 @@ const (
 	seenConfirm
 	seenTTL
 	seenID
+	seenSeq
 )
 
 // envelope is the state of ParseFrame.
@@ -124,6 +128,12 @@ func (e *envelope) member(name []byte) {
 		if v := e.once("ttl", seenTTL); v != nil {
 			e.ttl(v)
 		}
+	case "seq": // what is wrong with it is no error for those who have no producer
+		v := e.value()
+		if e.f.seqTwice = e.seen&seenSeq != 0; !e.f.seqTwice && !isNull(v) {
+			e.f.seq = v
+		}
+		e.seen |= seenSeq
 	default:
 		e.skip()
 	}

@@ -163,6 +163,27 @@ func sameFrame(t *testing.T, o outline, frame wire.Frame) {
 		(frame.TTL > 0) != (o.value("ttl") != nil) {
 		t.Fatalf("got %+v", frame)
 	}
+	sameSeq(t, o, &frame)
+}
+
+func sameSeq(t *testing.T, o outline, frame *wire.Frame) {
+	t.Helper()
+	seq, err := wire.ParseSeq(frame)
+	v := o.value("seq")
+	var want uint64
+	good := wholeNumber.Match(v) && json.Unmarshal(v, &want) == nil && want <= wire.MaxSeq
+	switch {
+	case o.twice["seq"]:
+		good = false
+	case v == nil:
+		if codeOf(err) != wire.CodeMissingField {
+			t.Fatalf("got %d, %v without a seq", seq, err)
+		}
+		return
+	}
+	if good != (err == nil) || good && seq != want || !good && codeOf(err) != wire.CodeBadField {
+		t.Fatalf("seq %s: got %d, %v", v, seq, err)
+	}
 }
 
 func sameMessage(t *testing.T, o outline, frame wire.Frame) {
@@ -257,6 +278,7 @@ func frameSeeds() []string {
 		`{"type":"MESSAGE","type":"MESSAGE","data":{"to":"ANZ-1","to":"ANZ-2","content":0}}`,
 		`{"type":"MESSAGE","data":` + nested(wire.MaxDepth-1) + `}`,
 		`{"type":"MESSAGE","x":` + nested(wire.MaxDepth) + `}`,
+		`{"type":"MESSAGE","data":{"to":"ANZ-1","content":1},"seq":18}`, `{"type":"MESSAGE","seq":1,"s\u0065q":null}`, `{"type":"MESSAGE","seq":9007199254740992}`,
 		`[`, `{"type"}`, `{"type":"MESSAGE"}x`, "{\"type\":\"\xff\"}", `{"a":01}`, `{"a":"` + "\x1f" + `"}`,
 	}
 }

@@ -118,7 +118,7 @@ func TestThePageNamesAllCloseCodes(t *testing.T) {
 func TestThePageNamesTheLimits(t *testing.T) {
 	want := []string{
 		fmt.Sprint(wire.MaxDepth), fmt.Sprint(wire.MaxAppName, " bytes"), fmt.Sprint(wire.MaxFetch), fmt.Sprint(wire.DefaultFetch),
-		fmt.Sprint(wire.MaxProducer, " bytes"), fmt.Sprint(int64(wire.MaxTTL/time.Second), " seconds"),
+		fmt.Sprint(wire.MaxProducer, " bytes"), fmt.Sprint(wire.MaxSeq), fmt.Sprint(wire.SeqWindow), fmt.Sprint(int64(wire.MaxTTL/time.Second), " seconds"),
 	}
 	var onPage []string
 	for _, row := range tables(page(t, "Limits"))[0] {

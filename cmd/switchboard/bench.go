@@ -50,33 +50,33 @@ func (f trafficFlags) options() load.Options {
 
 // messagingCommand measures a server that runs.
 type messagingCommand struct {
-	URL        string `default:"ws://127.0.0.1:8088/ws" help:"The server's endpoint."`
-	Pattern    string `default:"self" help:"Who to whom: self, pairs, group (the first of each group to all of it), fanin (all to the first), absent (to users who come afterwards and fetch)."`
-	Feature    string `default:"RELIABLE" help:"RELIABLE or FAST."`
-	Reference  bool   `help:"Send with a reference; a message is done when it is confirmed."`
-	Ack        bool   `help:"Sign in with the option ack, and acknowledge."`
-	Via        string `default:"socket" help:"How messages are sent: socket, or http (by a backend, in batches, with --mode closed or paced); they are received over sockets either way."`
-	Batch      int    `default:"100" help:"Messages of one request, with --via http."`
-	Key        string `env:"SWITCHBOARD_KEY" placeholder:"KEY" help:"An API key with the scope messages:send, for --via http; better in the environment than here."`
-	Group      int    `default:"0" help:"Receivers of a group message; 0: all connections."`
-	Absent     int    `default:"1000" help:"Absent users, with --pattern absent."`
-	KeepMail   bool   `help:"With --pattern absent: store only, and leave it in the mailboxes."`
-	PID        int    `name:"pid" help:"The server's process on this machine, to count its CPU and memory (Linux)."`
-	AppID      string `name:"app-id" default:"app-id-343" help:"The appId to sign in with."`
-	UserPrefix string `default:"ANZ" help:"The app's name, with which user IDs begin."`
-	FirstUser  int64  `default:"1000000" help:"The number of the first user."`
-	Token      string `env:"SWITCHBOARD_BENCH_TOKEN" help:"The users' token; better in the environment than here."`
-	SyncFolder string `placeholder:"DIR" help:"With --mode single: measure in this folder, too, how long a sync of the disk takes."`
-	Profile    string `placeholder:"NAME" help:"A fixed series instead: seed is 1 000 to 4 000 connections, each sending itself 1 000 characters every 10 ms, RELIABLE and FAST."`
+	URL        []string `default:"ws://127.0.0.1:8088/ws" placeholder:"URL" help:"The server's endpoint; of several nodes all (by commas, or repeated): connections go to each in turn, so with --pattern pairs each pair is on two nodes (default ${default})."`
+	Pattern    string   `default:"self" help:"Who to whom: self, pairs, group (the first of each group to all of it), fanin (all to the first), absent (to users who come afterwards and fetch)."`
+	Feature    string   `default:"RELIABLE" help:"RELIABLE or FAST."`
+	Reference  bool     `help:"Send with a reference; a message is done when it is confirmed."`
+	Ack        bool     `help:"Sign in with the option ack, and acknowledge."`
+	Via        string   `default:"socket" help:"How messages are sent: socket, or http (by a backend, in batches, with --mode closed or paced); they are received over sockets either way."`
+	Batch      int      `default:"100" help:"Messages of one request, with --via http."`
+	Key        string   `env:"SWITCHBOARD_KEY" placeholder:"KEY" help:"An API key with the scope messages:send, for --via http; better in the environment than here."`
+	Group      int      `default:"0" help:"Receivers of a group message; 0: all connections."`
+	Absent     int      `default:"1000" help:"Absent users, with --pattern absent."`
+	KeepMail   bool     `help:"With --pattern absent: store only, and leave it in the mailboxes."`
+	PID        []int    `name:"pid" placeholder:"N" help:"The server's process on this machine, to count its CPU and memory (Linux); of several nodes all, and theirs are added up."`
+	AppID      string   `name:"app-id" default:"app-id-343" help:"The appId to sign in with."`
+	UserPrefix string   `default:"ANZ" help:"The app's name, with which user IDs begin."`
+	FirstUser  int64    `default:"1000000" help:"The number of the first user."`
+	Token      string   `env:"SWITCHBOARD_BENCH_TOKEN" help:"The users' token; better in the environment than here."`
+	SyncFolder string   `placeholder:"DIR" help:"With --mode single: measure in this folder, too, how long a sync of the disk takes."`
+	Profile    string   `placeholder:"NAME" help:"A fixed series instead: seed is 1 000 to 4 000 connections, each sending itself 1 000 characters every 10 ms, RELIABLE and FAST."`
 	trafficFlags
 	outputFlags
 }
 
 func (c messagingCommand) options() load.Options {
 	o := c.trafficFlags.options()
-	o.URL, o.Pattern, o.Feature, o.Reference, o.Ack = c.URL, c.Pattern, c.Feature, c.Reference, c.Ack
+	o.URLs, o.Pattern, o.Feature, o.Reference, o.Ack = c.URL, c.Pattern, c.Feature, c.Reference, c.Ack
 	o.Via, o.Batch, o.Key = c.Via, c.Batch, c.Key
-	o.Group, o.Absent, o.KeepMail, o.PID = c.Group, c.Absent, c.KeepMail, c.PID
+	o.Group, o.Absent, o.KeepMail, o.PIDs = c.Group, c.Absent, c.KeepMail, c.PID
 	o.AppID, o.UserPrefix, o.FirstUser, o.Token, o.SyncFolder = c.AppID, c.UserPrefix, c.FirstUser, c.Token, c.SyncFolder
 	return o
 }

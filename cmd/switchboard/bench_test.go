@@ -78,6 +78,31 @@ func TestBenchLosesNothingInAnyPatternOrMode(t *testing.T) {
 	t.Logf("lost %d, duplicated %d, reordered %d", lost, duplicated, reordered)
 }
 
+// With several endpoints each pair is on two nodes, and all their processes are
+// counted.
+func TestBenchLoadsAllNodesOfACluster(t *testing.T) {
+	t.Parallel()
+	c := nodetest.StartCluster(t, 2, nil)
+	urls := endpoint(c.Nodes[0]) + "," + endpoint(c.Nodes[1])
+	for _, feature := range []string{"RELIABLE", "FAST"} {
+		out, errs, code := benchmark(t, "messaging", "--url", urls, "--pid", fmt.Sprint(c.Nodes[0].PID()), "--pid", fmt.Sprint(c.Nodes[1].PID()),
+			"--pattern", "pairs", "--feature", feature, "--connections", "10", "--warmup", "50ms", "--duration", "300ms", "--json")
+		var report load.Report
+		if err := json.Unmarshal([]byte(out), &report); code != "0" || errs != "" || err != nil || len(report.Runs) != 1 {
+			t.Fatalf("%s: exit code %s, %v\n%s%s", feature, code, err, out, errs)
+		}
+		run := report.Runs[0]
+		if l, d, r := run.Verdict(); run.Sent == 0 || run.Arrived != run.Sent || l+d+r != 0 || run.Server == nil || !strings.Contains(run.Name, "2 nodes") {
+			t.Errorf("%s: %+v", feature, run)
+		}
+	}
+	for i, n := range c.Nodes {
+		if n.Metric("switchboard_socket_bytes_in_total") == 0 {
+			t.Errorf("node %d was not met by any connection", i+1)
+		}
+	}
+}
+
 func TestBenchMeasuresSilentStreamsOfEvents(t *testing.T) {
 	t.Parallel()
 	s := nodetest.Start(t)
@@ -159,6 +184,25 @@ func TestBenchCountsApartWhatConnectionsThatEndedHadSent(t *testing.T) {
 	}
 	if strings.Count(out+errs, "code 1009") != 1 || !strings.Contains(errs, "limits.frame") {
 		t.Errorf("the reason does not stand there once:\n%s%s", out, errs)
+	}
+}
+
+// The suite starts whole clusters for its rows about them.
+func TestTheSuiteMeasuresClustersThatItStarts(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	printed, errs, code := benchmark(t, "suite", "--short", "--only", "cluster-fast,cluster-reliable,cluster-crowd", "--folder", folder)
+	for _, want := range []string{
+		"cluster-fast      CPU a message, closed loop ", "cluster-fast      CPU a message, 500 a second ",
+		"cluster-reliable  messages ", "cluster-reliable  messages for a second of CPU ",
+		"cluster-crowd     all connected and reached from each node ", "In 7 runs: lost 0, duplicated 0, reordered 0.\n",
+	} {
+		if code != "0" || !strings.Contains(printed, want) {
+			t.Errorf("exit code %s: %q does not stand in\n%s%s", code, want, printed, errs)
+		}
+	}
+	if left, err := exec.CommandContext(t.Context(), "ls", "-A", folder).Output(); err != nil || len(left) != 0 {
+		t.Errorf("%v: left behind: %s", err, left)
 	}
 }
 

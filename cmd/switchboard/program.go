@@ -38,12 +38,13 @@ type program struct {
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
-	Config  configCommands `cmd:"" help:"Check, show or begin settings."`
-	Keys    keysCommands   `cmd:"" help:"Make, list and revoke API keys of a node that runs."`
-	Bench   benchCommands  `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
-	Doctor  doctorCommand  `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve   serveCommand    `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
+	Config  configCommands  `cmd:"" help:"Check, show or begin settings."`
+	Keys    keysCommands    `cmd:"" help:"Make, list and revoke API keys of a node that runs."`
+	Cluster clusterCommands `cmd:"" help:"See the nodes of a cluster."`
+	Bench   benchCommands   `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
+	Doctor  doctorCommand   `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
+	Version versionCommand  `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }

@@ -74,10 +74,14 @@ func takeLibraries(log *slog.Logger) (restore func()) {
 	}
 }
 
-// warnOpen tells the operator of apps that let strangers in.
+// warnOpen tells the operator of apps that let strangers in, and of what strangers
+// could read.
 func warnOpen(log *slog.Logger, s config.Settings) {
 	for _, app := range s.OpenApps() {
 		log.Warn("this app lets anyone in, and clients can come from anywhere: its authEnabled is false", "app", app, "listen", s.Listen)
+	}
+	if s.OpenCluster() {
+		log.Warn("what the nodes say to each other is not encrypted: name certificates in cluster.tls, or keep their network to yourself", "addr", s.Cluster.Listen)
 	}
 }
 

@@ -16,6 +16,9 @@ type settingsFlags struct {
 	Listen    *string  `placeholder:"HOST:PORT" help:"Where clients connect (default 127.0.0.1:8088)."`
 	Admin     *string  `placeholder:"HOST:PORT" help:"Where operators connect (default 127.0.0.1:9088)."`
 	Data      *string  `placeholder:"FOLDER" help:"Where everything is kept (default ./data)."`
+	Roles     *string  `placeholder:"ROLE,…" help:"What this node does: all (the default), connector, processor."`
+	NATS      *string  `name:"nats" placeholder:"URL" help:"Use this NATS instead of the embedded one; further settings of it are in the file."`
+	Unsynced  bool     `name:"accept-unsynced" help:"Take a NATS that does not show that it syncs what it stores."`
 	Origins   *string  `placeholder:"URL,…" help:"Web origins that may connect besides the console's own."`
 	LogLevel  *string  `placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn, error."`
 	LogFormat *string  `placeholder:"FORMAT" help:"How log lines are written: text, json."`
@@ -32,6 +35,8 @@ func (f settingsFlags) sources(environ []string) config.Sources {
 		{"--listen", "listen", f.Listen},
 		{"--admin", "admin", f.Admin},
 		{"--data", "data", f.Data},
+		{"--roles", "roles", f.Roles},
+		{"--nats", "nats.url", f.NATS},
 		{"--origins", "origins", f.Origins},
 		{"--log-level", "log.level", f.LogLevel},
 		{"--log-format", "log.format", f.LogFormat},
@@ -39,6 +44,9 @@ func (f settingsFlags) sources(environ []string) config.Sources {
 		if own.value != nil {
 			from.Flags = append(from.Flags, config.Flag{Name: own.name, Key: own.key, Value: *own.value})
 		}
+	}
+	if f.Unsynced {
+		from.Flags = append(from.Flags, config.Flag{Name: "--accept-unsynced", Key: "nats.acceptUnsynced", Value: "true"})
 	}
 	for _, text := range f.Set {
 		flag := config.Flag{Name: "--set"}
@@ -78,7 +86,21 @@ func (c checkCommand) Run(p *program) error {
 	for _, app := range s.OpenApps() {
 		fmt.Fprintf(p.err, "%s: warning: app %s lets anyone in, and clients at %s can come from anywhere\n", c.File, app, s.Listen)
 	}
-	_, err = fmt.Fprintf(p.out, "%s: good: %s, clients at %s, operators at %s\n", c.File, apps, s.Listen, s.Admin)
+	if s.OpenCluster() {
+		fmt.Fprintf(p.err, "%s: warning: what the nodes of cluster %s say to each other is not encrypted: name certificates in cluster.tls, or keep their network to yourself\n", c.File, s.Cluster.Name)
+	}
+	meets := ""
+	switch {
+	case s.Clustered():
+		meets = fmt.Sprintf(", node %s of cluster %s at %s", s.NodeName(), s.Cluster.Name, s.Cluster.Listen)
+	case s.NATS.URL != "":
+		meets = ", with a NATS that there is"
+	}
+	clients := "clients at " + s.Listen
+	if !s.Has(config.RoleConnector) {
+		clients = "no clients"
+	}
+	_, err = fmt.Fprintf(p.out, "%s: good: %s, %s, operators at %s%s\n", c.File, apps, clients, s.Admin, meets)
 	return err
 }
 

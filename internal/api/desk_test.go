@@ -200,6 +200,7 @@ func (c *caller) Fast(frame []byte, _ func()) bool {
 func (c *caller) Queue(frame []byte, proof func()) bool { return c.Fast(frame, proof) }
 func (c *caller) Write()                                {}
 func (c *caller) Kick(code uint16, _ string)            { c.closed = append(c.closed, code) }
+func (c *caller) Presence(wire.UserID, bool)            {}
 func (c *caller) Away() (time.Duration, bool)           { return 0, false }
 func (c *caller) GiveWay() bool                         { return false }
 
@@ -207,7 +208,7 @@ func (c *caller) GiveWay() bool                         { return false }
 func (d *desk) connect(user wire.UserID, n byte) *caller {
 	d.t.Helper()
 	c := &caller{id: wire.ID{4: 0x10, 6: 0x70, 8: 0x80, 15: n}, user: user}
-	if err := d.hub.Add(c); err != nil {
+	if _, err := d.hub.Add(c, nil); err != nil {
 		d.t.Fatal(err)
 	}
 	return c

@@ -91,6 +91,7 @@ type streamRequest struct {
 	Push        bool   `query:"push"`
 	Receipts    bool   `query:"receipts"`
 	Presence    string `query:"presence"`
+	Producer    string `query:"producer"`
 	LastEventID string `query:"lastEventId"`
 }
 
@@ -155,7 +156,10 @@ func (q *streamRequest) request(r *http.Request) (events.Request, *Refusal) {
 	}
 	request := events.Request{
 		Credentials: events.Credentials{AppID: q.AppID, UserID: q.UserID, Token: q.Token},
-		Push:        q.Push, Receipts: q.Receipts, LastEventID: last, Address: r.RemoteAddr,
+		Push:        q.Push, Receipts: q.Receipts, Producer: q.Producer, LastEventID: last, Address: r.RemoteAddr,
+	}
+	if q.Producer != "" && !wire.ValidProducer(q.Producer) {
+		return events.Request{}, Invalid("producer", "has 1 to %d of A-Z a-z 0-9 . _ -", wire.MaxProducer)
 	}
 	if q.Presence != "" {
 		request.Presence = strings.Split(q.Presence, ",")

@@ -383,6 +383,7 @@ func TestWhatAURLOfEventsMaySay(t *testing.T) {
 		{"?appId=a&userId=ANZ-7&userId=ANZ-8", "userId"}, {"?appId=a&userId=ANZ-7&push=1", "push"}, {"?appId=a&userId=ANZ-7&push=", "push"},
 		{"?appId=a&userId=ANZ-7&precense=ANZ-8", "precense"}, {"?appId=a&userId=ANZ-7&ack=false", "ack"}, {"?appid=a&userId=ANZ-7", "appid"},
 		{"?appId=a&userId=ANZ-7&presence=bob", "presence"}, {"?appId=a&userId=ANZ-7&presence=ANZ-8,,", "presence"},
+		{"?appId=a&userId=ANZ-7&producer=a%20b", "producer"},
 	} {
 		if p := x.refused(400, CodeInvalidRequest, "GET", path+c.query); p["field"] != c.field {
 			t.Errorf("%s: %v", c.query, p)
@@ -407,6 +408,7 @@ func TestWhatAURLOfEventsMaySay(t *testing.T) {
 	web := httptest.NewServer(x.h)
 	defer web.Close()
 	for query, want := range map[string]string{
+		"&receipts=true&producer=phone-1":                    `{"appId":"app-id-343","options":{"ack":true,"producer":"phone-1","push":false,"receipts":true},"token":"","userId":"ANZ-7"}`,
 		"&token=a%20b%22&receipts=true&presence=ANZ-8,ANZ-9": `{"appId":"app-id-343","options":{"ack":true,"presence":["ANZ-8","ANZ-9"],"push":false,"receipts":true},"token":"a b\"","userId":"ANZ-7"}`,
 		"&push=true&lastEventId=%00%ff%0a":                   `{"appId":"app-id-343","options":{"ack":true,"push":true,"receipts":false},"token":"","userId":"ANZ-7"}`,
 		"&lastEventId=" + strings.Repeat("x", 5000):          `{"appId":"app-id-343","options":{"ack":true,"push":false,"receipts":false},"token":"","userId":"ANZ-7"}`,

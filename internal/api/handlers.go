@@ -27,10 +27,11 @@ type Options struct {
 	Parts   []Part       // what /readyz asks
 	MaxBody func() int64 // bytes of a request's body
 
-	Demo   bool                       // loopback names only; the public handler serves metrics, and its console offers the demo's users
+	Demo   bool                       // loopback names only; the public handler serves metrics and the cluster, and its console offers the demo's users
 	Origin func(r *http.Request) bool // whether a page may ask; nil: any
 
-	V1 *V1 // the calls under /v1; nil: there are none
+	V1      *V1     // the calls under /v1; nil: there are none
+	Cluster Cluster // at /cluster, of the admin handler and the demo; nil: there is no such path
 
 	// For the public handler only.
 	Socket  http.Handler // at /ws; it checks origins itself
@@ -49,11 +50,15 @@ var (
 	readOrPost = []string{http.MethodGet, http.MethodHead, http.MethodPost}
 )
 
-// NewAdmin returns what operators may ask: / names the rest, /healthz, /readyz, /metrics and
-// /debug/pprof.
+// NewAdmin returns what operators may ask: / names the rest, /healthz, /readyz, /metrics,
+// /cluster and /debug/pprof.
 func NewAdmin(o Options) http.Handler {
 	d := newDoor("admin", o)
 	paths := "/healthz\n/readyz\n/metrics\n/debug/pprof/\n"
+	if o.Cluster != nil {
+		d.exact("/cluster", read, clusterPage(o.Cluster))
+		paths += "/cluster\n"
+	}
 	if o.V1 != nil {
 		paths += "/docs/api\n/openapi.json\n"
 	}
@@ -72,13 +77,16 @@ func NewAdmin(o Options) http.Handler {
 
 // NewPublic returns what clients may ask: /ws, the console and what it has to
 // know of the server (/console.json), /healthz and /readyz; on the loopback
-// demo /metrics too.
+// demo /metrics and /cluster too.
 func NewPublic(o Options) http.Handler {
 	d := newDoor("public", o)
 	d.exact("/ws", read, o.Socket)
 	d.ownOrigin = "/ws"
 	if o.Demo {
 		d.exact("/metrics", read, metrics(o))
+		if o.Cluster != nil {
+			d.exact("/cluster", read, clusterPage(o.Cluster))
+		}
 	}
 	d.exact("/console.json", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]bool{"demo": o.Demo})

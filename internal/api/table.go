@@ -19,6 +19,7 @@ type Rooms struct {
 	Mailboxes Mailboxes
 	Messages  func() MessageLimits
 	Stats     Stats
+	Cluster   Cluster
 	Version   string // of this program
 	Webhooks  Webhooks
 	Events    *Events // nil: nobody asks for events
@@ -79,6 +80,7 @@ func Calls(r Rooms) []Call {
 		r.keyCalls(),
 		r.whoamiCalls(),
 		r.statsCalls(),
+		r.clusterCalls(),
 		r.Events.calls(),
 	)
 }

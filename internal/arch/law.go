@@ -32,8 +32,8 @@ func layerOf(pkg string) layer {
 	for l, packages := range map[layer][]string{
 		hall:   {"internal/node"},
 		door:   {"internal/socket", "internal/api", "internal/link"},
-		pipe:   {"internal/bus", "internal/db"},
-		room:   {"internal/delivery", "internal/mailbox", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/meta", "internal/webhooks"},
+		pipe:   {"internal/bus", "internal/db", "internal/shards"},
+		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/meta", "internal/webhooks"},
 		wire:   {"wire"},
 		cellar: {"internal/lifecycle", "internal/window", "internal/grid", "internal/spool", "internal/config"},
 		client: {"client"},

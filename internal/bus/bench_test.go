@@ -92,8 +92,46 @@ func BenchmarkInspect(b *testing.B) {
 	shut(b, bus)
 	b.SetBytes(last * size)
 	for b.Loop() {
-		if err := inspectStore(b.Context(), bus.streamsDir()); err != nil {
+		if err := inspectStore(b.Context(), bus.streamsDir(), false); err != nil {
 			b.Fatal(err)
 		}
 	}
+}
+
+// Three servers in this process, on one disk: the CPU is that of all three.
+func BenchmarkAppendInACluster(b *testing.B) {
+	for _, size := range sizes {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			c := formed(b, 3, nil)
+			shardLog(b, c.bus[0], 0)
+			l := shardLog(b, c.bus[c.leader(0)], 0)
+			data := batch(1, size)
+			b.SetBytes(int64(size))
+			before := cpuTime(b)
+			var last uint64
+			var err error
+			for b.Loop() {
+				if last, err = l.Append(b.Context(), last, data); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+		})
+	}
+}
+
+// A lease that is renewed by a node that does not lead the table.
+func BenchmarkUpdateInACluster(b *testing.B) {
+	c := formed(b, 3, nil)
+	t := openTable(b, c.bus[0])
+	row := batch(1, 200)
+	before := cpuTime(b)
+	var rev uint64
+	var err error
+	for b.Loop() {
+		if rev, err = t.Update(b.Context(), "lease", row, rev); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,8 +17,14 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 )
 
-// Options configure a Bus. Folder and Logger are needed.
+// Options configure a Bus. Logger is needed, and Folder where streams are kept
+// by this process.
 type Options struct {
+	// Cluster makes the embedded server a member of a cluster; nil: alone.
+	Cluster *Cluster
+	// External is a NATS that exists already; nil: the embedded server.
+	External *External
+
 	// Folder is where the streams are kept; its last element is "jetstream", as
 	// the embedded server wants it. It is made when there is none. The caller
 	// holds the lock of the data folder around it.
@@ -26,7 +33,8 @@ type Options struct {
 
 	// StartTimeout bounds how long the embedded server may take to be ready,
 	// the reading of its files included. Default 5 minutes: after a crash
-	// every byte of the log is read twice.
+	// every byte of the log is read twice. In a cluster it also bounds how long
+	// Open waits for a majority of the servers.
 	StartTimeout time.Duration
 	// CallTimeout bounds an append, a read and every other call that waits for
 	// an answer. Default 10 seconds.
@@ -38,11 +46,24 @@ type Options struct {
 }
 
 func (o *Options) check() error {
-	if o.Folder == "" || o.Logger == nil {
+	if o.Logger == nil || o.Folder == "" && o.stores() {
 		return errors.New("bus: Options.Folder and Options.Logger are needed")
 	}
-	if filepath.Base(o.Folder) != server.JetStreamStoreDir {
+	if o.stores() && filepath.Base(o.Folder) != server.JetStreamStoreDir {
 		return fmt.Errorf("bus: the folder %s is not named %s", o.Folder, server.JetStreamStoreDir)
+	}
+	if o.Cluster != nil && o.External != nil {
+		return errors.New("bus: a NATS that exists already has its own cluster: set either")
+	}
+	if o.Cluster != nil {
+		if err := o.Cluster.check(); err != nil {
+			return err
+		}
+	}
+	if o.External != nil {
+		if err := o.External.check(); err != nil {
+			return err
+		}
 	}
 	if o.StartTimeout == 0 {
 		o.StartTimeout = 5 * time.Minute
@@ -59,30 +80,43 @@ func (o *Options) check() error {
 	return nil
 }
 
-// Bus is the embedded NATS server and what is stored in it. Its methods may be
+// stores says whether this process keeps streams on a disk of its own.
+func (o *Options) stores() bool {
+	return o.External == nil && (o.Cluster == nil || !o.Cluster.NoStore)
+}
+
+// shared says whether other processes use the streams as well.
+func (o *Options) shared() bool { return o.Cluster != nil || o.External != nil }
+
+// Bus is the NATS that Switchboard uses and what is stored in it. Its methods may be
 // called from any goroutine.
 type Bus struct {
 	opts    Options
+	layout  layout
 	current atomic.Pointer[engine] // nil when the server does not run
 
 	mu     sync.Mutex // one start, recovery or stop at a time; guards what follows
 	logs   map[int]*Log
 	tables map[string]*Table
 	trail  *Trail // nil until it is asked for
+	links  *Links // nil until they are opened, and when they are closed
 	closed bool
 }
 
 // Open starts the embedded server on its folder and waits until it has
-// recovered its store. It changes nothing on disk when it finds damage there:
-// its error then says where.
+// recovered its store; in a cluster, until that has a leader; or it connects to a
+// NATS that exists already. It changes nothing on disk when it finds damage
+// there: its error then says where.
 func Open(ctx context.Context, opts Options) (*Bus, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(opts.Folder, 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of the message store: %w", err)
+	if opts.stores() {
+		if err := os.MkdirAll(opts.Folder, 0o700); err != nil {
+			return nil, fmt.Errorf("make the folder of the message store: %w", err)
+		}
 	}
-	b := &Bus{opts: opts, logs: make(map[int]*Log), tables: make(map[string]*Table)}
+	b := &Bus{opts: opts, layout: opts.layout(), logs: make(map[int]*Log), tables: make(map[string]*Table)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.start(ctx); err != nil {
@@ -91,20 +125,48 @@ func Open(ctx context.Context, opts Options) (*Bus, error) {
 	return b, nil
 }
 
-// start inspects the store and runs the server on it. mu is held.
+// layout is how the streams are named and made.
+func (o *Options) layout() layout {
+	l := alone
+	l.shared = o.shared()
+	if o.Cluster != nil {
+		l.replicas = o.Cluster.Replicas
+	}
+	if o.External != nil {
+		l.prefix, l.replicas = o.External.Prefix, o.External.Replicas
+	}
+	return l
+}
+
+// start inspects the store and runs the server on it, or connects. mu is held.
 func (b *Bus) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.opts.StartTimeout,
 		fmt.Errorf("it took more than %s", b.opts.StartTimeout))
 	defer cancel()
-	if err := inspectStore(ctx, b.streamsDir()); err != nil {
-		return err
+	if b.opts.stores() {
+		if err := b.opts.claimFolder(); err != nil {
+			return err
+		}
+		err := inspectStore(ctx, b.streamsDir(), b.opts.shared())
+		if err != nil && errors.Is(err, ErrDamaged) && b.opts.Cluster != nil {
+			err = fmt.Errorf("%w; if the other servers of the cluster are well, they have all of it: move the folder %s away, and this server gets it from them", err, b.opts.Folder)
+		}
+		if err != nil {
+			return err
+		}
+		if err := clearProbes(b.opts.Folder); err != nil {
+			return err
+		}
 	}
-	if err := clearProbes(b.opts.Folder); err != nil {
-		return err
-	}
-	e, err := startEngine(ctx, b.opts.Folder, b.opts.Logger)
+	e, err := startEngine(ctx, &b.opts)
 	if err != nil {
 		return err
+	}
+	if b.layout.replicas == 0 {
+		b.layout.replicas = 1
+		if e.reads.ConnectedClusterName() != "" {
+			b.layout.replicas = 3
+		}
 	}
 	b.current.Store(e)
 	return nil
@@ -117,6 +179,9 @@ func (b *Bus) streamsDir() string {
 // Close stops the embedded server. Calls that are under way end with an error.
 // Closing a second time does nothing.
 func (b *Bus) Close() error {
+	if e := b.current.Load(); e != nil {
+		e.fail(errStopped) // so that who waits for a leader does so no longer, and lets go of mu
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
@@ -133,13 +198,17 @@ func (b *Bus) stop() {
 	for _, t := range b.tables {
 		t.detach()
 	}
+	if b.links != nil {
+		b.links.detach()
+	}
 	e.stop()
 }
 
 // Recover brings the embedded server back after it failed, on the same folder;
 // what was opened, Log, Table or Trail, goes on working. While it serves, Recover does
 // nothing; while the disk has no room it fails with ErrFull and leaves the
-// server as it is.
+// server as it is. In a cluster it serves also while a leader is being elected or
+// a majority is missing: starting it anew would help nobody.
 func (b *Bus) Recover(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -157,14 +226,14 @@ func (b *Bus) Recover(ctx context.Context) error {
 		if cause == nil {
 			return nil
 		}
-		b.opts.Logger.Warn("the embedded NATS server is started anew", "err", cause)
+		b.opts.Logger.Warn("NATS is started anew, or connected to", "err", cause)
 		b.stop()
 	}
 	if err := b.start(ctx); err != nil {
-		return fmt.Errorf("start the embedded NATS server anew: %w", err)
+		return fmt.Errorf("start NATS anew: %w", err)
 	}
 	for shard := range b.logs {
-		if err := b.ensure(ctx, b.current.Load(), logStream(shard)); err != nil {
+		if err := b.ensure(ctx, b.current.Load(), b.layout.log(shard)); err != nil {
 			b.stop()
 			return err
 		}
@@ -176,27 +245,41 @@ func (b *Bus) Recover(ctx context.Context) error {
 		}
 	}
 	if b.trail != nil {
-		if err := b.ensure(ctx, b.current.Load(), trailStream(b.trail.limits)); err != nil {
+		if err := b.ensure(ctx, b.current.Load(), b.layout.trail(b.trail.limits)); err != nil {
 			b.stop()
 			return err
 		}
 	}
-	b.opts.Logger.Info("the embedded NATS server is back")
+	if b.links != nil {
+		if err := b.links.attach(ctx, b.current.Load()); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	b.opts.Logger.Info("NATS is back")
 	return nil
 }
 
 // Health returns why nothing can be stored now; nil when all is well. It looks
-// at the disk and at what is known of the server, and is cheap.
+// at the disk and at what is known of the server, and is cheap. That a majority is
+// gone is known after a few seconds.
 func (b *Bus) Health() error {
-	if _, err := b.engine(); err != nil {
+	e, err := b.engine()
+	if err != nil {
+		return err
+	}
+	if err := e.together(); err != nil {
 		return err
 	}
 	return b.room(MaxBatch)
 }
 
 // Free returns how many bytes the disk of the message store has free for this
-// process.
+// process; as many as there can be when it stores nothing here.
 func (b *Bus) Free() (bytes uint64, err error) {
+	if !b.opts.stores() {
+		return math.MaxUint64, nil
+	}
 	if bytes, err = diskFree(b.opts.Folder); err != nil {
 		return 0, fmt.Errorf("look at the free space of the message store: %w", err)
 	}
@@ -206,7 +289,7 @@ func (b *Bus) Free() (bytes uint64, err error) {
 // room fails with ErrFull when the disk does not take n bytes and leave the
 // reserve.
 func (b *Bus) room(n int) error {
-	if b.opts.Reserve == 0 {
+	if b.opts.Reserve == 0 || !b.opts.stores() {
 		return nil
 	}
 	free, err := b.Free()
@@ -226,7 +309,7 @@ func (b *Bus) engine() (*engine, error) {
 		return nil, errStopped
 	}
 	if cause := e.failure(); cause != nil {
-		return nil, fmt.Errorf("the embedded NATS server failed: %w", cause)
+		return nil, fmt.Errorf("NATS failed: %w", cause)
 	}
 	return e, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"path/filepath"
 	"strings"
@@ -27,32 +26,74 @@ const (
 	account = "$G"
 )
 
-// engine is one run of the embedded server with the connections to it. It does
-// not come back from a failure: a new one takes its place.
+// engine is one run of the embedded server with the connections to it, or only
+// the connections, to a NATS that exists. It does not come back from a failure: a
+// new one takes its place.
 type engine struct {
-	srv    *server.Server
-	writes *nats.Conn // appends only, so that no read stands before one
-	reads  *nats.Conn
-	js     jetstream.JetStream // on reads
+	opts    *Options
+	srv     *server.Server  // nil for a NATS that exists
+	given   *server.Options // the server's options; changed by lookForPeers alone
+	missing map[string]int  // how many times in a row a route was not found; likewise
+	writes  *nats.Conn      // appends only, so that no read stands before one
+	reads   *nats.Conn
+	js      jetstream.JetStream // on reads
+
+	// Whether a NATS that exists syncs each message, and whether that is known.
+	syncKnown, synced bool
 
 	failed chan struct{} // closed by fail
-	quit   chan struct{} // ends the monitor
+	quit   chan struct{} // ends the goroutines
 	bell   chan struct{} // rung when something looks wrong
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	cause error // why it failed
+	mu      sync.Mutex
+	cause   error                             // why it failed
+	lacking map[string]jetstream.StreamConfig // streams as they should be, that have fewer replicas
 }
 
-// startEngine runs the embedded server on folder and waits until it
-// serves. Recovering a store cannot be interrupted: when ctx ends meanwhile,
-// startEngine returns only after the server has let go of the folder.
-func startEngine(ctx context.Context, folder string, log *slog.Logger) (*engine, error) {
-	e := &engine{failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1)}
-	lines := &journal{log: log, bell: e.suspect}
-	srv, err := server.NewServer(serverOptions(folder))
+// startEngine runs the embedded server, or none for a NATS that exists, and
+// waits until it serves. Recovering a store cannot be interrupted: when ctx ends
+// meanwhile, startEngine returns only after the server has let go of the folder.
+func startEngine(ctx context.Context, o *Options) (*engine, error) {
+	e := &engine{opts: o, failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1)}
+	err := e.startServer(ctx)
+	if err == nil {
+		err = e.connect(ctx)
+	}
+	if err == nil && o.shared() {
+		err = e.awaitLeader(ctx)
+	}
+	if err == nil {
+		err = e.askSynced(ctx)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("set up the embedded NATS server: %w", err)
+		e.stop()
+		return nil, err
+	}
+	e.wg.Add(1)
+	go e.monitor()
+	if o.shared() {
+		e.wg.Add(1)
+		go e.tend()
+	}
+	if o.Cluster != nil {
+		e.wg.Add(1)
+		go e.lookForPeers()
+	}
+	return e, nil
+}
+
+// startServer runs the embedded server, if there is to be one.
+func (e *engine) startServer(ctx context.Context) error {
+	if e.opts.External != nil {
+		return nil
+	}
+	lines := &journal{log: e.opts.Logger, bell: e.suspect, now: time.Now}
+	given := e.serverOptions(ctx)
+	e.given = given.Clone() // the server keeps and changes what it is given
+	srv, err := server.NewServer(given)
+	if err != nil {
+		return fmt.Errorf("set up the embedded NATS server: %w", err)
 	}
 	srv.SetLoggerV2(lines, false, false, false)
 	e.srv = srv
@@ -61,43 +102,38 @@ func startEngine(ctx context.Context, folder string, log *slog.Logger) (*engine,
 	go func() {
 		defer close(started)
 		srv.Start()
+		e.startRoutes(lines)
 	}()
 	select {
 	case <-started:
 	case <-ctx.Done():
 		<-started
-		e.stop()
-		return nil, fmt.Errorf("the embedded NATS server was not ready in time: %w", context.Cause(ctx))
+		return fmt.Errorf("the embedded NATS server was not ready in time: %w", context.Cause(ctx))
 	}
-	if err := e.check(lines); err != nil {
-		e.stop()
-		return nil, err
-	}
-	if err := e.connect(ctx, log); err != nil {
-		e.stop()
-		return nil, err
-	}
-	e.wg.Add(1)
-	go e.monitor()
-	return e, nil
+	return e.check(lines)
 }
 
-func serverOptions(folder string) *server.Options {
-	return &server.Options{
+func (e *engine) serverOptions(ctx context.Context) *server.Options {
+	o := &server.Options{
 		ServerName: "switchboard",
 		DontListen: true,
 		NoSigs:     true,
 		MaxPayload: maxPayload,
-
-		JetStream:              true,
-		StoreDir:               filepath.Dir(folder), // the server adds /jetstream
-		SyncAlways:             true,
-		DisableJetStreamBanner: true,
+	}
+	if e.opts.stores() {
+		o.JetStream = true
+		o.StoreDir = filepath.Dir(e.opts.Folder) // the server adds /jetstream
+		o.SyncAlways = true
+		o.DisableJetStreamBanner = true
 		// The server's own limits are a share of the disk as it was at the
 		// start. What is full is decided by the disk, and by Options.Reserve.
-		JetStreamMaxStore:  math.MaxInt64 / 4,
-		JetStreamMaxMemory: math.MaxInt64 / 4,
+		o.JetStreamMaxStore = math.MaxInt64 / 4
+		o.JetStreamMaxMemory = math.MaxInt64 / 4
 	}
+	if e.opts.Cluster != nil {
+		e.opts.Cluster.configure(ctx, o, e.opts.Logger)
+	}
+	return o
 }
 
 // check says whether the server that has started serves all that it found.
@@ -115,37 +151,53 @@ func (e *engine) check(lines *journal) error {
 
 // connect opens the connections. They come back by themselves when they break
 // while the server lives; what is published meanwhile is refused, not kept.
-func (e *engine) connect(ctx context.Context, log *slog.Logger) error {
-	open := func(name string) (*nats.Conn, error) {
-		return nats.Connect("",
-			nats.InProcessServer(e.srv),
-			nats.Name(name),
-			nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectBufSize(-1),
-			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-				log.Warn("a connection to the embedded NATS server reports", "connection", name, "err", err)
-			}),
-			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-				if err != nil {
-					log.Warn("a connection to the embedded NATS server broke", "connection", name, "err", err)
-					e.suspect()
-				}
-			}),
-		)
-	}
+func (e *engine) connect(ctx context.Context) error {
 	var err error
-	if e.writes, err = open("appends"); err == nil {
-		e.reads, err = open("reads")
+	if e.writes, err = e.dial(ctx, "appends"); err == nil {
+		e.reads, err = e.dial(ctx, "reads")
 	}
 	if err == nil {
-		e.js, err = jetstream.New(e.reads)
+		// Of writes that are not answered nothing is to stay in memory.
+		e.js, err = jetstream.New(e.reads, jetstream.WithPublishAsyncTimeout(e.opts.CallTimeout))
 	}
-	if err == nil {
+	if err == nil && !e.opts.shared() {
 		_, err = e.js.AccountInfo(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("connect to the embedded NATS server: %w", err)
+		return fmt.Errorf("connect to %s: %w", e.place(), err)
 	}
 	return nil
+}
+
+// place names the NATS in a sentence.
+func (e *engine) place() string {
+	if x := e.opts.External; x != nil {
+		return "NATS at " + x.place()
+	}
+	return "the embedded NATS server"
+}
+
+// dial opens one connection. To a NATS that exists it tries until ctx ends.
+func (e *engine) dial(ctx context.Context, name string) (*nats.Conn, error) {
+	log := e.opts.Logger
+	opts := []nats.Option{
+		nats.Name("switchboard " + name),
+		nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.ClosedHandler(func(*nats.Conn) { e.suspect() }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.Warn("a connection to NATS reports", "connection", name, "err", err)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("a connection to NATS broke", "connection", name, "err", err)
+				e.suspect()
+			}
+		}),
+	}
+	if e.opts.External != nil {
+		return e.opts.External.dial(ctx, opts, log)
+	}
+	return nats.Connect("", append(opts, nats.InProcessServer(e.srv))...)
 }
 
 // stop ends the engine and waits until it has let go of its folder.
@@ -157,12 +209,14 @@ func (e *engine) stop() {
 			c.Close()
 		}
 	}
-	e.srv.Shutdown()
-	e.srv.WaitForShutdown()
+	if e.srv != nil {
+		e.srv.Shutdown()
+		e.srv.WaitForShutdown()
+	}
 	e.wg.Wait()
 }
 
-var errStopped = errors.New("the embedded NATS server is stopped")
+var errStopped = errors.New("NATS is stopped")
 
 // suspect has the engine's health looked at soon. It does not block.
 func (e *engine) suspect() {
@@ -206,8 +260,15 @@ func (e *engine) failure() error {
 
 // ail asks the server what is wrong: JetStream shut down, a stream that was not
 // recovered, a stream that failed to write. The server knows texts only, so a
-// full disk is recognised by its words.
+// full disk is recognised by its words. What only says that a cluster has no
+// leader, or that this server lags behind it, passes by itself and is no ailment.
 func (e *engine) ail() error {
+	if e.srv == nil {
+		if e.writes.IsClosed() || e.reads.IsClosed() {
+			return errors.New("the connection to NATS is closed")
+		}
+		return nil
+	}
 	health := e.srv.Healthz(&server.HealthzOptions{Details: true})
 	for range healthAttempts {
 		if len(health.Errors) == 0 || health.Errors[0].Type != server.HealthzErrorConn {
@@ -219,7 +280,9 @@ func (e *engine) ail() error {
 	}
 	texts := make([]string, 0, len(health.Errors))
 	for _, h := range health.Errors {
-		texts = append(texts, h.Error)
+		if e.opts.Cluster == nil || local(h.Error) {
+			texts = append(texts, h.Error)
+		}
 	}
 	if len(texts) == 0 {
 		return nil
@@ -229,4 +292,14 @@ func (e *engine) ail() error {
 		return fmt.Errorf("%w: %s", mailbox.ErrFull, all)
 	}
 	return errors.New(all)
+}
+
+// local says whether what ails a server of a cluster is its own.
+func local(text string) bool {
+	for _, words := range []string{"write error", "apply error", "meta layer is not running", "not enabled", "route("} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }

@@ -254,11 +254,11 @@ func TestTheServerAloneLosesWhatFollowsDamage(t *testing.T) {
 	t.Parallel()
 	dir, file, content := stored(t, 20, false)
 	write(t, file, flip(content, offsets(content)[7]+500))
-	b := &Bus{opts: Options{Folder: filepath.Join(dir, "jetstream"), Logger: testLogger(t)}, logs: make(map[int]*Log)}
+	b := &Bus{layout: alone, opts: Options{Folder: filepath.Join(dir, "jetstream"), Logger: testLogger(t)}, logs: make(map[int]*Log)}
 	if err := b.opts.check(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := startEngine(t.Context(), b.opts.Folder, b.opts.Logger)
+	e, err := startEngine(t.Context(), &b.opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,5 +303,5 @@ func TestInspectionEndsWithItsContext(t *testing.T) {
 	dir, _, _ := stored(t, 20, true)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantErr(t, inspectStore(ctx, filepath.Join(dir, "jetstream", "$G", "streams")), context.Canceled)
+	wantErr(t, inspectStore(ctx, filepath.Join(dir, "jetstream", "$G", "streams"), false), context.Canceled)
 }

@@ -2,12 +2,17 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -54,9 +59,9 @@ func (b *Bus) Log(ctx context.Context, shard int) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.opts.CallTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.openTimeout())
 	defer cancel()
-	config := logStream(shard)
+	config := b.layout.log(shard)
 	if err := b.ensure(ctx, e, config); err != nil {
 		return nil, err
 	}
@@ -67,6 +72,11 @@ func (b *Bus) Log(ctx context.Context, shard int) (*Log, error) {
 
 // Append stores the batch after last; see mailbox.Log. Errors other than
 // ErrUnknown mean that it was not stored. It waits at most Options.CallTimeout.
+//
+// In a cluster a batch that is not answered for is sent again: the expected
+// sequence sees to it that it is stored once. A stream without a leader is an error
+// after a moment; one whose leader has lost the majority is ErrUnknown when the
+// time is up.
 func (l *Log) Append(ctx context.Context, last uint64, batch []byte) (seq uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,38 +84,80 @@ func (l *Log) Append(ctx context.Context, last uint64, batch []byte) (seq uint64
 	if err != nil {
 		return 0, fmt.Errorf("append to %s: %w", l.name, err)
 	}
-	l.calls++
+	ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
+	defer cancel()
 	msg := &nats.Msg{
 		Subject: l.subject,
-		Reply:   l.inbox + "." + strconv.FormatUint(l.calls, 10),
 		Header:  nats.Header{jetstream.ExpectedLastSeqHeader: {strconv.FormatUint(last, 10)}},
 		Data:    batch,
 	}
-	if err := e.writes.PublishMsg(msg); err != nil {
-		if notSent(err) {
-			return 0, fmt.Errorf("append to %s: %w", l.name, err)
+	if l.bus.opts.shared() {
+		seq, err = l.appendShared(ctx, e, last, msg)
+	} else {
+		seq, err = l.append(ctx, e, last, msg, l.calls+1)
+	}
+	if err == nil && !l.bus.opts.shared() { // else its files may be elsewhere, and others have it
+		if err = l.keepNewName(); err != nil {
+			e.fail(err)
+			err = unknown(err)
 		}
-		return 0, l.unknown(err)
 	}
-	reply, err := l.wait(ctx, e, msg.Reply)
 	if err != nil {
-		return 0, l.unknown(err)
-	}
-	if seq, err = verdict(reply, last); err != nil {
 		return 0, fmt.Errorf("append to %s after %d: %w", l.name, last, err)
-	}
-	if err := l.keepNewName(); err != nil {
-		e.fail(err)
-		return 0, l.unknown(err)
 	}
 	l.stored.Store(seq)
 	return seq, nil
 }
 
-// unknown makes the error of an append that may have been stored. The cause is
+// appendShared appends to a log of a cluster. mu is held.
+func (l *Log) appendShared(ctx context.Context, e *engine, last uint64, msg *nats.Msg) (uint64, error) {
+	first := l.calls + 1
+	for len(l.replies) > 0 {
+		<-l.replies // answers that nobody waited for
+	}
+	id := rand.Text()
+	msg.Header.Set(writeHeader, id)
+	return e.insist(ctx, mailbox.ErrFenced, true, func(ctx context.Context) (uint64, error) {
+		return l.append(ctx, e, last, msg, first)
+	}, func(ctx context.Context) (seq uint64, other bool, err error) {
+		m, err := e.reads.RequestWithContext(ctx, l.direct(), fmt.Appendf(nil, `{"seq":%d}`, last+1))
+		switch {
+		case err != nil:
+			return 0, false, err
+		case m.Header.Get("Status") == "" && m.Header.Get(writeHeader) == id:
+			return last + 1, false, nil
+		case m.Header.Get("Status") == "":
+			return 0, true, nil
+		}
+		// Whoever answered may lag behind: a node that was frozen has its own server
+		// answer. Only the leader knows whether there is more.
+		info, err := e.info(ctx, l.name)
+		return 0, err == nil && info.State.LastSeq < last, err
+	})
+}
+
+// append sends a batch and waits for the answer to it, or to what was sent since the
+// call first. mu is held.
+func (l *Log) append(ctx context.Context, e *engine, last uint64, msg *nats.Msg, first uint64) (seq uint64, err error) {
+	l.calls++
+	msg.Reply = l.inbox + "." + strconv.FormatUint(l.calls, 10)
+	if err := e.writes.PublishMsg(msg); err != nil {
+		if notSent(err) {
+			return 0, err
+		}
+		return 0, unknown(err)
+	}
+	reply, err := l.wait(ctx, e, first)
+	if err != nil {
+		return 0, unknown(err)
+	}
+	return verdict(reply, last, l.bus.opts.shared())
+}
+
+// unknown makes the error of what may have been stored. The cause is
 // in its text only: a full disk that ended the server is not ErrFull here.
-func (l *Log) unknown(cause error) error {
-	return fmt.Errorf("append to %s: %w: %v", l.name, mailbox.ErrUnknown, cause)
+func unknown(cause error) error {
+	return fmt.Errorf("%w: %v", mailbox.ErrUnknown, cause)
 }
 
 // ready returns the engine to append with, when there is room for n bytes. mu
@@ -125,10 +177,13 @@ func (l *Log) ready(ctx context.Context, n int) (*engine, error) {
 		return nil, err
 	}
 	if e != l.engine {
-		if err := l.keepNames(); err != nil {
-			return nil, err
+		if !l.bus.opts.shared() {
+			if err := l.keepNames(); err != nil {
+				return nil, err
+			}
 		}
-		inbox, replies := e.writes.NewRespInbox(), make(chan *nats.Msg, 8)
+		// Of two servers that both take themselves for the leader both answer.
+		inbox, replies := e.writes.NewRespInbox(), make(chan *nats.Msg, 64)
 		if _, err := e.writes.ChanSubscribe(inbox+".*", replies); err != nil {
 			return nil, err
 		}
@@ -150,15 +205,14 @@ func notSent(err error) bool {
 	return false
 }
 
-// wait returns the answer that came to the subject reply; answers to earlier
-// appends are dropped. mu is held.
-func (l *Log) wait(ctx context.Context, e *engine, reply string) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
-	defer cancel()
+// wait returns the answer that comes to one of the calls since first; answers to
+// earlier ones are dropped. mu is held.
+func (l *Log) wait(ctx context.Context, e *engine, first uint64) (*nats.Msg, error) {
 	for {
 		select {
 		case m := <-l.replies:
-			if m.Subject == reply {
+			call, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 10, 64)
+			if err == nil && call >= first {
 				return m, nil
 			}
 		case <-e.failed:
@@ -170,22 +224,17 @@ func (l *Log) wait(ctx context.Context, e *engine, reply string) (*nats.Msg, err
 	}
 }
 
-// Numbers of the server's errors.
-const (
-	codeWrongLastSequence = 10071
-	codeStoreFailed       = 10077
-)
-
 // noRoom holds the numbers of errors that say that some limit is reached: of
 // the server, of the account, of the store.
 func noRoom(code jetstream.ErrorCode) bool {
 	return code == 10002 || code == 10023 || code == 10047 || code == codeStoreFailed
 }
 
-// verdict reads the server's answer to an append after last.
-func verdict(m *nats.Msg, last uint64) (seq uint64, err error) {
+// verdict reads the server's answer to an append after last. shared says whether
+// other servers may have stored what the one that answers has not.
+func verdict(m *nats.Msg, last uint64, shared bool) (seq uint64, err error) {
 	if m.Header.Get("Status") == "503" {
-		return 0, errors.New("the stream is not served")
+		return 0, fmt.Errorf("%w: it is not served", errNoLeader)
 	}
 	var answer struct {
 		Error    *jetstream.APIError `json:"error"`
@@ -201,6 +250,8 @@ func verdict(m *nats.Msg, last uint64) (seq uint64, err error) {
 		return 0, fmt.Errorf("%w: it got the sequence %d", mailbox.ErrUnknown, answer.Sequence)
 	case answer.Error.ErrorCode == codeWrongLastSequence:
 		return 0, fmt.Errorf("%w: %w", mailbox.ErrFenced, answer.Error)
+	case answer.Error.ErrorCode == codeStoreFailed && shared:
+		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, answer.Error)
 	case noRoom(answer.Error.ErrorCode):
 		return 0, fmt.Errorf("%w: %w", mailbox.ErrFull, answer.Error)
 	}
@@ -223,10 +274,23 @@ func (l *Log) Read(ctx context.Context, seq uint64) ([]byte, error) {
 	return batch, nil
 }
 
-func (l *Log) get(ctx context.Context, e *engine, seq uint64) ([]byte, error) {
+func (l *Log) get(ctx context.Context, e *engine, seq uint64) (batch []byte, err error) {
 	if seq == 0 {
 		return nil, mailbox.ErrGone // the server takes 0 for a malformed request
 	}
+	for {
+		err = e.patiently(ctx, func(ctx context.Context) error {
+			batch, err = l.getOnce(ctx, e, seq)
+			return err
+		})
+		// A server that follows may not have it yet.
+		if !errors.Is(err, errDamaged) || !l.bus.opts.shared() || pause(ctx, e) != nil {
+			return batch, err
+		}
+	}
+}
+
+func (l *Log) getOnce(ctx context.Context, e *engine, seq uint64) ([]byte, error) {
 	m, err := e.reads.RequestWithContext(ctx, l.direct(), fmt.Appendf(nil, `{"seq":%d,"no_hdr":true}`, seq))
 	if err != nil {
 		return nil, err
@@ -271,12 +335,22 @@ func (l *Log) Bounds(ctx context.Context) (first, last, bytes uint64, err error)
 }
 
 func (l *Log) bounds(ctx context.Context, e *engine) (first, last, bytes uint64, err error) {
+	for {
+		first, last, bytes, err = l.boundsOnce(ctx, e)
+		// A leader that was replaced and does not know it yet may have answered.
+		if !errors.Is(err, ErrDamaged) || !l.bus.opts.shared() || pause(ctx, e) != nil {
+			return first, last, bytes, err
+		}
+	}
+}
+
+func (l *Log) boundsOnce(ctx context.Context, e *engine) (first, last, bytes uint64, err error) {
 	stored := l.stored.Load() // before asking: appends go on meanwhile
-	stream, err := e.js.Stream(ctx, l.name)
+	info, err := e.info(ctx, l.name)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	state := stream.CachedInfo().State
+	state := info.State
 	if state.LastSeq < stored {
 		return 0, 0, 0, fmt.Errorf("%w: it ends at batch %d, though batch %d was stored", ErrDamaged, state.LastSeq, stored)
 	}
@@ -284,6 +358,23 @@ func (l *Log) bounds(ctx context.Context, e *engine) (first, last, bytes uint64,
 		return state.LastSeq + 1, state.LastSeq, 0, nil
 	}
 	return state.FirstSeq, state.LastSeq, state.Bytes, nil
+}
+
+// Name returns a name of the log that no other one has, nor will have: it follows
+// from when it was made.
+func (l *Log) Name(ctx context.Context) (string, error) {
+	e, err := l.bus.engine()
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", l.name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.bus.opts.CallTimeout)
+	defer cancel()
+	info, err := e.info(ctx, l.name)
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", l.name, err)
+	}
+	sum := sha256.Sum256([]byte(l.name + " " + info.Created.UTC().Format(time.RFC3339Nano)))
+	return hex.EncodeToString(sum[:12]), nil
 }
 
 // Purge removes everything before the sequence below, which may be one past the
@@ -297,7 +388,7 @@ func (l *Log) Purge(ctx context.Context, below uint64) error {
 		defer cancel()
 		err = l.purge(ctx, e, below)
 	}
-	if err == nil {
+	if err == nil && !l.bus.opts.shared() {
 		err = l.keepNames() // the last file may be another one now
 	}
 	if err != nil {
@@ -317,9 +408,18 @@ func (l *Log) purge(ctx context.Context, e *engine, below uint64) error {
 	if below > last+1 {
 		return fmt.Errorf("the log ends at %d", last) // the server would count on from there
 	}
-	stream, err := e.js.Stream(ctx, l.name)
-	if err != nil {
-		return err
-	}
-	return stream.Purge(ctx, jetstream.WithPurgeSequence(below))
+	return e.patiently(ctx, func(ctx context.Context) error {
+		stream, err := e.js.Stream(ctx, l.name)
+		if err != nil {
+			return err
+		}
+		return stream.Purge(ctx, jetstream.WithPurgeSequence(below))
+	})
+}
+
+// Leads says whether this process leads the log's stream: the keeper of its shard
+// had better be here. It looks at what is known and is cheap.
+func (l *Log) Leads() bool {
+	e := l.bus.current.Load()
+	return e != nil && e.srv != nil && (l.bus.opts.Cluster == nil || e.srv.JetStreamIsStreamLeader(account, l.name))
 }

@@ -13,7 +13,8 @@ import (
 // keep the name of a file that was synced all the same; POSIX does not promise
 // it, and where it is not so a power cut takes the whole file, with all that was
 // acknowledged in it. So a log syncs its folder itself, when a file has come,
-// before it says that a batch is stored.
+// before it says that a batch is stored. In a cluster it does not: other servers
+// have the batch, and the files of the one that leads are not here as a rule.
 
 // keepNames makes the names of all files of the log safe. mu is held.
 func (l *Log) keepNames() (err error) {
@@ -42,6 +43,16 @@ func (l *Log) folder() string { return l.bus.messages(l.name) }
 
 // messages is where the files of a stream are.
 func (b *Bus) messages(stream string) string { return filepath.Join(b.streamsDir(), stream, "msgs") }
+
+// keepNames makes the names of a stream's files safe, where they are here and
+// nowhere else.
+func (b *Bus) keepNames(stream string) error {
+	if b.opts.shared() {
+		return nil
+	}
+	_, err := keepNames(b.messages(stream))
+	return err
+}
 
 // keepNames makes the names of all files in a stream's folder safe, and returns
 // the number of the newest, 0 for none.

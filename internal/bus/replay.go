@@ -24,7 +24,8 @@ const (
 // Replay calls f with every batch from first to last, in order; see
 // mailbox.Log. The batch belongs to f. An error of f ends it and is returned as
 // it is. While f works, the next batches are on their way: some 8 MiB wait in
-// memory.
+// memory. In a cluster a batch that does not come is asked for again until
+// Options.CallTimeout is over: another server may have it.
 func (l *Log) Replay(ctx context.Context, first, last uint64, f func(seq uint64, batch []byte) error) error {
 	if first > last {
 		return nil
@@ -36,19 +37,45 @@ func (l *Log) Replay(ctx context.Context, first, last uint64, f func(seq uint64,
 	if err != nil {
 		return fmt.Errorf("replay %s: %w", l.name, err)
 	}
+	var refusal error // of f
+	take := func(seq uint64, batch []byte) error {
+		refusal = f(seq, batch)
+		return refusal
+	}
+	next, progress := first, time.Now()
+	for {
+		from := next
+		err := l.replay(ctx, e, &next, last, take)
+		if next > from {
+			progress = time.Now()
+		}
+		switch {
+		case err == nil:
+			return nil
+		case refusal != nil:
+			return refusal
+		case !l.bus.opts.shared() || time.Since(progress) > l.bus.opts.CallTimeout || pause(ctx, e) != nil:
+			return fmt.Errorf("replay %s, batch %d: %w", l.name, next, err)
+		}
+	}
+}
+
+// replay calls f with what comes, from *next on, and raises that.
+func (l *Log) replay(ctx context.Context, e *engine, next *uint64, last uint64, f func(seq uint64, batch []byte) error) error {
 	r := &replay{log: l, e: e, last: last, msgs: make(chan *nats.Msg, replayQueue), done: make(chan struct{})}
-	if err := r.start(first); err != nil {
-		return fmt.Errorf("replay %s: %w", l.name, err)
+	if err := r.start(*next); err != nil {
+		return err
 	}
 	defer r.stop()
-	for seq := first; seq <= last; seq++ {
-		batch, err := r.next(ctx, seq)
+	for *next <= last {
+		batch, err := r.next(ctx, *next)
 		if err != nil {
-			return fmt.Errorf("replay %s, batch %d: %w", l.name, seq, err)
-		}
-		if err := f(seq, batch); err != nil {
 			return err
 		}
+		if err := f(*next, batch); err != nil {
+			return err
+		}
+		*next++
 	}
 	return nil
 }
@@ -62,14 +89,19 @@ type replay struct {
 	msgs chan *nats.Msg
 	done chan struct{} // closed by stop
 
-	timer *time.Timer // of next
+	wait  time.Duration // for one batch
+	timer *time.Timer   // of next
 }
 
 func (r *replay) start(first uint64) (err error) {
 	if r.sub, err = r.e.reads.Subscribe(r.e.reads.NewRespInbox(), r.take); err != nil {
 		return err
 	}
-	r.timer = time.NewTimer(r.log.bus.opts.CallTimeout)
+	r.wait = r.log.bus.opts.CallTimeout
+	if r.log.bus.opts.shared() {
+		r.wait = min(r.wait, waitStep) // the one who was asked may have died
+	}
+	r.timer = time.NewTimer(r.wait)
 	// What is outstanding bounds the queue, so nothing may be dropped from it.
 	if err = r.sub.SetPendingLimits(-1, -1); err == nil {
 		err = r.ask(first)
@@ -125,12 +157,12 @@ func (r *replay) next(ctx context.Context, seq uint64) ([]byte, error) {
 		return r.accept(m, seq)
 	default:
 	}
-	r.timer.Reset(r.log.bus.opts.CallTimeout)
+	r.timer.Reset(r.wait)
 	select {
 	case m := <-r.msgs:
 		return r.accept(m, seq)
 	case <-r.timer.C:
-		return nil, fmt.Errorf("the server gave no answer in %s", r.log.bus.opts.CallTimeout)
+		return nil, fmt.Errorf("the server gave no answer in %s", r.wait)
 	case <-r.e.failed:
 		return nil, r.e.failure()
 	case <-ctx.Done():

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,49 +52,79 @@ func Streams() []Stream {
 	}
 }
 
+// layout is how the streams of one bus are named and made.
+type layout struct {
+	prefix   string // begins every subject, and in capitals the name of every stream
+	replicas int    // of every stream
+	shared   bool   // by several nodes: what a table stores is told to all at once, beside the stream
+}
+
+// alone is the layout of a server on its own.
+var alone = layout{prefix: defaultPrefix, replicas: 1}
+
+const defaultPrefix = "sb"
+
+// subject is the subject of this layout in place of one with the default prefix.
+func (l layout) subject(s string) string {
+	return l.prefix + strings.TrimPrefix(s, defaultPrefix)
+}
+
+// stream is the name of this layout in place of one with the default prefix.
+func (l layout) stream(s string) string {
+	return strings.ToUpper(l.prefix) + strings.TrimPrefix(s, strings.ToUpper(defaultPrefix))
+}
+
 // duplicates is the shortest window that the server allows. No message carries
 // an ID to be compared, so it costs nothing.
 const duplicates = 100 * time.Millisecond
 
-// logStream is the stream of a shard's log.
-func logStream(shard int) jetstream.StreamConfig {
-	return kept(Streams()[0], "<n>", fmt.Sprint(shard))
+// log is the stream of a shard's log.
+func (l layout) log(shard int) jetstream.StreamConfig {
+	return l.kept(Streams()[0], "<n>", fmt.Sprint(shard))
 }
 
-// tableStream is the stream of a table. Only messages that say so have a time to
+// table is the stream of a table. Only messages that say so have a time to
 // live: those of rows that are gone.
-func tableStream(name string) jetstream.StreamConfig {
-	c := kept(Streams()[1], "<name>", name)
-	c.Subjects = []string{strings.ReplaceAll(c.Subjects[0], "<key>", "*")}
+func (l layout) table(name string) jetstream.StreamConfig {
+	c := l.kept(Streams()[1], "<name>", name)
+	subject := strings.ReplaceAll(c.Subjects[0], "<key>", "*")
+	c.Subjects = []string{subject}
+	if l.shared {
+		c.RePublish = &jetstream.RePublish{Source: subject, Destination: l.told(name) + "{{wildcard(1)}}"}
+	}
 	c.MaxMsgsPerSubject = 1
 	c.AllowMsgTTL = true
 	return c
 }
 
+// told begins the subjects on which the server says what it has stored in a
+// table; then comes the key.
+func (l layout) told(name string) string { return l.subject("sb.told.") + name + "." }
+
 // trailPrefix begins the subjects of the webhooks' history.
 const trailPrefix = "sb.webhooks."
 
-// trailStream is the stream of the webhooks' history, the only one of which
-// something goes by itself.
-func trailStream(l TrailLimits) jetstream.StreamConfig {
-	c := kept(Streams()[2], "<app>", "*")
+// trail is the stream of the webhooks' history, the only one of which something
+// goes by itself.
+func (l layout) trail(t TrailLimits) jetstream.StreamConfig {
+	c := l.kept(Streams()[2], "<app>", "*")
 	c.Subjects = []string{strings.ReplaceAll(c.Subjects[0], "<name>", "*")}
 	c.Discard = jetstream.DiscardOld
-	c.MaxAge, c.MaxBytes = l.Age, l.Bytes
+	c.MaxAge, c.MaxBytes = t.Age, t.Bytes
 	return c
 }
 
 // kept is the stream of a row, in which what stands for its kind is replaced:
 // nothing in it goes by itself.
-func kept(row Stream, kind, one string) jetstream.StreamConfig {
+func (l layout) kept(row Stream, kind, one string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:              strings.ReplaceAll(row.Name, kind, one),
-		Subjects:          []string{strings.ReplaceAll(row.Subject, kind, one)},
+		Name:              strings.ReplaceAll(l.stream(row.Name), kind, one),
+		Subjects:          []string{strings.ReplaceAll(l.subject(row.Subject), kind, one)},
 		Description:       "Switchboard: " + row.Holds,
 		Retention:         jetstream.LimitsPolicy,
 		Storage:           jetstream.FileStorage,
 		Discard:           jetstream.DiscardNew,
-		Replicas:          1,
+		Replicas:          l.replicas,
 		Duplicates:        duplicates,
 		AllowDirect:       true,
 		MaxConsumers:      -1,
@@ -106,6 +138,17 @@ func kept(row Stream, kind, one string) jetstream.StreamConfig {
 // ensure makes sure that the stream is there as want says: created when it
 // never was, updated where it differs and may be updated, refused otherwise.
 func (b *Bus) ensure(ctx context.Context, e *engine, want jetstream.StreamConfig) error {
+	err := e.patiently(ctx, func(ctx context.Context) error { return b.ensureOnce(ctx, e, want) })
+	if errors.Is(err, errTwice) {
+		err = e.patiently(ctx, func(ctx context.Context) error { return b.ensureOnce(ctx, e, want) })
+	}
+	return err
+}
+
+// errTwice says that another node made the stream in the same moment.
+var errTwice = errors.New("another node has made it")
+
+func (b *Bus) ensureOnce(ctx context.Context, e *engine, want jetstream.StreamConfig) error {
 	stream, err := e.js.Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -120,23 +163,58 @@ func (b *Bus) ensure(ctx context.Context, e *engine, want jetstream.StreamConfig
 	if diff := fixedDifference(have, want); diff != "" {
 		return fmt.Errorf("stream %s %s; that cannot be changed once it holds messages. It was not made by this program: move the folder of the message store away, or correct the stream", want.Name, diff)
 	}
+	if err := led(stream.CachedInfo().Cluster); err != nil {
+		return fmt.Errorf("look for stream %s: %w", want.Name, err)
+	}
 	if diff := difference(have, want); diff == "" {
 		return nil
 	}
 	want.Metadata = have.Metadata // the server's own notes
-	if _, err := e.js.UpdateStream(ctx, want); err != nil {
+	err = b.update(ctx, e, want)
+	if tooFewServers(err) && 2*have.Replicas > want.Replicas {
+		e.lacks(want)
+		want.Replicas = have.Replicas
+		if difference(have, want) == "" {
+			return nil
+		}
+		err = b.update(ctx, e, want)
+	}
+	if err != nil {
 		return fmt.Errorf("update stream %s, whose %s: %w", want.Name, difference(have, want), err)
 	}
 	return nil
 }
 
+func (b *Bus) update(ctx context.Context, e *engine, want jetstream.StreamConfig) error {
+	_, err := e.js.UpdateStream(ctx, want)
+	return err
+}
+
 // create makes a stream, and the folders that it lies in survive a power cut.
+// While there are fewer servers than it is to have replicas, it has fewer, but no
+// fewer than make a majority: the others come when the servers do.
 func (b *Bus) create(ctx context.Context, e *engine, want jetstream.StreamConfig) error {
 	if err := b.room(MaxBatch); err != nil {
 		return err // the server would not say why it cannot
 	}
-	if _, err := e.js.CreateStream(ctx, want); err != nil {
+	all := want
+	_, err := e.js.CreateStream(ctx, want)
+	for b.opts.shared() && tooFewServers(err) && 2*(want.Replicas-1) > all.Replicas {
+		want.Replicas--
+		_, err = e.js.CreateStream(ctx, want)
+	}
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) && refused.ErrorCode == codeNameInUse {
+		return errTwice
+	}
+	if err != nil {
 		return err
+	}
+	if want.Replicas < all.Replicas {
+		e.lacks(all)
+	}
+	if b.opts.shared() {
+		return nil // its files may be elsewhere; the others have it
 	}
 	// The server syncs files, not the folders that it makes for them.
 	for dir, n := filepath.Join(b.streamsDir(), want.Name, "msgs"), 0; n < 6; dir, n = filepath.Dir(dir), n+1 {
@@ -145,6 +223,76 @@ func (b *Bus) create(ctx context.Context, e *engine, want jetstream.StreamConfig
 		}
 	}
 	return nil
+}
+
+// tooFewServers says whether there are not as many servers as a stream is to have
+// replicas.
+func tooFewServers(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && refused.ErrorCode == codeNoPeers
+}
+
+// lacks notes that a stream has fewer replicas than it should.
+func (e *engine) lacks(want jetstream.StreamConfig) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lacking == nil {
+		e.lacking = make(map[string]jetstream.StreamConfig)
+	}
+	if _, known := e.lacking[want.Name]; !known {
+		e.opts.Logger.Warn("a stream has fewer replicas than it should: there are not enough servers yet", "stream", want.Name, "want", want.Replicas)
+	}
+	e.lacking[want.Name] = want
+}
+
+// tendEvery is how soon streams get their replicas when a server has come: until
+// then fewer may be missing.
+const tendEvery = 250 * time.Millisecond
+
+// Lacking returns the streams that this process made with fewer replicas than they
+// should have, because servers were missing, and that do not have them yet.
+func (b *Bus) Lacking() []string {
+	e, err := b.engine()
+	if err != nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.lacking))
+}
+
+// tend gives streams the replicas that they lack, when servers have come, until
+// the engine stops.
+func (e *engine) tend() {
+	defer e.wg.Done()
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.quit:
+			return
+		case <-tick.C:
+			e.tendOnce()
+		}
+	}
+}
+
+func (e *engine) tendOnce() {
+	e.mu.Lock()
+	lacking := maps.Clone(e.lacking)
+	e.mu.Unlock()
+	for name, want := range lacking {
+		ctx, cancel := context.WithTimeout(context.Background(), waitStep)
+		_, err := e.js.UpdateStream(ctx, want)
+		cancel()
+		if err != nil {
+			continue // it is tried again
+		}
+		e.opts.Logger.Info("a stream has all its replicas now", "stream", name, "replicas", want.Replicas)
+		e.mu.Lock()
+		delete(e.lacking, name)
+		e.mu.Unlock()
+	}
 }
 
 func syncDir(dir string) error {

@@ -44,7 +44,7 @@ func TestTheTableOfStreamsIsWhatTheDocumentationSays(t *testing.T) {
 func made(t *testing.T, change func(*jetstream.StreamConfig)) *Bus {
 	t.Helper()
 	b := open(t, t.TempDir())
-	config := logStream(0)
+	config := alone.log(0)
 	change(&config)
 	e, err := b.engine()
 	if err != nil {
@@ -73,7 +73,7 @@ func TestAStreamOfItsOwnIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	b := open(t, t.TempDir())
 	shardLog(t, b, 0)
-	have, want := config(t, b), logStream(0)
+	have, want := config(t, b), alone.log(0)
 	if diff := fixedDifference(have, want) + difference(have, want); diff != "" {
 		t.Fatalf("the stream %s", diff)
 	}
@@ -99,7 +99,7 @@ func TestWhatMayBeUpdatedIsUpdated(t *testing.T) {
 		b := made(t, change)
 		fill(t, shardLog(t, b, 0), 0, 20, 100)
 		wantLog(t, shardLog(t, b, 0), 1, 20, 100)
-		have, want := config(t, b), logStream(0)
+		have, want := config(t, b), alone.log(0)
 		if diff := fixedDifference(have, want) + difference(have, want); diff != "" {
 			t.Errorf("%s: the stream still %s", name, diff)
 		}

@@ -2,9 +2,11 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,9 @@ import (
 
 // ErrExists says that a row cannot be made, since there is one under its key.
 var ErrExists = errors.New("there is a row under this key")
+
+// ErrChanged says that a row is not as the one who would change it knows it.
+var ErrChanged = errors.New("the row is another one by now")
 
 const (
 	// goneTime is how long the message stays that says that a row is gone: a node
@@ -35,6 +40,7 @@ const (
 type Table struct {
 	bus    *Bus
 	name   string // of the stream
+	short  string // the table's own
 	prefix string // of the subjects
 
 	mu       sync.Mutex // held while watchers are told, so that they are told in order
@@ -77,9 +83,9 @@ func (b *Bus) newTable(ctx context.Context, name string) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := tableStream(name)
+	config := b.layout.table(name)
 	t := &Table{
-		bus: b, name: config.Name, prefix: strings.TrimSuffix(config.Subjects[0], "*"),
+		bus: b, name: config.Name, short: name, prefix: strings.TrimSuffix(config.Subjects[0], "*"),
 		rows: make(map[string]record), watchers: make(map[int]func(string, []byte)),
 	}
 	if err := t.attach(ctx, e); err != nil {
@@ -117,48 +123,119 @@ func (t *Table) Create(ctx context.Context, key string, row []byte) error {
 }
 
 func (t *Table) create(ctx context.Context, key string, row []byte, after uint64) error {
-	return t.write(ctx, "create", key, row, jetstream.WithExpectLastSequencePerSubject(after))
+	_, err := t.write(ctx, "create", key, row, after)
+	return err
+}
+
+// Update replaces the row that Get returned with revision, 0 for none: ErrChanged
+// when it is another one by now, however it became so; then Get returns that
+// one. It returns the new revision. After an error that is mailbox.ErrUnknown it
+// may have been replaced: whoever tries again and gets ErrChanged must look
+// whether the row is its own.
+func (t *Table) Update(ctx context.Context, key string, row []byte, revision uint64) (uint64, error) {
+	after := revision
+	if revision == 0 { // what stands there may only say that there is nothing any more
+		last, err := t.last(ctx, key)
+		if err != nil {
+			return 0, fmt.Errorf("update a row of %s: %w", t.name, err)
+		}
+		if len(last.Data) > 0 {
+			t.take(key, last.Data, last.Sequence)
+			return 0, fmt.Errorf("update a row of %s: %w", t.name, ErrChanged)
+		}
+		after = last.Sequence
+	}
+	seq, err := t.write(ctx, "update", key, row, after)
+	if !errors.Is(err, ErrExists) {
+		return seq, err
+	}
+	last, err := t.last(ctx, key)
+	if err != nil {
+		return 0, fmt.Errorf("update a row of %s, which is another one by now: %w", t.name, err)
+	}
+	if last.Sequence > 0 {
+		t.take(key, last.Data, last.Sequence)
+	}
+	return 0, fmt.Errorf("update a row of %s: %w", t.name, ErrChanged)
 }
 
 // Put adds or replaces a row. Of two nodes that put one at the same time, the
 // later one wins. Errors are as for Create.
 func (t *Table) Put(ctx context.Context, key string, row []byte) error {
-	return t.write(ctx, "put", key, row)
+	_, err := t.write(ctx, "put", key, row, anyLast)
+	return err
 }
 
 // Delete removes a row; one that is not there is no error. Errors are as for
 // Create.
 func (t *Table) Delete(ctx context.Context, key string) error {
-	return t.write(ctx, "delete", key, nil, jetstream.WithMsgTTL(goneTime))
+	_, err := t.write(ctx, "delete", key, nil, anyLast, jetstream.WithMsgTTL(goneTime))
+	return err
 }
 
-// write stores a row, nil for one that is gone, and takes it in.
-func (t *Table) write(ctx context.Context, what, key string, row []byte, opts ...jetstream.PublishOpt) error {
+// write stores a row, nil for one that is gone, in place of the one with the
+// sequence after, takes it in, and returns its sequence.
+func (t *Table) write(ctx context.Context, what, key string, row []byte, after uint64, opts ...jetstream.PublishOpt) (seq uint64, err error) {
 	if !isToken(key) || len(row) > maxRow || len(row) == 0 && what != "delete" {
-		return fmt.Errorf("%s a row of %s: %q with %d bytes cannot be one", what, t.name, key, len(row))
+		return 0, fmt.Errorf("%s a row of %s: %q with %d bytes cannot be one", what, t.name, key, len(row))
 	}
 	e, err := t.bus.engine()
 	if err == nil {
 		err = t.bus.room(len(row))
 	}
 	if err != nil {
-		return fmt.Errorf("%s a row of %s: %w", what, t.name, err)
+		return 0, fmt.Errorf("%s a row of %s: %w", what, t.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err := publish(ctx, e, &nats.Msg{Subject: t.prefix + key, Data: row}, opts)
+	seq, err = publish(ctx, e, t.name, false, &nats.Msg{Subject: t.prefix + key, Data: row}, after, opts...)
 	if err == nil {
-		_, err = keepNames(t.bus.messages(t.name))
+		err = t.bus.keepNames(t.name)
 	}
 	if err != nil {
-		return fmt.Errorf("%s a row of %s: %w", what, t.name, err)
+		return 0, fmt.Errorf("%s a row of %s: %w", what, t.name, err)
 	}
 	t.take(key, row, seq)
-	return nil
+	return seq, nil
 }
 
-// publish stores a message and returns its sequence.
-func publish(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.PublishOpt) (seq uint64, err error) {
+// anyLast is in place of a sequence when nothing is expected of what is stored.
+const anyLast = math.MaxUint64
+
+// publish stores a message after the one of its subject with the sequence after, 0
+// for none, and returns its sequence: ErrExists when there is another one. kept says
+// that the stream keeps more than the last message of a subject.
+func publish(ctx context.Context, e *engine, stream string, kept bool, msg *nats.Msg, after uint64, opts ...jetstream.PublishOpt) (seq uint64, err error) {
+	if after != anyLast {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(after))
+	}
+	if !e.opts.shared() {
+		return publishOnce(ctx, e, msg, opts)
+	}
+	id := rand.Text()
+	return e.insist(ctx, ErrExists, kept, func(ctx context.Context) (uint64, error) {
+		m := &nats.Msg{Subject: msg.Subject, Data: msg.Data, Header: nats.Header{writeHeader: {id}}} // which publishing changes
+		return publishOnce(ctx, e, m, opts)
+	}, func(ctx context.Context) (seq uint64, other bool, err error) {
+		where := direct{Seq: after + 1, NextFor: msg.Subject}
+		if after == anyLast {
+			where = direct{LastFor: msg.Subject}
+		}
+		m, err := e.read(ctx, stream, where)
+		switch {
+		case err == nil && m.Header.Get(writeHeader) == id:
+			return m.Sequence, false, nil
+		case err == nil:
+			return 0, after != anyLast, nil
+		case !errors.Is(err, errNoMessage) || after == 0 || after == anyLast:
+			return 0, false, err
+		}
+		_, err = e.read(ctx, stream, direct{Seq: after}) // which must be there, then
+		return 0, errors.Is(err, errNoMessage), err
+	})
+}
+
+func publishOnce(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.PublishOpt) (seq uint64, err error) {
 	future, err := e.js.PublishMsgAsync(msg, opts...)
 	if err != nil {
 		return 0, err
@@ -175,10 +252,14 @@ func publish(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.Pub
 		err = context.Cause(ctx)
 	}
 	switch {
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return 0, fmt.Errorf("%w: it is not served", errNoLeader)
 	case !errors.As(err, &refused):
-		return 0, fmt.Errorf("%w: %v", mailbox.ErrUnknown, err)
-	case refused.ErrorCode == codeWrongLastSequence:
+		return 0, unknown(err)
+	case refused.ErrorCode == codeWrongLastSequence, refused.ErrorCode == codeInFlight:
 		return 0, ErrExists
+	case refused.ErrorCode == codeStoreFailed && e.opts.shared():
+		return 0, unknown(err) // others may have stored it
 	case noRoom(refused.ErrorCode):
 		return 0, fmt.Errorf("%w: %w", mailbox.ErrFull, err)
 	}
@@ -193,22 +274,23 @@ func (t *Table) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	stream, err := e.js.Stream(ctx, t.name)
-	if err != nil {
-		return nil, err
-	}
-	m, err := stream.GetLastMsgForSubject(ctx, t.prefix+key)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return &jetstream.RawStreamMsg{}, nil // its time was up in between
+	m, err := e.read(ctx, t.name, direct{LastFor: t.prefix + key})
+	if errors.Is(err, errNoMessage) {
+		return &jetstream.RawStreamMsg{}, nil // or its time was up in between
 	}
 	return m, err
 }
 
-// Get returns a row; nil when there is none. It is not to be changed.
-func (t *Table) Get(key string) []byte {
+// Get returns a row, which is not to be changed, and its revision, for Update;
+// false when there is none. It is as this process knows it.
+func (t *Table) Get(key string) (row []byte, revision uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.rows[key].row
+	r := t.rows[key]
+	if r.row == nil {
+		return nil, 0, false
+	}
+	return r.row, r.seq, true
 }
 
 // Watch calls f for every row there is, before it returns, and then for every

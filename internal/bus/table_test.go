@@ -104,7 +104,7 @@ func TestAWriterSeesItsOwnRowsAtOnceAndOthersSoon(t *testing.T) {
 			must(t, one.Put(t.Context(), key, fmt.Append(nil, "v", i)))
 			want[key] = fmt.Sprint("v", i)
 		}
-		if !mine.is(want) || string(one.Get(key)) != want[key] {
+		if row, _, _ := one.Get(key); !mine.is(want) || string(row) != want[key] {
 			t.Fatalf("after change %d its watcher knows %v, want %v", i, mine.rows, want)
 		}
 	}
@@ -142,7 +142,7 @@ func TestOfTwoThatMakeARowOneSucceeds(t *testing.T) {
 				t.Fatalf("writer %d: %v, and %d had made it", i, err, winner)
 			}
 		}
-		if got := string(one.Get(key)); winner < 0 || winner%2 == 0 && got != fmt.Sprint(winner) {
+		if got, _, _ := one.Get(key); winner < 0 || winner%2 == 0 && string(got) != fmt.Sprint(winner) {
 			t.Fatalf("%d made it, it is %q", winner, got)
 		}
 		must(t, two.Delete(t.Context(), key))

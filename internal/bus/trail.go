@@ -40,9 +40,9 @@ func (b *Bus) Trail(ctx context.Context, l TrailLimits) (*Trail, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.opts.CallTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.openTimeout())
 	defer cancel()
-	config := trailStream(l)
+	config := b.layout.trail(l)
 	if err := b.ensure(ctx, e, config); err != nil {
 		return nil, err
 	}
@@ -53,13 +53,13 @@ func (b *Bus) Trail(ctx context.Context, l TrailLimits) (*Trail, error) {
 	return b.trail, nil
 }
 
-// trailSubject is the subject of one webhook's records. Names of apps and
+// subject is the subject of one webhook's records. Names of apps and
 // webhooks have nothing in them that would make a subject another one.
-func trailSubject(of webhooks.Name) (string, error) {
+func (t *Trail) subject(of webhooks.Name) (string, error) {
 	if !isToken(of.App) || !isToken(of.Name) {
 		return "", fmt.Errorf("bus: webhook %q of app %q can have no history", of.Name, of.App)
 	}
-	return trailPrefix + of.App + "." + of.Name, nil
+	return t.bus.layout.subject(trailPrefix) + of.App + "." + of.Name, nil
 }
 
 // Append stores a record; see webhooks.Archive. After an error that is not
@@ -76,7 +76,7 @@ func (t *Trail) Append(ctx context.Context, of webhooks.Name, last uint64, recor
 }
 
 func (t *Trail) append(ctx context.Context, of webhooks.Name, last uint64, record []byte) (seq uint64, err error) {
-	subject, err := trailSubject(of)
+	subject, err := t.subject(of)
 	if err != nil {
 		return 0, err
 	}
@@ -89,14 +89,12 @@ func (t *Trail) append(ctx context.Context, of webhooks.Name, last uint64, recor
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
 	defer cancel()
-	seq, err = publish(ctx, e, &nats.Msg{Subject: subject, Data: record},
-		[]jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(last)})
+	seq, err = publish(ctx, e, t.name, true, &nats.Msg{Subject: subject, Data: record}, last)
 	if err != nil {
 		return 0, err
 	}
 	// What is proved because it stands here must stand here after a power cut.
-	_, err = keepNames(t.bus.messages(t.name))
-	return seq, err
+	return seq, t.bus.keepNames(t.name)
 }
 
 // Last returns a webhook's newest record; see webhooks.Archive.
@@ -122,7 +120,7 @@ func (t *Trail) Since(ctx context.Context, of webhooks.Name, at time.Time) (uint
 
 // find reads the last record of a webhook, or the next one from a place on.
 func (t *Trail) find(ctx context.Context, of webhooks.Name, where direct) (uint64, []byte, error) {
-	subject, err := trailSubject(of)
+	subject, err := t.subject(of)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -159,12 +157,22 @@ func (t *Trail) get(ctx context.Context, what direct) (seq uint64, record []byte
 	if err != nil {
 		return fail(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
+	defer cancel()
+	if t.bus.opts.shared() { // the newest may not be everywhere yet
+		m, err := e.read(ctx, t.name, what)
+		if errors.Is(err, errNoMessage) {
+			err = webhooks.ErrGone
+		}
+		if err != nil {
+			return fail(err)
+		}
+		return m.Sequence, m.Data, nil
+	}
 	ask, err := json.Marshal(what)
 	if err != nil {
 		return fail(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.bus.opts.CallTimeout)
-	defer cancel()
 	m, err := e.reads.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+t.name, ask)
 	if err != nil {
 		return fail(err)

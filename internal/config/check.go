@@ -69,6 +69,27 @@ func (c *checker) checkTogether(s Settings, problems Problems) {
 	if problems.leave(c.places, "limits.mailboxAge", "limits.webhookRetry") {
 		c.checkEventAge(s)
 	}
+	c.checkMeeting(s, problems)
+}
+
+// checkMeeting notes what is wrong with how nodes meet.
+func (c *checker) checkMeeting(s Settings, problems Problems) {
+	good := func(group string) bool {
+		return !slices.ContainsFunc(problems, func(p Problem) bool {
+			part, _, _ := strings.Cut(p.Key, ".")
+			return part == group || part == "" || !slices.Contains(childrenOf(""), part)
+		})
+	}
+	cluster, nats := good("cluster"), good("nats")
+	if cluster && nats && good("listen") && good("admin") {
+		c.checkCluster(s)
+	}
+	if nats {
+		c.checkNATSUse(s)
+	}
+	if cluster && nats && good("roles") {
+		c.checkRoles(s)
+	}
 }
 
 // eventSlack is how much longer events have to be kept than they are tried:

@@ -66,14 +66,20 @@ func readFile(name string, content []byte) layer {
 			r.readApps(top)
 			continue
 		}
-		prefix := top.name + "."
-		for _, f := range r.fields(top.value, prefix, childrenOf(prefix)) {
-			if k, ok := keyNamed(prefix + f.name); ok {
-				r.value(k, f.value)
-			}
-		}
+		r.group(top.name+".", top.value)
 	}
 	return r.layer
+}
+
+// group reads the keys, and groups of keys, below a prefix.
+func (r *fileReader) group(prefix string, n *yaml.Node) {
+	for _, f := range r.fields(n, prefix, childrenOf(prefix)) {
+		if k, ok := keyNamed(prefix + f.name); ok {
+			r.value(k, f.value)
+			continue
+		}
+		r.group(prefix+f.name+".", f.value)
+	}
 }
 
 // parse returns the content of the only document, nil when it is empty.
@@ -164,8 +170,8 @@ func suggestKey(name string, known []string) string {
 
 // value reads a key that is kept directly in Settings.
 func (r *fileReader) value(k Key, n *yaml.Node) {
-	if k.Kind == kindOrigins {
-		r.origins(k, n)
+	if k.isList() && !(k.Kind == kindRoles && n.Kind == yaml.ScalarNode) { // "roles: all" is what one writes
+		r.items(k, n)
 		return
 	}
 	if text, ok := r.scalar(k.Name, n); ok {
@@ -173,17 +179,20 @@ func (r *fileReader) value(k Key, n *yaml.Node) {
 	}
 }
 
-// origins reads the list of origins, and notes every bad one at its line.
-func (r *fileReader) origins(k Key, n *yaml.Node) {
+// items reads a list, and notes every bad item at its line.
+func (r *fileReader) items(k Key, n *yaml.Node) {
 	before := len(r.problems)
 	list, _ := r.list(k.Name, n)
 	for _, item := range list {
 		text := strings.TrimSpace(item.Value)
 		if strings.Contains(text, ",") {
-			r.refuse(r.at(item), k.Name, "%q is not an origin: write each as an item of its own", text)
+			r.refuse(r.at(item), k.Name, "%q is not %s: write each as an item of its own", text, map[string]string{kindOrigins: "an origin", kindPeers: "host:port", kindRoles: "a role"}[k.Kind])
 			continue
 		}
-		if _, err := parseOrigin(text); err != nil {
+		if text == "all" && k.Kind == kindRoles && len(list) == 1 {
+			continue
+		}
+		if _, err := k.item(text); err != nil {
 			r.refuse(r.at(item), k.Name, "%s", err)
 		}
 	}

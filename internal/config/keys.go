@@ -12,7 +12,8 @@ type Key struct {
 	// for the appName of each app.
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
-	// duration, count, choice, switch, text, names, user, url, key, secret.
+	// duration, count, choice, switch, text, names, user, url, key, secret,
+	// file, peers, roles, servers.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
 	// written; empty for none.
@@ -28,7 +29,8 @@ type Key struct {
 	// What says in a sentence what the setting does.
 	What string
 
-	field func(*Settings) any // pointer to where it is kept; nil for what stands in an app
+	field    func(*Settings) any // pointer to where it is kept; nil for what stands in an app
+	optional bool                // it may be empty
 }
 
 // EnvName returns the environment variable that sets the key, or "" when only
@@ -62,11 +64,15 @@ const (
 	kindURL      = "url"
 	kindKey      = "key"
 	kindSecret   = "secret"
+	kindFile     = "file"
+	kindPeers    = "peers"   // a list of host:port
+	kindRoles    = "roles"   // a list of roles, or all
+	kindNATS     = "servers" // URLs of NATS servers, with commas
 )
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), clusterKeys(), natsKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
@@ -108,6 +114,9 @@ func placeKeys() []Key {
 		{Name: "data", Kind: kindFolder, Default: "./data",
 			What:  "The folder of everything that is kept. It is made when it is missing; one process at a time uses it.",
 			field: func(s *Settings) any { return &s.Data }},
+		{Name: "roles", Kind: kindRoles, Default: "all", Choices: append([]string{"all"}, Roles()...),
+			What:  "What this node does: connector (sockets and HTTP, for clients), processor (keeps what is stored), or both. One alone takes others, by cluster or nats; a processor alone opens no port for clients.",
+			field: func(s *Settings) any { return &s.Roles }},
 		{Name: "origins", Kind: kindOrigins, Live: true,
 			What:  "Web pages that may connect besides the console's own, as https://host or https://host:port. The demo also admits any loopback origin.",
 			field: func(s *Settings) any { return &s.Origins }},
@@ -171,7 +180,7 @@ func sessionLimits() []Key {
 			func(l *Limits) any { return &l.ProofTimeout }),
 		duration("ackTimeout", "30s", least, time.Hour, "How long a session with the option ack may go without acknowledging before it is closed.",
 			func(l *Limits) any { return &l.AckTimeout }),
-		count("sessionsPerUser", "16", 1, 10_000, "Sessions that one user may have at once. One more ends the stream of events whose client has been away for longest; without one it is refused.",
+		count("sessionsPerUser", "16", 1, 10_000, "Sessions that one user may have at once, on all nodes together. One more ends the stream of events whose client has been away for longest; without one it is refused.",
 			func(l *Limits) any { return &l.SessionsPerUser }),
 		count("groupReceivers", "10000", 1, 100_000, "Receivers of one group message.",
 			func(l *Limits) any { return &l.GroupReceivers }),
@@ -214,6 +223,8 @@ func mailboxLimits() []Key {
 			func(l *Limits) any { return &l.IdempotencyAge }),
 		count("idempotencyRequests", "1000000", 1, 100_000_000, "Requests of which that is remembered; past it the oldest are forgotten, and counted. Each takes some 200 bytes of memory.",
 			func(l *Limits) any { return &l.IdempotencyRequests }),
+		count("producers", "1000000", 1, 100_000_000, "Outboxes of clients (option producer) of which it is remembered, on disk and without a time limit, what was accepted; past it those that were used longest ago are forgotten, and counted. In a cluster, for each shard. Each takes some 300 bytes of memory.",
+			func(l *Limits) any { return &l.Producers }),
 		size("minDiskFree", "512MiB", MiB, 1024*GiB, "With less free disk than this, what would have to be kept is refused.",
 			func(l *Limits) any { return &l.MinDiskFree }),
 	}
@@ -232,7 +243,7 @@ func nodeLimits() []Key {
 			func(l *Limits) any { return &l.HookTimeout }),
 		count("hookConcurrency", "64", 1, 10_000, "Calls of auth hooks in flight; more sign-ins wait their turn.",
 			func(l *Limits) any { return &l.HookConcurrency }),
-		count("statsStreams", "16", 1, 1000, "Streams of stats that may be open at once: /v1/stats/stream, one for each console that shows the overview.",
+		count("statsStreams", "16", 1, 1000, "Streams that may be open at once of /v1/stats/stream, one for each console that shows the overview, and /v1/cluster/stream.",
 			func(l *Limits) any { return &l.StatsStreams }),
 	}
 }

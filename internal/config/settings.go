@@ -11,8 +11,11 @@ type Settings struct {
 	Listen  string   `yaml:"listen"`  // host:port for clients; port 0 takes any free one
 	Admin   string   `yaml:"admin"`   // host:port for operators: health, metrics
 	Data    string   `yaml:"data"`    // folder of everything that is kept
+	Roles   []string `yaml:"roles"`   // of [Roles], at least one
 	Origins []string `yaml:"origins"` // web origins besides the console's own, "https://host[:port]"
 	Apps    []App    `yaml:"apps"`    // at least one
+	Cluster Cluster  `yaml:"cluster"` // with others of its kind
+	NATS    NATS     `yaml:"nats"`    // instead of the embedded one
 	Limits  Limits   `yaml:"limits"`
 	Log     Log      `yaml:"log"`
 
@@ -78,6 +81,7 @@ type Limits struct {
 
 	IdempotencyAge      time.Duration `yaml:"idempotencyAge"`
 	IdempotencyRequests int           `yaml:"idempotencyRequests"`
+	Producers           int           `yaml:"producers"`
 	MinDiskFree         Bytes         `yaml:"minDiskFree"`
 	HTTPBody            Bytes         `yaml:"httpBody"`
 	PresenceWatch       int           `yaml:"presenceWatch"`

@@ -24,18 +24,28 @@ func (k Key) set(s *Settings, text string) error {
 		*p = text
 	case *[]string:
 		list := splitList(text)
+		if k.Kind == kindRoles && slices.Equal(list, []string{"all"}) {
+			list = Roles()
+		}
 		var bad []error
 		for i := range list {
-			origin, err := parseOrigin(list[i])
+			item, err := k.item(list[i])
 			if err != nil {
 				bad = append(bad, err)
 			}
-			list[i] = origin
+			list[i] = item
 		}
 		if len(bad) > 0 {
 			return errors.Join(bad...)
 		}
 		*p = list
+	case *Secret:
+		*p = Secret(text)
+	case *bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		*p = text == "true"
 	case *Bytes:
 		b, err := ParseBytes(text)
 		if err == nil {
@@ -55,6 +65,10 @@ func (k Key) set(s *Settings, text string) error {
 		}
 		*p = d
 	case *int:
+		if text == "" && k.optional {
+			*p = 0
+			return nil
+		}
 		n, err := strconv.Atoi(text)
 		if err != nil {
 			return fmt.Errorf("%q is not a whole number", text)
@@ -69,6 +83,22 @@ func (k Key) set(s *Settings, text string) error {
 	return nil
 }
 
+// item checks one item of a list, and returns it as it is kept.
+func (k Key) item(text string) (string, error) {
+	switch k.Kind {
+	case kindPeers:
+		return parsePeer(text)
+	case kindRoles:
+		return parseRole(text)
+	}
+	return parseOrigin(text)
+}
+
+// isList says whether the values of this key are lists.
+func (k Key) isList() bool {
+	return k.Kind == kindOrigins || k.Kind == kindPeers || k.Kind == kindRoles
+}
+
 // each returns the errors that were joined, or the one there is.
 func each(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
@@ -77,18 +107,26 @@ func each(err error) []error {
 	return []error{err}
 }
 
-// text returns the field's value as it would be written; a list with commas.
+// text returns the field's value as it would be written; a list with commas, a
+// secret as it is.
 func (k Key) text(s *Settings) string {
 	switch p := k.field(s).(type) {
 	case *string:
 		return *p
 	case *[]string:
 		return strings.Join(*p, ",")
+	case *Secret:
+		return string(*p)
+	case *bool:
+		return strconv.FormatBool(*p)
 	case *Bytes:
 		return p.String()
 	case *time.Duration:
 		return durationText(*p)
 	case *int:
+		if *p == 0 && k.optional {
+			return ""
+		}
 		return strconv.Itoa(*p)
 	default:
 		panic(fmt.Sprintf("config: %s is kept in a %T", k.Name, p)) // our own table is wrong
@@ -117,7 +155,14 @@ func (k Key) checkRange(n int64) error {
 }
 
 func (k Key) checkText(text string) error {
+	if text == "" && k.optional {
+		return nil
+	}
 	switch k.Kind {
+	case kindText:
+		return checkName(text)
+	case kindNATS:
+		return checkNATS(text)
 	case kindAddress:
 		return checkAddress(text)
 	case kindChoice:

@@ -22,12 +22,14 @@ func (s Settings) YAML() []byte {
 			continue
 		}
 		into, name := root, k.Name
-		if group, rest, ok := strings.Cut(k.Name, "."); ok {
-			if groups[group] == nil {
-				groups[group] = mapping()
-				add(root, group, groups[group])
+		for path := ""; strings.Contains(name, "."); {
+			group, rest, _ := strings.Cut(name, ".")
+			path += group + "."
+			if groups[path] == nil {
+				groups[path] = mapping()
+				add(into, group, groups[path])
 			}
-			into, name = groups[group], rest
+			into, name = groups[path], rest
 		}
 		if list, ok := k.field(&s).(*[]string); ok {
 			add(into, name, listNode(*list))
@@ -44,10 +46,20 @@ func (s Settings) YAML() []byte {
 	return out.Bytes()
 }
 
-// node returns a scalar; numbers stay numbers, all else is text.
+// node returns a scalar; numbers and switches stay what they are, all else is text.
 func (k Key) node(s *Settings) *yaml.Node {
-	if k.Kind == kindCount {
+	switch k.Kind {
+	case kindCount:
+		if k.text(s) == "" {
+			break
+		}
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: k.text(s)}
+	case kindSwitch:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: k.text(s)}
+	case kindSecret:
+		return textNode(Secret(k.text(s)).String())
+	case kindNATS:
+		return textNode(redacted(k.text(s)))
 	}
 	return textNode(k.text(s))
 }
@@ -128,24 +140,43 @@ func Template() []byte {
 			}
 			continue
 		}
-		name, indent := k.Name, ""
-		if g, rest, ok := strings.Cut(k.Name, "."); ok {
-			name, indent = rest, "  "
-			if g != group {
-				group = g
-				b.WriteString("\n" + g + ":")
+		parts := strings.Split(k.Name, ".")
+		name, groups := parts[len(parts)-1], parts[:len(parts)-1]
+		if g := strings.Join(groups, "."); g != group && len(groups) > 0 {
+			if !strings.HasPrefix(group+".", g+".") {
+				last := len(groups) - 1
+				b.WriteString("\n" + groupComment(g) + strings.Repeat("  ", last) + groups[last] + ":")
 			}
+			group = g
 		}
-		b.WriteString("\n" + k.comment(indent) + indent + name + ": " + k.templateValue() + "\n")
+		indent := strings.Repeat("  ", len(groups))
+		b.WriteString("\n" + k.comment(indent) + strings.TrimSuffix(indent+name+": "+k.templateValue(), " ") + "\n")
 	}
 	return []byte(b.String())
 }
 
 func (k Key) templateValue() string {
-	if k.Kind == kindOrigins {
+	if k.isList() && k.Default == "" {
 		return "[]"
 	}
 	return k.Default
+}
+
+// groupComment returns what is to be known of a group of keys as comment lines,
+// with an example.
+func groupComment(group string) string {
+	lines := func(text string, example ...string) string {
+		return commentLines("", text) + "# " + strings.Join(example, "\n# ") + "\n"
+	}
+	switch group {
+	case "cluster":
+		return lines("With other nodes, as docs/cluster.md has it. On the first of three, for example:",
+			"  name: chat", "  node: node1", "  peers: [node1:7088, node2:7088, node3:7088]", "  secret: (the same on all, as openssl rand -hex 32 makes)")
+	case "nats":
+		return lines("With a NATS that there is, instead of the embedded one. For example:",
+			"  url: nats://nats1.example:4222,nats2.example:4222", "  credentials: /etc/switchboard/nats.creds")
+	}
+	return ""
 }
 
 // comment returns what the key does, and what it may be, as comment lines.

@@ -47,18 +47,79 @@ func (h *Hub) Broadcast(ctx context.Context, s *Send, once *Once) (Reached, erro
 
 // broadcastFast hands the frame to one user after the other, and has it written
 // before the next gets it: there may be very many, and each that is written to
-// by a goroutine of its own costs memory.
+// by a goroutine of its own costs memory. The nodes that have sessions of a page of
+// users get one message for all of them, and do the same.
 func (h *Hub) broadcastFast(app string, s *Send) (r Reached) {
 	frame := wire.AppendMessage(nil, s.From, s.Content, s.Reference)
-	for user := wire.UserID(""); ; {
-		page := h.roster.after(app, user, audiencePage)
-		for _, user = range page {
-			r.Sessions += h.handOver(s.From, user, frame, nil, atOnce{})
-		}
+	for last := wire.UserID(""); ; {
+		page := h.roster.after(app, last, audiencePage)
+		r.Sessions += h.broadcastPage(last, page, transfer{h: h, from: s.From, frame: frame, later: atOnce{}})
 		r.Receivers += len(page)
 		if len(page) < audiencePage {
 			return r
 		}
+		last = page[len(page)-1]
+	}
+}
+
+// broadcastPage hands the frame to the users that come after one of them, and
+// returns to how many sessions.
+func (h *Hub) broadcastPage(after wire.UserID, page []wire.UserID, t transfer) (sessions int) {
+	var elsewhere map[*peer]branch
+	var master wire.UserID // it gets its own
+	for _, user := range page {
+		p := h.roster.of(user)
+		if p.there == nil || h.opts.Access.IsMaster(user) {
+			if p.there != nil {
+				master = user
+			}
+			t.give(user)
+			continue
+		}
+		if elsewhere == nil {
+			elsewhere = make(map[*peer]branch)
+		}
+		for x := p.there; x != nil; x = x.next {
+			b := elsewhere[x.node]
+			if b.sessions++; x.first(p.there) {
+				b.count++
+			}
+			elsewhere[x.node] = b
+		}
+		t.sessions += h.queue(p.here, t.frame, nil, t.later)
+	}
+	t.end()
+	for node, b := range elsewhere {
+		head := appendText(appendText(message(kindAll), string(after)), string(page[len(page)-1]))
+		if h.out.nodes.Send(node.id, appendText(head, string(master)), t.frame) {
+			t.sessions += b.sessions
+		} else {
+			h.droppedLink.Add(float64(b.count))
+		}
+	}
+	return t.sessions
+}
+
+// takeAll hands a frame to a page of users of another node's broadcast.
+func (h *Hub) takeAll(_ *peer, s *scanner) {
+	after, last, but := s.user(), s.user(), s.user()
+	if s.short {
+		return
+	}
+	for {
+		page := h.roster.after(last.App(), after, audiencePage)
+		for _, user := range page {
+			if user > last {
+				return
+			}
+			if user != but {
+				h.queue(h.roster.of(user).here, s.rest, nil, atOnce{})
+			}
+		}
+		if len(page) < audiencePage {
+			return
+		}
+		after = page[len(page)-1]
 	}
 }
 

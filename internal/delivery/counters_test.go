@@ -36,7 +36,7 @@ func TestWhatServersSendAndWhoIsThereIsCounted(t *testing.T) {
 # TYPE switchboard_api_messages_total counter
 switchboard_api_messages_total{feature="FAST"} 3
 switchboard_api_messages_total{feature="RELIABLE"} 4
-# HELP switchboard_online_users Users with a session.
+# HELP switchboard_online_users Users with a session on this node.
 # TYPE switchboard_online_users gauge
 switchboard_online_users 2
 `

@@ -3,7 +3,6 @@ package delivery
 import (
 	"cmp"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -36,83 +35,103 @@ type Access interface {
 	IsMaster(user wire.UserID) bool
 }
 
-// Options configure a Hub. All but Metrics are needed.
+// Options configure a Hub. All but Nodes, After, Now and Metrics are needed.
 type Options struct {
 	Keeper   Keeper
 	Access   Access
-	Sessions func() int // how many sessions one user may have on this node
+	Sessions func() int // how many sessions one user may have
 	Group    func() int // how many receivers one message may have
-	Metrics  prometheus.Registerer
+	Nodes    Nodes      // nil: this node is alone
+	// After calls a function when a time is over, unless stop is called before.
+	// Nil: time.AfterFunc.
+	After   func(d time.Duration, f func()) (stop func())
+	Now     func() time.Time // nil: time.Now
+	Metrics prometheus.Registerer
 }
 
-// Hub routes messages. Its methods may be called from any goroutine.
+// Hub routes messages. Its methods may be called from any goroutine, but for
+// what is said of PeerUp.
 type Hub struct {
 	opts   Options
 	roster *roster
+	out    *outbox // nil: this node is alone
+	peers  peers
+	turn   int                        // turnBytes; less in tests
+	takers [256]func(*peer, *scanner) // by kind of message
+	tokens tokens
+	asked  questions
 	frames sync.Pool // of *[]byte
+	fans   sync.Pool // of *fan
 
-	fast          prometheus.Counter
-	droppedAbsent prometheus.Counter
-	droppedQueue  prometheus.Counter
-	askedReliable prometheus.Counter
-	askedFast     prometheus.Counter
+	metrics
 }
 
 // New makes a hub.
 func New(opts Options) *Hub {
-	h := &Hub{opts: opts, roster: newRoster()}
+	if opts.After == nil {
+		opts.After = func(d time.Duration, f func()) func() {
+			t := time.AfterFunc(d, f)
+			return func() { t.Stop() }
+		}
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	h := &Hub{opts: opts, roster: newRoster(), turn: turnBytes, peers: peers{list: make(map[string]*peer)}}
 	h.frames.New = func() any { b := make([]byte, 0, 2048); return &b }
-	h.fast = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "switchboard_fast_delivered_total", Help: "FAST messages queued on a session.",
-	})
-	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "switchboard_fast_dropped_total", Help: "FAST messages dropped, by reason.",
-	}, []string{"reason"})
-	h.droppedAbsent = dropped.WithLabelValues("absent")
-	h.droppedQueue = dropped.WithLabelValues("queue_full")
-	asked := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "switchboard_api_messages_total", Help: "Messages and broadcasts that apps' own servers sent over HTTP, by feature.",
-	}, []string{"feature"})
-	h.askedReliable, h.askedFast = asked.WithLabelValues("RELIABLE"), asked.WithLabelValues("FAST")
-	users := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "switchboard_online_users", Help: "Users with a session.",
-	}, func() float64 { return float64(h.roster.len()) })
-	if opts.Metrics != nil {
-		opts.Metrics.MustRegister(h.fast, dropped, asked, users)
+	h.fans.New = func() any { return &fan{} }
+	h.takers = h.takersOf()
+	h.metrics.init(h.roster, opts.Metrics)
+	h.tokens.init(opts.Now, h.unconfirmed)
+	if opts.Nodes != nil {
+		h.out = &outbox{nodes: opts.Nodes, after: opts.After, timeouts: h.knownTimeouts}
+		h.roster.out = h.out
 	}
 	return h
 }
 
 // Add puts a session into the roster, or returns TOO_MANY. For want of room
 // sessions of the user end whose clients are away: a page that is loaded again and
-// again leaves one behind each time, and must not be locked out by them.
-func (h *Hub) Add(r Receiver) error {
+// again leaves one behind each time, and must not be locked out by them. To ask
+// another node for it may take knownTime.
+//
+// The session's Presence is called for each user of watch who has a session
+// already, and from then on whenever one's first session begins or its last ends.
+//
+// known is closed when all nodes with which there is a conversation know of the
+// session, or after knownTime; it is nil when there are none. Two nodes that add a
+// session each at one moment do not know of the other's: so a user may have one
+// more than the limit for each further node.
+func (h *Hub) Add(r Receiver, watch []wire.UserID) (known <-chan struct{}, err error) {
 	limit := h.opts.Sessions()
-	for !h.roster.add(r, limit) {
-		if h.makeRoom(r.User()) {
+	for ok := false; ; {
+		if known, ok = h.roster.add(r, limit); ok {
+			h.roster.watch(r, watch)
+			return known, nil
+		}
+		if h.makeRoom(r.User()) || h.askRoom(r.User()) {
 			continue
 		}
 		sessions := "1 session"
 		if limit > 1 {
 			sessions = fmt.Sprintf("%d sessions", limit)
 		}
-		return &wire.Error{
+		return nil, &wire.Error{
 			Kind: wire.KindGeneralError, Code: wire.CodeTooMany,
 			Reason: fmt.Sprintf("%s has %s already, the most that one user may have, and a client at each: end one of them", r.User(), sessions),
 		}
 	}
-	return nil
 }
 
-// makeRoom ends the session of a user whose client has been away for longest, and
-// says whether there was one.
+// makeRoom ends the session of a user, of those on this node, whose client has been
+// away for longest, and says whether there was one.
 func (h *Hub) makeRoom(user wire.UserID) bool {
 	type absent struct {
 		Receiver
 		since time.Duration
 	}
 	var list []absent
-	for _, r := range h.roster.of(user) {
+	for _, r := range h.roster.of(user).here {
 		if since, away := r.Away(); away {
 			list = append(list, absent{r, since})
 		}
@@ -128,15 +147,9 @@ func (h *Hub) makeRoom(user wire.UserID) bool {
 }
 
 // Remove takes a session out of the roster.
-func (h *Hub) Remove(r Receiver) { h.roster.remove(r) }
-
-// Kick closes all of a user's sessions and returns how many there were.
-func (h *Hub) Kick(user wire.UserID, code uint16, reason string) int {
-	list := h.roster.of(user)
-	for _, r := range list {
-		r.Kick(code, reason)
-	}
-	return len(list)
+func (h *Hub) Remove(r Receiver) {
+	h.roster.unwatch(r)
+	h.roster.remove(r)
 }
 
 // Send delivers a message or has it kept. What becomes of it is told to
@@ -196,77 +209,4 @@ func (h *Hub) refuse(s *Send, to []wire.UserID, kind, code, reason string) {
 	if s.Origin != nil {
 		s.Origin.Failed(&wire.Error{Kind: kind, Code: code, Reason: reason, To: to, Group: s.Group}, s.Reference)
 	}
-}
-
-func (h *Hub) sendFast(s *Send) {
-	buf := h.frames.Get().(*[]byte)
-	frame := wire.AppendMessage((*buf)[:0], s.From, s.Content, s.Reference)
-	proof := h.proofOf(s)
-	later := s.Later
-	if s.Group {
-		later = nil // many receivers are written to side by side
-	}
-	for _, to := range s.To {
-		s.Sessions += h.handOver(s.From, to, frame, proof, later)
-	}
-	*buf = frame[:0]
-	h.frames.Put(buf)
-}
-
-// proofOf returns what the first proof of a FAST message does: confirm it.
-func (h *Hub) proofOf(s *Send) func() {
-	if !s.Confirm || s.Group || len(s.Reference) == 0 {
-		return nil
-	}
-	var once sync.Once
-	from, to, reference := s.From, s.To[0], append([]byte(nil), s.Reference...)
-	return func() {
-		once.Do(func() { h.opts.Keeper.Confirm(from, to, reference) })
-	}
-}
-
-// handOver queues a frame on a user's sessions, and returns on how many.
-func (h *Hub) handOver(from, to wire.UserID, frame []byte, proof func(), later Later) (queued int) {
-	list := h.roster.of(to)
-	if len(list) == 0 {
-		h.droppedAbsent.Inc()
-		return 0
-	}
-	if len(list) > 1 && h.opts.Access.IsMaster(to) {
-		list = []Receiver{h.chosen(from, list)}
-	}
-	for _, r := range list {
-		var ok bool
-		if later == nil {
-			ok = r.Fast(frame, proof)
-		} else if ok = r.Queue(frame, proof); ok {
-			later.Later(r)
-		}
-		if ok {
-			h.fast.Inc()
-			queued++
-		} else {
-			h.droppedQueue.Inc()
-		}
-	}
-	return queued
-}
-
-// chosen picks the session of a master user that serves a sender: the highest
-// hash wins, so that one that comes or goes moves no other sender.
-func (h *Hub) chosen(from wire.UserID, list []Receiver) Receiver {
-	var best Receiver
-	var most uint64
-	for _, r := range list {
-		sum := maphash.Comparable(h.roster.seed, choice{r.ID(), from})
-		if best == nil || sum > most {
-			best, most = r, sum
-		}
-	}
-	return best
-}
-
-type choice struct {
-	session wire.ID
-	from    wire.UserID
 }

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"slices"
@@ -61,6 +62,9 @@ type receiver struct {
 	user wire.UserID
 	full bool
 
+	transport string // empty: websocket
+	address   string // empty: some
+
 	away    time.Duration // since when; 0: it is there
 	back    bool          // it comes back before it can be ended
 	gaveWay bool
@@ -70,6 +74,7 @@ type receiver struct {
 	proofs []func()
 	kicks  []uint16
 	writes int
+	told   []string // of users it watches
 }
 
 func newReceiver(t testing.TB, user wire.UserID) *receiver {
@@ -83,8 +88,8 @@ func newReceiver(t testing.TB, user wire.UserID) *receiver {
 
 func (r *receiver) ID() wire.ID       { return r.id }
 func (r *receiver) User() wire.UserID { return r.user }
-func (r *receiver) Address() string   { return "192.0.2.1:" + string(r.user) }
-func (r *receiver) Transport() string { return "websocket" }
+func (r *receiver) Address() string   { return cmp.Or(r.address, "192.0.2.1:"+string(r.user)) }
+func (r *receiver) Transport() string { return cmp.Or(r.transport, "websocket") }
 func (r *receiver) Fast(frame []byte, proof func()) bool {
 	if r.full {
 		return false
@@ -100,6 +105,12 @@ func (r *receiver) Fast(frame []byte, proof func()) bool {
 func (r *receiver) Queue(frame []byte, proof func()) bool { return r.Fast(frame, proof) }
 func (r *receiver) Write()                                { r.writes++ }
 func (r *receiver) Kick(code uint16, _ string)            { r.kicks = append(r.kicks, code) }
+
+func (r *receiver) Presence(user wire.UserID, online bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, fmt.Sprint(user, map[bool]string{true: " comes", false: " goes"}[online]))
+}
 
 func (r *receiver) Away() (time.Duration, bool) { return r.away, r.away > 0 }
 func (r *receiver) GiveWay() bool {
@@ -122,7 +133,7 @@ func newHub(k *keeper) *Hub {
 func add(t *testing.T, h *Hub, user wire.UserID) *receiver {
 	t.Helper()
 	r := newReceiver(t, user)
-	if err := h.Add(r); err != nil {
+	if _, err := h.Add(r, nil); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -244,17 +255,17 @@ func TestSessionsOfOneUserAreLimited(t *testing.T) {
 	add(t, h, "A-1")
 	add(t, h, "A-1")
 	extra := newReceiver(t, "A-1")
-	if err := h.Add(extra); err == nil || !strings.Contains(err.Error(), wire.CodeTooMany) || !strings.Contains(err.Error(), "A-1 has 3 sessions already") {
+	if _, err := h.Add(extra, nil); err == nil || !strings.Contains(err.Error(), wire.CodeTooMany) || !strings.Contains(err.Error(), "A-1 has 3 sessions already") {
 		t.Fatalf("a fourth session was answered with %v", err)
 	}
 	one := New(Options{Keeper: &keeper{}, Sessions: func() int { return 1 }})
 	add(t, one, "A-1")
-	if err := one.Add(extra); err == nil || !strings.Contains(err.Error(), "A-1 has 1 session already") {
+	if _, err := one.Add(extra, nil); err == nil || !strings.Contains(err.Error(), "A-1 has 1 session already") {
 		t.Errorf("a second session was answered with %v", err)
 	}
 	h.Remove(extra) // not there: nothing happens
 	h.Remove(first)
-	if err := h.Add(extra); err != nil {
+	if _, err := h.Add(extra, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -273,7 +284,7 @@ func TestSessionsWhoseClientsAreAwayMakeRoom(t *testing.T) {
 		t.Errorf("longest away %t, later %t, another user's %t, one that is there %t", longest.gaveWay, later.gaveWay, other.gaveWay, there.gaveWay)
 	}
 	later.back = true
-	if err := h.Add(newReceiver(t, "A-1")); err == nil {
+	if _, err := h.Add(newReceiver(t, "A-1"), nil); err == nil {
 		t.Error("there was room")
 	}
 	later.back = false
@@ -302,7 +313,7 @@ func TestRosterUnderConcurrentUse(t *testing.T) {
 			user := wire.UserID(fmt.Sprint("A-", i%4))
 			for range 200 {
 				r := newReceiver(t, user)
-				if h.Add(r) == nil {
+				if _, err := h.Add(r, nil); err == nil {
 					h.Send(&Send{From: "A-9", To: []wire.UserID{user}, Content: []byte("1"), Fast: true})
 					h.Remove(r)
 				}
@@ -311,7 +322,7 @@ func TestRosterUnderConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 	for i := range 4 {
-		if n := len(h.roster.of(wire.UserID(fmt.Sprint("A-", i)))); n != 0 {
+		if n := len(h.roster.of(wire.UserID(fmt.Sprint("A-", i))).here); n != 0 {
 			t.Errorf("%d sessions of user %d are left", n, i)
 		}
 	}
@@ -320,7 +331,7 @@ func TestRosterUnderConcurrentUse(t *testing.T) {
 func BenchmarkSendFast(b *testing.B) {
 	h := newHub(&keeper{})
 	r := &sink{receiver: newReceiver(b, "A-1")}
-	if err := h.Add(r); err != nil {
+	if _, err := h.Add(r, nil); err != nil {
 		b.Fatal(err)
 	}
 	content := []byte(`"` + strings.Repeat("x", 1000) + `"`)

@@ -22,6 +22,7 @@ type Session struct {
 	Since     time.Time
 	Address   string
 	Transport string
+	Node      string // the other node that it is on; empty for this one
 }
 
 // Place is where a list of sessions was left: behind a session of a user, who
@@ -46,8 +47,8 @@ func (h *Hub) Users(app string, after wire.UserID, limit int) (list []Online, mo
 				return list, true
 			}
 			after = u
-			if sessions := h.roster.of(u); len(sessions) > 0 {
-				list = append(list, Online{User: u, Sessions: len(sessions), Since: since(sessions)})
+			if o := h.Online(u); o.Sessions > 0 {
+				list = append(list, o)
 			}
 		}
 		if len(users) < wanted {
@@ -58,16 +59,19 @@ func (h *Hub) Users(app string, after wire.UserID, limit int) (list []Online, mo
 
 // Online returns one user; with no sessions when it is not connected.
 func (h *Hub) Online(user wire.UserID) Online {
-	sessions := h.roster.of(user)
-	return Online{User: user, Sessions: len(sessions), Since: since(sessions)}
+	p := h.roster.of(user)
+	return Online{User: user, Sessions: p.sessions(), Since: p.since()}
 }
 
 // Sessions returns a user's sessions, in the order of their IDs.
 func (h *Hub) Sessions(user wire.UserID) []Session {
-	list := h.roster.of(user)
-	sessions := make([]Session, len(list))
-	for i, r := range list {
-		sessions[i] = Session{ID: r.ID(), User: user, Since: r.ID().Time(), Address: r.Address(), Transport: r.Transport()}
+	p := h.roster.of(user)
+	sessions := make([]Session, 0, p.sessions())
+	for _, r := range p.here {
+		sessions = append(sessions, Session{ID: r.ID(), User: user, Since: r.ID().Time(), Address: r.Address(), Transport: r.Transport()})
+	}
+	for x := p.there; x != nil; x = x.next {
+		sessions = append(sessions, Session{ID: x.id, User: user, Since: x.id.Time(), Address: x.address(), Transport: x.transport(), Node: x.node.id})
 	}
 	slices.SortFunc(sessions, func(a, b Session) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return sessions
@@ -98,24 +102,19 @@ func (h *Hub) SessionsOf(app string, after Place, limit int) (list []Session, mo
 	return list[:limit], true
 }
 
-// Close closes one session of a user, and says whether it was there.
-func (h *Hub) Close(user wire.UserID, id wire.ID, code uint16, reason string) bool {
-	list := h.roster.of(user)
-	i := slices.IndexFunc(list, func(r Receiver) bool { return r.ID() == id })
-	if i < 0 {
-		return false
-	}
-	list[i].Kick(code, reason)
-	return true
-}
-
-// since returns when the oldest of some sessions began.
-func since(list []Receiver) time.Time {
+// since returns when the oldest of a user's sessions began.
+func (p present) since() time.Time {
 	var oldest time.Time
-	for _, r := range list {
-		if t := r.ID().Time(); oldest.IsZero() || t.Before(oldest) {
+	note := func(id wire.ID) {
+		if t := id.Time(); oldest.IsZero() || t.Before(oldest) {
 			oldest = t
 		}
+	}
+	for _, r := range p.here {
+		note(r.ID())
+	}
+	for x := p.there; x != nil; x = x.next {
+		note(x.id)
 	}
 	return oldest
 }

@@ -60,7 +60,7 @@ func TestAUserIsThereSinceTheOldestOfItsSessions(t *testing.T) {
 	for _, second := range []int64{30, 20, 40} {
 		r := newReceiver(t, "A-1")
 		r.id, _ = wire.NewID(time.Unix(second, 0), rand.Reader)
-		if err := h.Add(r); err != nil {
+		if _, err := h.Add(r, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,7 +88,7 @@ func TestNobodyWhoStaysIsSkippedOrListedTwice(t *testing.T) {
 			case there[u] == nil:
 				id, _ := wire.NewID(time.Unix(1, 0), rand.Reader)
 				there[u] = &receiver{id: id, user: u}
-				if err := h.Add(there[u]); err != nil {
+				if _, err := h.Add(there[u], nil); err != nil {
 					t.Fatal(err)
 				}
 			default:
@@ -204,7 +204,7 @@ func TestListsUnderConcurrentUse(t *testing.T) {
 				default:
 				}
 				r := newReceiver(t, wire.UserID(fmt.Sprintf("A-%d%d", i*2, n%500)))
-				if h.Add(r) == nil {
+				if _, err := h.Add(r, nil); err == nil {
 					h.Remove(r)
 				}
 			}
@@ -234,7 +234,7 @@ func BenchmarkUsersPage(b *testing.B) {
 		b.Run(fmt.Sprint(connected), func(b *testing.B) {
 			h := newHub(&keeper{})
 			for i := range connected {
-				if err := h.Add(newReceiver(b, wire.UserID(fmt.Sprint("A-", 1_000_000+i)))); err != nil {
+				if _, err := h.Add(newReceiver(b, wire.UserID(fmt.Sprint("A-", 1_000_000+i))), nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -255,14 +255,14 @@ func BenchmarkComeAndGo(b *testing.B) {
 	list := make([]*receiver, 100_000)
 	for i := range list {
 		list[i] = newReceiver(b, wire.UserID(fmt.Sprint("A-", 1_000_000+i)))
-		if err := h.Add(list[i]); err != nil {
+		if _, err := h.Add(list[i], nil); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i = (i + 7919) % len(list) {
 		h.Remove(list[i])
-		if err := h.Add(list[i]); err != nil {
+		if _, err := h.Add(list[i], nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,10 +21,16 @@ type Send struct {
 	Receipt bool          // Origin.Stored is wanted (RELIABLE only)
 	TTL     time.Duration // RELIABLE only; 0 for none
 
+	// Producer names the sender's outbox, empty for none, and Seq the message's
+	// number there (RELIABLE only): one that comes again under its number is
+	// answered as stored, and not stored again.
+	Producer string
+	Seq      uint64
+
 	// Index is the message's place in the request that it came with, see Once.
 	Index int
-	// Sessions is set by the hub: on how many sessions a FAST message was queued.
-	// It may be read from when Done is called, or Send has returned.
+	// Sessions is set by the hub: on how many sessions a FAST message was queued;
+	// those of other nodes count when it is on its way there. It may be read from when Done is called, or Send has returned.
 	Sessions int
 	// Repeated is set before Done is called: the message was stored before, see
 	// Once.
@@ -73,6 +79,9 @@ type Receiver interface {
 	Queue(frame []byte, proof func()) bool
 	// Write writes what is queued. It may take a system call's time.
 	Write()
+	// Presence tells the session that a user whom it watches has come or gone. It
+	// must not call the hub.
+	Presence(user wire.UserID, online bool)
 	// Kick closes the session with a close code.
 	Kick(code uint16, reason string)
 	// Away says whether the client is away, and since when, by a clock that all

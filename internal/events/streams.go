@@ -95,6 +95,7 @@ type Request struct {
 	Credentials
 	Push, Receipts bool
 	Presence       []string
+	Producer       string // empty: none
 	LastEventID    string // empty: none
 	Address        string
 }
@@ -221,6 +222,9 @@ func (r *Request) signIn() []byte {
 	options := map[string]any{"ack": true, "push": r.Push, "receipts": r.Receipts}
 	if len(r.Presence) > 0 {
 		options["presence"] = r.Presence
+	}
+	if r.Producer != "" {
+		options["producer"] = r.Producer
 	}
 	frame, err := json.Marshal(map[string]any{
 		"type": wire.NameAuthClient,

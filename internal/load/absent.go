@@ -24,7 +24,7 @@ type absent struct {
 
 // measureAbsent measures storing and fetching.
 func measureAbsent(ctx context.Context, o Options) (Run, error) {
-	m, err := newMeter(o.PID)
+	m, err := newMeter(o.PIDs)
 	if err != nil {
 		return Run{}, err
 	}
@@ -98,7 +98,7 @@ func (a *absent) store(ctx context.Context, m *meter, progress *progress, box *M
 		}
 	}
 	box.Stored, box.StoredRate = a.stored, rate(a.stored, a.heard-a.start)
-	if m.pid == 0 || a.stored == 0 {
+	if len(m.pids) == 0 || a.stored == 0 {
 		return nil
 	}
 	if err := a.listen(ctx, settling); err != nil {
@@ -185,7 +185,7 @@ func (a *absent) messageFetched(c *conn, m mark) {
 		return // of an older run
 	}
 	if c.id < a.o.Connections || int(m.sender) != (c.id-a.o.Connections)%a.o.Connections {
-		a.fail(c, &refusal{fmt.Sprintf("%s gave %s a message that was sent to somebody else", a.o.URL, c.user)})
+		a.fail(c, &refusal{fmt.Sprintf("%s gave %s a message that was sent to somebody else", a.o.url(c.id), c.user)})
 		return
 	}
 	a.heard = a.now()

@@ -20,15 +20,14 @@ func Baseline(ctx context.Context, child Child, o Options) (_ Run, err error) {
 		return Run{}, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	o.URL = s.url
-	o.PID = s.watchable()
+	o.URLs, o.PIDs = []string{s.url}, watchable(s)
 	return Measure(ctx, o)
 }
 
 // baseline returns the options as far as they hold for an echo.
 func (o Options) baseline() Options {
 	o.echo, o.Pattern, o.Reference, o.Ack, o.Group, o.KeepMail = true, PatternSelf, false, false, 0, false
-	o.Feature, o.URL, o.PID, o.SyncFolder = FeatureFast, "ws://127.0.0.1/ws", 0, ""
+	o.Feature, o.URLs, o.PIDs, o.SyncFolder = FeatureFast, []string{anyURL}, nil, ""
 	return o
 }
 

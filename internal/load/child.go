@@ -32,6 +32,7 @@ type Child struct {
 // server is a process that we started.
 type server struct {
 	url   string
+	admin string        // URL of its admin listener
 	key   string        // the demo's API key
 	ready time.Duration // from its start
 	cmd   *exec.Cmd
@@ -62,12 +63,7 @@ func (c Child) start(ctx context.Context, args ...string) (*server, error) {
 	s.cmd.Stderr = s.cmd.Stdout
 	detach(s.cmd)
 	began := time.Now()
-	if c.ServerCPU >= 0 {
-		err = startPinned(s.cmd, c.ServerCPU)
-	} else {
-		err = s.cmd.Start()
-	}
-	if err != nil {
+	if err := startPinned(s.cmd, c.ServerCPU); err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}
 	ready := make(chan struct{})
@@ -92,10 +88,8 @@ func (s *server) read(pipe io.Reader, ready chan struct{}) {
 	defer close(s.done)
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		line := lines.Text()
-		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "socket" {
-			s.url = fields[1]
-		} else if len(fields) == 2 && fields[0] == "key" {
-			s.key = fields[1]
+		if name, value, ok := strings.Cut(line, " "); ok {
+			s.learn(name, strings.TrimSpace(value))
 		}
 		s.mu.Lock()
 		if s.out = append(s.out, line); len(s.out) > 20 {
@@ -108,6 +102,18 @@ func (s *server) read(pipe io.Reader, ready chan struct{}) {
 		}
 	}
 	_ = s.cmd.Wait() // how it ended is in what it printed
+}
+
+// learn keeps what a server says of itself when it starts.
+func (s *server) learn(name, value string) {
+	switch name {
+	case "socket":
+		s.url = value
+	case "admin":
+		s.admin = value
+	case "key":
+		s.key = value
+	}
 }
 
 func (s *server) printed() string {

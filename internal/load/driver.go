@@ -63,7 +63,7 @@ type conn struct {
 type driver struct {
 	o     *Options
 	net   network
-	at    place
+	at    places
 	base  time.Time
 	conns []*conn
 	dirty []*conn
@@ -71,9 +71,10 @@ type driver struct {
 
 	underway int // being opened
 	ready    int
-	leaving  bool // connections that end are no surprise
-	gone     int  // ended by surprise
-	failure  error
+	leaving  bool  // connections that end are no surprise
+	gone     int   // ended by surprise
+	failure  error // the first
+	failed   int   // its connection
 
 	text    func(c *conn, payload []byte) // a text frame on a connection that is ready
 	read    func(c *conn)                 // all that was read of c is handled
@@ -84,13 +85,9 @@ func newDriver(ctx context.Context, o *Options, connections int) (*driver, error
 	if err := reserveDescriptors(connections); err != nil {
 		return nil, err
 	}
-	at, err := find(ctx, o.URL)
+	at, err := findAll(ctx, o)
 	if err != nil {
 		return nil, err
-	}
-	at.portable = o.portable
-	if o.Mode == ModePaced {
-		at.buffer = pacedBuffer
 	}
 	d := &driver{o: o, at: at, base: time.Now()}
 	if d.net, err = newNetwork(at, d, connections); err != nil {
@@ -127,13 +124,13 @@ func (d *driver) connect(ctx context.Context, first, end int, ramp time.Duration
 	oldest := first
 	for d.ready < want {
 		now := d.now()
-		for next < end && d.underway < opening && (ramp == 0 || now-began >= ramp*time.Duration(next-first)/time.Duration(end-first)) {
+		for next < end && (d.underway < opening || d.o.atOnce) && (ramp == 0 || now-began >= ramp*time.Duration(next-first)/time.Duration(end-first)) {
 			c := d.conns[next]
 			c.state, c.began = stateDialing, now
 			d.underway++
 			next++
 			if err := d.net.open(c.id); err != nil {
-				return d.explain(err)
+				return d.explain(c.id, err)
 			}
 		}
 		if err := d.step(now + 10*time.Millisecond); err != nil {
@@ -144,32 +141,32 @@ func (d *driver) connect(ctx context.Context, first, end int, ramp time.Duration
 		}
 		switch {
 		case d.failure != nil:
-			return d.explain(d.failure)
+			return d.explain(d.failed, d.failure)
 		case ctx.Err() != nil:
 			return fmt.Errorf("interrupted when %d of %s were there", d.ready, plural(len(d.conns), "connection"))
 		case oldest < next && d.now()-d.conns[oldest].began > openPatience:
-			return fmt.Errorf("%s did not answer the sign-in of %s in %s", d.o.URL, d.conns[oldest].user, openPatience)
+			return fmt.Errorf("%s did not answer the sign-in of %s in %s", d.o.url(oldest), d.conns[oldest].user, openPatience)
 		}
 	}
 	return nil
 }
 
 // explain makes a sentence of why a connection could not be made.
-func (d *driver) explain(err error) error {
+func (d *driver) explain(id int, err error) error {
 	var said *refusal
 	switch {
 	case errors.As(err, &said):
 		return err
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nobody listens at %s: start the server, or give its address with --url", d.at.addr)
+		return fmt.Errorf("nobody listens at %s: start the server, or give its address with --url", d.at.of(id).addr)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return fmt.Errorf("no more files may be opened after %s: %w; see ulimit -n", plural(d.ready, "connection"), err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("no free port is left for connections to %s after %d: wait a minute for old ones to be freed, or open fewer", d.at.addr, d.ready)
+		return fmt.Errorf("no free port is left for connections to %s after %d: wait a minute for old ones to be freed, or open fewer", d.at.of(id).addr, d.ready)
 	case errors.Is(err, errClosed):
-		return fmt.Errorf("%s closed connection %d of %d before it was signed in: look into its log, and at its limits on connections and open files", d.o.URL, d.ready+1, len(d.conns))
+		return fmt.Errorf("%s closed connection %d of %d before it was signed in: look into its log, and at its limits on connections and open files", d.o.url(id), d.ready+1, len(d.conns))
 	}
-	return fmt.Errorf("connect to %s: %w", d.o.URL, err)
+	return fmt.Errorf("connect to %s: %w", d.o.url(id), err)
 }
 
 // refusal is what a server says that does not let a client in.
@@ -193,9 +190,9 @@ func (d *driver) writable(id int) {
 		d.ask(c)
 		return
 	}
-	path := d.at.url.RequestURI()
+	url := d.at.of(c.id).url
 	d.append(c, fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3dpdGNoYm9hcmQtbG9hZA==\r\n\r\n", path, d.at.url.Host))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c3dpdGNoYm9hcmQtbG9hZA==\r\n\r\n", url.RequestURI(), url.Host))
 }
 
 // lost implements events.
@@ -215,7 +212,7 @@ func (d *driver) lost(id int, err error) {
 	}
 	d.gone++
 	if d.failure == nil {
-		d.failure = err
+		d.failure, d.failed = err, id
 	}
 }
 
@@ -275,7 +272,7 @@ func (d *driver) upgraded(c *conn, b []byte) int {
 	case !whole && len(b) < 16<<10:
 		return 0
 	case !strings.HasPrefix(status, "HTTP/1.1 101"):
-		d.fail(c, &refusal{fmt.Sprintf("%s does not take WebSockets there: it answers %q", d.o.URL, shorten(status))})
+		d.fail(c, &refusal{fmt.Sprintf("%s does not take WebSockets there: it answers %q", d.o.url(c.id), shorten(status))})
 		return 0
 	}
 	if d.o.echo {
@@ -323,7 +320,7 @@ func (d *driver) frame(c *conn, op byte, payload []byte) {
 				reason += "; its setting limits.frame says how large a frame may be"
 			}
 		}
-		d.fail(c, &refusal{fmt.Sprintf("%s closed the connection of %s: %s", d.o.URL, c.user, strings.TrimSpace(reason))})
+		d.fail(c, &refusal{fmt.Sprintf("%s closed the connection of %s: %s", d.o.url(c.id), c.user, strings.TrimSpace(reason))})
 	}
 }
 
@@ -336,7 +333,7 @@ func (d *driver) authReply(c *conn, payload []byte) {
 		}
 	}
 	if err := json.Unmarshal(payload, &reply); err != nil || reply.Type != wire.NameAuthReply {
-		d.fail(c, &refusal{fmt.Sprintf("%s answers the sign-in of %s with what is no reply to it: %s", d.o.URL, c.user, shorten(string(payload)))})
+		d.fail(c, &refusal{fmt.Sprintf("%s answers the sign-in of %s with what is no reply to it: %s", d.o.url(c.id), c.user, shorten(string(payload)))})
 		return
 	}
 	if !reply.Data.IsAuthenticated {

@@ -13,7 +13,7 @@ import (
 // signed in by their URL, and then only listen.
 
 // events says whether the connections are streams of events.
-func (o *Options) events() bool { return strings.HasPrefix(o.URL, "http://") }
+func (o *Options) events() bool { return strings.HasPrefix(o.URLs[0], "http://") }
 
 // streamsURL is where a server has its events that has its WebSocket at url.
 func streamsURL(url string) string {
@@ -26,7 +26,7 @@ func (d *driver) ask(c *conn) {
 	if d.o.Token != "" {
 		query.Set("token", d.o.Token)
 	}
-	d.append(c, fmt.Appendf(nil, "GET %s?%s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", d.at.url.EscapedPath(), query.Encode(), d.at.url.Host))
+	d.append(c, fmt.Appendf(nil, "GET %s?%s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", d.at.of(c.id).url.EscapedPath(), query.Encode(), d.at.of(c.id).url.Host))
 }
 
 // answered reads the head of an answer of events and returns its length.
@@ -37,7 +37,7 @@ func (d *driver) answered(c *conn, b []byte) int {
 	case !whole && len(b) < 16<<10:
 		return 0
 	case !strings.HasPrefix(status, "HTTP/1.1 200"):
-		d.fail(c, &refusal{fmt.Sprintf("%s gives %s no events: it answers %q %s", d.o.URL, c.user, shorten(status), shorten(string(body)))})
+		d.fail(c, &refusal{fmt.Sprintf("%s gives %s no events: it answers %q %s", d.o.url(c.id), c.user, shorten(status), shorten(string(body)))})
 		return 0
 	}
 	c.state = stateSigning

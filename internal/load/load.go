@@ -86,8 +86,8 @@ const maxConnections = 1_000_000
 
 // Options says what to measure.
 type Options struct {
-	Name        string // of the run in reports; empty: made of the rest
-	URL         string // ws:// or wss://; http://…/v1/events for streams of events
+	Name        string   // of the run in reports; empty: made of the rest
+	URLs        []string // ws:// or wss://; http://…/v1/events for streams of events. Connection i goes to number i mod their count
 	AppID       string
 	UserPrefix  string // the app's name
 	FirstUser   int64  // users are numbered from here
@@ -116,12 +116,13 @@ type Options struct {
 	Drain    time.Duration // how long nothing may arrive, afterwards, before what is missing is lost
 	Pause    time.Duration // after each message in mode single
 
-	PID        int       // the server's process, to count its CPU and memory; 0: unknown
+	PIDs       []int     // the servers' processes, to count their CPU and memory, added up; empty: unknown
 	SyncFolder string    // mode single: measure there what a sync of the disk takes
 	Progress   io.Writer // a line that is written over and over; nil: none
 
 	echo     bool // the server echoes what it gets and knows no users
 	portable bool // use streams also where there is something cheaper
+	atOnce   bool // connections are opened without waiting for those before
 	streams  bool // a row of the suite that is about streams of events
 }
 
@@ -135,7 +136,7 @@ func (o *Options) Check() error {
 			return fmt.Errorf("%s %s: choose one of %s", choice.flag, choice.value, strings.Join(choice.of, ", "))
 		}
 	}
-	return firstOf(checkURL(o.URL), o.checkNumbers(), o.checkUsers(), o.checkTogether())
+	return firstOf(checkURLs(o.URLs), o.checkNumbers(), checkPIDs(o.PIDs), o.checkUsers(), o.checkTogether())
 }
 
 // firstOf returns the first error: one sentence at a time.
@@ -143,6 +144,36 @@ func firstOf(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// maxEndpoints is more nodes than a cluster shows.
+const maxEndpoints = 1000
+
+func checkURLs(urls []string) error {
+	if len(urls) == 0 || len(urls) > maxEndpoints {
+		return fmt.Errorf("--url: give from 1 to %d addresses such as ws://127.0.0.1:8088/ws", maxEndpoints)
+	}
+	for i, text := range urls {
+		if err := checkURL(text); err != nil {
+			return err
+		}
+		if scheme, _, _ := strings.Cut(text, ":"); !strings.HasPrefix(urls[0], scheme+":") {
+			return fmt.Errorf("--url %s: give addresses of one kind; the first is %s", urls[i], urls[0])
+		}
+	}
+	return nil
+}
+
+func checkPIDs(pids []int) error {
+	for i, pid := range pids {
+		if pid < 1 || pid > 1<<30 {
+			return fmt.Errorf("--pid %d: give a number from 1 to %d", pid, 1<<30)
+		}
+		if slices.Contains(pids[:i], pid) {
+			return fmt.Errorf("--pid %d stands there twice", pid)
 		}
 	}
 	return nil
@@ -170,7 +201,6 @@ func (o *Options) checkNumbers() error {
 		{"--group", o.Group, 0, maxConnections},
 		{"--absent", o.Absent, 1, maxConnections},
 		{"--messages", o.Messages, 1, 100_000_000},
-		{"--pid", o.PID, 0, 1 << 30},
 	} {
 		if number.value < number.min || number.value > number.max {
 			return fmt.Errorf("%s %d: give a number from %d to %d", number.flag, number.value, number.min, number.max)
@@ -221,7 +251,7 @@ func (o *Options) checkTogether() error {
 		{o.Mode == ModeSingle && (o.Connections != 1 || o.Pattern != PatternSelf), "--mode single is one connection to itself: give --connections 1 and --pattern self"},
 		{o.Mode == ModeIdle && o.Pattern != PatternSelf, "--mode idle goes with --pattern self only"},
 		{o.events() && o.Mode != ModeIdle, "streams of events only listen: give --mode idle, or a ws:// URL"},
-		{o.Mode == ModeIdle && o.PID == 0 && !o.echo, "--mode idle measures the server's process: give --pid"},
+		{o.Mode == ModeIdle && len(o.PIDs) == 0 && !o.echo, "--mode idle measures the server's process: give --pid"},
 		{o.Pattern == PatternAbsent && o.Mode != ModeClosed, "--pattern absent goes with --mode closed only"},
 		{o.Pattern == PatternAbsent && fast, "--pattern absent needs --feature RELIABLE: nobody keeps a FAST message"},
 		{o.Pattern == PatternAbsent && o.Absent < o.Connections, fmt.Sprintf("--absent %d is less than --connections %d: each connection sends to absent users of its own; give fewer --connections", o.Absent, o.Connections)},
@@ -267,6 +297,17 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// across tells of several endpoints in a run's name.
+func (o *Options) across() string {
+	if len(o.URLs) < 2 {
+		return ""
+	}
+	return ", " + plural(len(o.URLs), "node")
+}
+
+// url returns where a connection goes.
+func (o *Options) url(connection int) string { return o.URLs[connection%len(o.URLs)] }
+
 // name returns what a run is called in reports.
 func (o *Options) name() string {
 	if o.Name != "" {
@@ -277,9 +318,9 @@ func (o *Options) name() string {
 		feature = "echo"
 	}
 	if o.events() {
-		return "streams of events, idle, " + plural(o.Connections, "connection")
+		return "streams of events, idle, " + plural(o.Connections, "connection") + o.across()
 	}
-	name := fmt.Sprintf("%s %s %s, %s, %s", feature, o.Pattern, o.Mode, plural(o.Connections, "connection"), plural(o.Payload, "character"))
+	name := fmt.Sprintf("%s %s %s, %s, %s", feature, o.Pattern, o.Mode, plural(o.Connections, "connection"), plural(o.Payload, "character")) + o.across()
 	if o.Mode == ModePaced {
 		name += fmt.Sprintf(", %.0f/s", o.Rate)
 	}

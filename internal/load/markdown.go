@@ -94,6 +94,7 @@ const (
 	unitMicro = "µs"
 	unitBytes = "bytes"
 	unitRatio = "ratio"
+	unitCPU   = "a second of CPU"
 )
 
 func number(v float64, unit string) string {
@@ -132,6 +133,8 @@ func (r Run) essence() string {
 		if r.Mailbox.FetchedRate > 0 {
 			parts = append(parts, fmt.Sprintf("%d fetched, %.0f a second", r.Mailbox.Fetched, r.Mailbox.FetchedRate))
 		}
+	case r.Crowd != nil:
+		parts = append(parts, fmt.Sprintf("all signed in after %s, all reached after %s", micros(r.Crowd.SignedIn), micros(r.Crowd.Reached)))
 	case r.Idle != nil:
 		for _, s := range []struct {
 			when string

@@ -17,7 +17,7 @@ func Measure(ctx context.Context, o Options) (Run, error) {
 	if o.Pattern == PatternAbsent {
 		return measureAbsent(ctx, o)
 	}
-	m, err := newMeter(o.PID)
+	m, err := newMeter(o.PIDs)
 	if err != nil {
 		return Run{}, err
 	}
@@ -108,7 +108,7 @@ func (t *talk) measured(m *meter, marks []moment, run *Run) {
 	run.SentRate, run.ArrivedRate = rate(b.count.sent-a.count.sent, wall), rate(arrived, wall)
 	run.ConfirmedRate = rate(b.count.confirmed-a.count.confirmed, wall)
 	run.Load = costOf(m.before.load, a.load, b.load, arrived, 0)
-	if m.pid != 0 {
+	if len(m.pids) > 0 {
 		run.Server = costOf(m.before.server, a.server, b.server, arrived, len(t.conns))
 	}
 }
@@ -135,9 +135,9 @@ func rate(n int64, d time.Duration) float64 {
 	return float64(n) / d.Seconds()
 }
 
-// meter looks at what the server's process and this one use.
+// meter looks at what the servers' processes and this one use.
 type meter struct {
-	pid    int // 0: unknown
+	pids   []int // none: unknown
 	before moment
 	err    error // the first
 }
@@ -148,19 +148,21 @@ type moment struct {
 	server, load sample
 }
 
-func newMeter(pid int) (*meter, error) {
-	m := &meter{pid: pid}
+func newMeter(pids []int) (*meter, error) {
+	m := &meter{pids: pids}
 	m.before = m.moment(0, counts{})
 	return m, m.err
 }
 
 func (m *meter) moment(now time.Duration, c counts) moment {
 	at := moment{count: c, load: sample{at: now, cpu: ownCPU()}, server: sample{at: now}}
-	if m.pid != 0 {
-		var err error
-		if at.server.cpu, at.server.rss, err = usage(m.pid); err != nil && m.err == nil {
+	for _, pid := range m.pids {
+		cpu, rss, err := usage(pid)
+		if err != nil && m.err == nil {
 			m.err = err
 		}
+		at.server.cpu += cpu
+		at.server.rss += rss
 	}
 	return at
 }

@@ -63,7 +63,7 @@ func (h *countingEcho) OnMessage(c *gws.Conn, m *gws.Message) {
 // echoOptions are good ones for an echo.
 func echoOptions(url string) Options {
 	return Options{
-		URL: url, AppID: "x", UserPrefix: "ANZ", Connections: 1, Payload: 100, Feature: FeatureFast, Pattern: PatternSelf, Mode: ModeClosed,
+		URLs: []string{url}, AppID: "x", UserPrefix: "ANZ", Connections: 1, Payload: 100, Feature: FeatureFast, Pattern: PatternSelf, Mode: ModeClosed,
 		Outstanding: 1, Absent: 1, Messages: 1, Duration: 200 * time.Millisecond, Drain: 10 * time.Second, echo: true,
 	}
 }

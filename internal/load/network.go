@@ -62,6 +62,28 @@ func find(ctx context.Context, text string) (place, error) {
 	return place{url: u, addr: netip.AddrPortFrom(ips[0].Unmap(), uint16(number))}, nil
 }
 
+// places are those of a run's servers.
+type places []place
+
+// of returns where a connection goes, as Options.url does.
+func (p places) of(id int) *place { return &p[id%len(p)] }
+
+// findAll finds all servers of a run.
+func findAll(ctx context.Context, o *Options) (all places, err error) {
+	for _, text := range o.URLs {
+		at, err := find(ctx, text)
+		if err != nil {
+			return nil, err
+		}
+		at.portable = o.portable
+		if o.Mode == ModePaced {
+			at.buffer = pacedBuffer
+		}
+		all = append(all, at)
+	}
+	return all, nil
+}
+
 // sources is over how many addresses connections to loopback are spread: each
 // has some 28 000 ports to the server's one.
 const sources = 16

@@ -19,7 +19,7 @@ const readSize = 256 << 10
 // poll is the network on Linux: non-blocking sockets and one epoll, without a
 // goroutine or a buffer for a connection.
 type poll struct {
-	at     place
+	at     places
 	on     events
 	epoll  int
 	timer  int   // wakes wait to the microsecond; epoll's own clock ticks in milliseconds
@@ -35,8 +35,8 @@ const fineBelow = 5 * time.Millisecond
 const timerID = -1
 
 // newNetwork returns the cheapest network there is for the server.
-func newNetwork(at place, on events, connections int) (network, error) {
-	if at.portable || at.url.Scheme == "wss" {
+func newNetwork(at places, on events, connections int) (network, error) {
+	if at[0].portable || at[0].url.Scheme == "wss" {
 		return newStreams(at, on, connections), nil
 	}
 	p := &poll{at: at, on: on, fds: make([]int, connections), ready: make([]unix.EpollEvent, 256), buffer: make([]byte, readSize)}
@@ -59,7 +59,7 @@ func newNetwork(at place, on events, connections int) (network, error) {
 
 func (p *poll) open(id int) error {
 	family := unix.AF_INET
-	if p.at.addr.Addr().Is6() {
+	if p.at.of(id).addr.Addr().Is6() {
 		family = unix.AF_INET6
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -75,15 +75,16 @@ func (p *poll) open(id int) error {
 }
 
 func (p *poll) connect(id, fd int) error {
+	at := p.at.of(id)
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
-	if p.at.buffer > 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, p.at.buffer); err != nil {
+	if at.buffer > 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, at.buffer); err != nil {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
-	if from := p.at.source(id); from.IsValid() {
+	if from := at.source(id); from.IsValid() {
 		// The port is chosen when the destination is known: each may be used
 		// once for every destination instead of once.
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
@@ -93,9 +94,9 @@ func (p *poll) connect(id, fd int) error {
 			return os.NewSyscallError("bind", err)
 		}
 	}
-	var to unix.Sockaddr = &unix.SockaddrInet6{Port: int(p.at.addr.Port()), Addr: p.at.addr.Addr().As16()}
-	if p.at.addr.Addr().Is4() {
-		to = &unix.SockaddrInet4{Port: int(p.at.addr.Port()), Addr: p.at.addr.Addr().As4()}
+	var to unix.Sockaddr = &unix.SockaddrInet6{Port: int(at.addr.Port()), Addr: at.addr.Addr().As16()}
+	if at.addr.Addr().Is4() {
+		to = &unix.SockaddrInet4{Port: int(at.addr.Port()), Addr: at.addr.Addr().As4()}
 	}
 	if err := unix.Connect(fd, to); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return os.NewSyscallError("connect", err)

@@ -6,6 +6,6 @@ package load
 const manyLoopbacks = false
 
 // newNetwork returns the cheapest network there is for the server.
-func newNetwork(at place, on events, connections int) (network, error) {
+func newNetwork(at places, on events, connections int) (network, error) {
 	return newStreams(at, on, connections), nil
 }

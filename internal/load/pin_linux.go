@@ -38,11 +38,17 @@ func PinSelf(cpu int) error {
 }
 
 // startPinned starts a command that is kept to one processor from its
-// beginning: a child inherits this from the thread that starts it.
+// beginning, or with cpu below 0 to none, even if this process is: a child inherits
+// this from the thread that starts it.
 func startPinned(cmd *exec.Cmd, cpu int) error {
-	set, err := only(cpu)
-	if err != nil {
-		return err
+	set := &unix.CPUSet{}
+	if cpu < 0 {
+		set.Fill() // the kernel takes those that there are
+	} else {
+		var err error
+		if set, err = only(cpu); err != nil {
+			return err
+		}
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -58,7 +58,7 @@ type posted struct {
 // for what is on its way, as it does with sockets.
 func newPost(ctx context.Context, o *Options) *post {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	base := strings.Replace(o.URL, "ws", "http", 1) // which begins so, see checkURL
+	base := strings.Replace(o.URLs[0], "ws", "http", 1) // which begins so, see checkURL. Of several nodes, one posts
 	if i := strings.Index(base[len("https://"):], "/"); i >= 0 {
 		base = base[:len("https://")+i]
 	}

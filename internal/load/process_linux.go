@@ -54,5 +54,10 @@ func exactRSS(pid int, or int64) int64 {
 	return or
 }
 
-// watchable returns the process ID for Options.PID.
-func (s *server) watchable() int { return s.pid() }
+// watchable returns servers' process IDs for Options.PIDs.
+func watchable(servers ...*server) (pids []int) {
+	for _, s := range servers {
+		pids = append(pids, s.pid())
+	}
+	return pids
+}

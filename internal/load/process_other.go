@@ -12,6 +12,6 @@ func usage(int) (cpu time.Duration, rss int64, err error) {
 	return 0, 0, errors.New("the CPU and memory of the server are read from /proc, which only Linux has: leave --pid out")
 }
 
-// watchable returns the process ID for Options.PID: none, as usage knows
+// watchable returns servers' process IDs for Options.PIDs: none, as usage knows
 // nothing here.
-func (s *server) watchable() int { return 0 }
+func watchable(...*server) []int { return nil }

@@ -28,6 +28,9 @@ func suiteRows(z sizes) []suiteRow {
 		{"events-10000", spaced(z.connections(10_000)) + " streams of events, silent", measureStreams},
 		{"group", "group messages, FAST, to " + spaced(one) + " receivers", measureGroup},
 		{"absent", spaced(z.messages(100_000)) + " messages to " + spaced(z.absent(1000)) + " absent users, then fetched by them", measureMail},
+		{"cluster-fast", "FAST, " + spaced(one) + " connections, in pairs over two nodes on one processor, compared with one node", measureClusterFast},
+		{"cluster-reliable", "RELIABLE on three nodes with three replicas, " + spaced(one) + " connections, in pairs over nodes, closed loop", measureClusterReliable},
+		{"cluster-crowd", spaced(z.connections(10_000)) + " users who connect at once to three nodes, then a message to each from each node", measureClusterCrowd},
 		{"start", "start to ready, after a clean stop and after a kill", measureStart},
 	}
 }
@@ -280,7 +283,7 @@ func measureStart(ctx context.Context, s *suite) (all []found, err error) {
 			return err
 		}
 		o := waiting
-		o.URL, o.PID = clean.url, clean.watchable()
+		o.URLs, o.PIDs = []string{clean.url}, watchable(clean)
 		run, err := s.keep(Measure(ctx, o))
 		clean.kill()
 		if err != nil {

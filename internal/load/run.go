@@ -47,6 +47,7 @@ type Run struct {
 
 	Idle    *Idle    `json:"idle,omitempty"`
 	Mailbox *Mailbox `json:"mailbox,omitempty"`
+	Crowd   *Crowd   `json:"crowd,omitempty"`
 }
 
 // Verdict returns what was lost, repeated and out of order.

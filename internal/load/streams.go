@@ -19,7 +19,7 @@ const dialTimeout = 15 * time.Second
 // streams is the network where there is no epoll, and for TLS: two goroutines a
 // connection, one that reads and one that writes.
 type streams struct {
-	at     place
+	at     places
 	on     events
 	conns  []*stream // by connection; nil for none
 	news   chan news
@@ -47,7 +47,7 @@ type stream struct {
 	writing bool // out holds something, or the writer does
 }
 
-func newStreams(at place, on events, connections int) *streams {
+func newStreams(at places, on events, connections int) *streams {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &streams{at: at, on: on, conns: make([]*stream, connections), news: make(chan news, 64), ctx: ctx, cancel: cancel}
 }
@@ -77,14 +77,15 @@ func (n *streams) dial(s *stream) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
 	defer cancel()
 	dialer := &net.Dialer{}
-	if from := n.at.source(s.id); from.IsValid() {
+	at := n.at.of(s.id)
+	if from := at.source(s.id); from.IsValid() {
 		dialer.LocalAddr = &net.TCPAddr{IP: from.AsSlice()}
 	}
-	conn, err := dialer.DialContext(ctx, "tcp", n.at.addr.String())
-	if err != nil || n.at.url.Scheme != "wss" {
+	conn, err := dialer.DialContext(ctx, "tcp", at.addr.String())
+	if err != nil || at.url.Scheme != "wss" {
 		return conn, err
 	}
-	secure := tls.Client(conn, &tls.Config{ServerName: n.at.url.Hostname(), MinVersion: tls.VersionTLS12})
+	secure := tls.Client(conn, &tls.Config{ServerName: at.url.Hostname(), MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

@@ -74,7 +74,7 @@ func CheckSuite(o SuiteOptions) error {
 // ListRows prints the names of the rows and what they measure.
 func ListRows(w io.Writer) error {
 	for _, row := range suiteRows(sizes{}) {
-		if _, err := fmt.Fprintf(w, "%-12s %s\n", row.name, row.what); err != nil {
+		if _, err := fmt.Fprintf(w, "%-16s %s\n", row.name, row.what); err != nil {
 			return err
 		}
 	}
@@ -199,13 +199,16 @@ func median(of []float64) float64 {
 	return (sorted[mid-1] + sorted[mid]) / 2
 }
 
+// anyURL stands for that of a server which will be started.
+const anyURL = "ws://127.0.0.1/ws"
+
 // options returns what all measurements have in common.
 func (s *suite) options(feature string, connections int) Options {
 	o := Options{
 		AppID: "app-id-343", UserPrefix: "ANZ", FirstUser: 1_000_000, Connections: s.size.connections(connections), Payload: 1000,
 		Feature: feature, Pattern: PatternSelf, Mode: ModeClosed, Outstanding: 1, Absent: 1, Messages: 10,
 		Warmup: time.Second, Duration: s.o.Duration, Drain: 10 * time.Second, Pause: 2 * time.Millisecond, Progress: s.o.Progress,
-		URL: "ws://127.0.0.1/ws", // the server that will be started
+		URLs: []string{anyURL},
 	}
 	if s.o.Short {
 		o.Warmup = 50 * time.Millisecond
@@ -227,9 +230,9 @@ func (s *suite) serve(ctx context.Context, o Options) (Run, error) {
 		if err != nil {
 			return err
 		}
-		o.URL, o.PID, o.Key = server.url, server.watchable(), server.key
+		o.URLs, o.PIDs, o.Key = []string{server.url}, watchable(server), server.key
 		if o.streams {
-			o.URL = streamsURL(server.url)
+			o.URLs[0] = streamsURL(server.url)
 		}
 		if o.Mode == ModeSingle {
 			o.SyncFolder = data

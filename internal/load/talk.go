@@ -145,7 +145,7 @@ func (t *talk) talkUntil(ctx context.Context, warmup, duration time.Duration, wa
 func (t *talk) broken() error {
 	t.said = true
 	if t.failure == nil {
-		return fmt.Errorf("no connection is left to %s", t.o.URL)
+		return fmt.Errorf("no connection is left to %s", strings.Join(t.o.URLs, ", "))
 	}
 	return fmt.Errorf("no connection is left: %w", t.failure)
 }
@@ -327,7 +327,7 @@ func (t *talk) messageArrived(c *conn, m mark, payload []byte) {
 	}
 	j := t.judgeOf(c.id, int(m.sender))
 	if j == nil {
-		t.fail(c, &refusal{fmt.Sprintf("%s gave %s a message that was sent to somebody else", t.o.URL, c.user)})
+		t.fail(c, &refusal{fmt.Sprintf("%s gave %s a message that was sent to somebody else", t.o.url(c.id), c.user)})
 		return
 	}
 	now := t.now()
@@ -366,7 +366,7 @@ func (t *talk) other(c *conn, payload []byte) {
 		Data struct{ Code, Reason string }
 	}
 	if json.Unmarshal(payload, &f) != nil {
-		t.fail(c, &refusal{fmt.Sprintf("%s sent what is not JSON: %s", t.o.URL, shorten(string(payload)))})
+		t.fail(c, &refusal{fmt.Sprintf("%s sent what is not JSON: %s", t.o.url(c.id), shorten(string(payload)))})
 		return
 	}
 	switch f.Type {

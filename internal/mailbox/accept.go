@@ -8,12 +8,22 @@ import (
 )
 
 // accept takes a message for those of its receivers whose mailbox has room.
-func (c *core) accept(now time.Time, m *Message) { c.acceptAs(now, m, wire.ID{}) }
+func (c *core) accept(now time.Time, m *Message) {
+	if m.Producer != "" {
+		c.acceptProduced(now, m)
+		return
+	}
+	c.acceptAs(now, m, wire.ID{})
+}
 
 // acceptAs is accept for a message whose ID is given; the zero ID for a new one.
 // It says whether the message was accepted for anybody, and of those for whom it
 // was not, whose mailbox was full.
 func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) (full []wire.UserID, ok bool) {
+	if c.holding && id.IsZero() {
+		c.unsent = append(c.unsent, m)
+		return nil, false
+	}
 	if refusal := c.refusal(len(m.To)); refusal != nil {
 		refusal.To = m.To
 		if m.Notice {
@@ -22,6 +32,7 @@ func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) (full []wire.User
 		c.refuse(m, refusal)
 		return nil, false
 	}
+	keyed := !id.IsZero()
 	to, full := c.admit(m.To, len(m.Frame))
 	if len(full) > 0 {
 		c.refuseFull(m, full)
@@ -36,7 +47,7 @@ func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) (full []wire.User
 		id: id, expires: c.expiry(now, m.TTL), flags: c.flags(m),
 		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
 	}, to)
-	p.messages = append(p.messages, accepted{m, id, to})
+	p.messages = append(p.messages, accepted{m, id, to, keyed})
 	return full, true
 }
 
@@ -72,6 +83,7 @@ type accepted struct {
 	message *Message
 	id      wire.ID
 	to      []wire.UserID
+	keyed   bool // part of something that only this keeper knows: no other can take it
 }
 
 // admit says whose mailboxes take a frame of size bytes, and whose are full.
@@ -206,7 +218,10 @@ func (c *core) gone(u *user, reason goneReason, ords ...uint64) {
 func (c *core) makeRoom(u *user, size int) bool {
 	messages, bytes := u.waiting, u.bytes
 	mostMessages, mostBytes := c.limits.Messages, c.limits.Bytes
-	if isSubscriber(u.id) {
+	switch {
+	case u.relay:
+		mostMessages, mostBytes = relayMessages, relayBytes
+	case isSubscriber(u.id):
 		mostMessages, mostBytes = c.limits.Events, c.limits.EventBytes
 	}
 	fits := func() bool {
@@ -250,22 +265,46 @@ type notice struct {
 	frame []byte
 }
 
-// notify puts a notice into a mailbox, or counts it when there is no room.
+// notify puts a notice into a mailbox, or counts it when there is no room. What is
+// for a user of another shard goes into the mailbox of that, in the same batch as
+// what it tells of like any other.
 func (c *core) notify(now time.Time, n notice) {
-	u := c.user(n.to)
-	if !c.makeRoom(u, len(n.frame)) {
-		if n.flags&flagEvent != 0 {
-			c.counts.droppedEvent++
-			c.dropped[n.to]++
-		} else {
-			c.counts.droppedFull++
-		}
-		return
-	}
-	c.append(now, messageRecord{
+	r := messageRecord{
 		id: n.id, expires: c.expiry(now, 0), flags: n.flags | flagNotice,
 		from: []byte(n.about), frame: n.frame,
-	}, []wire.UserID{n.to})
+	}
+	to := n.to
+	if c.shardOf != nil {
+		if shard := c.shardOf(to); shard != c.shard {
+			to = c.relay(shard)
+			r.frame = appendForwarded(nil, &r, n.to)
+		}
+	}
+	if !c.makeRoom(c.user(to), len(r.frame)) {
+		c.dropNotice(n.to, n.flags)
+		return
+	}
+	c.append(now, r, []wire.UserID{to})
+}
+
+// relay returns the mailbox of what is for another shard.
+func (c *core) relay(shard int) wire.UserID {
+	user, there := c.relays[shard]
+	if !there {
+		user = Relay(shard)
+		c.relays[shard] = user
+	}
+	return user
+}
+
+// dropNotice counts a notice that found a full mailbox.
+func (c *core) dropNotice(to wire.UserID, flags messageFlags) {
+	if flags&flagEvent != 0 {
+		c.counts.droppedEvent++
+		c.dropped[to]++
+	} else {
+		c.counts.droppedFull++
+	}
 }
 
 // expiry returns when a message that is accepted now expires, in Unix seconds,

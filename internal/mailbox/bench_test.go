@@ -13,10 +13,10 @@ import (
 // nobody is an outlet for benchmarks of the core, which does not perform effects.
 type nobody struct{}
 
-func (nobody) Deliver(Delivery)           {}
-func (nobody) FetchDone(int)              {}
-func (nobody) Settled(uint64)             {}
-func (nobody) Presence(wire.UserID, bool) {}
+func (nobody) Deliver(Delivery) {}
+func (nobody) FetchDone(int)    {}
+func (nobody) Settled(uint64)   {}
+func (nobody) Opened(uint64)    {}
 
 var benchLimits = Limits{Age: 720 * time.Hour, Messages: 10_000, Bytes: 64 << 20}
 
@@ -210,6 +210,7 @@ func BenchmarkFetchCold(b *testing.B) {
 	for i := range b.N {
 		b.StopTimer()
 		c := replayAll(b, batches)
+		c.held = false
 		id, _ := wire.NewID(w.now, rand.Reader)
 		c.open(w.now, Session{ID: id, User: benchUser(1 + i%users), Outlet: nobody{}})
 		s := c.sessions[id]

@@ -14,10 +14,10 @@ import (
 // deaf is an outlet that nobody listens at.
 type deaf struct{}
 
-func (deaf) Deliver(Delivery)           {}
-func (deaf) FetchDone(int)              {}
-func (deaf) Settled(uint64)             {}
-func (deaf) Presence(wire.UserID, bool) {}
+func (deaf) Deliver(Delivery) {}
+func (deaf) FetchDone(int)    {}
+func (deaf) Settled(uint64)   {}
+func (deaf) Opened(uint64)    {}
 
 // What one user causes at once, however large the references that have to be
 // repeated, never makes a batch that the log does not take.

@@ -33,11 +33,19 @@ func (w *world) check() {
 		live[s.seq]++
 		w.checkSession(s)
 	}
+	for _, old := range c.stale {
+		live[old.seq]++
+	}
 	for _, cl := range c.claims.byKey {
 		live[cl.seq]++
 	}
+	for _, s := range c.sources {
+		live[s.seq]++
+	}
+	for _, p := range c.producers.byName {
+		live[p.seq]++
+	}
 	w.checkDue()
-	w.checkWatchers()
 	if c.down {
 		return
 	}
@@ -59,7 +67,7 @@ func (w *world) check() {
 }
 
 func (w *world) checkUser(u *user) {
-	if len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 && len(u.watchers) == 0 {
+	if len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 {
 		w.Fatalf("(l) nothing is left of user %s, but it is kept", u.id)
 	}
 	waiting, size, notices, settled, dead := 0, int64(0), 0, 0, 0
@@ -103,7 +111,9 @@ func (w *world) checkEntries(u *user, live map[uint64]int32, total *counts) {
 	holders := make(map[uint64]int)
 	for _, s := range u.sessions {
 		for _, f := range s.flight[s.proved:] {
-			holders[f.ord]++
+			if !f.done {
+				holders[f.ord]++
+			}
 		}
 	}
 	for i := range u.entries.list {
@@ -118,7 +128,7 @@ func (w *world) checkEntries(u *user, live map[uint64]int32, total *counts) {
 			w.Fatalf("(l) message %d of %s is claimed by %d sessions", e.ord, u.id, e.holders)
 		}
 		if e.settled() {
-			needed := func(s *session) bool { return s.awaits(e.ord) }
+			needed := func(s *session) bool { return s.awaits(e.ord) || w.core.mayLose(s, e.ord) }
 			if !slices.ContainsFunc(u.sessions, needed) {
 				w.Fatalf("(l) message %d of %s is proved and kept for nobody", e.ord, u.id)
 			}
@@ -134,20 +144,21 @@ func (w *world) checkLanes(u *user) {
 	if u.lanes == nil {
 		return
 	}
-	busy := make(map[int16]int)
+	busy, alien := make(map[int16]int), make(map[int16]int)
 	for _, s := range u.sessions {
 		for _, f := range s.flight {
-			if f.lane >= 0 {
+			switch {
+			case f.lane < 0:
+			case u.lanes.lane[f.lane].owner == s:
 				busy[f.lane]++
-				if u.lanes.lane[f.lane].owner != s {
-					w.Fatalf("(l) lane %d of %s belongs to another session than the one that has its message", f.lane, u.id)
-				}
+			default:
+				alien[f.lane]++
 			}
 		}
 	}
 	for i := range u.lanes.lane {
 		l := &u.lanes.lane[i]
-		if l.busy != busy[int16(i)] || !slices.Contains(u.sessions, l.owner) || l.next != nil && !slices.Contains(u.sessions, l.next) {
+		if l.busy != busy[int16(i)] || l.alien != alien[int16(i)] || !slices.Contains(u.sessions, l.owner) || l.next != nil && !slices.Contains(u.sessions, l.next) {
 			w.Fatalf("(l) lane %d of %s is wrong: busy %d, counted %d", i, u.id, l.busy, busy[int16(i)])
 		}
 		if best := preferred(u.sessions, uint8(i)); l.owner != best && l.next != best {
@@ -159,7 +170,9 @@ func (w *world) checkLanes(u *user) {
 func (w *world) checkSession(s *session) {
 	open := 0
 	for _, f := range s.flight[s.passed:] {
-		open += int(f.size)
+		if !f.done {
+			open += int(f.size)
+		}
 	}
 	if open != s.open || s.passed < s.proved {
 		w.Fatalf("(l) session %s has %d bytes on the way, counted %d; proved %d, passed %d", s.ID, s.open, open, s.proved, s.passed)
@@ -181,29 +194,6 @@ func (w *world) checkDue() {
 				w.Fatalf("(l) something of user %s is due at %d and stands at %d in the due heap", u.id, d.at, d.place)
 			}
 		}
-	}
-}
-
-func (w *world) checkWatchers() {
-	want := make(map[string]int)
-	for _, s := range w.core.sessions {
-		for i, id := range s.Watch {
-			if !slices.Contains(s.Watch[:i], id) {
-				want[fmt.Sprint(s.ID, id)]++
-			}
-		}
-	}
-	got := make(map[string]int)
-	for id, u := range w.core.users {
-		for i, x := range u.watchers {
-			if back := x.session.watching[x.at]; back.user != u || back.at != i {
-				w.Fatalf("(l) a watcher of %s does not know its place", id)
-			}
-			got[fmt.Sprint(x.session.ID, id)]++
-		}
-	}
-	if !maps.Equal(got, want) {
-		w.Fatalf("(l) watchers are %v, should be %v", got, want)
 	}
 }
 
@@ -289,7 +279,7 @@ func (w *world) compareClaims(c *core, want *state) {
 
 func (w *world) compareSessions() {
 	want := make(map[wire.ID]bool)
-	for _, x := range w.clients {
+	for _, x := range w.seen() {
 		want[x.ID] = true
 	}
 	got := make(map[wire.ID]bool)
@@ -308,6 +298,7 @@ func (w *world) compareReplay() {
 	stored := &w.model.durable
 	w.compareMail(next, stored)
 	w.compareClaims(next, stored)
+	w.compareMarks(next)
 	for user, u := range next.users {
 		for i := range u.entries.list {
 			e := &u.entries.list[i]
@@ -337,7 +328,7 @@ func (m *model) checkRest() {
 			m.checkArrived(list, x)
 		}
 		for _, x := range b.waiting() {
-			if _, owed := b.owed[x.record.id]; owed && len(list) > 0 && !m.expired(x) && !m.unreadNow(x) {
+			if _, owed := b.owed[x.record.id]; owed && len(list) > 0 && !m.expired(x) && !m.unreadNow(x) && !m.behindUnread(x) {
 				m.Fatalf("(c) message %d of %s was given back and went to nobody", x.ord, user)
 			}
 		}
@@ -362,7 +353,7 @@ func (m *model) checkRest() {
 
 // checkArrived checks that those who are to get a message have got it.
 func (m *model) checkArrived(list []*client, x *mail) {
-	if !m.isStored(x) || m.expired(x) || m.unreadNow(x) {
+	if !m.isStored(x) || m.expired(x) || m.unreadNow(x) || m.behindUnread(x) {
 		return
 	}
 	if len(m.core.cache.unread) > 0 && m.held(x) != nil {

@@ -96,9 +96,17 @@ func (cl *claim) id(i int) wire.ID { return cl.base.Derive(strconv.Itoa(i)) }
 
 // acceptAll takes the messages of one request.
 func (c *core) acceptAll(now time.Time, list []*Message, once *Once) {
-	if once == nil || c.down { // which refuses each, whatever was accepted before
+	if once == nil {
 		for _, m := range list {
 			c.accept(now, m)
+		}
+		return
+	}
+	if c.down {
+		for _, m := range list {
+			e := c.refusal(0)
+			e.To = m.To
+			c.refuse(m, e)
 		}
 		return
 	}
@@ -192,7 +200,7 @@ func (c *core) complete(now time.Time, m *Message, cl *claim, missing []wire.Use
 		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
 	}, to)
 	m.Repeated = true
-	p.messages = append(p.messages, accepted{m, id, to})
+	p.messages = append(p.messages, accepted{m, id, to, true})
 	c.claims.bytes -= cl.entered()
 	cl.fell(m.Index, full)
 	c.claims.bytes += cl.entered()
@@ -203,10 +211,15 @@ func (c *core) complete(now time.Time, m *Message, cl *claim, missing []wire.Use
 // stored, once that is so.
 func (c *core) repeat(m *Message, cl *claim) {
 	c.counts.repeated++
+	c.tellRepeated(m, cl.id(m.Index))
+}
+
+// tellRepeated says that a message is stored that was so before, once what was
+// written till now is.
+func (c *core) tellRepeated(m *Message, id wire.ID) {
 	m.Repeated = true
-	id := cl.id(m.Index)
 	if p := c.journal.newest(); p != nil {
-		p.messages = append(p.messages, accepted{m, id, m.To})
+		p.messages = append(p.messages, accepted{m, id, m.To, !id.IsZero()})
 		p.urgent = true
 		return
 	}

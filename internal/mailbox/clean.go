@@ -39,7 +39,7 @@ func (c *core) clean() {
 // be is enough, because clean leaves twice of it alone; but it must never be
 // less, or the log would be copied for ever.
 func (c *core) needed() int64 {
-	return c.counts.waitingBytes + c.tune.overhead*int64(c.counts.waiting+len(c.sessions)) + c.claims.bytes
+	return c.counts.waitingBytes + c.tune.overhead*int64(c.counts.waiting+len(c.sessions)+len(c.stale)) + c.claims.bytes + c.marksBytes
 }
 
 // recordOverhead is half of what a record has besides frame and reference, at
@@ -68,6 +68,9 @@ func (c *core) copyForward(seq uint64, batch []byte) {
 			if s := c.sessions[r.id]; s != nil && s.seq == seq {
 				c.copySession(s)
 			}
+			if old, there := c.stale[r.id]; there && old.seq == seq {
+				c.copyStale(r.id, old)
+			}
 		case recClaim:
 			r, err := parseClaim(body)
 			if err != nil {
@@ -75,6 +78,22 @@ func (c *core) copyForward(seq uint64, batch []byte) {
 			}
 			if cl := c.claims.byKey[r.key]; cl != nil && cl.seq == seq {
 				c.writeClaim(cl)
+			}
+		case recSource:
+			r, err := parseSource(body)
+			if err != nil {
+				return err
+			}
+			if s := c.sources[r.name]; s != nil && s.seq == seq {
+				c.copySource(s)
+			}
+		case recProducer:
+			r, err := parseProducer(body)
+			if err != nil {
+				return err
+			}
+			if p := c.producers.byName[r.producerName]; p != nil && p.seq == seq {
+				c.copyProducer(p)
 			}
 		}
 		return nil
@@ -120,12 +139,32 @@ func (c *core) waitingIn(seq uint64, user []byte, ord uint64) *entry {
 	return nil
 }
 
-func (c *core) copySession(s *session) {
+func (c *core) copySession(s *session) { s.seq = c.copyOpened(s.record(), s.seq) }
+
+// copyStale copies the record of a session that may still be registered anew.
+func (c *core) copyStale(id wire.ID, old staleSession) {
+	old.seq = c.copyOpened(old.sessionRecord, old.seq)
+	c.stale[id] = old
+}
+
+func (c *core) copyOpened(r sessionRecord, from uint64) (seq uint64) {
 	p := c.journal.room(256)
-	p.buf = appendOpened(p.buf, sessionRecord{s.ID, s.User, s.TellMaster})
-	p.retire(s.seq)
-	s.seq = p.seq
+	p.buf = appendOpened(p.buf, r)
+	p.retire(from)
 	c.journal.alive(p.seq, 1)
+	return p.seq
+}
+
+func (c *core) copySource(s *source) {
+	p := c.journal.room(int(s.cost()))
+	p.retire(s.seq)
+	c.appendSource(p, s)
+}
+
+func (c *core) copyProducer(pr *producer) {
+	p := c.journal.room(int(pr.cost()))
+	p.retire(pr.seq)
+	c.appendProducer(p, pr)
 }
 
 func (c *core) copyMessage(seq uint64, m *messageRecord) {

@@ -1,7 +1,6 @@
 package mailbox
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -27,6 +26,10 @@ type Limits struct {
 	// has a key, and KeyedRequests for how many; the oldest are forgotten first.
 	Keyed         time.Duration
 	KeyedRequests int
+	// Producers is for how many outboxes of senders it is remembered what was
+	// accepted; the one that was used longest ago is forgotten first. 0 for a
+	// million.
+	Producers int
 }
 
 // Window is how many bytes may be on their way to one session, unproved. One
@@ -62,20 +65,43 @@ type core struct {
 	tune   tuning
 	full   bool // the disk is nearly full: user messages are refused
 	down   bool // the log is in doubt: nothing is delivered until a new core adopts the sessions
+	over   bool // the keeper has ended: what still happens to sessions is for the next one
 
-	users    map[wire.UserID]*user
-	sessions map[wire.ID]*session
-	stale    map[wire.ID]staleSession // open in the log when it was replayed, not adopted yet
-	due      dueHeap                  // what is due by time in users' mailboxes
-	claims   claims                   // what was accepted of keyed requests
+	// held says that nothing is delivered to anybody: that this keeper owns the log
+	// is not in it yet, or nodes of gather may still come with sessions of which
+	// nobody here knows what they were given.
+	held   bool
+	owned  bool            // the takeover is stored
+	gather map[string]bool // nodes whose sessions may be registered anew
+	dead   deadSessions    // sessions that were closed for their node
+
+	users      map[wire.UserID]*user
+	sessions   map[wire.ID]*session
+	forwarders int                      // of these, that only forward to other shards
+	stale      map[wire.ID]staleSession // open in the log when it was replayed, not registered anew yet
+	due        dueHeap                  // what is due by time in users' mailboxes
+	claims     claims                   // what was accepted of keyed requests
+
+	producers  producers          // what was accepted of senders' outboxes
+	sources    map[string]*source // how far others' messages were taken
+	marksBytes int64              // what cleaning reckons for both, see core.needed
+
+	node    string // this one
+	shard   int
+	shardOf func(wire.UserID) int // nil: everybody is in this one
+	relays  map[int]wire.UserID   // names made once
 
 	subscriptions map[string][]Subscription // by app
 	dropped       map[wire.UserID]uint64    // events that found a subscriber's mailbox full
 
 	journal journal
 	behind  behind
+	witness func(*messageRecord) // sees each message that a replay finds; nil: nobody does
 	cache   cache
 	copying uint64 // the oldest batch, if its live records have been written again
+
+	holding bool       // a fenced keeper: what was not sent to the log waits for what comes of that
+	unsent  []*Message // that
 
 	effects []effect
 	reads   []uint64 // batches to read, answered by loaded
@@ -103,14 +129,17 @@ type counts struct {
 	undelivered  uint64 // messages that waited so long that subscribers heard of it
 	repeated     uint64 // messages of keyed requests that were accepted before
 	forgotten    uint64 // keyed requests that made room for newer ones
-	refused      uint64 // notices that the store did not take
-	droppedLag   uint64 // proved messages that a lagging session did not get
-	lost         uint64 // not in the log though the index says so
-	copied       uint64 // copied forward
-	cleared      uint64 // taken out of mailboxes on request
+
+	forgottenProducers uint64 // producers that made room for newer ones
+
+	refused    uint64 // notices that the store did not take
+	droppedLag uint64 // proved messages that a lagging session did not get
+	lost       uint64 // not in the log though the index says so
+	copied     uint64 // copied forward
+	cleared    uint64 // taken out of mailboxes on request
 }
 
-// user is one user's mailbox, sessions and watchers.
+// user is one user's mailbox and sessions.
 type user struct {
 	id       wire.UserID
 	entries  entries
@@ -120,9 +149,10 @@ type user struct {
 	settled  int // proved but kept for a lagging session
 
 	sessions []*session // in the order in which they were opened
-	watchers []watcher  // told when this user comes and goes
+	away     int        // sessions that are to be registered anew: until then nothing is delivered
 	lanes    *lanes     // how messages are shared out; nil: every session gets each
 
+	relay    bool   // what waits is for another shard, in strict order
 	touched  uint64 // the batch that last noted this user, see pending.touch
 	roomFrom uint64 // no presence notice before it can make room
 
@@ -141,6 +171,10 @@ type session struct {
 	mark   uint64 // what is before was missed
 	cursor uint64 // the next place in the sequence to look at
 
+	away     bool // to be registered anew
+	fresh    bool // opened while nothing was delivered: its mark may still move back
+	unopened bool // its connector does not know yet that it is open
+
 	flight   []flight // handed over and not yet settled, by n
 	proved   int      // how many of flight are proved, from the front
 	passed   int      // how many of flight have arrived, from the front
@@ -148,7 +182,6 @@ type session struct {
 	nextN    uint64
 	provedTo uint64 // proofs up to here were reported; some may wait for a read
 
-	watching []watching
 	skip     []uint64 // proved before it opened, and kept for others
 	returned []uint64 // given back by another session, to be sent before anything later
 	fetches  []int    // what fetches still want, the current one first
@@ -162,6 +195,7 @@ type flight struct {
 	size    uint32
 	lane    int16 // -1 when it does not hold a lane
 	fetched bool  // it was asked for
+	done    bool  // proved by itself, on a session with Each
 
 	confirm *messageRecord // what a confirmation needs, if that is little; nil: see the body
 }
@@ -173,11 +207,11 @@ type effect struct {
 	delivery Delivery
 	n        uint64
 	left     int
-	user     wire.UserID
-	online   bool
 	message  *Message
 	failure  *wire.Error
-	id       wire.ID // of the message, or of the session
+
+	forwarded *answered
+	id        wire.ID // of the message, or of the session
 }
 
 type effectKind uint8
@@ -186,10 +220,11 @@ const (
 	effDeliver effectKind = iota
 	effFetchDone
 	effSettled
-	effPresence
+	effOpened
 	effStored // the message is on disk: receipt and Done
 	effFailed // it was not accepted, by some or all of its receivers
 	effDone   // failed for all: Done without a receipt
+	effForwarded
 )
 
 func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core {
@@ -198,13 +233,18 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 		limits:   limits,
 		random:   random,
 		tune:     tune,
+		held:     true,
 		users:    make(map[wire.UserID]*user),
 		sessions: make(map[wire.ID]*session),
 		stale:    make(map[wire.ID]staleSession),
 		claims:   claims{byKey: make(map[[16]byte]*claim)},
-		dropped:  make(map[wire.UserID]uint64),
-		journal:  journal{target: tune.batch},
-		cache:    newCache(tune.cache),
+		sources:  make(map[string]*source),
+		relays:   make(map[int]wire.UserID),
+
+		producers: newProducers(),
+		dropped:   make(map[wire.UserID]uint64),
+		journal:   journal{target: tune.batch},
+		cache:     newCache(tune.cache),
 	}
 }
 
@@ -212,7 +252,7 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 func (c *core) user(id wire.UserID) *user {
 	u := c.users[id]
 	if u == nil {
-		u = &user{id: id}
+		u = &user{id: id, relay: isRelay(id)}
 		u.expiry, u.late = due{user: u, place: -1}, due{user: u, place: -1}
 		c.users[id] = u
 	}
@@ -222,20 +262,22 @@ func (c *core) user(id wire.UserID) *user {
 // release forgets a user of whom nothing is left. A read that comes late may
 // still know a user who was forgotten and has come back as another.
 func (c *core) release(u *user) {
-	if c.users[u.id] == u && len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 && len(u.watchers) == 0 {
+	if c.users[u.id] == u && len(u.entries.list) == u.entries.dead && len(u.sessions) == 0 {
 		c.due.remove(&u.expiry)
 		c.due.remove(&u.late)
 		delete(c.users, u.id)
 	}
 }
 
-// open registers a session.
+// open registers a session. One that is known has lost its link in between: it
+// is registered anew.
 func (c *core) open(now time.Time, in Session) {
-	if c.sessions[in.ID] != nil {
-		panic(fmt.Sprintf("mailbox: session %s opened twice", in.ID))
+	if _, known := c.stale[in.ID]; known || c.sessions[in.ID] != nil {
+		c.reopen(now, Held{Session: in})
+		return
 	}
 	u := c.user(in.User)
-	s := &session{Session: in, user: u, nextN: 1}
+	s := &session{Session: in, user: u, nextN: 1, fresh: c.heldUp(u), unopened: c.over}
 	s.mark = c.markFor(u)
 	s.cursor = max(s.mark, c.journal.storedOrd)
 	if u.lanes == nil {
@@ -245,19 +287,33 @@ func (c *core) open(now time.Time, in Session) {
 		s.cursor = 0
 	}
 	s.skip = u.settledFrom(s.cursor)
-	c.enter(s)
-	c.logOpened(now, s)
-	if len(u.sessions) == 1 {
-		c.tellWatchers(u, true)
+	if s.fresh {
+		s.skip = u.settledFrom(0)
 	}
-	c.watch(s)
+	c.enter(s)
+	c.tellMark(s)
+	c.logOpened(now, s)
 	c.pumpUser(now, u)
+}
+
+// setMark moves a session's mark.
+func (c *core) setMark(s *session, mark uint64) {
+	if s.mark != mark {
+		s.mark = mark
+		c.tellMark(s)
+	}
+}
+
+// tellMark tells a session's connector that it is open, or that its mark moved.
+func (c *core) tellMark(s *session) {
+	c.effects = append(c.effects, effect{kind: effOpened, outlet: s.Outlet, n: s.mark})
 }
 
 // enter puts a session into the maps and shares.
 func (c *core) enter(s *session) {
 	c.sessions[s.ID] = s
 	u := s.user
+	c.forwarders += forwarder(u)
 	u.sessions = append(u.sessions, s)
 	if s.Master && u.lanes == nil {
 		c.makeLanes(u, s.mark)
@@ -299,7 +355,7 @@ func (c *core) logOpened(now time.Time, s *session) {
 	}
 	b := c.journal.hold(256)
 	defer c.journal.letGo()
-	b.buf = appendOpened(b.buf, sessionRecord{s.ID, s.User, s.TellMaster})
+	b.buf = appendOpened(b.buf, s.record())
 	b.urgent = true
 	s.seq = b.seq
 	c.journal.alive(b.seq, 1)
@@ -336,21 +392,45 @@ func (c *core) logClosed(now time.Time, r sessionRecord, seq uint64) {
 func (c *core) close(now time.Time, id wire.ID) {
 	s := c.sessions[id]
 	if s == nil {
+		c.closeUnseen(now, id)
 		return
 	}
+	c.end(s)
+	c.logClosed(now, s.record(), s.seq)
+	c.ended(now, s)
+}
+
+// forwarder returns 1 for a user whose sessions are those of nobody, but of what
+// forwards to another shard.
+func forwarder(u *user) int {
+	if u.relay {
+		return 1
+	}
+	return 0
+}
+
+// end takes a session away from its user: what it did not prove goes back.
+func (c *core) end(s *session) {
 	u := s.user
-	delete(c.sessions, id)
+	if s.away {
+		u.away--
+	}
+	delete(c.sessions, s.ID)
+	c.forwarders -= forwarder(u)
 	u.sessions = slices.DeleteFunc(u.sessions, func(t *session) bool { return t == s })
-	c.unwatch(s)
 	c.leaveLanes(u, s)
 	c.giveBack(u, s)
 	c.dropSettled(u)
-	c.logClosed(now, sessionRecord{s.ID, s.User, s.TellMaster}, s.seq)
-	if len(u.sessions) == 0 {
-		c.tellWatchers(u, false)
+}
+
+// ended goes on with the user of a session that was taken away.
+func (c *core) ended(now time.Time, s *session) {
+	if s.away {
+		c.goOn(now, s.user)
+	} else {
+		c.pumpUser(now, s.user)
 	}
-	c.pumpUser(now, u)
-	c.release(u)
+	c.release(s.user)
 }
 
 // fetch asks for what the session missed.
@@ -373,21 +453,10 @@ func (c *core) tick(now time.Time) {
 	}
 	c.cache.expire(now)
 	c.retryReads(now)
-	c.runDue(now)
+	if !c.held { // what seems to wait may be on its way to a session that is to come
+		c.runDue(now)
+	}
 	c.forgetClaims(now)
+	c.forgetSources(now)
 	c.clean()
-}
-
-// closeStale ends the sessions that a predecessor left open and nobody adopted.
-func (c *core) closeStale(now time.Time) {
-	ids := make([]wire.ID, 0, len(c.stale))
-	for id := range c.stale {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, func(a, b wire.ID) int { return slices.Compare(a[:], b[:]) })
-	for _, id := range ids {
-		old := c.stale[id]
-		delete(c.stale, id)
-		c.logClosed(now, old.sessionRecord, old.seq)
-	}
 }

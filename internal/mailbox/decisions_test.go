@@ -12,13 +12,16 @@ import (
 
 // expectation is a record that the model expects next.
 type expectation struct {
-	kind    recordKind
-	message messageRecord
-	session wire.ID
-	sending *sending   // when somebody sent it
-	letter  *Message   // what becomes of it is not foreseen yet
-	evicts  []eviction // what makes room first
-	checked bool       // evicts is known
+	kind     recordKind
+	message  messageRecord
+	session  wire.ID
+	sending  *sending   // when somebody sent it
+	source   string     // when it was forwarded, of whom
+	place    uint64     // and its number there
+	producer *Message   // the sender's message
+	letter   *Message   // what becomes of it is not foreseen yet
+	evicts   []eviction // what makes room first
+	checked  bool       // evicts is known
 }
 
 // eviction is presence notices that must make room first.
@@ -33,6 +36,9 @@ func (m *model) expectTakeover() {
 
 // expectAccept expects a message to be accepted, or refused.
 func (m *model) expectAccept(in *Message, s *sending) {
+	if m.repeats(in, s) {
+		return
+	}
 	if !m.core.down && !m.core.full {
 		m.expect = append(m.expect, &expectation{kind: recMessage, sending: s, letter: in})
 	}
@@ -41,7 +47,7 @@ func (m *model) expectAccept(in *Message, s *sending) {
 // foresee says what a mailbox does with a message, once it is its turn; nil when
 // nobody takes it.
 func (m *model) foresee(in *Message, s *sending) *expectation {
-	x := &expectation{kind: recMessage, sending: s, checked: true}
+	x := &expectation{kind: recMessage, sending: s, checked: true, producer: in}
 	for _, to := range in.To {
 		evict, ok := m.room(to, len(in.Frame), false)
 		if !ok {
@@ -97,10 +103,10 @@ func (m *model) expiry(ttl time.Duration) uint32 {
 }
 
 func (m *model) expectNotice(to, about wire.UserID, id wire.ID, flags messageFlags, frame []byte) {
-	m.expect = append(m.expect, &expectation{kind: recMessage, message: messageRecord{
-		id: id, expires: m.expiry(0), flags: flags | flagNotice,
-		from: []byte(about), to: [][]byte{[]byte(to)}, frame: frame,
-	}})
+	r := messageRecord{id: id, expires: m.expiry(0), flags: flags | flagNotice, from: []byte(about), frame: frame}
+	to, r = relayed(to, r)
+	r.to = [][]byte{[]byte(to)}
+	m.expect = append(m.expect, &expectation{kind: recMessage, message: r})
 }
 
 // expectEvents expects what subscribers hear.
@@ -142,7 +148,7 @@ func (m *model) expectOpened(x *client) {
 func (m *model) expectClosed(x *client) {
 	m.giveBack(x)
 	if !m.core.down {
-		m.expectEnd(sessionRecord{x.ID, x.User, x.TellMaster})
+		m.expectEnd(x.record())
 	}
 }
 
@@ -168,7 +174,7 @@ func (m *model) expectStale(clients []*client) {
 	}
 	var stale []sessionRecord
 	for id, r := range m.running {
-		if !there[id] {
+		if !there[id] && !m.gather[r.node] {
 			stale = append(stale, r)
 		}
 	}
@@ -211,10 +217,14 @@ func (m *model) skipFull(r *record) {
 		if _, ok := m.room(to, size, true); x.checked && ok {
 			return // one of them is missing; verify says so
 		}
-		if isSubscriber(to) {
-			m.droppedEvents++
-		} else {
+		switch {
+		case x.source != "":
+			m.taken[x.source][x.place] = m.core.journal.newest().seq
+			fallthrough
+		default:
 			m.dropped++
+		case isSubscriber(to):
+			m.droppedEvents++
 		}
 		m.expect = m.expect[1:]
 	}
@@ -322,6 +332,9 @@ func (m *model) verifyMessage(r messageRecord) {
 	switch seq := uint64(len(m.batches)); {
 	case x.sending != nil:
 		x.sending.seq = seq
+		m.noteProduced(x, seq)
+	case x.source != "":
+		m.taken[x.source][x.place] = seq
 	case seq != m.anchor:
 		m.Fatalf("%s: (f, g) a notice is in batch %d, what it tells of in %d", m.what, seq, m.anchor)
 	}

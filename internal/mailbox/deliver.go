@@ -13,6 +13,9 @@ func (c *core) stored(now time.Time, seq uint64) {
 	for _, m := range p.messages {
 		c.effects = append(c.effects, effect{kind: effStored, message: m.message, id: m.id})
 	}
+	for i := range p.forwards {
+		c.effects = append(c.effects, effect{kind: effForwarded, forwarded: &p.forwards[i]})
+	}
 	for _, s := range p.settles {
 		c.settled(s.session, s.n)
 	}
@@ -25,6 +28,10 @@ func (c *core) stored(now time.Time, seq uint64) {
 	}
 	if below := c.journal.purgeable(step); below > 0 {
 		c.purge = below
+	}
+	if !c.owned {
+		c.owned = true
+		c.letGo(now)
 	}
 	c.clean()
 }
@@ -39,7 +46,7 @@ func (c *core) pumpUser(now time.Time, u *user) {
 // pump hands to a session what it may have now: first what was given back,
 // then, in turn, live messages and what it fetches, until its window is full.
 func (c *core) pump(now time.Time, s *session) {
-	if c.down {
+	if c.down || c.heldUp(s.user) {
 		return
 	}
 	window := c.tune.window
@@ -97,6 +104,9 @@ func (c *core) pumpLive(now time.Time, s *session) bool {
 		if !c.journal.holds(e.ord) {
 			return false
 		}
+		if s.user.relay && c.unread(s.user, e) {
+			return false // its receiver takes nothing that comes out of order
+		}
 		ord, over := e.ord, c.passesOver(now, s, e)
 		if !over && !c.hand(s, e) {
 			return false
@@ -135,11 +145,10 @@ func (c *core) pumpFetch(now time.Time, s *session) bool {
 			if !c.fetchable(now, s, e) {
 				continue
 			}
-			if !c.hand(s, e) {
+			if !c.handFetched(s, e) {
 				return false
 			}
 			e.state |= entryClaimed
-			s.flight[len(s.flight)-1].fetched = true
 			s.fetchAt = e.ord + 1
 			s.fetches[0]--
 			return true
@@ -172,7 +181,12 @@ func (c *core) expired(now time.Time, e *entry) bool {
 
 // hand puts a message on its way to the session, unless its body has to be
 // read first.
-func (c *core) hand(s *session, e *entry) bool {
+func (c *core) hand(s *session, e *entry) bool { return c.handAs(s, e, false) }
+
+// handFetched is hand for what a fetch brings.
+func (c *core) handFetched(s *session, e *entry) bool { return c.handAs(s, e, true) }
+
+func (c *core) handAs(s *session, e *entry, fetched bool) bool {
 	if !c.journal.holds(e.ord) || e.holders == maxHolders {
 		return false
 	}
@@ -180,7 +194,7 @@ func (c *core) hand(s *session, e *entry) bool {
 	if !ok {
 		return false
 	}
-	f := flight{n: s.nextN, ord: e.ord, size: e.size, lane: -1}
+	f := flight{n: s.nextN, ord: e.ord, size: e.size, lane: -1, fetched: fetched}
 	if lanes := s.user.lanes; lanes != nil && lanes.lane[e.lane].owner == s {
 		f.lane = int16(e.lane)
 		lanes.lane[e.lane].busy++
@@ -195,7 +209,7 @@ func (c *core) hand(s *session, e *entry) bool {
 	c.counts.delivered++
 	c.effects = append(c.effects, effect{
 		kind: effDeliver, outlet: s.Outlet,
-		delivery: Delivery{N: f.n, ID: m.id, Frame: m.frame},
+		delivery: Delivery{N: f.n, Ord: f.ord, Fetched: fetched, ID: m.id, Frame: m.frame},
 	})
 	return true
 }

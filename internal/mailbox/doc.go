@@ -22,6 +22,12 @@
 //     rebuild its memory.
 //   - Every session that was opened is closed exactly once, a killed node's
 //     included, and its notices carry IDs derived from its own.
+//   - All of this holds when sessions are registered anew, with this keeper or the
+//     next, whatever was lost on the way to them. Two things the next keeper cannot
+//     know: that a session lost what another of its user has proved, which it does
+//     not get then, and that it was about to be given back something from before
+//     its mark, which was missed then.
+//   - A message of a sender's outbox is accepted once, without a limit in time.
 //
 // # Limits
 //

@@ -19,6 +19,7 @@ type letter struct {
 	confirm bool
 	notice  bool
 	ttl     time.Duration
+	seq     uint64 // of the sender's outbox; 0 for none
 }
 
 // send hands a message to the core. Its frame begins with a serial number.
@@ -42,6 +43,9 @@ func (w *world) message(l letter) *Message {
 	m := &Message{
 		From: l.from, To: l.to, Group: l.group, Frame: frame,
 		Confirm: l.confirm, Receipt: true, Notice: l.notice, TTL: l.ttl,
+	}
+	if l.seq > 0 {
+		m.Producer, m.Seq = "phone", l.seq
 	}
 	if l.confirm {
 		m.Reference = fmt.Appendf(nil, `"r%d"`, w.serial)
@@ -89,7 +93,11 @@ func (w *world) sendKeyed(name byte, print uint32, letters []letter) {
 // proveEach says that a consumer has proved one delivery.
 func (w *world) proveEach(x *client, n uint64) {
 	w.write("w.proveEach(%s, %d)", x.name, n)
+	x.acts()
 	x.each[x.got[n-1].id] = true
+	if x.ledger.ProveEach(n); x.away {
+		return
+	}
 	w.do("prove one of "+x.String(), func(now time.Time) { w.core.proveEach(now, x.ID, n) })
 }
 
@@ -105,7 +113,7 @@ var subscriber = Subscriber("ANZ", "x")
 // options of a session.
 type options struct {
 	push, ack, master, each bool
-	watch                   []wire.UserID
+	node                    string
 }
 
 const masterUser = wire.UserID("ANZ-1")
@@ -113,15 +121,15 @@ const masterUser = wire.UserID("ANZ-1")
 func (w *world) open(user wire.UserID, o options) *client {
 	id, _ := wire.NewID(w.now, &w.random)
 	x := &client{
-		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Each: o.each, Watch: o.watch},
-		name:    fmt.Sprintf("c%d", len(w.ever)+1), w: w, open: true, byID: make(map[wire.ID]int), each: make(map[wire.ID]bool),
+		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Each: o.each, Node: o.node},
+		name:    fmt.Sprintf("c%d", len(w.ever)+1), w: w, open: true, byID: make(map[wire.ID]int), each: make(map[wire.ID]bool), lost: make(map[wire.ID]bool),
 	}
 	w.write("%s := w.open(%q, %#v)", x.name, user, o)
-	if user != masterUser && user != subscriber {
+	if user != masterUser && !isSubscriber(user) {
 		x.TellMaster = masterUser
 	}
 	x.Outlet = x
-	w.toTell = w.presenceAtOpen(x)
+	x.ledger = NewLedger(x.Session)
 	others := w.of(user)
 	w.clients = append(w.clients, x)
 	w.ever = append(w.ever, x)
@@ -135,43 +143,6 @@ func (w *world) open(user wire.UserID, o options) *client {
 	return x
 }
 
-// presenceAtOpen returns what watchers hear when x opens.
-func (w *world) presenceAtOpen(x *client) []presence {
-	var list []presence
-	if len(w.of(x.User)) == 0 {
-		list = w.watchersHear(x.User, true)
-	}
-	for i, user := range x.Watch {
-		if !slices.Contains(x.Watch[:i], user) && (user == x.User || len(w.of(user)) > 0) {
-			list = append(list, presence{x, user, true})
-		}
-	}
-	return list
-}
-
-func (w *world) watchersHear(user wire.UserID, online bool) []presence {
-	var list []presence
-	for _, x := range w.clients {
-		if slices.Contains(x.Watch, user) {
-			list = append(list, presence{x, user, online})
-		}
-	}
-	return list
-}
-
-func (w *world) comparePresence() {
-	got, want := w.told, w.toTell
-	w.told, w.toTell = nil, nil
-	order := func(a, b presence) int {
-		return slices.Compare([]byte(a.client.String()+string(a.user)), []byte(b.client.String()+string(b.user)))
-	}
-	slices.SortFunc(got, order)
-	slices.SortFunc(want, order)
-	if !slices.Equal(got, want) {
-		w.Fatalf("(m) watchers were told %v, the model says %v", got, want)
-	}
-}
-
 func (w *world) close(x *client) {
 	if !x.open {
 		return
@@ -179,11 +150,12 @@ func (w *world) close(x *client) {
 	w.write("w.close(%s)", x.name)
 	x.open = false
 	w.clients = slices.DeleteFunc(w.clients, func(y *client) bool { return x == y })
-	if len(w.of(x.User)) == 0 {
-		w.toTell = w.watchersHear(x.User, false)
-	}
 	w.do("close "+x.String(), func(now time.Time) {
-		w.model.expectClosed(x)
+		if x.unseen {
+			w.model.expectUnseen(x)
+		} else {
+			w.model.expectClosed(x)
+		}
 		w.core.close(now, x.ID)
 	})
 }
@@ -191,8 +163,12 @@ func (w *world) close(x *client) {
 // prove says that the client has proved its deliveries up to n.
 func (w *world) prove(x *client, n uint64) {
 	w.write("w.prove(%s, %d)", x.name, n)
+	x.acts()
 	x.proved = max(x.proved, min(n, uint64(len(x.got))))
 	x.passed = max(x.passed, x.proved)
+	if x.ledger.Prove(n); x.away {
+		return
+	}
 	w.do("prove "+x.String(), func(now time.Time) { w.core.proof(now, x.ID, n) })
 }
 
@@ -200,15 +176,23 @@ func (w *world) proveAll(x *client) { w.prove(x, uint64(len(x.got))) }
 
 func (w *world) pass(x *client, n uint64) {
 	w.write("w.pass(%s, %d)", x.name, n)
+	x.acts()
 	x.passed = max(x.passed, min(n, uint64(len(x.got))))
+	if x.ledger.Pass(n); x.away {
+		return
+	}
 	w.do("pass "+x.String(), func(now time.Time) { w.core.pass(now, x.ID, n) })
 }
 
 func (w *world) fetch(x *client, count int) {
 	w.write("w.fetch(%s, %d)", x.name, count)
+	x.acts()
 	x.wanted = append(x.wanted, count)
 	if len(x.wanted) == 1 {
 		x.fetchN, x.fetchTo = 0, 0
+	}
+	if x.ledger.Fetch(count); x.away {
+		return
 	}
 	w.do("fetch "+x.String(), func(now time.Time) { w.core.fetch(now, x.ID, count) })
 }
@@ -239,7 +223,10 @@ func (w *world) stored() {
 	w.inFlight, w.limbo = nil, nil
 	seq := w.log.last()
 	w.model.stored(seq)
-	w.do(fmt.Sprintf("stored %d", seq), func(now time.Time) { w.core.stored(now, seq) })
+	w.do(fmt.Sprintf("stored %d", seq), func(now time.Time) {
+		w.model.beforeLetGo()
+		w.core.stored(now, seq)
+	})
 	w.compareReplay()
 }
 
@@ -278,7 +265,7 @@ func (w *world) lose(how outcome) {
 		w.limbo, w.inFlight = nil, nil
 		w.model.arrived(w.log.last())
 		w.model.lostAt = w.step + 1
-		w.do("lose, fenced", func(time.Time) { w.core.lose(ErrFenced) })
+		w.do("lose, fenced", func(time.Time) { w.core.lose(ErrFenced, false) })
 		return
 	}
 	switch how {
@@ -291,7 +278,7 @@ func (w *world) lose(how outcome) {
 	w.inFlight = nil
 	w.model.surviving(w.log.last())
 	w.model.lostAt = w.step + 1
-	w.do("lose", func(time.Time) { w.core.lose(ErrUnknown) })
+	w.do("lose", func(time.Time) { w.core.lose(ErrUnknown, false) })
 }
 
 // recover builds a new core, which adopts the sessions.
@@ -306,10 +293,12 @@ func (w *world) recover() {
 	w.do("recover", func(now time.Time) {
 		w.model.waitsAgain(old)
 		w.model.expectTakeover()
-		w.model.expectStale(w.clients)
+		list := w.seen()
+		slices.SortStableFunc(list, func(a, b *client) int { return old.placeOf(a) - old.placeOf(b) })
+		w.model.expectStale(list)
 		next.adopt(now, old)
 	})
-	for _, x := range w.clients {
+	for _, x := range w.seen() {
 		x.mark = next.sessions[x.ID].mark
 	}
 }
@@ -332,6 +321,7 @@ func (w *world) crash(stored bool, undone uint64) {
 		x.open = false
 	}
 	w.clients = nil
+	clear(w.gather)
 	w.model.allGone()
 	w.start()
 }
@@ -393,6 +383,7 @@ func (w *world) settle() {
 		if w.core.down {
 			w.recover()
 		}
+		w.comeBack()
 		for len(w.reads) > 0 {
 			busy = true
 			w.answer(0)

@@ -6,7 +6,7 @@ import "slices"
 func (c *core) giveBack(u *user, s *session) {
 	var ords []uint64
 	for _, f := range s.flight[s.proved:] {
-		if e := u.entries.find(f.ord); e != nil {
+		if e := u.entries.find(f.ord); e != nil && !f.done {
 			e.holders--
 			if e.holders == 0 {
 				e.state &^= entryClaimed

@@ -65,8 +65,8 @@ func goldenBatches() [][]byte {
 		return b
 	}
 	one := appendTakeover(newBatch(nil), id(200))
-	one = appendOpened(one, sessionRecord{id(101), "ANZ-1", "ANZ-0"})
-	one = appendOpened(one, sessionRecord{id(102), "ANZ-2", ""})
+	one = appendOpened(one, sessionRecord{id(101), "ANZ-1", "ANZ-0", ""})
+	one = appendOpened(one, sessionRecord{id(102), "ANZ-2", "", ""})
 	one = message(one, 1, flagConfirm, "ANZ-1", 1_900_000_000, `"r1"`, "ANZ-2")
 	one = message(one, 2, flagGroup, "ANZ-1", 0, "", "ANZ-2", "ANZ-3", "OTHER_app-9223372036854775807")
 	one = message(one, 3, flagNotice|flagPresence, "ANZ-1", 1_900_000_000, "", "ANZ-0")
@@ -79,7 +79,7 @@ func goldenBatches() [][]byte {
 	sealBatch(two, 1, 6)
 	three := message(newBatch(nil), 2, flagGroup, "ANZ-1", 0, "", "ANZ-3")
 	three = message(three, 2, flagGroup, "ANZ-1", 0, "", "OTHER_app-9223372036854775807")
-	three = appendOpened(three, sessionRecord{id(102), "ANZ-2", ""})
+	three = appendOpened(three, sessionRecord{id(102), "ANZ-2", "", ""})
 	three = appendGone(three, goneExpired, "ANZ-3", []uint64{5})
 	three = message(three, 6, 0, "ANZ-2", 1_900_000_000, `"six"`, "ANZ-3")
 	sealBatch(three, 2, 7)
@@ -151,6 +151,25 @@ func writeFile(t *testing.T, path string, b []byte) {
 	}
 }
 
+// A session says in the log which node holds it; where there is only one node, its
+// record is as it always was.
+func TestOpenedRecordsNameTheNode(t *testing.T) {
+	for _, r := range []sessionRecord{{wire.ID{1}, "ANZ-1", "ANZ-0", "n1"}, {wire.ID{1}, "ANZ-1", "", ""}} {
+		var got sessionRecord
+		size := 0
+		if err := eachRecord(appendOpened(newBatch(nil), r), func(_ recordKind, _ int, body []byte) (err error) {
+			got, err = parseOpened(body)
+			size = len(body)
+			return err
+		}); err != nil || got != r {
+			t.Errorf("%+v is read as %+v: %v", r, got, err)
+		}
+		if r.node == "" && size != len(r.id)+bytesLen(r.user)+bytesLen(r.tellMaster) {
+			t.Errorf("the record of a session without a node has %d bytes", size)
+		}
+	}
+}
+
 // What is damaged, cut short or of another version is an error that says so.
 func TestDamagedBatchesAreRefused(t *testing.T) {
 	good := goldenBatches()[0]
@@ -185,6 +204,16 @@ func FuzzBatch(f *testing.F) {
 	for _, b := range goldenBatches() {
 		f.Add(b)
 	}
+	newer := appendOpened(newBatch(nil), sessionRecord{wire.ID{1}, "ANZ-1", "ANZ-0", "node"})
+	newer = appendSource(newer, &source{name: "shard/2", last: 7, at: 1_700_000_000})
+	var b pending
+	b.buf = newer
+	c := newCore(wire.ID{}, Limits{}, rand.Reader, defaultTuning())
+	c.journal.segs = []segment{{}}
+	p := &producer{producerName: producerName{"ANZ-1", "phone"}}
+	p.set(9)
+	c.appendProducer(&b, p)
+	f.Add(b.buf)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= batchHeader {
 			sealBatch(b, 1, 1)

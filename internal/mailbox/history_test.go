@@ -27,9 +27,14 @@ import (
 //	(j) limits of mailboxes
 //	(k) a replay gives the same state
 //	(l) counts agree with what they count
-//	(m) watchers
 //	(n) expiry, and what is late
+//	(p) nothing is delivered to a user of whom a session is to be registered anew
+//	(q) a message of an outbox is accepted once
+//	(r) what another shard forwards is taken once, and told once it is stored
 //	(o) what is accepted of a keyed request is remembered, and not accepted again
+//
+// Links break, so that what was sent last is lost; nodes die; another keeper takes
+// the log over while this one lives, and nodes come back to it or do not.
 //
 // Every history ends with all sessions dead, a crash, and one session per user
 // that empties its mailbox.
@@ -54,6 +59,7 @@ func TestHistories(t *testing.T) {
 			thin:  rapid.IntRange(0, 2).Draw(t, "thin") == 0,
 			crowd: rapid.SampledFrom([][]int{{0, 1, 0, 1, 0, 1, 2, 3}, {0, 0, 0, 0, 0, 1}, {1, 1, 1, 1, 1, 0, 2}}).Draw(t, "crowd"),
 		}
+		h.nodes = rapid.IntRange(0, 2).Draw(t, "nodes")
 		if rapid.Bool().Draw(t, "subscribed") {
 			w.subscribe()
 		}
@@ -74,6 +80,7 @@ func (y tally) add(w *world) {
 		"dropped for laggards": c.droppedLag > 0, "evicted": c.evicted > 0, "expired": c.expired > 0,
 		"notice found no room": c.droppedFull > 0, "copied forward": c.copied > 0, "log lost": w.model.lostAt > 0,
 		"cleared": c.cleared > 0, "late": c.undelivered > 0, "repeated": c.repeated > 0, "event found no room": c.droppedEvent > 0,
+		"registered anew": w.moved["reopen"] > 0, "something lost on the way": w.moved["lost"] > 0, "taken over": w.moved["takeover"] > 0, "node died": w.moved["die"] > 0,
 		"trimmed": w.core.journal.first > 2, "purged": w.log.first > 1, "lost": c.lost > 0,
 	}
 	for _, x := range w.ever {
@@ -143,6 +150,7 @@ type history struct {
 	calm  bool // the log and the process never fail
 	thin  bool // few messages, many sessions
 	crowd []int
+	nodes int // how many there are; 0: nobody tells
 }
 
 var people = []wire.UserID{masterUser, "ANZ-2", "ANZ-3", "ANZ-4"}
@@ -169,6 +177,14 @@ func (h *history) step(t *rapid.T) {
 		{opens, len(h.clients) < 8, h.drawOpen},
 		{opens / 2, h.subs != nil && len(h.of(subscriber)) == 0, h.drawConsumer},
 		{12, h.uneach() != nil, h.drawProveEach},
+		{opens / 2, len(h.of(Relay(1))) == 0, h.drawRelay},
+		{sends / 8, true, h.drawForward},
+		{sends / 6, true, h.drawOutbox},
+		{3, h.nodes > 0 && someone, h.drawDetach},
+		{24, len(h.absent()) > 0, h.drawReopen},
+		{10, h.registrable() != nil, h.drawRegistered},
+		{1, h.nodes > 0 && someone, h.drawDie},
+		{2, h.nodes > 0 && trouble, h.drawTakeover},
 		{12, !someone, h.drawOpen},
 		{opens * 2 / 3, someone, h.drawClose},
 		{16, h.unproved() != nil, h.drawProve},
@@ -214,7 +230,7 @@ func (h *history) drawUser(t *rapid.T, label string) wire.UserID {
 }
 
 func (h *history) drawSend(t *rapid.T) {
-	l := letter{from: people[rapid.IntRange(0, 3).Draw(t, "from")], size: rapid.SampledFrom([]int{0, 0, 150, 700}).Draw(t, "size")}
+	l := letter{from: append(people, elsewhere)[rapid.IntRange(0, 4).Draw(t, "from")], size: rapid.SampledFrom([]int{0, 0, 150, 700}).Draw(t, "size")}
 	l.to = []wire.UserID{h.drawUser(t, "to")}
 	switch rapid.IntRange(0, 9).Draw(t, "form") {
 	case 0, 1:
@@ -244,11 +260,76 @@ func (h *history) drawKeyed(t *rapid.T) {
 	h.sendKeyed(name, print, letters)
 }
 
-// drawConsumer opens a session of the subscriber's. That it proves each by itself
-// is left to histories where nothing fails: what the log lost comes again, on the
-// same session.
+// drawConsumer opens a session of the subscriber's.
 func (h *history) drawConsumer(t *rapid.T) {
-	h.open(subscriber, options{push: true, each: h.calm && rapid.IntRange(0, 3).Draw(t, "each") > 0})
+	h.open(subscriber, options{push: true, each: rapid.IntRange(0, 3).Draw(t, "each") > 0, node: h.drawNode(t)})
+}
+
+// drawNode draws who holds a session.
+func (h *history) drawNode(t *rapid.T) string {
+	if h.nodes == 0 {
+		return ""
+	}
+	return nodes[rapid.IntRange(0, h.nodes-1).Draw(t, "node")]
+}
+
+func (h *history) drawRelay(t *rapid.T) {
+	h.open(Relay(1), options{push: true, node: h.drawNode(t)})
+}
+
+// drawForward goes on behind what was taken, or comes again.
+func (h *history) drawForward(t *rapid.T) {
+	source := rapid.IntRange(0, 1).Draw(t, "source")
+	name := sources[source]
+	next := h.lastTaken(name, 1<<62) + 1
+	first := next - uint64(rapid.IntRange(0, int(min(next-1, 2))).Draw(t, "again"))
+	h.forward(name, source == 1, first, rapid.Uint64Range(1, 3).Draw(t, "count"), h.drawUser(t, "to"))
+}
+
+// drawOutbox sends a message of an outbox: the next, or an earlier one again.
+func (h *history) drawOutbox(t *rapid.T) {
+	from := people[rapid.IntRange(0, 1).Draw(t, "from")]
+	seq := rapid.Uint64Range(1, 20).Draw(t, "seq")
+	h.send(letter{from: from, to: []wire.UserID{h.drawUser(t, "to")}, seq: seq, size: rapid.SampledFrom([]int{0, 150}).Draw(t, "size")})
+}
+
+func (h *history) drawDetach(t *rapid.T) { h.detach(h.drawNode(t)) }
+func (h *history) drawDie(t *rapid.T)    { h.die(h.drawNode(t)) }
+
+func (h *history) drawReopen(t *rapid.T) {
+	x := some(t, h.absent())
+	h.reopen(x, len(x.way)-min(len(x.way), rapid.SampledFrom([]int{0, 0, 1, 2, 5, 100}).Draw(t, "lost")))
+}
+
+// registrable returns the nodes that may say that they have registered all.
+func (h *history) registrable() (list []string) {
+	for _, node := range nodes {
+		if h.gather[node] || slices.ContainsFunc(h.absent(), func(x *client) bool { return x.Node == node }) {
+			list = append(list, node)
+		}
+	}
+	return list
+}
+
+// drawRegistered mostly waits until all have come.
+func (h *history) drawRegistered(t *rapid.T) {
+	node := rapid.SampledFrom(h.registrable()).Draw(t, "node")
+	if rapid.IntRange(0, 3).Draw(t, "all") > 0 {
+		for _, x := range h.absent() {
+			if x.Node == node {
+				h.reopen(x, len(x.way))
+			}
+		}
+	}
+	h.registered(node)
+}
+
+func (h *history) drawTakeover(t *rapid.T) {
+	come := nodes[:h.nodes]
+	if rapid.IntRange(0, 2).Draw(t, "dead") == 0 {
+		come = come[:h.nodes-1]
+	}
+	h.takeover(rapid.Bool().Draw(t, "stored"), come...)
 }
 
 // uneach returns the consumers that have something to prove by itself.
@@ -281,12 +362,10 @@ func (h *history) drawOpen(t *rapid.T) {
 		push:   rapid.IntRange(0, 2).Draw(t, "push") == 0,
 		ack:    rapid.IntRange(0, 2).Draw(t, "ack") == 0,
 		master: user == masterUser,
+		node:   h.drawNode(t),
 	}
 	if o.master && h.mixed {
 		o.master = rapid.Bool().Draw(t, "master")
-	}
-	if rapid.IntRange(0, 3).Draw(t, "watches") == 0 {
-		o.watch = rapid.SliceOfN(rapid.SampledFrom(people), 1, 3).Draw(t, "watch")
 	}
 	h.open(user, o)
 }
@@ -398,8 +477,8 @@ func (w *world) end(stored bool) {
 			}
 		}
 	}
-	for _, user := range append(slices.Clone(people), subscriber) {
-		if user == subscriber {
+	for _, user := range append(slices.Clone(people), subscriber, Relay(1)) {
+		if isSubscriber(user) {
 			for _, x := range w.model.box(user).waiting() { // since then there are more
 				if !slices.Contains(want[user], x.record.id) && !w.model.expired(x) {
 					want[user] = append(want[user], x.record.id)

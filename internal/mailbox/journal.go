@@ -46,6 +46,7 @@ type pending struct {
 	users    []*user    // who have new messages in it
 	messages []accepted // whose senders want to know
 	settles  []settle
+	forwards []answered
 	retired  []uint64 // for each record elsewhere that this batch makes worthless, its batch
 }
 

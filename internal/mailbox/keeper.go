@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -70,8 +71,32 @@ type Options struct {
 	Free    func() (uint64, error)
 	MinFree uint64
 	// Recover brings the log back after it failed; nil when it comes by itself.
+	// When it returns ErrRetired, the keeper ends.
 	Recover func(context.Context) error
+
+	// Shard is this keeper's, and ShardOf says to which one a user belongs; nil:
+	// everybody to this one. What the keeper has to tell a user of another shard
+	// goes into the mailbox Relay of that shard.
+	Shard   int
+	ShardOf func(wire.UserID) int
+	// Node is this node's ID, as in Session.Node; empty where there is only one.
+	Node string
+	// Gather names the nodes whose sessions, left open by the predecessor, may be
+	// registered anew: nothing is delivered until each has called Registered, or
+	// CloseNode was called for it. The sessions of all others are closed at once.
+	Gather []string
+	// Valid says whether this node still owns the shard; nil: always. While it is
+	// false nothing is delivered, accepted or written. It is called often.
+	Valid func() bool
+	// Returned gets what was accepted and never sent to the log when the keeper
+	// ends with Retire or ErrRetired, in order: it is for the next keeper. Nil: it
+	// is refused to its sender.
+	Returned func(*Message)
 }
+
+// ErrRetired is what Options.Recover returns when this node does not own the
+// shard any more.
+var ErrRetired = errors.New("another node keeps this shard")
 
 // Keeper runs one shard: see the package comment. Its methods may be called
 // from any goroutine and do not block; they take effect in the order in which
@@ -86,6 +111,12 @@ type Keeper struct {
 	fetches  map[wire.ID]int // how many of each session wait
 	snapshot snapshot
 	closed   bool
+	retired  bool // closed, for another keeper
+	taken    bool // what was told of sessions after that has been taken, see Held
+
+	retire     chan struct{}
+	retireOnce sync.Once
+	retiring   atomic.Bool // what is not taken any more is for the next keeper
 
 	wake    chan struct{}
 	pending atomic.Int64 // bytes of messages accepted but not yet stored
@@ -107,6 +138,9 @@ type event struct {
 	core    *core
 	batch   []byte
 	err     error
+	node    string
+	held    *Held
+	forward *forwarding
 }
 
 // change is a change of limits, or of subscriptions.
@@ -138,16 +172,26 @@ const (
 	evLimits
 	evAsk
 	evSubscriptions
+	evDetach
+	evReopen
+	evRegistered
+	evCloseNode
+	evForward
+	evGiveUp // the log does not come back at once
 )
 
 // Open reads the log to its end. Run then takes it over and serves.
 func Open(ctx context.Context, opts Options) (*Keeper, error) {
-	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1), looks: make(chan struct{}, maxLooks)}
+	k := &Keeper{opts: opts, tune: defaultTuning(), fetches: make(map[wire.ID]int), wake: make(chan struct{}, 1), looks: make(chan struct{}, maxLooks), retire: make(chan struct{})}
 	core, err := k.rebuild(ctx, opts.Limits)
 	if err != nil {
 		return nil, err
 	}
 	core.subscriptions = opts.Subscriptions
+	core.gather = make(map[string]bool)
+	for _, node := range opts.Gather {
+		core.gather[node] = true
+	}
 	core.closeStale(opts.Now())
 	k.core = core
 	k.watchDisk()
@@ -165,30 +209,45 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 		return nil, fmt.Errorf("make the keeper's ID: %w", err)
 	}
 	c := newCore(id, limits, k.opts.Random, k.tune)
-	first, last, _, err := k.opts.Log.Bounds(ctx)
+	c.node, c.shard, c.shardOf = k.opts.Node, k.opts.Shard, k.opts.ShardOf
+	_, last, ord, err := readLog(ctx, k.opts.Log, c, false)
 	if err != nil {
-		return nil, fmt.Errorf("look at the log: %w", err)
-	}
-	ord := uint64(1)
-	if first <= last {
-		batch, err := k.opts.Log.Read(ctx, last)
-		if err != nil {
-			return nil, fmt.Errorf("read the last batch, %d: %w", last, err)
-		}
-		trim, next, err := openBatch(batch)
-		if err != nil {
-			return nil, fmt.Errorf("batch %d: %w", last, err)
-		}
-		if first > trim {
-			return nil, fmt.Errorf("the log begins at batch %d, but batch %d still mattered: batches are missing from its head", first, trim)
-		}
-		ord = next
-		if err := k.opts.Log.Replay(ctx, trim, last, c.replay); err != nil {
-			return nil, fmt.Errorf("replay the log: %w", err)
-		}
+		return nil, err
 	}
 	c.takeOver(last, ord)
 	return c, nil
+}
+
+// readLog has c replay a log, from the first batch that matters on or, with whole,
+// from the first that is there. It returns where the log begins and ends, and the
+// place of its next message.
+func readLog(ctx context.Context, log Log, c *core, whole bool) (first, last, ord uint64, err error) {
+	first, last, _, err = log.Bounds(ctx)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("look at the log: %w", err)
+	}
+	if first > last {
+		return first, last, 1, nil
+	}
+	batch, err := log.Read(ctx, last)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("read the last batch, %d: %w", last, err)
+	}
+	trim, ord, err := openBatch(batch)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("batch %d: %w", last, err)
+	}
+	if first > trim {
+		return 0, 0, 0, fmt.Errorf("the log begins at batch %d, but batch %d still mattered: batches are missing from its head", first, trim)
+	}
+	from := trim
+	if whole {
+		from = first
+	}
+	if err := log.Replay(ctx, from, last, c.replay); err != nil {
+		return 0, 0, 0, fmt.Errorf("replay the log: %w", err)
+	}
+	return first, last, ord, nil
 }
 
 // Accept takes a message for its receivers' mailboxes.
@@ -295,6 +354,11 @@ func (k *Keeper) Behind() bool { return k.pending.Load() > muchPending }
 func (k *Keeper) post(ev event) {
 	k.mu.Lock()
 	if k.closed {
+		if k.retired && !k.taken && ev.ofSession() {
+			k.inbox = append(k.inbox, ev)
+			k.mu.Unlock()
+			return
+		}
 		k.mu.Unlock()
 		k.afterStop(&ev)
 		return
@@ -314,13 +378,22 @@ func (k *Keeper) stir() {
 
 // afterStop answers what comes when nobody serves any more.
 func (k *Keeper) afterStop(ev *event) {
+	giveUp := k.refuseStopped
+	if k.retiring.Load() {
+		giveUp = k.giveUp
+	}
 	switch ev.kind {
 	case evAccept:
-		k.refuseStopped(ev.message)
+		giveUp(ev.message)
 	case evAcceptAll:
-		for _, m := range ev.request.messages {
-			k.refuseStopped(m)
+		if ev.request.once != nil {
+			giveUp = k.refuseStopped // what was accepted of it before is known here only
 		}
+		for _, m := range ev.request.messages {
+			giveUp(m)
+		}
+	case evForward:
+		ev.forward.done(0, errRetired())
 	case evAsk:
 		ev.ask(nil, time.Time{})
 	}

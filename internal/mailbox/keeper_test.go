@@ -387,6 +387,34 @@ func TestABatchThatCannotBeRead(t *testing.T) {
 	})
 }
 
+// While the log does not answer at all, nothing is passed over: it would come out
+// of order when the log is back.
+func TestALogThatDoesNotAnswerChangesNoOrder(t *testing.T) {
+	log, b := cold(t)
+	inBubble(t, log, nil, func(f *fixture) {
+		away := errors.New("the log does not answer")
+		fail := func(err error) {
+			log.mu.Lock()
+			defer log.mu.Unlock()
+			log.boundErr = err
+			log.readErr = func(seq uint64) error {
+				if seq >= b {
+					return err
+				}
+				return nil
+			}
+		}
+		fail(away)
+		d := f.open("ANZ-1", true)
+		d.want("a")
+		time.Sleep(10 * time.Minute)
+		d.want("a")
+		fail(nil)
+		time.Sleep(2 * time.Second)
+		d.want("a", "b", "c")
+	})
+}
+
 func TestABatchThatIsDamaged(t *testing.T) {
 	log, b := cold(t)
 	inBubble(t, log, nil, func(f *fixture) {
@@ -525,10 +553,15 @@ func TestMetricsAreRegisteredOnce(t *testing.T) {
 				f.Errorf("%s is missing", want)
 			}
 		}
+		opts := options(newMemLog())
+		opts.Metrics = registry
+		if _, err := mailbox.Open(t.Context(), opts); err == nil {
+			t.Fatal("a second keeper registered the same metrics")
+		}
 	})
 	opts := options(newMemLog())
 	opts.Metrics = registry
-	if _, err := mailbox.Open(t.Context(), opts); err == nil {
-		t.Fatal("a second keeper registered the same metrics")
+	if _, err := mailbox.Open(t.Context(), opts); err != nil {
+		t.Fatalf("the metrics of a keeper that has ended are in the way: %v", err)
 	}
 }

@@ -29,6 +29,7 @@ type memLog struct {
 	outcomes []outcome // of the next appends
 	gate     chan struct{}
 	readErr  func(seq uint64) error
+	boundErr error // of Bounds
 	purgeErr error
 }
 
@@ -110,7 +111,7 @@ func (l *memLog) Bounds(context.Context) (first, last, bytes uint64, err error) 
 	for _, b := range l.batches {
 		bytes += uint64(len(b))
 	}
-	return l.first, uint64(len(l.batches)), bytes, nil
+	return l.first, uint64(len(l.batches)), bytes, l.boundErr
 }
 
 func (l *memLog) Replay(ctx context.Context, first, last uint64, f func(uint64, []byte) error) error {
@@ -169,6 +170,8 @@ type fixture struct {
 	*mailbox.Keeper
 	log  *memLog
 	stop func() // and wait
+	done chan struct{}
+	err  error // Run's, once done is closed
 	seen *witness
 }
 
@@ -208,14 +211,35 @@ func start(t *testing.T, log *memLog, opts mailbox.Options) *fixture {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	f := &fixture{T: t, Keeper: k, log: log, seen: newWitness(), done: done, stop: func() { cancel(); <-done }}
 	go func() {
 		defer close(done)
-		if err := k.Run(ctx); err != nil {
-			t.Error(err)
+		f.err = k.Run(ctx)
+		if f.err != nil && !errors.Is(f.err, mailbox.ErrRetired) {
+			t.Error(f.err)
 		}
 	}()
 	synctest.Wait()
-	return &fixture{T: t, Keeper: k, log: log, seen: newWitness(), stop: func() { cancel(); <-done }}
+	return f
+}
+
+// ended waits until Run has returned.
+func (f *fixture) ended() {
+	f.Helper()
+	synctest.Wait()
+	select {
+	case <-f.done:
+	default:
+		f.Fatal("the keeper still serves")
+	}
+}
+
+// ends waits until Run has returned with err.
+func (f *fixture) ends(err error) {
+	f.Helper()
+	if f.ended(); !errors.Is(f.err, err) {
+		f.Fatalf("the keeper ended with %v, want %v", f.err, err)
+	}
 }
 
 // witness is the origin of messages, and notes what it hears.
@@ -339,7 +363,7 @@ func (d *device) Settled(n uint64) {
 	d.settled = n
 }
 
-func (d *device) Presence(wire.UserID, bool) {}
+func (d *device) Opened(uint64) {}
 
 // want checks what the client has got.
 func (d *device) want(names ...string) {

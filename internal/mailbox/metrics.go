@@ -8,9 +8,12 @@ type snapshot struct {
 	sessions int
 	users    int
 	claims   int
-	logBytes int64
-	queued   int
-	inbox    int
+
+	producers int
+	awaited   int
+	logBytes  int64
+	queued    int
+	inbox     int
 }
 
 func (c *counts) add(o counts) {
@@ -23,6 +26,7 @@ func (c *counts) add(o counts) {
 	c.undelivered += o.undelivered
 	c.repeated += o.repeated
 	c.forgotten += o.forgotten
+	c.forgottenProducers += o.forgottenProducers
 	c.refused += o.refused
 	c.droppedLag += o.droppedLag
 	c.lost += o.lost
@@ -35,7 +39,8 @@ func (k *Keeper) publish() {
 	c := k.core
 	k.mu.Lock()
 	k.snapshot = snapshot{
-		counts: c.counts, sessions: len(c.sessions), users: len(c.users), claims: len(c.claims.byKey),
+		counts: c.counts, sessions: len(c.sessions) - c.forwarders, users: len(c.users), claims: len(c.claims.byKey),
+		producers: len(c.producers.byName), awaited: len(c.gather),
 		logBytes: c.journal.bytes, queued: len(c.journal.queue), inbox: len(k.inbox),
 	}
 	k.mu.Unlock()
@@ -46,6 +51,7 @@ type metrics struct {
 	sync       prometheus.Histogram
 	batchBytes prometheus.Histogram
 	failures   prometheus.Counter
+	registry   prometheus.Registerer // nil: none
 	values     []value
 }
 
@@ -76,10 +82,12 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	gauge("switchboard_mailbox_messages", "RELIABLE messages that wait or are on their way, unproved.", func(s *snapshot) float64 { return float64(s.waiting) })
 	gauge("switchboard_mailbox_bytes", "Bytes of the frames that wait or are on their way.", func(s *snapshot) float64 { return float64(s.waitingBytes) })
 	gauge("switchboard_mailbox_sessions", "Sessions registered with the keeper.", func(s *snapshot) float64 { return float64(s.sessions) })
-	gauge("switchboard_mailbox_users", "Users with a session, a waiting message or a watcher.", func(s *snapshot) float64 { return float64(s.users) })
+	gauge("switchboard_mailbox_users", "Users with a session or a waiting message.", func(s *snapshot) float64 { return float64(s.users) })
 	gauge("switchboard_keyed_requests", "Requests with an Idempotency-Key that are remembered.", func(s *snapshot) float64 { return float64(s.claims) })
+	gauge("switchboard_producers", "Outboxes of senders of which it is remembered what was accepted.", func(s *snapshot) float64 { return float64(s.producers) })
 	gauge("switchboard_log_bytes", "Bytes of the log that still matter or are not trimmed yet.", func(s *snapshot) float64 { return float64(s.logBytes) })
 	gauge("switchboard_log_queue_batches", "Batches waiting to be stored.", func(s *snapshot) float64 { return float64(s.queued) })
+	gauge("switchboard_keeper_awaited_nodes", "Nodes that have not registered their sessions anew yet; until then nothing is delivered.", func(s *snapshot) float64 { return float64(s.awaited) })
 	gauge("switchboard_keeper_inbox_events", "Events waiting for the keeper.", func(s *snapshot) float64 { return float64(s.inbox) })
 	total := func(name, help string, read func(*snapshot) uint64) {
 		m.values = append(m.values, value{prometheus.NewDesc(name, help, nil, nil), prometheus.CounterValue, func(s *snapshot) float64 { return float64(read(s)) }})
@@ -99,18 +107,35 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	dropped("lost_in_store", func(s *snapshot) uint64 { return s.lost })
 	total("switchboard_reliable_cleared_total", "RELIABLE messages taken out of mailboxes that somebody emptied.", func(s *snapshot) uint64 { return s.cleared })
 	total("switchboard_reliable_undelivered_total", "RELIABLE messages that waited so long that subscribers were told.", func(s *snapshot) uint64 { return s.undelivered })
-	total("switchboard_keyed_repeated_total", "Messages of requests with an Idempotency-Key that were accepted before.", func(s *snapshot) uint64 { return s.repeated })
+	total("switchboard_keyed_repeated_total", "Messages of requests with an Idempotency-Key, or of producers, that were accepted before.", func(s *snapshot) uint64 { return s.repeated })
 	total("switchboard_keyed_forgotten_total", "Requests with an Idempotency-Key that were forgotten early, to make room for newer ones.", func(s *snapshot) uint64 { return s.forgotten })
+	total("switchboard_producers_forgotten_total", "Outboxes of senders that were forgotten, to make room for newer ones.", func(s *snapshot) uint64 { return s.forgottenProducers })
 	total("switchboard_log_copied_total", "Messages copied forward out of old batches.", func(s *snapshot) uint64 { return s.copied })
 	if reg == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{m, m.sync, m.batchBytes, m.failures} {
+	for _, c := range m.collectors() {
 		if err := reg.Register(c); err != nil {
 			return err
 		}
 	}
+	m.registry = reg
 	return nil
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m, m.sync, m.batchBytes, m.failures}
+}
+
+// unregister takes the metrics of a keeper that has ended away: another may keep
+// the same shard in this process later.
+func (m *metrics) unregister() {
+	if m.registry == nil {
+		return
+	}
+	for _, c := range m.collectors() {
+		m.registry.Unregister(c)
+	}
 }
 
 // Describe implements prometheus.Collector.

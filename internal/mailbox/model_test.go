@@ -15,10 +15,11 @@ type model struct {
 	*world
 	what string // the event that happens
 
-	state              // with what is not stored yet
-	durable state      // without
-	batches [][]record // by sequence, from 1 on; those not stored yet included
-	limbo   []record   // of a batch that may arrive late
+	state                 // with what is not stored yet
+	durable    state      // without
+	batches    [][]record // by sequence, from 1 on; those not stored yet included
+	limbo      []record   // of a batch that may arrive late
+	limboMarks func()     // remembers what it says of outboxes and sources
 
 	expect  []*expectation
 	anchor  uint64       // the batch of the last record that a notice may tell of
@@ -28,11 +29,12 @@ type model struct {
 	toClear       []*mail // what is taken out of a mailbox in this event, in order
 	droppedEvents uint64  // events that did
 
-	claimed  map[key]bool // was fetched once
-	left     map[key]bool // was gone once, maybe in a batch that was lost
-	unshared map[key]bool // was handed out while every session got everything
-	unread   map[key]bool // could not be read once
-	lostAt   int          // the step of the last lose
+	claimed   map[key]bool // was fetched once
+	left      map[key]bool // was gone once, maybe in a batch that was lost
+	unshared  map[key]bool // was handed out while every session got everything
+	unread    map[key]bool // could not be read once
+	wasShared map[key]bool // was to go to one session when another keeper took over
+	lostAt    int          // the step of the last lose
 }
 
 // state is what a log's records make of all mailboxes and sessions.
@@ -94,7 +96,7 @@ func (m *mail) key() key  { return key{m.user, m.record.id} }
 func newModel(w *world) *model {
 	return &model{
 		world: w, state: newState(), durable: newState(),
-		claimed: make(map[key]bool), left: make(map[key]bool), unshared: make(map[key]bool), unread: make(map[key]bool),
+		claimed: make(map[key]bool), left: make(map[key]bool), unshared: make(map[key]bool), unread: make(map[key]bool), wasShared: make(map[key]bool),
 	}
 }
 
@@ -161,7 +163,7 @@ func parsed(f failer, step int, kind recordKind, body []byte) record {
 		})
 	case recClaim:
 		r.claim, err = parseClaim(body)
-	case recTakeover:
+	case recTakeover, recSource, recProducer:
 	default:
 		err = fmt.Errorf("kind %d", kind)
 	}
@@ -241,6 +243,7 @@ func (m *model) stored(seq uint64) { m.durable.applyAll(m, m.batches[:seq], int(
 
 // surviving forgets what stands after the last batch.
 func (m *model) surviving(last uint64) {
+	m.forgetMarks(last)
 	m.batches = m.batches[:min(last, uint64(len(m.batches)))]
 	old := m.boxes
 	m.state, m.durable = newState(), newState()
@@ -252,10 +255,15 @@ func (m *model) surviving(last uint64) {
 }
 
 // keep remembers a batch that may arrive late, and arrived says that it did.
-func (m *model) keep(seq uint64) { m.limbo = m.batches[seq-1] }
+func (m *model) keep(seq uint64) {
+	m.limbo = m.batches[seq-1]
+	m.limboMarks = m.marksOf(seq)
+}
 
 func (m *model) arrived(seq uint64) {
 	m.batches = append(m.batches[:seq-1], m.limbo)
+	m.forgetMarks(seq - 1)
+	m.limboMarks()
 	m.surviving(seq)
 }
 
@@ -292,13 +300,19 @@ func (m *model) unreadNow(x *mail) bool {
 	return bad
 }
 
+// behindUnread says whether a mail waits for another shard behind one that could
+// not be read: order is strict there.
+func (m *model) behindUnread(x *mail) bool {
+	return isRelay(x.user) && slices.ContainsFunc(m.box(x.user).mails, func(y *mail) bool { return y.ord < x.ord && m.unreadNow(y) })
+}
+
 // held returns the open client that has the mail, if it still waits.
 func (m *model) held(x *mail) *client {
 	if x.gone != 0 {
 		return nil
 	}
 	for _, c := range m.of(x.user) {
-		if c.has(x) {
+		if c.has(x) && !c.unseen {
 			return c
 		}
 	}
@@ -321,7 +335,9 @@ func (m *model) room(user wire.UserID, size int, late bool) (evict []uint64, ok 
 		sum += x.size()
 	}
 	messages, bytes := m.core.limits.Messages, m.core.limits.Bytes
-	if isSubscriber(user) {
+	if user == Relay(1) {
+		messages, bytes = relayMessages, relayBytes
+	} else if isSubscriber(user) {
 		messages, bytes = m.core.limits.Events, m.core.limits.EventBytes
 	}
 	fits := func() bool {

@@ -22,6 +22,8 @@ func (m *model) noteHanded(effects []effect) {
 func (m *model) delivered(c *client, d Delivery) {
 	x := m.box(c.User).byID(d.ID)
 	switch {
+	case m.heldUp(c.User):
+		m.Fatalf("%s: (p) a delivery to %s, of whose user a session is to be registered anew", m.what, c)
 	case !c.open || m.core.down:
 		m.Fatalf("%s: a delivery to %s, which is closed, or while the log is down", m.what, c)
 	case x == nil || !m.isStored(x):
@@ -91,8 +93,10 @@ func (m *model) manner(c *client, n uint64, x *mail) manner {
 // while it was to get everything.
 func (m *model) excused(c *client, x *mail) bool {
 	switch {
-	case c.has(x), m.expired(x), m.claimed[x.key()], m.unread[x.key()]:
+	case c.has(x), m.expired(x), m.claimed[x.key()], m.unread[x.key()], m.wasShared[x.key()]:
 		return true
+	case x.gone != 0 && (c.lost[x.record.id] || x.goneStep <= c.freshTo):
+		return true // others had it meanwhile
 	case x.gone == 0:
 		return m.left[x.key()] // it waits again because the log lost that it was gone
 	case x.gone == goneProved:
@@ -190,6 +194,14 @@ func (m *model) fetched(c *client, left int, before map[*client]int) {
 
 // settled checks that proofs are in the log.
 func (m *model) settled(c *client, n uint64) {
+	if c.Each {
+		r := c.got[n-1]
+		x := m.box(c.User).byID(r.id)
+		if !c.each[r.id] || x.gone == 0 || x.goneSeq > m.log.last() {
+			m.Fatalf("%s: (e) the proof of message %d is not in the log, or nobody proved it, but settled", m.what, x.ord)
+		}
+		return
+	}
 	if n > c.proved {
 		m.Fatalf("%s: proofs up to %d are settled, %s proved up to %d", m.what, n, c, c.proved)
 	}
@@ -263,7 +275,7 @@ func (m *model) waitsAgain(old *core) {
 func (m *model) wentOver(old *core, x *mail) bool {
 	due, past := 0, 0
 	for _, c := range m.of(x.user) {
-		if !c.due(x) {
+		if !c.due(x) || old.sessions[c.ID] == nil {
 			continue
 		}
 		due++
@@ -284,7 +296,7 @@ func (m *model) byItself(x *mail) bool {
 	}
 	return slices.ContainsFunc(m.of(x.user), func(c *client) bool {
 		s := m.core.sessions[c.ID]
-		return s.cursor <= x.ord
+		return s != nil && s.cursor <= x.ord
 	})
 }
 
@@ -370,8 +382,8 @@ func (m *model) checkTurn(c *client, x *mail) {
 // that is on its way to another session by itself, or about to be; else at the
 // end of what is stored.
 func (m *model) checkMark(c *client, others []*client) {
-	if m.core.down {
-		return // it does not know what is stored
+	if m.core.down || m.core.held || m.heldUp(c.User) {
+		return // it does not know what is stored, or who else is there
 	}
 	if m.shared(c.User) {
 		if u := m.core.users[c.User]; c.mark != u.lanes.mark {

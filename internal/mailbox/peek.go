@@ -164,7 +164,7 @@ func (c *core) clear(user wire.UserID, receipt *Message) (removed int, waits boo
 	}
 	// Also when there was nothing to do: what an earlier call took out may not be
 	// stored yet.
-	p.messages = append(p.messages, accepted{message: receipt})
+	p.messages = append(p.messages, accepted{message: receipt, keyed: true})
 	p.urgent = true
 	return removed, true
 }

@@ -17,7 +17,9 @@ func (c *core) pass(now time.Time, id wire.ID, n uint64) {
 
 func (s *session) pass(n uint64) {
 	for s.passed < len(s.flight) && s.flight[s.passed].n <= n {
-		s.open -= int(s.flight[s.passed].size)
+		if f := &s.flight[s.passed]; !f.done {
+			s.open -= int(f.size)
+		}
 		s.passed++
 	}
 }
@@ -51,7 +53,7 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 	if c.down {
 		return false
 	}
-	var ords []uint64
+	var ords, before []uint64
 	var confirm []messageRecord
 	u, n, size := s.user, uint64(0), 0
 	for ; s.proved < len(s.flight) && s.flight[s.proved].n <= s.provedTo; s.proved++ {
@@ -59,7 +61,7 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 			break
 		}
 		f := &s.flight[s.proved]
-		if e := u.entries.find(f.ord); e != nil {
+		if e := u.entries.find(f.ord); e != nil && !f.done {
 			if e.waits() {
 				if e.flags&(flagConfirm|flagReport) != 0 {
 					m, ok := c.toConfirm(u, e, f)
@@ -71,14 +73,19 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 				}
 				ords = append(ords, f.ord)
 				e.state |= entrySettled
+			} else {
+				before = append(before, f.ord)
 			}
 			e.holders--
 		}
 		n = f.n
 		if f.lane >= 0 {
-			c.freeLane(u, uint8(f.lane))
+			c.freeLane(u, s, uint8(f.lane))
 			f.lane = -1
 		}
+	}
+	for _, ord := range before {
+		c.dropPassed(u, ord)
 	}
 	switch {
 	case n == 0:
@@ -88,7 +95,7 @@ func (c *core) proveSome(now time.Time, s *session) (more bool) {
 		p := c.journal.hold(32 + 10*len(ords) + size)
 		defer c.journal.letGo()
 		p.settles = append(p.settles, settle{s, n})
-		c.writeProved(now, p, u, ords, confirm)
+		c.writeProved(now, p, s, ords, confirm)
 	}
 	return more
 }
@@ -126,16 +133,17 @@ func (c *core) settleAfter(s *session, n uint64) {
 	c.settled(s, n)
 }
 
-// writeProved writes that u's messages are proved, their confirmations, and what
+// writeProved writes that messages are proved by s, their confirmations, and what
 // subscribers hear of it, in one batch: either all survive or none.
-func (c *core) writeProved(now time.Time, p *pending, u *user, ords []uint64, confirm []messageRecord) {
+func (c *core) writeProved(now time.Time, p *pending, s *session, ords []uint64, confirm []messageRecord) {
+	u := s.user
 	c.counts.proved += uint64(len(ords))
 	p.buf = appendGone(p.buf, goneProved, u.id, ords)
 	for _, ord := range ords {
 		e := u.entries.find(ord)
 		c.settleEntry(u, e, p)
 		u.settled++
-		c.dropPassed(u, ord)
+		c.dropPassedBut(u, s, ord)
 	}
 	for i := range confirm {
 		m := &confirm[i]
@@ -161,6 +169,14 @@ func (s *session) awaits(ord uint64) bool {
 	return !skip
 }
 
+// mayLose says whether a message is on its way to a session of another node, where
+// it may be lost: then the session is still to get it, also if another has proved
+// it meanwhile.
+func (c *core) mayLose(s *session, ord uint64) bool {
+	return s.Node != c.node &&
+		slices.ContainsFunc(s.flight[s.proved:], func(f flight) bool { return f.ord == ord && !f.done })
+}
+
 // settledFrom returns what is proved, from ord on.
 func (u *user) settledFrom(ord uint64) []uint64 {
 	if u.settled == 0 {
@@ -175,13 +191,17 @@ func (u *user) settledFrom(ord uint64) []uint64 {
 	return ords
 }
 
-// dropPassed kills a proved entry that no session is still to get.
-func (c *core) dropPassed(u *user, ord uint64) {
+// dropPassed kills a proved entry that no session is still to get, or may have to
+// get again.
+func (c *core) dropPassed(u *user, ord uint64) { c.dropPassedBut(u, nil, ord) }
+
+// dropPassedBut is dropPassed where one session has just proved the entry.
+func (c *core) dropPassedBut(u *user, by *session, ord uint64) {
 	e := u.entries.find(ord)
 	if e == nil || !e.settled() {
 		return
 	}
-	if u.lanes == nil && slices.ContainsFunc(u.sessions, func(s *session) bool { return s.awaits(ord) }) {
+	if u.lanes == nil && slices.ContainsFunc(u.sessions, func(s *session) bool { return s.awaits(ord) || s != by && c.mayLose(s, ord) }) {
 		if u.settled <= c.tune.lag {
 			return
 		}
@@ -201,6 +221,10 @@ func (c *core) dropSettled(u *user) {
 // settled forgets deliveries whose proof is in the log.
 func (c *core) settled(s *session, n uint64) {
 	if c.sessions[s.ID] != s {
+		return
+	}
+	if s.Each {
+		c.settledOne(s, n)
 		return
 	}
 	i := 0

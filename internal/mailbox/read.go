@@ -148,8 +148,10 @@ func (c *core) loaded(now time.Time, seq uint64, batch []byte) {
 
 // resume goes on with a user for whom something was read, or could not be.
 func (c *core) resume(now time.Time, u *user) {
-	c.expireUser(now, u)
-	c.reportLate(now, u)
+	if !c.held {
+		c.expireUser(now, u)
+		c.reportLate(now, u)
+	}
 	c.pumpUser(now, u)
 	c.release(u)
 }
@@ -192,6 +194,26 @@ func (c *core) lostAll(seq uint64) {
 	for _, s := range c.sessions {
 		if s.seq == seq {
 			c.copySession(s)
+		}
+	}
+	for id, old := range c.stale {
+		if old.seq == seq {
+			c.copyStale(id, old)
+		}
+	}
+	for _, cl := range c.claims.byKey {
+		if cl.seq == seq {
+			c.writeClaim(cl)
+		}
+	}
+	for _, s := range c.sources {
+		if s.seq == seq {
+			c.copySource(s)
+		}
+	}
+	for _, p := range c.producers.byName {
+		if p.seq == seq {
+			c.copyProducer(p)
 		}
 	}
 	c.copying = seq

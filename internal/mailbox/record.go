@@ -38,6 +38,8 @@ const (
 	recClosed   recordKind = 5
 	recReported recordKind = 6 // subscribers have heard that some of one user's messages are late
 	recClaim    recordKind = 7 // what was accepted of a keyed request; again when more was, or copied forward
+	recSource   recordKind = 8 // how far another shard's messages were taken; again when more were, or copied forward
+	recProducer recordKind = 9 // what was accepted of a sender's outbox; again when more was, or copied forward
 )
 
 // goneReason says why a message no longer waits.
@@ -80,6 +82,7 @@ type sessionRecord struct {
 	id         wire.ID
 	user       wire.UserID
 	tellMaster wire.UserID
+	node       string // who holds it; empty in logs of earlier versions, and where there is only one
 }
 
 var (
@@ -241,10 +244,17 @@ func parseReported(body []byte, f func(user []byte, ord uint64)) error {
 
 func appendOpened(b []byte, s sessionRecord) []byte {
 	size := len(s.id) + bytesLen(s.user) + bytesLen(s.tellMaster)
+	if s.node != "" {
+		size += bytesLen(s.node)
+	}
 	b, _ = appendRecord(b, recOpened, size, func(b []byte) []byte {
 		b = append(b, s.id[:]...)
 		b = appendBytes(b, s.user)
-		return appendBytes(b, s.tellMaster)
+		b = appendBytes(b, s.tellMaster)
+		if s.node != "" {
+			b = appendBytes(b, s.node)
+		}
+		return b
 	})
 	return b
 }
@@ -252,6 +262,9 @@ func appendOpened(b []byte, s sessionRecord) []byte {
 func parseOpened(body []byte) (sessionRecord, error) {
 	r := reader{b: body}
 	s := sessionRecord{id: r.id(), user: wire.UserID(r.bytes()), tellMaster: wire.UserID(r.bytes())}
+	if len(r.b) > 0 {
+		s.node = string(r.bytes())
+	}
 	return s, r.err
 }
 

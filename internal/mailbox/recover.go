@@ -11,17 +11,41 @@ import (
 
 // lose gives up the core's memory after an append failed: nobody knows what
 // the log holds. Senders that wait are told so. What happens until another core
-// adopts the sessions is kept in them.
-func (c *core) lose(cause error) {
+// adopts the sessions is kept in them. With hold, messages that are certainly not
+// in the log are kept too, until it is known who takes them; not those that some
+// of their receivers had no room for, whose senders have had an answer.
+func (c *core) lose(cause error, hold bool) {
 	c.down = true
 	for i, p := range c.journal.queue {
+		inFlight := i == 0 && c.journal.inFlight
 		for _, m := range p.messages {
-			e := failureFor(cause, i == 0)
+			unknown := inFlight && errors.Is(cause, ErrUnknown)
+			if hold && !m.keyed && !unknown && len(m.to) == len(m.message.To) {
+				c.unsent = append(c.unsent, m.message)
+				continue
+			}
+			e := failureFor(cause, inFlight)
 			e.To = m.to
 			c.refuse(m.message, e)
 		}
+		for _, a := range p.forwards {
+			a.upTo, a.err = 0, failureFor(cause, inFlight)
+			c.answer(a)
+		}
 	}
 	c.journal.queue = nil
+	c.holding = hold
+}
+
+// giveUp refuses what was kept for a log that does not come back soon.
+func (c *core) giveUp() {
+	c.holding = false
+	for _, m := range c.unsent {
+		e := failureFor(nil, false)
+		e.To = m.To
+		c.refuse(m, e)
+	}
+	c.unsent = nil
 }
 
 // failureFor is what senders hear when a batch was not stored, or when nobody
@@ -42,8 +66,8 @@ func failureFor(cause error, inFlight bool) *wire.Error {
 // stored.
 func (c *core) adopt(now time.Time, from *core) {
 	c.limits, c.full, c.subscriptions, c.dropped = from.limits, from.full, from.subscriptions, from.dropped
+	c.gather, c.dead = from.gather, from.dead
 	c.counts.add(from.counts)
-	sessions := make(map[*session]*session, len(from.sessions))
 	users := make([]*user, 0, len(from.users))
 	for _, u := range from.users {
 		if len(u.sessions) > 0 {
@@ -51,75 +75,22 @@ func (c *core) adopt(now time.Time, from *core) {
 		}
 	}
 	slices.SortFunc(users, func(a, b *user) int { return strings.Compare(string(a.id), string(b.id)) })
+	var sessions []*session
 	for _, u := range users {
-		c.adoptUser(u, sessions)
-	}
-	c.writeAdopted(now, users)
-	for _, u := range users {
-		c.pumpUser(now, c.users[u.id])
-	}
-}
-
-// adoptUser takes over a user's sessions, in their order. sessions gets the new
-// one for each old one.
-func (c *core) adoptUser(old *user, sessions map[*session]*session) {
-	u := c.user(old.id)
-	for _, o := range old.sessions {
-		s := &session{
-			Session: o.Session, user: u,
-			mark: min(o.mark, c.journal.storedOrd), cursor: min(o.cursor, c.journal.storedOrd),
-			flight: o.flight, passed: o.passed, open: o.open,
-			nextN: o.nextN, provedTo: o.provedTo,
-			returned: o.returned, fetches: o.fetches, fetchAt: o.fetchAt,
-		}
-		sessions[o] = s
-		c.sessions[s.ID] = s
-		u.sessions = append(u.sessions, s)
-		for _, id := range s.Watch {
-			c.enlist(s, c.user(id))
-		}
-		for i := range s.flight {
-			f := &s.flight[i]
-			if f.ord >= c.journal.storedOrd {
-				f.ord = 0 // the log lost what it had synced; the place will be another message's
+		for _, s := range u.sessions {
+			h := s.held()
+			n := c.place(now, h)
+			if n.mark != h.Mark {
+				c.tellMark(n)
 			}
-			if e := u.entries.find(f.ord); e != nil {
-				e.holders++
-				if f.fetched {
-					e.state |= entryClaimed
-				}
-			}
-		}
-	}
-	if old.lanes != nil {
-		c.adoptLanes(u, old.lanes, sessions)
-	}
-	// What a session proved that is closed by now waits again if the proof was
-	// lost.
-	c.passedOver(u, func(*entry) bool { return true })
-}
-
-// adoptLanes shares a user's messages out as before.
-func (c *core) adoptLanes(u *user, old *lanes, sessions map[*session]*session) {
-	u.lanes = &lanes{mark: min(old.mark, c.journal.storedOrd)}
-	for i := range old.lane {
-		o := &old.lane[i]
-		u.lanes.lane[i] = lane{owner: sessions[o.owner], next: sessions[o.next], busy: o.busy}
-	}
-}
-
-// writeAdopted writes the opened records that were lost with the log, and ends
-// the sessions that are in the log and nowhere else.
-func (c *core) writeAdopted(now time.Time, users []*user) {
-	for _, old := range users {
-		for _, s := range c.users[old.id].sessions {
-			if log, there := c.stale[s.ID]; there {
-				delete(c.stale, s.ID)
-				s.seq = log.seq
-			} else {
-				c.logOpened(now, s)
-			}
+			sessions = append(sessions, n)
 		}
 	}
 	c.closeStale(now)
+	for _, s := range sessions {
+		c.proveHeld(now, s)
+	}
+	for _, m := range from.unsent {
+		c.accept(now, m)
+	}
 }

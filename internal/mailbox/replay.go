@@ -33,6 +33,10 @@ func (c *core) replay(seq uint64, batch []byte) error {
 			return parseReported(body, c.replayReported)
 		case recClaim:
 			return c.replayClaim(seq, body)
+		case recSource:
+			return c.replaySource(seq, body)
+		case recProducer:
+			return c.replayProducer(seq, body)
 		case recOpened:
 			return c.replayOpened(seq, body)
 		case recClosed:
@@ -58,6 +62,9 @@ func (c *core) replayMessage(seq uint64, off int, body []byte) error {
 		return err
 	}
 	c.behind.to = m.to
+	if c.witness != nil {
+		c.witness(&m)
+	}
 	e := entry{
 		ord: m.ord, seq: seq, off: uint32(off), size: uint32(len(m.frame)),
 		expires: m.expires, lane: laneOf(m.from), flags: m.flags,
@@ -158,6 +165,8 @@ func (c *core) replayOpened(seq uint64, body []byte) error {
 func (c *core) takeOver(last, ord uint64) {
 	c.behind.merge()
 	c.claims.sort()
+	c.producers.sort()
+	c.boundProducers(0)
 	c.journal.start(last, ord)
 	p := c.journal.room(64)
 	p.buf = appendTakeover(p.buf, c.keeper)

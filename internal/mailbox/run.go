@@ -2,15 +2,17 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// Run takes the log over and serves until ctx ends, then stores what it has.
-// It returns nil, whatever the log does meanwhile: a log that fails is tried
-// again until it comes back.
+// Run takes the log over and serves until ctx ends, or until Retire, then stores
+// what it has. It returns nil, whatever the log does meanwhile: a log that fails
+// is tried again until it comes back. Only when Options.Recover says that another
+// node owns it, Run ends with ErrRetired.
 func (k *Keeper) Run(ctx context.Context) error {
 	w := newWorker(k)
 	defer w.wait()
@@ -22,11 +24,19 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			k.flush(w)
 			return nil
+		case <-k.retire:
+			k.leave(w, true)
+			return nil
+		case <-w.retired:
+			k.leave(w, false)
+			return ErrRetired
 		case <-k.wake:
 		case <-w.alarm.C:
 		case <-tick.C:
-			k.watchDisk()
-			k.core.tick(k.opts.Now())
+			if k.valid() {
+				k.watchDisk()
+				k.core.tick(k.opts.Now())
+			}
 		}
 	}
 }
@@ -35,11 +45,15 @@ func (k *Keeper) Run(ctx context.Context) error {
 // that is stored meanwhile does not wait for the end of a long inbox: the next
 // one is to follow at once.
 func (k *Keeper) turn(w *worker) {
+	if !k.valid() {
+		w.alarm.Reset(validAgain)
+		return
+	}
 	now := k.opts.Now()
 	k.perform() // what a tick or a predecessor left
 	k.land(w, now)
 	for range gather {
-		if !k.take(w, now) {
+		if !k.valid() || !k.take(w, now) {
 			break
 		}
 		runtime.Gosched()
@@ -56,7 +70,7 @@ func (k *Keeper) take(w *worker, now time.Time) bool {
 	k.inbox = w.spare[:0]
 	k.mu.Unlock()
 	for i := range events {
-		k.step(w, now, &events[i])
+		k.step(now, &events[i])
 		k.perform()
 		k.land(w, now)
 	}
@@ -88,7 +102,7 @@ func (k *Keeper) land(w *worker, now time.Time) {
 }
 
 // step is one event.
-func (k *Keeper) step(w *worker, now time.Time, ev *event) {
+func (k *Keeper) step(now time.Time, ev *event) {
 	c := k.core
 	switch ev.kind {
 	case evAccept:
@@ -111,6 +125,18 @@ func (k *Keeper) step(w *worker, now time.Time, ev *event) {
 			k.forgetFetches(ev.id) // it was closed a moment before
 		}
 		c.fetch(now, ev.id, int(ev.n))
+	case evForward:
+		c.forward(now, ev.forward)
+	case evGiveUp:
+		c.giveUp()
+	case evDetach:
+		c.detach(ev.node)
+	case evReopen:
+		c.reopen(now, *ev.held)
+	case evRegistered:
+		c.registered(now, ev.node)
+	case evCloseNode:
+		c.closeNode(now, ev.node)
 	case evLoaded:
 		k.loaded(now, ev)
 	case evRecovered:
@@ -150,8 +176,8 @@ func (k *Keeper) perform() {
 			e.outlet.FetchDone(e.left)
 		case effSettled:
 			e.outlet.Settled(e.n)
-		case effPresence:
-			e.outlet.Presence(e.user, e.online)
+		case effOpened:
+			e.outlet.Opened(e.n)
 		case effStored:
 			m := e.message
 			if m.Receipt && m.Origin != nil {
@@ -164,6 +190,8 @@ func (k *Keeper) perform() {
 			}
 		case effDone:
 			k.done(e.message)
+		case effForwarded:
+			e.forwarded.done(e.forwarded.upTo, e.forwarded.err)
 		}
 	}
 	clear(k.core.effects)
@@ -180,7 +208,7 @@ func (k *Keeper) done(m *Message) {
 // send starts what the core wants of the log.
 func (k *Keeper) send(w *worker) {
 	c := k.core
-	if c.down {
+	if c.down || !k.valid() {
 		return
 	}
 	if p := c.journal.waiting(); p != nil && !w.appending {
@@ -228,7 +256,7 @@ func (k *Keeper) lose(w *worker, cause error) {
 	k.ready.Store(false)
 	k.opts.Logger.Error("the message log failed; nothing is accepted until it is back", "err", cause)
 	k.metrics.failures.Inc()
-	k.core.lose(cause)
+	k.core.lose(cause, k.opts.Returned != nil && errors.Is(cause, ErrFenced))
 	w.recover(k.core.limits, w.failing)
 	w.failing = true
 }
@@ -268,6 +296,11 @@ func (k *Keeper) flush(w *worker) {
 		if k.core.down {
 			break
 		}
+		if !k.valid() {
+			k.core.lose(ErrUnknown, false)
+			k.perform()
+			break
+		}
 		if k.core.journal.idle() {
 			if trimmed || !k.core.leaveTrim() {
 				break
@@ -280,7 +313,7 @@ func (k *Keeper) flush(w *worker) {
 			continue
 		case <-deadline.C:
 			k.opts.Logger.Warn("the message log did not take everything in time", "batches", len(k.core.journal.queue))
-			k.core.lose(ErrUnknown)
+			k.core.lose(ErrUnknown, false)
 			k.perform()
 		}
 		break
@@ -294,6 +327,7 @@ func (k *Keeper) flush(w *worker) {
 		k.afterStop(&rest[i])
 	}
 	k.ready.Store(false)
+	k.metrics.unregister()
 	if below := k.core.finalPurge(); below > 0 {
 		w.purge(below)
 	}

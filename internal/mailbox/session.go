@@ -27,8 +27,10 @@ type Session struct {
 	Each bool
 	// Window is how many bytes may be on their way to it; 0 for the usual Window.
 	Window int
-	// Watch names the users whose coming and going this session is told of.
-	Watch []wire.UserID
+	// Node is the node that holds the connection; empty where there is only one.
+	// It is in the log with the session: a keeper that takes over knows by it who
+	// may come back.
+	Node string
 
 	Outlet Outlet
 }
@@ -38,22 +40,27 @@ type Session struct {
 // the order in which they happened. They must not block, must not call the
 // keeper back before they return, and must copy the bytes that they keep.
 type Outlet interface {
+	// Opened comes first: the keeper has the session, which gets by itself what is
+	// accepted from now on, from the place mark on. It comes again when the session
+	// is registered anew, and when its mark moves.
+	Opened(mark uint64)
 	// Deliver hands over the next message.
 	Deliver(Delivery)
 	// FetchDone follows the deliveries of one fetch. left is what a further
 	// fetch would find.
 	FetchDone(left int)
-	// Settled says that every proof up to delivery n is in the log.
+	// Settled says that every proof up to delivery n is in the log. For a session
+	// with Each it is about delivery n alone.
 	Settled(n uint64)
-	// Presence tells of a watched user: whether it has any session.
-	Presence(user wire.UserID, online bool)
 }
 
 // Delivery is one message on its way to one session.
 type Delivery struct {
-	N     uint64  // rises by one for each delivery of the session, from 1
-	ID    wire.ID // the message's identity, the same on every attempt
-	Frame []byte  // the complete frame, without "id"; valid during the call only
+	N       uint64  // rises by one for each delivery of the session, from 1
+	Ord     uint64  // the message's place in the order of its shard, the same on every attempt
+	Fetched bool    // it was asked for
+	ID      wire.ID // the message's identity, the same on every attempt
+	Frame   []byte  // the complete frame, without "id"; valid during the call only
 }
 
 // Message is a RELIABLE message for a keeper to accept.
@@ -70,12 +77,18 @@ type Message struct {
 	Receipt   bool          // Origin.Stored is wanted
 	TTL       time.Duration // how long it may wait; 0 for the mailbox's own limit
 
+	// Producer names the sender's outbox, empty for none, and Seq the message's
+	// number there, which rises. A message that comes again under its number is
+	// answered as stored, with the zero ID, and not stored again: see producer.
+	Producer string
+	Seq      uint64
+
 	Index  int    // its place in a request that has a key, see Once
 	Origin Origin // who hears of the outcome; nil for nobody
 	Done   func() // called once when the outcome is known; may be nil
 
 	// Repeated is set by the keeper before Origin hears that the message is stored:
-	// it was so before, see Once.
+	// it was so before, see Once and Producer.
 	Repeated bool
 }
 
@@ -88,3 +101,5 @@ type Origin interface {
 	// e.MayYetArrive, that nobody knows. e.To names the receivers concerned.
 	Failed(e *wire.Error, reference []byte)
 }
+
+func (s *session) record() sessionRecord { return sessionRecord{s.ID, s.User, s.TellMaster, s.Node} }

@@ -29,6 +29,7 @@ type lane struct {
 	owner *session
 	next  *session // who gets it once nothing is on its way; nil: stays
 	busy  int      // messages on their way to the owner
+	alien int      // and to others: until they are proved or come back, the owner gets none
 }
 
 func laneOf[T ~string | ~[]byte](from T) uint8 {
@@ -42,7 +43,7 @@ func laneOf[T ~string | ~[]byte](from T) uint8 {
 func (c *core) makeLanes(u *user, mark uint64) {
 	u.lanes = &lanes{mark: mark}
 	for _, s := range u.sessions {
-		s.mark = mark
+		c.setMark(s, mark)
 	}
 	c.dropSettled(u) // what is proved goes to no second session any more
 }
@@ -79,6 +80,11 @@ func (c *core) leaveLanes(u *user, s *session) {
 		return
 	}
 	u.alignPush(s)
+	for i := range s.flight {
+		if f := &s.flight[i]; f.lane >= 0 && u.lanes.lane[f.lane].owner != s {
+			c.freeLane(u, s, uint8(f.lane))
+		}
+	}
 	for i := range u.lanes.lane {
 		if l := &u.lanes.lane[i]; l.owner == s {
 			l.busy = 0
@@ -88,9 +94,15 @@ func (c *core) leaveLanes(u *user, s *session) {
 	c.shareOut(u)
 }
 
-// freeLane says that one message of a lane is proved.
-func (c *core) freeLane(u *user, i uint8) {
+// freeLane says that one message of a lane is on its way to s no longer.
+func (c *core) freeLane(u *user, s *session, i uint8) {
 	l := &u.lanes.lane[i]
+	if l.owner != s {
+		if l.alien--; l.alien == 0 {
+			l.owner.cursor = min(l.owner.cursor, u.lanes.mark) // it went past what it could not have
+		}
+		return
+	}
 	l.busy--
 	if l.busy == 0 && l.next != nil {
 		c.moveLane(u, i, l.next)
@@ -103,6 +115,11 @@ func (c *core) moveLane(u *user, i uint8, to *session) {
 	l := &u.lanes.lane[i]
 	from := l.owner
 	l.owner, l.next = to, nil
+	if l.alien > 0 {
+		l.busy = to.inLane(i)
+		l.alien -= l.busy
+		to.cursor = min(to.cursor, u.lanes.mark) // the old owner went past what it could not have
+	}
 	to.cursor = min(to.cursor, from.cursor)
 	u.alignPush(from)
 	if len(from.returned) == 0 {
@@ -161,7 +178,76 @@ func (u *user) shared(s *session, e *entry) bool {
 	if e.ord < u.lanes.mark {
 		return s.Push && u.pusher(e.lane) == s
 	}
-	return u.lanes.lane[e.lane].owner == s
+	l := &u.lanes.lane[e.lane]
+	return l.owner == s && l.alien == 0
+}
+
+// inLane counts what is on its way to s in a lane.
+func (s *session) inLane(i uint8) (n int) {
+	for _, f := range s.flight {
+		if f.lane == int16(i) {
+			n++
+		}
+	}
+	return n
+}
+
+// layLanes shares a user's messages out from the beginning, after a session was
+// registered anew: a lane belongs to the session that has something of it.
+func (c *core) layLanes(u *user) {
+	l := u.lanes
+	l.lane = [laneCount]lane{}
+	var returned []uint64
+	for _, s := range u.sessions {
+		c.setMark(s, l.mark)
+		if s.cursor = l.mark; s.Push {
+			s.cursor = 0
+		}
+		returned, s.returned = append(returned, s.returned...), nil
+		c.claimLanes(u, s)
+	}
+	for i := range l.lane {
+		best := preferred(u.sessions, uint8(i))
+		switch ln := &l.lane[i]; ln.owner {
+		case nil:
+			ln.owner = best
+		case best:
+		default:
+			ln.next = best
+		}
+	}
+	for _, ord := range returned {
+		if e := u.entries.find(ord); e != nil && e.waits() && e.holders == 0 {
+			c.bequeath(u, e)
+		}
+	}
+}
+
+// claimLanes gives a session the lanes of which it has messages, as far as no
+// other has.
+func (c *core) claimLanes(u *user, s *session) {
+	for i := range s.flight {
+		f := &s.flight[i]
+		f.lane = -1
+		e := u.entries.find(f.ord)
+		if e == nil || !e.waits() || i < s.proved || f.done {
+			continue
+		}
+		ln := &u.lanes.lane[e.lane]
+		if ln.owner != s && (f.fetched || f.ord < u.lanes.mark) {
+			continue // what was missed keeps no lane
+		}
+		f.lane = int16(e.lane)
+		switch ln.owner {
+		case nil:
+			ln.owner = s
+			ln.busy++
+		case s:
+			ln.busy++
+		default:
+			ln.alien++
+		}
+	}
 }
 
 // preferred chooses a lane's session: highest hash wins, so that a session that

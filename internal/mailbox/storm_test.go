@@ -158,9 +158,9 @@ func (v *visitor) Deliver(d mailbox.Delivery) {
 	}
 }
 
-func (v *visitor) FetchDone(int)              {}
-func (v *visitor) Settled(uint64)             {}
-func (v *visitor) Presence(wire.UserID, bool) {}
+func (v *visitor) FetchDone(int)  {}
+func (v *visitor) Settled(uint64) {}
+func (v *visitor) Opened(uint64)  {}
 
 // visit opens a session, proves what comes up to a number of deliveries, and
 // leaves, perhaps with something unproved.

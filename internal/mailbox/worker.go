@@ -26,6 +26,7 @@ type worker struct {
 	wg         sync.WaitGroup
 	slots      chan struct{} // of reads
 	log        chan logJob   // appends
+	retired    chan struct{} // closed when the log belongs to another node
 	landed     chan landing  // their results; never full, because the next append waits for it
 	purges     chan uint64
 }
@@ -44,7 +45,7 @@ func newWorker(k *Keeper) *worker {
 	w := &worker{
 		k: k, slots: make(chan struct{}, readers),
 		log: make(chan logJob, 1), landed: make(chan landing, 1), purges: make(chan uint64, 1),
-		alarm: time.NewTimer(time.Hour),
+		alarm: time.NewTimer(time.Hour), retired: make(chan struct{}),
 	}
 	w.alarm.Stop()
 	// The log's calls outlive Run's context: what is in flight when it ends is
@@ -132,9 +133,11 @@ func (w *worker) read(seq uint64) {
 	}()
 }
 
-// readBatch reads and checks a batch; nil without an error when it was purged.
+// readBatch reads and checks a batch; nil without an error when it was purged. While
+// the log as a whole does not answer, it is not the batch that cannot be read: to
+// give that up would have what is behind it come before it.
 func (w *worker) readBatch(seq uint64) (batch []byte, err error) {
-	for range readAttempts {
+	for attempt := 0; attempt < readAttempts; {
 		batch, err = w.k.opts.Log.Read(w.patience, seq)
 		if errors.Is(err, ErrGone) {
 			return nil, nil
@@ -143,6 +146,9 @@ func (w *worker) readBatch(seq uint64) (batch []byte, err error) {
 			if _, _, err = openBatch(batch); err == nil {
 				return batch, nil
 			}
+		}
+		if _, _, _, err := w.k.opts.Log.Bounds(w.patience); err == nil {
+			attempt++
 		}
 		select {
 		case <-time.After(retryAfter):
@@ -172,6 +178,11 @@ func (w *worker) recover(limits Limits, later bool) {
 				w.k.post(event{kind: evRecovered, core: next})
 				return
 			}
+			if isRetired(err) {
+				close(w.retired)
+				return
+			}
+			w.k.post(event{kind: evGiveUp})
 			if w.patience.Err() == nil {
 				w.k.opts.Logger.Warn("the message log is not back yet", "err", err)
 			}

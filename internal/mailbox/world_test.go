@@ -42,10 +42,13 @@ type world struct {
 	model   *model
 	sent    map[*Message]*sending
 	serial  int
-	script  []string   // what happened, as a test would write it
-	quiet   bool       // what happens is part of what was written
-	told    []presence // presence effects of this step
-	toTell  []presence // and what they are to be
+	script  []string // what happened, as a test would write it
+	quiet   bool     // what happens is part of what was written
+
+	moved    map[string]int                     // how often something of that happened
+	gather   map[string]bool                    // nodes that may still come with sessions
+	produced map[producerName]map[uint64]uint64 // what was accepted of outboxes, and in which batch
+	taken    map[string]map[uint64]uint64       // what was forwarded of sources
 }
 
 // counting is a source of IDs that never repeats.
@@ -85,17 +88,12 @@ type sending struct {
 	mismatch bool // its request has another's key
 }
 
-type presence struct {
-	client *client
-	user   wire.UserID
-	online bool
-}
-
 func newWorld(f failer, tune tuning, limits Limits) *world {
 	w := &world{
 		failer: f, tune: tune, limits: limits, born: limits,
 		now: time.Unix(1_700_000_000, 0), consumed: make(map[uint64]int),
-		log: simLog{first: 1, durable: 1}, sent: make(map[*Message]*sending),
+		log: simLog{first: 1, durable: 1}, sent: make(map[*Message]*sending), gather: make(map[string]bool), moved: make(map[string]int),
+		produced: make(map[producerName]map[uint64]uint64), taken: make(map[string]map[uint64]uint64),
 	}
 	w.model = newModel(w)
 	w.start()
@@ -140,6 +138,7 @@ func (w *world) start() {
 func (w *world) replayed() *core {
 	id, _ := wire.NewID(w.now, &w.random)
 	c := newCore(id, w.limits, &w.random, w.tune)
+	c.gather, c.shardOf = make(map[string]bool), shardOf
 	last := w.log.last()
 	ord := uint64(1)
 	if w.log.first <= last {
@@ -175,7 +174,11 @@ func (w *world) do(what string, event func(now time.Time)) {
 	w.model.endRecords()
 	w.takeEffects(before)
 	w.takeWishes()
-	w.comparePresence()
+	for _, x := range w.clients {
+		if s := w.core.sessions[x.ID]; s == nil || s.fresh {
+			x.freshTo = w.step
+		}
+	}
 	w.check()
 }
 
@@ -212,13 +215,23 @@ func (w *world) takeEffects(before map[*client]int) {
 		e := &w.core.effects[i]
 		switch e.kind {
 		case effDeliver:
-			w.model.delivered(e.outlet.(*client), e.delivery)
+			x := e.outlet.(*client)
+			x.sent(e)
+			w.model.delivered(x, e.delivery)
 		case effFetchDone:
-			w.model.fetched(e.outlet.(*client), e.left, before)
+			x := e.outlet.(*client)
+			x.sent(e)
+			w.model.fetched(x, e.left, before)
 		case effSettled:
-			w.model.settled(e.outlet.(*client), e.n)
-		case effPresence:
-			w.told = append(w.told, presence{e.outlet.(*client), e.user, e.online})
+			x := e.outlet.(*client)
+			x.sent(e)
+			w.model.settled(x, e.n)
+		case effOpened:
+			x := e.outlet.(*client)
+			x.sent(e)
+			x.mark = e.n
+		case effForwarded:
+			e.forwarded.done(e.forwarded.upTo, e.forwarded.err)
 		case effStored, effDone:
 			w.finished(e)
 		case effFailed:
@@ -294,6 +307,13 @@ type client struct {
 	proved uint64 // by the client
 	done   uint64 // settled
 
+	ledger  *Ledger
+	way     []onWay          // what the keeper sent and may not have arrived
+	away    bool             // to be registered anew
+	unseen  bool             // the keeper does not know it yet
+	lost    map[wire.ID]bool // what was lost on the way
+	freshTo int              // the last step at which its mark was not settled
+
 	liveTo  uint64 // the highest place that came by itself
 	wanted  []int  // fetches under way
 	fetchN  int    // deliveries of the first of them
@@ -308,6 +328,63 @@ type receipt struct {
 	size   int
 	step   int
 	how    manner
+}
+
+// onWay is one thing that the keeper sent to a client, and how that stood before
+// it.
+type onWay struct {
+	effect  effect
+	liveTo  uint64
+	mark    uint64
+	wanted  []int
+	fetchN  int
+	fetchTo uint64
+	got     int
+}
+
+func (x *client) sent(e *effect) {
+	x.way = append(x.way, onWay{*e, x.liveTo, x.mark, slices.Clone(x.wanted), x.fetchN, x.fetchTo, len(x.got)})
+}
+
+// arrive has the first n things that are on the way arrive.
+func (x *client) arrive(n int) {
+	for _, o := range x.way[:n] {
+		switch e := &o.effect; e.kind {
+		case effDeliver:
+			if !x.ledger.Deliver(e.delivery) {
+				x.w.Fatalf("%s got delivery %d a second time", x, e.delivery.N)
+			}
+		case effFetchDone:
+			x.ledger.FetchDone()
+		case effSettled:
+			x.ledger.Settled(e.n)
+		case effOpened:
+			x.ledger.Opened(e.n)
+		}
+	}
+	x.way = x.way[n:]
+}
+
+// acts has all arrive: what the client does comes after it.
+func (x *client) acts() { x.arrive(len(x.way)) }
+
+// lose forgets what is on the way: it never arrives.
+func (x *client) lose() {
+	if len(x.way) == 0 {
+		return
+	}
+	o := x.way[0]
+	for _, r := range x.got[o.got:] {
+		delete(x.byID, r.id)
+		x.lost[r.id] = r.how != live
+		others := r.how == fetchedMail && slices.ContainsFunc(x.w.of(x.User), func(y *client) bool { return y.due(r.mail) })
+		if b := x.w.model.box(x.User); (r.how == returnedMail || others) && !x.unseen {
+			b.owed[r.id], b.again[r.id] = x.w.step, true
+		}
+	}
+	x.got, x.liveTo, x.mark = x.got[:o.got], o.liveTo, o.mark
+	x.wanted, x.fetchN, x.fetchTo = o.wanted, o.fetchN, o.fetchTo
+	x.way = nil
 }
 
 type manner uint8
@@ -325,7 +402,8 @@ func (how manner) String() string {
 func (*client) Deliver(Delivery)           {}
 func (*client) FetchDone(int)              {}
 func (*client) Settled(uint64)             {}
-func (*client) Presence(wire.UserID, bool) {}
+func (*client) Opened(uint64)              {}
+func (x *client) record() sessionRecord    { return sessionRecord{x.ID, x.User, x.TellMaster, x.Node} }
 func (x *client) String() string           { return string(x.User) + "/" + x.name }
 func (x *client) has(m *mail) bool         { _, ok := x.byID[m.record.id]; return ok }
 func (x *client) receipt(m *mail) *receipt { return &x.got[x.byID[m.record.id]] }

@@ -17,7 +17,7 @@ import (
 
 func (n *node) socketOptions() socket.Options {
 	return socket.Options{
-		Keeper: n.keeper, Hub: n.hub, Gate: n.apps,
+		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics,
 	}
@@ -49,23 +49,35 @@ type allMetrics struct {
 
 func (n *node) apiOptions() api.Options {
 	return api.Options{
-		Log: n.log, Metrics: allMetrics{prometheus.Gatherers{n.metrics, n.process}, n.metrics}, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
-		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1,
-		Parts: []api.Part{
-			{Name: "node", Check: func() error {
-				if !n.serving.Load() {
-					return errors.New("the node is starting or stopping")
-				}
-				return nil
-			}},
-			{Name: "store", Check: func() error {
-				if !n.keeper.Ready() {
-					return errors.New("the message store does not answer")
-				}
-				return nil
-			}},
-		},
+		Log: n.log, Metrics: allMetrics{prometheus.Gatherers{n.metrics, n.process, &n.shardMetrics}, n.metrics}, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
+		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1, Cluster: n.members,
+		Parts: n.parts(),
 	}
+}
+
+// parts are what has to work for the node to be ready.
+func (n *node) parts() []api.Part {
+	parts := []api.Part{
+		{Name: "node", Check: func() error {
+			if !n.serving.Load() {
+				return errors.New("the node is starting or stopping")
+			}
+			return nil
+		}},
+		{Name: "store", Check: func() error {
+			switch unserved := n.office.Unserved(); {
+			case len(unserved) == 0:
+				return nil
+			case n.leases != nil:
+				return fmt.Errorf("no keeper is known of the shards %v", unserved)
+			}
+			return errors.New("the message store does not answer")
+		}},
+	}
+	if n.opts.Settings.Shared() {
+		parts = append(parts, api.Part{Name: "cluster", Check: n.members.Check})
+	}
+	return parts
 }
 
 func (n *node) adminServer() *api.Server {
@@ -94,12 +106,12 @@ func (n *node) v1Options() api.V1Options {
 			}
 		},
 		Rooms: api.Rooms{
-			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.keeper, Webhooks: n.webhooks, Events: n.events,
+			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.office, Webhooks: n.webhooks, Events: n.events,
 			Messages: func() api.MessageLimits {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
 			},
-			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version,
+			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.members,
 		},
 	}
 }

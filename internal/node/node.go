@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +26,8 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
-	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/members"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
 	"github.com/seed-3d8c1042/switchboard/internal/stats"
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
@@ -70,17 +70,24 @@ type node struct {
 	settings atomic.Pointer[config.Settings]
 
 	bus     *bus.Bus
-	keeper  *mailbox.Keeper
+	office  *shards.Office // all keepers
 	apps    *apps.Registry
 	keys    *keys.Ring
 	hub     *delivery.Hub
 	sockets *socket.Server
 	stats   *stats.Sampler
 	events  *api.Events
+	members *members.Room
 	v1      *api.V1
 
 	webhooks *webhooks.Room
 	serving  atomic.Bool
+
+	id           string         // of this process, among the nodes of its cluster
+	refused      chan struct{}  // closed when it must not be a member any more
+	links        *bus.Links     // nil: this node is alone
+	leases       *shards.Leases // nil likewise
+	shardMetrics shardMetrics
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -97,18 +104,24 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
-	keeping, stopKeeping := context.WithCancel(context.Background())
-	var keeper errgroup.Group
-	keeper.Go(func() error { return n.keeper.Run(keeping) })
-	defer func() {
-		stopKeeping()
-		err = errors.Join(err, keeper.Wait())
-	}()
+	stopKeeping, err := n.openKeepers(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopKeeping()
 	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
 	defer n.apps.Close()
 	defer n.keys.Close()
+	leave, err := n.join(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
+	if stopped, err := n.importAlone(ctx); stopped || err != nil {
+		return err
+	}
 	posting, stopPosting := context.WithCancel(context.Background())
 	var poster errgroup.Group
 	poster.Go(func() error { return n.webhooks.Run(posting) })
@@ -124,18 +137,13 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	s := n.opts.Settings
-	if n.bus, err = bus.Open(ctx, bus.Options{Folder: filepath.Join(s.Data, "jetstream"), Logger: n.log}); err != nil {
-		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
-	}
-	log, err := n.bus.Log(ctx, 0)
-	if err == nil {
-		n.keeper, err = mailbox.Open(ctx, mailbox.Options{
-			Log: log, Limits: mailboxLimits(s.Limits), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
-			Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: n.bus.Recover,
-		})
-	}
+	o, err := busOptions(s)
 	if err != nil {
-		return errors.Join(fmt.Errorf("open the message log in %s: %w", s.Data, err), n.bus.Close())
+		return err
+	}
+	o.Logger = n.log
+	if n.bus, err = bus.Open(ctx, o); err != nil {
+		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
 	return nil
 }
@@ -153,15 +161,19 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
 	}
-	n.stats, err = stats.New(stats.Options{Metrics: n.metrics, Now: time.Now, Log: n.log})
+	n.stats, err = stats.New(stats.Options{Metrics: prometheus.Gatherers{n.metrics, &n.shardMetrics}, Now: time.Now, Log: n.log})
 	if err != nil {
 		return err
 	}
-	n.hub = delivery.New(delivery.Options{
-		Keeper: reliable{n.keeper}, Access: access{n.apps},
+	o := delivery.Options{
+		Keeper: reliable{n.office}, Access: access{n.apps},
 		Sessions: func() int { return n.limits().SessionsPerUser }, Group: func() int { return n.limits().GroupReceivers },
 		Metrics: n.metrics,
-	})
+	}
+	if n.links != nil {
+		o.Nodes = tagged{n.links, tagHub}
+	}
+	n.hub = delivery.New(o)
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
@@ -194,9 +206,11 @@ func (n *node) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	public, err := listen("listen", n.opts.Settings.Listen)
-	if err != nil {
-		return errors.Join(err, admin.Close())
+	var public net.Listener // nil: clients connect to other nodes
+	if n.opts.Settings.Has(config.RoleConnector) {
+		if public, err = listen("listen", n.opts.Settings.Listen); err != nil {
+			return errors.Join(err, admin.Close())
+		}
 	}
 	control := n.listenControl()
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -205,7 +219,12 @@ func (n *node) serve(ctx context.Context) error {
 	publicDone, closePublic := context.WithCancel(stopping)
 	defer closePublic()
 	doors.Go(func() error { return n.adminServer().Serve(stopping, admin) })
-	doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
+	if public != nil {
+		doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
+		n.members.SetAddress(n.reachedAt(public.Addr()))
+	} else {
+		n.members.SetAddress("")
+	}
 	if control != nil {
 		doors.Go(func() error { return n.controlServer().Serve(stopping, control) })
 	}
@@ -213,12 +232,16 @@ func (n *node) serve(ctx context.Context) error {
 	doors.Go(func() error { return tendMemory(stopping) })
 	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
-	err = n.greet(public.Addr(), admin.Addr())
+	err = n.greet(public, admin.Addr())
 	if err == nil {
 		doors.Go(func() error { return n.reload(stopping) }) // not before greet: it ends the demo's key with the demo
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-n.refused: // why is said by what join returned
+		}
 	}
 	n.serving.Store(false)
+	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	closePublic()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
 	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
@@ -248,7 +271,7 @@ func (n *node) reload(ctx context.Context) error {
 			changed := config.Diff(*n.settings.Load(), s).Live
 			n.settings.Store(&s)
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
-			n.keeper.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
+			n.office.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
 			n.reloadWebhooks(ctx, s)
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
@@ -256,14 +279,19 @@ func (n *node) reload(ctx context.Context) error {
 }
 
 // greet says where everything is, and lends the demo a key.
-func (n *node) greet(public, admin net.Addr) error {
+func (n *node) greet(public net.Listener, admin net.Addr) error {
 	s := n.opts.Settings
 	say := func(key, value string) { fmt.Fprintf(n.opts.Out, "%-9s %s\n", key, value) }
 	fmt.Fprintf(n.opts.Out, "Switchboard %s\n", n.opts.Version)
-	say("console", "http://"+public.String()+"/")
-	say("socket", "ws://"+public.String()+"/ws")
+	if public != nil {
+		say("console", "http://"+public.Addr().String()+"/")
+		say("socket", "ws://"+public.Addr().String()+"/ws")
+	}
 	say("admin", "http://"+admin.String()+"/")
 	say("data", s.Data)
+	if n.leases != nil {
+		say("node", fmt.Sprintf("%s of %s", s.NodeName(), n.sharedName()))
+	}
 	if s.Demo {
 		key, presented, err := n.keys.Lend("of the demo, until it stops")
 		if err != nil {
@@ -274,8 +302,8 @@ func (n *node) greet(public, admin net.Addr) error {
 		say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
 	}
 	for _, app := range s.Apps {
-		if !s.Demo && !app.AuthEnabled {
-			say("open", fmt.Sprintf("app %s (appId %s) lets anyone in who reaches %s", app.Name, app.ID, public))
+		if !s.Demo && !app.AuthEnabled && public != nil {
+			say("open", fmt.Sprintf("app %s (appId %s) lets anyone in who reaches %s", app.Name, app.ID, public.Addr()))
 		}
 	}
 	fmt.Fprintln(n.opts.Out, "ready")

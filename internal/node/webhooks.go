@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -24,15 +26,23 @@ func (n *node) openWebhooks(ctx context.Context) error {
 		return fmt.Errorf("open the history of webhooks in %s: %w", s.Data, err)
 	}
 	n.webhooks, err = webhooks.New(webhooks.Options{
-		Queue: eventQueue{n.keeper}, Archive: trail, Logger: n.log, Metrics: n.metrics, Version: n.opts.Version,
-		Webhooks: webhooksOf(s.Apps), Limits: webhookLimits(s.Limits),
+		Queue: eventQueue{n.office}, Archive: trail, Logger: n.log, Metrics: n.metrics, Version: n.opts.Version,
+		Webhooks: webhooksOf(s.Apps), Limits: webhookLimits(s.Limits), Place: n.placeOf,
 	})
 	return err
 }
 
+// placeOf returns the keeper of a webhook's events, if it is on this node.
+func (n *node) placeOf(of webhooks.Name) any {
+	if k := n.office.Keeper(n.office.ShardOf(mailbox.Subscriber(of.App, of.Name))); k != nil {
+		return k
+	}
+	return nil
+}
+
 // reloadWebhooks puts new settings of webhooks into effect.
 func (n *node) reloadWebhooks(ctx context.Context, s config.Settings) {
-	n.keeper.SetSubscriptions(subscriptionsOf(s.Apps))
+	n.office.SetSubscriptions(subscriptionsOf(s.Apps))
 	n.webhooks.Replace(webhooksOf(s.Apps), webhookLimits(s.Limits))
 	if _, err := n.bus.Trail(ctx, trailLimits(s.Limits)); err != nil {
 		n.log.Error("the limits of the webhooks' history stay as they are", "err", err)
@@ -85,8 +95,11 @@ func subscriptionsOf(list []config.App) map[string][]mailbox.Subscription {
 	return byApp
 }
 
+// errElsewhere says that a webhook's events are another node's to post.
+var errElsewhere = errors.New("another node keeps the events of this webhook")
+
 // eventQueue is how webhooks reach the mailboxes in which their events wait.
-type eventQueue struct{ keeper *mailbox.Keeper }
+type eventQueue struct{ keepers *shards.Office }
 
 // Open implements webhooks.Queue.
 func (q eventQueue) Open(of webhooks.Name, window int, out webhooks.Outlet) (webhooks.Session, error) {
@@ -94,15 +107,18 @@ func (q eventQueue) Open(of webhooks.Name, window int, out webhooks.Outlet) (web
 	if err != nil {
 		return nil, err
 	}
-	q.keeper.Open(mailbox.Session{
-		ID: id, User: mailbox.Subscriber(of.App, of.Name), Push: true, Each: true, Window: window, Outlet: eventOutlet(out),
-	})
-	return eventSession{q.keeper, id}, nil
+	user := mailbox.Subscriber(of.App, of.Name)
+	keeper := q.keepers.Keeper(q.keepers.ShardOf(user))
+	if keeper == nil {
+		return nil, errElsewhere
+	}
+	keeper.Open(mailbox.Session{ID: id, User: user, Push: true, Each: true, Window: window, Outlet: eventOutlet(out)})
+	return eventSession{keeper, id}, nil
 }
 
 // Backlog implements webhooks.Queue.
 func (q eventQueue) Backlog(ctx context.Context, of webhooks.Name) (webhooks.Backlog, error) {
-	m, err := q.keeper.Mailbox(ctx, mailbox.Subscriber(of.App, of.Name))
+	m, err := q.keepers.Mailbox(ctx, mailbox.Subscriber(of.App, of.Name))
 	return webhooks.Backlog{Events: m.Messages, Bytes: m.Bytes, Oldest: m.Oldest, Dropped: m.Dropped}, err
 }
 
@@ -115,7 +131,7 @@ func (q eventQueue) Put(ctx context.Context, of webhooks.Name, frames [][]byte) 
 	for i, frame := range frames {
 		list[i] = &mailbox.Message{From: to[0], To: to, Frame: frame, Notice: true, Receipt: true, Origin: putOne{p, i}, Done: p.left.Done}
 	}
-	q.keeper.AcceptAll(list, nil)
+	q.keepers.AcceptAll(list, nil)
 	done := make(chan struct{})
 	go func() { // ends with the keeper's answers, which come in any case
 		defer close(done)
@@ -186,5 +202,5 @@ func (eventOutlet) FetchDone(int) {}
 // Settled implements mailbox.Outlet; whoever proves each is not told.
 func (eventOutlet) Settled(uint64) {}
 
-// Presence implements mailbox.Outlet; nobody is watched.
-func (eventOutlet) Presence(wire.UserID, bool) {}
+// Opened implements mailbox.Outlet; what is delivered says enough.
+func (eventOutlet) Opened(uint64) {}

@@ -5,17 +5,18 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/stats"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// reliable is how the hub reaches the keeper.
-type reliable struct{ keeper *mailbox.Keeper }
+// reliable is how the hub reaches the keepers.
+type reliable struct{ keepers *shards.Office }
 
 // Accept implements delivery.Keeper.
 func (r reliable) Accept(s *delivery.Send, frame []byte) {
 	m := messageOf(s, frame)
-	r.keeper.Accept(&m)
+	r.keepers.Accept(&m)
 }
 
 // AcceptAll implements delivery.Keeper.
@@ -34,20 +35,20 @@ func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, once *delive
 			}
 		}
 	}
-	r.keeper.AcceptAll(pointers, (*mailbox.Once)(once))
+	r.keepers.AcceptAll(pointers, (*mailbox.Once)(once))
 }
 
 func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
 	return mailbox.Message{
 		From: s.From, To: s.To, Group: s.Group,
 		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Quiet: s.Quiet, Receipt: s.Receipt, TTL: s.TTL,
-		Index: s.Index, Origin: s.Origin, Done: s.Done,
+		Producer: s.Producer, Seq: s.Seq, Index: s.Index, Origin: s.Origin, Done: s.Done,
 	}
 }
 
 // Confirm implements delivery.Keeper.
 func (r reliable) Confirm(sender, receiver wire.UserID, reference []byte) {
-	r.keeper.Accept(&mailbox.Message{
+	r.keepers.Accept(&mailbox.Message{
 		From: receiver, To: []wire.UserID{sender}, Frame: wire.AppendConfirmation(nil, reference), Notice: true,
 	})
 }
@@ -73,7 +74,7 @@ func (w watched) Watch() (leave func(), ok bool) { return w.Sampler.Watch(w.most
 func mailboxLimits(l config.Limits) mailbox.Limits {
 	return mailbox.Limits{
 		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages,
-		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests,
+		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests, Producers: l.Producers,
 		Events: l.WebhookQueue, EventBytes: int64(l.WebhookQueueBytes), Undelivered: l.UndeliveredAfter,
 	}
 }

@@ -46,6 +46,7 @@ func wantOnDisk(t *testing.T, dir, text string, want bool) {
 }
 
 func TestSecretsAreNeitherOnDiskNorInTheLog(t *testing.T) {
+	Alone(t, ReasonFolder)
 	s := Start(t, "--log-level", "debug")
 	demo := s.Key
 	made := s.Call("POST", "/v1/keys", demo, `{"app":"ANZ","name":"on paper","scopes":["keys:manage"]}`, "Idempotency-Key", "k")
@@ -94,6 +95,7 @@ func wantStatusOf(t *testing.T, a Answer, status int) {
 }
 
 func TestTheDemoPrintsAKeyThatEndsWithItAndNobodyElseDoes(t *testing.T) {
+	Alone(t, ReasonDemo)
 	s := Start(t)
 	first := s.Key
 	if strings.Count(s.Output(), "\nkey       sb_") != 1 {
@@ -121,6 +123,7 @@ func TestTheDemoPrintsAKeyThatEndsWithItAndNobodyElseDoes(t *testing.T) {
 }
 
 func TestTheDemosKeyEndsWithTheDemo(t *testing.T) {
+	Alone(t, ReasonDemo)
 	path := Settings(t, "limits: {apiRate: 999}\n") // no apps, so it is the demo
 	s := Start(t, "--config", path)
 	wantStatusOf(t, s.Call("GET", "/v1/keys", s.Key, ""), 200)
@@ -267,6 +270,7 @@ func TestLimitsOfTheInterfaceAreSettings(t *testing.T) {
 }
 
 func TestTheControlSocketIsTheOperatorsAlone(t *testing.T) {
+	Alone(t, ReasonFolder)
 	s := Start(t)
 	path := filepath.Join(s.Data, "control.sock")
 	mode := func() os.FileMode {
@@ -368,6 +372,7 @@ func hostile() []badRequest {
 }
 
 func TestHostileRequestsAreRefusedAndHarmNobody(t *testing.T) {
+	Alone(t, ReasonEnds)
 	s := Start(t)
 	before := s.CallControl("GET", "/v1/keys", "").Body
 	for _, c := range hostile() {

@@ -21,7 +21,7 @@ func TestTheBackendsOfTheDocumentation(t *testing.T) {
 	page := ReadCheckout(t, "docs/backend.md")
 	for name, program := range map[string]func(t testing.TB, code string) Program{"go": GoProgram, "js": NodeProgram} {
 		t.Run(name, func(t *testing.T) {
-			shop, backend := freePort(t), freePort(t)
+			shop, backend := freeAddress(t), freeAddress(t)
 			ports := strings.NewReplacer("127.0.0.1:8188", shop, "127.0.0.1:8090", backend, "listen(8090,", "listen("+backend[len("127.0.0.1:"):]+",")
 			code := ports.Replace(Block(t, page, name))
 			if n := strings.Count(code, "\n"); n > 60 {
@@ -69,17 +69,6 @@ func TestTheBackendsOfTheDocumentation(t *testing.T) {
 			Eventually(t, "the backend hears the test, which is about nobody", func() bool { return strings.HasSuffix(said(), "\ntest\n") })
 		})
 	}
-}
-
-// freePort returns an address that nobody listens at.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // run starts a program and returns what it has said so far.

@@ -55,6 +55,7 @@ func slowClients() []slowClient {
 // What is slow ends by its time-out, and holds nobody else up.
 func TestSlowClientsAreClosedInTime(t *testing.T) {
 	t.Parallel()
+	Alone(t, ReasonMemory)
 	s := Start(t, "--config", Settings(t, slowSettings))
 	n := startNeighbours(t, s)
 	h := measure(t, s)

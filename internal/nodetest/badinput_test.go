@@ -165,6 +165,7 @@ func awaitLeft(t *testing.T, s *Server, n int) {
 }
 
 func TestBadInputCostsNobodyElseAnything(t *testing.T) {
+	Alone(t, ReasonMemory)
 	collectOften(t)
 	s := Start(t, "--config", Settings(t, badSettings))
 	n := startNeighbours(t, s)

@@ -87,6 +87,7 @@ type scenario struct {
 }
 
 func TestEveryCodeOfTheProtocolIsProduced(t *testing.T) {
+	Alone(t, ReasonEnds)
 	listed := listedCodes(t)
 	produced := make(map[string]bool)
 	for _, c := range slices.Concat(frameScenarios(), errorScenarios(), signInScenarios(), closeScenarios(), storeScenarios()) {

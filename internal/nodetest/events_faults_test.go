@@ -233,6 +233,7 @@ func TestAClientThatDoesNotReadItsEvents(t *testing.T) {
 }
 
 func TestThousandsOfStreams(t *testing.T) {
+	Alone(t, ReasonMemory)
 	streams := 2000
 	if raceEnabled || testing.Short() {
 		streams = 300

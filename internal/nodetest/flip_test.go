@@ -14,6 +14,7 @@ import (
 // sent.
 func TestAFlippedBitIsFoundAtTheStart(t *testing.T) {
 	t.Parallel()
+	Alone(t, ReasonFolder)
 	rounds := 6
 	if testing.Short() {
 		rounds = 2

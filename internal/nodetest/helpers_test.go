@@ -2,9 +2,11 @@ package nodetest
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // plainApp is the demo app without a master user, so that nothing is in the
@@ -169,4 +171,32 @@ func (p *Peer) unread(frames []Frame) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.frames = append(frames, p.frames...)
+}
+
+// numberFromEnvironment returns a number that whoever runs the test may set.
+func numberFromEnvironment(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// durationFromEnvironment is the same for a duration.
+func durationFromEnvironment(t *testing.T, name string, otherwise time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return d
 }

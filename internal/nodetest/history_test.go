@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,14 +24,26 @@ type posting struct {
 	Link int // the sender's connection on which it left; 0 when that is not known
 	Size int // bytes of the content, at least
 
-	Stored       bool   // MESSAGE_STORED came
-	Confirmed    bool   // MESSAGE_CONFIRMATION came
-	Refused      string // the code of the DELIVER_FAILED that came
-	MayYetArrive bool   // and what it said
+	Stored       bool     // MESSAGE_STORED came
+	Confirmed    bool     // MESSAGE_CONFIRMATION came
+	Refused      string   // the code of the DELIVER_FAILED that came
+	MayYetArrive bool     // and what it said
+	RefusedTo    []string // for whom, of a group
 }
 
 // accepted says that the sender may rely on it.
 func (s posting) accepted() bool { return !s.Fast && (s.Stored || s.Confirmed) }
+
+// acceptedFor says that the sender may rely on it for one of the receivers. What is
+// stored for some of a group need not be for those of whom it heard a refusal.
+func (s posting) acceptedFor(user string) bool {
+	return s.accepted() && (len(s.To) == 1 || !slices.Contains(s.RefusedTo, user))
+}
+
+// refuse takes a refusal in; to is empty when it does not say for whom.
+func (s *posting) refuse(code string, mayYetArrive bool, to []string) {
+	s.Refused, s.MayYetArrive, s.RefusedTo = code, mayYetArrive, append(s.RefusedTo, to...)
+}
 
 // refusedForGood says that it must not arrive. Of a group only some members may
 // have been refused.

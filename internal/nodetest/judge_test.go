@@ -127,10 +127,10 @@ func (v *verdict) compare(user string, arrived map[int]bool, sends []posting, fa
 			continue
 		}
 		v.Sent++
-		if s.accepted() {
+		if s.acceptedFor(user) {
 			v.Accepted++
 		}
-		if !arrived[n] && (s.accepted() || fast) {
+		if !arrived[n] && (s.acceptedFor(user) || fast) {
 			v.Lost++
 		}
 		if arrived[n] && s.refusedForGood() {

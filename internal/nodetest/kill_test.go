@@ -1,8 +1,10 @@
 package nodetest
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
@@ -66,6 +68,7 @@ func TestKilledAgainAndAgainNothingStoredIsLost(t *testing.T) {
 // the server starts the next time, with all that it had.
 func TestKilledWhileItStartsItStartsAgain(t *testing.T) {
 	t.Parallel()
+	Alone(t, ReasonFolder)
 	rounds := 15
 	if testing.Short() {
 		rounds = 3
@@ -99,15 +102,21 @@ func TestKilledWhileItStartsItStartsAgain(t *testing.T) {
 // while, whatever it has come to.
 func killWhileStarting(t *testing.T, s *Server, after time.Duration) {
 	t.Helper()
-	cmd := s.command()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	var commands []*exec.Cmd
+	for _, n := range s.Nodes() {
+		cmd := n.command()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		commands = append(commands, cmd)
 	}
 	<-time.After(after)
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
+	for _, cmd := range commands {
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // killed: always an error
 	}
-	_ = cmd.Wait() // killed: always an error
 }
 
 // drain lets everybody have what waits, without anything new, and then ends all

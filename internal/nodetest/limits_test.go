@@ -397,6 +397,7 @@ func TestASessionThatDoesNotReadItsErrorsIsReadNoFurther(t *testing.T) {
 // Frames that can be neither dropped nor kept elsewhere, such as notices of
 // presence, end a session that does not read them.
 func TestASessionThatDoesNotReadItsNoticesIsClosed(t *testing.T) {
+	Alone(t, ReasonLine)
 	s := startWith(t, plainApp+"limits: {queueFrames: 16, queueBytes: 256KiB, proofTimeout: 5m}\n")
 	bob := SignIn(t, s, "ANZ-2", `{"presence":["ANZ-3"]}`)
 	bob.Freeze()

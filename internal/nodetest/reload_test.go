@@ -10,11 +10,16 @@ import (
 // of them.
 func reload(t *testing.T, s *Server, path, text, says string) {
 	t.Helper()
-	before := strings.Count(s.Output(), says)
+	before := make(map[*Server]int)
+	for _, n := range s.Nodes() {
+		before[n] = strings.Count(n.Output(), says)
+	}
 	s.Reload(path, text)
-	Eventually(t, fmt.Sprintf("the server says %q", says), func() bool {
-		return strings.Count(s.Output(), says) > before
-	})
+	for _, n := range s.Nodes() {
+		Eventually(t, fmt.Sprintf("the server says %q", says), func() bool {
+			return strings.Count(n.Output(), says) > before[n]
+		})
+	}
 }
 
 const inEffect = "new settings are in effect"

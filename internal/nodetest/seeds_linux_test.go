@@ -2,10 +2,7 @@ package nodetest
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
-	"time"
 )
 
 // The seeds below always run. One that made a fault test fail is added here, with
@@ -22,6 +19,9 @@ func powerCutSeeds() []uint64 {
 // mixSeeds are those of TestInAMixOfAllFaultsNothingAcceptedIsLost.
 func mixSeeds() []uint64 { return nil }
 
+// outageSeeds are those of TestWhateverHappensToItsNodesAClusterLosesNothing.
+func outageSeeds() []uint64 { return nil }
+
 // faultSeedsToRun are the seeds of a fault test: those that always run, but with
 // -short, and fresh new ones. FAULT_SEED is the only one if it is set.
 func faultSeedsToRun(t *testing.T, always []uint64, fresh int) []uint64 {
@@ -37,32 +37,4 @@ func faultSeedsToRun(t *testing.T, always []uint64, fresh int) []uint64 {
 		seeds = append(seeds, rand.Uint64N(1_000_000_000))
 	}
 	return seeds
-}
-
-// numberFromEnvironment returns a number that whoever runs the test may set.
-func numberFromEnvironment(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
-// durationFromEnvironment is the same for a duration.
-func durationFromEnvironment(t *testing.T, name string, otherwise time.Duration) time.Duration {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return d
 }

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -29,12 +31,20 @@ import (
 // take so long.
 const Patience = 2 * time.Minute
 
-// binaryVariable names the program to test, instead of building it.
+// binaryVariable names the program to test, instead of building it. Where a test
+// runs under the race detector so should the program; the one as it ships is built
+// all the same.
 const binaryVariable = "NODETEST_BINARY"
 
 // program builds the program once in a test process. A test that runs under the
 // race detector gets a program that does, too.
-var program = sync.OnceValues(func() (string, error) { return build(raceEnabled) })
+var program = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(binaryVariable); path != "" {
+		_, err := os.Stat(path)
+		return path, err
+	}
+	return build(raceEnabled)
+})
 
 // shipped builds the program as it ships, without the race detector.
 var shipped = sync.OnceValues(func() (string, error) {
@@ -45,9 +55,41 @@ var shipped = sync.OnceValues(func() (string, error) {
 })
 
 func build(race bool) (string, error) {
-	if path := os.Getenv(binaryVariable); path != "" {
-		return path, nil
+	if err := lookAtSource(); err != nil {
+		return "", err
 	}
+	args := []string{"github.com/seed-3d8c1042/switchboard/cmd/switchboard"}
+	if race {
+		args = append([]string{"-race"}, args...)
+	}
+	return buildProgram("switchboard", args...)
+}
+
+// lookAtSource lists the folders of what the program is built from. The go command
+// notes that, and takes no result of a test from its cache when any file there has
+// changed since; that the program is one of the test's inputs it cannot know.
+func lookAtSource() error {
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	for _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil; _, err = os.Stat(filepath.Join(root, "go.mod")) {
+		if root == filepath.Dir(root) {
+			return nil // the test does not run in the checkout
+		}
+		root = filepath.Dir(root)
+	}
+	for _, dir := range []string{"cmd", "internal", "wire", "console/dist"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildProgram builds a program with arguments for go build, the package last.
+func buildProgram(name string, args ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "switchboard-test-")
 	if err != nil {
 		return "", err
@@ -55,14 +97,10 @@ func build(race bool) (string, error) {
 	built.Lock()
 	built.dirs = append(built.dirs, dir)
 	built.Unlock()
-	path := filepath.Join(dir, "switchboard")
-	args := []string{"build", "-o", path}
-	if race {
-		args = append(args, "-race")
-	}
-	cmd := exec.Command("go", append(args, "github.com/seed-3d8c1042/switchboard/cmd/switchboard")...)
+	path := filepath.Join(dir, name)
+	cmd := exec.Command("go", append([]string{"build", "-o", path}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the program: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return path, nil
 }
@@ -111,6 +149,14 @@ type Server struct {
 	Key   string // the demo's admin key of this start; empty for none
 	Args  []string
 
+	// nodes are the processes behind Addr when there are several: see topology.go.
+	// This one is none then.
+	nodes []*Server
+	// A node of several has a settings file of its own, config; extra is what the
+	// harness has put behind the test's settings there.
+	config, extra string
+	roles         []string
+
 	t      testing.TB
 	before []string // words that start the program, such as those that put it into another network
 	path   string   // of the program
@@ -123,9 +169,13 @@ type Server struct {
 }
 
 // Start runs `switchboard serve` with extra arguments on free ports, and waits
-// until it is ready. The process ends with the test.
+// until it is ready. The process ends with the test. NODETEST_TOPOLOGY may make
+// it several processes: see Topology.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	if topology := topologyOf(t); topology != One {
+		return startTopology(t, topology, args)
+	}
 	return StartIn(t, filepath.Join(t.TempDir(), "data"), args...)
 }
 
@@ -133,6 +183,7 @@ func Start(t testing.TB, args ...string) *Server {
 // under the race detector: to measure its memory.
 func StartShipped(t testing.TB, args ...string) *Server {
 	t.Helper()
+	Alone(t, ReasonMemory)
 	path, err := shipped()
 	if err != nil {
 		t.Fatal(err)
@@ -140,9 +191,10 @@ func StartShipped(t testing.TB, args ...string) *Server {
 	return start(t, path, filepath.Join(t.TempDir(), "data"), args)
 }
 
-// StartIn is Start with a data folder of the caller's.
+// StartIn is Start with a data folder of the caller's, and one node.
 func StartIn(t testing.TB, data string, args ...string) *Server {
 	t.Helper()
+	Alone(t, ReasonFolder)
 	return start(t, Binary(t), data, args)
 }
 
@@ -154,9 +206,14 @@ func start(t testing.TB, path, data string, args []string) *Server {
 	return s
 }
 
-// Start runs the process again after Kill or Stop: same addresses, same data.
+// Start runs the process again after Kill or Stop: same addresses, same data. Of
+// several nodes all are started, side by side.
 func (s *Server) Start() {
 	s.t.Helper()
+	if s.nodes != nil {
+		launchAll(s.t, s.nodes)
+		return
+	}
 	if !s.Starts() {
 		s.t.Fatalf("switchboard ended before it was ready: %v\n%s", s.err, s.Output())
 	}
@@ -165,6 +222,13 @@ func (s *Server) Start() {
 // Starts is Start, and says whether the process was ready or ended before.
 func (s *Server) Starts() bool {
 	s.t.Helper()
+	return s.becomesReady(s.launch())
+}
+
+// launch runs the process. ready is closed when it says that it is ready.
+func (s *Server) launch() (ready <-chan struct{}) {
+	s.t.Helper()
+	s.one("Start")
 	s.cmd = s.command()
 	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -174,9 +238,15 @@ func (s *Server) Starts() bool {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	ready := make(chan struct{})
+	said := make(chan struct{})
 	s.done = make(chan struct{})
-	go s.read(pipe, ready)
+	go s.read(pipe, said)
+	return said
+}
+
+// becomesReady waits until the process that was launched is ready, or has ended.
+func (s *Server) becomesReady(ready <-chan struct{}) bool {
+	s.t.Helper()
 	select {
 	case <-ready:
 		return true
@@ -234,24 +304,39 @@ func address(url string) string {
 
 // Output returns what the process printed so far, in all its lives.
 func (s *Server) Output() string {
+	if s.nodes != nil {
+		return s.outputOfAll()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.out.String()
 }
 
 // PID returns the process ID.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+func (s *Server) PID() int {
+	s.t.Helper()
+	s.one("PID")
+	return s.cmd.Process.Pid
+}
 
 // Signal sends the process a signal.
 func (s *Server) Signal(sig syscall.Signal) {
 	s.t.Helper()
+	s.one("Signal")
 	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.t.Fatalf("signal %v: %v", sig, err)
 	}
 }
 
-// Kill ends the process at once (SIGKILL) and waits for its end.
+// Kill ends the process at once (SIGKILL) and waits for its end. Of several nodes
+// it ends all.
 func (s *Server) Kill() {
+	for _, n := range s.nodes {
+		n.Kill()
+	}
+	if s.nodes != nil {
+		return
+	}
 	select {
 	case <-s.done:
 		return
@@ -263,16 +348,24 @@ func (s *Server) Kill() {
 	<-s.done
 }
 
-// Stop ends the process gracefully (SIGTERM) and returns its exit code.
+// Stop ends the process gracefully (SIGTERM) and returns its exit code. Of several
+// nodes it ends all at once, and returns the worst.
 func (s *Server) Stop() int {
 	s.t.Helper()
-	s.Signal(syscall.SIGTERM)
-	return s.Wait()
+	worst := 0
+	for _, n := range s.Nodes() {
+		n.Signal(syscall.SIGTERM)
+	}
+	for _, n := range s.Nodes() {
+		worst = max(worst, n.Wait())
+	}
+	return worst
 }
 
 // Wait waits for the process to end by itself and returns its exit code.
 func (s *Server) Wait() int {
 	s.t.Helper()
+	s.one("Wait")
 	select {
 	case <-s.done:
 		return s.cmd.ProcessState.ExitCode()
@@ -288,19 +381,31 @@ func (s *Server) Get(path string) (status int, body string) {
 	return get(s.t, "http://"+s.Admin+path)
 }
 
-// Metric returns a metric's value; name includes its labels as exposed.
+// Metric returns a metric's value; name includes its labels as exposed. Of several
+// nodes, and of the keepers of several shards, it is the sum.
 func (s *Server) Metric(name string) float64 {
 	s.t.Helper()
-	_, body := s.Get("/metrics")
-	for line := range strings.Lines(body) {
-		var v float64
-		if rest, ok := strings.CutPrefix(line, name+" "); ok {
-			if _, err := fmt.Sscan(rest, &v); err == nil {
-				return v
-			}
+	sum := 0.0
+	for _, n := range s.Nodes() {
+		_, body := n.Get("/metrics")
+		for line := range strings.Lines(body) {
+			sum += valueOf(line, name)
 		}
 	}
-	return 0
+	return sum
+}
+
+// shardLabel is what tells the metrics of one keeper from those of another.
+var shardLabel = regexp.MustCompile(`\{shard="\d+"\}|,shard="\d+"|shard="\d+",`)
+
+// valueOf returns the value in a line of metrics, if it is of that name.
+func valueOf(line, name string) (v float64) {
+	if rest, ours := strings.CutPrefix(shardLabel.ReplaceAllString(line, ""), name+" "); ours {
+		if _, err := fmt.Sscan(rest, &v); err != nil {
+			return 0
+		}
+	}
+	return v
 }
 
 // RSS returns the resident memory of the process in bytes.

@@ -135,6 +135,7 @@ const memory = 96 * mib
 
 // Three times 100 MB are sent, more than the memory that is allowed, to a receiver that does not read.
 func TestAReceiverThatDoesNotReadCostsBoundedMemory(t *testing.T) {
+	Alone(t, ReasonMemory)
 	collectOften(t)
 	s := StartShipped(t, "--config", Settings(t, plainApp+"limits: {proofTimeout: 5m, mailboxBytes: 1GiB}\n"))
 	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", "")

@@ -117,6 +117,7 @@ func TestAGracefulStopKeepsWhatWaits(t *testing.T) {
 // others are told at once, and no new one is let in.
 func TestAClientThatDoesNotReadDoesNotHoldUpAStop(t *testing.T) {
 	t.Parallel()
+	Alone(t, ReasonEnds)
 	s := startWith(t, plainApp+"limits: {drainTimeout: 3s, proofTimeout: 5m}\n")
 	ann, bob := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", "")
 	bob.Freeze()
@@ -142,6 +143,7 @@ func TestAClientThatDoesNotReadDoesNotHoldUpAStop(t *testing.T) {
 }
 
 func TestASecondSignalEndsTheServerAtOnce(t *testing.T) {
+	Alone(t, ReasonEnds)
 	s := startWith(t, plainApp+"limits: {drainTimeout: 10m, proofTimeout: 5m}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	post(t, ann, "ANZ-2", "m", 0, 100, 100)
@@ -169,6 +171,7 @@ func holdUp(t *testing.T, s *Server) {
 // A stop that comes while the server is still starting is no failure either.
 func TestAServerMayBeStoppedWhileItStarts(t *testing.T) {
 	t.Parallel()
+	Alone(t, ReasonEnds)
 	chance := rand.New(rand.NewPCG(seed(t), 6))
 	s := startWith(t, plainApp)
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
@@ -217,6 +220,7 @@ func refusedStart(t *testing.T, args ...string) (code int, last string) {
 }
 
 func TestWhatKeepsAServerFromStartingIsSaidInASentence(t *testing.T) {
+	Alone(t, ReasonOutput)
 	s := Start(t)
 	free := "127.0.0.1:0"
 	file := filepath.Join(t.TempDir(), "a-file")
@@ -257,6 +261,7 @@ func TestWhatKeepsAServerFromStartingIsSaidInASentence(t *testing.T) {
 }
 
 func TestStartUpLines(t *testing.T) {
+	Alone(t, ReasonOutput)
 	s := Start(t)
 	want := regexp.MustCompile(`^Switchboard \S+
 console   http://127\.0\.0\.1:\d+/

@@ -300,11 +300,7 @@ func TestWebhooksChangeAtRunTime(t *testing.T) {
 	awaitSessions(t, s, 0)
 	reload := func(text string) {
 		t.Helper()
-		n := strings.Count(s.Output(), "new settings are in effect")
-		s.Reload(path, text)
-		Eventually(t, "the new settings are in effect", func() bool {
-			return strings.Count(s.Output(), "new settings are in effect") > n
-		})
+		reload(t, s, path, text, inEffect)
 	}
 	b.answer(func(event) int { return http.StatusBadGateway })
 	reload(hookSettings(b.url(), ""))

@@ -257,7 +257,11 @@ func (w *workload) produceWithReceipts(ctx context.Context, user string, chance 
 		OnConfirmation: func(r string) { w.heard(user, r, func(s *posting) { s.Confirmed = true }) },
 		OnError: func(e *wire.Error, r string) {
 			waiting.Add(-1)
-			w.heard(user, r, func(s *posting) { s.Refused, s.MayYetArrive = e.Code, e.MayYetArrive })
+			var to []string
+			for _, user := range e.To {
+				to = append(to, string(user))
+			}
+			w.heard(user, r, func(s *posting) { s.refuse(e.Code, e.MayYetArrive, to) })
 		},
 		OnState: func(s client.State, _ error) {
 			if s == client.Connected {
@@ -344,8 +348,12 @@ func (w *workload) reply(user string, f Frame) {
 	case "MESSAGE_CONFIRMATION":
 		w.heard(user, f.Field("reference"), func(s *posting) { s.Confirmed = true })
 	case "DELIVER_FAILED":
+		var data struct{ To json.RawMessage }
+		var to []string
+		_ = json.Unmarshal(f.Data, &data) // what is none of that names nobody
+		_ = json.Unmarshal(data.To, &to)  // as one name does, which is no group
 		w.heard(user, strings.Trim(string(f.Reference), `"`), func(s *posting) {
-			s.Refused, s.MayYetArrive = f.Field("code"), f.Field("mayYetArrive") == "true"
+			s.refuse(f.Field("code"), f.Field("mayYetArrive") == "true", to)
 		})
 	}
 }

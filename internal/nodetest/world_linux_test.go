@@ -25,6 +25,7 @@ const worldVariable = "NODETEST_OWN_WORLD"
 // root does it in a user namespace.
 func ownWorld(t *testing.T) (here bool) {
 	t.Helper()
+	Alone(t, ReasonWorld)
 	if os.Getenv(worldVariable) != "" {
 		furnishWorld(t)
 		return true

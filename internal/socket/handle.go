@@ -68,6 +68,9 @@ func (s *session) send(f *wire.Frame) *wire.Error {
 	}
 	m := &single{to: [1]wire.UserID{wire.UserID(to)}} // checked by ParseMessage
 	m.To = m.to[:]
+	if err := s.number(&m.Send, f); err != nil {
+		return err
+	}
 	s.pass(&m.Send, f, content)
 	return nil
 }
@@ -75,6 +78,10 @@ func (s *session) send(f *wire.Frame) *wire.Error {
 func (s *session) sendGroup(f *wire.Frame) *wire.Error {
 	to, bad, content, err := wire.ParseGroup(f.Data, s.srv.limits.Load().GroupReceivers)
 	if err != nil {
+		return err
+	}
+	m := &delivery.Send{To: to, Group: true}
+	if err := s.number(m, f); err != nil {
 		return err
 	}
 	if len(bad) > 0 {
@@ -88,9 +95,18 @@ func (s *session) sendGroup(f *wire.Frame) *wire.Error {
 		}, f.Reference)
 	}
 	if len(to) > 0 {
-		s.pass(&delivery.Send{To: to, Group: true}, f, content)
+		s.pass(m, f, content)
 	}
 	return nil
+}
+
+// number gives a RELIABLE message its place in the client's outbox, if it has one.
+func (s *session) number(m *delivery.Send, f *wire.Frame) (err *wire.Error) {
+	if producer := s.identity.options.Producer; producer != "" && !f.Fast {
+		m.Producer = producer
+		m.Seq, err = wire.ParseSeq(f)
+	}
+	return err
 }
 
 // pass gives a message to the hub, a RELIABLE one when there is room.

@@ -92,6 +92,9 @@ func (s *session) GiveWay() bool {
 	return true
 }
 
+// Opened lets the reply go, if the other nodes have heard of the session, too.
+func (s *session) Opened(uint64) { s.progress(func(o *opening) { o.kept = true }) }
+
 // Deliver queues a RELIABLE frame. There is always room: the keeper has at most
 // mailbox.Window bytes on their way.
 func (s *session) Deliver(d mailbox.Delivery) {

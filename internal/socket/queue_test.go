@@ -217,6 +217,38 @@ func TestMessagesReachTheHub(t *testing.T) {
 	p.settledDown()
 }
 
+// Only a RELIABLE message of a session with a producer has a number; of others
+// "seq" is a member like any that is unknown.
+func TestMessagesOfAProducerAreNumbered(t *testing.T) {
+	const to = `"data":{"to":"ANZ-8","content":1},"reference":"r"`
+	r := newRig(t)
+	p := r.join("ANZ-7", `{"producer":"phone-1"}`)
+	p.send(`{"type":"MESSAGE",` + to + `,"seq":9007199254740991}`)
+	if m := r.next(); m.Producer != "phone-1" || m.Seq != wire.MaxSeq {
+		t.Errorf("sent %+v", m)
+	}
+	p.send(`{"type":"GROUP_MESSAGE","seq":2,"data":{"to":["ANZ-8","ANZ-9"],"content":1}}`)
+	if m := r.next(); m.Producer != "phone-1" || m.Seq != 2 || !m.Group {
+		t.Errorf("sent %+v", m)
+	}
+	p.send(`{"type":"MESSAGE",` + to + `}`)
+	p.text(`{"type":"INVALID_MESSAGE","data":{"code":"MISSING_FIELD","reason":"seq is missing"},"reference":"r"}`)
+	for _, seq := range []string{"0", "-1", "1.5", `"1"`, "9007199254740992", `1,"seq":1`} {
+		p.send(`{"type":"MESSAGE",` + to + `,"seq":` + seq + `}`)
+		p.fails("INVALID_MESSAGE", "BAD_FIELD")
+	}
+	p.send(`{"type":"GROUP_MESSAGE","data":{"to":["bad","ANZ-9"],"content":1},"seq":null}`)
+	p.fails("INVALID_MESSAGE", "MISSING_FIELD")
+	p.send(`{"type":"MESSAGE",` + to + `,"feature":"FAST","seq":"x"}`)
+	p.settledDown()
+
+	plain := r.join("ANZ-6", `{"receipts":true}`)
+	plain.send(`{"type":"MESSAGE",` + to + `,"seq":"x","seq":7}`)
+	if m := r.next(); m.Producer != "" || m.Seq != 0 {
+		t.Errorf("sent %+v", m)
+	}
+}
+
 func TestFetchGoesToTheKeeper(t *testing.T) {
 	r := newRig(t)
 	p := r.join("ANZ-7", "")

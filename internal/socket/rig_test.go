@@ -220,6 +220,7 @@ type keeper struct {
 	last     mailbox.Session
 	busy     bool
 	behind   bool
+	slow     bool // it does not say that it knows a session
 	onOpen   func(mailbox.Session)
 }
 
@@ -230,6 +231,9 @@ func (k *keeper) Open(s mailbox.Session) {
 	k.mu.Unlock()
 	if onOpen != nil {
 		onOpen(s)
+	}
+	if !k.slow {
+		s.Outlet.Opened(0)
 	}
 	k.events <- "open " + string(s.User)
 }

@@ -91,6 +91,7 @@ type session struct {
 	acks   acks
 	sends  sends
 
+	opening   *opening           // the reply waits for hub and keeper; nil: it does not
 	signingIn bool               // an attempt is under way
 	stopAuth  context.CancelFunc // ends it
 	master    bool
@@ -101,7 +102,7 @@ type session struct {
 	closing  bool // close was called
 	aborted  bool // and nothing that the client proves counts any more
 	killed   bool // and it has no time left
-	joined   bool // hub and keeper know it
+	joined   bool // hub and keeper were told of it
 	leftHub  bool
 	leftKeep bool
 }
@@ -181,6 +182,10 @@ func (s *session) closeLocked(e ending) {
 		s.stopAuth()
 	}
 	s.sends.release()
+	if s.opening != nil {
+		s.aborted = true // the client gets nothing of what was to follow the reply
+		s.giveUp()
+	}
 	if e.abort {
 		s.dropQueue()
 	}

@@ -71,7 +71,7 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 	case renew:
 		s.renew(&a, &grant)
 	default:
-		s.join(&a, &grant)
+		s.join(ctx, &a, &grant)
 	}
 }
 
@@ -116,9 +116,10 @@ func (s *session) renew(a *wire.Auth, grant *apps.Grant) {
 }
 
 // join makes the session one of the user's. The reply is queued first, and held
-// until hub and keeper know the session: so it comes before everything else,
-// and who has read it misses nothing that is sent from then on.
-func (s *session) join(a *wire.Auth, grant *apps.Grant) {
+// until keeper and hub know the session, the hubs of other nodes too: so it comes
+// before everything else, and who has read it misses nothing that is sent from
+// then on.
+func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 	id, err := s.srv.newID()
 	if err != nil {
 		s.srv.opts.Logger.Error("no randomness for a session's ID", "err", err)
@@ -126,73 +127,125 @@ func (s *session) join(a *wire.Auth, grant *apps.Grant) {
 		return
 	}
 	s.identity = identity{id: id, user: grant.User, app: a.AppID, options: a.Options}
-	back, ok := s.queueReply(a)
-	if !ok {
+	if !s.queueReply(a) {
 		return
 	}
-	if err := s.srv.opts.Hub.Add(s); err != nil {
-		s.takeBack(back)
+	watch, denied := s.watchable(grant.User, a.Options.Presence)
+	known, err := s.srv.opts.Hub.Add(s, watch)
+	if err != nil {
+		s.takeBack()
 		e := &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeTooManySessions, Reason: tooMany(err)}
 		s.rejected(a, e, wire.CloseTooManySessions)
 		return
 	}
-	watch, denied := s.watchable(grant.User, a.Options.Presence)
 	s.srv.opts.Keeper.Open(mailbox.Session{
 		ID: id, User: grant.User, Master: grant.Master, TellMaster: grant.TellMaster,
-		Ack: a.Options.Ack, Push: a.Options.Push, Watch: watch, Outlet: s,
+		Ack: a.Options.Ack, Push: a.Options.Push, Node: s.srv.opts.Node, Outlet: s,
 	})
 	s.srv.metrics.sessions.Add(1)
-	s.begun(grant)
+	s.told(grant)
 	if len(denied) > 0 {
 		e := general(wire.CodeForbidden, "users of your app may not watch these")
 		e.To, e.Group = denied, true
 		s.refuse(e, nil)
 	}
+	if known != nil {
+		select {
+		case <-known:
+		case <-ctx.Done():
+		}
+	}
+	s.progress(func(o *opening) { o.known = true })
 }
 
-// queueReply queues the reply that grants the sign-in and holds the queue. It
-// returns where to go back to, and false when the session is closing.
-func (s *session) queueReply(a *wire.Auth) (back queueMark, ok bool) {
+// opening is a session whose reply waits.
+type opening struct {
+	back  queueMark // what was queued before it
+	told  bool      // hub and keeper were told of the session
+	kept  bool      // the keeper has it
+	known bool      // all nodes know of it
+}
+
+// queueMark is what a queue held at some time.
+type queueMark struct {
+	bytes, frames, fast int
+	own                 share
+}
+
+// queueReply queues the reply that grants the sign-in, and holds the queue. It
+// returns false when the session is closing.
+func (s *session) queueReply(a *wire.Auth) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
-		return queueMark{}, false
+		return false
 	}
 	s.hold()
-	back = queueMark{len(s.queue.buf), s.queue.frames}
+	q := &s.queue
+	s.opening = &opening{back: queueMark{len(q.buf), q.frames, q.fast, q.own}}
 	start := s.begin()
-	s.queue.buf = wire.AppendAuthReply(s.queue.buf, a.AppID, a.UserText, true, "", "")
-	s.srv.metrics.frameOut(s.queue.buf[start+headerReserve:], featureNone)
+	q.buf = wire.AppendAuthReply(q.buf, a.AppID, a.UserText, true, "", "")
+	s.srv.metrics.frameOut(q.buf[start+headerReserve:], featureNone)
 	s.queued(start, finText)
-	return back, true
+	return true
 }
 
-// queueMark is a place in a queue.
-type queueMark struct{ bytes, frames int }
-
-// takeBack removes what was queued since back, and ends the hold.
-func (s *session) takeBack(back queueMark) {
+// takeBack takes the reply back, if it still waits.
+func (s *session) takeBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closing {
-		s.srv.metrics.queued.Add(int64(back.bytes - len(s.queue.buf)))
-		s.queue.buf, s.queue.frames = s.queue.buf[:back.bytes], back.frames
+	if s.opening != nil {
+		s.giveUp()
 	}
+}
+
+// giveUp takes the reply back with all that was queued behind it, and ends the
+// hold. The caller holds mu.
+func (s *session) giveUp() {
+	q, back := &s.queue, s.opening.back
+	s.opening = nil
+	if !q.broken && len(q.buf) > back.bytes {
+		s.srv.metrics.queued.Add(int64(back.bytes - len(q.buf)))
+		s.srv.metrics.droppedClosed.Add(float64(q.fast - back.fast))
+		q.buf, q.frames, q.fast, q.own = q.buf[:back.bytes], back.frames, back.fast, back.own
+	}
+	s.proofs.wanted = false // what wanted it is gone
 	s.release()
 }
 
-// begun notes that hub and keeper know the session, and lets its frames go.
-func (s *session) begun(grant *apps.Grant) {
+// told notes that hub and keeper were told of the session.
+func (s *session) told(grant *apps.Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.endAuth()
 	s.joined = true
 	s.master, s.expires = grant.Master, grant.Expires
+	if s.closing { // meanwhile: nobody has told them of the end
+		s.depart()
+		return
+	}
+	s.opening.told = true
+	s.begun()
+}
+
+// progress notes that one more knows the session.
+func (s *session) progress(note func(*opening)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opening != nil {
+		note(s.opening)
+		s.begun()
+	}
+}
+
+// begun lets the session's frames go when all know it. The caller holds mu.
+func (s *session) begun() {
+	if o := s.opening; !o.told || !o.kept || !o.known {
+		return
+	}
+	s.opening = nil
+	s.endAuth()
 	s.proofs.progress = s.srv.mono()
 	s.phase.Store(phaseJoined)
-	if s.closing { // meanwhile: nobody has told hub and keeper
-		s.depart()
-	}
 	s.checkAt(0)
 	s.release()
 }

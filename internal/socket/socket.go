@@ -13,7 +13,9 @@
 //     only when the client has answered a ping that was written after it, or,
 //     with "ack", has named it in a MESSAGE_ACK.
 //   - AUTH_CLIENT_REPLY is the first frame of a session, and nothing that is
-//     sent to the user after it misses the session.
+//     sent to the user after it, on whichever node, misses the session. While hub
+//     or keeper take their time to know the session, the deadline of signing in
+//     counts.
 //   - Every refused frame is answered with an error, and counted. A broken
 //     frame closes at worst its own session; so does a panic in handling one.
 //   - A peer that is gone, or that no longer reads, is noticed within the proof
@@ -56,7 +58,8 @@ import (
 // Keeper is what the connector needs of whoever keeps RELIABLE messages. Its
 // methods must not block and take effect in the order of the calls.
 type Keeper interface {
-	// Open registers a session; deliveries to its Outlet may begin at once.
+	// Open registers a session. Its Outlet's Opened is called when it is known,
+	// maybe before Open returns, and deliveries may begin.
 	Open(mailbox.Session)
 	// Close ends a session: what it did not prove goes back.
 	Close(id wire.ID)
@@ -79,10 +82,12 @@ type Hub interface {
 	// Send delivers a message or has it kept. The bytes in it are copied before
 	// Send returns; the Send itself belongs to the hub.
 	Send(*delivery.Send)
-	// Add puts a session among those that get messages. The error is a
-	// *wire.Error with TOO_MANY when the user has too many.
-	Add(delivery.Receiver) error
-	// Remove takes it out again.
+	// Add puts a session among those that get messages, and tells it of users whom
+	// it watches. known, if it is not nil, is closed when all nodes have heard of it,
+	// in bounded time. The error is a *wire.Error with TOO_MANY when the user has
+	// too many. It may wait for a moment.
+	Add(r delivery.Receiver, watch []wire.UserID) (known <-chan struct{}, err error)
+	// Remove takes it out again. It is told of nobody any more.
 	Remove(delivery.Receiver)
 	// Kick closes all sessions of a user and returns how many there were.
 	Kick(user wire.UserID, code uint16, reason string) int
@@ -101,6 +106,7 @@ type Options struct {
 	Keeper Keeper
 	Hub    Hub
 	Gate   Gate
+	Node   string // this node's ID, for the keeper; empty where there is only one
 
 	// Limits returns the limits; it is asked ten times a second, so they may
 	// change at run time. Fields that are zero or less get their default. Nil:

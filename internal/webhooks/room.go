@@ -41,6 +41,10 @@ type Options struct {
 	Version  string                // of the program, for User-Agent
 	Metrics  prometheus.Registerer // nil for none
 
+	// Place returns where the events of a webhook are on this node, nil when they
+	// are another node's to post. When it returns something else, the webhook's queue
+	// is opened anew: see Moved. Default: all are here, for ever.
+	Place func(Name) any
 	// Grace is how long attempts that are on their way may still take when the
 	// room stops. Default DefaultGrace.
 	Grace  time.Duration
@@ -61,6 +65,9 @@ func (o *Options) check() error {
 		return errors.New("webhooks: Options.Limits must be above zero")
 	}
 	o.Grace = cmp.Or(o.Grace, DefaultGrace)
+	if o.Place == nil {
+		o.Place = func(Name) any { return true }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -139,13 +146,14 @@ func (r *Room) Run(ctx context.Context) error {
 			switch {
 			case w.ended():
 				delete(running, of)
-			case !slices.Contains(wanted, w.hook):
+			case !slices.Contains(wanted, w.hook) || w.place != r.opts.Place(of):
 				w.cancel() // others do not wait for its end
 			}
 		}
 		for _, h := range wanted {
-			if _, runs := running[h.of]; !runs { // nor does one of the same name that is to end
-				running[h.of] = r.start(ctx, h, &all)
+			place := r.opts.Place(h.of)
+			if _, runs := running[h.of]; !runs && place != nil { // nor does one of the same name that is to end
+				running[h.of] = r.start(ctx, h, place, &all)
 			}
 		}
 		select {
@@ -159,6 +167,7 @@ func (r *Room) Run(ctx context.Context) error {
 // work is a hook that runs.
 type work struct {
 	hook   *hook
+	place  any
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -173,9 +182,9 @@ func (w work) ended() bool {
 }
 
 // start has a hook run, as one of all. Its end makes Run look again.
-func (r *Room) start(ctx context.Context, h *hook, all *sync.WaitGroup) work {
+func (r *Room) start(ctx context.Context, h *hook, place any, all *sync.WaitGroup) work {
 	ctx, cancel := context.WithCancel(ctx)
-	w := work{h, cancel, make(chan struct{})}
+	w := work{h, place, cancel, make(chan struct{})}
 	all.Go(func() {
 		defer cancel()
 		h.run(ctx)
@@ -184,6 +193,9 @@ func (r *Room) start(ctx context.Context, h *hook, all *sync.WaitGroup) work {
 	})
 	return w
 }
+
+// Moved says that Options.Place may say something else now.
+func (r *Room) Moved() { r.stir() }
 
 // stir has Run look at what there is.
 func (r *Room) stir() {

@@ -6,6 +6,7 @@ import * as frames from "./frames.js";
 import type { Envelope, Outgoing } from "./frames.js";
 import { Inbox, soon, type Arrival } from "./inbox.js";
 import type { WebSocketConstructor } from "./link.js";
+import { Outbox } from "./outbox.js";
 import { rawValue } from "./rawjson.js";
 import { Deferred, Receipts, type Receipt } from "./receipts.js";
 
@@ -28,6 +29,12 @@ export interface ClientOptions extends frames.SignInOptions {
   remember?: number;
   /** How many messages may wait to be stored or confirmed. Default 10 000. */
   maxPending?: number;
+  /**
+   * With `producer`: the number of the first message that has none, above all that
+   * were ever used with it, or the server takes the message for one that it has.
+   * Default: the time in microseconds, which is that unless the clock is put back.
+   */
+  nextSeq?: number;
   /** Default: the global one; Node before version 22 has none. */
   WebSocket?: WebSocketConstructor;
   /** A number in [0, 1). Default Math.random. */
@@ -79,6 +86,9 @@ export class Client {
   readonly #connector: Connector;
   readonly #inbox: Inbox;
   readonly #receipts: Receipts;
+  readonly #outbox: Outbox | undefined;
+  /** Frames that the application is not told of: the outbox sees to them. */
+  readonly #untold = new WeakSet<Envelope>();
   readonly #clock: Clock;
   readonly #ack: boolean;
   readonly #receiptsAsked: boolean;
@@ -90,14 +100,15 @@ export class Client {
 
   /** Throws a SwitchboardError when the address is no WebSocket address or there is no WebSocket to be had. */
   constructor(options: ClientOptions) {
-    const { url, appId, userId, token = "", ack, receipts, push, presence, reconnect = true } = options;
+    const { url, appId, userId, token = "", ack, receipts, push, presence, producer, reconnect = true } = options;
     this.userId = userId;
     this.#clock = options.clock ?? realClock;
     this.#ack = ack ?? false;
-    this.#receiptsAsked = receipts ?? false;
+    this.#receiptsAsked = producer !== undefined || (receipts ?? false);
     this.#maxFrame = options.maxFrameBytes ?? 65_536;
     this.#maxBuffered = options.maxBufferedBytes ?? 1 << 20;
     this.#receipts = new Receipts(options.maxPending ?? 10_000);
+    this.#outbox = producer === undefined ? undefined : this.#makeOutbox(options);
     this.#inbox = new Inbox({
       arrived: (arrival) => this.#arrived(arrival.frame),
       handle: (arrival) => this.#handle(arrival),
@@ -112,7 +123,7 @@ export class Client {
         appId,
         userId,
         token,
-        signIn: { ack, receipts, push, presence },
+        signIn: { ack, receipts: this.#receiptsAsked, push, presence, producer },
         backoff: reconnect === true ? {} : reconnect === false ? undefined : reconnect,
         connectTimeoutMs: options.connectTimeoutMs ?? 20_000,
         WebSocket: options.WebSocket ?? globalWebSocket(),
@@ -167,6 +178,7 @@ export class Client {
     const error = refusedHere("CLOSED", "the client was closed");
     this.#connector.stop(error);
     this.#inbox.begin(0);
+    this.#outbox?.clear(error);
     this.#receipts.clear(error);
   }
 
@@ -174,17 +186,26 @@ export class Client {
    * Sends a message. Throws a SwitchboardError when it is not sent:
    * `NOT_CONNECTED`, `BAD_CONTENT`, `TOO_LARGE`, `BUFFER_FULL`. Nothing is kept
    * for later: whether to send again is the caller's decision.
+   *
+   * With `producer`, RELIABLE messages go through the outbox, also while there is
+   * no session; then it throws `BAD_CONTENT`, `TOO_LARGE`, `BAD_SEQ`,
+   * `REFERENCE_IN_USE`, `OUTBOX_FULL`.
    */
   send(message: Outgoing): Receipt {
-    const { reference, to } = message;
-    this.#write(frames.messageFrame(message), reference);
-    const direct = typeof to === "string";
-    return this.#receipts.expect({
-      reference,
-      stored: this.#receiptsAsked && message.feature !== "FAST",
-      confirmed: direct && message.confirmationEnabled !== false,
-      receivers: direct ? 1 : new Set(to).size,
-    });
+    if (message.feature !== "FAST") {
+      if (this.#outbox !== undefined) return this.#post(this.#outbox, message);
+      if (message.seq !== undefined) throw refusedHere("BAD_SEQ", "a seq needs a producer", message.reference);
+    }
+    this.#write(frames.messageFrame({ ...message, seq: undefined }), message.reference);
+    return this.#expect(message, this.#receiptsAsked && message.feature !== "FAST");
+  }
+
+  /**
+   * With `producer`: fulfilled when nothing that was sent is without its answer.
+   * Rejected with `CLOSED` by `close`.
+   */
+  flush(): Promise<void> {
+    return this.#outbox?.flush() ?? Promise.resolve();
   }
 
   /**
@@ -209,12 +230,57 @@ export class Client {
     this.#write(frames.closeConnectionFrame(userId, reference), reference);
   }
 
-  #write(text: string, reference: string | undefined): void {
-    if (this.state !== "online") throw refusedHere("NOT_CONNECTED", "there is no signed-in session", reference);
+  #expect(message: frames.Numbered, stored: boolean): Receipt {
+    const { reference, seq, to } = message;
+    const direct = typeof to === "string";
+    return this.#receipts.expect({
+      reference,
+      seq,
+      stored,
+      confirmed: direct && message.confirmationEnabled !== false,
+      receivers: direct ? 1 : new Set(to).size,
+    });
+  }
+
+  /** Sends a message through the outbox. One without a reference gets one, for the server's answer, and no confirmation. */
+  #post(outbox: Outbox, message: Outgoing): Receipt {
+    const reference = message.reference ?? newReference();
+    const seq = outbox.number(message.seq, reference);
+    const confirmationEnabled = message.reference === undefined ? false : message.confirmationEnabled;
+    const numbered = { ...message, reference, seq, confirmationEnabled };
+    const frame = frames.messageFrame(numbered);
+    this.#checkSize(frame, reference);
+    const receipt = this.#expect(numbered, true);
+    outbox.add(seq, reference, typeof message.to === "string" ? 1 : new Set(message.to).size, frame);
+    return receipt;
+  }
+
+  #makeOutbox(options: ClientOptions): Outbox {
+    return new Outbox({
+      write: (frame) => {
+        if (this.#connector.buffered + byteLength(frame) > this.#maxBuffered && this.#connector.buffered > 0) return false;
+        this.#connector.send(frame);
+        return true;
+      },
+      first: options.nextSeq ?? this.#clock.now() * 1_000,
+      limit: options.maxPending ?? 10_000,
+      backoff: typeof options.reconnect === "object" ? options.reconnect : {},
+      random: options.random ?? Math.random,
+      clock: this.#clock,
+    });
+  }
+
+  #checkSize(text: string, reference: string | undefined): number {
     const bytes = byteLength(text);
     if (bytes > this.#maxFrame) {
       throw refusedHere("TOO_LARGE", `the frame has ${bytes} bytes; the limit is ${this.#maxFrame}`, reference);
     }
+    return bytes;
+  }
+
+  #write(text: string, reference: string | undefined): void {
+    if (this.state !== "online") throw refusedHere("NOT_CONNECTED", "there is no signed-in session", reference);
+    const bytes = this.#checkSize(text, reference);
     if (this.#connector.buffered + bytes > this.#maxBuffered) {
       throw refusedHere("BUFFER_FULL", "too much waits to be sent", reference);
     }
@@ -224,10 +290,12 @@ export class Client {
   #online(session: number): void {
     this.#session = session;
     this.#inbox.begin(session);
+    this.#outbox?.begin();
   }
 
   #offline(error: SwitchboardError): void {
     this.#inbox.begin(0);
+    this.#outbox?.end();
     this.#receipts.lost(error);
     const fetches = this.#fetches;
     this.#fetches = [];
@@ -252,7 +320,9 @@ export class Client {
         if (reference !== undefined) this.#receipts.confirmed(reference);
         break;
       case "MESSAGE_STORED":
-        if (reference !== undefined) this.#receipts.stored(reference);
+        if (reference === undefined) break;
+        if (this.#outbox?.stored(reference) === false) this.#untold.add(frame);
+        else this.#receipts.stored(reference);
         break;
       case "FETCH_MISSING_MESSAGES_COMPLETE":
         this.#fetches.shift()?.done.fulfil({ left: Number(frame.data["leftMissingCount"] ?? 0) });
@@ -260,10 +330,16 @@ export class Client {
       case "GENERAL_ERROR":
       case "INVALID_MESSAGE":
       case "DELIVER_FAILED":
-        this.#failed(frames.readError(frame));
+        this.#refused(frame);
         break;
       default:
     }
+  }
+
+  #refused(frame: Envelope): void {
+    const error = frames.readError(frame);
+    if (this.#outbox?.failed(error) === false) this.#untold.add(frame);
+    else this.#failed(error);
   }
 
   #failed(error: SwitchboardError): void {
@@ -274,6 +350,7 @@ export class Client {
   }
 
   #handle({ frame, text, at }: Arrival): Promise<void> | undefined {
+    if (this.#untold.has(frame)) return undefined;
     const { data, id } = frame;
     const reference = frames.textOf(data["reference"]);
     switch (frame.type) {

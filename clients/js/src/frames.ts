@@ -19,7 +19,19 @@ export interface Outgoing {
   confirmationEnabled?: boolean;
   /** How long a RELIABLE message may wait, in whole seconds above 0. Default: no limit of its own. */
   ttl?: number;
+  /**
+   * With `producer`: the number of a RELIABLE message, above those of all that
+   * this client has sent. Default: the next one.
+   */
+  seq?: number;
 }
+
+/** A message as it is written: what is not there may also be undefined. */
+export type Numbered = Omit<Outgoing, "seq" | "reference" | "confirmationEnabled"> & {
+  reference?: string | undefined;
+  confirmationEnabled?: boolean | undefined;
+  seq?: number | undefined;
+};
 
 /** What signs a session in. */
 export interface SignIn {
@@ -39,6 +51,13 @@ export interface SignInOptions {
   push?: boolean | undefined;
   /** The users whose coming and going to be told of. */
   presence?: readonly string[] | undefined;
+  /**
+   * The name of this client's outbox, 1 to 64 of `A-Z a-z 0-9 . _ -`. RELIABLE messages
+   * are numbered, kept until they are stored, and sent again after a reconnect;
+   * each is stored once. Implies `receipts`. Two clients of one user at a time must
+   * not have the same.
+   */
+  producer?: string | undefined;
 }
 
 /** A frame from the server, its envelope checked. */
@@ -85,18 +104,20 @@ export function authFrame({ appId, userId, token, options }: SignIn): string {
   if (options.receipts) asked["receipts"] = true;
   if (options.push) asked["push"] = true;
   if (options.presence !== undefined && options.presence.length > 0) asked["presence"] = options.presence;
+  if (options.producer !== undefined) asked["producer"] = options.producer;
   const data = Object.keys(asked).length > 0 ? { appId, userId, token, options: asked } : { appId, userId, token };
   return JSON.stringify({ type: "AUTH_CLIENT", data });
 }
 
 /** The MESSAGE or GROUP_MESSAGE frame. Throws a SwitchboardError when it cannot be written. */
-export function messageFrame(message: Outgoing): string {
+export function messageFrame(message: Numbered): string {
   const type = typeof message.to === "string" ? "MESSAGE" : "GROUP_MESSAGE";
   const rest = JSON.stringify({
     feature: message.feature,
     reference: message.reference,
     confirmationEnabled: message.confirmationEnabled,
     ttl: message.ttl,
+    seq: message.seq,
   }).slice(1, -1);
   const data = `{"to":${JSON.stringify(message.to)},"content":${contentJson(message)}}`;
   return `{"type":"${type}","data":${data}${rest === "" ? "" : `,${rest}`}}`;
@@ -114,7 +135,7 @@ export function closeConnectionFrame(userId: string, reference: string | undefin
   return JSON.stringify({ type: "CLOSE_CONNECTION", data: { userId }, reference });
 }
 
-function contentJson({ content, contentText, reference }: Outgoing): string {
+function contentJson({ content, contentText, reference }: Numbered): string {
   if (contentText === undefined) {
     // Says undefined for what JSON cannot hold, whatever its type says.
     const text = JSON.stringify(content) as string | undefined;

@@ -3,11 +3,13 @@ import { refusedHere, SwitchboardError } from "./errors.js";
 /** What becomes of a message that was sent. Both promises may be ignored. */
 export interface Receipt {
   readonly reference: string | undefined;
+  /** With `producer`, for RELIABLE messages: the message's number. */
+  readonly seq: number | undefined;
   /**
    * Fulfilled when the message is on disk. Rejected when it was refused, when
-   * the connection broke before the server said so (`mayYetArrive`), and with
-   * `NOT_ASKED` unless the session has `receipts` and the message a reference
-   * and RELIABLE.
+   * the connection broke before the server said so (`mayYetArrive`; with `producer`
+   * it stays open instead), and with `NOT_ASKED` unless the session has `receipts`
+   * and the message a reference and RELIABLE.
    */
   readonly stored: Promise<void>;
   /**
@@ -25,10 +27,13 @@ export interface Expected {
   confirmed: boolean;
   /** How many receivers it has; more than one only in a group. */
   receivers: number;
+  /** Its number in the outbox, which outlives connections. */
+  seq: number | undefined;
 }
 
 interface Entry {
   reference: string;
+  kept: boolean;
   stored: Deferred | undefined;
   confirmed: Deferred | undefined;
   receivers: number;
@@ -38,7 +43,7 @@ interface Entry {
 /**
  * Remembers which messages wait to be stored or confirmed. A reference may be
  * used again: answers go to the oldest message that still waits under it.
- * Holds at most `limit` messages; then the oldest is given up.
+ * Holds at most `limit` messages, those in an outbox left out; then the oldest is given up.
  */
 export class Receipts {
   readonly #limit: number;
@@ -54,10 +59,11 @@ export class Receipts {
     const stored = expected.stored && reference !== undefined ? new Deferred() : undefined;
     const confirmed = expected.confirmed && reference !== undefined ? new Deferred() : undefined;
     if (reference !== undefined && (stored ?? confirmed) !== undefined) {
-      this.#add({ reference, stored, confirmed, receivers: expected.receivers, failed: new Set() });
+      this.#add({ reference, kept: expected.seq !== undefined, stored, confirmed, receivers: expected.receivers, failed: new Set() });
     }
     return {
       reference,
+      seq: expected.seq,
       stored: (stored ?? notAsked(reference)).promise,
       confirmed: (confirmed ?? notAsked(reference)).promise,
     };
@@ -76,7 +82,8 @@ export class Receipts {
 
   failed(error: SwitchboardError): void {
     if (error.reference === undefined) return;
-    this.#settle(error.reference, (entry) => waiting(entry.stored) || waiting(entry.confirmed), (entry) => {
+    const expired = error.code === "EXPIRED"; // which is about a message that was stored
+    this.#settle(error.reference, (entry) => (waiting(entry.stored) ? !expired : waiting(entry.confirmed)), (entry) => {
       if (error.kind === "DELIVER_FAILED" && error.to.length > 0) {
         for (const user of error.to) entry.failed.add(user);
         if (entry.failed.size < entry.receivers) return; // others of the group may get it
@@ -89,6 +96,7 @@ export class Receipts {
   /** The connection broke: what was not said to be stored may be stored or not. */
   lost(error: SwitchboardError): void {
     for (const entry of this.#all()) {
+      if (entry.kept) continue; // it is sent again
       entry.stored?.fail(error);
       this.#dropSettled(entry);
     }
@@ -118,7 +126,7 @@ export class Receipts {
 
   #giveUpOldest(): void {
     for (const [oldest] of this.#byReference.values()) {
-      if (oldest === undefined) continue;
+      if (oldest === undefined || (oldest.kept && waiting(oldest.stored))) continue; // the outbox has a limit of its own
       const error = refusedHere("TOO_MANY_PENDING", "too many messages wait for an answer", oldest.reference);
       oldest.stored?.fail(error);
       oldest.confirmed?.fail(error);

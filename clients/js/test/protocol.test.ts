@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { WebSocket } from "ws";
 import { closeMeanings } from "../src/errors.js";
 import type { WebSocketConstructor } from "../src/index.js";
+import { maxSeq, seqWindow } from "../src/outbox.js";
 import { rawValue } from "../src/rawjson.js";
 
 test("close codes are those of the server, and so is what may be tried again", async () => {
@@ -15,6 +16,13 @@ test("close codes are those of the server, and so is what may be tried again", a
   const ours = Object.entries(closeMeanings).map(([code, { code: name, final }]) => [Number(code), name, final !== true]);
   assert.ok(theirs.length > 10);
   assert.deepEqual(ours, theirs);
+});
+
+test("numbers of a producer have the server's bounds", async () => {
+  const source = await readFile(new URL("../../../../wire/data.go", import.meta.url), "utf8");
+  assert.ok(source.includes(`SeqWindow = ${seqWindow}\n`));
+  assert.ok(source.includes("MaxSeq = 1<<53 - 1\n"));
+  assert.equal(maxSeq, 2 ** 53 - 1);
 });
 
 test("the WebSocket classes in use fit", () => {

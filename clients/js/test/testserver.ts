@@ -10,6 +10,7 @@ export interface ClientFrame {
   feature?: string;
   confirmationEnabled?: boolean;
   ttl?: number;
+  seq?: number;
 }
 
 interface Letter {
@@ -39,6 +40,8 @@ export class TestServer {
   answer: object | undefined;
   /** While true, sign-ins get no answer. */
   silent = false;
+  /** While true, messages get no answer and go nowhere. */
+  holding = false;
   readonly #sessions = new Set<Session>();
   readonly #mailboxes = new Map<string, Letter[]>();
   readonly #waiting = new Set<() => void>();
@@ -152,7 +155,7 @@ export class TestServer {
     switch (frame.type) {
       case "MESSAGE":
       case "GROUP_MESSAGE":
-        this.#message(session, frame);
+        if (!this.holding) this.#message(session, frame);
         break;
       case "MESSAGE_ACK": {
         const at = session.unacknowledged.findIndex(({ id }) => id === frame.data["id"]);

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// clusterCommands are about the nodes of a cluster.
+type clusterCommands struct {
+	Status clusterStatusCommand `cmd:"" help:"List the nodes that the node on a data folder, or at a URL, knows. Exit code 1 when one of them is unreachable."`
+}
+
+// clusterStatusCommand lists the nodes.
+type clusterStatusCommand struct {
+	nodeFlags
+}
+
+// clusterAnswer is what a node says of its cluster.
+type clusterAnswer struct {
+	Members []struct {
+		ID       string    `json:"id"`
+		Name     string    `json:"name"`
+		Address  string    `json:"address"`
+		Status   string    `json:"status"`
+		Roles    []string  `json:"roles"`
+		Version  string    `json:"version"`
+		Sessions int       `json:"sessions"`
+		Load     float64   `json:"load"`
+		Since    time.Time `json:"since"`
+		Self     bool      `json:"self"`
+	} `json:"members"`
+}
+
+// Run implements the command.
+func (c clusterStatusCommand) Run(p *program) error {
+	n, err := c.node(p)
+	if err != nil {
+		return fmt.Errorf("cluster status: %w", err)
+	}
+	var answer clusterAnswer
+	raw, err := n.call(context.Background(), "GET", "/v1/cluster", nil, &answer)
+	if err != nil {
+		return fmt.Errorf("cluster status: %w", err)
+	}
+	var away []string
+	for _, m := range answer.Members {
+		if m.Status == "unreachable" {
+			away = append(away, m.Name)
+		}
+	}
+	if c.JSON {
+		_, err = p.out.Write(raw)
+	} else {
+		err = answer.write(p)
+	}
+	if err == nil && len(away) > 0 {
+		err = fmt.Errorf("cluster status: unreachable: %s", strings.Join(away, ", "))
+	}
+	return err
+}
+
+// write prints the table.
+func (a clusterAnswer) write(p *program) error {
+	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tSTATUS\tSINCE\tADDRESS\tROLES\tVERSION\tSESSIONS\tLOAD\tID")
+	for _, m := range a.Members {
+		name := m.Name
+		if m.Self {
+			name += " (this)"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%.2f\t%s\n", name, m.Status, m.Since.UTC().Format("2006-01-02T15:04:05Z"),
+			orDash(m.Address), strings.Join(m.Roles, ","), m.Version, m.Sessions, m.Load, m.ID)
+	}
+	return table.Flush()
+}

@@ -1,0 +1,33 @@
+package config
+
+import (
+	"os"
+	"regexp"
+	"testing"
+)
+
+// The settings files that docs/cluster.md prints are good, and those of one
+// cluster go together.
+func TestThePrintedSettingsOfAClusterAreGood(t *testing.T) {
+	page, err := os.ReadFile("../../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(printed) != 3 {
+		t.Fatalf("%d files", len(printed))
+	}
+	taken := map[string]bool{}
+	for _, m := range printed {
+		s := load(t, Sources{File: write(t, string(m[2]))})
+		if string(m[1]) != s.Cluster.Node+".yaml" || s.Cluster.Name != "demo" || s.Cluster.Copies() != 3 {
+			t.Errorf("%s: %+v", m[1], s.Cluster)
+		}
+		for _, own := range []string{s.Listen, s.Admin, s.Data, s.Cluster.Listen} {
+			if taken[own] {
+				t.Errorf("%s: %s is another's", m[1], own)
+			}
+			taken[own] = true
+		}
+	}
+}
