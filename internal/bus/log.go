@@ -129,10 +129,10 @@ func (l *Log) appendShared(ctx context.Context, e *engine, last uint64, msg *nat
 		case m.Header.Get("Status") == "":
 			return 0, true, nil
 		}
-		// Whoever answered may lag behind: a node that was frozen has its own server
-		// answer. Only the leader knows whether there is more.
-		info, err := e.info(ctx, l.name)
-		return 0, err == nil && info.State.LastSeq < last, err
+		// It is not there, as whoever answered knows, who may lag behind: a node that was
+		// frozen has its own server answer, which for a moment may also take itself for
+		// the leader. So nothing is known.
+		return 0, false, nil
 	})
 }
 
