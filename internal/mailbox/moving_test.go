@@ -47,6 +47,9 @@ func (m *model) heldUp(user wire.UserID) bool {
 	return len(m.gather) > 0 || slices.ContainsFunc(m.of(user), func(x *client) bool { return x.away })
 }
 
+// wasMoved says whether sessions were registered anew, or ended with their node.
+func (w *world) wasMoved() bool { return len(w.moved) > 0 }
+
 // beforeLetGo notes what will be given to somebody when it is known that nobody
 // has it.
 func (m *model) beforeLetGo() {

@@ -328,6 +328,9 @@ func (m *model) checkOwed(c *client, x *mail) {
 	b := m.box(c.User)
 	for _, y := range b.mails {
 		_, owed := b.owed[y.record.id]
+		if m.wasMoved() && !c.due(y) {
+			continue // it may be what was missed by now
+		}
 		if owed && !b.again[y.record.id] && !m.unread[y.key()] && y.ord < x.ord && y.gone == 0 && !m.expired(y) && m.held(y) == nil {
 			m.Fatalf("%s: (c) %s gets message %d, but %d was given back", m.what, c, x.ord, y.ord)
 		}
