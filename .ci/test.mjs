@@ -119,6 +119,7 @@ const large = [
   "TestANodeWhoseFolderWasWipedComesBack",
   "TestAStandaloneStoreIsImportedIntoANATSThatExists",
   "TestKilledWhileItImportsANodeImportsOnce",
+  "TestTheSuiteMeasuresClustersThatItStarts",
   "TestWhateverHappensToItsNodesAClusterLosesNothing",
 ];
 

@@ -195,13 +195,17 @@ func (b *Bus) stop() {
 	if e == nil {
 		return
 	}
+	// A feed that looks for its stream while nobody serves that ends only with its
+	// next attempt, which comes sooner once its connection is closed.
+	var feeds sync.WaitGroup
 	for _, t := range b.tables {
-		t.detach()
+		feeds.Go(t.detach)
 	}
 	if b.links != nil {
 		b.links.detach()
 	}
 	e.stop()
+	feeds.Wait()
 }
 
 // Recover brings the embedded server back after it failed, on the same folder;

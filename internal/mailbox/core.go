@@ -224,6 +224,7 @@ const (
 	effStored // the message is on disk: receipt and Done
 	effFailed // it was not accepted, by some or all of its receivers
 	effDone   // failed for all: Done without a receipt
+	effGone   // the session is over, though its connector does not know it
 	effForwarded
 )
 

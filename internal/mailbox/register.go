@@ -27,8 +27,9 @@ func (c *core) detach(node string) {
 
 // reopen registers a session anew.
 func (c *core) reopen(now time.Time, h Held) {
-	if c.dead.has(h.ID) {
-		return // it was closed because its node was dead, and is so for good
+	if c.dead.has(h.ID) { // it was closed because its node was dead, and is so for good
+		c.effects = append(c.effects, effect{kind: effGone, outlet: h.Outlet})
+		return
 	}
 	old := c.sessions[h.ID]
 	if h.NextN == 0 {

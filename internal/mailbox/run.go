@@ -190,6 +190,10 @@ func (k *Keeper) perform() {
 			}
 		case effDone:
 			k.done(e.message)
+		case effGone:
+			if o, ok := e.outlet.(Ender); ok {
+				o.Gone()
+			}
 		case effForwarded:
 			e.forwarded.done(e.forwarded.upTo, e.forwarded.err)
 		}

@@ -54,6 +54,10 @@ type Outlet interface {
 	Settled(n uint64)
 }
 
+// Ender is an Outlet that can be told that its session is over: its node was taken
+// for dead, and everybody has been told that it left. The connector is to close it.
+type Ender interface{ Gone() }
+
 // Delivery is one message on its way to one session.
 type Delivery struct {
 	N       uint64  // rises by one for each delivery of the session, from 1

@@ -47,6 +47,7 @@ const (
 	kindReturned  kind = 37
 	kindForwarded kind = 38
 	kindAnswer    kind = 39
+	kindOver      kind = 40
 )
 
 // protocol is the first byte of each message.

@@ -217,6 +217,9 @@ func (o *guestOutlet) FetchDone(left int) { o.tell(kindFetchDone, uint64(left)) 
 // Settled implements mailbox.Outlet.
 func (o *guestOutlet) Settled(n uint64) { o.tell(kindSettled, n) }
 
+// Gone implements mailbox.Ender.
+func (o *guestOutlet) Gone() { o.tell(kindOver, 0) }
+
 func (o *guestOutlet) tell(k kind, n uint64) {
 	var b [64]byte
 	o.d.office.opts.Links.Send(o.node, appendUvarint(append(begin(b[:0], k, o.d.shard, o.conv), o.id[:]...), n))

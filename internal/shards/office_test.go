@@ -275,6 +275,33 @@ func TestADeadNodesSessionsAreClosedAndItsShardsTaken(t *testing.T) {
 	b.end()
 }
 
+// A node that others took for dead and that does not know it hears that its
+// sessions are over: their users would wait for ever for what comes no more.
+func TestSessionsOfANodeThatWasTakenForDeadEnd(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.node("a"), w.node("b")
+	w.served()
+	var there []*client
+	for i := range 8 {
+		if user := wireUser(i); a.Keeper(a.ShardOf(user)) != nil {
+			there = append(there, w.client(b, user))
+		}
+	}
+	if len(there) == 0 {
+		t.Fatal("no user has a keeper at a")
+	}
+	w.cut("a", "b")
+	a.Died("b")
+	w.mend("a", "b")
+	for _, c := range there {
+		select {
+		case <-c.gone:
+		case <-time.After(patience):
+			t.Fatalf("the session of %s goes on", c.user)
+		}
+	}
+}
+
 func TestMailboxesAreLookedIntoFromEveryNode(t *testing.T) {
 	w := newWorld(t, 3)
 	a, b := w.node("a"), w.node("b")

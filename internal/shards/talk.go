@@ -119,7 +119,7 @@ func (d *desk) hear(node string, k kind, conv uint64, r *reader) {
 		if d.next = next; next != nil {
 			d.follow()
 		}
-	case kindOpened, kindDeliver, kindFetchDone, kindSettled:
+	case kindOpened, kindDeliver, kindFetchDone, kindSettled, kindOver:
 		d.hearSession(k, r)
 	case kindStored, kindFailed, kindDone, kindReturned:
 		number, i := r.uvarint(), r.uvarint()
@@ -155,5 +155,9 @@ func (d *desk) hearSession(k kind, r *reader) {
 		h.fetchDone(int(n))
 	case k == kindSettled:
 		h.settle(n)
+	case k == kindOver:
+		if o, ok := h.outlet.(mailbox.Ender); ok {
+			o.Gone()
+		}
 	}
 }

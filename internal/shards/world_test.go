@@ -369,6 +369,7 @@ type client struct {
 	got    []string
 	acked  uint64
 	left   chan int
+	gone   chan struct{}
 }
 
 func (w *world) client(n *testNode, user wire.UserID, change ...func(*mailbox.Session)) *client {
@@ -377,7 +378,7 @@ func (w *world) client(n *testNode, user wire.UserID, change ...func(*mailbox.Se
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c := &client{node: n, id: id, user: user, opened: make(chan struct{}), left: make(chan int, 100)}
+	c := &client{node: n, id: id, user: user, opened: make(chan struct{}), left: make(chan int, 100), gone: make(chan struct{})}
 	s := mailbox.Session{ID: id, User: user, Outlet: c}
 	for _, f := range change {
 		f(&s)
@@ -410,6 +411,9 @@ func (c *client) Deliver(d mailbox.Delivery) {
 	c.mu.Unlock()
 	go c.node.Prove(c.id, d.N)
 }
+
+// Gone implements mailbox.Ender.
+func (c *client) Gone() { close(c.gone) }
 
 // FetchDone implements mailbox.Outlet.
 func (c *client) FetchDone(left int) { c.left <- left }

@@ -121,6 +121,12 @@ func (s *session) FetchDone(left int) {
 	s.control(wire.AppendFetchComplete(b[:0], left))
 }
 
+// Gone ends the session: others took this node for dead, and have told everybody
+// that the user left.
+func (s *session) Gone() {
+	s.Kick(wire.CloseRestart, "the other nodes took this one for dead; connect again")
+}
+
 // Settled changes nothing here: the keeper itself swallows repeats.
 func (s *session) Settled(uint64) {}
 
