@@ -345,7 +345,8 @@ func (d *deadSessions) add(id wire.ID) {
 func (k *Keeper) Detach(node string) { k.post(event{kind: evDetach, node: node}) }
 
 // Reopen registers a session anew, whatever the keeper knew of it. One that was
-// closed because its node was taken for dead stays closed.
+// closed because its node was taken for dead stays closed, and its Outlet is told,
+// see Ender.
 func (k *Keeper) Reopen(h Held) {
 	k.mu.Lock()
 	if delete(k.fetches, h.ID); len(h.Fetches) > 0 {

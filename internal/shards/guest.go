@@ -1,7 +1,6 @@
 package shards
 
 import (
-	"context"
 	"slices"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
@@ -143,7 +142,7 @@ func (g *guest) turnAway(k kind, r *reader) {
 			g.say(kindReturned, appendUvarint(appendUvarint(nil, number), uint64(i)))
 		}
 	case kindForward:
-		g.forwarded(number, 0, context.Canceled)
+		g.forwarded(number, 0, errNotTaken)
 	default:
 		g.say(kindAnswer, appendJSON(appendUvarint(nil, number), answer{Again: true}))
 	}

@@ -188,12 +188,12 @@ func (o *Office) tell(p op) {
 func (o *Office) Accept(m *mailbox.Message) {
 	parts := o.split(m)
 	if parts == nil {
-		o.desk(m.To[0]).accept(newRequest(nil, false, m))
+		o.desk(m.To[0]).acceptOne(m)
 		return
 	}
 	for shard, part := range parts {
 		if part != nil {
-			o.desks[shard].accept(newRequest(nil, false, part))
+			o.desks[shard].acceptOne(part)
 		}
 	}
 }

@@ -58,6 +58,19 @@ func (r *request) give(k *mailbox.Keeper) {
 	}
 }
 
+// acceptOne has a message accepted. Where the keeper is on this node, as on one that
+// is alone, that needs no request.
+func (d *desk) acceptOne(m *mailbox.Message) {
+	d.mu.RLock()
+	if k := d.keeper; k != nil {
+		defer d.mu.RUnlock()
+		k.Accept(m)
+		return
+	}
+	d.mu.RUnlock()
+	d.accept(newRequest(nil, false, m))
+}
+
 // accept has a request answered by the shard's keeper, now or when there is one.
 func (d *desk) accept(r *request) {
 	d.mu.RLock()

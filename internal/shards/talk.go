@@ -71,7 +71,7 @@ func (d *desk) ready(node string, term uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.keeper != nil && !d.isMoving && term <= d.term, term < d.term:
+	case d.keeper != nil && term <= d.term, term < d.term:
 		return // it does not know yet that it has lost the shard
 	case d.far != nil && d.far.node == node && d.far.term == term:
 		return
