@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,31 +22,28 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // URL.
 func echoServer(t *testing.T, before func(n int64)) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var connections sync.WaitGroup
 	h := &countingEcho{before: before}
 	upgrader := gws.NewUpgrader(h, &gws.ServerOption{})
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Counted before the server lets go of the connection: from there on its Close
+		// does not wait for this handler.
+		connections.Add(1)
 		conn, err := upgrader.Upgrade(w, r)
 		if err != nil {
+			connections.Done()
 			return
 		}
-		connections.Go(conn.ReadLoop)
-	})}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(listener)
-	}()
+		go func() {
+			defer connections.Done()
+			conn.ReadLoop()
+		}()
+	}))
 	t.Cleanup(func() {
-		_ = server.Close()
-		<-served
+		server.Close()
 		connections.Wait()
 	})
-	return "ws://" + listener.Addr().String() + "/ws"
+	return "ws" + strings.TrimPrefix(server.URL, "http") + "/ws"
 }
 
 type countingEcho struct {

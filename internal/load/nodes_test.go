@@ -22,8 +22,10 @@ func TestConnectionsGoToEachOfSeveralEndpointsInTurn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Connections 0, 3 and 6 went to the first, and each sent as much as the others.
-		if first, second, third := came[0].Load(), came[1].Load(), came[2].Load(); first < 3*20 || second < 2*20 || third < 2*20 || first+second+third != run.Sent {
+		// Connections 0, 3 and 6 went to the first, and each sent as much as the others; where
+		// the last moment falls decides about one message of each.
+		each := run.Sent / 7
+		if first, second, third := came[0].Load(), came[1].Load(), came[2].Load(); each < 2 || first < 3*(each-1) || second < 2*(each-1) || third < 2*(each-1) || first+second+third != run.Sent {
 			t.Errorf("portable %t: %d, %d and %d messages came of %d", portable, first, second, third, run.Sent)
 		}
 		if !strings.Contains(run.Name, "7 connections, 100 characters, 3 nodes") {
