@@ -41,6 +41,9 @@ type Cluster struct {
 	Replicas int // of every stream: 1 or 3; 2 with two servers
 	// NoStore makes a server without streams, which uses those of the others.
 	NoStore bool
+	// Sole says that no other server keeps streams when the cluster starts for the
+	// first time: it does not wait for any. More may come later.
+	Sole bool
 	// Election is how long a leader is not heard of before another is elected, at
 	// least; at most about twice that. 0 leaves it to the server: 4 to 9 seconds.
 	// It holds for the whole process.

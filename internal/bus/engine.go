@@ -91,6 +91,11 @@ func (e *engine) startServer(ctx context.Context) error {
 	lines := &journal{log: e.opts.Logger, bell: e.suspect, now: time.Now}
 	given := e.serverOptions(ctx)
 	e.given = given.Clone() // the server keeps and changes what it is given
+	if c := e.opts.Cluster; c != nil && c.Sole && !c.NoStore {
+		if err := e.found(); err != nil {
+			return err
+		}
+	}
 	srv, err := server.NewServer(given)
 	if err != nil {
 		return fmt.Errorf("set up the embedded NATS server: %w", err)

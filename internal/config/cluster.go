@@ -87,17 +87,22 @@ func (s Settings) NodeName() string {
 }
 
 // Copies returns how many replicas of everything there are: as it is set, or else
-// three where there are three nodes or more, two where there are two. A single
-// peer that is a name stands for any number of nodes, as that of a headless
-// service does, and counts for three.
-func (c Cluster) Copies() int {
+// three where there are three processors or more, two where there are two, one where
+// there is one. A single peer that is a name stands for any number of them, as that of
+// a headless service does, and counts for three, unless it is this node's own.
+func (s Settings) Copies() int {
+	c := s.Cluster
+	processors := c.nodes()
+	if !s.Has(RoleProcessor) {
+		processors-- // this one
+	}
 	switch {
 	case c.Replicas > 0:
 		return c.Replicas
-	case c.oneName():
+	case c.oneName() && !c.Sole():
 		return 3
 	}
-	return min(c.nodes(), 3)
+	return min(processors, 3)
 }
 
 // oneName says whether the peers are one name that stands for all.
@@ -113,21 +118,27 @@ func (c Cluster) oneName() bool {
 // nodes returns how many nodes are named, this one included, as far as one can
 // tell.
 func (c Cluster) nodes() int {
-	own := func(peer string) bool {
-		host, port, _ := net.SplitHostPort(peer)
-		for _, address := range []string{c.Advertise, c.Listen} {
-			h, p, err := net.SplitHostPort(address)
-			named := h == host || loopback(address) && loopback(peer) || c.Node != "" && (host == c.Node || strings.HasPrefix(host, c.Node+"."))
-			if err == nil && p == port && named {
-				return true
-			}
-		}
-		return false
-	}
-	if slices.ContainsFunc(c.Peers, own) {
+	if slices.ContainsFunc(c.Peers, c.own) {
 		return len(c.Peers)
 	}
 	return len(c.Peers) + 1
+}
+
+// Sole says whether the only peer that is named is this node itself: no other keeps
+// what is stored.
+func (c Cluster) Sole() bool { return len(c.Peers) == 1 && c.own(c.Peers[0]) }
+
+// own says whether a peer's address is this node's, as far as one can tell.
+func (c Cluster) own(peer string) bool {
+	host, port, _ := net.SplitHostPort(peer)
+	for _, address := range []string{c.Advertise, c.Listen} {
+		h, p, err := net.SplitHostPort(address)
+		named := h == host || loopback(address) && loopback(peer) || c.Node != "" && (host == c.Node || strings.HasPrefix(host, c.Node+"."))
+		if err == nil && p == port && named {
+			return true
+		}
+	}
+	return false
 }
 
 // OpenCluster says whether what the nodes say to each other can be read on the

@@ -93,8 +93,8 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 		o.Folder = filepath.Join(s.Data, "cluster", "jetstream")
 		c := s.Cluster
 		x := &bus.Cluster{
-			Name: c.Name, Node: s.NodeName(), Listen: c.Listen, Advertise: c.Advertise, Peers: c.Peers,
-			Secret: string(c.Secret), Replicas: c.Copies(), NoStore: !s.Has(config.RoleProcessor),
+			Name: c.Name, Node: s.NodeName(), Listen: c.Listen, Advertise: c.Advertise, Peers: c.Peers, Sole: c.Sole(),
+			Secret: string(c.Secret), Replicas: s.Copies(), NoStore: !s.Has(config.RoleProcessor),
 		}
 		if quick := max(c.Lease/electionsInLease, minElection); quick < ownElection {
 			x.Election = quick

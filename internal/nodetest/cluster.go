@@ -28,7 +28,7 @@ type NodeSettings struct {
 	Name    string   // of the node, which it keeps
 	Cluster string   // the cluster's name
 	Listen  string   // host:port for the other nodes
-	Peers   []string // host:port of all of them
+	Peers   []string // host:port of all of them that keep what is stored
 	Secret  string
 	NATS    string   // URL of the NATS that exists; empty for their own
 	Roles   []string // both if empty
@@ -54,7 +54,7 @@ func (s NodeSettings) text() string { return s.More + s.extra() }
 // extra is what makes the node one of a cluster. One by itself is none.
 func (s NodeSettings) extra() string {
 	var b strings.Builder
-	if len(s.Peers) == 1 && s.NATS == "" {
+	if len(s.Peers) == 1 && s.NATS == "" && len(s.Roles) == 0 {
 		return ""
 	}
 	fmt.Fprintf(&b, "\ncluster: {name: %s, node: %s, listen: %q, peers: [%s], secret: %s, lease: %s}\n",

@@ -109,6 +109,7 @@ func startTopology(t testing.TB, topology Topology, args []string) *Server {
 		s.More, s.Args, s.NATS = text, rest, nats
 		if topology == Split {
 			s.Roles = []string{[]string{"connector", "processor"}[i]}
+			s.Peers = s.Peers[1:]
 		}
 	})
 	s := c.Face()
