@@ -12,6 +12,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -142,10 +144,34 @@ func (n *node) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	o.Logger = n.log
+	if err := notAClusters(s); err != nil {
+		return err
+	}
 	if n.bus, err = bus.Open(ctx, o); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
+	n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "switchboard_store_synced", Help: "1 when what is acknowledged is known to be synced to disk, so that it survives a power cut.",
+	}, func() float64 {
+		if _, synced := n.bus.Synced(); synced {
+			return 1
+		}
+		return 0
+	}))
 	return nil
+}
+
+// notAClusters refuses a folder that holds what this node kept as one of a cluster,
+// where it is to be alone: it would start with nothing, and nobody would notice.
+func notAClusters(s config.Settings) error {
+	folder := filepath.Join(s.Data, clusterFolder)
+	if s.Shared() {
+		return nil
+	}
+	if _, err := os.Stat(folder); err != nil {
+		return nil // there is none, or what is wrong with the folder is said by who uses it
+	}
+	return fmt.Errorf("%s holds what this node kept as one of a cluster, and no cluster is set, so it would start with nothing: give it the settings `cluster` again, or move that folder away to begin anew", folder)
 }
 
 // buildRooms makes what stands between the store and the doors.
