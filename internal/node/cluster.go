@@ -65,7 +65,13 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	}
 	n.office, err = shards.New(shards.Options{
 		Self: n.id, Shards: count, Links: tagged{n.links, tagShards}, Logger: n.log, Metrics: n.metrics,
-		Changed: func() { n.webhooks.Moved() },
+		Changed: func() {
+			n.webhooks.Moved()
+			select {
+			case n.moved <- struct{}{}:
+			default: // it is known already
+			}
+		},
 	})
 	if err != nil {
 		n.links.Close()

@@ -52,7 +52,7 @@ type Options struct {
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
 // a clean stop, also when ctx ended before the node was ready.
 func Run(ctx context.Context, opts Options) error {
-	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry()}
+	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry(), moved: make(chan struct{}, 1)}
 	n.settings.Store(&opts.Settings)
 	n.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	release, err := lifecycle.LockFolder(opts.Settings.Data)
@@ -90,6 +90,7 @@ type node struct {
 	links        *bus.Links     // nil: this node is alone
 	leases       *shards.Leases // nil likewise
 	shardMetrics shardMetrics
+	moved        chan struct{} // this node keeps more shards, or fewer
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -285,6 +286,8 @@ func (n *node) reload(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-n.moved:
+			n.limitKeepers()
 		case s := <-n.opts.Reload:
 			if err := n.apps.Replace(appsOf(s.Apps)); err != nil {
 				n.log.Error("the new settings are not in effect", "err", err)
@@ -297,11 +300,17 @@ func (n *node) reload(ctx context.Context) error {
 			changed := config.Diff(*n.settings.Load(), s).Live
 			n.settings.Store(&s)
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
-			n.office.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
+			n.limitKeepers()
 			n.reloadWebhooks(ctx, s)
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}
+}
+
+// limitKeepers gives each keeper of this node its part of the limits in force.
+func (n *node) limitKeepers() {
+	l := n.limits()
+	n.office.SetLimits(mailboxLimits(l, len(n.office.Kept())), uint64(l.MinDiskFree))
 }
 
 // greet says where everything is, and lends the demo a key.
