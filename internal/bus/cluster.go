@@ -50,6 +50,9 @@ type Cluster struct {
 	// It holds for the whole process.
 	Election time.Duration
 
+	id    string // of the cluster, by which its servers know each other; see identity.go
+	looks bool   // it looks for the ID, and keeps nothing meanwhile
+
 	lookup func(ctx context.Context, host string) ([]string, error) // in place of the resolver, in tests
 }
 
@@ -72,6 +75,10 @@ const (
 	waitStep = 2 * time.Second
 	// sayEvery is how often the log says what is being waited for.
 	sayEvery = 5 * time.Second
+	// mostOfName is how many bytes of what a stranger calls itself the log says.
+	mostOfName = 64
+	// lookMark ends the name of a server that looks for its cluster.
+	lookMark = "?"
 )
 
 func (c *Cluster) check() error {
@@ -121,17 +128,31 @@ func (c *Cluster) configure(ctx context.Context, o *server.Options, log *slog.Lo
 		port = -1 // any, to the server
 	}
 	o.ServerName = c.Node
+	if c.looks {
+		o.ServerName += lookMark // the next one with that name comes before this one has gone everywhere
+	}
 	o.Cluster = server.ClusterOpts{
 		Name: c.Name, Host: host, Port: port, Advertise: c.Advertise,
-		Username: userPrefix + protocol, Password: c.Secret, AuthTimeout: 5,
+		Username: c.signature(), Password: c.Secret, AuthTimeout: 5,
 		PingInterval: routePing, MaxPingsOut: 2,
 		Compression: server.CompressionOpts{Mode: server.CompressionOff},
 	}
 	if c.TLS != nil {
 		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.tls(), 5
+		c.sayExpired(log)
 	}
 	o.CustomRouterAuthentication = &gate{cluster: c, log: log, said: throttle{now: time.Now}}
 	o.Routes = c.routes(ctx, nil)
+}
+
+// sayExpired warns of a certificate of this server that the others will not take: what
+// they say of it here is less.
+func (c *Cluster) sayExpired(log *slog.Logger) {
+	for _, cert := range c.TLS.Certificates {
+		if cert.Leaf != nil && time.Now().After(cert.Leaf.NotAfter) {
+			log.Warn("this node's own certificate (cluster.tls) has expired: other nodes refuse it", "since", cert.Leaf.NotAfter)
+		}
+	}
 }
 
 // tls is the configuration for both directions. A server that is found by its
@@ -190,7 +211,7 @@ func (c *Cluster) routes(ctx context.Context, have []string) []*url.URL {
 	all = slices.Compact(all)
 	urls := make([]*url.URL, len(all))
 	for i, a := range all {
-		urls[i] = &url.URL{Scheme: "nats-route", Host: a, User: url.UserPassword(userPrefix+protocol, c.Secret)}
+		urls[i] = &url.URL{Scheme: "nats-route", Host: a, User: url.UserPassword(c.signature(), c.Secret)}
 	}
 	return urls
 }
@@ -223,7 +244,7 @@ type gate struct {
 func (g *gate) Check(c server.ClientAuthentication) bool {
 	user, secret := c.GetOpts().Username, sha256.Sum256([]byte(c.GetOpts().Password))
 	own := sha256.Sum256([]byte(g.cluster.Secret))
-	version, ours := strings.CutPrefix(user, userPrefix)
+	version, id, node, ours := signed(user)
 	why := ""
 	switch {
 	case !ours:
@@ -232,6 +253,10 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 		why = "a server was refused: its version does not go together with this one's"
 	case subtle.ConstantTimeCompare(secret[:], own[:]) == 0:
 		why = "a server was refused: its cluster secret is another one"
+	case node == "":
+		why = "a server was refused: it does not say of which cluster it is"
+	case id != g.cluster.id && id != "" && !g.cluster.looks:
+		return g.refuseCluster(c, id, node)
 	default:
 		return true
 	}
@@ -242,12 +267,29 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 	return false
 }
 
+// refuseCluster keeps a server of another cluster out.
+func (g *gate) refuseCluster(c server.ClientAuthentication, id, node string) bool {
+	if g.said.may(id + node) {
+		g.log.Warn("a server was refused: it is of another cluster of this name, which was formed apart and has messages of its own: name the servers of one of them only in cluster.peers",
+			"remote", c.RemoteAddress(), "its", short(id, mostOfName)+" of "+short(node, mostOfName), "own", g.cluster.id+" of "+g.cluster.Node)
+	}
+	return false
+}
+
 // protocolOf is what a server that is refused speaks, as far as it says so.
 func protocolOf(version string, ours bool) string {
 	if !ours {
 		return "unknown"
 	}
-	return version
+	return short(version, mostOfName)
+}
+
+// short cuts what a stranger says.
+func short(s string, most int) string {
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
 }
 
 // startRoutes makes the server that has started listen to the other servers and
@@ -269,11 +311,11 @@ func (e *engine) startRoutes(lines *journal) {
 
 // lookForPeers looks up the names of the peers now and then, until the engine
 // stops, and has the server try addresses that are new.
-func (e *engine) lookForPeers() {
+func (e *engine) lookForPeers(every time.Duration) {
 	defer e.wg.Done()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -294,6 +336,7 @@ func (e *engine) lookOnce(ctx context.Context) error {
 		return nil
 	}
 	e.given.Routes = routes
+	e.routesGiven.Store(int64(len(routes)))
 	return e.srv.ReloadOptions(e.given.Clone())
 }
 
@@ -326,7 +369,7 @@ func (e *engine) neighbours() []string {
 	if e.srv != nil {
 		if z, err := e.srv.Routez(nil); err == nil {
 			for _, r := range z.Routes {
-				names = append(names, r.RemoteName)
+				names = append(names, strings.TrimSuffix(r.RemoteName, lookMark))
 			}
 		}
 	}
@@ -351,14 +394,24 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 		}
 		if time.Since(said) >= sayEvery {
 			said = time.Now()
-			e.opts.Logger.Info("waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start",
-				"connected", strings.Join(e.neighbours(), " "), "err", err)
+			e.sayWait(err)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(waitStep / 10):
 		}
 	}
+}
+
+// sayWait says in the log what is being waited for.
+func (e *engine) sayWait(err error) {
+	connected := strings.Join(e.neighbours(), " ")
+	if e.opts.Cluster != nil && !e.opts.stores() && errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
+		e.opts.Logger.Info(errNoProcessor.Error(), "connected", connected)
+		return
+	}
+	e.opts.Logger.Info("waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start",
+		"connected", connected, "err", err)
 }
 
 // company says who else is there.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,13 +31,14 @@ const (
 // the connections, to a NATS that exists. It does not come back from a failure: a
 // new one takes its place.
 type engine struct {
-	opts    *Options
-	srv     *server.Server  // nil for a NATS that exists
-	given   *server.Options // the server's options; changed by lookForPeers alone
-	missing map[string]int  // how many times in a row a route was not found; likewise
-	writes  *nats.Conn      // appends only, so that no read stands before one
-	reads   *nats.Conn
-	js      jetstream.JetStream // on reads
+	opts        *Options
+	srv         *server.Server  // nil for a NATS that exists
+	given       *server.Options // the server's options; changed by lookForPeers alone
+	missing     map[string]int  // how many times in a row a route was not found; likewise
+	routesGiven atomic.Int64    // how many routes the server was given
+	writes      *nats.Conn      // appends only, so that no read stands before one
+	reads       *nats.Conn
+	js          jetstream.JetStream // on reads
 
 	// Whether a NATS that exists syncs each message, and whether that is known.
 	syncKnown, synced bool
@@ -60,6 +62,9 @@ func startEngine(ctx context.Context, o *Options) (*engine, error) {
 	if err == nil {
 		err = e.connect(ctx)
 	}
+	if err == nil {
+		err = e.answerWho()
+	}
 	if err == nil && o.shared() {
 		err = e.awaitLeader(ctx)
 	}
@@ -78,7 +83,7 @@ func startEngine(ctx context.Context, o *Options) (*engine, error) {
 	}
 	if o.Cluster != nil {
 		e.wg.Add(1)
-		go e.lookForPeers()
+		go e.lookForPeers(lookEvery)
 	}
 	return e, nil
 }
@@ -91,6 +96,7 @@ func (e *engine) startServer(ctx context.Context) error {
 	lines := &journal{log: e.opts.Logger, bell: e.suspect, said: throttle{now: time.Now}}
 	given := e.serverOptions(ctx)
 	e.given = given.Clone() // the server keeps and changes what it is given
+	e.routesGiven.Store(int64(len(given.Routes)))
 	if c := e.opts.Cluster; c != nil && c.Sole && !c.NoStore {
 		if err := e.found(); err != nil {
 			return err

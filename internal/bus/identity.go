@@ -1,0 +1,339 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Servers with one name and one secret need not be of one cluster: two halves may have
+// been formed apart. If they met, each would take the other's streams for its own, and
+// delete what it does not know. So a cluster has an ID from the moment it is formed on.
+// Every server that keeps streams notes it beside them, see folder.go, and signs in to
+// others with it; who has another one is refused, see gate. No server runs on a store
+// without an ID.
+//
+// Who has none yet looks for it first: with a server that keeps nothing, which is let in
+// by everybody, and asks everybody. Those of a cluster say which one it is. When nobody
+// does, and all servers are there that are needed to form one, the one whose name comes
+// first asks the others whether it may, and takes an ID by chance. The others then
+// hear it from that one. Which of them it is matters to nobody afterwards.
+
+const (
+	// whoSubject is where servers are asked of which cluster they are.
+	whoSubject = "sb.cluster.who"
+	// formSubject is where those that look are asked whether they let another one form
+	// the cluster.
+	formSubject = "sb.cluster.form"
+
+	// lookPause is how often a server that looks asks.
+	lookPause = 50 * time.Millisecond
+	// lookFirst is how long it asks at least before it forms a cluster.
+	lookFirst = 300 * time.Millisecond
+	// lookOn is how long it asks for others when a cluster has answered, but not every
+	// server that it knows of; and how long one that waits for nobody looks at all. Who was
+	// not there is tried once more in that time.
+	lookOn = 1100 * time.Millisecond
+	// lookFresh is how old an answer of a server that looks may be. Those of a cluster
+	// are good for as long as the search lasts.
+	lookFresh = time.Second
+	// grantTime is how long a server that let another one form a cluster lets no third do so.
+	grantTime = 5 * time.Second
+	// lookAgain is how often a server that looks has the names of its peers looked up.
+	lookAgain = time.Second
+)
+
+// errTwoClusters is of a server that reaches two clusters, and cannot be of both.
+var errTwoClusters = errors.New("there is more than one cluster of that name and secret")
+
+// self is what a server says of itself when it is asked.
+type self struct {
+	Node   string `json:"node"`
+	ID     string `json:"id,omitempty"`     // of its cluster; empty: it looks for it
+	Stores bool   `json:"stores,omitempty"` // it keeps streams, or is to
+	Kept   bool   `json:"kept,omitempty"`   // it has streams, which were made before clusters had IDs
+	Form   string `json:"form,omitempty"`   // the ID that it asks leave for
+	Leave  bool   `json:"leave,omitempty"`  // it lets who asks form the cluster
+}
+
+// signature is the name by which a server signs in to others.
+func (c *Cluster) signature() string {
+	return userPrefix + protocol + "." + c.id + "." + c.Node
+}
+
+// signed takes such a name apart. What it returns of a server that is none of
+// Switchboard's is what it says, and false.
+func signed(user string) (version, id, node string, ours bool) {
+	rest, ours := strings.CutPrefix(user, userPrefix)
+	version, rest, _ = strings.Cut(rest, ".")
+	id, node, _ = strings.Cut(rest, ".")
+	return version, id, node, ours
+}
+
+// answerWho tells who asks of which cluster this server is.
+func (e *engine) answerWho() error {
+	c := e.opts.Cluster
+	if c == nil || !e.opts.stores() {
+		return nil
+	}
+	return e.answer(whoSubject, func([]byte) *self { return &self{Node: c.Node, ID: c.id, Stores: true} })
+}
+
+// answer answers what is asked at a subject, unless there is nothing to say.
+func (e *engine) answer(subject string, f func(question []byte) *self) error {
+	_, err := e.reads.Subscribe(subject, func(m *nats.Msg) {
+		if s := f(m.Data); s != nil {
+			b, _ := json.Marshal(s) // which cannot fail
+			_ = m.Respond(b)        // who hears nothing asks again
+		}
+	})
+	if err == nil {
+		err = e.reads.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("listen for questions of other servers: %w", err)
+	}
+	return nil
+}
+
+// look is a server's search for its cluster.
+type look struct {
+	e    *engine
+	self self
+	id   string // of the cluster that it would form
+	now  func() time.Time
+
+	mu      sync.Mutex
+	heard   map[string]heard  // what other servers said, by their names
+	formed  map[string]string // clusters by the names of their servers
+	first   time.Time         // when the first of a cluster answered
+	leaves  map[string]self   // who lets this one form the cluster
+	granted string            // whom this server lets do so
+	until   time.Time         // until when
+}
+
+type heard struct {
+	self
+	at time.Time
+}
+
+// identify finds out of which cluster this server is. It returns when that is known.
+func (o *Options) identify(ctx context.Context, kept bool) (id string, err error) {
+	opts, cluster := *o, *o.Cluster
+	cluster.NoStore, cluster.looks = true, true
+	opts.Cluster = &cluster
+	e := &engine{opts: &opts, failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1)}
+	defer e.stop()
+	if err := e.startServer(ctx); err != nil {
+		return "", err
+	}
+	if err := e.connect(ctx); err != nil {
+		return "", err
+	}
+	l := &look{
+		e: e, self: self{Node: cluster.Node, Stores: o.stores(), Kept: kept}, id: strings.ToLower(rand.Text()[:12]), now: time.Now,
+		heard: make(map[string]heard), formed: make(map[string]string), leaves: make(map[string]self),
+	}
+	e.wg.Add(1)
+	go e.lookForPeers(lookAgain)
+	return l.run(ctx)
+}
+
+func (l *look) run(ctx context.Context) (id string, err error) {
+	inbox := l.e.reads.NewInbox()
+	if _, err := l.e.reads.Subscribe(inbox, func(m *nats.Msg) { l.take(m.Data) }); err != nil {
+		return "", fmt.Errorf("ask other servers for their cluster: %w", err)
+	}
+	if err := l.e.answer(whoSubject, func([]byte) *self { s := l.self; return &s }); err != nil {
+		return "", err
+	}
+	if err := l.e.answer(formSubject, l.leave); err != nil {
+		return "", err
+	}
+	tick := time.NewTicker(lookPause)
+	defer tick.Stop()
+	began, said := l.now(), l.now()
+	for {
+		if err := l.e.reads.PublishRequest(whoSubject, inbox, nil); err != nil {
+			return "", fmt.Errorf("ask other servers for their cluster: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("%w; %s: %w", l.waits(), l.e.company(), context.Cause(ctx))
+		case <-tick.C:
+		}
+		id, ask, err := l.decide(began)
+		if id != "" || err != nil {
+			return id, err
+		}
+		if ask {
+			b, _ := json.Marshal(self{Node: l.self.Node, Form: l.id}) // which cannot fail
+			if err := l.e.reads.PublishRequest(formSubject, inbox, b); err != nil {
+				return "", fmt.Errorf("ask other servers for leave: %w", err)
+			}
+		}
+		if l.now().Sub(said) >= sayEvery {
+			said = l.now()
+			l.e.opts.Logger.Info(l.waits().Error(), "connected", strings.Join(l.e.neighbours(), " "))
+		}
+	}
+}
+
+// decide says which cluster this server is of, if that is clear by now, or whether to
+// ask for leave to form one.
+func (l *look) decide(began time.Time) (id string, ask bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	servers := l.servers(now)
+	found := slices.Compact(slices.Sorted(maps.Values(l.formed)))
+	switch {
+	case len(found) > 1:
+		return "", false, l.tooMany(found)
+	case len(found) == 1 && (now.Sub(l.first) >= lookOn || l.counts(servers, int(l.e.routesGiven.Load()))):
+		return found[0], false, nil
+	case len(found) == 1 || !l.self.Stores:
+		return "", false, nil
+	}
+	// Without a cluster: is it on this one to form it?
+	wait := lookFirst
+	if l.e.opts.Cluster.Sole {
+		wait = lookOn
+	}
+	if now.Sub(began) < wait || !l.enough(servers) || slices.Min(names(servers)) != l.self.Node {
+		clear(l.leaves)
+		return "", false, nil
+	}
+	if l.granted != "" && l.granted != l.self.Node && now.Before(l.until) {
+		return "", false, nil
+	}
+	l.granted, l.until = l.self.Node, now.Add(grantTime)
+	l.leaves[l.self.Node] = l.self
+	if l.enough(slices.Collect(maps.Values(l.leaves))) {
+		return l.id, false, nil
+	}
+	return "", true, nil
+}
+
+// servers returns who keeps streams, or is to, of all that answer, this one included.
+func (l *look) servers(now time.Time) []self {
+	list := []self{}
+	if l.self.Stores {
+		list = append(list, l.self)
+	}
+	for _, h := range l.heard {
+		if h.Stores && (h.ID != "" || now.Sub(h.at) < lookFresh) {
+			list = append(list, h.self)
+		}
+	}
+	return list
+}
+
+func names(list []self) (all []string) {
+	for _, s := range list {
+		all = append(all, s.Node)
+	}
+	return all
+}
+
+// counts says whether servers are at least as many as some others.
+func (l *look) counts(servers []self, n int) bool { return len(servers) >= max(n, 1) }
+
+// enough says whether servers may form a cluster: all that are looked for, as many as
+// the engine waits for with an empty store. Of servers that were one before clusters had
+// IDs more than half are enough.
+func (l *look) enough(servers []self) bool {
+	if l.e.opts.Cluster.Sole {
+		return true
+	}
+	routes, kept := int(l.e.routesGiven.Load()), 0
+	for _, s := range servers {
+		if s.Kept {
+			kept++
+		}
+	}
+	return l.counts(servers, max(2, routes)) || kept > routes/2
+}
+
+// take takes in an answer.
+func (l *look) take(b []byte) {
+	var s self
+	if json.Unmarshal(b, &s) != nil || s.Node == "" || s.Node == l.self.Node {
+		return // nobody's, or this server's own
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case s.Form != "":
+		if s.Form == l.id && s.Leave {
+			l.leaves[s.Node] = s
+		}
+		return
+	case s.ID != "":
+		if l.first.IsZero() {
+			l.first = l.now()
+		}
+		l.formed[s.Node] = s.ID
+	}
+	l.heard[s.Node] = heard{s, l.now()}
+}
+
+// leave answers a server that asks whether it may form the cluster: one at a time may.
+func (l *look) leave(question []byte) *self {
+	var s self
+	if json.Unmarshal(question, &s) != nil || s.Form == "" || s.Node == l.self.Node || !l.self.Stores {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	answer := l.self
+	answer.Form = s.Form
+	if answer.Leave = len(l.formed) == 0 && (l.granted == s.Node || !now.Before(l.until)); answer.Leave {
+		l.granted, l.until = s.Node, now.Add(grantTime)
+	}
+	return &answer
+}
+
+// tooMany names the clusters that were found, and their servers. mu is held.
+func (l *look) tooMany(found []string) error {
+	var each []string
+	for _, id := range found {
+		var of []string
+		for node, its := range l.formed {
+			if its == id {
+				of = append(of, node)
+			}
+		}
+		slices.Sort(of)
+		each = append(each, fmt.Sprintf("%s (%s)", id, strings.Join(of, ", ")))
+	}
+	return fmt.Errorf("%w: this server reaches %s, which were formed apart and have messages of their own each; "+
+		"name the servers of one of them only in cluster.peers, and give the other one another cluster.name", errTwoClusters, strings.Join(each, " and "))
+}
+
+// waits says what is being waited for.
+func (l *look) waits() error {
+	if !l.self.Stores {
+		return errNoProcessor
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	here := names(l.servers(l.now()))
+	slices.SortFunc(here, cmp.Compare)
+	return fmt.Errorf("waiting for the other servers: no cluster has answered, and to form one all that are looked for must be there, %d at least; there are %s",
+		max(2, int(l.e.routesGiven.Load())), strings.Join(here, ", "))
+}
+
+// errNoProcessor is of a server without streams that reaches nobody who has some.
+var errNoProcessor = errors.New("waiting for a processor of the cluster: none is reached, and what is stored is with them")
