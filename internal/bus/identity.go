@@ -64,6 +64,14 @@ type self struct {
 	Kept   bool   `json:"kept,omitempty"`   // it has streams, which were made before clusters had IDs
 	Form   string `json:"form,omitempty"`   // the ID that it asks leave for
 	Leave  bool   `json:"leave,omitempty"`  // it lets who asks form the cluster
+
+	Members []string `json:"members,omitempty"` // who keeps streams with it, as far as it knows
+}
+
+// with says whether two servers have kept streams together; also when neither knows.
+func (s *self) with(other *self) bool {
+	return len(s.Members) == 0 || len(other.Members) == 0 ||
+		slices.Contains(s.Members, memberName(other.Node)) || slices.Contains(other.Members, memberName(s.Node))
 }
 
 // signature is the name by which a server signs in to others.
@@ -86,7 +94,7 @@ func (e *engine) answerWho() error {
 	if c == nil || !e.opts.stores() {
 		return nil
 	}
-	return e.answer(whoSubject, func([]byte) *self { return &self{Node: c.Node, ID: c.id, Stores: true} })
+	return e.answer(whoSubject, func([]byte) *self { return &self{Node: c.Node, ID: c.id, Stores: true, Members: e.opts.members()} })
 }
 
 // answer answers what is asked at a subject, unless there is nothing to say.
@@ -144,6 +152,9 @@ func (o *Options) identify(ctx context.Context, kept bool) (id string, err error
 		e: e, self: self{Node: cluster.Node, Stores: o.stores(), Kept: kept}, id: strings.ToLower(rand.Text()[:12]), now: time.Now,
 		heard: make(map[string]heard), formed: make(map[string]string), leaves: make(map[string]self),
 	}
+	if kept {
+		l.self.Members = o.members()
+	}
 	e.wg.Add(1)
 	go e.lookForPeers(lookAgain)
 	return l.run(ctx)
@@ -197,13 +208,17 @@ func (l *look) decide(began time.Time) (id string, ask bool, err error) {
 	now := l.now()
 	servers := l.servers(now)
 	found := slices.Compact(slices.Sorted(maps.Values(l.formed)))
+	all := len(servers) >= int(l.e.routesGiven.Load())
 	switch {
-	case len(found) > 1:
+	case len(found) > 1 && (all || now.Sub(l.first) >= lookFirst): // so that it names all of them
 		return "", false, l.tooMany(found)
-	case len(found) == 1 && (now.Sub(l.first) >= lookOn || l.counts(servers, int(l.e.routesGiven.Load()))):
-		return found[0], false, nil
-	case len(found) == 1 || !l.self.Stores:
+	case len(found) == 1 && (all || now.Sub(l.first) >= lookOn):
+		return found[0], false, l.stranger()
+	case len(found) > 0 || !l.self.Stores:
 		return "", false, nil
+	}
+	if err := l.stranger(); err != nil {
+		return "", false, err
 	}
 	// Without a cluster: is it on this one to form it?
 	wait := lookFirst
@@ -246,9 +261,6 @@ func names(list []self) (all []string) {
 	return all
 }
 
-// counts says whether servers are at least as many as some others.
-func (l *look) counts(servers []self, n int) bool { return len(servers) >= max(n, 1) }
-
 // enough says whether servers may form a cluster: all that are looked for, as many as
 // the engine waits for with an empty store. Of servers that were one before clusters had
 // IDs more than half are enough.
@@ -262,7 +274,7 @@ func (l *look) enough(servers []self) bool {
 			kept++
 		}
 	}
-	return l.counts(servers, max(2, routes)) || kept > routes/2
+	return len(servers) >= max(2, routes) || kept > routes/2
 }
 
 // take takes in an answer.
@@ -303,6 +315,31 @@ func (l *look) leave(question []byte) *self {
 		l.granted, l.until = s.Node, now.Add(grantTime)
 	}
 	return &answer
+}
+
+// stranger says which servers have streams of another cluster than this one's, where they
+// were made before clusters had IDs. Of those that have an ID one is enough that has kept
+// streams with this one: who came to it later need not know. mu is held.
+func (l *look) stranger() error {
+	if !l.self.Kept {
+		return nil
+	}
+	var others []string
+	known := false
+	for _, h := range l.heard {
+		switch {
+		case h.ID == "" && !h.Kept:
+		case !h.with(&l.self):
+			others = append(others, h.Node)
+		case h.ID != "":
+			known = true
+		}
+	}
+	if known || len(others) == 0 {
+		return nil
+	}
+	slices.Sort(others)
+	return fmt.Errorf("%w: this server and %s have streams that were formed apart; name the servers of one cluster only in cluster.peers, and give the other one another cluster.name", errTwoClusters, strings.Join(others, ", "))
 }
 
 // tooMany names the clusters that were found, and their servers. mu is held.

@@ -124,6 +124,38 @@ func TestFoldersWithoutAnIDGetOne(t *testing.T) {
 	}
 }
 
+// Two clusters of folders without IDs that meet for the first time are told apart by who
+// kept streams with whom.
+func TestTwoClustersWithoutIDsAreNotGivenOne(t *testing.T) {
+	t.Parallel()
+	c, _, met := apart(t)
+	for i := range 4 {
+		c.stop(i)
+		o := c.options(i)
+		must(t, os.WriteFile(o.ownerFile(), []byte(o.owner()), 0o600))
+	}
+	*met = true
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			b, err := Open(t.Context(), c.options(i))
+			if err == nil {
+				shut(t, b)
+			}
+			if !errors.Is(err, errTwoClusters) {
+				t.Errorf("server %d: got %v", i, err)
+			}
+			t.Log(err)
+		})
+	}
+	all.Wait()
+	*met = false
+	all.Go(func() { c.start(0, 1) })
+	all.Go(func() { c.start(2, 3) })
+	all.Wait()
+	wantApart(t, c)
+}
+
 // A first start that was interrupted is begun again; streams of which nothing says whose
 // they are stay.
 func TestAFolderWhoseOwnerIsNotKnown(t *testing.T) {
