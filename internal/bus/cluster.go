@@ -50,8 +50,10 @@ type Cluster struct {
 	// It holds for the whole process.
 	Election time.Duration
 
-	id    string // of the cluster, by which its servers know each other; see identity.go
-	looks bool   // it looks for the ID, and keeps nothing meanwhile
+	id string // of the cluster, by which its servers know each other; see identity.go
+	// looks is set while the server looks for the ID, and told of a server of a cluster
+	// that comes.
+	looks func(id, node string)
 
 	lookup func(ctx context.Context, host string) ([]string, error) // in place of the resolver, in tests
 }
@@ -128,11 +130,11 @@ func (c *Cluster) configure(ctx context.Context, o *server.Options, log *slog.Lo
 		port = -1 // any, to the server
 	}
 	o.ServerName = c.Node
-	if c.looks {
+	if c.looks != nil {
 		o.ServerName += lookMark // the next one with that name comes before this one has gone everywhere
 	}
 	o.Cluster = server.ClusterOpts{
-		Name: c.Name, Host: host, Port: port, Advertise: c.Advertise,
+		Name: c.engineName(), Host: host, Port: port, Advertise: c.Advertise,
 		Username: c.signature(), Password: c.Secret, AuthTimeout: 5,
 		PingInterval: routePing, MaxPingsOut: 2,
 		Compression: server.CompressionOpts{Mode: server.CompressionOff},
@@ -244,34 +246,45 @@ type gate struct {
 func (g *gate) Check(c server.ClientAuthentication) bool {
 	user, secret := c.GetOpts().Username, sha256.Sum256([]byte(c.GetOpts().Password))
 	own := sha256.Sum256([]byte(g.cluster.Secret))
-	version, id, node, ours := signed(user)
+	its, ours := takeApart(user)
 	why := ""
 	switch {
 	case !ours:
 		why = "a server was refused: it is none of Switchboard's"
-	case version != protocol:
+	case its.version != protocol:
 		why = "a server was refused: its version does not go together with this one's"
 	case subtle.ConstantTimeCompare(secret[:], own[:]) == 0:
 		why = "a server was refused: its cluster secret is another one"
-	case node == "":
+	case its.node == "":
 		why = "a server was refused: it does not say of which cluster it is"
-	case id != g.cluster.id && id != "" && !g.cluster.looks:
-		return g.refuseCluster(c, id, node)
 	default:
-		return true
+		return g.checkCluster(c, its)
 	}
 	host, _, _ := net.SplitHostPort(c.RemoteAddress().String())
 	if g.said.may(why + host) {
-		g.log.Warn(why, "remote", c.RemoteAddress(), "its", protocolOf(version, ours), "own", protocol)
+		g.log.Warn(why, "remote", c.RemoteAddress(), "its", protocolOf(its.version, ours), "own", protocol)
 	}
 	return false
 }
 
-// refuseCluster keeps a server of another cluster out.
-func (g *gate) refuseCluster(c server.ClientAuthentication, id, node string) bool {
-	if g.said.may(id + node) {
-		g.log.Warn("a server was refused: it is of another cluster of this name, which was formed apart and has messages of its own: name the servers of one of them only in cluster.peers",
-			"remote", c.RemoteAddress(), "its", short(id, mostOfName)+" of "+short(node, mostOfName), "own", g.cluster.id+" of "+g.cluster.Node)
+// anotherCluster says why servers do not go together that were formed apart.
+const anotherCluster = "it is of another cluster of this name, which was formed apart and has messages of its own: name the servers of one of them only in cluster.peers"
+
+// checkCluster keeps a server of another cluster out. Where the names differ, and where
+// one of the two looks for its cluster, the engine does so.
+func (g *gate) checkCluster(c server.ClientAuthentication, its signed) bool {
+	own := g.cluster
+	switch {
+	case its.name != own.Name || its.id == own.id || its.id == "":
+		return true
+	case own.looks != nil:
+		if its.does == storesStreams && isToken(its.id) {
+			own.looks(its.id, its.node)
+		}
+		return true
+	case g.said.may(its.id + its.node):
+		g.log.Warn("a server was refused: "+anotherCluster,
+			"remote", c.RemoteAddress(), "its", short(its.id, mostOfName)+" of "+short(its.node, mostOfName), "own", own.id+" of "+own.Node)
 	}
 	return false
 }
@@ -313,7 +326,7 @@ func (e *engine) startRoutes(lines *journal) {
 // stops, and has the server try addresses that are new.
 func (e *engine) lookForPeers(every time.Duration) {
 	defer e.wg.Done()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := e.untilQuit()
 	defer cancel()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -329,6 +342,19 @@ func (e *engine) lookForPeers(every time.Duration) {
 	}
 }
 
+// untilQuit returns a context that ends when the engine stops, at the latest.
+func (e *engine) untilQuit() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.wg.Go(func() {
+		select {
+		case <-e.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
 func (e *engine) lookOnce(ctx context.Context) error {
 	found := e.opts.Cluster.routes(ctx, nil)
 	routes := e.opts.Cluster.routes(ctx, e.remembered(found))
@@ -336,8 +362,17 @@ func (e *engine) lookOnce(ctx context.Context) error {
 		return nil
 	}
 	e.given.Routes = routes
-	e.routesGiven.Store(int64(len(routes)))
+	e.noteAddresses(routes)
 	return e.srv.ReloadOptions(e.given.Clone())
+}
+
+// noteAddresses notes where other servers are looked for.
+func (e *engine) noteAddresses(routes []*url.URL) {
+	hosts := make([]string, len(routes))
+	for i, r := range routes {
+		hosts[i] = r.Host
+	}
+	e.addresses.Store(&hosts)
 }
 
 // remembered returns the routes that are not found any more and stay all the same:

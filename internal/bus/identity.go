@@ -19,21 +19,25 @@ import (
 // Servers with one name and one secret need not be of one cluster: two halves may have
 // been formed apart. If they met, each would take the other's streams for its own, and
 // delete what it does not know. So a cluster has an ID from the moment it is formed on.
-// Every server that keeps streams notes it beside them, see folder.go, and signs in to
-// others with it; who has another one is refused, see gate. No server runs on a store
-// without an ID.
+// Every server that keeps streams notes it beside them, see folder.go. It is part of the
+// cluster's name to the engine, so a server that calls another one sees from the first
+// line that comes whether they belong together, and of the name by which a server signs
+// in, see gate. No server runs on a store without an ID.
 //
-// Who has none yet looks for it first: with a server that keeps nothing, which is let in
-// by everybody, and asks everybody. Those of a cluster say which one it is. When nobody
-// does, and all servers are there that are needed to form one, the one whose name comes
-// first asks the others whether it may, and takes an ID by chance. The others then
-// hear it from that one. Which of them it is matters to nobody afterwards.
+// Who has none yet looks for it first, with a server that keeps nothing. It calls those
+// that it knows, and reads that line, see probe.go; and servers of a cluster that
+// call it are refused, but say of which one they are. When there is none, and all servers
+// look that are needed to form one, the one whose name comes first asks the others
+// whether it may, and takes an ID by chance. The others then find it. Which of them it is
+// matters to nobody afterwards.
+//
+// That those who look do not meet those of a cluster has a reason: while it has no
+// leader, the engine reckons with every server that it has met, for ever.
 
 const (
-	// whoSubject is where servers are asked of which cluster they are.
+	// whoSubject is where servers that look ask who else does.
 	whoSubject = "sb.cluster.who"
-	// formSubject is where those that look are asked whether they let another one form
-	// the cluster.
+	// formSubject is where they are asked whether they let another one form the cluster.
 	formSubject = "sb.cluster.form"
 
 	// lookPause is how often a server that looks asks.
@@ -44,8 +48,10 @@ const (
 	// server that it knows of; and how long one that waits for nobody looks at all. Who was
 	// not there is tried once more in that time.
 	lookOn = 1100 * time.Millisecond
-	// lookFresh is how old an answer of a server that looks may be. Those of a cluster
-	// are good for as long as the search lasts.
+	// lookProbe is how often it calls those that it knows.
+	lookProbe = 200 * time.Millisecond
+	// lookFresh is how old an answer of a server that looks may be. What servers of a cluster
+	// say is good for as long as the search lasts.
 	lookFresh = time.Second
 	// grantTime is how long a server that let another one form a cluster lets no third do so.
 	grantTime = 5 * time.Second
@@ -56,11 +62,10 @@ const (
 // errTwoClusters is of a server that reaches two clusters, and cannot be of both.
 var errTwoClusters = errors.New("there is more than one cluster of that name and secret")
 
-// self is what a server says of itself when it is asked.
+// self is what a server that looks says of itself when it is asked.
 type self struct {
 	Node   string `json:"node"`
-	ID     string `json:"id,omitempty"`     // of its cluster; empty: it looks for it
-	Stores bool   `json:"stores,omitempty"` // it keeps streams, or is to
+	Stores bool   `json:"stores,omitempty"` // it is to keep streams
 	Kept   bool   `json:"kept,omitempty"`   // it has streams, which were made before clusters had IDs
 	Form   string `json:"form,omitempty"`   // the ID that it asks leave for
 	Leave  bool   `json:"leave,omitempty"`  // it lets who asks form the cluster
@@ -74,27 +79,37 @@ func (s *self) with(other *self) bool {
 		slices.Contains(s.Members, memberName(other.Node)) || slices.Contains(other.Members, memberName(s.Node))
 }
 
-// signature is the name by which a server signs in to others.
+// engineName is the cluster's name to the engine. Without an ID it is that of those who
+// look.
+func (c *Cluster) engineName() string { return c.Name + "." + c.id }
+
+// signature is the name by which a server signs in to others. None of its parts has a
+// space.
 func (c *Cluster) signature() string {
-	return userPrefix + protocol + "." + c.id + "." + c.Node
+	return strings.Join([]string{userPrefix + protocol, c.id, c.Name, c.Node, c.does()}, " ")
 }
 
-// signed takes such a name apart. What it returns of a server that is none of
-// Switchboard's is what it says, and false.
-func signed(user string) (version, id, node string, ours bool) {
-	rest, ours := strings.CutPrefix(user, userPrefix)
-	version, rest, _ = strings.Cut(rest, ".")
-	id, node, _ = strings.Cut(rest, ".")
-	return version, id, node, ours
-}
+const (
+	storesStreams = "stores"
+	usesStreams   = "uses"
+)
 
-// answerWho tells who asks of which cluster this server is.
-func (e *engine) answerWho() error {
-	c := e.opts.Cluster
-	if c == nil || !e.opts.stores() {
-		return nil
+// does says whether the server keeps streams.
+func (c *Cluster) does() string {
+	if c.NoStore {
+		return usesStreams
 	}
-	return e.answer(whoSubject, func([]byte) *self { return &self{Node: c.Node, ID: c.id, Stores: true, Members: e.opts.members()} })
+	return storesStreams
+}
+
+// signed is such a name in its parts.
+type signed struct{ version, id, name, node, does string }
+
+// takeApart takes it apart. Of a server that is none of Switchboard's it is false.
+func takeApart(user string) (s signed, ours bool) {
+	rest, ours := strings.CutPrefix(user, userPrefix)
+	parts := append(strings.Split(rest, " "), "", "", "", "")
+	return signed{parts[0], parts[1], parts[2], parts[3], parts[4]}, ours
 }
 
 // answer answers what is asked at a subject, unless there is nothing to say.
@@ -121,6 +136,8 @@ type look struct {
 	id   string // of the cluster that it would form
 	now  func() time.Time
 
+	inbox string // where answers come
+
 	mu      sync.Mutex
 	heard   map[string]heard  // what other servers said, by their names
 	formed  map[string]string // clusters by the names of their servers
@@ -138,50 +155,101 @@ type heard struct {
 // identify finds out of which cluster this server is. It returns when that is known.
 func (o *Options) identify(ctx context.Context, kept bool) (id string, err error) {
 	opts, cluster := *o, *o.Cluster
-	cluster.NoStore, cluster.looks = true, true
 	opts.Cluster = &cluster
-	e := &engine{opts: &opts, failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1)}
-	defer e.stop()
-	if err := e.startServer(ctx); err != nil {
-		return "", err
-	}
-	if err := e.connect(ctx); err != nil {
-		return "", err
-	}
 	l := &look{
-		e: e, self: self{Node: cluster.Node, Stores: o.stores(), Kept: kept}, id: strings.ToLower(rand.Text()[:12]), now: time.Now,
+		e:    &engine{opts: &opts, failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1), differs: make(chan string, 1)},
+		self: self{Node: cluster.Node, Stores: o.stores(), Kept: kept}, id: strings.ToLower(rand.Text()[:12]), now: time.Now,
 		heard: make(map[string]heard), formed: make(map[string]string), leaves: make(map[string]self),
 	}
 	if kept {
 		l.self.Members = o.members()
 	}
-	e.wg.Add(1)
-	go e.lookForPeers(lookAgain)
+	cluster.NoStore, cluster.looks = true, l.meets
+	defer l.e.stop()
+	if err := l.start(ctx); err != nil {
+		return "", err
+	}
+	l.e.wg.Add(3)
+	go l.e.lookForPeers(lookAgain)
+	go l.e.sayWhoDiffers()
+	go l.probe()
 	return l.run(ctx)
 }
 
-func (l *look) run(ctx context.Context) (id string, err error) {
-	inbox := l.e.reads.NewInbox()
-	if _, err := l.e.reads.Subscribe(inbox, func(m *nats.Msg) { l.take(m.Data) }); err != nil {
-		return "", fmt.Errorf("ask other servers for their cluster: %w", err)
+// start runs the server that looks.
+func (l *look) start(ctx context.Context) error {
+	if err := l.e.startServer(ctx); err != nil {
+		return err
+	}
+	if err := l.e.connect(ctx); err != nil {
+		return err
+	}
+	l.inbox = l.e.reads.NewInbox()
+	if _, err := l.e.reads.Subscribe(l.inbox, func(m *nats.Msg) { l.take(m.Data) }); err != nil {
+		return fmt.Errorf("ask other servers for their cluster: %w", err)
 	}
 	if err := l.e.answer(whoSubject, func([]byte) *self { s := l.self; return &s }); err != nil {
-		return "", err
+		return err
 	}
-	if err := l.e.answer(formSubject, l.leave); err != nil {
-		return "", err
+	return l.e.answer(formSubject, l.leave)
+}
+
+// probe calls those that this server knows, until the engine stops.
+func (l *look) probe() {
+	defer l.e.wg.Done()
+	ctx, cancel := l.e.untilQuit()
+	defer cancel()
+	tick := time.NewTicker(lookProbe)
+	defer tick.Stop()
+	for {
+		var all sync.WaitGroup
+		for _, address := range *l.e.addresses.Load() {
+			all.Go(func() {
+				if p, err := l.e.opts.Cluster.probe(ctx, address); err == nil && p.stores && p.trusts {
+					l.meets(p.id, p.node)
+				}
+			})
+		}
+		all.Wait()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
+}
+
+// meets is told of a server of a cluster that keeps streams.
+func (l *look) meets(id, node string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.first.IsZero() {
+		l.first = l.now()
+	}
+	l.formed[node] = id
+	delete(l.heard, node)
+}
+
+// ask asks all that are reached, and waits a moment for answers.
+func (l *look) ask(ctx context.Context, tick *time.Ticker) error {
+	if err := l.e.reads.PublishRequest(whoSubject, l.inbox, nil); err != nil {
+		return fmt.Errorf("ask other servers for their cluster: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-tick.C:
+		return nil
+	}
+}
+
+func (l *look) run(ctx context.Context) (id string, err error) {
 	tick := time.NewTicker(lookPause)
 	defer tick.Stop()
 	began, said := l.now(), l.now()
 	for {
-		if err := l.e.reads.PublishRequest(whoSubject, inbox, nil); err != nil {
-			return "", fmt.Errorf("ask other servers for their cluster: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("%w; %s: %w", l.waits(), l.e.company(), context.Cause(ctx))
-		case <-tick.C:
+		if err := l.ask(ctx, tick); err != nil {
+			return "", fmt.Errorf("%w; %s: %w", l.waits(), l.e.company(), err)
 		}
 		id, ask, err := l.decide(began)
 		if id != "" || err != nil {
@@ -189,7 +257,7 @@ func (l *look) run(ctx context.Context) (id string, err error) {
 		}
 		if ask {
 			b, _ := json.Marshal(self{Node: l.self.Node, Form: l.id}) // which cannot fail
-			if err := l.e.reads.PublishRequest(formSubject, inbox, b); err != nil {
+			if err := l.e.reads.PublishRequest(formSubject, l.inbox, b); err != nil {
 				return "", fmt.Errorf("ask other servers for leave: %w", err)
 			}
 		}
@@ -208,7 +276,7 @@ func (l *look) decide(began time.Time) (id string, ask bool, err error) {
 	now := l.now()
 	servers := l.servers(now)
 	found := slices.Compact(slices.Sorted(maps.Values(l.formed)))
-	all := len(servers) >= int(l.e.routesGiven.Load())
+	all := len(servers) >= len(*l.e.addresses.Load())
 	switch {
 	case len(found) > 1 && (all || now.Sub(l.first) >= lookFirst): // so that it names all of them
 		return "", false, l.tooMany(found)
@@ -240,16 +308,20 @@ func (l *look) decide(began time.Time) (id string, ask bool, err error) {
 	return "", true, nil
 }
 
-// servers returns who keeps streams, or is to, of all that answer, this one included.
+// servers returns who keeps streams, or is to, of all that answer, this one included. mu
+// is held.
 func (l *look) servers(now time.Time) []self {
 	list := []self{}
 	if l.self.Stores {
 		list = append(list, l.self)
 	}
 	for _, h := range l.heard {
-		if h.Stores && (h.ID != "" || now.Sub(h.at) < lookFresh) {
+		if h.Stores && now.Sub(h.at) < lookFresh {
 			list = append(list, h.self)
 		}
+	}
+	for node := range l.formed {
+		list = append(list, self{Node: node, Stores: true})
 	}
 	return list
 }
@@ -268,7 +340,7 @@ func (l *look) enough(servers []self) bool {
 	if l.e.opts.Cluster.Sole {
 		return true
 	}
-	routes, kept := int(l.e.routesGiven.Load()), 0
+	routes, kept := len(*l.e.addresses.Load()), 0
 	for _, s := range servers {
 		if s.Kept {
 			kept++
@@ -285,19 +357,12 @@ func (l *look) take(b []byte) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case s.Form != "":
-		if s.Form == l.id && s.Leave {
-			l.leaves[s.Node] = s
-		}
-		return
-	case s.ID != "":
-		if l.first.IsZero() {
-			l.first = l.now()
-		}
-		l.formed[s.Node] = s.ID
+	switch _, formed := l.formed[s.Node]; {
+	case s.Form == "" && !formed:
+		l.heard[s.Node] = heard{s, l.now()}
+	case s.Form == l.id && s.Leave:
+		l.leaves[s.Node] = s
 	}
-	l.heard[s.Node] = heard{s, l.now()}
 }
 
 // leave answers a server that asks whether it may form the cluster: one at a time may.
@@ -319,23 +384,25 @@ func (l *look) leave(question []byte) *self {
 
 // stranger says which servers have streams of another cluster than this one's, where they
 // were made before clusters had IDs. Of those that have an ID one is enough that has kept
-// streams with this one: who came to it later need not know. mu is held.
+// streams with this one: who came to it later has not. mu is held.
 func (l *look) stranger() error {
 	if !l.self.Kept {
 		return nil
 	}
-	var others []string
-	known := false
+	var others, formed []string
 	for _, h := range l.heard {
-		switch {
-		case h.ID == "" && !h.Kept:
-		case !h.with(&l.self):
+		if h.Kept && !h.with(&l.self) {
 			others = append(others, h.Node)
-		case h.ID != "":
-			known = true
 		}
 	}
-	if known || len(others) == 0 {
+	for node := range l.formed {
+		if len(l.self.Members) == 0 || slices.Contains(l.self.Members, memberName(node)) {
+			formed = nil
+			break
+		}
+		formed = append(formed, node)
+	}
+	if others = append(others, formed...); len(others) == 0 {
 		return nil
 	}
 	slices.Sort(others)
@@ -346,17 +413,22 @@ func (l *look) stranger() error {
 func (l *look) tooMany(found []string) error {
 	var each []string
 	for _, id := range found {
-		var of []string
-		for node, its := range l.formed {
-			if its == id {
-				of = append(of, node)
-			}
-		}
-		slices.Sort(of)
-		each = append(each, fmt.Sprintf("%s (%s)", id, strings.Join(of, ", ")))
+		each = append(each, fmt.Sprintf("%s (%s)", id, l.of(id)))
 	}
 	return fmt.Errorf("%w: this server reaches %s, which were formed apart and have messages of their own each; "+
 		"name the servers of one of them only in cluster.peers, and give the other one another cluster.name", errTwoClusters, strings.Join(each, " and "))
+}
+
+// of names the servers of a cluster. mu is held.
+func (l *look) of(id string) string {
+	var names []string
+	for node, its := range l.formed {
+		if its == id {
+			names = append(names, node)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
 }
 
 // waits says what is being waited for.
@@ -369,7 +441,7 @@ func (l *look) waits() error {
 	here := names(l.servers(l.now()))
 	slices.SortFunc(here, cmp.Compare)
 	return fmt.Errorf("waiting for the other servers: no cluster has answered, and to form one all that are looked for must be there, %d at least; there are %s",
-		max(2, int(l.e.routesGiven.Load())), strings.Join(here, ", "))
+		max(2, len(*l.e.addresses.Load())), strings.Join(here, ", "))
 }
 
 // errNoProcessor is of a server without streams that reaches nobody who has some.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -24,6 +25,13 @@ func apart(t *testing.T) (c *nodes, logs []*lines, met *bool) {
 	for range 5 {
 		logs = append(logs, new(lines))
 	}
+	t.Cleanup(func() {
+		for i := range logs {
+			if t.Failed() {
+				t.Logf("server %d said:\n%s", i, logs[i].buf.String())
+			}
+		}
+	})
 	c = planned(t, 5, func(i int, o *Options) {
 		o.Logger = slog.New(slog.NewTextHandler(logs[i], nil))
 		o.Cluster.Replicas = 2
@@ -66,11 +74,26 @@ func TestTwoClustersOfOneNameAndSecretNeverMeet(t *testing.T) {
 		logs[i].comes(t, "a server was refused: it is of another cluster of this name")
 		logs[i].comes(t, fmt.Sprintf("its=%q", ids[1-i/2]+" of n"+fmt.Sprint(i^2)))
 		logs[i].comes(t, fmt.Sprintf("own=%q", ids[i/2]+" of n"+fmt.Sprint(i)))
-		logs[i].comes(t, "another server refuses this one")
+		logs[i].comes(t, "another server was not taken in: "+anotherCluster)
 	}
 	wantApart(t, c)
 	fill(t, shardLog(t, c.bus[1], 0), 10, 15, 100)
 	wantLog(t, shardLog(t, c.bus[0], 0), 1, 15, 100)
+}
+
+// A server that is refused says by whom, also when those that refuse it do not look for it.
+func TestAServerThatIsRefusedByAnotherClusterNamesIt(t *testing.T) {
+	t.Parallel()
+	c, logs, met := apart(t)
+	c.stop(0)
+	*met = true
+	c.start(0)
+	its, own := c.bus[2].opts.Cluster.id, c.bus[0].opts.Cluster.id
+	for _, n := range []string{"n2", "n3"} {
+		logs[0].comes(t, fmt.Sprintf("its=\"%s of %s\" own=\"%s of n0\"", its, n, own))
+	}
+	logs[0].has(t, "another server was not taken in: "+anotherCluster)
+	wantApart(t, c)
 }
 
 func TestAServerThatReachesTwoClustersJoinsNeitherAndNamesBoth(t *testing.T) {
@@ -136,19 +159,26 @@ func TestTwoClustersWithoutIDsAreNotGivenOne(t *testing.T) {
 	}
 	*met = true
 	var all sync.WaitGroup
+	var told atomic.Int32
 	for i := range 4 {
 		all.Go(func() {
-			b, err := Open(t.Context(), c.options(i))
+			o := c.options(i)
+			o.StartTimeout = 12 * time.Second // who comes when the others have ended already waits for them
+			b, err := Open(t.Context(), o)
 			if err == nil {
+				t.Errorf("server %d has joined one", i)
 				shut(t, b)
 			}
-			if !errors.Is(err, errTwoClusters) {
-				t.Errorf("server %d: got %v", i, err)
+			if errors.Is(err, errTwoClusters) {
+				told.Add(1)
 			}
 			t.Log(err)
 		})
 	}
 	all.Wait()
+	if told.Load() == 0 {
+		t.Error("none says why")
+	}
 	*met = false
 	all.Go(func() { c.start(0, 1) })
 	all.Go(func() { c.start(2, 3) })
@@ -301,7 +331,7 @@ func TestTheNameOfWhoIsRefusedIsCut(t *testing.T) {
 		}
 	})
 	long := strings.Repeat("x", 3000)
-	for _, user := range []string{userPrefix + long, userPrefix + protocol + "." + long + "." + long, long} {
+	for _, user := range []string{userPrefix + long, userPrefix + protocol + " " + long + " test " + long + " stores", long} {
 		conn, err := net.Dial("tcp", c.listen[0])
 		must(t, err)
 		must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))

@@ -15,8 +15,9 @@ import (
 // level, the rest as DEBUG. It remembers why a start failed, and rings a bell
 // on every error line.
 type journal struct {
-	log  *slog.Logger
-	bell func()
+	log     *slog.Logger
+	bell    func()
+	differs func(address string) // another server may be of another cluster
 
 	mu    sync.Mutex
 	fatal string // the first fatal line
@@ -105,6 +106,11 @@ func (j *journal) write(level slog.Level, format string, v []any) {
 	if usual(line) {
 		level = slog.LevelDebug
 	}
+	if address, is := strings.CutSuffix(line, " - Router connection closed: Cluster Name Conflict"); is {
+		address, _, _ = strings.Cut(address, " ")
+		j.differs(address)
+		return
+	}
 	if why := refusal(line); why != "" {
 		if j.said.may(why + remote(line)) {
 			j.log.Warn(why, "line", short(line, mostOfLine))
@@ -122,20 +128,18 @@ func (j *journal) write(level slog.Level, format string, v []any) {
 func refusal(line string) string {
 	has := func(words string) bool { return strings.Contains(line, words) }
 	switch {
+	case has("Rejecting connection, cluster name") && looks(line):
+		return ""
 	case has("Route Error") && has("cluster name"):
 		return "another server refuses this one: its cluster has another name"
 	case has("Route Error") && has("Authorization Violation"):
 		return "another server refuses this one: its cluster secret or its version differs, or it is of another cluster of that name; its log says which"
 	case has("Rejecting connection, cluster name"):
 		return "a server was refused: its cluster has another name"
-	case has("Router connection closed: Cluster Name Conflict"):
-		return "a connection to another server was closed: the names of the clusters differ"
 	case has("duplicate name"):
 		return "a server was refused: it has the same name in the cluster as another one"
 	case has("Error trying to connect to route"):
 		return "another server of the cluster is not reached"
-	case has("Error flushing") && has("rid:"):
-		return endsAtOnce
 	case has("TLS route handshake error") && has("first record does not look like a TLS handshake"):
 		return "a connection between servers failed: this one has cluster.tls and the other one has not; all need it, or none"
 	case has("rid:") && strings.HasSuffix(line, "- authentication error"):
@@ -157,13 +161,26 @@ func usual(line string) bool {
 		"Metalayer blocking snapshot", // it says so however short it was
 		"Waiting for routing to be established", "JetStream has not established contact with a meta leader", "JetStream is not current with the meta leader",
 		"Falling behind", "TTL state is outdated",
+		"cluster name from remote server conflicts",   // so that has been said
+		"- Error flushing: ",                          // the connection has broken, which is nothing yet
 		"authentication error - User \"" + userPrefix, // the gate says why
 	} {
 		if strings.Contains(line, words) {
 			return true
 		}
 	}
-	return false
+	return strings.Contains(line, "Rejecting connection, cluster name") && looks(line)
+}
+
+// looks says whether a line about two clusters whose names differ is about one, of which a
+// server looks for its ID: what it is told, its search says.
+func looks(line string) bool {
+	quoted := strings.Split(line, `"`)
+	if len(quoted) < 4 {
+		return false
+	}
+	one, other := quoted[1], quoted[3]
+	return one[:strings.LastIndex(one, ".")+1] == other[:strings.LastIndex(other, ".")+1]
 }
 
 // remote is the address, without a port, with which a line about a connection begins;
@@ -189,7 +206,7 @@ type sudden struct {
 const (
 	suddenly     = time.Second // how long such a connection lives at most
 	suddenApart  = 500 * time.Millisecond
-	suddenEnds   = 3 // how many of them, that far apart, are no chance
+	suddenEnds   = 6 // how many of them, that far apart, are no chance, and longer than a server looks for its cluster
 	suddenWithin = 15 * time.Second
 )
 
