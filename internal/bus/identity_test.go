@@ -17,8 +17,8 @@ import (
 )
 
 // apart is two clusters of two servers each, of one name and secret, formed apart, with a
-// log of its own each: ten batches in one, twenty in the other. A fifth server is planned.
-// Once met is set, servers that start look for all.
+// log of its own each: ten batches in one, twenty in the other. A fifth server is planned,
+// which is to be a connector of the first. Once met is set, servers that start look for all.
 func apart(t *testing.T) (c *nodes, logs []*lines, met *bool) {
 	t.Helper()
 	met = new(bool)
@@ -35,7 +35,11 @@ func apart(t *testing.T) (c *nodes, logs []*lines, met *bool) {
 	c = planned(t, 5, func(i int, o *Options) {
 		o.Logger = slog.New(slog.NewTextHandler(logs[i], nil))
 		o.Cluster.Replicas = 2
-		if !*met {
+		switch {
+		case *met:
+		case i == 4:
+			o.Cluster.NoStore, o.Cluster.Peers = true, o.Cluster.Peers[:2]
+		default:
 			other := i ^ 1
 			o.Cluster.Peers = []string{o.Cluster.Listen, c.proxies[other][i].addr}
 		}
@@ -64,6 +68,7 @@ func TestTwoClustersOfOneNameAndSecretNeverMeet(t *testing.T) {
 	if ids[0] == ids[1] || ids[0] != c.bus[1].opts.Cluster.id || ids[1] != c.bus[3].opts.Cluster.id {
 		t.Fatalf("the clusters are %s", ids)
 	}
+	c.start(4) // the engine reckons with every server that it meets, also with one without streams
 	for i := range 4 {
 		c.stop(i)
 	}
