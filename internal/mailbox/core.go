@@ -26,6 +26,10 @@ type Limits struct {
 	// has a key, and KeyedRequests for how many; the oldest are forgotten first.
 	Keyed         time.Duration
 	KeyedRequests int
+	// LinkBytes and LinkAge take the place of Messages, Bytes and Age in the mailbox of
+	// a link to another domain.
+	LinkBytes int64
+	LinkAge   time.Duration
 	// Producers is for how many outboxes of senders it is remembered what was
 	// accepted; the one that was used longest ago is forgotten first. 0 for a
 	// million.
