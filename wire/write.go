@@ -46,6 +46,17 @@ func AppendAuthReply(dst []byte, appID, userText string, ok bool, code, reason s
 	return append(dst, `}}`...)
 }
 
+// AppendAuthRefusal appends an AUTH_CLIENT_REPLY that refuses. home is the URL where
+// the user belongs, empty when that is not known or not why.
+func AppendAuthRefusal(dst []byte, appID, userText, code, reason, home string) []byte {
+	dst = AppendAuthReply(dst, appID, userText, false, code, reason)
+	if home == "" {
+		return dst
+	}
+	dst = append(dst[:len(dst)-len(`}}`)], `,"home":`...)
+	return append(AppendString(dst, home), `}}`...)
+}
+
 // AppendAuthRequired appends an AUTH_REQUIRED.
 func AppendAuthRequired(dst []byte) []byte {
 	return append(dst, `{"type":"AUTH_REQUIRED","data":{}}`...)

@@ -33,6 +33,10 @@ func (s *session) text(message []byte) {
 		s.control(wire.AppendAuthRequired(b[:0]))
 		return
 	}
+	if s.identity.options.Link && f.Type != wire.TypeMessageAck {
+		s.refuse(general(wire.CodeForbidden, "the link to another domain may only acknowledge"), f.Reference)
+		return
+	}
 	if err := s.handle(&f); err != nil {
 		s.refuse(err, f.Reference)
 	}
