@@ -23,7 +23,7 @@ const (
 func (f feature) String() string { return [...]string{"", "RELIABLE", "FAST"}[f] }
 
 // frameTypes is how many types wire has, TypeUnknown counted.
-const frameTypes = wire.TypeDeliverFailed + 1
+const frameTypes = wire.TypeForward + 1
 
 // metrics counts. Every label's values come from our own tables, and every
 // counter is looked up once, here.
@@ -222,6 +222,8 @@ func serverType(frame []byte) wire.Type {
 		return wire.TypeInvalidMessage
 	case wire.NameDeliverFailed:
 		return wire.TypeDeliverFailed
+	case wire.NameForward:
+		return wire.TypeForward
 	}
 	return wire.TypeUnknown
 }
