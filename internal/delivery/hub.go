@@ -35,13 +35,15 @@ type Access interface {
 	IsMaster(user wire.UserID) bool
 }
 
-// Options configure a Hub. All but Nodes, After, Now and Metrics are needed.
+// Options configure a Hub. All but Nodes, Domain, Domains, After, Now and Metrics are needed.
 type Options struct {
 	Keeper   Keeper
 	Access   Access
 	Sessions func() int // how many sessions one user may have
 	Group    func() int // how many receivers one message may have
 	Nodes    Nodes      // nil: this node is alone
+	Domain   string     // the name of this domain; needed with Domains
+	Domains  Domains    // nil: everybody lives here
 	// After calls a function when a time is over, unless stop is called before.
 	// Nil: time.AfterFunc.
 	After   func(d time.Duration, f func()) (stop func())

@@ -27,6 +27,12 @@ type Send struct {
 	Producer string
 	Seq      uint64
 
+	// Notice says that it is the server's own: dropped and counted where there is no
+	// room, its expiry told to nobody. Past is what it has if it was made elsewhere, nil
+	// for what is made here. Both are set by the hub, for the keeper.
+	Notice bool
+	Past   *Past
+
 	// Index is the message's place in the request that it came with, see Once.
 	Index int
 	// Sessions is set by the hub: on how many sessions a FAST message was queued;
