@@ -133,7 +133,7 @@ func (l *Links) reconcile(ctx context.Context, running *sync.WaitGroup) {
 	wanted := make(map[string]domains.Domain)
 	if network != nil {
 		for _, n := range network.Routes(l.opts.Self).Neighbours() {
-			wanted[n.Domain], _ = network.Domain(n.Domain)
+			wanted[n.Name] = n.Domain
 		}
 	}
 	l.mu.Lock()

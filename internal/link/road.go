@@ -50,7 +50,9 @@ func (e *waitError) Error() string {
 // badError is what a neighbour must not send.
 type badError struct{ err error }
 
-func (e *badError) Error() string { return "the neighbour sent what is no good FORWARD: " + e.err.Error() }
+func (e *badError) Error() string {
+	return "the neighbour sent what is no good FORWARD: " + e.err.Error()
+}
 
 // once connects and serves until the link is lost, and returns why.
 func (n *neighbour) once(ctx context.Context, url string) error {
@@ -113,8 +115,9 @@ func (r *road) fail(err error) {
 }
 
 // serve acknowledges and measures until the link is lost, and returns why.
-func (r *road) serve(ctx context.Context) error {
+func (r *road) serve(ctx context.Context) (err error) {
 	defer r.session.Close()
+	defer func() { r.fail(err) }() // so that nothing is held, and nothing more is taken
 	var measuring sync.WaitGroup
 	defer measuring.Wait()
 	living, end := context.WithCancel(ctx)
@@ -124,15 +127,10 @@ func (r *road) serve(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-r.session.Done():
-			if r.failure != nil {
-				return r.failure
-			}
-			return r.session.Err()
 		case <-r.broken:
-			if bad, ok := errors.AsType[*badError](r.failure); ok {
-				r.session.End(wire.ClosePolicy, bad.err.Error())
-			}
+			return r.failure
+		case <-r.session.Done():
+			r.fail(r.session.Err()) // unless it has failed before: then that is why it is over
 			return r.failure
 		case <-r.settled:
 			if id, ok := r.next(); ok {
@@ -180,18 +178,28 @@ func (r *road) measure(ctx context.Context) {
 	}
 }
 
-// take takes one FORWARD.
+// take takes one FORWARD. It never fails: what went wrong closes the connection in
+// good order, so that the neighbour hears why.
 func (r *road) take(ctx context.Context, frame []byte) error {
+	select {
+	case <-r.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if r.over() { // what is to come again comes in order, so nothing after it is taken
+		return nil
+	}
 	f, err := r.read(frame)
 	if err != nil {
 		r.links.metrics.bad(r.from.Domain)
-		r.links.opts.Log.Warn("a neighbour sent what is no good FORWARD, and the link is closed: are both domains of versions that go together?", "domain", r.from.Domain, "err", err)
+		r.session.End(wire.ClosePolicy, "no good FORWARD: "+err.Error())
 		r.fail(&badError{err})
-		return r.failure
+		return nil
 	}
 	if err := r.hold(ctx, f.Graph); err != nil {
+		r.session.End(wire.CloseNormal, err.Error())
 		r.fail(err)
-		return err
+		return nil
 	}
 	r.links.metrics.received(r.from.Domain, &f, len(frame))
 	if f.Fast {
@@ -203,11 +211,16 @@ func (r *road) take(ctx context.Context, frame []byte) error {
 	r.waiting = append(r.waiting, a)
 	r.mu.Unlock()
 	r.links.opts.Forward(&f, r.from, func(err error) { r.settle(a, err) })
+	return nil
+}
+
+// over says whether the road has failed.
+func (r *road) over() bool {
 	select {
-	case <-r.broken: // what is to come again comes in order, so nothing after it is taken
-		return r.failure
+	case <-r.broken:
+		return true
 	default:
-		return nil
+		return false
 	}
 }
 
