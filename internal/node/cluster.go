@@ -62,7 +62,7 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	}
 	n.office, err = shards.New(shards.Options{
 		Self: n.id, Shards: count, Links: tagged{n.links, tagShards}, Logger: n.log, Metrics: n.metrics,
-		Changed: func() { n.webhooks.Moved() },
+		Changed: n.shardsChanged,
 	})
 	if err != nil {
 		n.links.Close()
@@ -143,6 +143,14 @@ func (n *node) formed(ctx context.Context, table *bus.Table) (int, error) {
 	return f.Shards, nil
 }
 
+// shardsChanged is told that this node began or ended to keep shards.
+func (n *node) shardsChanged() {
+	n.webhooks.Moved()
+	if n.abroad != nil {
+		n.abroad.mover.stir()
+	}
+}
+
 // settle waits for every shard to have a keeper, and every stream its replicas, for
 // a while: so that where all nodes start side by side any one may be missing as soon
 // as they say that they are ready.
@@ -198,6 +206,9 @@ func (n *node) died(id string) {
 // clients are to go elsewhere, for their sessions are closed there.
 func (n *node) lost() {
 	n.hub.CloseAll(wire.CloseRestart, "this server is cut off from its cluster; connect to another")
+	if n.abroad != nil {
+		n.abroad.links.Stir()
+	}
 }
 
 func (n *node) stir() { n.leases.Stir() }

@@ -16,11 +16,15 @@ import (
 )
 
 func (n *node) socketOptions() socket.Options {
-	return socket.Options{
+	o := socket.Options{
 		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics,
 	}
+	if n.abroad != nil {
+		o.HomeURL = n.abroad.homeURL
+	}
+	return o
 }
 
 func (n *node) socketLimits() socket.Limits {
@@ -33,6 +37,7 @@ func (n *node) socketLimits() socket.Limits {
 		Heartbeat: l.EventHeartbeat, ResumeTimeout: l.ResumeTimeout,
 		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
 		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),
+		LinkWindow: int(l.LinkWindow),
 	}
 }
 
@@ -73,6 +78,9 @@ func (n *node) parts() []api.Part {
 			}
 			return errors.New("the message store does not answer")
 		}},
+	}
+	if n.abroad != nil {
+		parts = append(parts, api.Part{Name: "domains", Check: n.abroad.check})
 	}
 	if n.opts.Settings.Shared() {
 		parts = append(parts, api.Part{Name: "cluster", Check: n.members.Check})

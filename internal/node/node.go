@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -82,6 +83,8 @@ type node struct {
 
 	webhooks *webhooks.Room
 	serving  atomic.Bool
+	abroad   *abroad    // nil: there are no other domains
+	applying sync.Mutex // held while apps are replaced
 
 	id           string         // of this process, among the nodes of its cluster
 	refused      chan struct{}  // closed when it must not be a member any more
@@ -104,6 +107,9 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
+	if err := n.openAbroad(); err != nil {
+		return err
+	}
 	stopKeeping, err := n.openKeepers(ctx)
 	if err != nil {
 		return err
@@ -125,6 +131,9 @@ func (n *node) run(ctx context.Context) (err error) {
 	posting, stopPosting := context.WithCancel(context.Background())
 	var poster errgroup.Group
 	poster.Go(func() error { return n.webhooks.Run(posting) })
+	if n.abroad != nil {
+		poster.Go(func() error { return n.abroad.run(posting) })
+	}
 	defer func() {
 		stopPosting()
 		err = errors.Join(err, poster.Wait())
@@ -154,10 +163,15 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 		return err
 	}
 	limits := n.limits()
-	n.apps, err = apps.New(apps.Options{
-		Apps: appsOf(n.opts.Settings.Apps), HookTimeout: limits.HookTimeout, HookConcurrency: limits.HookConcurrency,
+	list, _ := n.allApps(n.opts.Settings)
+	who := apps.Options{
+		Apps: list, HookTimeout: limits.HookTimeout, HookConcurrency: limits.HookConcurrency,
 		Metrics: n.metrics, Log: n.log,
-	})
+	}
+	if n.abroad != nil {
+		who.Home, who.Link = n.abroad.home, n.abroad.link
+	}
+	n.apps, err = apps.New(who)
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
 	}
@@ -173,7 +187,13 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if n.links != nil {
 		o.Nodes = tagged{n.links, tagHub}
 	}
+	if n.abroad != nil {
+		o.Domain, o.Domains = n.abroad.self, n.abroad
+	}
 	n.hub = delivery.New(o)
+	if n.abroad != nil {
+		n.abroad.hub.Store(n.hub)
+	}
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
@@ -206,19 +226,21 @@ func (n *node) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var public net.Listener // nil: clients connect to other nodes
-	if n.opts.Settings.Has(config.RoleConnector) {
-		if public, err = listen("listen", n.opts.Settings.Listen); err != nil {
-			return errors.Join(err, admin.Close())
-		}
-	}
-	control := n.listenControl()
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var doors errgroup.Group
 	publicDone, closePublic := context.WithCancel(stopping)
 	defer closePublic()
 	doors.Go(func() error { return n.adminServer().Serve(stopping, admin) })
+	n.awaitNetwork(ctx)
+	var public net.Listener // nil: clients connect to other nodes
+	if n.opts.Settings.Has(config.RoleConnector) {
+		if public, err = listen("listen", n.opts.Settings.Listen); err != nil {
+			stop()
+			return errors.Join(err, doors.Wait())
+		}
+	}
+	control := n.listenControl()
 	if public != nil {
 		doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
 		n.members.SetAddress(n.reachedAt(public.Addr()))
@@ -232,7 +254,12 @@ func (n *node) serve(ctx context.Context) error {
 	doors.Go(func() error { return tendMemory(stopping) })
 	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
-	err = n.greet(public, admin.Addr())
+	if n.abroad != nil {
+		doors.Go(func() error { return n.abroad.links.Run(publicDone) })
+	}
+	if ctx.Err() == nil {
+		err = n.greet(public, admin.Addr())
+	}
 	if err == nil {
 		doors.Go(func() error { return n.reload(stopping) }) // not before greet: it ends the demo's key with the demo
 		select {
@@ -260,7 +287,14 @@ func (n *node) reload(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-n.opts.Reload:
-			if err := n.apps.Replace(appsOf(s.Apps)); err != nil {
+			before := *n.settings.Load()
+			n.applying.Lock()
+			err := n.replaceApps(s)
+			if err == nil {
+				n.settings.Store(&s)
+			}
+			n.applying.Unlock()
+			if err != nil {
 				n.log.Error("the new settings are not in effect", "err", err)
 				continue
 			}
@@ -268,11 +302,11 @@ func (n *node) reload(ctx context.Context) error {
 				// It was for the demo. That fails only for a key that is gone already.
 				_ = n.keys.Revoke(ctx, n.demoKey)
 			}
-			changed := config.Diff(*n.settings.Load(), s).Live
-			n.settings.Store(&s)
+			changed := config.Diff(before, s).Live
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.office.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
 			n.reloadWebhooks(ctx, s)
+			n.reloadAbroad()
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}
@@ -300,6 +334,9 @@ func (n *node) greet(public net.Listener, admin net.Addr) error {
 		n.demoKey = key.ID
 		say("key", presented)
 		say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
+	}
+	if n.abroad != nil {
+		say("domain", fmt.Sprintf("%s of the network that %s describes", s.Domain, n.abroad.source.State().From))
 	}
 	for _, app := range s.Apps {
 		if !s.Demo && !app.AuthEnabled && public != nil {
