@@ -130,7 +130,7 @@ func statusOf(code string) int {
 		return http.StatusTooManyRequests
 	case wire.CodeHookFailed:
 		return http.StatusBadGateway
-	case wire.CodeStoreDown, wire.CodeOverloaded, wire.CodeBusy, wire.CodeNoRoute:
+	case wire.CodeStoreDown, wire.CodeOverloaded, wire.CodeBusy, wire.CodeNoRoute, wire.CodeTooManyHops:
 		return http.StatusServiceUnavailable
 	case wire.CodeTimeout:
 		return http.StatusGatewayTimeout

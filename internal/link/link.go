@@ -65,6 +65,7 @@ type Links struct {
 
 	mu         sync.Mutex
 	neighbours map[string]*neighbour
+	seen       *domains.Network // by which they were looked at last
 }
 
 // New makes the links, which Run keeps up.
@@ -138,6 +139,8 @@ func (l *Links) reconcile(ctx context.Context, running *sync.WaitGroup) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	fresh := network != l.seen
+	l.seen = network
 	for name, n := range l.neighbours {
 		if _, ok := wanted[name]; !ok {
 			n.end()
@@ -159,7 +162,7 @@ func (l *Links) reconcile(ctx context.Context, running *sync.WaitGroup) {
 			l.neighbours[name] = n
 			running.Go(func() { n.run(living) })
 		}
-		n.change(d.URLs)
+		n.change(d.URLs, fresh)
 	}
 }
 
@@ -200,10 +203,11 @@ type neighbour struct {
 	state State
 }
 
-// change tells of the neighbour's URLs, and that something may have changed.
-func (n *neighbour) change(urls []string) {
+// change tells of the neighbour's URLs, and that something may have changed; fresh
+// says that the description has.
+func (n *neighbour) change(urls []string, fresh bool) {
 	n.mu.Lock()
-	n.urls, n.fresh = urls, true
+	n.urls, n.fresh = urls, n.fresh || fresh
 	n.mu.Unlock()
 	select {
 	case n.stirred <- struct{}{}:

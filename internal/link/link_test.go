@@ -363,6 +363,7 @@ func TestANeighbourThatIsAwayIsTriedAgainAtItsURLsInTurnAndAtOnceWhenTheNetworkC
 			t.Errorf("the same trouble is logged %d times", n)
 		}
 		w.set(func() { w.refuse = nil })
+		w.describe(two, 18)
 		w.links.Stir()
 		w.up()
 		if state := w.links.List()[0]; !state.Up {

@@ -213,10 +213,11 @@ func (n *node) lost() {
 
 func (n *node) stir() { n.leases.Stir() }
 
-// What links carry is for one of two: the first byte says for whom.
+// What links carry is for one of three: the first byte says for whom.
 const (
 	tagHub    = 1
 	tagShards = 2
+	tagLinks  = 3 // how links to other domains are, for people
 )
 
 // tagged is a part's own way to other nodes.
@@ -256,6 +257,10 @@ func (p peers) Receive(peer string, message []byte) {
 		p.hub.PeerReceive(peer, body)
 	case tagShards:
 		p.office.Receive(peer, body)
+	case tagLinks:
+		if p.abroad != nil {
+			p.abroad.told.hear(peer, body, time.Now())
+		}
 	}
 }
 

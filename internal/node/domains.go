@@ -40,6 +40,8 @@ type abroad struct {
 	names  atomic.Pointer[map[string]bool] // of the apps that are configured, here or in the network
 
 	refreshing sync.Mutex // held while the source is asked out of turn
+	told       toldLinks
+	backlog    *backlog
 }
 
 // view is a description, and what is asked of it for each message.
@@ -110,7 +112,12 @@ func (n *node) openAbroad() (err error) {
 	if err != nil {
 		return err
 	}
-	a.mover = newMover(a)
+	if a.mover, err = newMover(a, n.metrics); err != nil {
+		return err
+	}
+	if a.backlog, err = newBacklog(n.metrics); err != nil {
+		return err
+	}
 	n.abroad = a
 	a.nameApps()
 	if now := a.source.Current(); now != nil {
@@ -148,6 +155,7 @@ func (a *abroad) run(ctx context.Context) error {
 	var all errgroup.Group
 	all.Go(func() error { return a.source.Run(ctx) })
 	all.Go(func() error { return a.mover.run(ctx) })
+	all.Go(func() error { return a.tell(ctx) })
 	stop := a.source.Watch(a.changed)
 	defer stop()
 	defer a.node.members.Watch(func([]members.Member) { a.links.Stir() })()

@@ -3,8 +3,9 @@ package node
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
@@ -12,8 +13,8 @@ import (
 )
 
 const (
-	// movePage is how many messages are carried at once: what is asked for is in
-	// memory, 64 KiB for each message at most.
+	// movePage is how many messages are moved at once: they are in memory meanwhile, and
+	// in one batch of the log.
 	movePage = 100
 	// moveUsers is how many mailboxes are asked for at once.
 	moveUsers = 1000
@@ -22,8 +23,6 @@ const (
 	// the first of it (limits.linkWindow, which a session may have begun with another
 	// value of).
 	moveHead = 4
-	// moveWait bounds the waiting for what becomes of what is carried.
-	moveWait = time.Minute
 )
 
 // moveAgain are the times after a change at which all is looked at again: for what
@@ -36,9 +35,16 @@ var moveAgain = []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute}
 type mover struct {
 	abroad  *abroad
 	stirred chan struct{} // holds one token when all is to be looked at
+	moved   prometheus.Counter
 }
 
-func newMover(a *abroad) *mover { return &mover{abroad: a, stirred: make(chan struct{}, 1)} }
+func newMover(a *abroad, to prometheus.Registerer) (*mover, error) {
+	m := &mover{abroad: a, stirred: make(chan struct{}, 1)}
+	m.moved = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "switchboard_link_moved_total", Help: "Messages that waited and took another way, because the description of all domains had changed.",
+	})
+	return m, to.Register(m.moved)
+}
 
 // stir has all mailboxes looked at. It does not block.
 func (m *mover) stir() {
@@ -130,7 +136,8 @@ func (m *mover) shard(ctx context.Context, keeper *mailbox.Keeper, again bool) e
 	}
 }
 
-// mailbox carries on what waits in one mailbox; with head only what is first in it.
+// mailbox has what waits in one mailbox go its new way; with head only what is first
+// in it.
 func (m *mover) mailbox(ctx context.Context, keeper *mailbox.Keeper, user wire.UserID, head bool) error {
 	left := int64(moveHead) * int64(m.abroad.node.limits().LinkWindow)
 	for after := uint64(0); ; {
@@ -138,14 +145,16 @@ func (m *mover) mailbox(ctx context.Context, keeper *mailbox.Keeper, user wire.U
 		if err != nil {
 			return err
 		}
-		moved, err := m.carry(ctx, user, list)
-		if len(moved) > 0 {
-			if err := keeper.Carried(ctx, user, moved); err != nil {
+		moves, bad := m.moves(user, list)
+		if len(moves) > 0 {
+			moved, err := keeper.Move(ctx, user, moves)
+			m.moved.Add(float64(moved))
+			if err != nil {
 				return err
 			}
 		}
-		if err != nil {
-			return err
+		if bad != nil {
+			return bad
 		}
 		for _, c := range list {
 			after, left = c.Ord, left-int64(len(c.Frame))
@@ -156,45 +165,22 @@ func (m *mover) mailbox(ctx context.Context, keeper *mailbox.Keeper, user wire.U
 	}
 }
 
-// carry sends messages of a mailbox on their way, and returns the places of those
-// that are elsewhere now.
-func (m *mover) carry(ctx context.Context, user wire.UserID, list []mailbox.Carried) (moved []uint64, err error) {
-	type outcome struct {
-		moved bool
-		err   error
-	}
-	outcomes := make([]outcome, len(list))
-	var pending sync.WaitGroup
-	for i := range list {
-		c := &list[i]
-		pending.Add(1)
-		m.abroad.node.hub.Carry(&delivery.Carried{
+// moves says which messages of a mailbox go which other way.
+func (m *mover) moves(user wire.UserID, list []mailbox.Carried) (moves []mailbox.Moved, err error) {
+	for _, c := range list {
+		parts, ok, bad := m.abroad.node.hub.Carry(&delivery.Carried{
 			User: user, ID: c.ID, From: c.From, Group: c.Group, Notice: c.Notice, Presence: c.Presence, Quiet: c.Quiet, Confirm: c.Confirm,
 			Reference: c.Reference, Expires: c.Expires, Frame: c.Frame,
-		}, func(moved bool, err error) {
-			outcomes[i] = outcome{moved, err}
-			pending.Done()
 		})
-	}
-	done := make(chan struct{})
-	go func() { // ends with the keepers' answers, which come in any case
-		defer close(done)
-		pending.Wait()
-	}()
-	timer := time.NewTimer(moveWait)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-		return nil, errors.New("the message store does not say what became of messages that were carried on")
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	for i, o := range outcomes {
-		if o.moved {
-			moved = append(moved, list[i].Ord)
+		err = errors.Join(err, bad)
+		if !ok {
+			continue
 		}
-		err = errors.Join(err, o.err)
+		moved := mailbox.Moved{Carried: c}
+		for _, p := range parts {
+			moved.Parts = append(moved.Parts, mailbox.Part{To: p.To, Group: p.Group, Confirm: p.Confirm, Frame: p.Frame})
+		}
+		moves = append(moves, moved)
 	}
-	return moved, err
+	return moves, err
 }

@@ -180,7 +180,7 @@ func (s *session) closeOthers(f *wire.Frame) *wire.Error {
 	if !s.isMaster() || user.App() != s.identity.user.App() {
 		return general(wire.CodeForbidden, "only the master user of an app closes sessions, and only those of its app")
 	}
-	s.srv.opts.Hub.Kick(user, wire.CloseByMaster, "")
+	s.srv.opts.Hub.Dismiss(s.identity.user, user, s)
 	return nil
 }
 

@@ -95,8 +95,9 @@ type Hub interface {
 	Add(r delivery.Receiver, watch []wire.UserID) (known <-chan struct{}, err error)
 	// Remove takes it out again. It is told of nobody any more.
 	Remove(delivery.Receiver)
-	// Kick closes all sessions of a user and returns how many there were.
-	Kick(user wire.UserID, code uint16, reason string) int
+	// Dismiss closes all sessions of a user of the master user's app, wherever that
+	// user lives; origin hears when it cannot.
+	Dismiss(master, user wire.UserID, origin delivery.Origin)
 }
 
 // Gate decides who may sign in. Each call has its own goroutine, and may take
