@@ -38,12 +38,16 @@ func (c metaServeCommand) Run(p *program) error {
 	if c.Every <= 0 {
 		return usageError{fmt.Errorf("meta: --every %s: give a time such as 10s", c.Every)}
 	}
-	secret := ""
+	var secret string
+	var err error
 	if c.SecretFile != "" {
-		var err error
 		if secret, err = meta.ReadSecret(c.SecretFile); err != nil {
 			return fmt.Errorf("meta: %w", err)
 		}
+	}
+	credentials, err := meta.CredentialsFrom(p.environ)
+	if err != nil {
+		return fmt.Errorf("meta: %w", err)
 	}
 	log := newLogger(p.err, c.LogFormat, config.Log{Level: c.LogLevel}.SlogLevel())
 	defer takeLibraries(log)()
@@ -56,9 +60,9 @@ func (c metaServeCommand) Run(p *program) error {
 	stopListening := p.listen(w.signals)
 	var watching sync.WaitGroup
 	watching.Go(w.watch)
-	err := meta.Run(ctx, meta.Options{
+	err = meta.Run(ctx, meta.Options{
 		Config: c.Config, Git: c.Git, Branch: c.Branch, Every: c.Every, Data: c.Data, Listen: c.Listen, Secret: secret,
-		Credentials: meta.CredentialsFrom(p.environ), Look: w.look, Version: p.version, Out: p.out, Log: log,
+		Credentials: credentials, Look: w.look, Version: p.version, Out: p.out, Log: log,
 	})
 	stopListening()
 	close(w.done)

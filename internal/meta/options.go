@@ -21,9 +21,9 @@ import (
 // The environment variables of credentials for a repository elsewhere.
 const (
 	EnvUsername      = "SWITCHBOARD_GIT_USERNAME"
-	EnvPassword      = "SWITCHBOARD_GIT_PASSWORD" //nolint:gosec // a name
+	EnvPassword      = "SWITCHBOARD_GIT_PASSWORD"
 	EnvSSHKey        = "SWITCHBOARD_GIT_SSH_KEY"
-	EnvSSHPassphrase = "SWITCHBOARD_GIT_SSH_PASSPHRASE" //nolint:gosec // a name
+	EnvSSHPassphrase = "SWITCHBOARD_GIT_SSH_PASSPHRASE"
 )
 
 // Defaults of the options, and their bounds.
@@ -46,14 +46,23 @@ type Credentials struct {
 	SSHKey, SSHPassphrase string // a file with a private key; without one the SSH agent is asked
 }
 
-// CredentialsFrom reads the credentials from an environment.
-func CredentialsFrom(environ []string) Credentials {
-	values := map[string]string{}
+// envPrefix begins every variable that is about Git.
+const envPrefix = "SWITCHBOARD_GIT_"
+
+// CredentialsFrom reads the credentials from an environment. A variable that is
+// nearly one of them is an error: it would be missed.
+func CredentialsFrom(environ []string) (Credentials, error) {
+	var c Credentials
+	fields := map[string]*string{EnvUsername: &c.Username, EnvPassword: &c.Password, EnvSSHKey: &c.SSHKey, EnvSSHPassphrase: &c.SSHPassphrase}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		values[name] = value
+		if field, ok := fields[name]; ok {
+			*field = value
+		} else if strings.HasPrefix(name, envPrefix) && value != "" {
+			return Credentials{}, fmt.Errorf("%s: unknown variable: there are %s, %s, %s and %s", name, EnvUsername, EnvPassword, EnvSSHKey, EnvSSHPassphrase)
+		}
 	}
-	return Credentials{values[EnvUsername], values[EnvPassword], values[EnvSSHKey], values[EnvSSHPassphrase]}
+	return c, nil
 }
 
 // Options say what is served, and how.

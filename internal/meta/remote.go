@@ -94,8 +94,8 @@ func (r *remote) look(ctx context.Context) (content, error) {
 	answers, known := make(chan asked, 1), r.commit
 	go func() {
 		found, commit, err := r.ask(bounded, known)
+		r.busy <- struct{}{} // before the answer: whoever has that may look again
 		answers <- asked{found, commit, err}
-		r.busy <- struct{}{}
 	}()
 	late := troubled(troubleRepository, "%s does not answer within %s", r.url, r.time)
 	var answer asked

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,13 +202,30 @@ func serveSSH(conn net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
+func credentials(t *testing.T, environ []string) Credentials {
+	t.Helper()
+	c, err := CredentialsFrom(environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestAVariableThatIsNearlyACredentialIsNotMissed(t *testing.T) {
+	_, err := CredentialsFrom([]string{"SWITCHBOARD_GIT_TOKEN=hunter2-hunter2"})
+	if err == nil || !strings.HasPrefix(err.Error(), "SWITCHBOARD_GIT_TOKEN: unknown variable: there are "+EnvUsername) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("it says: %v", err)
+	}
+}
+
 func TestCredentialsComeFromTheEnvironmentAndAreNeverLogged(t *testing.T) {
 	const password = "hunter2-hunter2"
 	d := newDepot(t, true, 2)
 	git := gitServer(t, d).Config.Handler
-	taken := password
+	var taken atomic.Value
+	taken.Store(password)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if name, shown, ok := r.BasicAuth(); !ok || name != "robot" || shown != taken {
+		if name, shown, ok := r.BasicAuth(); !ok || name != "robot" || shown != taken.Load() {
 			w.Header().Set("WWW-Authenticate", "Basic")
 			w.WriteHeader(http.StatusUnauthorized)
 			return
@@ -220,19 +238,19 @@ func TestCredentialsComeFromTheEnvironmentAndAreNeverLogged(t *testing.T) {
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "set "+EnvUsername+" and "+EnvPassword) {
 		t.Errorf("without credentials it says: %v", err)
 	}
-	o.Credentials = CredentialsFrom([]string{"X=1", EnvUsername + "=robot", EnvPassword + "=wrong"})
+	o.Credentials = credentials(t, []string{"X=1", EnvUsername + "=robot", EnvPassword + "=wrong"})
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "does not take the credentials") {
 		t.Errorf("with wrong ones it says: %v", err)
 	}
-	o.Credentials = CredentialsFrom([]string{EnvUsername + "=robot", EnvPassword + "=" + password})
+	o.Credentials = credentials(t, []string{EnvUsername + "=robot", EnvPassword + "=" + password})
 	r := start(t, o)
 	r.serves(2)
-	taken = "another"
+	taken.Store("another")
 	d.commit("main", describe(3))
 	r.look()
 	r.serves(2)
 	r.logged(1, "does not take the credentials")
-	taken = password
+	taken.Store(password)
 	r.look()
 	r.serves(3)
 	if said := r.log.String() + r.out.String(); strings.Contains(said, password) || strings.Contains(said, "cm9ib3Q6") {
@@ -309,8 +327,10 @@ func TestAServerThatGoesAndComesBackChangesNothing(t *testing.T) {
 func TestAServerThatIsNoGitServerChangesNothing(t *testing.T) {
 	d := newDepot(t, true, 2)
 	git := gitServer(t, d).Config.Handler
-	var answer http.Handler = git
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer.ServeHTTP(w, r) }))
+	var answer atomic.Pointer[http.HandlerFunc]
+	tell := func(h http.HandlerFunc) { answer.Store(&h) }
+	tell(git.ServeHTTP)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*answer.Load())(w, r) }))
 	t.Cleanup(s.Close)
 	r := start(t, gitOptions(t, s.URL))
 	d.commit("main", describe(3))
@@ -326,7 +346,7 @@ func TestAServerThatIsNoGitServerChangesNothing(t *testing.T) {
 			git.ServeHTTP(w, r)
 		},
 	} {
-		answer = lie
+		tell(lie)
 		r.look()
 		r.serves(2)
 		if v := r.metric("switchboard_meta_in_trouble"); v != "1" {
@@ -334,7 +354,7 @@ func TestAServerThatIsNoGitServerChangesNothing(t *testing.T) {
 		}
 	}
 	r.logged(1, "the description cannot be read: the last good one stays")
-	answer = git
+	tell(git.ServeHTTP)
 	r.look()
 	r.serves(3)
 }
@@ -387,10 +407,10 @@ func TestASnapshotThatIsTooLargeIsATrouble(t *testing.T) {
 func TestNothingIsFetchedThatIsKnown(t *testing.T) {
 	d := newDepot(t, true, 2)
 	git := gitServer(t, d).Config.Handler
-	fetched := 0
+	var fetched atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			fetched++
+			fetched.Add(1)
 		}
 		git.ServeHTTP(w, r)
 	}))
@@ -398,13 +418,13 @@ func TestNothingIsFetchedThatIsKnown(t *testing.T) {
 	r := at(t, s.URL)
 	for i := range 3 {
 		found, err := r.look(t.Context())
-		if err != nil || string(found.text) != describe(2) || fetched != 1 {
-			t.Errorf("look %d: %v, %d times fetched\n%s", i, err, fetched, found.text)
+		if err != nil || string(found.text) != describe(2) || fetched.Load() != 1 {
+			t.Errorf("look %d: %v, %d times fetched\n%s", i, err, fetched.Load(), found.text)
 		}
 	}
 	d.commit("main", describe(3))
-	if found, err := r.look(t.Context()); err != nil || string(found.text) != describe(3) || fetched != 2 {
-		t.Errorf("%v, %d times fetched\n%s", err, fetched, found.text)
+	if found, err := r.look(t.Context()); err != nil || string(found.text) != describe(3) || fetched.Load() != 2 {
+		t.Errorf("%v, %d times fetched\n%s", err, fetched.Load(), found.text)
 	}
 }
 
