@@ -14,6 +14,9 @@ import (
 
 // finish checks a draft as a whole and makes it a Network.
 func (r *reader) finish(d draft) (*Network, error) {
+	if r.budget < 0 { // the rest was not read
+		return nil, r.problems.orNil()
+	}
 	c := checker{reader: r, draft: d, linkApps: map[string]string{}}
 	c.checkDomains()
 	c.checkLinks()
@@ -79,7 +82,6 @@ func (c *checker) checkURLs(d draftDomain) []string {
 	before := len(c.problems)
 	for _, u := range d.urls {
 		switch scheme, _, _ := strings.Cut(u.value, ":"); {
-		case u.bad:
 		case strings.EqualFold(scheme, "tcp") && !c.json:
 			c.notice(u.at, "passed over: tcp:// is not spoken here")
 		default:
@@ -94,7 +96,7 @@ func (c *checker) checkURLs(d draftDomain) []string {
 			usable = append(usable, u.value)
 		}
 	}
-	if len(usable) == 0 && len(c.problems) == before {
+	if len(usable) == 0 && len(c.problems) == before && !d.badURLs {
 		c.refuse(d.line, d.entry+".urls", "domain %s has no URL that can be used: name one under urls, as in wss://d1.example.org:8088", quote(d.name.value))
 	}
 	return usable
@@ -153,7 +155,7 @@ func (c *checker) checkLinks() {
 // knows says whether the name of a domain is one, and notes it otherwise.
 func (c *checker) knows(name text) bool {
 	switch {
-	case name.bad:
+	case name.bad, len(c.names) == 0: // what is wrong is said elsewhere
 	case name.value == "":
 		c.refuseAt(name.at, "is required: name a domain")
 	case !c.known[name.value]:

@@ -22,19 +22,27 @@ type draft struct {
 type at struct {
 	line  int
 	entry string
+	bad   bool // it was refused already
+}
+
+func (a at) refused() bool { return a.bad }
+
+func (a at) refuse() at {
+	a.bad = true
+	return a
 }
 
 // text is a value with its place; it is empty when it is absent.
 type text struct {
 	at
 	value string
-	bad   bool // it is there and was refused already
 }
 
 type draftDomain struct {
 	at
-	name text
-	urls []text
+	name    text
+	urls    []text
+	badURLs bool // the list was refused, or some of it
 }
 
 type draftLink struct {
@@ -89,7 +97,7 @@ func (r *reader) document(root *yaml.Node) draft {
 		known, passed = append(known, "version"), nil
 	}
 	versioned := false
-	for _, f := range r.fields(at{root.Line, ""}, root, known, passed) {
+	for _, f := range r.fields(&at{line: root.Line}, root, known, passed) {
 		switch f.name {
 		case "domains":
 			d.lines.domains = f.line
@@ -117,12 +125,14 @@ func (r *reader) document(root *yaml.Node) draft {
 
 func (r *reader) domain(a at, n *yaml.Node) draftDomain {
 	d := draftDomain{at: a, name: absent(a, "name")}
-	for _, f := range r.fields(a, n, []string{"name", "urls"}, nil) {
+	for _, f := range r.fields(&d.at, n, []string{"name", "urls"}, nil) {
 		switch f.name {
 		case "name":
-			d.name = r.text(f)
+			d.name = r.text(f.at, f.value)
 		case "urls":
-			d.urls = readList(r, f, MaxURLs, func(a at, n *yaml.Node) text { return r.text(field{at: a, value: n}) })
+			before := len(r.problems)
+			d.urls = readList(r, f, MaxURLs, r.text)
+			d.badURLs = len(r.problems) > before
 		}
 	}
 	return d
@@ -130,12 +140,12 @@ func (r *reader) domain(a at, n *yaml.Node) draftDomain {
 
 func (r *reader) link(a at, n *yaml.Node) draftLink {
 	l := draftLink{at: a, cost: 1, n1: absent(a, "n1"), n2: absent(a, "n2")}
-	for _, f := range r.fields(a, n, []string{"n1", "n2", "cost"}, nil) {
+	for _, f := range r.fields(&l.at, n, []string{"n1", "n2", "cost"}, nil) {
 		switch f.name {
 		case "n1":
-			l.n1 = r.text(f)
+			l.n1 = r.text(f.at, f.value)
 		case "n2":
-			l.n2 = r.text(f)
+			l.n2 = r.text(f.at, f.value)
 		case "cost":
 			number, ok := r.number(f.at, f.value)
 			if ok && (number < 1 || number > MaxCost) {
@@ -151,16 +161,16 @@ func (r *reader) app(a at, n *yaml.Node) draftApp {
 	// Only what is written lets anyone in.
 	d := draftApp{at: a, name: absent(a, "appName"), id: absent(a, "appId"), authEnabled: true}
 	known := []string{"appName", "appId", "masterUserId", "authUrl", "authEnabled", "userDistributions"}
-	for _, f := range r.fields(a, n, known, nil) {
+	for _, f := range r.fields(&d.at, n, known, nil) {
 		switch f.name {
 		case "appName":
-			d.name = r.text(f)
+			d.name = r.text(f.at, f.value)
 		case "appId":
-			d.id = r.text(f)
+			d.id = r.text(f.at, f.value)
 		case "masterUserId":
-			d.master = r.text(f)
+			d.master = r.text(f.at, f.value)
 		case "authUrl":
-			d.authURL = r.text(f)
+			d.authURL = r.text(f.at, f.value)
 		case "authEnabled":
 			d.authEnabled = r.boolean(f)
 		case "userDistributions":
@@ -176,10 +186,10 @@ func (r *reader) app(a at, n *yaml.Node) draftApp {
 func (r *reader) span(a at, n *yaml.Node) draftRange {
 	d := draftRange{at: a, domain: absent(a, "domainName"), open: true}
 	from, before := false, len(r.problems)
-	for _, f := range r.fields(a, n, []string{"domainName", "from", "to"}, nil) {
+	for _, f := range r.fields(&d.at, n, []string{"domainName", "from", "to"}, nil) {
 		switch f.name {
 		case "domainName":
-			d.domain = r.text(f)
+			d.domain = r.text(f.at, f.value)
 		case "from":
 			d.from, _ = r.number(f.at, f.value)
 			from = true
@@ -199,7 +209,7 @@ func (r *reader) span(a at, n *yaml.Node) draftRange {
 	return d
 }
 
-func absent(a at, key string) text { return text{at: at{a.line, a.entry + "." + key}} }
+func absent(a at, key string) text { return text{at: at{line: a.line, entry: a.entry + "." + key}} }
 
 // field is one entry of a mapping, with a value that is not null.
 type field struct {
@@ -209,10 +219,12 @@ type field struct {
 }
 
 // fields returns the entries of a mapping that are known or passed over, and not
-// null. It notes unknown and repeated keys, and a node that is no mapping.
-func (r *reader) fields(a at, n *yaml.Node, known, passed []string) []field {
+// null. It notes unknown and repeated keys. What is no mapping is refused as a
+// whole.
+func (r *reader) fields(a *at, n *yaml.Node, known, passed []string) []field {
 	if n.Kind != yaml.MappingNode {
-		r.refuse(n.Line, a.entry, "must be keys with values (%s), not %s", strings.Join(known, ", "), kindOf(n))
+		r.refuse(a.line, a.entry, "must be keys with values (%s), not %s", strings.Join(known, ", "), kindOf(n))
+		a.bad = true
 		return nil
 	}
 	var list []field
@@ -250,8 +262,9 @@ func entryOf(parent string, key *yaml.Node) string {
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// readList reads each item of a list. An item must not be null.
-func readList[T any](r *reader, f field, most int, read func(at, *yaml.Node) T) []T {
+// readList reads each item of a list, and leaves out those that are nothing to
+// be read: null, or not what the others are.
+func readList[T interface{ refused() bool }](r *reader, f field, most int, read func(at, *yaml.Node) T) []T {
 	if f.value.Kind != yaml.SequenceNode {
 		r.refuse(f.value.Line, f.entry, "must be a list (each item begins with -), not %s", kindOf(f.value))
 		return nil
@@ -262,7 +275,7 @@ func readList[T any](r *reader, f field, most int, read func(at, *yaml.Node) T) 
 	}
 	list := make([]T, 0, len(f.value.Content))
 	for i, item := range f.value.Content {
-		a := at{item.Line, f.entry + "[" + strconv.Itoa(i) + "]"}
+		a := at{line: item.Line, entry: f.entry + "[" + strconv.Itoa(i) + "]"}
 		if !r.spend(a.line, a.entry) {
 			return list
 		}
@@ -270,7 +283,9 @@ func readList[T any](r *reader, f field, most int, read func(at, *yaml.Node) T) 
 			r.refuseAt(a, "is empty: fill it in, or take the line away")
 			continue
 		}
-		list = append(list, read(a, item))
+		if one := read(a, item); !one.refused() {
+			list = append(list, one)
+		}
 	}
 	return list
 }
@@ -285,20 +300,16 @@ func (r *reader) spend(line int, entry string) bool {
 	return r.budget >= 0
 }
 
-func (r *reader) text(f field) text {
-	t := text{at: f.at}
-	if f.value.Kind != yaml.ScalarNode {
-		r.refuseAt(f.at, "must be a single value, not %s", kindOf(f.value))
-		t.bad = true
-		return t
+func (r *reader) text(a at, n *yaml.Node) text {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		r.refuseAt(a, "must be a single value, not %s", kindOf(n))
+		return text{at: a.refuse()}
+	case r.json && n.Tag != tagText:
+		r.refuseAt(a, "must be a string")
+		return text{at: a.refuse()}
 	}
-	if r.json && f.value.Tag != tagText {
-		r.refuseAt(f.at, "must be a string")
-		t.bad = true
-		return t
-	}
-	t.value = f.value.Value
-	return t
+	return text{at: a, value: n.Value}
 }
 
 // number reads a whole number from 0 on.

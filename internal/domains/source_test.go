@@ -1,0 +1,617 @@
+package domains_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seed-3d8c1042/switchboard/internal/domains"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func readFile(name string) ([]byte, error) { return os.ReadFile(name) }
+
+func TestADomainFollowsItsMetaServer(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	r := newRig(t, options(t, m.url()))
+	if r.s.Current() != nil {
+		t.Error("there is a description before there was any")
+	}
+	r.run()
+	r.untilVersion(5)
+	m.serves(described(t, 6, 2))
+	r.untilVersion(6)
+	r.until("the copy is on disk", func() bool { return copyOf(t, r.o.File) == 6 })
+	st := r.s.State()
+	if st.From != m.url() || st.Version != 6 || st.Hash != r.s.Current().Hash() || st.Stored || st.Trouble != "" || st.Confirmed.IsZero() || st.Since.IsZero() {
+		t.Errorf("the state is %+v", st)
+	}
+	if v, c := r.metric("switchboard_domains_network_version", ""), r.metric("switchboard_domains_network_changes_total", ""); v != 6 || c != 2 {
+		t.Errorf("the metrics say version %v, %v changes", v, c)
+	}
+}
+
+func TestWhatDidNotChangeIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	r := newRig(t, options(t, m.url()))
+	r.run()
+	r.untilVersion(5)
+	if err := r.s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.etags) == 0 {
+		t.Error("nothing was answered by 304")
+	}
+}
+
+// lies are what a meta server may do instead of serving a good description of
+// version 6 to one that has version 5.
+func lies(t *testing.T) []lie {
+	text := encoded(t, described(t, 6, 2))
+	body := func(text []byte) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { serveJSON(w, text) }
+	}
+	return []lie{
+		{name: "it hangs up", kind: "unreachable", graph: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
+		{name: "it does not answer", kind: "timeout", timeout: 500 * time.Millisecond, graph: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
+		{name: "it answers drop by drop", kind: "timeout", timeout: 500 * time.Millisecond, graph: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			for r.Context().Err() == nil {
+				fmt.Fprint(w, " ")
+				http.NewResponseController(w).Flush()
+				time.Sleep(time.Millisecond)
+			}
+		}},
+		{name: "it has an error", kind: "status", says: "the meta server answers 500", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }},
+		{name: "it asks for a secret", kind: "status", says: "another secret", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }},
+		{name: "it is elsewhere", kind: "status", says: "the meta server answers 302", graph: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }},
+		{name: "it is something else", kind: "status", says: "no meta server is at this URL", graph: http.NotFound},
+		{name: "it answers not modified unasked", kind: "status", says: "304", whole: true, graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }},
+		{name: "another content type", kind: "type", says: `is \"text/html\"`, graph: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.Write(text)
+		}},
+		{name: "no content type", kind: "type", graph: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = nil
+			w.Write(text)
+		}},
+		{name: "half of it, and the connection ends", kind: "cut", graph: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+			serveJSON(w, text[:len(text)/2])
+		}},
+		{name: "half of it, as if it were all", kind: "content", says: "line 1: not JSON", graph: body(text[:len(text)/2])},
+		{name: "bad JSON", kind: "content", says: "line 1: not JSON", graph: body([]byte("{]"))},
+		{name: "nothing", kind: "content", says: "line 1: not JSON", graph: body(nil)},
+		{name: "a bad description", kind: "content", says: "cannot be reached from a", graph: body([]byte(`{"version":6,"domains":[{"name":"a","urls":["ws://a"]},{"name":"b","urls":["ws://b"]}]}`))},
+		{name: "too much", kind: "size", graph: body([]byte(string(text) + strings.Repeat(" ", domains.MaxJSON)))},
+		{name: "without this domain", kind: "self", says: "has no domain a", graph: body([]byte(`{"version":6,"domains":[{"name":"b","urls":["ws://b"]}]}`))},
+		{name: "a version that went back", kind: "version", says: "version 4, but 5 was there already", graph: body(encoded(t, described(t, 4, 2)))},
+		{name: "another content under the same version", kind: "version", says: "another content", graph: body(encoded(t, described(t, 5, 2)))},
+		{name: "no version", kind: "version", says: "version 0", graph: body(encoded(t, described(t, 0, 2)))},
+	}
+}
+
+type lie struct {
+	name, kind, says string
+	timeout          time.Duration
+	whole            bool // asked without If-None-Match
+	graph            http.HandlerFunc
+}
+
+func TestWhateverAMetaServerDoesTheLastGoodDescriptionStays(t *testing.T) {
+	for _, l := range lies(t) {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			m := startMeta(t, described(t, 5, 1))
+			o := options(t, m.url())
+			if l.timeout > 0 {
+				o.Timeout = l.timeout
+			}
+			r := newRig(t, o)
+			r.run()
+			r.untilVersion(5)
+			if l.whole { // a domain that comes with its copy, and has no ETag yet
+				m = startMeta(t, described(t, 5, 1))
+				o.URL = m.url()
+				m.change(func() { m.graph, m.told = l.graph, 6 })
+				r = newRig(t, o)
+				r.run()
+			}
+			m.change(func() { m.graph, m.told = l.graph, 6 })
+			r.until("several attempts", func() bool { return r.metric("switchboard_domains_source_troubles_total", l.kind) >= 4 })
+			if n := r.s.Current(); n.Version != 5 || n.Hash() != described(t, 5, 1).Hash() || copyOf(t, r.o.File) != 5 {
+				t.Errorf("version %d is current, %d on disk", n.Version, copyOf(t, r.o.File))
+			}
+			st := r.s.State()
+			if st.Kind != l.kind || st.Version != 5 || st.Trouble == "" || st.Troubled.IsZero() || r.metric("switchboard_domains_source_trouble", l.kind) != 1 {
+				t.Errorf("the state is %+v", st)
+			}
+			if n := r.log.count("is not refreshed", "kind="+l.kind, l.says); n != 1 {
+				t.Errorf("it was logged %d times:\n%s", n, r.log)
+			}
+			m.serves(described(t, 7, 3))
+			r.untilVersion(7)
+			r.until("the trouble is over", func() bool { return r.s.State().Trouble == "" })
+			if r.metric("switchboard_domains_source_trouble", l.kind) != 0 || r.log.count("is refreshed again") != 1 {
+				t.Errorf("the end of the trouble does not show:\n%s", r.log)
+			}
+		})
+	}
+}
+
+func TestAnAnswerThatIsOlderThanWhatWasAnnouncedIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	r := newRig(t, options(t, m.url()))
+	r.run()
+	r.untilVersion(5)
+	m.change(func() { m.told = 6 })
+	r.until("several attempts", func() bool { return r.metric("switchboard_domains_source_troubles_total", "version") >= 3 })
+	if n := r.log.count("announced version 6, but serves 5"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, r.log)
+	}
+	m.serves(described(t, 6, 2))
+	r.untilVersion(6)
+	r.until("the trouble is over", func() bool { return r.s.State().Trouble == "" })
+}
+
+func TestAMetaServerThatVanishesAndComesBack(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	r := newRig(t, options(t, m.url()))
+	r.run()
+	r.untilVersion(5)
+	r.until("it follows", func() bool { return r.s.State().Following })
+	m.down()
+	r.until("several attempts", func() bool { return r.metric("switchboard_domains_source_troubles_total", "unreachable") >= 8 })
+	if r.s.Current().Version != 5 || r.s.State().Following {
+		t.Errorf("the state is %+v", r.s.State())
+	}
+	if n := r.log.count("is not refreshed"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, r.log)
+	}
+	m.serves(described(t, 6, 2))
+	m.up()
+	r.untilVersion(6)
+	r.until("the trouble is over", func() bool { return r.s.State().Trouble == "" && r.s.State().Following })
+	m.serves(described(t, 7, 1))
+	r.untilVersion(7)
+}
+
+func TestADomainStartsWithoutMetaServerAndCopy(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	m.down()
+	r := newRig(t, options(t, m.url()))
+	r.run()
+	r.until("several attempts", func() bool { return r.metric("switchboard_domains_source_troubles_total", "unreachable") >= 5 })
+	if r.s.Current() != nil || r.s.State().Kind != "unreachable" {
+		t.Errorf("the state is %+v", r.s.State())
+	}
+	m.up()
+	r.untilVersion(5)
+}
+
+func TestADomainStartsWithItsLastGoodCopy(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	o := options(t, m.url())
+	first := newRig(t, o)
+	stop := first.run()
+	first.untilVersion(5)
+	stop()
+	m.down()
+
+	r := newRig(t, o)
+	st := r.s.State()
+	if n := r.s.Current(); n == nil || n.Version != 5 || !st.Stored || !st.Confirmed.IsZero() || st.Since.IsZero() {
+		t.Fatalf("the state is %+v", st)
+	}
+	r.run()
+	r.until("an attempt", func() bool { return r.s.State().Trouble != "" })
+	m.up()
+	r.until("it is confirmed", func() bool { st := r.s.State(); return !st.Stored && !st.Confirmed.IsZero() && st.Trouble == "" })
+	if c := r.metric("switchboard_domains_network_changes_total", ""); c != 0 {
+		t.Errorf("%v changes, though nothing has changed", c)
+	}
+}
+
+func TestAnotherMetaServerCountsFromItsOwnNumber(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	o := options(t, m.url())
+	first := newRig(t, o)
+	stop := first.run()
+	first.untilVersion(5)
+	stop()
+
+	o.URL = startMeta(t, described(t, 3, 2)).url()
+	r := newRig(t, o)
+	r.run()
+	r.untilVersion(3)
+	r.until("it is on disk", func() bool { return copyOf(t, o.File) == 3 })
+}
+
+func TestACopyThatCannotBeUsedIsSaidAndReplaced(t *testing.T) {
+	m := startMeta(t, described(t, 5, 1))
+	o := options(t, m.url())
+	first := newRig(t, o)
+	stop := first.run()
+	first.untilVersion(5)
+	stop()
+	whole, err := readFile(o.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"empty":                   "",
+		"half":                    string(whole[:len(whole)/2]),
+		"a byte changed":          strings.Replace(string(whole), "ws://b", "ws://c", 1),
+		"of another domain":       strings.ReplaceAll(string(whole), `"a"`, `"z"`),
+		"without a network":       "{}",
+		"more than there may be ": string(whole) + strings.Repeat(" ", 5<<20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := o
+			o.File = filepath.Join(t.TempDir(), "network.json")
+			if err := os.WriteFile(o.File, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r := newRig(t, o)
+			if r.s.Current() != nil || r.s.State().Kind != "copy" || r.log.count("kind=copy", "cannot be used") != 1 {
+				t.Errorf("the state is %+v\n%s", r.s.State(), r.log)
+			}
+			r.run()
+			r.untilVersion(5)
+			r.until("the trouble is over", func() bool { return r.s.State().Trouble == "" && copyOf(t, o.File) == 5 })
+		})
+	}
+}
+
+func TestWhatACrashLeftBesideTheCopyDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	o := options(t, m.url())
+	if err := os.WriteFile(o.File+".new", []byte(`{"from":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, o)
+	r.run()
+	r.untilVersion(5)
+	r.until("the copy is on disk", func() bool { return copyOf(t, o.File) == 5 })
+	if _, err := os.Stat(o.File + ".new"); !os.IsNotExist(err) {
+		t.Errorf("something is left: %v", err)
+	}
+	if info, err := os.Stat(o.File); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("others may read it: %v, %v", info, err)
+	}
+}
+
+func TestACopyThatCannotBeWrittenIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	o := options(t, m.url())
+	folder := filepath.Join(t.TempDir(), "later")
+	o.File = filepath.Join(folder, "network.json")
+	r := newRig(t, o)
+	r.run()
+	r.untilVersion(5) // goes by it all the same
+	r.until("several attempts", func() bool { return r.metric("switchboard_domains_source_troubles_total", "disk") >= 3 })
+	if n := r.log.count("kind=disk"); n != 1 || r.s.State().Kind != "disk" {
+		t.Errorf("logged %d times, state %+v\n%s", n, r.s.State(), r.log)
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the copy is on disk", func() bool { return copyOf(t, o.File) == 5 && r.s.State().Trouble == "" })
+}
+
+func TestTheSecretIsSentAndNeverLogged(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	o := options(t, m.url())
+	o.Secret = "sesame"
+	r := newRig(t, o)
+	r.run()
+	r.untilVersion(5)
+	r.until("it follows", func() bool { return r.s.State().Following })
+	m.mu.Lock()
+	for _, q := range m.heard {
+		if q.Header.Get("Authorization") != "Bearer sesame" {
+			t.Errorf("%s came without it", q.URL)
+		}
+	}
+	m.mu.Unlock()
+	m.down()
+	r.until("trouble", func() bool { return r.s.State().Trouble != "" })
+	if strings.Contains(r.log.String()+r.s.State().Trouble, "sesame") {
+		t.Errorf("it is told:\n%s", r.log)
+	}
+}
+
+// Streams.
+
+func eventStream(f func(w http.ResponseWriter, r *http.Request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		f(w, r)
+	}
+}
+
+func flush(w http.ResponseWriter, text string) {
+	fmt.Fprint(w, text)
+	http.NewResponseController(w).Flush()
+}
+
+func TestWithoutAStreamADomainAsksAgainAndAgain(t *testing.T) {
+	for _, test := range []struct {
+		name, kind string
+		events     http.HandlerFunc
+	}{
+		{"not there", "status", http.NotFound},
+		{"another content type", "type", func(w http.ResponseWriter, _ *http.Request) { flush(w, "event: network\n\n") }},
+		{"it ends at once", "stream", eventStream(func(w http.ResponseWriter, _ *http.Request) { flush(w, "event: network\ndata: {\"version\":5}\n\n") })},
+		{"it ends before its first event", "stream", eventStream(func(http.ResponseWriter, *http.Request) {})},
+		{"an event without a version", "stream", eventStream(func(w http.ResponseWriter, r *http.Request) {
+			flush(w, "event: network\ndata: {\"version\":\"x\"}\n\n")
+			<-r.Context().Done()
+		})},
+		{"a line without end", "stream", eventStream(func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				flush(w, strings.Repeat("x", 1000))
+			}
+		})},
+		{"silent", "stream", eventStream(func(w http.ResponseWriter, r *http.Request) {
+			flush(w, "event: network\ndata: {\"version\":5}\n\n")
+			<-r.Context().Done()
+		})},
+		{"lines and no event", "stream", eventStream(func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				flush(w, "x: y\n")
+				time.Sleep(time.Millisecond)
+			}
+		})},
+		{"it does not begin", "timeout", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			m := startMeta(t, described(t, 5, 1))
+			m.change(func() { m.events = test.events })
+			o := options(t, m.url())
+			o.Silence = 500 * time.Millisecond
+			if test.kind == "timeout" {
+				o.Timeout = 500 * time.Millisecond
+			}
+			r := newRig(t, o)
+			r.run()
+			r.untilVersion(5)
+			r.until("several attempts", func() bool { return r.metric("switchboard_domains_source_troubles_total", test.kind) >= 3 })
+			m.change(func() { m.network = described(t, 6, 2) }) // and no stream tells of it
+			r.untilVersion(6)
+			if n := r.log.count("are not told", "kind="+test.kind); n != 1 {
+				t.Errorf("logged %d times:\n%s", n, r.log)
+			}
+			m.serves(described(t, 7, 1))
+			r.untilVersion(7)
+			r.until("the trouble is over", func() bool { return r.s.State().Trouble == "" && r.s.State().Following })
+		})
+	}
+}
+
+func TestCommentsKeepAStreamOpen(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	o := options(t, m.url())
+	o.Silence = 2 * time.Second // a hundred times the pause between comments
+	r := newRig(t, o)
+	r.run()
+	r.untilVersion(5)
+	r.until("it follows", func() bool { return r.s.State().Following })
+	streams := m.asked("/events")
+	<-time.After(o.Silence + o.Silence/2) // nothing must happen
+	if n := m.asked("/events"); n != streams {
+		t.Errorf("%d streams instead of %d:\n%s", n, streams, r.log)
+	}
+}
+
+// Watchers.
+
+func TestAWatcherIsToldAtOnceAndOfEachChange(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	r := newRig(t, options(t, m.url()))
+	early := make(chan uint64, 10)
+	r.s.Watch(func(n *domains.Network) { early <- n.Version })
+	if len(early) != 0 {
+		t.Error("told before there was any")
+	}
+	r.run()
+	r.untilVersion(5)
+	late := make(chan uint64, 10)
+	stop := r.s.Watch(func(n *domains.Network) { late <- n.Version })
+	if len(late) != 1 {
+		t.Errorf("told %d times at once", len(late))
+	}
+	m.serves(described(t, 6, 2))
+	for _, told := range []chan uint64{early, late} {
+		for _, want := range []uint64{5, 6} {
+			select {
+			case version := <-told:
+				if version != want {
+					t.Errorf("told of %d, want %d", version, want)
+				}
+			case <-time.After(patience):
+				t.Fatalf("not told of %d", want)
+			}
+		}
+	}
+	stop()
+	m.serves(described(t, 7, 1))
+	if version := <-early; version != 7 || len(late) != 0 {
+		t.Errorf("told of %d; who had stopped was told %d times more", version, len(late))
+	}
+}
+
+func TestAWatcherIsToldOneAtATimeAndNeverOfAnOlderOne(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	r := newRig(t, options(t, m.url()))
+	r.run()
+	r.untilVersion(5)
+	const last = 40
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			var mu sync.Mutex
+			var told []uint64
+			done := make(chan struct{})
+			stop := r.s.Watch(func(n *domains.Network) {
+				if !mu.TryLock() {
+					t.Error("told twice at once")
+					return
+				}
+				defer mu.Unlock()
+				told = append(told, n.Version)
+				if n.Version == last {
+					close(done)
+				}
+			})
+			select {
+			case <-done:
+			case <-time.After(patience):
+				t.Error("not told of the last")
+			}
+			stop()
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.IsSorted(told) || len(slices.Compact(slices.Clone(told))) != len(told) {
+				t.Errorf("told of %v", told)
+			}
+		})
+	}
+	for v := uint64(6); v <= last; v++ {
+		m.serves(described(t, v, int(v)%3))
+		r.untilVersion(v)
+	}
+	all.Wait()
+}
+
+func TestAWatcherMayStopItself(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	r := newRig(t, options(t, m.url()))
+	var stop func()
+	calls := 0
+	stop = r.s.Watch(func(*domains.Network) {
+		calls++
+		stop()
+	})
+	run := r.run()
+	r.untilVersion(5)
+	m.serves(described(t, 6, 2))
+	r.untilVersion(6)
+	run()
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
+// Files.
+
+func TestADescriptionFromAFileChangesWhenItIsReloaded(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "network.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("spring: {}\n" + two)
+	r := newRig(t, options(t, file))
+	var told []string
+	r.s.Watch(func(n *domains.Network) { told = append(told, n.Hash()) })
+	r.run()
+	if n := r.s.Current(); n == nil || n.Version != 0 || len(n.Domains) != 2 {
+		t.Fatalf("it describes %+v", n)
+	}
+	if r.log.count("means nothing", "line 1: spring: passed over") != 1 {
+		t.Errorf("what is passed over is not said:\n%s", r.log)
+	}
+	if err := r.s.Reload(); err != nil || len(told) != 1 {
+		t.Errorf("nothing has changed, and it was told %d times, %v", len(told), err)
+	}
+	write(strings.Replace(two, "n2: b", "n2: c", 1))
+	err := r.s.Reload()
+	if err == nil || !strings.Contains(err.Error(), file+": line 5: domainLinks[0].n2") || len(told) != 1 || r.s.State().Kind != "content" {
+		t.Errorf("%v, told %d times, state %+v", err, len(told), r.s.State())
+	}
+	if strings.Contains(r.log.String(), "line 5") {
+		t.Errorf("logged, though it was returned:\n%s", r.log)
+	}
+	write(strings.Replace(two, "n2: b", "n2: b, cost: 3", 1))
+	if err := r.s.Reload(); err != nil || len(told) != 2 || r.s.Current().Links[0].Cost != 3 || r.s.State().Trouble != "" {
+		t.Errorf("%v, told %d times, state %+v", err, len(told), r.s.State())
+	}
+}
+
+func TestAStartWithABadFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "network.yaml")
+	o := options(t, file)
+	if _, err := domains.NewSource(o); err == nil || !strings.Contains(err.Error(), "read the network: open "+file) {
+		t.Errorf("without a file: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("domains: []"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := domains.NewSource(o); err == nil || !strings.Contains(err.Error(), "must name at least one domain") {
+		t.Errorf("with a bad file: %v", err)
+	}
+	if err := os.WriteFile(file, []byte(two), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newRig(t, o)
+	if err := os.WriteFile(file, []byte("domains: []"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, o) // now there is a copy
+	if r.s.Current() == nil || !r.s.State().Stored || r.log.count("kind=content") != 1 {
+		t.Errorf("the state is %+v\n%s", r.s.State(), r.log)
+	}
+}
+
+func TestOptionsThatAreRefused(t *testing.T) {
+	for name, change := range map[string]func(o *domains.SourceOptions){
+		"no source":        func(o *domains.SourceOptions) { o.URL = "" },
+		"no copy":          func(o *domains.SourceOptions) { o.File = "" },
+		"no name":          func(o *domains.SourceOptions) { o.Self = "" },
+		"a bad name":       func(o *domains.SourceOptions) { o.Self = "a-b" },
+		"another scheme":   func(o *domains.SourceOptions) { o.URL = "ftp://meta" },
+		"a file as URL":    func(o *domains.SourceOptions) { o.URL = "file:///network.yaml" },
+		"a password":       func(o *domains.SourceOptions) { o.URL = "http://me:sesame@meta" },
+		"a query":          func(o *domains.SourceOptions) { o.URL = "http://meta?a=b" },
+		"no host":          func(o *domains.SourceOptions) { o.URL = "http://" },
+		"a negative pause": func(o *domains.SourceOptions) { o.Retry = -1 },
+		"pauses reversed":  func(o *domains.SourceOptions) { o.Retry, o.RetryMax = 2, 1 },
+	} {
+		o := options(t, "http://127.0.0.1:1")
+		change(&o)
+		s, err := domains.NewSource(o)
+		if err == nil || s != nil || strings.Contains(err.Error(), "sesame") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
