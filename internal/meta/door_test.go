@@ -2,9 +2,12 @@ package meta
 
 import (
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/domains"
 )
@@ -228,6 +231,65 @@ func TestAServerThatIsStoppedGivesItsAddressBack(t *testing.T) {
 	r := serving(t, withEverything, nil)
 	r.options.Listen = strings.TrimPrefix(r.url, "http://")
 	r.again().serves(2)
+}
+
+// dial opens a connection and sends some bytes.
+func (r *running) dial(bytes string) net.Conn {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = conn.Close() }) // it may be closed already
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte(bytes)); err != nil {
+		r.t.Fatal(err)
+	}
+	return conn
+}
+
+func TestARequestThatTakesTooLongIsCutOff(t *testing.T) {
+	r := serving(t, withEverything, func(o *Options) { o.header = 50 * time.Millisecond })
+	for _, bytes := range []string{"", "GET /domains HTTP/1.1\r\nHost: 127.0.0.1\r\n", "POST /domains HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\n"} {
+		said, err := io.ReadAll(r.dial(bytes))
+		if err != nil || strings.Contains(string(said), "200 OK") {
+			t.Errorf("after %q: %v\n%s", bytes, err, said)
+		}
+	}
+	r.serves(2)
+}
+
+func TestAHeaderThatIsTooLargeIsRefused(t *testing.T) {
+	r := serving(t, withEverything, nil)
+	answer, _ := r.get(pathGraph, "X-Long", strings.Repeat("x", 2*maxHeaderBytes))
+	if answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", answer.StatusCode)
+	}
+}
+
+func TestOneConnectionTooManyIsClosedAndCounted(t *testing.T) {
+	r := serving(t, withEverything, func(o *Options) { o.connections = 2 })
+	first := r.follow() // of the two connections
+	first.begins()
+	second := r.dial("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+	if _, err := second.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if said, _ := io.ReadAll(r.dial("")); len(said) > 0 {
+		t.Errorf("it says %s", said)
+	}
+	_ = second.Close() // so that there is room to ask
+	r.eventually("it is counted", func() bool {
+		answer, err := http.Get(r.url + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		return err == nil && strings.Contains(string(body), `switchboard_meta_refused_total{reason="TOO_MANY_CONNECTIONS"} `)
+	})
 }
 
 func TestWhatIsWrongWithTheOptionsIsSaidAtOnce(t *testing.T) {

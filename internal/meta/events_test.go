@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -197,5 +199,38 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	for f.next() != "" { // until it ends
+	}
+}
+
+// stuck is a reader that takes the head of an answer and nothing more: the sockets
+// of a test would hold more than a stream ever says.
+type stuck struct{ http.ResponseWriter }
+
+// Write implements http.ResponseWriter.
+func (stuck) Write([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+// SetReadDeadline and SetWriteDeadline are for http.ResponseController.
+func (stuck) SetReadDeadline(time.Time) error  { return nil }
+func (stuck) SetWriteDeadline(time.Time) error { return nil }
+
+func TestAReaderThatTakesNothingIsCutOffAndCounted(t *testing.T) {
+	o, _ := described(t, 2)
+	o.fill()
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := newKeeper(&file{path: o.Config, after: o.after}, &lastGood{folder: t.TempDir(), rename: os.Rename}, o.Log, o.Now, m)
+	if err := k.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d := newDoor(k, &o, true, m)
+	d.ServeHTTP(stuck{httptest.NewRecorder()}, httptest.NewRequest("GET", "http://localhost/events", nil))
+	counted := httptest.NewRecorder()
+	d.ServeHTTP(counted, httptest.NewRequest("GET", "http://localhost/metrics", nil))
+	for _, want := range []string{`switchboard_meta_refused_total{reason="SLOW_STREAM"} 1`, "switchboard_meta_streams 0"} {
+		if !strings.Contains(counted.Body.String(), want) {
+			t.Errorf("not counted: %s", want)
+		}
 	}
 }

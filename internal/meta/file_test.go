@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/domains"
 )
 
 func TestAChangedFileTakesEffect(t *testing.T) {
@@ -84,6 +86,36 @@ func TestOfADescriptionThatIsAllWrongTheLogSaysTheFirstProblems(t *testing.T) {
 	r.serves(2)
 	r.logged(mostSaid, "the description is refused: the last good one stays")
 	r.logged(1, fmt.Sprintf("more=%d", 2*mostSaid))
+}
+
+// YAML may say a thing once and refer to it a thousand times.
+func TestWhatNoDomainWouldTakeIsNotServed(t *testing.T) {
+	o, path := described(t, 2)
+	r := start(t, o)
+	var long strings.Builder
+	fmt.Fprintf(&long, "domains:\n  - name: d0\n    urls: &u [\"ws://127.0.0.1/1%[1]s\", \"ws://127.0.0.1/2%[1]s\"]\n", strings.Repeat("x", 2000))
+	for i := 1; i < domains.MaxDomains; i++ {
+		fmt.Fprintf(&long, "  - {name: d%d, urls: *u}\n", i)
+	}
+	long.WriteString("domainLinks:\n")
+	for i := 1; i < domains.MaxDomains; i++ {
+		fmt.Fprintf(&long, "  - {n1: d0, n2: d%d}\n", i)
+	}
+	long.WriteString("clientApps:\n")
+	for i := range domains.MaxApps {
+		auth := "&a http://127.0.0.1/" + strings.Repeat("y", 2000)
+		if i > 0 {
+			auth = "*a"
+		}
+		fmt.Fprintf(&long, "  - {appName: A%d, appId: a%d, authUrl: %s}\n", i, i, auth)
+	}
+	write(t, path, long.String())
+	if long.Len() > domains.MaxFile {
+		t.Fatal("this test's file is too long itself")
+	}
+	r.look()
+	r.serves(2)
+	r.logged(1, "as JSON: at most")
 }
 
 func TestAFileThatMeansTheSameIsTheSameVersion(t *testing.T) {

@@ -83,10 +83,12 @@ type Options struct {
 	Metrics     *prometheus.Registry
 	Now         func() time.Time
 
-	after     func(time.Duration) <-chan time.Time // for tests
-	keepAlive time.Duration                        // for tests
-	header    time.Duration                        // for tests
-	streams   int                                  // for tests
+	// For tests; 0 for the constants of these names.
+	after       func(time.Duration) <-chan time.Time
+	keepAlive   time.Duration
+	header      time.Duration
+	streams     int
+	connections int
 }
 
 // Wrong is an option that is not good.
@@ -138,6 +140,9 @@ func (o *Options) fill() {
 	}
 	if o.streams == 0 {
 		o.streams = maxStreams
+	}
+	if o.connections == 0 {
+		o.connections = maxConnections
 	}
 }
 

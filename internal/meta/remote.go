@@ -248,7 +248,7 @@ type limit struct {
 func (l *limit) Read(p []byte) (int, error) {
 	if l.left <= 0 {
 		l.hit = true
-		return 0, errors.New("too large")
+		return 0, errors.New("the answer is too large")
 	}
 	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
 	l.left -= int64(n)

@@ -112,7 +112,7 @@ func (k *keeper) follow(ctx context.Context, o *Options) {
 
 // listenAndServe serves until ctx ends.
 func listenAndServe(ctx context.Context, l net.Listener, d *door, o *Options) error {
-	open := &connections{open: map[net.Conn]struct{}{}, most: maxConnections, metrics: d.metrics}
+	open := &connections{open: map[net.Conn]struct{}{}, most: o.connections, metrics: d.metrics}
 	server := &http.Server{
 		Handler: d, ReadHeaderTimeout: o.header, ReadTimeout: o.header, WriteTimeout: answerTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeaderBytes, ConnState: open.track,
