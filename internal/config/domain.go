@@ -39,6 +39,11 @@ func (s Settings) LinkSecret(domain string) (Secret, error) {
 	return secret, nil
 }
 
+// BareLinks says whether links without a secret may come up between any addresses.
+func (s Settings) BareLinks() bool {
+	return s.InsecureLinks && s.Links.Secret == "" && s.Links.SecretFile == ""
+}
+
 // MetaURL says whether the description of all domains comes from a meta server,
 // rather than from a file.
 func (s Settings) MetaURL() bool { return metaURL(s.Meta) }

@@ -292,8 +292,7 @@ func loopbackHost(host string) bool {
 
 // warnBareLinks tells the operator of links that anybody could take.
 func (n *node) warnBareLinks() {
-	s := n.settings.Load()
-	if s.InsecureLinks && s.Links.Secret == "" && s.Links.SecretFile == "" {
+	if n.settings.Load().BareLinks() {
 		n.log.Warn("links without a secret may come up between any addresses (insecureLinks): anyone who reaches this domain can take what is meant for a neighbour")
 	}
 }
