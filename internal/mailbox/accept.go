@@ -130,13 +130,21 @@ func (c *core) refuseFull(m *Message, full []wire.UserID) {
 	}
 	failure := &wire.Error{
 		Kind: wire.KindDeliverFailed, Code: wire.CodeMailboxFull,
-		Reason: fmt.Sprintf("the mailbox of %s is full", names(full)), To: full, Group: m.Group,
+		Reason: c.fullReason(m, full), To: full, Group: m.Group,
 	}
 	if len(full) == len(m.To) {
 		c.refuse(m, failure)
 		return
 	}
 	c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: failure})
+}
+
+// fullReason says whose mailboxes were full, or to whom a way was.
+func (c *core) fullReason(m *Message, full []wire.UserID) string {
+	if c.toLink(m) {
+		return fmt.Sprintf("as much waits on the way to %s as may", names(c.receiversIn(full[0], m.Frame)))
+	}
+	return fmt.Sprintf("the mailbox of %s is full", names(full))
 }
 
 // refusal says why nothing can be accepted now for so many receivers; nil when it

@@ -98,10 +98,9 @@ type core struct {
 	relays  map[int]wire.UserID   // names made once
 
 	// See Options.
-	logName    string
-	isLink     func(wire.UserID) bool
-	abroad     func(Notice) (wire.UserID, []byte, bool)
-	behindLink func(frame []byte) []wire.UserID
+	logName string
+	isLink  func(wire.UserID) bool
+	abroad  func(Notice) (wire.UserID, []byte, bool)
 
 	subscriptions map[string][]Subscription // by app
 	dropped       map[wire.UserID]uint64    // events that found a subscriber's mailbox full
@@ -382,7 +381,7 @@ func (c *core) logOpened(now time.Time, s *session) {
 	b.urgent = true
 	s.seq = b.seq
 	c.journal.alive(b.seq, 1)
-	if s.TellMaster != "" {
+	if s.TellMaster != "" && !s.Link {
 		c.notify(now, notice{
 			to: s.TellMaster, about: s.User, id: s.ID.Derive("connected"), flags: flagPresence,
 			frame: wire.AppendUserConnected(nil, s.User),

@@ -231,7 +231,7 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 	}
 	c := newCore(id, limits, k.opts.Random, k.tune)
 	c.node, c.shard, c.shardOf = k.opts.Node, k.opts.Shard, k.opts.ShardOf
-	c.logName, c.isLink, c.abroad, c.behindLink = k.opts.LogName, k.opts.Link, k.opts.Abroad, receiversOf
+	c.logName, c.isLink, c.abroad = k.opts.LogName, k.opts.Link, k.opts.Abroad
 	_, last, ord, err := readLog(ctx, k.opts.Log, c, false)
 	if err != nil {
 		return nil, err

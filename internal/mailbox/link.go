@@ -80,8 +80,8 @@ func (c *core) receiversIn(user wire.UserID, frame []byte) []wire.UserID {
 		user, frame = f.To, f.Frame
 	}
 	if c.isLink != nil && c.isLink(user) {
-		if to := c.behindLink(frame); len(to) > 0 {
-			return to
+		if f, err := wire.ParseForward(frame); err == nil {
+			return f.To
 		}
 	}
 	return []wire.UserID{user}

@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/fnv"
 	"math"
 	"slices"
@@ -131,6 +130,7 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 	}
 	p := c.journal.hold(len(m.Frame) + 256 + (noticeSize+24)*len(to))
 	defer c.journal.letGo()
+	c.take(now, p, m, print)
 	to, full := c.admit(to, len(m.Frame))
 	if len(to) > 0 {
 		c.append(now, c.record(now, m, m.ID), to)
@@ -140,7 +140,6 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 		}
 	}
 	c.tellFull(now, m, full)
-	c.take(now, p, m, print)
 	p.messages = append(p.messages, accepted{m, m.ID, m.To, false})
 	p.urgent = true
 }
@@ -161,8 +160,7 @@ func (c *core) tellFull(now time.Time, m *Message, full []wire.UserID) {
 	if c.toLink(m) {
 		who = c.receiversIn(full[0], m.Frame)
 	}
-	c.tellUndeliverable(now, &r, who, wire.CodeMailboxFull, "full "+string(who[0]),
-		fmt.Sprintf("the mailbox of %s is full", names(full)))
+	c.tellUndeliverable(now, &r, who, wire.CodeMailboxFull, "full "+string(who[0]), c.fullReason(m, full))
 }
 
 // tellUndeliverable tells the sender of a message, and its subscribers, who does not

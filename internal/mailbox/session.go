@@ -129,4 +129,10 @@ type Origin interface {
 	Failed(e *wire.Error, reference []byte)
 }
 
-func (s *session) record() sessionRecord { return sessionRecord{s.ID, s.User, s.TellMaster, s.Node} }
+func (s *session) record() sessionRecord {
+	r := sessionRecord{s.ID, s.User, s.TellMaster, s.Node}
+	if s.Link {
+		r.tellMaster = ""
+	}
+	return r
+}
