@@ -170,8 +170,7 @@ func (c *checker) knows(name text) bool {
 // domain.
 func (c *checker) checkReach() {
 	groups := map[string]string{} // each domain's, by a domain that stands for it
-	var group func(name string) string
-	group = func(name string) string {
+	group := func(name string) string {
 		for groups[name] != "" && groups[name] != name {
 			name = groups[name]
 		}

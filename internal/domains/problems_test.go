@@ -121,6 +121,9 @@ var badFiles = []struct {
 	{"a range within another", ranges("{domainName: a, from: 0, to: 100}", "{domainName: b, from: 10, to: 20}", "{domainName: a, from: 90}"), []string{
 		"line 11: clientApps[0].userDistributions[1]: begins at 10, yet the range in line 10 goes up to 100",
 		"line 12: clientApps[0].userDistributions[2]: begins at 90, yet the range in line 10 goes up to 100"}},
+	{"ranges that overlap behind others", ranges("{domainName: a, from: 0, to: 9}", "{domainName: b, from: 10, to: 19}", "{domainName: a, from: 15, to: 17}", "{domainName: b, from: 18}"), []string{
+		"line 12: clientApps[0].userDistributions[2]: begins at 15, yet the range in line 11 goes up to 19",
+		"line 13: clientApps[0].userDistributions[3]: begins at 18, yet the range in line 11 goes up to 19"}},
 	{"a hole", ranges("{domainName: b, from: 20}", "{domainName: a, from: 0, to: 9}"), []string{"line 10: clientApps[0].userDistributions[0]: the numbers from 10 to 19 live nowhere: let this range begin at 10, or add one in between"}},
 	{"a hole at the beginning", ranges("{domainName: a, from: 1}"), []string{"line 10: clientApps[0].userDistributions[0]: the numbers from 0 to 0 live nowhere: the first range of an app begins at 0"}},
 	{"a range that is reversed", ranges("{domainName: a, from: 0, to: 9}", "{domainName: b, from: 20, to: 10}"), []string{"line 11: clientApps[0].userDistributions[1]: is reversed: it goes from 20 to 10; write the lesser number as from (to is part of the range)"}},
