@@ -279,8 +279,8 @@ func (in *incoming) settle() {
 	in.mu.Lock()
 	in.left--
 	last, again, told := in.left == 0, in.again, in.refusals
-	if in.refusals = nil; last {
-		in.left = 1 // to tell them
+	if last {
+		in.left, in.refusals = 1, nil // to tell them
 	}
 	in.mu.Unlock()
 	switch {

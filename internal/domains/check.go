@@ -14,7 +14,7 @@ import (
 
 // finish checks a draft as a whole and makes it a Network.
 func (r *reader) finish(d draft) (*Network, error) {
-	if r.budget < 0 { // the rest was not read
+	if r.budget < 0 || r.full() { // the rest was not read
 		return nil, r.problems.orNil()
 	}
 	c := checker{reader: r, draft: d, linkApps: map[string]string{}}
@@ -42,6 +42,7 @@ type checker struct {
 	known    map[string]bool   // the same
 	linkApps map[string]string // the domain, by the app of its link user
 	urls     [][]string        // those that can be used, by domain
+	hints    int               // names that were looked for
 }
 
 func (c *checker) checkDomains() {
@@ -50,6 +51,9 @@ func (c *checker) checkDomains() {
 		c.refuse(max(c.lines.domains, 1), "domains", "must name at least one domain, with its name and urls")
 	}
 	for _, d := range c.domains {
+		if c.full() {
+			return
+		}
 		c.checkName(d.name)
 		c.urls = append(c.urls, c.checkURLs(d))
 	}
@@ -136,6 +140,9 @@ func (c *checker) checkLinks() {
 	type ends struct{ n1, n2 string }
 	lines := make(map[ends]int, len(c.links))
 	for _, l := range c.links {
+		if c.full() {
+			return
+		}
 		if first, second := c.knows(l.n1), c.knows(l.n2); !first || !second {
 			continue
 		}
@@ -159,20 +166,28 @@ func (c *checker) knows(name text) bool {
 	case name.value == "":
 		c.refuseAt(name.at, "is required: name a domain")
 	case !c.known[name.value]:
-		c.refuseAt(name.at, "%s is not one of the domains: add it under domains, or correct the name%s", quote(name.value), nearest(name.value, c.names))
+		c.refuseAt(name.at, "%s is not one of the domains: add it under domains, or correct the name%s", quote(name.value), c.hint(name.value))
 	default:
 		return true
 	}
 	return false
 }
 
+// hint says which domain may be meant, for the first few: it costs a look at all
+// names.
+func (c *checker) hint(name string) string {
+	if c.hints++; c.hints > maxProblems/10 {
+		return ""
+	}
+	return nearest(name, c.names)
+}
+
 // checkReach notes each group of domains to which no links lead from the first
 // domain.
 func (c *checker) checkReach() {
 	groups := map[string]string{} // each domain's, by a domain that stands for it
-	var group func(name string) string
-	group = func(name string) string {
-		for groups[name] != "" && groups[name] != name {
+	group := func(name string) string {
+		for groups[name] != "" {
 			name = groups[name]
 		}
 		return name
@@ -208,6 +223,9 @@ func (c *checker) checkReach() {
 func (c *checker) checkApps() {
 	lines := make(map[string]int, len(c.apps))
 	for _, a := range c.apps {
+		if c.full() {
+			return
+		}
 		named := c.checkAppName(a, lines)
 		switch {
 		case a.id.bad:

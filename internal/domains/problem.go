@@ -42,7 +42,7 @@ func (ps Problems) orNil() error {
 	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	if more := len(ps) - maxProblems; more > 0 {
 		first := ps[maxProblems]
-		ps = append(ps[:maxProblems:maxProblems], Problem{Line: first.Line, Text: fmt.Sprintf("%d more from here on: put those before right first", more)})
+		ps = append(ps[:maxProblems:maxProblems], Problem{Line: first.Line, Text: fmt.Sprintf("at least %d more from here on: put those before right first", more)})
 	}
 	return ps
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/domains"
 )
@@ -121,6 +122,9 @@ var badFiles = []struct {
 	{"a range within another", ranges("{domainName: a, from: 0, to: 100}", "{domainName: b, from: 10, to: 20}", "{domainName: a, from: 90}"), []string{
 		"line 11: clientApps[0].userDistributions[1]: begins at 10, yet the range in line 10 goes up to 100",
 		"line 12: clientApps[0].userDistributions[2]: begins at 90, yet the range in line 10 goes up to 100"}},
+	{"ranges that overlap behind others", ranges("{domainName: a, from: 0, to: 9}", "{domainName: b, from: 10, to: 19}", "{domainName: a, from: 15, to: 17}", "{domainName: b, from: 18}"), []string{
+		"line 12: clientApps[0].userDistributions[2]: begins at 15, yet the range in line 11 goes up to 19",
+		"line 13: clientApps[0].userDistributions[3]: begins at 18, yet the range in line 11 goes up to 19"}},
 	{"a hole", ranges("{domainName: b, from: 20}", "{domainName: a, from: 0, to: 9}"), []string{"line 10: clientApps[0].userDistributions[0]: the numbers from 10 to 19 live nowhere: let this range begin at 10, or add one in between"}},
 	{"a hole at the beginning", ranges("{domainName: a, from: 1}"), []string{"line 10: clientApps[0].userDistributions[0]: the numbers from 0 to 0 live nowhere: the first range of an app begins at 0"}},
 	{"a range that is reversed", ranges("{domainName: a, from: 0, to: 9}", "{domainName: b, from: 20, to: 10}"), []string{"line 11: clientApps[0].userDistributions[1]: is reversed: it goes from 20 to 10; write the lesser number as from (to is part of the range)"}},
@@ -133,7 +137,28 @@ var badFiles = []struct {
 
 	// All at once.
 	{"several problems", "domains:\n  - {name: a, urls: []}\n  - {name: a-b, urls: [ws://b]}\nclientApps:\n  - {appName: A}\n", []string{"line 2: domains[0].urls: ", "line 3: domains[1].name: ", "line 5: clientApps[0].appId: "}},
-	{"more problems than anybody reads", two + repeat(150, func(int) string { return "  - {n1: b, n2: b}\n" }), append(strings.Split(strings.TrimSpace(repeat(100, func(i int) string { return fmt.Sprintf("line %d: domainLinks[%d]: links b to itself\n", i+6, i+1) })), "\n"), "line 106: 50 more from here on: put those before right first")},
+	{"more problems than anybody reads", two + repeat(150, func(int) string { return "  - {n1: b, n2: b}\n" }), append(strings.Split(strings.TrimSpace(repeat(100, func(i int) string { return fmt.Sprintf("line %d: domainLinks[%d]: links b to itself\n", i+6, i+1) })), "\n"), "line 106: at least 50 more from here on: put those before right first")},
+}
+
+func TestAFileOfRubbishIsRefusedAtOnce(t *testing.T) {
+	long := strings.Repeat("x", 50)
+	names := "domains:\n" + repeat(1000, func(i int) string { return fmt.Sprintf("  - {name: %s%d, urls: [ws://a]}\n", long, i) })
+	for name, file := range map[string]string{
+		"links to nowhere": names + "domainLinks:\n" + repeat(10_000, func(i int) string { return fmt.Sprintf("  - {n1: %sy%d, n2: x}\n", long, i) }),
+		"keys":             repeat(60_000, func(i int) string { return fmt.Sprintf("%x: 1\n", i) }),
+		"items":            "domains: [" + strings.Repeat("[],", 999) + "]\ndomainLinks: [" + strings.Repeat("[],", 9999) + "]\n",
+		"ranges":           names + "clientApps:\n" + repeat(1000, func(i int) string { return "  - {userDistributions: [{from: 1}, {from: 1}, {from: 1}]}\n" }),
+	} {
+		began := time.Now()
+		_, _, err := domains.Parse([]byte(file))
+		var problems domains.Problems
+		if !errors.As(err, &problems) || len(problems) != 101 || !strings.Contains(problems[100].Text, "at least 9") {
+			t.Errorf("%s: %d problems, the last: %v", name, len(problems), problems[max(len(problems)-1, 0):])
+		}
+		if took := time.Since(began); took > patience {
+			t.Errorf("%s: it took %s", name, took)
+		}
+	}
 }
 
 // aliases is a short file that would be very long written out.

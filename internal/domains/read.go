@@ -297,8 +297,11 @@ func (r *reader) spend(line int, entry string) bool {
 		r.refuse(line, entry, "the aliases (*name) before this make the description too large: write out what is meant")
 	}
 	r.budget--
-	return r.budget >= 0
+	return r.budget >= 0 && !r.full()
 }
+
+// full says that nothing more is looked for: it would not be said.
+func (r *reader) full() bool { return len(r.problems) >= 10*maxProblems }
 
 func (r *reader) text(a at, n *yaml.Node) text {
 	switch {

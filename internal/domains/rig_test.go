@@ -282,6 +282,18 @@ func (r *rig) untilVersion(version uint64) {
 	})
 }
 
+// settle waits until the stream is open and what that causes is over, so that
+// nothing but the stream causes another request.
+func (r *rig) settle(m *meta) {
+	r.t.Helper()
+	r.until("it follows", func() bool { return r.s.State().Following })
+	for last, since := -1, time.Now(); time.Since(since) < 50*time.Millisecond; time.Sleep(time.Millisecond) {
+		if n := m.asked("/domains/graph"); n != last {
+			last, since = n, time.Now()
+		}
+	}
+}
+
 // metric returns the value of a metric, of a kind unless it is empty.
 func (r *rig) metric(name, kind string) float64 {
 	r.t.Helper()

@@ -46,9 +46,20 @@ func TestTheShortestPathIsTheCheapest(t *testing.T) {
 }
 
 func TestAmongPathsOfTheSameCostTheOneOfFewestHopsIsTaken(t *testing.T) {
-	r := network(t, []string{"a", "b", "z"}, "a-b:1", "b-z:1", "a-z:2").Routes("a")
-	if path := r.Path("z"); !slices.Equal(path, []string{"a", "z"}) {
-		t.Errorf("the path is %q", path)
+	for _, test := range []struct {
+		links []string
+		want  string
+	}{
+		{[]string{"a-b:1", "b-z:1", "a-z:2"}, "a z"},
+		{[]string{"a-b:1", "b-c:1", "c-z:1", "a-d:2", "d-z:1"}, "a d z"},
+		// Whoever looks at the nearest domain next sees the path of more hops first.
+		{[]string{"a-b:1", "b-c:1", "c-d:8", "d-z:1", "a-e:5", "e-f:5", "f-z:1"}, "a e f z"},
+	} {
+		names := strings.FieldsFunc(strings.Join(test.links, " "), func(c rune) bool { return c < 'a' })
+		slices.Sort(names)
+		if path := network(t, slices.Compact(names), test.links...).Routes("a").Path("z"); strings.Join(path, " ") != test.want {
+			t.Errorf("%v: the path is %q, want %q", test.links, path, test.want)
+		}
 	}
 }
 

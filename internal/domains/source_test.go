@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,8 @@ func TestADomainFollowsItsMetaServer(t *testing.T) {
 	}
 	r.run()
 	r.untilVersion(5)
-	m.serves(described(t, 6, 2))
+	r.settle(m)
+	m.serves(described(t, 6, 2)) // the stream alone tells
 	r.untilVersion(6)
 	r.until("the copy is on disk", func() bool { return copyOf(t, r.o.File) == 6 })
 	st := r.s.State()
@@ -44,16 +46,23 @@ func TestADomainFollowsItsMetaServer(t *testing.T) {
 func TestWhatDidNotChangeIsNotSentAgain(t *testing.T) {
 	t.Parallel()
 	m := startMeta(t, described(t, 5, 1))
-	r := newRig(t, options(t, m.url()))
-	r.run()
-	r.untilVersion(5)
+	o := options(t, m.url())
+	var clock atomic.Int64
+	o.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
+	r := newRig(t, o)
+	clock.Store(1)
 	if err := r.s.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.etags) == 0 {
-		t.Error("nothing was answered by 304")
+	clock.Store(2)
+	if err := r.s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.etags) != 1 {
+		t.Errorf("%d answers were 304", len(m.etags))
+	}
+	if st := r.s.State(); st.Since.Unix() != 1 || st.Confirmed.Unix() != 2 {
+		t.Errorf("it is confirmed, and the state is %+v", st)
 	}
 }
 
@@ -77,7 +86,7 @@ func lies(t *testing.T) []lie {
 		}},
 		{name: "it has an error", kind: "status", says: "the meta server answers 500", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }},
 		{name: "it asks for a secret", kind: "status", says: "another secret", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }},
-		{name: "it is elsewhere", kind: "status", says: "the meta server answers 302", graph: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }},
+		{name: "it is elsewhere", kind: "status", says: "the meta server answers 302", graph: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }},
 		{name: "it is something else", kind: "status", says: "no meta server is at this URL", graph: http.NotFound},
 		{name: "it answers not modified unasked", kind: "status", says: "304", whole: true, graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }},
 		{name: "another content type", kind: "type", says: `is \"text/html\"`, graph: func(w http.ResponseWriter, _ *http.Request) {
@@ -121,9 +130,10 @@ func TestWhateverAMetaServerDoesTheLastGoodDescriptionStays(t *testing.T) {
 				o.Timeout = l.timeout
 			}
 			r := newRig(t, o)
-			r.run()
+			stop := r.run()
 			r.untilVersion(5)
 			if l.whole { // a domain that comes with its copy, and has no ETag yet
+				stop()
 				m = startMeta(t, described(t, 5, 1))
 				o.URL = m.url()
 				m.change(func() { m.graph, m.told = l.graph, 6 })
@@ -339,6 +349,27 @@ func TestTheSecretIsSentAndNeverLogged(t *testing.T) {
 	r.until("trouble", func() bool { return r.s.State().Trouble != "" })
 	if strings.Contains(r.log.String()+r.s.State().Trouble, "sesame") {
 		t.Errorf("it is told:\n%s", r.log)
+	}
+}
+
+func TestAFloodOfEventsIsNoFloodOfRequests(t *testing.T) {
+	t.Parallel()
+	m := startMeta(t, described(t, 5, 1))
+	m.change(func() {
+		m.events = eventStream(func(w http.ResponseWriter, r *http.Request) {
+			for v := 100; r.Context().Err() == nil; v++ {
+				flush(w, fmt.Sprintf("event: network\ndata: {\"version\":%d}\n\n", v))
+			}
+		})
+	})
+	o := options(t, m.url())
+	o.Retry, o.RetryMax = time.Hour, time.Hour
+	r := newRig(t, o)
+	began := time.Now()
+	r.run()
+	r.until("several requests", func() bool { return m.asked("/domains/graph") >= 5 })
+	if took := time.Since(began); took < 400*time.Millisecond {
+		t.Errorf("five requests within %s", took)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -333,6 +334,20 @@ func TestAFileThatIsBeingWrittenIsReadWhenItIsWhole(t *testing.T) {
 	found, err := f.look(t.Context())
 	if err != nil || string(found.text) != describe(3) {
 		t.Errorf("it read: %v\n%s", err, found.text)
+	}
+}
+
+func TestWhatIsNoFileIsATrouble(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, t.TempDir()} {
+		o := quiet(t)
+		o.Config = path
+		if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), path+" is not a file") {
+			t.Errorf("it says: %v", err)
+		}
 	}
 }
 

@@ -77,6 +77,10 @@ type file struct {
 func (f *file) String() string { return f.path }
 
 func (f *file) look(ctx context.Context) (content, error) {
+	// To open what is no file, a pipe for one, could take for ever.
+	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() {
+		return content{}, troubled(troubleFile, "the description cannot be read: %s is not a file", f.path)
+	}
 	last := f.known
 	for range settleTries {
 		text, err := readFile(f.path)
