@@ -8,21 +8,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 )
 
 // Federation is several domains, of one node each, and the meta server that
-// describes them. The app is that of the demo; its numbers live a thousand in each
-// domain, and what is beyond in the last.
+// describes them. The app is that of the demo.
 type Federation struct {
 	Domains []*Server // domain-01 and so on
 	Meta    *Meta
+	Network Network // as it was described last
 
-	t     testing.TB
-	addrs []string // where clients connect
-	urls  []string // what is described
+	t testing.TB
+}
+
+// Network is a description of all domains.
+type Network struct {
+	URLs   [][]string // of each domain
+	Links  []string   // as "1-2" or "1-2 cost 3"
+	Starts []int      // where the numbers of each domain begin; the last one has all that follow
+	Master string     // masterUserId; empty: none
 }
 
 // Meta is a running meta server.
@@ -42,83 +49,116 @@ type Meta struct {
 // FederationOptions say what a federation is like.
 type FederationOptions struct {
 	Domains int
-	Links   string // as domainLinks has it; empty: a row
-	Master  string // masterUserId; empty: none
+	Links   []string // as Network has them; nil: a row
+	Master  string
 	// More are settings of domain i besides its name and the meta server.
 	More func(i int) string
-	// Via returns where others reach domain i, which listens at an address; nil: there.
-	Via func(i int, address string) string
+	// Meta is where domain i has its description from; nil or empty: the meta server.
+	Meta func(i int) string
+	// Later are domains that are not started.
+	Later []int
 }
 
-// StartFederation starts the meta server and all domains, and waits until all links
-// are up. They end with the test.
+// StartFederation starts the meta server and the domains. They end with the test.
+// Numbers live a thousand in each domain.
 func StartFederation(t testing.TB, o FederationOptions) *Federation {
 	t.Helper()
 	Alone(t, ReasonOwn)
-	f := &Federation{t: t}
-	for i := range o.Domains {
-		f.addrs = append(f.addrs, freeAddress(t))
-		f.urls = append(f.urls, f.addrs[i])
-		if o.Via != nil {
-			f.urls[i] = o.Via(i, f.addrs[i])
-		}
-	}
-	if o.Links == "" {
-		for i := 1; i < o.Domains; i++ {
-			o.Links += fmt.Sprintf("\n  - {n1: %s, n2: %s}", domainName(i-1), domainName(i))
-		}
-	}
+	f := &Federation{t: t, Network: Network{Links: o.Links, Master: o.Master}}
 	f.Meta = &Meta{t: t, Addr: freeAddress(t), File: filepath.Join(t.TempDir(), "network.yaml"), data: filepath.Join(t.TempDir(), "meta")}
-	f.Describe(o.Links, o.Master, "")
-	f.Meta.Start()
-	t.Cleanup(f.Meta.Kill)
 	for i := range o.Domains {
-		text := fmt.Sprintf("domain: %s\nmeta: http://%s\n", domainName(i), f.Meta.Addr)
+		text := "domain: " + domainName(i) + "\n"
+		from := "http://" + f.Meta.Addr
+		if o.Meta != nil && o.Meta(i) != "" {
+			from = o.Meta(i)
+		}
+		text += "meta: " + from + "\n"
 		if o.More != nil {
 			text += o.More(i)
 		}
 		s := &Server{
-			t: t, path: Binary(t), Addr: f.addrs[i], Admin: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"),
+			t: t, path: Binary(t), Addr: freeAddress(t), Admin: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"),
 			Args: []string{"--config", Settings(t, text)},
 		}
-		s.Start()
-		t.Cleanup(s.Kill)
 		f.Domains = append(f.Domains, s)
+		f.Network.URLs = append(f.Network.URLs, []string{"ws://" + s.Addr})
+		f.Network.Starts = append(f.Network.Starts, 1000*i)
+		if o.Links == nil && i > 0 {
+			f.Network.Links = append(f.Network.Links, fmt.Sprintf("%d-%d", i, i+1))
+		}
+	}
+	f.Describe(func(*Network) {})
+	f.Meta.Start()
+	t.Cleanup(f.Meta.Kill)
+	for i, s := range f.Domains {
+		if !slices.Contains(o.Later, i) {
+			s.Start()
+		}
+		t.Cleanup(func() {
+			if s.cmd != nil {
+				s.Kill()
+			}
+		})
 	}
 	return f
 }
 
 func domainName(i int) string { return fmt.Sprintf("domain-%02d", i+1) }
 
-// Describe has the meta server serve another description: links as domainLinks has
-// them, and more at the end.
-func (f *Federation) Describe(links, master, more string) {
+// Describe has the meta server serve another description.
+func (f *Federation) Describe(change func(*Network)) {
 	f.t.Helper()
-	var b strings.Builder
-	b.WriteString("domains:\n")
-	for i, url := range f.urls {
-		fmt.Fprintf(&b, "  - {name: %s, urls: [\"ws://%s\"]}\n", domainName(i), url)
-	}
-	b.WriteString("domainLinks:" + links + "\nclientApps:\n  - appName: ANZ\n    appId: app-id-343\n    authEnabled: false\n")
-	if master != "" {
-		fmt.Fprintf(&b, "    masterUserId: %s\n", master)
-	}
-	b.WriteString("    userDistributions:\n")
-	for i := range f.urls {
-		to := ""
-		if i < len(f.urls)-1 {
-			to = fmt.Sprintf(", to: %d", 1000*(i+1)-1)
-		}
-		fmt.Fprintf(&b, "      - {domainName: %s, from: %d%s}\n", domainName(i), 1000*i, to)
-	}
-	b.WriteString(more)
+	change(&f.Network)
 	next := f.Meta.File + ".new"
-	if err := os.WriteFile(next, []byte(b.String()), 0o600); err != nil {
+	if err := os.WriteFile(next, []byte(f.Network.text()), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
 	if err := os.Rename(next, f.Meta.File); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// text is the description as YAML.
+func (n *Network) text() string {
+	var b strings.Builder
+	b.WriteString("domains:\n")
+	for i, urls := range n.URLs {
+		fmt.Fprintf(&b, "  - {name: %s, urls: [%s]}\n", domainName(i), quoted(urls))
+	}
+	b.WriteString("domainLinks:\n")
+	for _, l := range n.Links {
+		var n1, n2, cost int
+		if c, _ := fmt.Sscanf(l, "%d-%d cost %d", &n1, &n2, &cost); c < 3 {
+			cost = 1
+		}
+		fmt.Fprintf(&b, "  - {n1: %s, n2: %s, cost: %d}\n", domainName(n1-1), domainName(n2-1), cost)
+	}
+	b.WriteString("clientApps:\n  - appName: ANZ\n    appId: app-id-343\n    authEnabled: false\n")
+	if n.Master != "" {
+		fmt.Fprintf(&b, "    masterUserId: %s\n", n.Master)
+	}
+	b.WriteString("    userDistributions:\n")
+	for i, start := range n.Starts {
+		to := ""
+		if i+1 < len(n.Starts) {
+			to = fmt.Sprintf(", to: %d", n.Starts[i+1]-1)
+		}
+		fmt.Fprintf(&b, "      - {domainName: %s, from: %d%s}\n", domainName(i), start, to)
+	}
+	return b.String()
+}
+
+// Settled waits until all domains that run have the description that was served last.
+func (f *Federation) Settled(before int64) {
+	f.t.Helper()
+	Eventually(f.t, "all domains have the new description", func() bool {
+		for i, s := range f.Domains {
+			if s.running() && f.Look(i).Version <= before {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // User returns a user who lives in domain i.
@@ -154,6 +194,9 @@ func (f *Federation) LinksUp() {
 }
 
 func (s *Server) running() bool {
+	if s.done == nil {
+		return false
+	}
 	select {
 	case <-s.done:
 		return false
@@ -187,7 +230,7 @@ func (f *Federation) Look(i int) (v DomainView) {
 	return v
 }
 
-// Neighbour returns the number of messages that wait in domain i for another one.
+// Waiting returns the number of messages that wait in domain i for another one.
 func (f *Federation) Waiting(i, other int) int {
 	f.t.Helper()
 	for _, n := range f.Look(i).Neighbours {

@@ -1,0 +1,100 @@
+package nodetest
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// startFederatedCluster starts domain-01 as three nodes and domain-02 as one.
+func startFederatedCluster(t *testing.T) (*Federation, *Cluster) {
+	t.Helper()
+	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
+	c := newCluster(t, 3, func(_ int, s *NodeSettings) {
+		s.More = "domain: domain-01\nmeta: http://" + f.Meta.Addr + "\n"
+	})
+	var urls []string
+	for i := range c.Settings {
+		n := c.node(i)
+		n.Addr = freeAddress(t)
+		urls = append(urls, "ws://"+n.Addr)
+		c.Nodes = append(c.Nodes, n)
+	}
+	f.Describe(func(n *Network) { n.URLs[0] = urls })
+	f.Domains[1].Start()
+	c.Launch(c.Nodes...)
+	f.Domains[0] = c.Nodes[0]
+	return f, c
+}
+
+// holder returns the node of domain-01 that is connected to domain-02.
+func holder(t *testing.T, c *Cluster) *Server {
+	t.Helper()
+	var found *Server
+	Eventually(t, "one node has the link", func() bool {
+		count := 0
+		for _, n := range c.Nodes {
+			if !n.running() {
+				continue
+			}
+			if n.Metric(`switchboard_link_up{domain="domain-02"}`) == 1 {
+				found = n
+				count++
+			}
+		}
+		return count == 1
+	})
+	return found
+}
+
+// One node of a domain has the link to a neighbour, and another one when that is
+// killed; whatever node a message comes to, or comes from, nothing is lost.
+func TestAnotherNodeTakesALinkOver(t *testing.T) {
+	f, c := startFederatedCluster(t)
+	f.LinksUp()
+	had := holder(t, c)
+	for _, n := range c.Nodes { // each knows how it is
+		v := DomainView{}
+		n.Ask("/v1/domains", &v)
+		if len(v.Neighbours) != 1 || v.Neighbours[0].Receiving.State != "up" || v.Neighbours[0].Sending.State != "up" {
+			t.Errorf("%+v", v)
+		}
+	}
+	var other *Server
+	for _, n := range c.Nodes {
+		if n != had {
+			other = n
+		}
+	}
+	bob := f.SignIn(1, 1, `{"receipts":true,"producer":"p"}`)
+	ann := SignIn(t, other, f.User(0, 1), `{"receipts":true}`)
+	const all = 600
+	for i := 1; i <= all; i++ {
+		bob.Message(ann.user, fmt.Sprint("m", i), fmt.Sprintf(`"reference":"r","seq":%d,"confirmationEnabled":false`, i))
+		if i == all/2 {
+			had.Kill()
+		}
+	}
+	for range all {
+		bob.Expect("MESSAGE_STORED")
+	}
+	ann.wantSeries(1, all)
+	if now := holder(t, c); now == had {
+		t.Error("the node that was killed has the link")
+	}
+	ann.sendMany(bob.user, 1, 100)
+	bob.wantSeries(1, 100)
+	if extra := ann.Barrier(); len(extra) > 0 {
+		t.Errorf("%d frames more: %s", len(extra), extra[0].Raw)
+	}
+
+	// Its metrics are of the names that the page has, and the console's page answers.
+	_, text := other.Get("/metrics")
+	if !strings.Contains(text, `switchboard_link_round_trip_seconds`) && !strings.Contains(text, "switchboard_link_waiting_messages") {
+		t.Error("there are no metrics of links")
+	}
+	if a := other.CallControl(http.MethodGet, "/v1/domains/trace?user="+bob.user, ""); !strings.Contains(a.Body, `"path":["domain-01","domain-02"]`) {
+		t.Errorf("%s", a.Body)
+	}
+}
