@@ -90,6 +90,12 @@ func (c *core) acceptProduced(now time.Time, m *Message) {
 	if _, ok := c.acceptAs(now, m, wire.ID{}); !ok {
 		return
 	}
+	c.noteProduced(now, m, p)
+}
+
+// noteProduced notes that a message was accepted just now; p is nil for the first of
+// its outbox.
+func (c *core) noteProduced(now time.Time, m *Message, p *producer) {
 	if p == nil {
 		p = &producer{producerName: producerName{wire.UserID(strings.Clone(string(m.From))), strings.Clone(m.Producer)}}
 		c.enterProducer(p)
