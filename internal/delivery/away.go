@@ -78,6 +78,9 @@ func (h *Hub) Wrap(n Notice) (link wire.UserID, frame []byte, ok bool) {
 	if hop.Local || hop.Link == "" {
 		return "", nil, false
 	}
+	if wire.CheckUserID([]byte(n.From)) != nil {
+		n.From = n.To // the neighbour wants a user here
+	}
 	h.sentForwards.Inc()
 	return hop.Link, forwardFrame(&wire.Forward{
 		Origin: h.opts.Domain, From: n.From, To: []wire.UserID{n.To}, Hops: 1, Graph: hop.Graph, SentAt: h.opts.Now(),

@@ -83,6 +83,11 @@ func TestMessagesReachUsersOfOtherDomains(t *testing.T) {
 	if back := only1(t, n.posts[0].mail["A-0"]); !back.send.Notice || string(back.frame) != `{"type":"MESSAGE_CONFIRMATION","data":{"reference":"r"}}` {
 		t.Errorf("the sender gets %s, %+v", back.frame, back.send)
 	}
+	if _, frame, _ := n.hubs[2].Wrap(Notice{To: "A-0", Frame: []byte(`{}`)}); frame == nil {
+		t.Error("a notice about nobody is not wrapped")
+	} else if _, err := wire.ParseForward(frame); err != nil {
+		t.Errorf("a notice about nobody: %v", err)
+	}
 	if _, _, ok := n.hubs[2].Wrap(Notice{To: "A-2", From: "A-0"}); ok {
 		t.Error("a notice for one who lives here is sent away")
 	}

@@ -75,7 +75,8 @@ type Receiver interface {
 	User() wire.UserID
 	// Address returns where the client is, as its connection says it.
 	Address() string
-	// Transport returns by what it is connected: "websocket" or "sse".
+	// Transport returns by what it is connected: "websocket" or "sse"; "link" for the
+	// session of a link to another domain, which is no user's.
 	Transport() string
 	// Fast queues a frame, which it copies, and says whether there was room.
 	// proof, when not nil, is called at most once, when the client has proved
