@@ -252,6 +252,24 @@ func TestWhatIsStoredIsAcknowledgedInOrderAndNothingElse(t *testing.T) {
 	})
 }
 
+func TestPartsWithOneIDAreAcknowledgedEachForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		f := w.up()
+		for place := 1; place <= 3; place++ {
+			w.bring(f, []byte(strings.Replace(string(frame(7, 17)), `"place":7`, fmt.Sprintf(`"place":%d`, place), 1)))
+		}
+		first, second, third := w.next(), w.next(), w.next()
+		second.done(nil)
+		third.done(nil)
+		first.done(nil)
+		synctest.Wait()
+		if n := len(f.acks); n != 3 {
+			t.Errorf("acknowledged %d times", n)
+		}
+	})
+}
+
 func TestWhatCannotBeStoredEndsTheConnectionAndComesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)

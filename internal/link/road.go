@@ -133,7 +133,8 @@ func (r *road) serve(ctx context.Context) (err error) {
 			r.fail(r.session.Err()) // unless it has failed before: then that is why it is over
 			return r.failure
 		case <-r.settled:
-			if id, ok := r.next(); ok {
+			id, times := r.next()
+			for range times {
 				if err := r.session.Ack(id); err != nil {
 					return fmt.Errorf("acknowledge what came: %w", err)
 				}
@@ -146,19 +147,28 @@ func (r *road) serve(ctx context.Context) (err error) {
 	}
 }
 
-// next returns up to where everything is stored or refused, if that is further
-// than before.
-func (r *road) next() (id wire.ID, ok bool) {
+// next returns up to where everything is stored or refused, if that is further than
+// before, and how often that is to be said: an ID means the first of the frames that
+// have it, and the parts of a message to very many have the same.
+func (r *road) next() (id wire.ID, times int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i := 0
-	for i < len(r.waiting) && r.waiting[i].done {
-		id, ok = r.waiting[i].id, true
-		i++
+	n := 0
+	for n < len(r.waiting) && r.waiting[n].done {
+		n++
 	}
-	clear(r.waiting[:i])
-	r.waiting = r.waiting[i:]
-	return id, ok
+	if n == 0 {
+		return id, 0
+	}
+	id = r.waiting[n-1].id
+	for _, a := range r.waiting[:n] {
+		if a.id == id {
+			times++
+		}
+	}
+	clear(r.waiting[:n])
+	r.waiting = r.waiting[n:]
+	return id, times
 }
 
 // measure pings the neighbour now and then.
