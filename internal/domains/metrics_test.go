@@ -43,7 +43,8 @@ func TestTheFileOfThePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, file, _ := strings.Cut(string(docs), "```yaml\n")
+	_, section, _ := strings.Cut(string(docs), "## The description")
+	_, file, _ := strings.Cut(section, "```yaml\n")
 	file, _, _ = strings.Cut(file, "```")
 	n := parsed(t, file)
 	r := n.Routes("domain-01")

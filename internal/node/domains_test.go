@@ -135,7 +135,7 @@ func TestAppsOfTheNetworkAndOfTheSettingsGoTogether(t *testing.T) {
 	for _, a := range list {
 		names = append(names, fmt.Sprint(a.Name, a.AllowApps, a.AuthEnabled))
 	}
-	if want := []string{"ANZ[FREE]true", "OWN[ANZ]false", "FREE[]false"}; !slices.Equal(names, want) {
+	if want := []string{"ANZ[FREE] true", "OWN[ANZ] false", "FREE[] false"}; !slices.Equal(names, want) {
 		t.Errorf("got %q", names)
 	}
 	var said []string
