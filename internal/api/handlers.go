@@ -18,6 +18,9 @@ type Part struct {
 	// Check returns nil when the part works, or why it does not. It is called
 	// for every look at /readyz and must be quick.
 	Check func() error
+	// Note is what an operator has to know of a part that works; nil, or empty, for
+	// nothing.
+	Note func() string
 }
 
 // Options configure both handlers. Log, Metrics and MaxBody are needed.
@@ -125,12 +128,16 @@ func readiness(w http.ResponseWriter, parts []Part) {
 		Name   string `json:"name"`
 		Ready  bool   `json:"ready"`
 		Reason string `json:"reason,omitempty"`
+		Note   string `json:"note,omitempty"`
 	}
 	lines := make([]line, 0, len(parts))
 	for _, p := range parts {
 		l := line{Name: p.Name, Ready: true}
 		if err := p.Check(); err != nil {
 			l.Ready, l.Reason = false, err.Error()
+		}
+		if p.Note != nil {
+			l.Note = p.Note()
 		}
 		lines = append(lines, l)
 	}

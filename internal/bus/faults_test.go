@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
@@ -284,6 +287,51 @@ func TestAServerWithoutStreamsUsesThoseOfTheOthers(t *testing.T) {
 	if _, err := os.Stat(c.dirs[2] + "/cluster"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it made a folder: %v", err)
 	}
+}
+
+// One server alone may keep what all use: it waits for no other at its first start.
+// When it is to be one of three, what it has gets its replicas.
+func TestOneServerThatKeepsStreamsIsEnoughAndMayBecomeThree(t *testing.T) {
+	t.Parallel()
+	grown := false
+	c := planned(t, 4, func(i int, o *Options) {
+		o.Cluster.NoStore = i == 3
+		if grown {
+			return
+		}
+		o.Cluster.Replicas, o.Cluster.Sole = 1, i == 0
+		if i == 0 {
+			o.Cluster.Peers = []string{o.Cluster.Listen}
+		} else {
+			o.Cluster.Peers = o.Cluster.Peers[:1]
+		}
+	})
+	c.start(3, 0)
+	l := shardLog(t, c.bus[3], 0)
+	fill(t, l, 0, 20, 1000)
+	c.stop(0)
+	c.start(0)
+	wantLog(t, l, 1, 20, 1000)
+
+	c.stop(0)
+	grown = true
+	c.start(0, 1, 2)
+	l = shardLog(t, c.bus[1], 0)
+	wantLog(t, l, 1, 20, 1000)
+	for len(c.bus[0].Lacking())+len(c.bus[1].Lacking())+len(c.bus[2].Lacking()) > 0 {
+		<-time.After(10 * time.Millisecond)
+	}
+	fill(t, l, 20, 30, 1000)
+	for behind := true; behind; {
+		e, err := c.bus[0].engine()
+		must(t, err)
+		s, err := e.js.Stream(t.Context(), l.name)
+		must(t, err)
+		list := s.CachedInfo().Cluster.Replicas
+		behind = len(list) != 2 || slices.ContainsFunc(list, func(p *jetstream.PeerInfo) bool { return !p.Current })
+	}
+	c.stop(0)
+	wantLog(t, l, 1, 30, 1000)
 }
 
 // It is told that it is alone, and comes back by itself.

@@ -169,8 +169,16 @@ func (b *Bus) ensureOnce(ctx context.Context, e *engine, want jetstream.StreamCo
 	if diff := difference(have, want); diff == "" {
 		return nil
 	}
+	if c := b.opts.Cluster; c != nil && c.NoStore {
+		want.Replicas = have.Replicas // those that keep streams know how many they are
+	}
 	want.Metadata = have.Metadata // the server's own notes
 	err = b.update(ctx, e, want)
+	for tooFewServers(err) && 2*have.Replicas <= want.Replicas && pause(ctx, e) == nil {
+		// Of one server it is to become several: what is stored from now on is to be
+		// with a majority of them, so they are waited for.
+		err = b.update(ctx, e, want)
+	}
 	if tooFewServers(err) && 2*have.Replicas > want.Replicas {
 		e.lacks(want)
 		want.Replicas = have.Replicas
@@ -192,14 +200,19 @@ func (b *Bus) update(ctx context.Context, e *engine, want jetstream.StreamConfig
 
 // create makes a stream, and the folders that it lies in survive a power cut.
 // While there are fewer servers than it is to have replicas, it has fewer, but no
-// fewer than make a majority: the others come when the servers do.
+// fewer than make a majority: the others come when the servers do. A server that keeps
+// nothing may not know how many do, so what it makes may begin with one.
 func (b *Bus) create(ctx context.Context, e *engine, want jetstream.StreamConfig) error {
 	if err := b.room(MaxBatch); err != nil {
 		return err // the server would not say why it cannot
 	}
 	all := want
 	_, err := e.js.CreateStream(ctx, want)
-	for b.opts.shared() && tooFewServers(err) && 2*(want.Replicas-1) > all.Replicas {
+	least := all.Replicas/2 + 1
+	if c := b.opts.Cluster; c != nil && c.NoStore {
+		least = 1
+	}
+	for b.opts.shared() && tooFewServers(err) && want.Replicas > least {
 		want.Replicas--
 		_, err = e.js.CreateStream(ctx, want)
 	}

@@ -20,7 +20,7 @@ func TestThePrintedSettingsOfAClusterAreGood(t *testing.T) {
 	taken := map[string]bool{}
 	for _, m := range printed {
 		s := load(t, Sources{File: write(t, string(m[2]))})
-		if string(m[1]) != s.Cluster.Node+".yaml" || s.Cluster.Name != "demo" || s.Cluster.Copies() != 3 {
+		if string(m[1]) != s.Cluster.Node+".yaml" || s.Cluster.Name != "demo" || s.Copies() != 3 {
 			t.Errorf("%s: %+v", m[1], s.Cluster)
 		}
 		for _, own := range []string{s.Listen, s.Admin, s.Data, s.Cluster.Listen} {

@@ -28,7 +28,7 @@ func TestThreeNodesAreAFewLines(t *testing.T) {
 	if !s.Clustered() || s.NodeName() != "node1" || string(c.Secret) != clusterSecret || len(c.Peers) != 3 || c.Listen != "0.0.0.0:7088" {
 		t.Errorf("%+v", c)
 	}
-	if c.Shards != 6 || c.Copies() != 3 || c.Lease != 6*time.Second || !s.OpenCluster() || !s.Has(RoleConnector) || !s.Has(RoleProcessor) {
+	if c.Shards != 6 || s.Copies() != 3 || c.Lease != 6*time.Second || !s.OpenCluster() || !s.Has(RoleConnector) || !s.Has(RoleProcessor) {
 		t.Errorf("%+v %v", c, s.Roles)
 	}
 	// The same by variables, as containers have them.
@@ -36,7 +36,7 @@ func TestThreeNodesAreAFewLines(t *testing.T) {
 		"SWITCHBOARD_CLUSTER_NAME=chat", "SWITCHBOARD_CLUSTER_PEERS=Switchboard.default.svc:7088", "SWITCHBOARD_CLUSTER_SECRET=" + clusterSecret,
 		"SWITCHBOARD_ROLES=processor", "SWITCHBOARD_CLUSTER_PORT=tcp://10.0.0.1:7088",
 	}})
-	if !slices.Equal(s.Cluster.Peers, []string{"switchboard.default.svc:7088"}) || s.Cluster.Copies() != 3 || s.Has(RoleConnector) || !validName(s.NodeName()) {
+	if !slices.Equal(s.Cluster.Peers, []string{"switchboard.default.svc:7088"}) || s.Copies() != 3 || s.Has(RoleConnector) || !validName(s.NodeName()) {
 		t.Errorf("%+v %v", s.Cluster, s.Roles)
 	}
 	if alone := load(t, Sources{}); alone.Clustered() || alone.OpenCluster() || len(alone.Roles) != 2 {
@@ -46,7 +46,11 @@ func TestThreeNodesAreAFewLines(t *testing.T) {
 
 func TestThereAreAsManyReplicasAsMakeSense(t *testing.T) {
 	for want, list := range map[int][]Cluster{
-		1: {{Replicas: 1, Peers: []string{"a:1", "b:1"}}},
+		1: {
+			{Replicas: 1, Peers: []string{"a:1", "b:1"}},
+			{Listen: "127.0.0.1:1", Peers: []string{"127.0.0.1:1"}},
+			{Listen: ":7088", Advertise: "a.example:7088", Peers: []string{"a.example:7088"}},
+		},
 		2: {
 			{Listen: "0.0.0.0:7088", Node: "a", Peers: []string{"a:7088", "b:7088"}},
 			{Listen: "10.0.0.1:7088", Peers: []string{"10.0.0.1:7088", "10.0.0.2:7088"}},
@@ -61,9 +65,22 @@ func TestThereAreAsManyReplicasAsMakeSense(t *testing.T) {
 		},
 	} {
 		for _, c := range list {
-			if got := c.Copies(); got != want {
+			if got := (Settings{Cluster: c, Roles: Roles()}).Copies(); got != want {
 				t.Errorf("%+v: %d, want %d", c, got, want)
 			}
+		}
+	}
+}
+
+// A connector keeps nothing, and the peers are the processors.
+func TestAConnectorIsNotAmongThoseThatHaveReplicas(t *testing.T) {
+	for want, c := range map[int]Cluster{
+		1: {Listen: ":7088", Node: "c", Peers: []string{"10.0.0.1:7088"}},
+		2: {Listen: ":7088", Node: "c", Peers: []string{"a:7088", "b:7088", "c:7088"}},
+		3: {Listen: ":7088", Node: "c", Peers: []string{"switchboard:7088"}},
+	} {
+		if got := (Settings{Cluster: c, Roles: []string{RoleConnector}}).Copies(); got != want {
+			t.Errorf("%+v: %d, want %d", c, got, want)
 		}
 	}
 }

@@ -77,6 +77,11 @@ func (n *node) parts() []api.Part {
 				return fmt.Errorf("no keeper is known of the shards %v", unserved)
 			}
 			return errors.New("the message store does not answer")
+		}, Note: func() string {
+			if _, synced := n.bus.Synced(); synced {
+				return ""
+			}
+			return "what is acknowledged may not survive a power cut: this NATS is not known to sync what it stores"
 		}},
 	}
 	if n.abroad != nil {

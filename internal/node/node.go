@@ -12,6 +12,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +53,7 @@ type Options struct {
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
 // a clean stop, also when ctx ended before the node was ready.
 func Run(ctx context.Context, opts Options) error {
-	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry()}
+	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry(), moved: make(chan struct{}, 1)}
 	n.settings.Store(&opts.Settings)
 	n.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	release, err := lifecycle.LockFolder(opts.Settings.Data)
@@ -91,6 +93,7 @@ type node struct {
 	links        *bus.Links     // nil: this node is alone
 	leases       *shards.Leases // nil likewise
 	shardMetrics shardMetrics
+	moved        chan struct{} // this node keeps more shards, or fewer
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -151,10 +154,34 @@ func (n *node) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	o.Logger = n.log
+	if err := notAClusters(s); err != nil {
+		return err
+	}
 	if n.bus, err = bus.Open(ctx, o); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
+	n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "switchboard_store_synced", Help: "1 when what is acknowledged is known to be synced to disk, so that it survives a power cut.",
+	}, func() float64 {
+		if _, synced := n.bus.Synced(); synced {
+			return 1
+		}
+		return 0
+	}))
 	return nil
+}
+
+// notAClusters refuses a folder that holds what this node kept as one of a cluster,
+// where it is to be alone: it would start with nothing, and nobody would notice.
+func notAClusters(s config.Settings) error {
+	folder := filepath.Join(s.Data, clusterFolder)
+	if s.Shared() {
+		return nil
+	}
+	if _, err := os.Stat(folder); err != nil {
+		return nil // there is none, or what is wrong with the folder is said by who uses it
+	}
+	return fmt.Errorf("%s holds what this node kept as one of a cluster, and no cluster is set, so it would start with nothing: give it the settings `cluster` again, or move that folder away to begin anew", folder)
 }
 
 // buildRooms makes what stands between the store and the doors.
@@ -286,6 +313,8 @@ func (n *node) reload(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-n.moved:
+			n.limitKeepers()
 		case s := <-n.opts.Reload:
 			before := *n.settings.Load()
 			n.applying.Lock()
@@ -304,12 +333,18 @@ func (n *node) reload(ctx context.Context) error {
 			}
 			changed := config.Diff(before, s).Live
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
-			n.office.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
+			n.limitKeepers()
 			n.reloadWebhooks(ctx, s)
 			n.reloadAbroad()
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}
+}
+
+// limitKeepers gives each keeper of this node its part of the limits in force.
+func (n *node) limitKeepers() {
+	l := n.limits()
+	n.office.SetLimits(mailboxLimits(l, len(n.office.Kept())), uint64(l.MinDiskFree))
 }
 
 // greet says where everything is, and lends the demo a key.

@@ -178,10 +178,11 @@ func TestInAMixOfAllFaultsNothingAcceptedIsLost(t *testing.T) {
 	if !ownWorld(t) {
 		return
 	}
-	once, soak := durationFromEnvironment(t, "FAULT_TIME", 10*time.Second), durationFromEnvironment(t, "FAULT_SOAK", 0)
+	usual := 10 * time.Second
 	if testing.Short() {
-		once = 3 * time.Second
+		usual = 3 * time.Second
 	}
+	once, soak := durationFromEnvironment(t, "FAULT_TIME", usual), durationFromEnvironment(t, "FAULT_SOAK", 0)
 	began := time.Now()
 	for _, n := range faultSeedsToRun(t, mixSeeds(), 1) {
 		mix(t, n, once)

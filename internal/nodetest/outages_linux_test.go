@@ -210,10 +210,11 @@ func TestWhateverHappensToItsNodesAClusterLosesNothing(t *testing.T) {
 	if !ownWorld(t) {
 		return
 	}
-	once, soak := durationFromEnvironment(t, "FAULT_TIME", 30*time.Second), durationFromEnvironment(t, "FAULT_SOAK", 0)
+	usual := 30 * time.Second
 	if testing.Short() {
-		once = 10 * time.Second
+		usual = 10 * time.Second
 	}
+	once, soak := durationFromEnvironment(t, "FAULT_TIME", usual), durationFromEnvironment(t, "FAULT_SOAK", 0)
 	began := time.Now()
 	for _, n := range faultSeedsToRun(t, outageSeeds(), 1) {
 		surviveOutages(t, n, once)
