@@ -87,6 +87,30 @@ func TestUsersOfTwoDomainsTalkToEachOther(t *testing.T) {
 	if e := ann.Expect("GENERAL_ERROR"); e.Field("code") != "FORBIDDEN" {
 		t.Errorf("got %s", e.Raw)
 	}
+
+	// What an operator sees of it stands on the page.
+	page := ReadCheckout(t, "docs/domains.md")
+	_, metrics := f.Domains[0].Get("/metrics")
+	names := 0
+	for line := range strings.Lines(metrics) {
+		name, ok := strings.CutPrefix(line, "# TYPE switchboard_link_")
+		if name, _, _ = strings.Cut(name, " "); !ok {
+			continue
+		}
+		names++
+		if !strings.Contains(page, "`switchboard_link_"+name+"`") && !strings.Contains(page, "`_"+name+"`") {
+			t.Errorf("docs/domains.md lacks switchboard_link_%s", name)
+		}
+	}
+	if names < 5 { // some come with their first value
+		t.Errorf("%d metrics of links", names)
+	}
+	for line := range strings.Lines(f.Domains[0].Output()) {
+		_, message, ok := strings.Cut(line, `msg="the link`)
+		if message, _, _ = strings.Cut(message, `"`); ok && !strings.Contains(page, "`the link"+message+"`") {
+			t.Errorf("docs/domains.md lacks the line: the link%s", message)
+		}
+	}
 }
 
 func TestAUserIsToldWhereHeLives(t *testing.T) {
