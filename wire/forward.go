@@ -116,6 +116,11 @@ func appendTime(dst []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000Z"`)
 }
 
+// AppendClose appends a CLOSE_CONNECTION, as it stands in the "frame" of a FORWARD.
+func AppendClose(dst []byte, user UserID) []byte {
+	return appendPresence(dst, NameCloseConnection, user)
+}
+
 // AppendPlace appends a frame with the message's ID and its place in a log as the
 // last members of its envelope: as a link's session gets it.
 func AppendPlace(dst, frame []byte, id ID, log string, place, low uint64) []byte {

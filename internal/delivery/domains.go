@@ -48,16 +48,3 @@ type Notice struct {
 	Expires  time.Time   // zero: as the mailbox has it
 	Frame    []byte
 }
-
-// Carried is a message that waits in a mailbox.
-type Carried struct {
-	User wire.UserID // whose mailbox
-	ID   wire.ID
-	From wire.UserID
-
-	Group, Notice, Presence, Quiet, Confirm bool
-
-	Reference []byte
-	Expires   time.Time
-	Frame     []byte
-}

@@ -120,8 +120,10 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 	to := c.notRecent(m)
 	var outbox *producer
 	if m.Producer != "" {
+		// What is far behind is no repeat here: its sender has sent others since, which
+		// were faster on another road.
 		outbox = c.producers.byName[producerName{m.From, m.Producer}]
-		if outbox != nil && outbox.has(m.Seq) {
+		if outbox != nil && outbox.remembers(m.Seq) && outbox.has(m.Seq) {
 			to = nil
 		}
 	}

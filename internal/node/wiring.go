@@ -39,11 +39,15 @@ func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, once *delive
 }
 
 func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
-	return mailbox.Message{
-		From: s.From, To: s.To, Group: s.Group,
+	m := mailbox.Message{
+		From: s.From, To: s.To, Group: s.Group, Notice: s.Notice,
 		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Quiet: s.Quiet, Receipt: s.Receipt, TTL: s.TTL,
 		Producer: s.Producer, Seq: s.Seq, Index: s.Index, Origin: s.Origin, Done: s.Done,
 	}
+	if p := s.Past; p != nil {
+		m.ID, m.Expires, m.Presence, m.Via, m.Place, m.Low = p.ID, p.Expires, p.Presence, p.Via, p.Place, p.Low
+	}
+	return m
 }
 
 // Confirm implements delivery.Keeper.
