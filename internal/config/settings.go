@@ -179,11 +179,14 @@ func demoApps() []App {
 	return []App{{Name: "ANZ", ID: "app-id-343", Master: "ANZ-123223"}}
 }
 
+// Reachable says whether clients can come from other machines.
+func (s Settings) Reachable() bool { return !loopback(s.Listen) }
+
 // OpenApps names the apps that let anyone in from other machines.
 func (s Settings) OpenApps() []string {
 	var names []string
 	for _, a := range s.Apps {
-		if !a.AuthEnabled && !loopback(s.Listen) {
+		if !a.AuthEnabled && s.Reachable() {
 			names = append(names, a.Name)
 		}
 	}

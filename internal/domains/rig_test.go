@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -324,7 +325,7 @@ func labelled(m *dto.Metric, kind string) bool {
 // copyOf returns the version in the last good copy; 0 if there is none.
 func copyOf(t *testing.T, file string) uint64 {
 	t.Helper()
-	text, err := readFile(file)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0
 	}

@@ -37,7 +37,7 @@ type SourceOptions struct {
 	// server waits.
 	Silence time.Duration
 
-	Client  *http.Client // its Timeout is not used; nil: one that asks no proxy twice and follows no redirects
+	Client  *http.Client // its Timeout is not used; nil: one that follows no redirects
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: none
 	Now     func() time.Time

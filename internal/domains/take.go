@@ -70,11 +70,11 @@ func (s *Source) take(n *Network) *trouble {
 	s.current.Store(n)
 	watchers := slices.Clone(s.watchers)
 	s.mu.Unlock()
-	s.save()
 	s.o.Log.Info("the description of the network is taken", "version", n.Version, "hash", n.Hash(), "domains", len(n.Domains), "from", s.o.URL)
 	for _, w := range watchers {
 		w.tell(h)
 	}
+	s.save() // last: ways change at once, however slow the disk is
 	return nil
 }
 

@@ -30,6 +30,10 @@ const (
 	// newer description: in half of the time in which a neighbour wants to hear a
 	// proof (limits.proofTimeout, 10 s) a meta server is asked in most cases.
 	holdTime = 5 * time.Second
+	// maxFrame is the largest frame that limits.frame may allow a client, in any domain.
+	// What another domain takes from its clients is its own to decide: to refuse it here
+	// would have all that is behind it wait.
+	maxFrame = 1 << 20
 )
 
 // Options configure Links. Self, Network, Secret and Forward are needed.
@@ -46,8 +50,6 @@ type Options struct {
 	// Stale is called when a neighbour routes by a newer description than Network
 	// returns. Nil for nobody.
 	Stale func()
-	// Frame is the largest frame of a client. Nil: 64 KiB.
-	Frame func() int
 
 	Metrics prometheus.Registerer // nil for none
 	Log     *slog.Logger          // nil: nothing is logged
@@ -78,9 +80,6 @@ func New(o Options) (*Links, error) {
 	}
 	if o.Stale == nil {
 		o.Stale = func() {}
-	}
-	if o.Frame == nil {
-		o.Frame = func() int { return 64 << 10 }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

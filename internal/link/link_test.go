@@ -306,7 +306,7 @@ func TestWhatIsNoGoodForwardClosesTheLinkWithAReason(t *testing.T) {
 		strings.Replace(string(good), `"low":1`, `"low":2`, 1),
 		strings.Replace(string(good), `,"log":"a log"`, ``, 1),
 		strings.Replace(string(good), `"hops":1`, `"fast":true,"hops":1`, 1),
-		strings.Replace(string(good), `"data":{}`, `"data":{"x":"`+strings.Repeat("x", 100<<10)+`"}`, 1),
+		strings.Replace(string(good), `"data":{}`, `"data":{"x":"`+strings.Repeat("x", 1100<<10)+`"}`, 1),
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, nil)

@@ -35,7 +35,6 @@ type where struct {
 	url    string // of the WebSocket
 	user   wire.UserID
 	secret string
-	frame  int // bytes of the largest frame that may come
 }
 
 var errNotMine = errors.New("another node of this domain has the link")
@@ -71,7 +70,7 @@ func (n *neighbour) once(ctx context.Context, url string) error {
 	}
 	r := &road{neighbour: n, ready: make(chan struct{}), settled: make(chan struct{}, 1), broken: make(chan struct{})}
 	dialling, cancel := context.WithTimeout(ctx, connectTime)
-	s, err := o.dial(dialling, where{endpoint, self, secret, o.Frame()}, r.take)
+	s, err := o.dial(dialling, where{endpoint, self, secret}, r.take)
 	cancel()
 	n.links.metrics.dialled(n.from.Domain, err)
 	if err != nil {
@@ -255,10 +254,10 @@ func (r *road) read(frame []byte) (wire.Forward, error) {
 	if err != nil {
 		return f, err
 	}
-	most := r.links.opts.Frame() + wire.ForwardOverhead + wire.ForwardReceiver*len(f.To) + len(f.Reference)
+	most := maxFrame + wire.ForwardOverhead + wire.ForwardReceiver*len(f.To) + len(f.Reference)
 	switch {
 	case len(frame) > most:
-		return f, fmt.Errorf("it has %d bytes, and with so many receivers %d are the most: limits.frame must be the same in all domains", len(frame), most)
+		return f, fmt.Errorf("it has %d bytes, and with so many receivers %d are the most", len(frame), most)
 	case f.Fast != f.ID.IsZero():
 		return f, errors.New("a FAST one has no id, and any other one has")
 	case !f.Fast && (f.Log == "" || f.Place == 0 || f.Low > f.Place):

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -107,7 +108,7 @@ func (n *node) openAbroad() (err error) {
 	}
 	a.links, err = link.New(link.Options{
 		Self: s.Domain, Network: a.source.Current, Secret: a.secret, Forward: a.forward, Mine: a.mine, Stale: a.refresh,
-		Frame: func() int { return int(n.limits().Frame) }, Metrics: n.metrics, Log: n.log, Now: time.Now,
+		Metrics: n.metrics, Log: n.log, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -167,8 +168,21 @@ func (a *abroad) changed(n *domains.Network) {
 	a.see(n)
 	a.node.log.Info("the description of all domains is in effect", "version", n.Version, "domains", len(n.Domains), "apps", len(n.Apps))
 	a.node.applyApps()
+	a.node.warnOpenApps(n)
 	a.links.Stir()
 	a.mover.stir()
+}
+
+// warnOpenApps tells the operator of apps of the network that let strangers in; of
+// those of the settings the command does.
+func (n *node) warnOpenApps(d *domains.Network) {
+	s := n.settings.Load()
+	for _, a := range d.Apps {
+		own := slices.ContainsFunc(s.Apps, func(b config.App) bool { return b.Name == a.Name })
+		if !own && !a.AuthEnabled && s.Reachable() {
+			n.log.Warn("this app lets anyone in, and clients can come from anywhere: its authEnabled is false in the description of all domains", "app", a.Name, "listen", s.Listen)
+		}
+	}
 }
 
 // refresh asks the source out of turn, once at a time. It does not wait.
