@@ -107,7 +107,7 @@ func (n *node) openAbroad() (err error) {
 		return fmt.Errorf("learn which domains there are (setting meta): %w", err)
 	}
 	a.links, err = link.New(link.Options{
-		Self: s.Domain, Network: a.source.Current, Secret: a.secret, Forward: a.forward, Mine: a.mine, Stale: a.refresh,
+		Self: s.Domain, Network: a.inEffect, Secret: a.secret, Forward: a.forward, Mine: a.mine, Stale: a.refresh,
 		Metrics: n.metrics, Log: n.log, Now: time.Now,
 	})
 	if err != nil {
@@ -135,6 +135,15 @@ func (a *abroad) see(n *domains.Network) {
 	if first {
 		close(a.known)
 	}
+}
+
+// inEffect returns the description that messages are routed by; nil before there is
+// one. The source may have a newer one for a moment.
+func (a *abroad) inEffect() *domains.Network {
+	if v := a.view.Load(); v != nil {
+		return v.network
+	}
+	return nil
 }
 
 // nameApps notes which apps there are.

@@ -55,13 +55,6 @@ func dialFar(t *testing.T, f *Federation, i, number int) *far {
 	return x
 }
 
-// have returns how many it has from a sender.
-func (x *far) have(from wire.UserID) int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return len(x.got[from])
-}
-
 // judge counts what of 1 to n from a sender is lost, there twice, and behind a later
 // one.
 func (x *far) judge(from wire.UserID, n int) (lost, twice, behind int) {

@@ -182,7 +182,7 @@ func (s *session) control(frame []byte) {
 	if s.closing {
 		return
 	}
-	if s.queue.overfull(len(frame), s.srv.limits.Load()) {
+	if s.queue.overfull(len(frame)-s.window, s.srv.limits.Load()) { // what is on its way to a link does not count
 		s.closeLocked(aborting(wire.CloseTooSlow, ""))
 		return
 	}
