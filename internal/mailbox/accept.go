@@ -50,16 +50,17 @@ func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) (full []wire.User
 			id = c.newID(now)
 		}
 	}
-	p := c.append(now, c.record(now, m, id), to)
+	p := c.append(now, c.record(now, m, id, []byte(m.From)), to)
 	p.messages = append(p.messages, accepted{m, id, to, keyed})
 	return full, true
 }
 
-// record returns what the log says of a message, but for its receivers.
-func (c *core) record(now time.Time, m *Message, id wire.ID) messageRecord {
+// record returns what the log says of a message, but for its receivers. from are the
+// bytes of its sender, which so need no memory of their own.
+func (c *core) record(now time.Time, m *Message, id wire.ID, from []byte) messageRecord {
 	return messageRecord{
 		id: id, expires: c.expiryOf(now, m), flags: c.flags(m),
-		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
+		from: from, reference: m.Reference, frame: m.Frame,
 	}
 }
 

@@ -200,7 +200,7 @@ func (c *core) appendPart(now time.Time, m *Moved, p *Part) {
 		ID: m.ID, From: m.From, To: p.To, Expires: m.Expires, Reference: m.Reference, Frame: p.Frame,
 		Group: p.Group, Notice: m.Notice, Presence: m.Presence, Quiet: m.Quiet, Confirm: p.Confirm,
 	}
-	r := c.record(now, in, m.ID)
+	r := c.record(now, in, m.ID, []byte(in.From))
 	var here []wire.UserID
 	for _, to := range c.notRecent(in) {
 		box := c.mailboxOf(to)

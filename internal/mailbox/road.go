@@ -135,7 +135,7 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 	c.take(now, p, m, print)
 	to, full := c.admit(to, len(m.Frame))
 	if len(to) > 0 {
-		c.append(now, c.record(now, m, m.ID), to)
+		c.append(now, c.record(now, m, m.ID, []byte(m.From)), to)
 		c.remember(m, to)
 		if m.Producer != "" {
 			c.noteProduced(now, m, outbox)
@@ -157,7 +157,7 @@ func (c *core) tellFull(now time.Time, m *Message, full []wire.UserID) {
 		return
 	}
 	c.counts.turnedAway += uint64(len(full))
-	r := c.record(now, m, m.ID)
+	r := c.record(now, m, m.ID, []byte(m.From))
 	who := full
 	if c.toLink(m) {
 		who = c.receiversIn(full[0], m.Frame)
