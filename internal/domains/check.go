@@ -54,23 +54,26 @@ func (c *checker) checkDomains() {
 		if c.full() {
 			return
 		}
-		c.checkName(d.name)
+		c.checkName(d.name, d.user)
 		c.urls = append(c.urls, c.checkURLs(d))
 	}
 }
 
-func (c *checker) checkName(name text) {
-	if name.bad {
+func (c *checker) checkName(name, given text) {
+	if name.bad || given.bad {
 		return
 	}
-	user, err := LinkUser(name.value)
+	user, err := linkUser(name.value, given.value)
+	if err != nil && given.value != "" {
+		name.at = given.at
+	}
 	switch other := c.linkApps[user.App()]; {
 	case err != nil:
 		c.refuseAt(name.at, "%s", err)
 	case c.known[name.value]:
 		c.refuseAt(name.at, "%s is named twice: give each domain a name of its own", name.value)
 	case other != "":
-		c.refuseAt(name.at, "%s and %s would both be the link user %s: give one of them another number", other, name.value, user)
+		c.refuseAt(name.at, "%s and %s would both be the link user %s: give one of them another name, or a linkUser", other, name.value, user)
 	default:
 		c.linkApps[user.App()] = name.value
 	}
@@ -100,8 +103,8 @@ func (c *checker) checkURLs(d draftDomain) []string {
 			usable = append(usable, u.value)
 		}
 	}
-	if len(usable) == 0 && len(c.problems) == before && !d.badURLs {
-		c.refuse(d.line, d.entry+".urls", "domain %s has no URL that can be used: name one under urls, as in wss://d1.example.org:8088", quote(d.name.value))
+	if len(usable) == 0 && len(c.problems) == before && !d.badURLs && !c.json {
+		c.notice(d.at, "domain %s has no URL that can be used, so nobody can dial it: name one under urls, as in wss://d1.example.org:8088", quote(d.name.value))
 	}
 	return usable
 }
@@ -319,7 +322,7 @@ func (c *checker) noticeMaster(a draftApp, last draftRange) {
 func (c *checker) network() *Network {
 	n := &Network{Version: c.version}
 	for i, d := range c.domains {
-		n.Domains = append(n.Domains, Domain{Name: d.name.value, URLs: c.urls[i]})
+		n.Domains = append(n.Domains, Domain{Name: d.name.value, URLs: append([]string{}, c.urls[i]...), LinkUser: wire.UserID(d.user.value)})
 	}
 	for _, l := range c.links {
 		n.Links = append(n.Links, Link{N1: l.n1.value, N2: l.n2.value, Cost: l.cost})

@@ -35,7 +35,25 @@ func LinkUser(domain string) (wire.UserID, error) {
 	}
 	user, err := wire.ParseUserID(app + "-1")
 	if err != nil {
-		return "", fmt.Errorf("%s is not the name of a domain: use letters, digits and _, or domain- and digits, as in domain-02", quote(domain))
+		return "", fmt.Errorf("%s is not the name of a domain: use letters, digits and _, or domain- and digits, as in domain-02, or give it a linkUser", quote(domain))
+	}
+	return user, nil
+}
+
+// linkUser returns as whom a domain signs in whose entry may say so.
+func linkUser(domain, given string) (wire.UserID, error) {
+	if given == "" {
+		return LinkUser(domain)
+	}
+	if domain == "" || len(domain) > MaxName {
+		return LinkUser(domain) // which says what is wrong
+	}
+	if strings.Trim(domain, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.") != "" {
+		return "", fmt.Errorf("%s is not the name of a domain: use letters, digits, _, - and .", quote(domain))
+	}
+	user, err := wire.ParseUserID(given)
+	if err != nil {
+		return "", fmt.Errorf("%s is not a user ID: write the name of an app that is nobody else's, a - and a number", quote(given))
 	}
 	return user, nil
 }

@@ -9,6 +9,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // Network is a description of all domains. It comes from [Parse] or
@@ -31,8 +33,20 @@ type Network struct {
 
 // Domain is a site.
 type Domain struct {
-	Name string   `json:"name"` // 1 to MaxName letters, digits and _; or "domain-" and digits
-	URLs []string `json:"urls"` // at least one: ws, wss, http or https; to be tried in this order
+	Name string   `json:"name"` // 1 to MaxName letters, digits, _, - and .
+	URLs []string `json:"urls"` // ws, wss, http or https, to be tried in this order; none: nobody can dial it
+	// LinkUser is as whom it signs in at its neighbours, where its name does not say
+	// so; see User.
+	LinkUser wire.UserID `json:"linkUser,omitempty"`
+}
+
+// User returns as whom the domain signs in at its neighbours.
+func (d Domain) User() wire.UserID {
+	if d.LinkUser != "" {
+		return d.LinkUser
+	}
+	user, _ := LinkUser(d.Name) // a name that says nothing is refused without a LinkUser
+	return user
 }
 
 // Link joins two domains, both ways.

@@ -56,7 +56,7 @@ var badFiles = []struct {
 	{"a key that is no word", "? [a]\n: b\n" + two, []string{`line 1: "": unknown key`}},
 	{"a list that is none", "domains: a\n", []string{"line 1: domains: must be a list (each item begins with -), not a single value"}},
 	{"an empty item", "domains:\n  - {name: a, urls: [ws://a]}\n  -\n", []string{"line 3: domains[1]: is empty: fill it in, or take the line away"}},
-	{"an item that is a word", "domains:\n  - a\n", []string{"line 2: domains[0]: must be keys with values (name, urls), not a single value"}},
+	{"an item that is a word", "domains:\n  - a\n", []string{"line 2: domains[0]: must be keys with values (name, urls, linkUser), not a single value"}},
 	{"aliases of aliases", aliases(), []string{"line 7: clientApps[65].userDistributions[466]: the aliases (*name) before this make the description too large: write out what is meant"}},
 
 	// Domains.
@@ -67,10 +67,10 @@ var badFiles = []struct {
 	{"a name that is too long", "domains:\n  - {name: " + strings.Repeat("x", 60) + ", urls: [ws://a]}\n", []string{"line 2: domains[0].name: ", " is too long: the name of a domain has at most 59 characters"}},
 	{"a name that is a list", "domains:\n  - {name: [a], urls: [ws://a]}\n", []string{"line 2: domains[0].name: must be a single value, not a list"}},
 	{"a domain named twice", strings.Replace(two, "name: b", "name: a", 1), []string{"line 3: domains[1].name: a is named twice: give each domain a name of its own", `line 5: domainLinks[0].n2: "b" is not one of the domains`}},
-	{"two domains of the same link user", "domains:\n  - {name: domain-2, urls: [ws://a]}\n  - {name: domain-02, urls: [ws://b]}\ndomainLinks:\n  - {n1: domain-2, n2: domain-02}\n", []string{"line 3: domains[1].name: domain-2 and domain-02 would both be the link user domain2-1: give one of them another number"}},
-	{"no URLs", "domains:\n  - {name: a, urls: []}\n", []string{`line 2: domains[0].urls: domain "a" has no URL that can be used: name one under urls, as in wss://d1.example.org:8088`}},
-	{"urls left out", "domains:\n  - {name: a}\n", []string{`line 2: domains[0].urls: domain "a" has no URL that can be used`}},
-	{"only a URL of another system", "domains:\n  - {name: a, urls: ['tcp://a:1']}\n", []string{`line 2: domains[0].urls: domain "a" has no URL that can be used`}},
+	{"two domains of the same link user", "domains:\n  - {name: domain-2, urls: [ws://a]}\n  - {name: domain-02, urls: [ws://b]}\ndomainLinks:\n  - {n1: domain-2, n2: domain-02}\n", []string{"line 3: domains[1].name: domain-2 and domain-02 would both be the link user domain2-1: give one of them another name, or a linkUser"}},
+	{"a name that says no link user", "domains:\n  - {name: eu-west, urls: ['ws://a']}\n", []string{`line 2: domains[0].name: "eu-west" is not the name of a domain`}},
+	{"a link user that is none", "domains:\n  - {name: eu-west, linkUser: EUWEST, urls: ['ws://a']}\n", []string{`line 2: domains[0].linkUser: "EUWEST" is not a user ID`}},
+	{"two domains with one link user", "domains:\n  - {name: a, urls: ['ws://a']}\n  - {name: b, linkUser: link_a-7, urls: ['ws://b']}\ndomainLinks: [{n1: a, n2: b}]\n", []string{`line 3: domains[1].name: a and b would both be the link user link_a-7`}},
 	{"a URL of a bad scheme", "domains:\n  - {name: a, urls: ['ftp://a', 'ws://a']}\n", []string{`line 2: domains[0].urls[0]: has a scheme that is not known here ("ftp"): a URL begins with ws://, wss://, http:// or https://`}},
 	{"a URL without a scheme", "domains:\n  - {name: a, urls: ['d1.example.org']}\n", []string{`line 2: domains[0].urls[0]: has a scheme that is not known here (""): a URL begins with ws://`}},
 	{"a URL without a host", "domains:\n  - {name: a, urls: ['ws://:80']}\n", []string{"line 2: domains[0].urls[0]: names no host: write the host behind ws://"}},
@@ -136,7 +136,7 @@ var badFiles = []struct {
 	{"too many ranges", ranges("{domainName: a, from: 0}" + repeat(1000, func(int) string { return "\n      - {domainName: a, from: 0}" })), []string{"line 9: clientApps[0].userDistributions: has 1001 entries: at most 1000 are possible"}},
 
 	// All at once.
-	{"several problems", "domains:\n  - {name: a, urls: []}\n  - {name: a-b, urls: [ws://b]}\nclientApps:\n  - {appName: A}\n", []string{"line 2: domains[0].urls: ", "line 3: domains[1].name: ", "line 5: clientApps[0].appId: "}},
+	{"several problems", "domains:\n  - {name: a, urls: [x]}\n  - {name: a-b, urls: [ws://b]}\nclientApps:\n  - {appName: A}\n", []string{"line 2: domains[0].urls[0]: ", "line 3: domains[1].name: ", "line 5: clientApps[0].appId: "}},
 	{"more problems than anybody reads", two + repeat(150, func(int) string { return "  - {n1: b, n2: b}\n" }), append(strings.Split(strings.TrimSpace(repeat(100, func(i int) string { return fmt.Sprintf("line %d: domainLinks[%d]: links b to itself\n", i+6, i+1) })), "\n"), "line 106: at least 50 more from here on: put those before right first")},
 }
 
@@ -237,20 +237,24 @@ domains:
     urls:
       - tcp://a:4000
       - ws://a:8088
+  - {name: b, urls: [tcp://b:4000]}
+domainLinks: [{n1: a, n2: b}]
 clientApps:
   - appName: A
     appId: x
     masterUserId: A-10
     userDistributions: [{domainName: a, from: 0, to: 9}]
 `))
-	if err != nil || len(n.Domains[0].URLs) != 1 {
+	if err != nil || len(n.Domains[0].URLs) != 1 || len(n.Domains[1].URLs) != 0 {
 		t.Fatalf("%+v, %v", n, err)
 	}
 	want := []string{
 		"line 1: server: passed over: it means nothing here",
 		"line 2: spring: passed over: it means nothing here",
 		"line 7: domains[0].urls[0]: passed over: tcp:// is not spoken here",
-		"line 12: clientApps[0].masterUserId: A-10 lives nowhere, so nobody can sign in as it: the last range of A ends at 9",
+		"line 9: domains[1].urls[0]: passed over: tcp:// is not spoken here",
+		`line 9: domains[1]: domain "b" has no URL that can be used, so nobody can dial it: name one under urls, as in wss://d1.example.org:8088`,
+		"line 14: clientApps[0].masterUserId: A-10 lives nowhere, so nobody can sign in as it: the last range of A ends at 9",
 	}
 	if got := strings.Join(notices, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))

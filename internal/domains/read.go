@@ -41,6 +41,7 @@ type text struct {
 type draftDomain struct {
 	at
 	name    text
+	user    text // as whom it signs in; not bad and empty when it is not said
 	urls    []text
 	badURLs bool // the list was refused, or some of it
 }
@@ -125,7 +126,7 @@ func (r *reader) document(root *yaml.Node) draft {
 
 func (r *reader) domain(a at, n *yaml.Node) draftDomain {
 	d := draftDomain{at: a, name: absent(a, "name")}
-	for _, f := range r.fields(&d.at, n, []string{"name", "urls"}, nil) {
+	for _, f := range r.fields(&d.at, n, []string{"name", "urls", "linkUser"}, nil) {
 		switch f.name {
 		case "name":
 			d.name = r.text(f.at, f.value)
@@ -133,6 +134,8 @@ func (r *reader) domain(a at, n *yaml.Node) draftDomain {
 			before := len(r.problems)
 			d.urls = readList(r, f, MaxURLs, r.text)
 			d.badURLs = len(r.problems) > before
+		case "linkUser":
+			d.user = r.text(f.at, f.value)
 		}
 	}
 	return d

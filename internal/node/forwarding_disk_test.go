@@ -16,6 +16,7 @@ type disk struct {
 	mu      sync.Mutex
 	first   uint64
 	batches [][]byte
+	silent  atomic.Bool // it does not say whether it has stored what it is given
 }
 
 // handle is a keeper's; once it is dead nothing that comes from there is stored.
@@ -30,14 +31,19 @@ func (h *handle) Append(_ context.Context, last uint64, batch []byte) (uint64, e
 	time.Sleep(200 * time.Microsecond) // a sync
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	dead := h.dead.Load()
+	dead, silent := h.dead.Load(), h.silent.Load()
 	switch {
+	case silent && len(batch)%2 == 0:
+		return 0, mailbox.ErrUnknown
 	case dead && len(batch)%2 == 0: // killed before it was on disk
 		return 0, errKilled
 	case last != uint64(len(h.batches)):
 		return 0, mailbox.ErrFenced
 	}
 	h.batches = append(h.batches, bytes.Clone(batch))
+	if silent {
+		return 0, mailbox.ErrUnknown
+	}
 	if dead { // or after that
 		return 0, errKilled
 	}

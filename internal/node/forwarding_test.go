@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,8 +29,8 @@ func TestNothingIsLostTwiceOrOutOfOrderBetweenDomains(t *testing.T) {
 				want := w.sendAll(300, false, seed, faulty(t, w, roads, seed, func(*mathrand.Rand) {}))
 				w.quiet(t, func() {})
 				sent, lost, twice, reordered := w.judge(t, c, want)
-				t.Logf("%d killed, %d roads broken, %d sent again; of %d: lost %d, duplicated %d, reordered %d",
-					w.kills.Load(), w.breaks.Load(), w.again.Load(), sent, lost, twice, reordered)
+				t.Logf("%d killed, %d roads broken, %d stores silent, %d sent again; of %d: lost %d, duplicated %d, reordered %d",
+					w.kills.Load(), w.breaks.Load(), w.silences.Load(), w.again.Load(), sent, lost, twice, reordered)
 				if w.kills.Load() == 0 || w.breaks.Load() == 0 || lost+twice+reordered > 0 {
 					t.Fail()
 				}
@@ -73,8 +74,8 @@ func TestNothingIsLostOrTwiceWhileRoutesChange(t *testing.T) {
 					}
 				})
 				sent, lost, twice, reordered := w.judge(t, charts[version-1], want)
-				t.Logf("%d killed, %d roads broken, %d versions, %d sent again; of %d: lost %d, duplicated %d, reordered %d",
-					w.kills.Load(), w.breaks.Load(), version, w.again.Load(), sent, lost, twice, reordered)
+				t.Logf("%d killed, %d roads broken, %d stores silent, %d versions, %d sent again; of %d: lost %d, duplicated %d, reordered %d",
+					w.kills.Load(), w.breaks.Load(), w.silences.Load(), version, w.again.Load(), sent, lost, twice, reordered)
 				if w.changes.Load() == 0 || lost > 0 || singles && twice > 0 {
 					t.Fail()
 				}
@@ -217,3 +218,47 @@ func TestWhatKeepersTellReachesOtherDomains(t *testing.T) {
 		}
 	})
 }
+
+// A request that counts once does so for receivers everywhere, and says so when it is
+// sent again.
+func TestARequestThatIsSentAgainCountsOnceEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, links := ring([]int{0, 1, 2, 3, 4, 0, 1, 2, 4})
+		w, _, stop := build(t, []chart{c}, links)
+		defer stop()
+		for again := range 3 {
+			if again == 2 { // the next keeper knows it, too
+				w.sites[0].kill()
+				w.sites[0].start()
+			}
+			var list []*delivery.Send
+			stored := &counter{}
+			for i, to := range [][]wire.UserID{{"A-0"}, {"A-2"}, {"A-0", "A-2", "A-3", "A-4", "A-5"}, {"A-3"}} {
+				list = append(list, &delivery.Send{
+					From: "A-1", To: to, Group: len(to) > 1, Content: fmt.Appendf(nil, "%d", i), Index: i, Receipt: true, Origin: stored,
+				})
+			}
+			w.sites[0].hub.SendAll(list, &delivery.Once{Key: [16]byte{1}, Print: 1, Count: len(list)})
+			w.quiet(t, func() {})
+			if got := stored.n.Load(); got != int64(len(list)) {
+				t.Errorf("time %d: %d of %d are said to be stored", again, got, len(list))
+			}
+			for i, s := range list {
+				if s.Repeated != (again > 0) {
+					t.Errorf("time %d: message %d was stored before: %v", again, i, s.Repeated)
+				}
+			}
+		}
+		for user, want := range map[wire.UserID]int{"A-0": 2, "A-2": 2, "A-3": 2, "A-4": 1, "A-5": 1} {
+			if got := w.sites[c.homes[user.Number()]].list(user); len(got) != want {
+				t.Errorf("%s got %q", user, got)
+			}
+		}
+	})
+}
+
+// counter counts what is stored.
+type counter struct{ n atomic.Int64 }
+
+func (c *counter) Stored(wire.ID, []byte)     { c.n.Add(1) }
+func (c *counter) Failed(*wire.Error, []byte) {}

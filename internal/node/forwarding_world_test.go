@@ -45,7 +45,7 @@ type world struct {
 	sites    []*site
 	messages int // that a mailbox takes
 
-	kills, breaks, changes, again atomic.Int64 // faults, and what had to be sent again
+	kills, breaks, silences, changes, again atomic.Int64 // faults, and what had to be sent again
 }
 
 func siteName(i int) string         { return fmt.Sprintf("d%d", i) }
@@ -84,10 +84,19 @@ func (s *site) Accept(m *delivery.Send, frame []byte) {
 }
 
 // AcceptAll implements delivery.Keeper.
-func (s *site) AcceptAll(list []*delivery.Send, frames [][]byte, _ *delivery.Once) {
+func (s *site) AcceptAll(list []*delivery.Send, frames [][]byte, once *delivery.Once) {
+	var all []*mailbox.Message
 	for i, m := range list {
-		s.Accept(m, frames[i])
+		in := messageOf(m, frames[i])
+		in.Done = func() {
+			m.Repeated = in.Repeated
+			if m.Done != nil {
+				m.Done()
+			}
+		}
+		all = append(all, &in)
 	}
+	s.kept().AcceptAll(all, (*mailbox.Once)(once))
 }
 
 // Confirm implements delivery.Keeper.
