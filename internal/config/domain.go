@@ -96,6 +96,16 @@ func nameByteAll(text string) bool {
 	return text != ""
 }
 
+// maxDomainName is how long the name of a domain may be, as package domains has it.
+const maxDomainName = 59
+
+func checkDomainName(text string) error {
+	if text == "" || len(text) > maxDomainName || !nameByteAll(strings.ReplaceAll(text, ".", "_")) {
+		return fmt.Errorf("%q is not the name of a domain: 1 to %d letters, digits, _, - and dots", text, maxDomainName)
+	}
+	return nil
+}
+
 // checkDomain notes what is wrong with how this domain is linked to others.
 func (c *checker) checkDomain(s Settings) {
 	if s.Meta != "" && s.Domain == "" {
@@ -176,8 +186,8 @@ func parseSecrets(text string) (map[string]Secret, error) {
 	}
 	secrets := make(map[string]Secret, len(plain))
 	for name, secret := range plain {
-		if err := checkName(name); err != nil || name == "" {
-			return nil, fmt.Errorf("%q is not the name of a domain: 1 to %d letters, digits, _ and -", name, maxNodeName)
+		if err := checkDomainName(name); err != nil {
+			return nil, err
 		}
 		secrets[name] = Secret(secret)
 	}
@@ -234,7 +244,7 @@ func domainKeys() []Key {
 		return Key{Name: name, Kind: kind, Default: def, What: what, optional: def == "", field: field}
 	}
 	return []Key{
-		key("domain", kindText, "", "The name of the site that this node belongs to: 1 to 64 letters, digits, _ and -. With meta it is one of those that are described there.",
+		key("domain", kindDomain, "", "The name of the site that this node belongs to: 1 to 59 letters, digits, _, - and dots. With meta it is one of those that are described there.",
 			func(s *Settings) any { return &s.Domain }),
 		key("meta", kindMeta, "", "Where the description of all domains comes from: the URL of a meta server, such as http://meta.example:9000, or a file as it reads one. Without it there are no other domains.",
 			func(s *Settings) any { return &s.Meta }),

@@ -84,7 +84,7 @@ func TestWhatIsWrongWithDomainsIsSaidByKeyAndLine(t *testing.T) {
 	const head = "domain: domain-01\nmeta: http://meta.example\n"
 	for text, want := range map[string]string{
 		"meta: http://meta.example\n":                                 "s.yaml:1: domain: is required: with meta this domain has to know which of those that are described it is",
-		"domain: perth, australia\n":                                  `s.yaml:1: domain: "perth, australia" is no name: 1 to 64 letters, digits, _ and -`,
+		"domain: perth, australia\n":                                  `s.yaml:1: domain: "perth, australia" is not the name of a domain: 1 to 59 letters, digits, _, - and dots`,
 		"domain: a\nmeta: ftp://meta.example\n":                       "s.yaml:2: meta: begins with ftp://: the URL of a meta server begins with http:// or https://; anything else is a file",
 		"domain: a\nmeta: http://\n":                                  "s.yaml:2: meta: is not a URL such as http://meta.example:9000",
 		"domain: a\nmeta: http://u:p@meta.example\n":                  "s.yaml:2: meta: must not carry a user name or password: put what the meta server asks for into metaSecret",
@@ -101,7 +101,7 @@ func TestWhatIsWrongWithDomainsIsSaidByKeyAndLine(t *testing.T) {
 		head + "links: {secrets: {a: x, a: y}}\n":                     "s.yaml:3: links.secrets: a is set twice",
 		head + "links: {secrets: [x]}\n":                              "s.yaml:3: links.secrets: must be a single value",
 		head + "links: {secrets: \"hunter2\"}\n":                      `s.yaml:3: links.secrets: must be a secret for each name, as {"domain-02": "…"}`,
-		head + "links: {secrets: {\"a b\": " + longSecret + "}}\n":    `s.yaml:3: links.secrets: "a b" is not the name of a domain: 1 to 64 letters, digits, _ and -`,
+		head + "links: {secrets: {\"a b\": " + longSecret + "}}\n":    `s.yaml:3: links.secrets: "a b" is not the name of a domain: 1 to 59 letters, digits, _, - and dots`,
 		head + "links: {secret: " + longSecret + ", secretFile: s}\n": "s.yaml:3: links.secretFile: links.secret and links.secretFile exclude each other",
 	} {
 		got := problems(t, Sources{File: write(t, text)})

@@ -13,7 +13,7 @@ type Key struct {
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
 	// duration, count, choice, switch, text, names, user, url, key, secret,
-	// secrets, file, peers, roles, servers, meta.
+	// secrets, file, peers, roles, servers, meta, domain.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
 	// written; empty for none.
@@ -69,7 +69,8 @@ const (
 	kindRoles    = "roles"   // a list of roles, or all
 	kindNATS     = "servers" // URLs of NATS servers, with commas
 	kindMeta     = "meta"    // the URL of a meta server, or a file
-	kindSecrets  = "secrets" // a secret for each of some names
+	kindSecrets  = "secrets" // a secret for each of some domains
+	kindDomain   = "domain"  // the name of one
 )
 
 // Keys returns the table of all settings, in the order of the file.

@@ -173,6 +173,8 @@ func (k Key) checkText(text string) error {
 		return checkNATS(text)
 	case kindMeta:
 		return checkMeta(text)
+	case kindDomain:
+		return checkDomainName(text)
 	case kindAddress:
 		return checkAddress(text)
 	case kindChoice:

@@ -163,7 +163,7 @@ func (s *Source) check() error {
 	case o.Retry < 0 || o.RetryMax < o.Retry || o.Timeout < 0 || o.Silence < 0:
 		return errors.New("the pauses of the network's source must not be negative, nor the longest be less than the first")
 	}
-	if _, err := LinkUser(o.Self); err != nil {
+	if _, err := linkUser(o.Self, "any-1"); err != nil { // which user it is, if its name does not say so, the description says
 		return fmt.Errorf("this domain's name %w", err)
 	}
 	scheme, _, isURL := strings.Cut(o.URL, "://")

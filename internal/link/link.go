@@ -150,13 +150,8 @@ func (l *Links) reconcile(ctx context.Context, running *sync.WaitGroup) {
 	for name, d := range wanted {
 		n := l.neighbours[name]
 		if n == nil {
-			user, err := domains.LinkUser(name)
-			if err != nil {
-				l.opts.Log.Error("a neighbour can have no link", "domain", name, "err", err) // a network is checked: it does not hold such a name
-				continue
-			}
 			living, end := context.WithCancel(ctx)
-			n = &neighbour{links: l, from: delivery.Neighbour{Domain: name, Link: user}, end: end, stirred: make(chan struct{}, 1)}
+			n = &neighbour{links: l, from: delivery.Neighbour{Domain: name, Link: d.User()}, end: end, stirred: make(chan struct{}, 1)}
 			n.state = State{Domain: name, Since: l.opts.Now(), Why: "not tried yet"}
 			l.neighbours[name] = n
 			running.Go(func() { n.run(living) })

@@ -37,6 +37,9 @@ type where struct {
 	secret string
 }
 
+// errNoURL is why a neighbour is not dialled.
+var errNoURL = errors.New("the description of all domains has no URL at which this neighbour could be dialled: it may dial this one")
+
 var errNotMine = errors.New("another node of this domain has the link")
 
 // waitError says that a link waits for a newer description of the network.
@@ -56,21 +59,25 @@ func (e *badError) Error() string {
 // once connects and serves until the link is lost, and returns why.
 func (n *neighbour) once(ctx context.Context, url string) error {
 	o := &n.links.opts
+	if url == "" {
+		return errNoURL
+	}
 	endpoint, err := domains.SocketURL(url)
 	if err != nil {
 		return err
 	}
-	self, err := domains.LinkUser(o.Self)
-	if err != nil {
-		return err
+	network := o.Network()
+	if network == nil {
+		return errNoURL
 	}
+	self, _ := network.Domain(o.Self)
 	secret, err := o.Secret(n.from.Domain)
 	if err != nil {
 		return err
 	}
 	r := &road{neighbour: n, ready: make(chan struct{}), settled: make(chan struct{}, 1), broken: make(chan struct{})}
 	dialling, cancel := context.WithTimeout(ctx, connectTime)
-	s, err := o.dial(dialling, where{endpoint, self, secret}, r.take)
+	s, err := o.dial(dialling, where{endpoint, self.User(), secret}, r.take)
 	cancel()
 	n.links.metrics.dialled(n.from.Domain, err)
 	if err != nil {

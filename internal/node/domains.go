@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -35,10 +36,11 @@ type abroad struct {
 	source *domains.Source
 	links  *link.Links
 	mover  *mover
-	view   atomic.Pointer[view]            // nil before there is a description
-	known  chan struct{}                   // closed when there is one
-	hub    atomic.Pointer[delivery.Hub]    // nil before the rooms are built: a keeper may be there by then
-	names  atomic.Pointer[map[string]bool] // of the apps that are configured, here or in the network
+	view   atomic.Pointer[view]                 // nil before there is a description
+	known  chan struct{}                        // closed when there is one
+	hub    atomic.Pointer[delivery.Hub]         // nil before the rooms are built: a keeper may be there by then
+	users  atomic.Pointer[map[wire.UserID]bool] // of the links of all domains that were described since the start
+	names  atomic.Pointer[map[string]bool]      // of the apps that are configured, here or in the network
 
 	refreshing sync.Mutex // held while the source is asked out of turn
 	told       toldLinks
@@ -59,14 +61,13 @@ func viewFrom(self string, n *domains.Network) *view {
 	for _, d := range n.Domains {
 		hop := delivery.Hop{Domain: d.Name, Graph: n.Version, Local: d.Name == self}
 		if next, ok := v.routes.Next(d.Name); ok {
-			hop.Link, _ = domains.LinkUser(next) // a description with names that have none is refused
+			neighbour, _ := n.Domain(next)
+			hop.Link = neighbour.User()
 		}
 		v.hops[d.Name] = hop
 	}
 	for _, d := range v.routes.Neighbours() {
-		if user, err := domains.LinkUser(d.Name); err == nil {
-			v.neighbours[user] = d.Name
-		}
+		v.neighbours[d.User()] = d.Name
 	}
 	return v
 }
@@ -130,11 +131,24 @@ func (n *node) openAbroad() (err error) {
 
 // see takes a description.
 func (a *abroad) see(n *domains.Network) {
+	a.noteLinks(n)
 	first := a.view.Swap(viewFrom(a.self, n)) == nil
 	a.nameApps()
 	if first {
 		close(a.known)
 	}
+}
+
+// noteLinks notes as whom domains sign in.
+func (a *abroad) noteLinks(n *domains.Network) {
+	users := make(map[wire.UserID]bool)
+	if had := a.users.Load(); had != nil {
+		maps.Copy(users, *had)
+	}
+	for _, d := range n.Domains {
+		users[d.User()] = true
+	}
+	a.users.Store(&users)
 }
 
 // inEffect returns the description that messages are routed by; nil before there is
@@ -365,13 +379,19 @@ func (a *abroad) forward(f *wire.Forward, from delivery.Neighbour, done func(err
 // isLink says whether a user is the link to another domain, or was to one that is not
 // described any more: what waits for that one has to go somewhere.
 func (a *abroad) isLink(user wire.UserID) bool {
+	if users := a.users.Load(); users != nil && (*users)[user] {
+		return true
+	}
 	app := user.App()
 	digits, numbered := strings.CutPrefix(app, "domain")
 	if !strings.HasPrefix(app, "link_") && !(numbered && digits != "" && strings.Trim(digits, "0123456789") == "") {
 		return false
 	}
-	return user.Number() == 1 && !(*a.names.Load())[app]
+	return user.Number() == 1 && !a.knows(app)
 }
+
+// knows says whether there is an app of a name, in the settings or the network.
+func (a *abroad) knows(app string) bool { return (*a.names.Load())[app] }
 
 // wrap makes of a notice of a keeper what waits for a link.
 func (a *abroad) wrap(x mailbox.Notice) (to wire.UserID, frame []byte, ok bool) {

@@ -21,13 +21,14 @@ domains:
   - {name: domain-01, urls: ["ws://127.0.0.1:1"]}
   - {name: domain-02, urls: ["ws://localhost:2", "ws://[::1]:2"]}
   - {name: perth, urls: ["wss://perth.example.org", "ws://127.0.0.1:3"]}
-domainLinks: [{n1: domain-01, n2: domain-02}, {n1: domain-02, n2: perth}]
+  - {name: eu-west, linkUser: EUWEST-7, urls: ["ws://127.0.0.1:4"]}
+domainLinks: [{n1: domain-01, n2: domain-02}, {n1: domain-02, n2: perth}, {n1: domain-01, n2: eu-west}]
 clientApps:
   - appName: ANZ
     appId: app-id-343
     masterUserId: ANZ-1
     authEnabled: false
-    userDistributions: [{domainName: domain-01, from: 0, to: 9}, {domainName: domain-02, from: 10, to: 19}, {domainName: perth, from: 20, to: 29}]
+    userDistributions: [{domainName: domain-01, from: 0, to: 9}, {domainName: domain-02, from: 10, to: 19}, {domainName: perth, from: 20, to: 29}, {domainName: eu-west, from: 30, to: 39}]
   - {appName: FREE, appId: free, authEnabled: false}
 `
 
@@ -55,7 +56,8 @@ func TestWhereAMessageGoesNext(t *testing.T) {
 		"ANZ-9":     {Local: true, Domain: "domain-01", Graph: 17},
 		"ANZ-10":    {Domain: "domain-02", Link: "domain2-1", Graph: 17},
 		"ANZ-29":    {Domain: "perth", Link: "domain2-1", Graph: 17},
-		"ANZ-30":    {Graph: 17}, // nobody knows
+		"ANZ-30":    {Domain: "eu-west", Link: "EUWEST-7", Graph: 17},
+		"ANZ-40":    {Graph: 17}, // nobody knows
 		"FREE-30":   {Local: true, Graph: 17},
 		"OTHER-30":  {Local: true, Graph: 17},
 		"domain2-1": {Local: true, Graph: 17},
@@ -84,7 +86,7 @@ func TestAUserIsAtHomeWhereHisNumberIs(t *testing.T) {
 		{"ANZ", 0, "domain-01", true, "ws://127.0.0.1:1/ws"},
 		{"ANZ", 10, "domain-02", false, "ws://localhost:2/ws"},
 		{"ANZ", 20, "perth", false, "wss://perth.example.org/ws"},
-		{"ANZ", 30, "", false, ""},
+		{"ANZ", 40, "", false, ""},
 		{"FREE", 30, "", true, ""},
 	} {
 		domain, local := a.home(test.app, test.number)
@@ -98,6 +100,7 @@ func TestWhoIsALink(t *testing.T) {
 	a := knowing(t, config.Settings{Apps: []config.App{{Name: "link_app"}}}, row).abroad
 	for user, want := range map[wire.UserID]bool{
 		"domain2-1": true, "link_perth-1": true, "domain99-1": true, // of a domain that was described once
+		"EUWEST-7": true, "EUWEST-1": false,
 		"domain2-2": false, "domain-1": false, "domainX-1": false, "ANZ-1": false, "link_app-1": false,
 	} {
 		if got := a.isLink(user); got != want {

@@ -72,10 +72,7 @@ func showSource(s domains.State) *api.DomainSource {
 func (a *abroad) neighbour(ctx context.Context, d domains.Neighbour) (api.DomainNeighbour, error) {
 	one := api.DomainNeighbour{Domain: d.Name, Cost: d.Cost}
 	one.Receiving, one.RoundTrip = a.receiving(d.Name)
-	user, err := domains.LinkUser(d.Name)
-	if err != nil {
-		return one, err
-	}
+	user := d.User()
 	one.Sending = api.LinkState{State: api.LinkDown, Why: d.Name + " is not connected to this domain"}
 	if sessions := a.node.hub.Sessions(user); len(sessions) > 0 {
 		newest := sessions[len(sessions)-1]

@@ -124,7 +124,8 @@ func (m *mover) shard(ctx context.Context, keeper *mailbox.Keeper, again bool) e
 		}
 		for _, user := range users {
 			after = user
-			if link := m.abroad.isLink(user); link || !m.abroad.Next(user).Local {
+			// What is nobody's may be the link of a domain that was described before the start.
+			if link := m.abroad.isLink(user) || !m.abroad.knows(user.App()); link || !m.abroad.Next(user).Local {
 				if err := m.mailbox(ctx, keeper, user, link && again); err != nil {
 					return err
 				}

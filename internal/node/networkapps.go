@@ -5,7 +5,6 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
-	"github.com/seed-3d8c1042/switchboard/internal/domains"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -45,10 +44,7 @@ func (n *node) allApps(s config.Settings) (list []apps.App, passed []passedOver)
 		return withoutUnknown(list)
 	}
 	for _, d := range v.network.Domains {
-		user, err := domains.LinkUser(d.Name)
-		if err != nil {
-			continue
-		}
+		user := d.User()
 		list = slices.DeleteFunc(list, func(a apps.App) bool {
 			if a.Name != user.App() {
 				return false

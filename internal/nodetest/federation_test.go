@@ -250,3 +250,22 @@ func TestMessagesCrossADomainInBetween(t *testing.T) {
 		t.Errorf("%d frames more: %s", len(extra), extra[0].Raw)
 	}
 }
+
+// A domain may have any name, if the description says as whom it signs in at its
+// neighbours.
+func TestADomainSignsInAsItsEntrySays(t *testing.T) {
+	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
+	text := strings.ReplaceAll(f.Network.text(), "domain-02", "eu-west.2")
+	text = strings.Replace(text, "{name: eu-west.2,", "{name: eu-west.2, linkUser: WEST-5,", 1)
+	writeFile(t, f.Meta.File, text)
+	f.Domains[1].Args = []string{"--meta", "http://" + f.Meta.Addr, "--domain", "eu-west.2"}
+	f.Domains[0].Start()
+	f.Domains[1].Start()
+	ann, bob := f.SignIn(0, 1, ""), f.SignIn(1, 1, "")
+	ann.Message(bob.user, "hello", `"reference":"r"`)
+	bob.Expect("MESSAGE")
+	ann.Expect("MESSAGE_CONFIRMATION")
+	if _, text := f.Domains[0].Get("/metrics"); !strings.Contains(text, `switchboard_link_up{domain="eu-west.2"} 1`) {
+		t.Error(text)
+	}
+}
