@@ -76,7 +76,7 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"no source":        func(o *domains.SourceOptions) { o.URL = "" },
 		"no copy":          func(o *domains.SourceOptions) { o.File = "" },
 		"no name":          func(o *domains.SourceOptions) { o.Self = "" },
-		"a bad name":       func(o *domains.SourceOptions) { o.Self = "a-b" },
+		"a bad name":       func(o *domains.SourceOptions) { o.Self = "a b" },
 		"another scheme":   func(o *domains.SourceOptions) { o.URL = "ftp://meta" },
 		"a file as URL":    func(o *domains.SourceOptions) { o.URL = "file:///network.yaml" },
 		"a password":       func(o *domains.SourceOptions) { o.URL = "http://me:sesame@meta" },
