@@ -68,7 +68,7 @@ func (m *mover) run(ctx context.Context) error {
 			m.strangers()
 			m.pass(ctx, false)
 		case <-timer.C:
-			m.pass(ctx, true)
+			m.pass(ctx, again > 0) // the first time also what was routed just before the change, and is last
 			again++
 		}
 		timer.Stop()
@@ -78,10 +78,17 @@ func (m *mover) run(ctx context.Context) error {
 	}
 }
 
-// strangers closes the sessions of users who live elsewhere now: they connect again,
-// and are told where.
+// strangers closes the sessions of users who live elsewhere now, who connect again
+// and are told where, and of domains that are no neighbours any more.
 func (m *mover) strangers() {
 	hub := m.abroad.node.hub
+	if v := m.abroad.view.Load(); v != nil {
+		for user := range *m.abroad.users.Load() {
+			if _, ok := v.neighbours[user]; !ok {
+				hub.Kick(user, wire.CloseRestart, "there is no link between these domains any more")
+			}
+		}
+	}
 	for _, app := range m.abroad.node.apps.Names() {
 		after := wire.UserID("")
 		for more := true; more; {

@@ -181,3 +181,30 @@ func writeFile(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// A link that is taken away ends, though both domains run, and what waits in front of
+// it goes round.
+func TestALinkThatIsTakenAwayEnds(t *testing.T) {
+	f := StartFederation(t, FederationOptions{Domains: 3, Links: []string{"1-2", "2-3", "1-3"}})
+	f.LinksUp()
+	ann, bob := f.SignIn(0, 1, `{"receipts":true}`), f.SignIn(1, 1, "")
+	ann.sendMany(bob.user, 1, 10)
+	bob.wantSeries(1, 10)
+	before := f.Look(0).Version
+	f.Describe(func(n *Network) { n.Links = []string{"2-3", "1-3"} })
+	f.Settled(before)
+	ann.sendMany(bob.user, 11, 60)
+	bob.wantSeries(11, 60)
+	f.LinksUp()
+	for i, want := range []int{1, 1, 2} {
+		if n := len(f.Look(i).Neighbours); n != want {
+			t.Errorf("%s has %d neighbours", domainName(i), n)
+		}
+		Eventually(t, "no session is left of a link that is no more", func() bool {
+			return int(f.Domains[i].Metric("switchboard_socket_link_sessions")) == want
+		})
+	}
+	if p := f.Look(0).Domains[0].Path; !slices.Equal(p, []string{"domain-01", "domain-03", "domain-02"}) {
+		t.Errorf("%v", p)
+	}
+}
