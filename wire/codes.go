@@ -105,6 +105,10 @@ type Error struct {
 	To           []UserID // the receivers concerned, if any
 	Group        bool     // the frame was a GROUP_MESSAGE: To is written as an array
 	MayYetArrive bool     // DELIVER_FAILED: the outcome is unknown
+
+	// Home is the URL where the user should sign in, of a sign-in that was refused with
+	// WRONG_DOMAIN; empty when that is not known.
+	Home string
 }
 
 // Error returns kind, code and reason in one line.

@@ -46,15 +46,14 @@ func AppendAuthReply(dst []byte, appID, userText string, ok bool, code, reason s
 	return append(dst, `}}`...)
 }
 
-// AppendAuthRefusal appends an AUTH_CLIENT_REPLY that refuses. home is the URL where
-// the user belongs, empty when that is not known or not why.
-func AppendAuthRefusal(dst []byte, appID, userText, code, reason, home string) []byte {
-	dst = AppendAuthReply(dst, appID, userText, false, code, reason)
-	if home == "" {
+// AppendAuthRefusal appends an AUTH_CLIENT_REPLY that refuses for a reason.
+func AppendAuthRefusal(dst []byte, appID, userText string, e *Error) []byte {
+	dst = AppendAuthReply(dst, appID, userText, false, e.Code, e.Reason)
+	if e.Home == "" {
 		return dst
 	}
 	dst = append(dst[:len(dst)-len(`}}`)], `,"home":`...)
-	return append(AppendString(dst, home), `}}`...)
+	return append(AppendString(dst, e.Home), `}}`...)
 }
 
 // AppendAuthRequired appends an AUTH_REQUIRED.

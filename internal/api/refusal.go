@@ -165,6 +165,9 @@ func FromWire(e *wire.Error) *Refusal {
 	if e.MayYetArrive {
 		r.More = map[string]any{"mayYetArrive": true}
 	}
+	if e.Home != "" {
+		r.More = map[string]any{"home": e.Home}
+	}
 	return r
 }
 

@@ -1,10 +1,15 @@
 package nodetest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seed-3d8c1042/switchboard/client"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // contents returns what n messages say, in the order in which they came; those that
@@ -123,6 +128,19 @@ func TestAUserIsToldWhereHeLives(t *testing.T) {
 	}
 	if code := p.CloseCode(); code != 4002 {
 		t.Errorf("closed with %d", code)
+	}
+
+	// The same by HTTP, and what the Go client makes of it.
+	path := "/v1/events?appId=app-id-343&userId=" + f.User(1, 1)
+	if a := f.Domains[0].Call("GET", path, "", ""); a.Status != 421 || !strings.Contains(a.Body, `"home":"ws://`+f.Domains[1].Addr+`/ws"`) {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	_, err := client.Dial(t.Context(), client.Options{
+		URL: "ws://" + f.Domains[0].Addr + "/ws", AppID: "app-id-343", UserID: wire.UserID(f.User(1, 1)),
+		OnMessage: func(context.Context, client.Message) error { return nil },
+	})
+	if refused, ok := errors.AsType[*wire.Error](err); !ok || refused.Home != "ws://"+f.Domains[1].Addr+"/ws" {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -54,7 +54,7 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 	a, wrong := s.checkAuth(data, renew)
 	switch {
 	case wrong != nil && wrong.Kind == wire.KindAuthReply:
-		s.rejected(&a, wrong, "", wire.CloseNotAuthentic)
+		s.rejected(&a, wrong, wire.CloseNotAuthentic)
 		return
 	case wrong != nil:
 		s.mu.Lock()
@@ -73,7 +73,7 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 	switch {
 	case err != nil:
 		s.srv.logRefused(&a, err)
-		s.rejected(&a, refusalOf(err), s.srv.homeOf(err), wire.CloseNotAuthentic)
+		s.rejected(&a, s.srv.refusalOf(err), wire.CloseNotAuthentic)
 	case renew:
 		s.renew(&a, &grant)
 	default:
@@ -102,27 +102,22 @@ func (s *session) checkAuth(data []byte, renew bool) (wire.Auth, *wire.Error) {
 }
 
 // refusalOf returns what the client is told of the gate's error.
-func refusalOf(err error) *wire.Error {
+func (srv *Server) refusalOf(err error) *wire.Error {
 	var r *apps.Refusal
 	if errors.As(err, &r) {
-		return &wire.Error{Kind: wire.KindAuthReply, Code: r.Code, Reason: r.Reason}
+		e := &wire.Error{Kind: wire.KindAuthReply, Code: r.Code, Reason: r.Reason}
+		if r.Home != "" {
+			e.Home = srv.opts.HomeURL(r.Home)
+		}
+		return e
 	}
 	return &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeHookFailed, Reason: "the sign-in could not be decided"}
 }
 
-// homeOf returns where else the user of a sign-in that was refused belongs.
-func (srv *Server) homeOf(err error) string {
-	if r, ok := errors.AsType[*apps.Refusal](err); ok && r.Home != "" {
-		return srv.opts.HomeURL(r.Home)
-	}
-	return ""
-}
-
-// rejected answers that the sign-in failed, and closes. home is where the client
-// should connect instead; empty when nobody knows.
-func (s *session) rejected(a *wire.Auth, e *wire.Error, home string, code uint16) {
+// rejected answers that the sign-in failed, and closes.
+func (s *session) rejected(a *wire.Auth, e *wire.Error, code uint16) {
 	s.srv.metrics.refused(e)
-	s.control(wire.AppendAuthRefusal(nil, a.AppID, a.UserText, e.Code, e.Reason, home))
+	s.control(wire.AppendAuthRefusal(nil, a.AppID, a.UserText, e))
 	s.close(closing(code, ""))
 }
 
@@ -171,7 +166,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 	if err != nil {
 		s.takeBack()
 		e := &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeTooManySessions, Reason: tooMany(err)}
-		s.rejected(a, e, "", wire.CloseTooManySessions)
+		s.rejected(a, e, wire.CloseTooManySessions)
 		return
 	}
 	s.srv.opts.Keeper.Open(mailbox.Session{
