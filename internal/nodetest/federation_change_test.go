@@ -2,9 +2,12 @@ package nodetest
 
 import (
 	"fmt"
+	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -206,5 +209,29 @@ func TestALinkThatIsTakenAwayEnds(t *testing.T) {
 	}
 	if p := f.Look(0).Domains[0].Path; !slices.Equal(p, []string{"domain-01", "domain-03", "domain-02"}) {
 		t.Errorf("%v", p)
+	}
+}
+
+// A domain that was never told of a network says so, and can be stopped.
+func TestADomainThatWaitsForADescriptionIsNotReadyAndStops(t *testing.T) {
+	Alone(t, ReasonOwn)
+	s := &Server{
+		t: t, path: Binary(t), Addr: freeAddress(t), Admin: "127.0.0.1:0", Data: filepath.Join(t.TempDir(), "data"),
+		Args: []string{"--domain", "domain-01", "--meta", "http://" + freeAddress(t)},
+	}
+	s.Admin = freeAddress(t)
+	s.launch()
+	t.Cleanup(s.Kill)
+	Eventually(t, "it says what it waits for", func() bool { return strings.Contains(s.Output(), "no client is let in before") })
+	if status, body := s.Get("/readyz"); status != 503 || !strings.Contains(body, "there is no description of all domains yet") {
+		t.Errorf("%d %s", status, body)
+	}
+	if c, err := net.Dial("tcp", s.Addr); err == nil {
+		c.Close()
+		t.Error("clients are let in")
+	}
+	s.Signal(syscall.SIGTERM)
+	if code := s.Wait(); code != 0 || strings.Contains(s.Output(), "\nready\n") {
+		t.Errorf("ended with %d:\n%s", code, s.Output())
 	}
 }

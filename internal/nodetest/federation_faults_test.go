@@ -80,14 +80,14 @@ func (x *far) judge(from wire.UserID, n int) (lost, twice, behind int) {
 // Three domains in a row, of which one after the other is killed, frozen and cut off
 // while users of the outer ones talk, and one of the middle.
 func TestNothingIsLostBetweenDomainsWhateverFails(t *testing.T) {
-	faults, seed := 6, rand.Uint64()
-	if text := os.Getenv("FEDERATION_FAULTS"); text != "" {
-		faults, _ = strconv.Atoi(text)
+	faults, seed := 6, rand.Uint64N(1_000_000_000)
+	if n, err := strconv.Atoi(os.Getenv("FAULT_ROUNDS")); err == nil {
+		faults *= n
 	}
-	if text := os.Getenv("FEDERATION_SEED"); text != "" {
-		seed, _ = strconv.ParseUint(text, 10, 64)
+	if n, err := strconv.ParseUint(os.Getenv("FAULT_SEED"), 10, 64); err == nil {
+		seed = n
 	}
-	t.Logf("FEDERATION_SEED=%d", seed)
+	t.Logf("FAULT_SEED=%d draws the same faults again", seed)
 	chance := rand.New(rand.NewPCG(seed, 1))
 	f := StartFederation(t, FederationOptions{Domains: 3, More: func(int) string { return "limits: {proofTimeout: 2s, ackTimeout: 4s, minDiskFree: 64MiB}\n" }})
 	lines := make([]*proxy, 3) // others reach domain i by line i
