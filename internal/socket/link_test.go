@@ -91,6 +91,16 @@ func TestALinkThatMayNotSignInIsRefusedAndTheOperatorHearsOfIt(t *testing.T) {
 	}
 }
 
+func TestALinkThatConnectsAnewTakesThePlaceOfItsOldConnection(t *testing.T) {
+	r := newRig(t)
+	first := r.linkUp()
+	second := r.dial()
+	second.send(linkAuth("good", `{"link":true}`))
+	second.text(`{"type":"AUTH_CLIENT_REPLY","data":{"appId":"link","userId":"domain2-1","isAuthenticated":true}}`)
+	first.closed(wire.CloseRestart)
+	r.wait("one is left", func() bool { return r.counter("link_sessions") == 1 })
+}
+
 func TestWhyALinkWasClosedIsLogged(t *testing.T) {
 	var log logged
 	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })

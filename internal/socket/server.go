@@ -295,7 +295,7 @@ func (srv *Server) panicked(r any) {
 func (srv *Server) logClosed(s *session, e ending) {
 	log := srv.opts.Logger
 	if s.joined && s.identity.options.Link {
-		log.Info("the link from another domain is down; what there is for that waits", "user", s.identity.user, "code", e.code, "reason", e.said, "err", e.cause)
+		log.Info("the link from another domain is down; what there is for that waits", "user", s.identity.user, "code", e.code, "reason", e.said+e.reason, "err", e.cause) // only one of the ends says why
 		return
 	}
 	if !log.Enabled(context.Background(), slog.LevelDebug) {

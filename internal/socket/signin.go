@@ -157,6 +157,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		s.mu.Lock()
 		s.window = s.srv.limits.Load().LinkWindow
 		s.mu.Unlock()
+		s.srv.supersede(s)
 	}
 	if !s.queueReply(a) {
 		return
@@ -191,6 +192,23 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		}
 	}
 	s.progress(func(o *opening) { o.known = true })
+}
+
+// supersede ends the other sessions of a link: its domain has connected anew, and
+// what is on its way over a connection that nobody has any more would hold up all
+// that follows until that is noticed.
+func (srv *Server) supersede(s *session) {
+	srv.mu.Lock()
+	var old []*session
+	for other := range srv.sessions {
+		if other != s && other.known() && other.identity.options.Link && other.identity.user == s.identity.user {
+			old = append(old, other)
+		}
+	}
+	srv.mu.Unlock()
+	for _, other := range old {
+		other.close(aborting(wire.CloseRestart, "this domain has connected anew"))
+	}
 }
 
 // opening is a session whose reply waits.
