@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// startFederatedCluster starts domain-01 as three nodes and domain-02 as one.
-func startFederatedCluster(t *testing.T) (*Federation, *Cluster) {
+// startFederatedCluster starts domains, domain-01 of three nodes and the others of one.
+func startFederatedCluster(t *testing.T, domains int) (*Federation, *Cluster) {
 	t.Helper()
-	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
+	f := StartFederation(t, FederationOptions{Domains: domains, Later: []int{0, 1, 2}})
 	c := newCluster(t, 3, func(_ int, s *NodeSettings) {
 		s.More = "domain: domain-01\nmeta: http://" + f.Meta.Addr + "\n"
 	})
@@ -22,7 +22,9 @@ func startFederatedCluster(t *testing.T) (*Federation, *Cluster) {
 		c.Nodes = append(c.Nodes, n)
 	}
 	f.Describe(func(n *Network) { n.URLs[0] = urls })
-	f.Domains[1].Start()
+	for _, s := range f.Domains[1:] {
+		s.Start()
+	}
 	c.Launch(c.Nodes...)
 	f.Domains[0] = c.Nodes[0]
 	return f, c
@@ -51,7 +53,7 @@ func holder(t *testing.T, c *Cluster) *Server {
 // One node of a domain has the link to a neighbour, and another one when that is
 // killed; whatever node a message comes to, or comes from, nothing is lost.
 func TestAnotherNodeTakesALinkOver(t *testing.T) {
-	f, c := startFederatedCluster(t)
+	f, c := startFederatedCluster(t, 2)
 	f.LinksUp()
 	had := holder(t, c)
 	for _, n := range c.Nodes {
@@ -90,5 +92,31 @@ func TestAnotherNodeTakesALinkOver(t *testing.T) {
 	}
 	if a := other.CallControl(http.MethodGet, "/v1/domains/trace?user="+bob.user, ""); !strings.Contains(a.Body, `"path":["domain-01","domain-02"]`) {
 		t.Errorf("%s", a.Body)
+	}
+}
+
+// Whatever node keeps what waits has it take its new way.
+func TestEveryNodeOfADomainFollowsAChangeOfTheNetwork(t *testing.T) {
+	f, c := startFederatedCluster(t, 3)
+	f.LinksUp()
+	f.Domains[1].Kill()
+	ann := SignIn(t, c.Nodes[0], f.User(0, 1), `{"receipts":true}`)
+	var far []*Peer // in other shards each, so that what is told of them comes from several nodes
+	for i := range 5 {
+		far = append(far, f.SignIn(2, i, ""))
+		ann.sendMany(far[i].user, 1, 20)
+	}
+	moves := SignIn(t, c.Nodes[1], f.User(0, 990), "") // he will live in domain-03
+	before := f.Look(0).Version
+	f.Describe(func(n *Network) { n.Links, n.Starts = []string{"1-2", "1-3"}, []int{0, 980, 985} })
+	f.Settled(before)
+	for _, p := range far {
+		p.wantSeries(1, 20)
+	}
+	if code := moves.CloseCode(); code != 1012 {
+		t.Errorf("closed with %d", code)
+	}
+	if n := c.Metric("switchboard_link_moved_total"); n != 100 {
+		t.Errorf("%v moved", n)
 	}
 }
