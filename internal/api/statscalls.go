@@ -15,7 +15,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// Stats makes samples of how the node is doing: *stats.Sampler.
+// Stats makes samples of how the server is doing: *stats.Sampler.
 type Stats interface {
 	Began() time.Time
 	Latest() stats.Sample

@@ -199,6 +199,7 @@ func (n *node) joined(m members.Member) {
 // died is told of a node that is gone.
 func (n *node) died(id string) {
 	n.links.Disconnect(id)
+	n.stats.PeerGone(id)
 	n.hub.PeerGone(id)
 	n.office.Died(id)
 	n.stir()
@@ -212,10 +213,11 @@ func (n *node) lost() {
 
 func (n *node) stir() { n.leases.Stir() }
 
-// What links carry is for one of two: the first byte says for whom.
+// What links carry is for one of several: the first byte says for whom.
 const (
 	tagHub    = 1
 	tagShards = 2
+	tagStats  = 4 // versions that do not know it pass it over
 )
 
 // tagged is a part's own way to other nodes.
@@ -224,7 +226,7 @@ type tagged struct {
 	tag   byte
 }
 
-// Send implements delivery.Nodes and shards.Links.
+// Send implements delivery.Nodes, shards.Links and stats.Nodes.
 func (t tagged) Send(node string, parts ...[]byte) bool {
 	var few [4][]byte
 	return t.links.Send(node, append(append(few[:0], []byte{t.tag}), parts...)...)
@@ -233,14 +235,17 @@ func (t tagged) Send(node string, parts ...[]byte) bool {
 // peers is who hears what other nodes say.
 type peers struct{ *node }
 
-// Up implements bus.LinkHandler.
+// Up implements bus.LinkHandler. Stats go first: so what a node counts once it is
+// ready, for which it needs what comes next, is counted by all who were there.
 func (p peers) Up(peer string) {
+	p.stats.PeerUp(peer)
 	p.hub.PeerUp(peer)
 	p.office.Up(peer)
 }
 
 // Down implements bus.LinkHandler.
 func (p peers) Down(peer string) {
+	p.stats.PeerDown(peer)
 	p.hub.PeerDown(peer)
 	p.office.Down(peer)
 }
@@ -255,6 +260,8 @@ func (p peers) Receive(peer string, message []byte) {
 		p.hub.PeerReceive(peer, body)
 	case tagShards:
 		p.office.Receive(peer, body)
+	case tagStats:
+		p.stats.PeerReceive(peer, body)
 	}
 }
 

@@ -24,7 +24,7 @@ func (n *node) buildMembers(table members.Store) (err error) {
 		Table:  table,
 		Self:   members.Member{ID: n.id, Name: s.NodeName(), Address: s.Listen, Roles: s.Roles, Version: n.opts.Version},
 		Speaks: speaks, Lease: s.Cluster.Lease, Now: time.Now, Log: n.log, Metrics: n.metrics,
-		Load: func() (int, float64) { return int(n.stats.Latest().Sessions), busy() },
+		Load: func() (int, float64) { return n.stats.Sessions(), busy() },
 	}
 	if table != nil {
 		o.Joined, o.Died, o.Lost, o.Found = n.joined, n.died, n.lost, n.stir

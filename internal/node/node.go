@@ -188,8 +188,11 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
 	}
-	n.stats, err = stats.New(stats.Options{Metrics: prometheus.Gatherers{n.metrics, &n.shardMetrics}, Now: time.Now, Log: n.log})
-	if err != nil {
+	so := stats.Options{Metrics: prometheus.Gatherers{n.metrics, &n.shardMetrics}, Now: time.Now, Log: n.log, Register: n.metrics}
+	if n.links != nil {
+		so.Nodes = tagged{n.links, tagStats}
+	}
+	if n.stats, err = stats.New(so); err != nil {
 		return err
 	}
 	o := delivery.Options{
@@ -257,7 +260,7 @@ func (n *node) serve(ctx context.Context) error {
 	}
 	doors.Go(func() error { return n.sockets.Run(stopping) })
 	doors.Go(func() error { return tendMemory(stopping) })
-	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
+	doors.Go(func() error { return n.stats.Run(stopping) })
 	n.serving.Store(true)
 	err = n.greet(public, admin.Addr())
 	if err == nil {
@@ -269,6 +272,7 @@ func (n *node) serve(ctx context.Context) error {
 	}
 	n.serving.Store(false)
 	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
+	n.stats.LetGo()                      // or the doors would wait for streams of stats
 	closePublic()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
 	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
