@@ -192,6 +192,7 @@ func (n *node) peers() (list []shards.Peer) {
 
 // joined is told of a node that has come.
 func (n *node) joined(m members.Member) {
+	n.exchange.PeerJoined(m.ID)
 	n.links.Connect(m.ID)
 	n.stir()
 }
@@ -201,6 +202,7 @@ func (n *node) died(id string) {
 	n.links.Disconnect(id)
 	n.hub.PeerGone(id)
 	n.office.Died(id)
+	n.exchange.PeerGone(id)
 	n.stir()
 }
 
@@ -212,10 +214,11 @@ func (n *node) lost() {
 
 func (n *node) stir() { n.leases.Stir() }
 
-// What links carry is for one of two: the first byte says for whom.
+// What links carry is for one of three: the first byte says for whom.
 const (
 	tagHub    = 1
 	tagShards = 2
+	tagEvents = 3
 )
 
 // tagged is a part's own way to other nodes.
@@ -237,12 +240,14 @@ type peers struct{ *node }
 func (p peers) Up(peer string) {
 	p.hub.PeerUp(peer)
 	p.office.Up(peer)
+	p.exchange.PeerUp(peer)
 }
 
 // Down implements bus.LinkHandler.
 func (p peers) Down(peer string) {
 	p.hub.PeerDown(peer)
 	p.office.Down(peer)
+	p.exchange.PeerDown(peer)
 }
 
 // Receive implements bus.LinkHandler.
@@ -255,6 +260,8 @@ func (p peers) Receive(peer string, message []byte) {
 		p.hub.PeerReceive(peer, body)
 	case tagShards:
 		p.office.Receive(peer, body)
+	case tagEvents:
+		p.exchange.PeerReceive(peer, body)
 	}
 }
 
