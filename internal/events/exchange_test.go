@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -184,11 +185,7 @@ func (p *pair) reads(a *answer, want ...string) {
 
 func (p *pair) eventually(what string, cond func() bool) {
 	p.t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			p.t.Fatal("not in time: " + what)
-		}
-	}
+	nodetest.Eventually(p.t, what, cond)
 }
 
 func TestAnyNodeTakesWhatAClientOfAnotherSends(t *testing.T) {
@@ -313,18 +310,19 @@ func TestASessionThatIsOverIsSoAtEachNode(t *testing.T) {
 	s.expect("away false")
 	_, second := p.back(st.handle + ".1")
 	p.eventually("the former answer ends", first.over)
-	s.end(wire.CloseByMaster, "CLOSED_BY_MASTER")
-	p.eventually("it is told, and the answer ends", func() bool {
-		got := second.got()
-		return len(got) == 1 && got[0].Event == "close" && second.over()
-	})
+	s.far.Closed(wire.CloseByMaster, "CLOSED_BY_MASTER")
+	s.expect("close 1000") // when its client has been told
+	s.far.Gone()
+	p.eventually("the answer ends", second.over)
+	if got := second.got(); len(got) != 1 || got[0].Event != "close" {
+		t.Errorf("it was told %v", got)
+	}
 	r := p.b.request()
 	r.LastEventID = st.handle + ".1"
 	var over *OverError
 	if _, err := p.xb.Connect(t.Context(), r); !errors.As(err, &over) || over.Code != wire.CloseByMaster {
 		t.Errorf("coming back: %v", err)
 	}
-	r.LastEventID = st.handle + ".1"
 	r.Token = "another"
 	if _, err := p.xb.Connect(t.Context(), r); err != nil {
 		t.Errorf("with another token: %v", err)

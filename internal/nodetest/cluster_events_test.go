@@ -3,6 +3,7 @@ package nodetest
 import (
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -84,21 +85,27 @@ func TestEventsNeedNoNodeInParticular(t *testing.T) {
 	two.Start()
 	c.AwaitReady()
 
-	// With its own node its session is gone; what it had not acknowledged is not.
+	// Its own node is frozen: the others say that it does not answer, and soon that it
+	// is dead. Its session is gone then; what it had not acknowledged is not.
 	send(ann, "ANZ-2", numbered("after", 0, 10), "after 0")
 	unproved := bob.Expect("MESSAGE")
 	secret := bob.Secret()
-	one.Kill()
+	one.Signal(syscall.SIGSTOP)
+	old := NewListener(t, two.Addr, "ANZ-2", "")
+	old.session = secret
+	const frame = `{"type":"FETCH_MISSING_MESSAGES_REQUEST"}`
+	status, answer, err := old.Do("POST", "/v1/frames", frame)
+	if err != nil || status != http.StatusGatewayTimeout || !strings.Contains(answer, `"code":"TIMEOUT"`) || !strings.Contains(answer, `"mayYetArrive":true`) {
+		t.Errorf("a frame for a frozen node: %d %s %v", status, answer, err)
+	}
 	if f := bob.Expect("AUTH_CLIENT_REPLY"); f.Field("session") == secret {
 		t.Error("the session is the same")
 	}
 	if f := bob.Expect("MESSAGE"); f.ID != unproved.ID {
 		t.Errorf("got %s, not %s again", f.Raw, unproved.Raw)
 	}
-	old := NewListener(t, two.Addr, "ANZ-2", "")
-	old.session = secret
 	Eventually(t, "nobody knows its secret any more", func() bool {
-		status, answer, err := old.Do("POST", "/v1/frames", `{"type":"FETCH_MISSING_MESSAGES_REQUEST"}`)
+		status, answer, err := old.Do("POST", "/v1/frames", frame)
 		return err == nil && status == http.StatusUnauthorized && strings.Contains(answer, "SESSION_UNKNOWN")
 	})
 }
