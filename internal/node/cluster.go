@@ -192,6 +192,7 @@ func (n *node) peers() (list []shards.Peer) {
 
 // joined is told of a node that has come.
 func (n *node) joined(m members.Member) {
+	n.exchange.PeerJoined(m.ID)
 	n.links.Connect(m.ID)
 	n.stir()
 }
@@ -202,6 +203,7 @@ func (n *node) died(id string) {
 	n.stats.PeerGone(id)
 	n.hub.PeerGone(id)
 	n.office.Died(id)
+	n.exchange.PeerGone(id)
 	n.stir()
 }
 
@@ -213,11 +215,13 @@ func (n *node) lost() {
 
 func (n *node) stir() { n.leases.Stir() }
 
-// What links carry is for one of several: the first byte says for whom.
+// What links carry is for one of several: the first byte says for whom. Versions that
+// do not know a tag pass over what is for it.
 const (
 	tagHub    = 1
 	tagShards = 2
-	tagStats  = 4 // versions that do not know it pass it over
+	tagStats  = 4
+	tagEvents = 5
 )
 
 // tagged is a part's own way to other nodes.
@@ -241,6 +245,7 @@ func (p peers) Up(peer string) {
 	p.stats.PeerUp(peer)
 	p.hub.PeerUp(peer)
 	p.office.Up(peer)
+	p.exchange.PeerUp(peer)
 }
 
 // Down implements bus.LinkHandler.
@@ -248,6 +253,7 @@ func (p peers) Down(peer string) {
 	p.stats.PeerDown(peer)
 	p.hub.PeerDown(peer)
 	p.office.Down(peer)
+	p.exchange.PeerDown(peer)
 }
 
 // Receive implements bus.LinkHandler.
@@ -262,6 +268,8 @@ func (p peers) Receive(peer string, message []byte) {
 		p.office.Receive(peer, body)
 	case tagStats:
 		p.stats.PeerReceive(peer, body)
+	case tagEvents:
+		p.exchange.PeerReceive(peer, body)
 	}
 }
 

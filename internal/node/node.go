@@ -26,6 +26,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/internal/events"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/members"
@@ -79,8 +80,10 @@ type node struct {
 	sockets *socket.Server
 	stats   *stats.Sampler
 	events  *api.Events
-	members *members.Room
-	v1      *api.V1
+
+	exchange *events.Exchange // of events whose session and client are at two nodes
+	members  *members.Room
+	v1       *api.V1
 
 	webhooks *webhooks.Room
 	serving  atomic.Bool
@@ -274,12 +277,14 @@ func (n *node) serve(ctx context.Context) error {
 	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	n.stats.LetGo()                      // or the doors would wait for streams of stats
 	closePublic()
+	n.exchange.Leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
 	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
 		n.log.Warn("not every client left in time", "err", err)
 	}
 	cancel()
 	n.events.Wait()
+	n.exchange.Close()
 	stop()
 	return errors.Join(err, doors.Wait())
 }
