@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,10 +16,17 @@ import (
 // Part is one thing that has to work for the node to be ready.
 type Part struct {
 	Name string
-	// Check returns nil when the part works, or why it does not. It is called
-	// for every look at /readyz and must be quick.
+	// Check returns nil when the part works, a Note when it does and there is
+	// something to say, or why it does not. It is called for every look at /readyz
+	// and must be quick.
 	Check func() error
 }
+
+// Note is what a part that works has to say all the same.
+type Note string
+
+// Error returns the sentence.
+func (n Note) Error() string { return string(n) }
 
 // Options configure both handlers. Log, Metrics and MaxBody are needed.
 type Options struct {
@@ -53,7 +61,7 @@ var (
 // NewAdmin returns what operators may ask: / names the rest, /healthz, /readyz, /metrics,
 // /cluster and /debug/pprof.
 func NewAdmin(o Options) http.Handler {
-	d := newDoor("admin", o)
+	d := newDoor(adminDoor, o)
 	paths := "/healthz\n/readyz\n/metrics\n/debug/pprof/\n"
 	if o.Cluster != nil {
 		d.exact("/cluster", read, clusterPage(o.Cluster))
@@ -79,7 +87,7 @@ func NewAdmin(o Options) http.Handler {
 // know of the server (/console.json), /healthz and /readyz; on the loopback
 // demo /metrics and /cluster too.
 func NewPublic(o Options) http.Handler {
-	d := newDoor("public", o)
+	d := newDoor(publicDoor, o)
 	d.exact("/ws", read, o.Socket)
 	d.ownOrigin = "/ws"
 	if o.Demo {
@@ -94,9 +102,6 @@ func NewPublic(o Options) http.Handler {
 	d.below("/", read, o.Console)
 	return d
 }
-
-// controlDoor is the name of the door whose visitors need no key.
-const controlDoor = "control"
 
 // NewControl returns what the operator may ask at the control socket: the calls
 // under /v1, as an admin and without a key, /healthz and /readyz. Who may open
@@ -130,7 +135,8 @@ func readiness(w http.ResponseWriter, parts []Part) {
 	for _, p := range parts {
 		l := line{Name: p.Name, Ready: true}
 		if err := p.Check(); err != nil {
-			l.Ready, l.Reason = false, err.Error()
+			var note Note
+			l.Ready, l.Reason = errors.As(err, &note), err.Error()
 		}
 		lines = append(lines, l)
 	}

@@ -170,7 +170,7 @@ func (n *node) settle(ctx context.Context) {
 
 // peers returns all nodes that are known, as the placing of shards sees them.
 func (n *node) peers() (list []shards.Peer) {
-	for _, m := range n.members.List() {
+	for _, m := range n.members.Judged() {
 		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving, Dead: m.Status == members.Unreachable}
 		for _, role := range m.Roles {
 			p.Processor = p.Processor || role == config.RoleProcessor
