@@ -1,0 +1,110 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/api"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
+)
+
+// away returns why this node cannot do its work, whoever asks: it has lost touch with
+// its cluster. Nil while it can.
+func (n *node) away() error {
+	if n.members.Valid() {
+		return nil
+	}
+	return n.members.Check()
+}
+
+// lapses remember since when shards have no keeper that serves. When a node dies,
+// that is so for seconds on all others, and what is sent meanwhile waits: no reason
+// to call any of them unready, or no node would be left. It is one when it lasts for
+// as long as anything waits, and at the start.
+type lapses struct {
+	mu    sync.Mutex
+	since map[int]time.Time
+	whole bool // all shards were served once
+}
+
+// look takes in which shards have no keeper at a time. It returns those that have
+// had none for so short a time that it does not matter, and the others.
+func (l *lapses) look(unserved []int, now time.Time) (brief, long []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.whole = l.whole || len(unserved) == 0
+	since := make(map[int]time.Time, len(unserved))
+	for _, shard := range unserved {
+		began, known := l.since[shard]
+		if !known {
+			began = now
+		}
+		since[shard] = began
+		if l.whole && now.Sub(began) < shards.Patience {
+			brief = append(brief, shard)
+		} else {
+			long = append(long, shard)
+		}
+	}
+	l.since = since
+	return brief, long
+}
+
+// watchEvery is how often it is looked which shards have keepers, so that it is known
+// since when, whether or not somebody asks.
+const watchEvery = time.Second
+
+// watchShards looks until ctx ends.
+func (n *node) watchShards(ctx context.Context) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		n.lapses.look(n.office.Unserved(), time.Now())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// checkStore is the part store of readiness: whether what this node keeps is stored.
+func (n *node) checkStore() error {
+	if n.leases == nil {
+		if n.office.Ready() {
+			return nil
+		}
+		return errors.New("the message store does not answer")
+	}
+	failing := n.office.Failing()
+	return n.lapse("the message log does not answer, of the shards", func(shard int) bool { return slices.Contains(failing, shard) })
+}
+
+// checkCluster is the part cluster of readiness: whether this node is a member, and
+// whether all users have a keeper.
+func (n *node) checkCluster() error {
+	if err := n.members.Check(); err != nil {
+		return err
+	}
+	failing := n.office.Failing()
+	return n.lapse("no keeper is known of the shards", func(shard int) bool { return !slices.Contains(failing, shard) })
+}
+
+// lapse says what is so of which shards without a keeper that serves: as an error, or
+// as a note while it is brief.
+func (n *node) lapse(what string, of func(shard int) bool) error {
+	not := func(shard int) bool { return !of(shard) }
+	brief, long := n.lapses.look(n.office.Unserved(), time.Now())
+	brief, long = slices.DeleteFunc(brief, not), slices.DeleteFunc(long, not)
+	switch {
+	case len(long) > 0:
+		return fmt.Errorf("%s %v", what, append(long, brief...))
+	case len(brief) > 0:
+		return api.Note(fmt.Sprintf("%s %v; what is sent to their users waits for %s", what, brief, shards.Patience))
+	}
+	return nil
+}
