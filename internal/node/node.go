@@ -57,6 +57,10 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	err = n.run(ctx)
+	if ctx.Err() != nil && !n.served && errors.Is(err, context.Canceled) {
+		n.log.Info("stopped before it was ready", "err", err)
+		err = nil
+	}
 	return errors.Join(err, release())
 }
 
@@ -81,6 +85,7 @@ type node struct {
 
 	webhooks *webhooks.Room
 	serving  atomic.Bool
+	served   bool // it was ready once; the starting goroutine\'s
 
 	doors   doors
 	stage   stage                        // what the start waits for
@@ -110,10 +115,6 @@ func (n *node) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, n.doors.close()) }()
 	if err := n.openStore(ctx); err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			n.log.Info("stopped before it was ready", "err", err)
-			return nil
-		}
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
@@ -225,6 +226,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return tendMemory(stopping) })
 	rooms.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	rooms.Go(func() error { return n.watchShards(stopping) })
+	n.served = true
 	n.serving.Store(true)
 	n.members.SetStatus(members.Up)
 	n.doors.lead(n)

@@ -142,3 +142,23 @@ func TestWhileTheLogIsReadTheNodeLivesAndSaysHowFarItIs(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestANodeThatIsStoppedBeforeItIsReadyStopsInGoodOrder(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	o := beginner(t, func(*config.Settings) {}).opts
+	var log strings.Builder
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	// The first line is printed when the doors are open, and nothing else is yet.
+	o.Out = writer(func([]byte) { stop() })
+	if err := Run(ctx, o); err != nil || !strings.Contains(log.String(), "stopped before it was ready") {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+}
+
+// writer is told what is written.
+type writer func(b []byte)
+
+func (w writer) Write(b []byte) (int, error) {
+	w(b)
+	return len(b), nil
+}
