@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -17,7 +18,8 @@ const (
 // Server.Switch has what NewPublic, NewAdmin and NewControl return take its place:
 // /healthz says that it lives, /readyz what it waits for, as o.Parts have it, and
 // /cluster, where that will be, which nodes it knows. Everything else is refused for
-// now, with what waiting says.
+// now, with what waiting says, but for a browser's EventSource: that would give up on
+// any answer, and comes back when there is none.
 func Starting(o Options, waiting func() string) (public, admin, control http.Handler) {
 	o.V1 = nil
 	refuse := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -31,6 +33,12 @@ func Starting(o Options, waiting func() string) (public, admin, control http.Han
 		if cluster != "" && o.Cluster != nil {
 			d.exact(cluster, read, clusterPage(o.Cluster))
 		}
+		d.exact("/v1/events", nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+				panic(http.ErrAbortHandler) // ends the connection
+			}
+			refuse(w, r)
+		}))
 		d.below("/", nil, refuse)
 		return d
 	}

@@ -59,6 +59,17 @@ func TestAServerGoesOnWithTheHandlerThatItIsSwitchedTo(t *testing.T) {
 	get("HTTP/1.1 200 ")
 }
 
+func TestAnEventSourceGetsNoAnswerFromANodeThatIsStartingForItWouldGiveUp(t *testing.T) {
+	public, _, _ := Starting(options(), func() string { return "reading" })
+	addr, _ := serve(t, options(), func(s *Server) { s.Switch(public) })
+	c := dial(t, addr)
+	send(t, c, "GET /v1/events?appId=a&userId=b HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+	if said := wantClosed(t, c); said != "" {
+		t.Errorf("it said %q", said)
+	}
+	wantProblem(t, public, 503, wire.CodeBusy, "GET", "/v1/events")
+}
+
 // firstLine returns the first line of an answer that comes in one piece.
 func firstLine(t *testing.T, c net.Conn) string {
 	t.Helper()

@@ -204,6 +204,7 @@ func (n *node) died(id string) {
 // clients are to go elsewhere, for their sessions are closed there, and so is who is
 // signing in.
 func (n *node) lost() {
+	n.lapses.look(nil, false, time.Now()) // all shards are to be served again before it is ready
 	const reason = "this server is cut off from its cluster; connect to another"
 	n.hub.CloseAll(wire.CloseRestart, reason)
 	n.sockets.CloseWaiting(wire.CloseRestart, reason)

@@ -24,19 +24,21 @@ func (n *node) away() error {
 // lapses remember since when shards have no keeper that serves. When a node dies,
 // that is so for seconds on all others, and what is sent meanwhile waits: no reason
 // to call any of them unready, or no node would be left. It is one when it lasts for
-// as long as anything waits, and at the start.
+// as long as anything waits, and at the start, and for a node that was cut off: what it
+// knows of keepers is old.
 type lapses struct {
 	mu    sync.Mutex
 	since map[int]time.Time
-	whole bool // all shards were served once
+	ready bool // they do not make the node unready
 }
 
-// look takes in which shards have no keeper at a time. It returns those that have
-// had none for so short a time that it does not matter, and the others.
-func (l *lapses) look(unserved []int, now time.Time) (brief, long []int) {
+// look takes in which shards have no keeper at a time, and whether this node is in
+// touch with the others then. It says whether that leaves the node ready: one that is
+// not becomes so only when all shards are served.
+func (l *lapses) look(unserved []int, touch bool, now time.Time) (ready bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.whole = l.whole || len(unserved) == 0
+	l.ready = touch && (l.ready || len(unserved) == 0)
 	since := make(map[int]time.Time, len(unserved))
 	for _, shard := range unserved {
 		began, known := l.since[shard]
@@ -44,14 +46,16 @@ func (l *lapses) look(unserved []int, now time.Time) (brief, long []int) {
 			began = now
 		}
 		since[shard] = began
-		if l.whole && now.Sub(began) < shards.Patience {
-			brief = append(brief, shard)
-		} else {
-			long = append(long, shard)
-		}
+		l.ready = l.ready && now.Sub(began) < shards.Patience
 	}
 	l.since = since
-	return brief, long
+	return l.ready
+}
+
+// look has lapses look, and returns which shards have no keeper.
+func (n *node) look() (unserved []int, ready bool) {
+	unserved = n.office.Unserved()
+	return unserved, n.lapses.look(unserved, n.members.Valid(), time.Now())
 }
 
 // watchEvery is how often it is looked which shards have keepers, so that it is known
@@ -63,7 +67,7 @@ func (n *node) watchShards(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		n.lapses.look(n.office.Unserved(), time.Now())
+		n.look()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -97,14 +101,13 @@ func (n *node) checkCluster() error {
 // lapse says what is so of which shards without a keeper that serves: as an error, or
 // as a note while it is brief.
 func (n *node) lapse(what string, of func(shard int) bool) error {
-	not := func(shard int) bool { return !of(shard) }
-	brief, long := n.lapses.look(n.office.Unserved(), time.Now())
-	brief, long = slices.DeleteFunc(brief, not), slices.DeleteFunc(long, not)
+	unserved, ready := n.look()
+	list := slices.DeleteFunc(unserved, func(shard int) bool { return !of(shard) })
 	switch {
-	case len(long) > 0:
-		return fmt.Errorf("%s %v", what, append(long, brief...))
-	case len(brief) > 0:
-		return api.Note(fmt.Sprintf("%s %v; what is sent to their users waits for %s", what, brief, shards.Patience))
+	case len(list) == 0:
+		return nil
+	case ready:
+		return api.Note(fmt.Sprintf("%s %v; what is sent to their users waits for %s", what, list, shards.Patience))
 	}
-	return nil
+	return fmt.Errorf("%s %v", what, list)
 }
