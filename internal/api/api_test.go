@@ -96,7 +96,7 @@ func wantProblem(t testing.TB, h http.Handler, status int, code, method, path st
 
 func TestHealthIsThatTheProcessAnswers(t *testing.T) {
 	o := options()
-	o.Parts = []Part{{"store", func() error { return errors.New("away") }}}
+	o.Parts = []Part{{Name: "store", Check: func() error { return errors.New("away") }}}
 	for _, h := range []http.Handler{NewAdmin(o), NewPublic(o)} {
 		if body := wantStatus(t, h, 200, "GET", "/healthz"); body != `{"status":"alive"}`+"\n" {
 			t.Error(body)
@@ -107,7 +107,7 @@ func TestHealthIsThatTheProcessAnswers(t *testing.T) {
 func TestReadinessListsThePartsAndWhyOneIsNot(t *testing.T) {
 	o := options()
 	var store error
-	o.Parts = []Part{{"node", func() error { return nil }}, {"store", func() error { return store }}}
+	o.Parts = []Part{{Name: "node", Check: func() error { return nil }}, {Name: "store", Check: func() error { return store }}}
 	for _, h := range []http.Handler{NewAdmin(o), NewPublic(o)} {
 		store = errors.New("the disk is full")
 		body := wantStatus(t, h, 503, "GET", "/readyz")

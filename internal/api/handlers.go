@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -16,17 +15,13 @@ import (
 // Part is one thing that has to work for the node to be ready.
 type Part struct {
 	Name string
-	// Check returns nil when the part works, a Note when it does and there is
-	// something to say, or why it does not. It is called for every look at /readyz
-	// and must be quick.
+	// Check returns nil when the part works, or why it does not. It is called
+	// for every look at /readyz and must be quick.
 	Check func() error
+	// Note is what an operator has to know of a part that works; nil, or empty, for
+	// nothing.
+	Note func() string
 }
-
-// Note is what a part that works has to say all the same.
-type Note string
-
-// Error returns the sentence.
-func (n Note) Error() string { return string(n) }
 
 // Options configure both handlers. Log, Metrics and MaxBody are needed.
 type Options struct {
@@ -130,13 +125,16 @@ func readiness(w http.ResponseWriter, parts []Part) {
 		Name   string `json:"name"`
 		Ready  bool   `json:"ready"`
 		Reason string `json:"reason,omitempty"`
+		Note   string `json:"note,omitempty"`
 	}
 	lines := make([]line, 0, len(parts))
 	for _, p := range parts {
 		l := line{Name: p.Name, Ready: true}
 		if err := p.Check(); err != nil {
-			var note Note
-			l.Ready, l.Reason = errors.As(err, &note), err.Error()
+			l.Ready, l.Reason = false, err.Error()
+		}
+		if p.Note != nil {
+			l.Note = p.Note()
 		}
 		lines = append(lines, l)
 	}

@@ -15,7 +15,7 @@ func TestANodeThatIsStartingLivesAndSaysWhatItWaitsFor(t *testing.T) {
 	o, c := options(), newTwoNodes()
 	c.list[0].Status, c.list[0].Reason = nodes.Joining, "waiting for node2"
 	o.Cluster = c
-	o.Parts = []Part{{"node", func() error { return errors.New("the node is starting: waiting for node2") }}}
+	o.Parts = []Part{{Name: "node", Check: func() error { return errors.New("the node is starting: waiting for node2") }}}
 	public, admin, control := Starting(o, func() string { return "waiting for node2" })
 	for _, h := range []http.Handler{public, admin, control} {
 		wantStatus(t, h, 200, "GET", "/healthz")
@@ -80,14 +80,6 @@ func firstLine(t *testing.T, c net.Conn) string {
 	}
 	line, _, _ := strings.Cut(string(b[:n]), "\r\n")
 	return line
-}
-
-func TestAPartThatWorksMayHaveSomethingToSay(t *testing.T) {
-	o := options()
-	o.Parts = []Part{{"cluster", func() error { return Note("shard 3 has no keeper just now") }}}
-	if text := wantStatus(t, NewAdmin(o), 200, "GET", "/readyz"); text != `{"parts":[{"name":"cluster","ready":true,"reason":"shard 3 has no keeper just now"}],"ready":true}`+"\n" {
-		t.Error(text)
-	}
 }
 
 func TestANodeThatHasLostTouchRefusesWhatItCannotDoAndShowsHowItStands(t *testing.T) {

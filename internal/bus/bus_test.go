@@ -355,7 +355,7 @@ func TestOpenSaysWhatIsMissingOrWrong(t *testing.T) {
 func TestWarningsOfTheServerReachTheLog(t *testing.T) {
 	t.Parallel()
 	var lines bytes.Buffer
-	j := &journal{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}, now: time.Now}
+	j := &journal{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}, said: throttle{now: time.Now}}
 	j.Noticef("notice")
 	j.Debugf("debug")
 	j.Tracef("trace")
@@ -374,6 +374,40 @@ func TestWarningsOfTheServerReachTheLog(t *testing.T) {
 	}
 	if j.failure() != "fatal 3" {
 		t.Errorf("the reason is %q", j.failure())
+	}
+}
+
+// Whoever is refused tries again every second: that is said now and then, and of
+// each by itself.
+func TestWhatIsRepeatedIsSaidNowAndThen(t *testing.T) {
+	t.Parallel()
+	var lines bytes.Buffer
+	now := time.Now()
+	j := &journal{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}, said: throttle{now: func() time.Time { return now }}}
+	said := func() int {
+		defer lines.Reset()
+		return bytes.Count(lines.Bytes(), []byte("\n"))
+	}
+	for range 5 {
+		j.Errorf("%s - Error flushing: write: broken pipe", "10.0.0.1:4000 - rid:7")
+		j.Errorf("%s - Error flushing: write: broken pipe", "10.0.0.2:4000 - rid:8")
+		j.Errorf("%s - disk %d", "10.0.0.2:4001 - rid:9", 1)
+		j.Warnf("Waiting for routing to be established...")
+		j.Errorf("%s - authentication error - User %q", "10.0.0.2:4001 - rid:9", userPrefix+"1")
+	}
+	if n := said(); n != 3 {
+		t.Errorf("%d lines, want one for each server and what it is about", n)
+	}
+	now = now.Add(sayAgain)
+	j.Errorf("%s - disk %d", "10.0.0.2:4001 - rid:9", 2)
+	if n := said(); n != 1 {
+		t.Errorf("%d lines after a while, want 1", n)
+	}
+	for i := range 2 * mostSaid {
+		j.Warnf("%s - full", fmt.Sprintf("10.%d.%d.1:1", i/256, i%256))
+	}
+	if n := len(j.said.said); n > mostSaid {
+		t.Errorf("%d things are remembered", n)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Cluster makes the embedded server one of several that keep every stream
@@ -129,7 +130,7 @@ func (c *Cluster) configure(ctx context.Context, o *server.Options, log *slog.Lo
 	if c.TLS != nil {
 		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.tls(), 5
 	}
-	o.CustomRouterAuthentication = &gate{cluster: c, log: log}
+	o.CustomRouterAuthentication = &gate{cluster: c, log: log, said: throttle{now: time.Now}}
 	o.Routes = c.routes(ctx, nil)
 }
 
@@ -210,10 +211,12 @@ func family(addresses []string) []string {
 	return four
 }
 
-// gate lets servers in, or says in the log why not.
+// gate lets servers in, or says in the log why not: now and then, since who is
+// refused tries again every second.
 type gate struct {
 	cluster *Cluster
 	log     *slog.Logger
+	said    throttle
 }
 
 // Check says whether a server may come in.
@@ -221,17 +224,30 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 	user, secret := c.GetOpts().Username, sha256.Sum256([]byte(c.GetOpts().Password))
 	own := sha256.Sum256([]byte(g.cluster.Secret))
 	version, ours := strings.CutPrefix(user, userPrefix)
+	why := ""
 	switch {
 	case !ours:
-		g.log.Warn("a server was refused: it is none of Switchboard's", "remote", c.RemoteAddress())
+		why = "a server was refused: it is none of Switchboard's"
 	case version != protocol:
-		g.log.Warn("a server was refused: its version does not go together with this one's", "remote", c.RemoteAddress(), "its", version, "own", protocol)
+		why = "a server was refused: its version does not go together with this one's"
 	case subtle.ConstantTimeCompare(secret[:], own[:]) == 0:
-		g.log.Warn("a server was refused: its cluster secret is another one", "remote", c.RemoteAddress())
+		why = "a server was refused: its cluster secret is another one"
 	default:
 		return true
 	}
+	host, _, _ := net.SplitHostPort(c.RemoteAddress().String())
+	if g.said.may(why + host) {
+		g.log.Warn(why, "remote", c.RemoteAddress(), "its", protocolOf(version, ours), "own", protocol)
+	}
 	return false
+}
+
+// protocolOf is what a server that is refused speaks, as far as it says so.
+func protocolOf(version string, ours bool) string {
+	if !ours {
+		return "unknown"
+	}
+	return version
 }
 
 // startRoutes makes the server that has started listen to the other servers and
@@ -327,6 +343,9 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 		err := e.reachLeader(ctx)
 		if err == nil {
 			return nil
+		}
+		if e.opts.External != nil && (errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)) {
+			return fmt.Errorf("%s has no JetStream, which all that is stored needs: switch it on there, and for this account", e.place())
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s has no leader for its streams; %s: %w (%w)", e.place(), e.company(), context.Cause(ctx), err)

@@ -88,7 +88,7 @@ func (e *engine) startServer(ctx context.Context) error {
 	if e.opts.External != nil {
 		return nil
 	}
-	lines := &journal{log: e.opts.Logger, bell: e.suspect, now: time.Now}
+	lines := &journal{log: e.opts.Logger, bell: e.suspect, said: throttle{now: time.Now}}
 	given := e.serverOptions(ctx)
 	e.given = given.Clone() // the server keeps and changes what it is given
 	if c := e.opts.Cluster; c != nil && c.Sole && !c.NoStore {
@@ -144,7 +144,9 @@ func (e *engine) serverOptions(ctx context.Context) *server.Options {
 
 // check says whether the server that has started serves all that it found.
 func (e *engine) check(lines *journal) error {
-	if line := lines.failure(); line != "" {
+	if line := lines.failure(); strings.Contains(line, "listening on router port") {
+		return fmt.Errorf("cannot listen for the other servers of the cluster at %s (cluster.listen): %s", e.opts.Cluster.Listen, line)
+	} else if line != "" {
 		return fmt.Errorf("the embedded NATS server did not start: %s", line)
 	}
 	if err := e.ail(); err != nil && strings.Contains(err.Error(), "could not be recovered") {

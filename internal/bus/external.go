@@ -65,9 +65,9 @@ func (e *engine) askSynced(ctx context.Context) error {
 		return nil
 	}
 	if e.syncKnown {
-		return fmt.Errorf("%s does not sync each message before it says that it is stored, so a power cut may lose some: set `sync_interval: always` in the section `jetstream` of each of its servers, or accept it by name (nats.acceptUnsynced)", e.place())
+		return fmt.Errorf("%s does not sync each message before it says that it is stored, so a power cut may lose some: set `sync_interval: always` in the section `jetstream` of each of its servers, or accept it by name (--accept-unsynced): see docs/cluster.md", e.place())
 	}
-	return fmt.Errorf("it cannot be found out whether %s syncs each message before it says that it is stored: give credentials of its system account (nats.systemCredentials or nats.systemUrl), or accept it by name (nats.acceptUnsynced)", e.place())
+	return fmt.Errorf("it cannot be found out whether %s syncs each message before it says that it is stored: give a user of its system account, who may ask (nats.systemCredentials or nats.systemUrl), or accept it by name (--accept-unsynced): see docs/cluster.md", e.place())
 }
 
 // askSynced asks all servers with streams, which answer users of the system account
@@ -167,7 +167,7 @@ func (x *External) dial(ctx context.Context, opts []nats.Option, log *slog.Logge
 		}
 		if time.Since(said) >= sayEvery {
 			said = time.Now()
-			log.Info("waiting for NATS", "url", x.place(), "err", err)
+			log.Warn("waiting for NATS", "url", x.place(), "err", err)
 		}
 		select {
 		case <-ctx.Done():

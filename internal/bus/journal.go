@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -15,11 +16,42 @@ import (
 type journal struct {
 	log  *slog.Logger
 	bell func()
-	now  func() time.Time
 
 	mu    sync.Mutex
-	fatal string               // the first fatal line
-	said  map[string]time.Time // when each sentence about a refusal was last written
+	fatal string // the first fatal line
+
+	said throttle // of sentences about refusals, and of lines by what they are about
+}
+
+// throttle lets each thing be said now and then. Its zero value needs now.
+type throttle struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	said map[string]time.Time
+}
+
+const (
+	// sayAgain is after what time a thing is said again: what does not go together
+	// tries again every second.
+	sayAgain = 30 * time.Second
+	// mostSaid bounds how many things are remembered.
+	mostSaid = 1000
+)
+
+// may says whether a thing is to be said now.
+func (t *throttle) may(what string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	if last, ok := t.said[what]; ok && now.Sub(last) < sayAgain {
+		return false
+	}
+	if t.said == nil || len(t.said) == mostSaid {
+		t.said = make(map[string]time.Time)
+	}
+	t.said[what] = now
+	return true
 }
 
 const journalLine = "the embedded NATS server reports"
@@ -57,12 +89,17 @@ func (j *journal) write(level slog.Level, format string, v []any) {
 		return
 	}
 	line := fmt.Sprintf(format, v...)
-	if strings.HasPrefix(line, "Metalayer blocking snapshot") {
-		level = slog.LevelDebug // it says so however short it was
+	if usual(line) {
+		level = slog.LevelDebug
 	}
 	if why := refusal(line); why != "" {
-		j.refused(why, line)
+		if j.said.may(why + remote(line)) {
+			j.log.Warn(why, "line", line)
+		}
 		return
+	}
+	if level > slog.LevelDebug && !j.said.may(format+remote(line)) {
+		level = slog.LevelDebug
 	}
 	j.log.Log(context.Background(), level, journalLine, "line", line)
 }
@@ -84,26 +121,37 @@ func refusal(line string) string {
 		return "a server was refused: it has the same name in the cluster as another one"
 	case has("Error trying to connect to route"):
 		return "another server of the cluster is not reached"
+	case has("Error flushing") && has("rid:"):
+		return "another server ended the connection at once: it may refuse this one, and says why in its log; with cluster.tls each needs a certificate that the other's CA has signed"
 	case has("TLS route handshake error"):
 		return "a connection between servers failed: the certificates of the cluster do not go together"
 	}
 	return ""
 }
 
-// refusedEvery is how often a refusal of one kind is written: servers try again
-// every second.
-const refusedEvery = 30 * time.Second
+// usual says whether a line that the server takes for a warning belongs to a start in
+// good order, or to a node that comes or goes, of which others have more to say.
+func usual(line string) bool {
+	for _, words := range []string{
+		"Metalayer blocking snapshot", // it says so however short it was
+		"Waiting for routing to be established", "JetStream has not established contact with a meta leader", "JetStream is not current with the meta leader",
+		"Falling behind", "TTL state is outdated",
+		"authentication error - User \"" + userPrefix, // the gate says why
+	} {
+		if strings.Contains(line, words) {
+			return true
+		}
+	}
+	return false
+}
 
-func (j *journal) refused(why, line string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	now := j.now()
-	if last, ok := j.said[why]; ok && now.Sub(last) < refusedEvery {
-		return
+// remote is the address, without a port, with which a line about a connection begins;
+// empty for others.
+func remote(line string) string {
+	address, _, _ := strings.Cut(line, " ")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
 	}
-	if j.said == nil {
-		j.said = make(map[string]time.Time)
-	}
-	j.said[why] = now
-	j.log.Warn(why, "line", line)
+	return host
 }

@@ -48,6 +48,11 @@ type NATS struct {
 	Prefix         string `yaml:"prefix"`         // of all subjects and streams
 	Replicas       int    `yaml:"replicas"`       // of each stream; 0: 3 where it is a cluster of three or more, else 1
 	AcceptUnsynced bool   `yaml:"acceptUnsynced"` // it need not show that it syncs what it stores
+
+	// SystemURL and SystemCredentials are of a user of its system account, who is asked
+	// whether it syncs what it stores. Without the first it is URL; both may be empty.
+	SystemURL         string `yaml:"systemUrl"`
+	SystemCredentials string `yaml:"systemCredentials"`
 }
 
 // TLS names files in PEM; none of them is needed.
@@ -333,7 +338,7 @@ func (c *checker) checkPeers(s Settings) {
 			c.refuse("cluster.peers", "%q has the port where clients connect (listen); nodes meet at that of cluster.listen, here %s", peer, own)
 		}
 	}
-	if most := len(k.Peers) + 1; k.Replicas > most && !k.oneName() && len(k.Peers) > 0 {
+	if most := k.nodes(); k.Replicas > most && !k.oneName() && len(k.Peers) > 0 {
 		c.refuse(c.firstSet("cluster.replicas", "cluster.peers"), "cluster.replicas is %d, but cluster.peers names %d nodes at most, this one included", k.Replicas, most)
 	}
 }
@@ -384,7 +389,7 @@ func (c *checker) checkNATSUse(s Settings) {
 			key string
 			is  bool
 		}{
-			{"credentials", n.Credentials != ""}, {"acceptUnsynced", n.AcceptUnsynced}, {"tls.ca", n.TLS.CA != ""}, {"tls.cert", n.TLS.Cert != ""},
+			{"credentials", n.Credentials != ""}, {"acceptUnsynced", n.AcceptUnsynced}, {"systemUrl", n.SystemURL != ""}, {"systemCredentials", n.SystemCredentials != ""}, {"tls.ca", n.TLS.CA != ""}, {"tls.cert", n.TLS.Cert != ""},
 		} {
 			if one.is {
 				c.refuseBy("nats."+one.key, "nats.url", "is required: without it the embedded NATS is used, and nats.%s means nothing", one.key)
@@ -396,9 +401,12 @@ func (c *checker) checkNATSUse(s Settings) {
 	if n.Prefix == "" {
 		c.refuse("nats.prefix", "is required, with 1 to %d letters, digits, _ and -", maxNodeName)
 	}
-	if n.Credentials != "" {
-		if _, err := readRegular(n.Credentials); err != nil {
-			c.refuse("nats.credentials", "cannot be read: %s", err)
+	for _, f := range []struct{ key, file string }{{"credentials", n.Credentials}, {"systemCredentials", n.SystemCredentials}} {
+		if f.file == "" {
+			continue
+		}
+		if _, err := readRegular(f.file); err != nil {
+			c.refuse("nats."+f.key, "cannot be read: %s", err)
 		}
 	}
 	c.checkTLS("nats.tls", n.TLS, false)
@@ -480,5 +488,9 @@ func natsKeys() []Key {
 		replicas,
 		key("acceptUnsynced", kindSwitch, "false", "Whether a NATS is good that does not show that it syncs what it stores before it says so (sync_interval: always). What was acknowledged may be lost in a power cut then.",
 			func(n *NATS) any { return &n.AcceptUnsynced }),
+		key("systemUrl", kindNATS, "", "URL, with name and password, of a user of its system account, who is asked at the start whether it syncs what it stores. If absent nats.url.",
+			func(n *NATS) any { return &n.SystemURL }),
+		key("systemCredentials", kindFile, "", "File with credentials (.creds) of such a user.",
+			func(n *NATS) any { return &n.SystemCredentials }),
 	}
 }

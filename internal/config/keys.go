@@ -217,7 +217,7 @@ func mailboxLimits() []Key {
 			func(l *Limits) any { return &l.MailboxMessages }),
 		size("mailboxBytes", "64MiB", 64*KiB, 64*GiB, "Bytes in one mailbox; to a full one messages are refused. At least the frame limit.",
 			func(l *Limits) any { return &l.MailboxBytes }),
-		count("waitingMessages", "10000000", 1, 1_000_000_000, "Messages in all mailboxes together; past it RELIABLE messages are refused. Each takes some 50 bytes of memory, a mailbox some 300.",
+		count("waitingMessages", "10000000", 1, 1_000_000_000, "Messages in all mailboxes that this node keeps, together; past it RELIABLE messages are refused. Where it keeps several shards each has an equal part. Each takes some 50 bytes of memory, a mailbox some 300.",
 			func(l *Limits) any { return &l.WaitingMessages }),
 		duration("idempotencyAge", "24h", time.Minute, 30*24*time.Hour, "For how long it is remembered, on disk, which RELIABLE messages of a request with an Idempotency-Key were accepted.",
 			func(l *Limits) any { return &l.IdempotencyAge }),

@@ -22,6 +22,9 @@ import (
 // aloneFolder is where in the data folder a node that is alone has its store.
 const aloneFolder = "jetstream"
 
+// clusterFolder is where one of a cluster has its own.
+const clusterFolder = "cluster"
+
 // settleTime is how long a node that starts waits for every shard to have a
 // keeper, and every stream its replicas, before it lets clients in: with all nodes up it takes a moment. What
 // lasts longer is shown by /readyz.
@@ -63,7 +66,13 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	}
 	n.office, err = shards.New(shards.Options{
 		Self: n.id, Shards: count, Links: tagged{n.links, tagShards}, Logger: n.log, Metrics: n.metrics,
-		Changed: func() { n.webhooks.Moved() },
+		Changed: func() {
+			n.webhooks.Moved()
+			select {
+			case n.moved <- struct{}{}:
+			default: // it is known already
+			}
+		},
 	})
 	if err != nil {
 		n.links.Close()
@@ -85,13 +94,14 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 		x := &bus.External{
 			URL: s.NATS.URL, CredentialsFile: s.NATS.Credentials, Prefix: s.NATS.Prefix,
 			Replicas: s.NATS.Replicas, AcceptUnsynced: s.NATS.AcceptUnsynced,
+			SystemURL: s.NATS.SystemURL, SystemCredentialsFile: s.NATS.SystemCredentials,
 		}
 		x.TLS, err = s.NATS.TLS.Config()
 		o.External = x
 	case s.Clustered():
 		// A server that is one of several deletes streams that the others do not know,
 		// as those of a store that was alone: it never opens such a folder.
-		o.Folder = filepath.Join(s.Data, "cluster", "jetstream")
+		o.Folder = filepath.Join(s.Data, clusterFolder, "jetstream")
 		c := s.Cluster
 		x := &bus.Cluster{
 			Name: c.Name, Node: s.NodeName(), Listen: c.Listen, Advertise: c.Advertise, Peers: c.Peers, Sole: c.Sole(),

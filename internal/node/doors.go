@@ -73,10 +73,10 @@ func (n *node) parts() []api.Part {
 			}
 			return nil
 		}},
-		{Name: "store", Check: n.checkStore},
+		{Name: "store", Check: n.checkStore, Note: n.noteStore},
 	}
 	if n.opts.Settings.Shared() {
-		parts = append(parts, api.Part{Name: "cluster", Check: n.checkCluster})
+		parts = append(parts, api.Part{Name: "cluster", Check: n.checkCluster, Note: n.noteCluster})
 	}
 	return parts
 }

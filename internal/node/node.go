@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -49,7 +51,7 @@ type Options struct {
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
 // a clean stop, also when ctx ended before the node was ready.
 func Run(ctx context.Context, opts Options) error {
-	n := &node{opts: opts, log: opts.Log, since: time.Now(), metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry()}
+	n := &node{opts: opts, log: opts.Log, since: time.Now(), metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry(), moved: make(chan struct{}, 1)}
 	n.settings.Store(&opts.Settings)
 	n.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	release, err := lifecycle.LockFolder(opts.Settings.Data)
@@ -99,6 +101,7 @@ type node struct {
 	links        *bus.Links     // nil: this node is alone
 	leases       *shards.Leases // nil likewise
 	shardMetrics shardMetrics
+	moved        chan struct{} // this node keeps more shards, or fewer
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -156,10 +159,34 @@ func (n *node) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	o.Logger, o.Waiting = n.log, n.stage.is
+	if err := notAClusters(s); err != nil {
+		return err
+	}
 	if n.bus, err = bus.Open(ctx, o); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
+	n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "switchboard_store_synced", Help: "1 when what is acknowledged is known to be synced to disk, so that it survives a power cut.",
+	}, func() float64 {
+		if _, synced := n.bus.Synced(); synced {
+			return 1
+		}
+		return 0
+	}))
 	return nil
+}
+
+// notAClusters refuses a folder that holds what this node kept as one of a cluster,
+// where it is to be alone: it would start with nothing, and nobody would notice.
+func notAClusters(s config.Settings) error {
+	folder := filepath.Join(s.Data, clusterFolder)
+	if s.Shared() {
+		return nil
+	}
+	if _, err := os.Stat(folder); err != nil {
+		return nil // there is none, or what is wrong with the folder is said by who uses it
+	}
+	return fmt.Errorf("%s holds what this node kept as one of a cluster, and no cluster is set, so it would start with nothing: give it the settings `cluster` again, or move that folder away to begin anew", folder)
 }
 
 // buildRooms makes what stands between the store and the doors.
@@ -258,6 +285,8 @@ func (n *node) reload(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-n.moved:
+			n.limitKeepers()
 		case s := <-n.opts.Reload:
 			if err := n.apps.Replace(appsOf(s.Apps)); err != nil {
 				n.log.Error("the new settings are not in effect", "err", err)
@@ -270,11 +299,17 @@ func (n *node) reload(ctx context.Context) error {
 			changed := config.Diff(*n.settings.Load(), s).Live
 			n.settings.Store(&s)
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
-			n.office.SetLimits(mailboxLimits(s.Limits), uint64(s.Limits.MinDiskFree))
+			n.limitKeepers()
 			n.reloadWebhooks(ctx, s)
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}
+}
+
+// limitKeepers gives each keeper of this node its part of the limits in force.
+func (n *node) limitKeepers() {
+	l := n.limits()
+	n.office.SetLimits(mailboxLimits(l, len(n.office.Kept())), uint64(l.MinDiskFree))
 }
 
 // say prints one of the start-up lines.

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
 )
 
@@ -84,8 +84,19 @@ func (n *node) checkStore() error {
 		}
 		return errors.New("the message store does not answer")
 	}
-	failing := n.office.Failing()
-	return n.lapse("the message log does not answer, of the shards", func(shard int) bool { return slices.Contains(failing, shard) })
+	return unready(n.failing())
+}
+
+// noteStore is what is to be known of the part store while it works.
+func (n *node) noteStore() string {
+	var notes []string
+	if n.leases != nil {
+		notes = brief(n.failing())
+	}
+	if _, synced := n.bus.Synced(); !synced {
+		notes = append(notes, "what is acknowledged may not survive a power cut: this NATS is not known to sync what it stores")
+	}
+	return strings.Join(notes, "; ")
 }
 
 // checkCluster is the part cluster of readiness: whether this node is a member, and
@@ -94,20 +105,48 @@ func (n *node) checkCluster() error {
 	if err := n.members.Check(); err != nil {
 		return err
 	}
-	failing := n.office.Failing()
-	return n.lapse("no keeper is known of the shards", func(shard int) bool { return !slices.Contains(failing, shard) })
+	return unready(n.unkept())
 }
 
-// lapse says what is so of which shards without a keeper that serves: as an error, or
-// as a note while it is brief.
-func (n *node) lapse(what string, of func(shard int) bool) error {
+// noteCluster is what is to be known of the part cluster while it works.
+func (n *node) noteCluster() string { return strings.Join(brief(n.unkept()), "; ") }
+
+// failing says which shards this node keeps and cannot store for, and whether it is
+// ready all the same.
+func (n *node) failing() (what string, ready bool) {
+	here := n.office.Failing()
+	return n.lapse("the message log does not answer, of the shards", func(shard int) bool { return slices.Contains(here, shard) })
+}
+
+// unkept says which shards have no keeper, as far as this node knows, and whether it
+// is ready all the same.
+func (n *node) unkept() (what string, ready bool) {
+	here := n.office.Failing()
+	return n.lapse("no keeper is known of the shards", func(shard int) bool { return !slices.Contains(here, shard) })
+}
+
+// lapse says what is so of which shards without a keeper that serves; empty for none.
+func (n *node) lapse(what string, of func(shard int) bool) (sentence string, ready bool) {
 	unserved, ready := n.look()
 	list := slices.DeleteFunc(unserved, func(shard int) bool { return !of(shard) })
-	switch {
-	case len(list) == 0:
-		return nil
-	case ready:
-		return api.Note(fmt.Sprintf("%s %v; what is sent to their users waits for %s", what, list, shards.Patience))
+	if len(list) == 0 {
+		return "", ready
 	}
-	return fmt.Errorf("%s %v", what, list)
+	return fmt.Sprintf("%s %v", what, list), ready
+}
+
+// unready returns what is so as an error, if it makes the node unready.
+func unready(what string, ready bool) error {
+	if what == "" || ready {
+		return nil
+	}
+	return errors.New(what)
+}
+
+// brief returns what is so as a note, if the node is ready all the same.
+func brief(what string, ready bool) []string {
+	if what == "" || !ready {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s; what is sent to their users waits for %s", what, shards.Patience)}
 }

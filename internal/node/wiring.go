@@ -71,9 +71,12 @@ type watched struct {
 // Watch implements api.Stats.
 func (w watched) Watch() (leave func(), ok bool) { return w.Sampler.Watch(w.most()) }
 
-func mailboxLimits(l config.Limits) mailbox.Limits {
+// mailboxLimits are those of one keeper, of so many on this node: what may wait in all
+// mailboxes together is memory of the node.
+func mailboxLimits(l config.Limits, keepers int) mailbox.Limits {
+	keepers = max(keepers, 1)
 	return mailbox.Limits{
-		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: l.WaitingMessages,
+		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: (l.WaitingMessages + keepers - 1) / keepers,
 		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests, Producers: l.Producers,
 		Events: l.WebhookQueue, EventBytes: int64(l.WebhookQueueBytes), Undelivered: l.UndeliveredAfter,
 	}

@@ -30,7 +30,7 @@ type NodeSettings struct {
 	Listen  string   // host:port for the other nodes
 	Peers   []string // host:port of all of them that keep what is stored
 	Secret  string
-	NATS    string   // URL of the NATS that exists; empty for their own
+	NATS    *NATS    // that exists; nil for their own
 	Roles   []string // both if empty
 	More    string   // the rest of the settings file; empty: the demo's apps
 	Args    []string // further arguments
@@ -54,14 +54,14 @@ func (s NodeSettings) text() string { return s.More + s.extra() }
 // extra is what makes the node one of a cluster. One by itself is none.
 func (s NodeSettings) extra() string {
 	var b strings.Builder
-	if len(s.Peers) == 1 && s.NATS == "" && len(s.Roles) == 0 {
+	if len(s.Peers) == 1 && s.NATS == nil && len(s.Roles) == 0 {
 		return ""
 	}
 	fmt.Fprintf(&b, "\ncluster: {name: %s, node: %s, listen: %q, peers: [%s], secret: %s, lease: %s}\n",
 		s.Cluster, s.Name, s.Listen, quoted(s.Peers), s.Secret, clusterLease)
-	if s.NATS != "" {
+	if s.NATS != nil {
 		b.Reset()
-		fmt.Fprintf(&b, "\nnats: {url: %q}\ncluster: {node: %s, lease: %s}\n", s.NATS, s.Name, clusterLease)
+		fmt.Fprintf(&b, "\nnats: {url: %q, systemUrl: %q}\ncluster: {node: %s, lease: %s}\n", s.NATS.URL, s.NATS.System, s.Name, clusterLease)
 	}
 	if len(s.Roles) > 0 {
 		fmt.Fprintf(&b, "roles: [%s]\n", strings.Join(s.Roles, ", "))

@@ -19,6 +19,7 @@ func clusterOf(t *testing.T, s *Server) []map[string]any {
 }
 
 func TestANodeAloneIsAClusterOfOne(t *testing.T) {
+	Alone(t, ReasonDemo)
 	s := Start(t)
 	list := clusterOf(t, s)
 	if len(list) != 1 || list[0]["self"] != true || list[0]["status"] != "up" || list[0]["address"] != s.Addr || list[0]["id"] == "" {

@@ -467,9 +467,9 @@ func TestADamagedStoreIsNotImported(t *testing.T) {
 func TestAStandaloneStoreIsImportedIntoANATSThatExists(t *testing.T) {
 	Alone(t, ReasonFolder)
 	a := fillStore(t, 2000)
-	nats := StartNATS(t).URL
+	nats := StartNATS(t)
 	c := newCluster(t, 3, func(i int, s *NodeSettings) {
-		s.More, s.NATS, s.Args = a.settings, nats, []string{"--accept-unsynced"}
+		s.More, s.NATS = a.settings, nats
 		if i == 1 {
 			s.Data = a.data
 		}

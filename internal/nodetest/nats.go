@@ -20,7 +20,8 @@ var natsProgram = sync.OnceValues(func() (string, error) {
 // NATS is a NATS server that is there before the nodes, and none of theirs. It
 // stores in a folder, and syncs whatever it stores before it says so.
 type NATS struct {
-	URL string
+	URL    string
+	System string // URL of a user of its system account
 
 	t    testing.TB
 	file string // its settings
@@ -30,12 +31,16 @@ type NATS struct {
 }
 
 // StartNATS starts one, which ends with the test.
-func StartNATS(t testing.TB) *NATS {
+func StartNATS(t testing.TB) *NATS { return startNATS(t, "always") }
+
+// startNATS starts one that syncs what it stores so often.
+func startNATS(t testing.TB, sync string) *NATS {
 	t.Helper()
 	dir := t.TempDir()
 	addr := freeAddress(t)
-	n := &NATS{t: t, URL: "nats://" + addr, addr: addr, file: filepath.Join(dir, "nats.conf"), out: filepath.Join(dir, "nats.log")}
-	text := fmt.Sprintf("listen: %q\nserver_name: outside\nmax_payload: 8MB\njetstream {store_dir: %q, sync_interval: always}\n", addr, filepath.Join(dir, "store"))
+	n := &NATS{t: t, URL: "nats://" + addr, System: "nats://system:sesame@" + addr, addr: addr, file: filepath.Join(dir, "nats.conf"), out: filepath.Join(dir, "nats.log")}
+	text := fmt.Sprintf("listen: %q\nserver_name: outside\nmax_payload: 8MB\njetstream {store_dir: %q, sync_interval: %s}\n", addr, filepath.Join(dir, "store"), sync) +
+		"accounts {$SYS {users: [{user: system, password: sesame}]}, ours {jetstream: enabled, users: [{user: us, password: us}]}}\nno_auth_user: us\n"
 	if err := os.WriteFile(n.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package nodetest
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -14,5 +16,42 @@ func TestTheNATSOutsideComesBackAtItsAddress(t *testing.T) {
 		}
 		n.Kill()
 		n.Start()
+	}
+}
+
+// What does not sync before it says that something is stored is found out by its system
+// account, and is used only by whoever accepts that by name: then all who look are told.
+func TestANATSThatDoesNotSyncIsAcceptedByNameAndSaysSo(t *testing.T) {
+	Alone(t, ReasonOwn)
+	lazy := startNATS(t, "1m")
+	for more, want := range map[string]string{
+		", systemUrl: '" + lazy.System + "'": "does not sync each message before it says that it is stored",
+		"":                                    "it cannot be found out whether NATS at",
+	} {
+		file := filepath.Join(t.TempDir(), "settings.yaml")
+		if err := os.WriteFile(file, []byte(demoApps+"nats: {url: '"+lazy.URL+"'"+more+"}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, text := refusedStart(t, "--config", file, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", t.TempDir())
+		if code != 1 || !strings.Contains(text, want) || !strings.Contains(text, "--accept-unsynced") {
+			t.Errorf("exit code %d, it says %s", code, text)
+		}
+	}
+	for _, c := range []struct {
+		nats   *NATS
+		args   []string
+		note   bool
+		metric float64
+	}{
+		{lazy, []string{"--accept-unsynced"}, true, 0},
+		{StartNATS(t), nil, false, 1},
+	} {
+		n := startWith(t, demoApps+"nats: {url: '"+c.nats.URL+"', systemUrl: '"+c.nats.System+"'}\n", c.args...)
+		if _, body := n.Get("/readyz"); strings.Contains(body, "may not survive a power cut") != c.note {
+			t.Errorf("it says %s", body)
+		}
+		if v := n.Metric("switchboard_store_synced"); v != c.metric {
+			t.Errorf("the metric is %v", v)
+		}
 	}
 }

@@ -87,8 +87,9 @@ func TestLimitsChangeAtRunTime(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "TOO_MANY_SESSIONS")
 	})
 	Eventually(t, "a group of three is refused", func() bool {
-		ann.Send(`{"type":"GROUP_MESSAGE","data":{"to":["ANZ-7","ANZ-8","ANZ-9"],"content":1},"reference":"g"}`)
-		return ann.Next().Type == "INVALID_MESSAGE"
+		bob.Send(`{"type":"GROUP_MESSAGE","data":{"to":["ANZ-7","ANZ-8","ANZ-9"],"content":1},"reference":"g"}`)
+		answers := round(bob)
+		return len(answers) == 1 && answers[0].Type == "INVALID_MESSAGE"
 	})
 	Eventually(t, "a new connection has the new frame limit", func() bool {
 		p := Dial(t, s)

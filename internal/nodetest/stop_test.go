@@ -227,6 +227,10 @@ func TestWhatKeepsAServerFromStartingIsSaidInASentence(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	clustered := t.TempDir()
+	if err := os.Mkdir(filepath.Join(clustered, "cluster"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name  string
 		code  int
@@ -241,6 +245,8 @@ func TestWhatKeepsAServerFromStartingIsSaidInASentence(t *testing.T) {
 			[]string{"--listen", free, "--admin", s.Admin, "--data", t.TempDir()}},
 		{"the data folder is a file", 1, []string{file},
 			[]string{"--listen", free, "--admin", free, "--data", file}},
+		{"the data folder is that of one of a cluster", 1, []string{filepath.Join(clustered, "cluster"), "no cluster is set"},
+			[]string{"--listen", free, "--admin", free, "--data", clustered}},
 		{"there is no such settings file", 1, []string{"nowhere.yaml", "no such file"},
 			[]string{"--config", "nowhere.yaml"}},
 		{"a flag has a bad value", 2, []string{"1 problem"},

@@ -98,12 +98,12 @@ func startTopology(t testing.TB, topology Topology, args []string) *Server {
 	if !strings.Contains(text, "apps:") {
 		text += demoApps
 	}
-	count, nats := 3, ""
+	count, nats := 3, (*NATS)(nil)
 	switch topology {
 	case Split:
 		count = 2
 	case External:
-		nats = StartNATS(t).URL
+		nats = StartNATS(t)
 	}
 	c := StartCluster(t, count, func(i int, s *NodeSettings) {
 		s.More, s.Args, s.NATS = text, rest, nats
