@@ -180,3 +180,23 @@ func TestANodeStandsAsItSays(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, said)
 	}
 }
+
+// The same holds where the nodes share a NATS of its own, and that is gone.
+func TestNodesWhoseNATSIsGoneSayThatTheyHaveLostTouch(t *testing.T) {
+	Alone(t, ReasonOwn)
+	nats := StartNATS(t)
+	c := StartCluster(t, 2, func(_ int, s *NodeSettings) { s.NATS = nats })
+	nats.Kill()
+	Eventually(t, "both are shown as unreachable", func() bool {
+		list := clusterOf(t, c.Nodes[0])
+		return len(list) == 2 && list[0]["status"] == "unreachable" && list[1]["status"] == "unreachable"
+	})
+	if said, code := clusterStatus(t, c.Nodes[1]); code != 1 || !strings.Contains(said, "\nn2: this node has lost touch with the cluster") {
+		t.Errorf("exit code %d\n%s", code, said)
+	}
+	nats.Start()
+	c.AwaitReady()
+	if said, code := clusterStatus(t, c.Nodes[0]); code != 0 {
+		t.Errorf("exit code %d\n%s", code, said)
+	}
+}
