@@ -26,8 +26,8 @@ type Stats interface {
 
 func (r Rooms) statsCalls() []Call {
 	return []Call{
-		{Method: "GET", Path: "/v1/stats", Scope: keys.StatsRead, Handler: Handle(r.getStats)},
-		{Method: "GET", Path: "/v1/stats/stream", Scope: keys.StatsRead, Stream: true, Handler: Serve(r.watchStats)},
+		{Method: "GET", Path: "/v1/stats", Scope: keys.StatsRead, Here: true, Handler: Handle(r.getStats)},
+		{Method: "GET", Path: "/v1/stats/stream", Scope: keys.StatsRead, Stream: true, Here: true, Handler: Serve(r.watchStats)},
 	}
 }
 

@@ -45,6 +45,7 @@ const (
 func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
+	n.stage.is("opening what the nodes share")
 	nodes, err := n.bus.Table(ctx, "nodes")
 	if err != nil {
 		return nil, fmt.Errorf("open the table of nodes: %w", err)
@@ -162,6 +163,11 @@ func (n *node) settle(ctx context.Context) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !n.office.Ready() || len(n.bus.Lacking()) > 0 {
+		if list := n.office.Unserved(); len(list) > 0 {
+			n.stage.is(fmt.Sprintf("waiting for the shards %v to have keepers", list))
+		} else {
+			n.stage.is(fmt.Sprintf("waiting for the streams %v to have all their replicas", n.bus.Lacking()))
+		}
 		select {
 		case <-tick.C:
 		case <-n.refused:
@@ -180,7 +186,7 @@ func (n *node) settle(ctx context.Context) {
 
 // peers returns all nodes that are known, as the placing of shards sees them.
 func (n *node) peers() (list []shards.Peer) {
-	for _, m := range n.members.List() {
+	for _, m := range n.members.Judged() {
 		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving, Dead: m.Status == members.Unreachable}
 		for _, role := range m.Roles {
 			p.Processor = p.Processor || role == config.RoleProcessor
@@ -208,9 +214,13 @@ func (n *node) died(id string) {
 }
 
 // lost is told that the others count this node as dead, or will in a moment: its
-// clients are to go elsewhere, for their sessions are closed there.
+// clients are to go elsewhere, for their sessions are closed there, and so is who is
+// signing in.
 func (n *node) lost() {
-	n.hub.CloseAll(wire.CloseRestart, "this server is cut off from its cluster; connect to another")
+	n.lapses.look(nil, false, time.Now()) // all shards are to be served again before it is ready
+	const reason = "this server is cut off from its cluster; connect to another"
+	n.hub.CloseAll(wire.CloseRestart, reason)
+	n.sockets.CloseWaiting(wire.CloseRestart, reason)
 }
 
 func (n *node) stir() { n.leases.Stir() }

@@ -117,7 +117,9 @@ func TestStatsOfEveryNodeAreThoseOfAll(t *testing.T) {
 		stops = append(stops, followStats(t, n, key))
 	}
 	c.Nodes[2].Kill()
-	all("what is left of three", stay, func(s shown) bool { return s.Nodes == 2 && s.Sessions == 2 && s.Users == 1 && s.Messages.Proved == many })
+	all("what is left of three", stay, func(s shown) bool {
+		return s.Nodes == 2 && s.Sessions == 2 && s.Users == 1 && s.Messages.Proved == many
+	})
 	c.Launch(c.Nodes[2])
 	bob = SignIn(t, c.Nodes[2], "ANZ-2", "")
 	for i := range many {
