@@ -30,6 +30,7 @@ type clusterAnswer struct {
 		Sessions int       `json:"sessions"`
 		Load     float64   `json:"load"`
 		Since    time.Time `json:"since"`
+		Reason   string    `json:"reason"`
 		Self     bool      `json:"self"`
 	} `json:"members"`
 }
@@ -62,7 +63,7 @@ func (c clusterStatusCommand) Run(p *program) error {
 	return err
 }
 
-// write prints the table.
+// write prints the table, and below it what the node says of itself.
 func (a clusterAnswer) write(p *program) error {
 	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tSTATUS\tSINCE\tADDRESS\tROLES\tVERSION\tSESSIONS\tLOAD\tID")
@@ -74,5 +75,13 @@ func (a clusterAnswer) write(p *program) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%.2f\t%s\n", name, m.Status, m.Since.UTC().Format("2006-01-02T15:04:05Z"),
 			orDash(m.Address), strings.Join(m.Roles, ","), m.Version, m.Sessions, m.Load, m.ID)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, m := range a.Members {
+		if m.Reason != "" {
+			fmt.Fprintf(p.out, "%s: %s\n", m.Name, m.Reason)
+		}
+	}
+	return nil
 }

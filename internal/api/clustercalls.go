@@ -24,8 +24,8 @@ type Cluster interface {
 
 func (r Rooms) clusterCalls() []Call {
 	return []Call{
-		{Method: "GET", Path: "/v1/cluster", Scope: keys.StatsRead, Handler: Handle(r.getCluster)},
-		{Method: "GET", Path: "/v1/cluster/stream", Scope: keys.StatsRead, Stream: true, Handler: Serve(r.watchCluster)},
+		{Method: "GET", Path: "/v1/cluster", Scope: keys.StatsRead, Here: true, Handler: Handle(r.getCluster)},
+		{Method: "GET", Path: "/v1/cluster/stream", Scope: keys.StatsRead, Stream: true, Here: true, Handler: Serve(r.watchCluster)},
 	}
 }
 
@@ -45,6 +45,7 @@ type memberAnswer struct {
 	Sessions int          `json:"sessions"`
 	Load     float64      `json:"load"`
 	Since    Time         `json:"since"`
+	Reason   string       `json:"reason,omitzero"`
 	Self     bool         `json:"self,omitzero"`
 }
 
@@ -54,7 +55,7 @@ func showCluster(self string, list []nodes.Member) clusterAnswer {
 	for i, m := range list {
 		a.Members[i] = memberAnswer{
 			ID: m.ID, Name: m.Name, Address: m.Address, Status: m.Status, Roles: m.Roles, Version: m.Version,
-			Sessions: m.Sessions, Load: m.Load, Since: Time(m.Since), Self: m.ID == self,
+			Sessions: m.Sessions, Load: m.Load, Since: Time(m.Since), Reason: m.Reason, Self: m.ID == self,
 		}
 	}
 	return a

@@ -22,6 +22,9 @@ import (
 // soon is when a refusal that says "not now" may be tried again.
 const soon = time.Second
 
+// later is when a node may be asked again that is of no use as a whole at present.
+const later = 5 * time.Second
+
 // Refusal is an error that is answered as problem details (RFC 9457).
 type Refusal struct {
 	Status     int

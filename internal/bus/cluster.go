@@ -339,6 +339,7 @@ func (e *engine) neighbours() []string {
 func (e *engine) awaitLeader(ctx context.Context) error {
 	said := time.Now()
 	for {
+		e.opts.wait("%s", e.leaderless())
 		err := e.reachLeader(ctx)
 		if err == nil {
 			return nil
@@ -359,6 +360,14 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 		case <-time.After(waitStep / 10):
 		}
 	}
+}
+
+// leaderless says what awaitLeader waits for.
+func (e *engine) leaderless() string {
+	if e.srv == nil {
+		return fmt.Sprintf("waiting for %s to have a leader for its streams", e.place())
+	}
+	return "waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start; " + e.company()
 }
 
 // company says who else is there.

@@ -103,6 +103,7 @@ func (e *engine) startServer(ctx context.Context) error {
 	srv.SetLoggerV2(lines, false, false, false)
 	e.srv = srv
 
+	e.opts.wait("the embedded NATS server takes up its store")
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
@@ -202,6 +203,7 @@ func (e *engine) dial(ctx context.Context, name string) (*nats.Conn, error) {
 		}),
 	}
 	if e.opts.External != nil {
+		e.opts.wait("waiting for %s", e.place())
 		return e.opts.External.dial(ctx, opts, log)
 	}
 	return nats.Connect("", append(opts, nats.InProcessServer(e.srv))...)

@@ -43,11 +43,14 @@ func TestWhatServersSendAndWhoIsThereIsCounted(t *testing.T) {
 # TYPE switchboard_api_messages_total counter
 switchboard_api_messages_total{feature="FAST"} 3
 switchboard_api_messages_total{feature="RELIABLE"} 4
+# HELP switchboard_roster_users Users with a session on any node, as this one knows.
+# TYPE switchboard_roster_users gauge
+switchboard_roster_users 2
 # HELP switchboard_online_users Users with a session on this node.
 # TYPE switchboard_online_users gauge
 switchboard_online_users 2
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "switchboard_api_messages_total", "switchboard_online_users"); err != nil {
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "switchboard_api_messages_total", "switchboard_online_users", "switchboard_roster_users"); err != nil {
 		t.Error(err)
 	}
 }

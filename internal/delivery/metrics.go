@@ -54,6 +54,7 @@ func (m *metrics) init(roster *roster, r prometheus.Registerer) {
 		r.MustRegister(
 			m.fast, dropped, forwards, m.failedForward, m.unconfirmed, asked, m.knownTimeouts, m.badMessages,
 			gauge("online_users", "Users with a session on this node.", func() float64 { return float64(roster.local()) }),
+			gauge("roster_users", "Users with a session on any node, as this one knows.", func() float64 { return float64(roster.users()) }),
 			gauge("roster_remote_sessions", "Sessions on other nodes that this one knows of.", func() float64 { return float64(roster.far.Load()) }),
 		)
 	}

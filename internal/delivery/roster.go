@@ -206,6 +206,13 @@ func (r *roster) local() (users int) {
 	return max(users-int(r.links.Load()), 0)
 }
 
+// users returns how many users have a session on any node.
+func (r *roster) users() int {
+	r.orderMu.RLock()
+	defer r.orderMu.RUnlock()
+	return r.order.Len()
+}
+
 // after returns the users of an app that come after one of them, at most limit;
 // an empty user comes before all.
 func (r *roster) after(app string, user wire.UserID, limit int) []wire.UserID {

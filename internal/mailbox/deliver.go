@@ -206,7 +206,9 @@ func (c *core) handAs(s *session, e *entry, fetched bool) bool {
 	s.flight = append(s.flight, f)
 	s.open += int(e.size)
 	e.holders++
-	c.counts.delivered++
+	if !s.user.relay { // see writeProved
+		c.counts.delivered++
+	}
 	c.effects = append(c.effects, effect{
 		kind: effDeliver, outlet: s.Outlet,
 		delivery: Delivery{N: f.n, Ord: f.ord, Fetched: fetched, ID: m.id, Frame: m.frame},

@@ -137,7 +137,9 @@ func (c *core) settleAfter(s *session, n uint64) {
 // subscribers hear of it, in one batch: either all survive or none.
 func (c *core) writeProved(now time.Time, p *pending, s *session, ords []uint64, confirm []messageRecord) {
 	u := s.user
-	c.counts.proved += uint64(len(ords))
+	if !u.relay { // what is for another shard is on its way still; it counts there
+		c.counts.proved += uint64(len(ords))
+	}
 	p.buf = appendGone(p.buf, goneProved, u.id, ords)
 	for _, ord := range ords {
 		e := u.entries.find(ord)

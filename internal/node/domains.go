@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -230,35 +231,30 @@ func (n *node) reloadAbroad() {
 	n.abroad.refresh()
 }
 
-// awaitNetwork waits until there is a description, if there are other domains:
-// without one nobody can be told whether he lives here.
-func (n *node) awaitNetwork(ctx context.Context) {
+// awaitNetwork waits until there is a description: without one nobody can be told
+// whether he lives here. It returns false when the node is to end before.
+func (n *node) awaitNetwork(ctx context.Context) bool {
 	a := n.abroad
-	if a == nil {
-		return
-	}
 	select {
 	case <-a.known:
-		return
+		return true
 	default:
 	}
 	n.log.Warn("no client is let in before the description of all domains is there: the meta server has not answered yet, and there is no copy of an earlier start", "meta", a.source.State().From)
-	select {
-	case <-a.known:
-	case <-n.refused:
-	case <-ctx.Done():
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		n.stage.is("waiting for the description of all domains: " + cmp.Or(a.source.State().Trouble, "the meta server has not answered yet"))
+		select {
+		case <-a.known:
+			return true
+		case <-n.refused:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
 	}
-}
-
-// check says whether there is a description, for /readyz.
-func (a *abroad) check() error {
-	if a.view.Load() != nil {
-		return nil
-	}
-	if trouble := a.source.State().Trouble; trouble != "" {
-		return fmt.Errorf("there is no description of all domains yet: %s", trouble)
-	}
-	return fmt.Errorf("there is no description of all domains yet")
 }
 
 // home says where a user of an app lives, for who signs in.

@@ -177,6 +177,7 @@ func TestAKeyOfAnAppThatIsTakenAwayIsRefusedUntilItIsBack(t *testing.T) {
 }
 
 func TestARequestWithAnIdempotencyKeyIsCarriedOutOnce(t *testing.T) {
+	Alone(t, ReasonAnswer) // of calls that store no message
 	s := Start(t)
 	const wish = `{"app":"ANZ","scopes":["keys:manage"]}`
 	answers := make(chan Answer, 20)

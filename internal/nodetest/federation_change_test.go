@@ -1,8 +1,8 @@
 package nodetest
 
 import (
+	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -223,11 +223,13 @@ func TestADomainThatWaitsForADescriptionIsNotReadyAndStops(t *testing.T) {
 	s.launch()
 	t.Cleanup(s.Kill)
 	Eventually(t, "it says what it waits for", func() bool { return strings.Contains(s.Output(), "no client is let in before") })
-	if status, body := s.Get("/readyz"); status != 503 || !strings.Contains(body, "there is no description of all domains yet") {
+	if status, body := s.Get("/readyz"); status != 503 || !strings.Contains(body, "waiting for the description of all domains") {
 		t.Errorf("%d %s", status, body)
 	}
-	if c, err := net.Dial("tcp", s.Addr); err == nil {
-		c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	if p, err := TryDial(ctx, t, s); err == nil {
+		p.Close()
 		t.Error("clients are let in")
 	}
 	s.Signal(syscall.SIGTERM)

@@ -62,6 +62,7 @@ const (
 	awayOrigin   = "origin"
 	awayFull     = "full"
 	awayStopping = "stopping"
+	awayCut      = "cut_off"
 	awayFailed   = "failed" // the connection was lost meanwhile
 )
 
@@ -151,7 +152,7 @@ func (m *metrics) outcomes(r *registry) {
 
 	away := r.counters("handshakes_refused_total", "Handshakes refused, by reason.", "reason")
 	m.turnedAway = make(map[string]prometheus.Counter)
-	for _, reason := range []string{awayMethod, awayProtocol, awayOrigin, awayFull, awayStopping, awayFailed} {
+	for _, reason := range []string{awayMethod, awayProtocol, awayOrigin, awayFull, awayStopping, awayCut, awayFailed} {
 		m.turnedAway[reason] = away.WithLabelValues(reason)
 	}
 }

@@ -16,6 +16,9 @@
 //     sent to the user after it, on whichever node, misses the session. While hub
 //     or keeper take their time to know the session, the deadline of signing in
 //     counts.
+//   - While nobody can be signed in here (Options.Away) new connections are refused
+//     before the upgrade, and who waits for the answer to a sign-in hears at once that
+//     it comes to nothing (Server.CloseWaiting).
 //   - Every refused frame is answered with an error, and counted. A broken
 //     frame closes at worst its own session; so does a panic in handling one.
 //   - A peer that is gone, or that no longer reads, is noticed within the proof
@@ -128,6 +131,9 @@ type Options struct {
 	// AllowOrigin says whether a handshake may come from its web origin. Nil:
 	// those without an Origin header, and those from the server's own host.
 	AllowOrigin func(*http.Request) bool
+	// Away returns why nobody can be signed in here at present, whoever asks; nil while
+	// it is possible. It is asked for each new connection. Nil: it always is.
+	Away func() error
 	// MayReach says whether users of one app may watch the presence of users of
 	// another. It is not asked about one and the same app. Nil: they may not.
 	MayReach func(from, to string) bool
