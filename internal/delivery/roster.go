@@ -149,10 +149,11 @@ func (r *roster) replace(s *rosterShard, user wire.UserID, was, is present) {
 		return
 	}
 	r.orderMu.Lock()
-	if online {
-		r.order.Insert(user)
-	} else {
+	switch {
+	case !online:
 		r.order.Delete(user)
+	case !is.isLink(): // it is in no list of users, nor in their number
+		r.order.Insert(user)
 	}
 	r.orderMu.Unlock()
 	w := s.watched[user]
@@ -185,6 +186,11 @@ func (s *rosterShard) store(user wire.UserID, was, is present) {
 	case len(was.here) == 0:
 		delete(s.there, user)
 	}
+}
+
+// isLink says whether it is a link to another domain, on whichever node.
+func (p present) isLink() bool {
+	return p.link() > 0 || p.there != nil && p.there.transport() == transportNames[transportLink]
 }
 
 // link returns 1 for a link to another domain that has a session on this node.
