@@ -66,16 +66,22 @@ func (b *Bus) Placement(ctx context.Context) (*Placement, error) {
 	case b.opts.Cluster == nil:
 		return nil, nil
 	}
-	var p *Placement
-	err = e.patiently(ctx, func(ctx context.Context) (err error) {
-		p, err = e.placement(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("ask where the streams are: %w", err)
+	for {
+		step, cancel := context.WithTimeout(ctx, placementWait)
+		p, err := e.placement(step)
+		cancel()
+		if err == nil {
+			return p, nil
+		}
+		if !passing(err) || pause(ctx, e) != nil {
+			return nil, fmt.Errorf("ask where the streams are: %w", err)
+		}
 	}
-	return p, nil
 }
+
+// placementWait bounds one look: who leads all streams waits 4 seconds for the leaders of
+// each, and says then who has not answered.
+const placementWait = 6 * time.Second
 
 func (e *engine) placement(ctx context.Context) (*Placement, error) {
 	meta, err := e.meta(ctx)

@@ -50,7 +50,7 @@ type allMetrics struct {
 func (n *node) apiOptions() api.Options {
 	return api.Options{
 		Log: n.log, Metrics: allMetrics{prometheus.Gatherers{n.metrics, n.process, &n.shardMetrics}, n.metrics}, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
-		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1, Cluster: n.members,
+		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1, Cluster: n.clusterView(),
 		Parts: n.parts(),
 	}
 }
@@ -111,7 +111,7 @@ func (n *node) v1Options() api.V1Options {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
 			},
-			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.members,
+			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(),
 		},
 	}
 }

@@ -88,6 +88,8 @@ type node struct {
 	links        *bus.Links     // nil: this node is alone
 	leases       *shards.Leases // nil likewise
 	shardMetrics shardMetrics
+	copies       *copies    // nil: no processor of this cluster has any of its own
+	names        *bus.Table // of processors, with copies
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -230,6 +232,7 @@ func (n *node) serve(ctx context.Context) error {
 	}
 	doors.Go(func() error { return n.sockets.Run(stopping) })
 	doors.Go(func() error { return tendMemory(stopping) })
+	doors.Go(func() error { return n.tendCopies(stopping) })
 	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
 	n.serving.Store(true)
 	err = n.greet(public, admin.Addr())
