@@ -1,9 +1,12 @@
 package bus
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -64,6 +67,7 @@ func TestStreamsGetMoreCopiesAsServersCome(t *testing.T) {
 				w.write(20)
 			}
 			placed(t, c.bus[2], 3)
+			placed(t, c.bus[3], 3) // which keeps nothing, and can tell all the same
 			c.stop(1)
 			w.write(20)
 			w.check(shardLog(t, c.bus[2], 0))
@@ -132,12 +136,69 @@ func TestAServerThatComesAfterARemovalGetsCopies(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	w.write(20)
+	short := func() (n int) {
+		for _, b := range c.bus {
+			if b != nil {
+				n += b.Short()
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(time.Minute); short() != 1; <-time.After(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody says that it is short of a copy")
+		}
+	}
 	c.start(3)
 	placed(t, c.bus[3], 3)
+	for deadline := time.Now().Add(time.Minute); short() != 0; <-time.After(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is still said to be short of a copy")
+		}
+	}
 	c.stop(0)
 	w.log = shardLog(t, c.bus[1], 0)
 	w.write(20)
 	w.check(shardLog(t, c.bus[3], 0))
+}
+
+// Those that are left were started anew, and have never heard of the one that is gone.
+func TestThoseThatAreLeftMayHaveFewerCopiesWhenTold(t *testing.T) {
+	t.Parallel()
+	told := false
+	c := planned(t, 3, func(_ int, o *Options) {
+		if o.Cluster.Grow = !told; told {
+			o.Cluster.Replicas = 2
+		}
+	})
+	c.start(0, 1, 2)
+	w := &writerOf{t: t, log: shardLog(t, c.bus[0], 0), acked: map[uint64]string{}}
+	openTable(t, c.bus[0])
+	w.write(20)
+	placed(t, c.bus[0], 3)
+	for i := range 3 {
+		c.stop(i)
+	}
+	c.start(0, 1)
+	w.log = shardLog(t, c.bus[0], 0)
+	openTable(t, c.bus[0])
+	w.write(20)
+	c.remove(c.bus[0], 2)
+	if p, err := c.bus[1].Placement(t.Context()); err != nil || len(p.Servers) != 2 || len(p.Short) != 2 || len(p.Due) > 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	told = true
+	for i := range 2 {
+		c.stop(i)
+		c.start(i)
+		w.log = shardLog(t, c.bus[i], 0)
+		openTable(t, c.bus[i])
+		w.write(20)
+	}
+	if p := placed(t, c.bus[0], 2); p.groups[w.log.name].want != 2 {
+		t.Errorf("%+v", p)
+	}
+	w.check(shardLog(t, c.bus[0], 0))
 }
 
 // Nobody may take away what has the only copy of something.
@@ -161,4 +222,30 @@ func TestAServerWithTheOnlyCopyIsNotRemoved(t *testing.T) {
 	}
 	c.start(leader)
 	wantLog(t, shardLog(t, c.bus[leader], 0), 1, 5, 100)
+}
+
+func TestTheLogSaysNowAndThenWhatLacksCopies(t *testing.T) {
+	var said bytes.Buffer
+	e := &engine{opts: &Options{Logger: slog.New(slog.NewTextHandler(&said, nil))}}
+	var s shortage
+	now := time.Now()
+	lines := func() int { return strings.Count(said.String(), "\n") }
+	for _, step := range []struct {
+		after time.Duration
+		short []string
+		said  int
+	}{
+		{0, []string{"a"}, 0}, {shortGrace - 1, []string{"a"}, 0}, {0, nil, 0}, // a node was started anew
+		{0, []string{"a"}, 0}, {shortGrace, []string{"a", "b"}, 1}, {shortAgain - 1, []string{"b"}, 1}, {1, []string{"b"}, 2},
+		{1, nil, 3}, {1, nil, 3},
+	} {
+		now = now.Add(step.after)
+		e.sayShort(now, &s, step.short, []string{"n3"})
+		if lines() != step.said {
+			t.Fatalf("%+v: %s", step, said.String())
+		}
+	}
+	if !strings.Contains(said.String(), "streams=2 first=a away=n3") {
+		t.Error(said.String())
+	}
 }

@@ -41,11 +41,12 @@ const (
 type copies struct {
 	wanted chan struct{} // rung when somebody asks
 
-	mu   sync.Mutex
+	gone map[string]gone // by name; tendCopies' own
+
+	mu   sync.Mutex // guards what follows
 	last *api.Copies
 	at   time.Time
 	next chan struct{} // closed when there is another look
-	gone map[string]gone
 }
 
 // gone is since when a processor is seen not to be there, and when the log said so.
@@ -209,7 +210,7 @@ func (v clusterView) Remove(ctx context.Context, name string) error {
 	var away bool
 	for _, m := range n.members.List() {
 		if m.Name == name && m.Status != members.Unreachable {
-			return refuse("%s is alive (%s): only a node that is gone for good is taken out; one that is to go is stopped first", name, m.Status)
+			return refuse("%s is alive (%s): only a node that is gone for good is taken out, one that is to go is stopped first, and one that died counts as alive until cluster.lease is over", name, m.Status)
 		}
 		away = away || m.Name == name
 	}

@@ -130,3 +130,15 @@ func TestAClusterGrowsAndGetsAnotherNodeForOneThatIsGone(t *testing.T) {
 	t.Logf("%d accepted", w.acceptedSoFar())
 	wantGood(t, w.history)
 }
+
+func TestServersOfANATSThatExistsAreTakenOutWithItsOwnTools(t *testing.T) {
+	Alone(t, ReasonOwn)
+	nats := StartNATS(t).URL
+	c := StartCluster(t, 1, func(_ int, s *NodeSettings) { s.NATS, s.Args, s.More = nats, []string{"--accept-unsynced"}, roomyApp })
+	if out, code := c.Nodes[0].says("cluster", "remove", "n2"); code != 1 || !strings.Contains(out, "nats server cluster peer-remove") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	if p := c.Nodes[0].placing(); p.Store != nil || p.Members[0].Copies != nil {
+		t.Errorf("%+v", p)
+	}
+}
