@@ -50,11 +50,12 @@ func TestStreamsGetMoreCopiesAsServersCome(t *testing.T) {
 			t.Parallel()
 			c := planned(t, 4, func(i int, o *Options) {
 				o.Cluster.Grow, o.Cluster.NoStore = true, i == 3
+				if i == 3 {
+					o.Cluster.Replicas = first
+					return // its list is whole: nobody tells it of others here
+				}
 				o.Cluster.Replicas, o.Cluster.Peers = max(first, i+1), o.Cluster.Peers[:max(1, i)]
-				switch {
-				case i == 3:
-					o.Cluster.Replicas, o.Cluster.Peers = first, o.Cluster.Peers[:first]
-				case i == 0 && first == 1:
+				if i == 0 && first == 1 {
 					o.Cluster.Sole, o.Cluster.Peers = true, []string{o.Cluster.Listen}
 				}
 			})
