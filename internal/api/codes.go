@@ -26,6 +26,7 @@ const (
 	CodeTooManyKeys    = "TOO_MANY_KEYS"
 	CodeSessionUnknown = "SESSION_UNKNOWN"
 	CodeSessionOver    = "SESSION_OVER"
+	CodeNodeNeeded     = "NODE_NEEDED"
 	CodeInternal       = "INTERNAL"
 	CodeOriginRefused  = "ORIGIN_REFUSED"
 	CodeWrongHost      = "WRONG_HOST"
@@ -56,6 +57,7 @@ func ProblemCodes() []ProblemCode {
 		{CodeTooManyKeys, http.StatusConflict},
 		{CodeSessionUnknown, http.StatusUnauthorized},
 		{CodeSessionOver, http.StatusGone},
+		{CodeNodeNeeded, http.StatusConflict},
 		{CodeInternal, http.StatusInternalServerError},
 		{CodeOriginRefused, http.StatusForbidden},
 		{CodeWrongHost, http.StatusMisdirectedRequest},

@@ -40,6 +40,9 @@ type Cluster struct {
 	// a certificate for both, and the authorities for both. Nil for none.
 	TLS      *tls.Config
 	Replicas int // of every stream: 1 or 3; 2 with two servers
+	// Grow has streams get more replicas than that as servers come that keep streams,
+	// three at most. None is ever taken away: what has more keeps it.
+	Grow bool
 	// NoStore makes a server without streams, which uses those of the others.
 	NoStore bool
 	// Sole says that no other server keeps streams when the cluster starts for the

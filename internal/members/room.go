@@ -206,6 +206,19 @@ func same(a, b Member) bool {
 		a.Version == b.Version && a.Sessions == b.Sessions && a.Load == b.Load && a.Since.Equal(b.Since) && a.Reason == b.Reason
 }
 
+// Forget removes the rows of nodes of that name that are unreachable: it is known that
+// they do not come back.
+func (r *Room) Forget(name string) {
+	r.mu.Lock()
+	for id, p := range r.core.peers {
+		if p.Name == name && !p.dead.IsZero() {
+			r.removal = append(r.removal, id)
+		}
+	}
+	r.mu.Unlock()
+	ring(r.hurry)
+}
+
 // SetAddress says where clients reach this node. The others hear it with the next
 // beat.
 func (r *Room) SetAddress(address string) {

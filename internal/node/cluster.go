@@ -58,6 +58,9 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.openCopies(ctx, seats); err != nil {
+		return nil, err
+	}
 	if err := n.buildMembers(nodes); err != nil {
 		return nil, err
 	}
@@ -99,7 +102,7 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 		c := s.Cluster
 		x := &bus.Cluster{
 			Name: c.Name, Node: s.NodeName(), Listen: c.Listen, Advertise: c.Advertise, Peers: c.Peers, Sole: c.Sole(),
-			Secret: string(c.Secret), Replicas: s.Copies(), NoStore: !s.Has(config.RoleProcessor),
+			Secret: string(c.Secret), Replicas: s.Copies(), NoStore: !s.Has(config.RoleProcessor), Grow: c.Replicas == 0,
 		}
 		if quick := max(c.Lease/electionsInLease, minElection); quick < ownElection {
 			x.Election = quick

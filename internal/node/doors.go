@@ -65,7 +65,7 @@ func (n *node) doorOptions() api.Options {
 
 func (n *node) apiOptions() api.Options {
 	o := n.doorOptions()
-	o.V1, o.Cluster, o.Parts = n.v1, n.members, n.parts()
+	o.V1, o.Cluster, o.Parts = n.v1, n.clusterView(), n.parts()
 	return o
 }
 
@@ -198,7 +198,7 @@ func (n *node) v1Options() api.V1Options {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
 			},
-			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.members, Domains: network{n},
+			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n},
 		},
 	}
 }

@@ -108,6 +108,8 @@ type node struct {
 	leases       *shards.Leases // nil likewise
 	shardMetrics shardMetrics
 	moved        chan struct{} // this node keeps more shards, or fewer
+	copies       *copies       // nil: no processor of this cluster has any of its own
+	names        *bus.Table    // of processors, with copies
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -280,6 +282,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return tendMemory(stopping) })
 	rooms.Go(func() error { return n.stats.Run(stopping) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
+	rooms.Go(func() error { return n.tendCopies(stopping) })
 	n.served = true
 	n.serving.Store(true)
 	n.members.SetStatus(members.Up)

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
+	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/members"
 )
@@ -45,6 +47,12 @@ func (b beginning) Watch(f func([]members.Member)) (stop func()) {
 	f(b.List())
 	return func() {}
 }
+
+// Copies implements api.Cluster. Nobody knows yet.
+func (b beginning) Copies(context.Context) *api.Copies { return nil }
+
+// Remove implements api.Cluster. No call comes as far as this while a node is starting.
+func (b beginning) Remove(context.Context, string) error { return errors.New("the node is starting") }
 
 // counted is a log whose reading at the start can be followed.
 type counted struct {
