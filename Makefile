@@ -79,6 +79,7 @@ test-large-bench: binary ## the benchmarks in full: a good half hour on a machin
 
 test-large-faults: ## its faults alone
 	FAULT_ROUNDS=50 FAULT_TIME=3m go test -count=1 -v -timeout 1h -run 'TestAPowerCut|TestATornTail|TestAFlippedBit|TestInAMix|TestKilledAgain' ./internal/nodetest
+	FAULT_ROUNDS=30 go test -count=1 -v -timeout 1h -run 'TestNothingIsLostBetweenDomains' ./internal/nodetest
 	IMPORT_MESSAGES=100000 go test -count=1 -v -timeout 1h -run 'TestAStandaloneStore|TestKilledWhileItImports' ./internal/nodetest
 
 test-large-nodes: ## faults of several nodes, which take too long for make test

@@ -8,6 +8,9 @@
 //	switchboard config init [F]
 //	switchboard keys create|list|revoke …
 //	switchboard cluster status|remove [--data D] …
+//	switchboard meta --config F [--git R] [--listen A] [--data D] …
+//	switchboard meta check F
+//	switchboard trace USER [--data D] …
 //	switchboard bench messaging|baseline|suite|compare …
 //	switchboard doctor --url U …
 //	switchboard version | --version
@@ -15,9 +18,9 @@
 //
 // It exits with 0 when all went well, 1 when something failed, settings in the
 // file or the environment that are not good included, and 2 when the command
-// line is wrong, a bad value in a flag included. SIGINT and SIGTERM stop a running serve gracefully, and
+// line is wrong, a bad value in a flag included. SIGINT and SIGTERM stop a running serve or a running meta gracefully, and
 // end a running bench early; a second one ends the process at once. SIGHUP makes
-// serve read its settings again.
+// serve read its settings again, and meta look at its description.
 //
 // Signals and exit codes are known here and nowhere else in the program.
 package main

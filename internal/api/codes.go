@@ -66,6 +66,7 @@ func ProblemCodes() []ProblemCode {
 	for _, code := range []string{
 		wire.CodeForbidden, wire.CodeBusy, wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeTimeout,
 		wire.CodeMailboxFull, wire.CodeOverloaded, wire.CodeUnknownApp, wire.CodeBadReceiver, wire.CodeTooManyReceivers, wire.CodeTooDeep,
+		wire.CodeNoRoute,
 		// Of clients that get events: what is wrong with a frame, and with a sign-in.
 		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooMany,
 		wire.CodeBadUserID, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,

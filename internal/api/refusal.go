@@ -133,7 +133,7 @@ func statusOf(code string) int {
 		return http.StatusTooManyRequests
 	case wire.CodeHookFailed:
 		return http.StatusBadGateway
-	case wire.CodeStoreDown, wire.CodeOverloaded, wire.CodeBusy, wire.CodeNoRoute:
+	case wire.CodeStoreDown, wire.CodeOverloaded, wire.CodeBusy, wire.CodeNoRoute, wire.CodeTooManyHops:
 		return http.StatusServiceUnavailable
 	case wire.CodeTimeout:
 		return http.StatusGatewayTimeout
@@ -167,6 +167,9 @@ func FromWire(e *wire.Error) *Refusal {
 	}
 	if e.MayYetArrive {
 		r.More = map[string]any{"mayYetArrive": true}
+	}
+	if e.Home != "" {
+		r.More = map[string]any{"home": e.Home}
 	}
 	return r
 }

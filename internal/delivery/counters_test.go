@@ -21,6 +21,13 @@ func TestWhatServersSendAndWhoIsThereIsCounted(t *testing.T) {
 	add(t, h, "A-2")
 	gone := add(t, h, "A-3")
 	h.Remove(gone)
+	for range 2 { // a link is no user, and not counted, nor are two sessions of it
+		r := newReceiver(t, "link_there-1")
+		r.transport = "link"
+		if _, err := h.Add(r, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	message := func(fast bool) *Send {
 		return &Send{From: "A-2", To: []wire.UserID{"A-1"}, Content: []byte("1"), Fast: fast, Origin: &origin{}, Done: func() {}}
 	}

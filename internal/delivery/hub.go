@@ -35,13 +35,15 @@ type Access interface {
 	IsMaster(user wire.UserID) bool
 }
 
-// Options configure a Hub. All but Nodes, After, Now and Metrics are needed.
+// Options configure a Hub. All but Nodes, Domain, Domains, After, Now and Metrics are needed.
 type Options struct {
 	Keeper   Keeper
 	Access   Access
 	Sessions func() int // how many sessions one user may have
 	Group    func() int // how many receivers one message may have
 	Nodes    Nodes      // nil: this node is alone
+	Domain   string     // the name of this domain; needed with Domains
+	Domains  Domains    // nil: everybody lives here
 	// After calls a function when a time is over, unless stop is called before.
 	// Nil: time.AfterFunc.
 	After   func(d time.Duration, f func()) (stop func())
@@ -162,17 +164,20 @@ func (h *Hub) Send(s *Send) {
 		}
 		return
 	}
-	if !s.Fast {
+	switch {
+	case s.Fast:
+		h.sendFast(s)
+		if s.Done != nil {
+			s.Done()
+		}
+	case h.opts.Domains != nil && h.strays(s.To):
+		h.sendParts(s)
+	default:
 		frame := make([]byte, 0, len(s.Content)+len(s.Reference)+len(s.From)+64)
 		frame = wire.AppendMessage(frame, s.From, s.Content, s.Reference)
 		s.Content = nil
 		s.Reference = append([]byte(nil), s.Reference...)
 		h.opts.Keeper.Accept(s, frame)
-		return
-	}
-	h.sendFast(s)
-	if s.Done != nil {
-		s.Done()
 	}
 }
 
@@ -197,13 +202,16 @@ func (h *Hub) admit(s *Send) bool {
 		h.refuse(s, unknown, wire.KindDeliverFailed, wire.CodeUnknownApp, unknownApp)
 	}
 	if len(forbidden) > 0 {
-		h.refuse(s, forbidden, wire.KindGeneralError, wire.CodeForbidden, "users of your app may not reach users of that app")
+		h.refuse(s, forbidden, wire.KindGeneralError, wire.CodeForbidden, forbiddenApp)
 	}
 	return len(s.To) > 0
 }
 
-// unknownApp is why a message goes nowhere.
-const unknownApp = "no app of this name is configured here"
+// Why a message goes nowhere.
+const (
+	unknownApp   = "no app of this name is configured here"
+	forbiddenApp = "users of your app may not reach users of that app"
+)
 
 func (h *Hub) refuse(s *Send, to []wire.UserID, kind, code, reason string) {
 	if s.Origin != nil {

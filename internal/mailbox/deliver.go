@@ -213,5 +213,9 @@ func (c *core) handAs(s *session, e *entry, fetched bool) bool {
 		kind: effDeliver, outlet: s.Outlet,
 		delivery: Delivery{N: f.n, Ord: f.ord, Fetched: fetched, ID: m.id, Frame: m.frame},
 	})
+	if s.Link && s.user.link != nil {
+		d := &c.effects[len(c.effects)-1].delivery
+		d.Log, d.Low = c.logName, c.low(s.user)
+	}
 	return true
 }

@@ -147,6 +147,9 @@ func (c *core) writeProved(now time.Time, p *pending, s *session, ords []uint64,
 		u.settled++
 		c.dropPassedBut(u, s, ord)
 	}
+	if u.link != nil {
+		c.takenOut(u, p.seq, ords)
+	}
 	for i := range confirm {
 		m := &confirm[i]
 		if m.flags&flagConfirm != 0 {

@@ -69,13 +69,7 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	}
 	n.office, err = shards.New(shards.Options{
 		Self: n.id, Shards: count, Links: tagged{n.links, tagShards}, Logger: n.log, Metrics: n.metrics,
-		Changed: func() {
-			n.webhooks.Moved()
-			select {
-			case n.moved <- struct{}{}:
-			default: // it is known already
-			}
-		},
+		Changed: n.shardsChanged,
 	})
 	if err != nil {
 		n.links.Close()
@@ -157,6 +151,18 @@ func (n *node) formed(ctx context.Context, table *bus.Table) (int, error) {
 	return f.Shards, nil
 }
 
+// shardsChanged is told that this node began or ended to keep shards.
+func (n *node) shardsChanged() {
+	n.webhooks.Moved()
+	select {
+	case n.moved <- struct{}{}:
+	default: // it is known already
+	}
+	if n.abroad != nil {
+		n.abroad.mover.stir()
+	}
+}
+
 // settle waits for every shard to have a keeper, and every stream its replicas, for
 // a while: so that where all nodes start side by side any one may be missing as soon
 // as they say that they are ready.
@@ -224,6 +230,9 @@ func (n *node) lost() {
 	const reason = "this server is cut off from its cluster; connect to another"
 	n.hub.CloseAll(wire.CloseRestart, reason)
 	n.sockets.CloseWaiting(wire.CloseRestart, reason)
+	if n.abroad != nil {
+		n.abroad.links.Stir()
+	}
 }
 
 func (n *node) stir() { n.leases.Stir() }
@@ -233,6 +242,7 @@ func (n *node) stir() { n.leases.Stir() }
 const (
 	tagHub    = 1
 	tagShards = 2
+	tagLinks  = 3 // how links to other domains are, for people
 	tagStats  = 4
 	tagEvents = 5
 )
@@ -279,6 +289,10 @@ func (p peers) Receive(peer string, message []byte) {
 		p.hub.PeerReceive(peer, body)
 	case tagShards:
 		p.office.Receive(peer, body)
+	case tagLinks:
+		if p.abroad != nil {
+			p.abroad.told.hear(peer, body, time.Now())
+		}
 	case tagStats:
 		p.stats.PeerReceive(peer, body)
 	case tagEvents:

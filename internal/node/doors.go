@@ -19,11 +19,15 @@ import (
 )
 
 func (n *node) socketOptions() socket.Options {
-	return socket.Options{
+	o := socket.Options{
 		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics, Away: n.away,
 	}
+	if n.abroad != nil {
+		o.HomeURL = n.abroad.homeURL
+	}
+	return o
 }
 
 func (n *node) socketLimits() socket.Limits {
@@ -36,6 +40,7 @@ func (n *node) socketLimits() socket.Limits {
 		Heartbeat: l.EventHeartbeat, ResumeTimeout: l.ResumeTimeout,
 		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
 		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),
+		LinkWindow: int(l.LinkWindow),
 	}
 }
 
@@ -193,7 +198,7 @@ func (n *node) v1Options() api.V1Options {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
 			},
-			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(),
+			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n},
 		},
 	}
 }

@@ -76,5 +76,11 @@ func (n *node) openKeeper(ctx context.Context, shard int, gather []string, recov
 		o.ShardOf, o.Node, o.Valid = n.office.ShardOf, n.id, n.members.Valid
 		o.Logger, o.Metrics = n.log.With("shard", shard), n.shardMetrics.next(shard)
 	}
+	if a := n.abroad; a != nil {
+		if o.LogName, err = log.Name(ctx); err != nil {
+			return nil, err
+		}
+		o.Link, o.Abroad = a.isLink, a.wrap
+	}
 	return mailbox.Open(ctx, o)
 }

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -90,7 +91,9 @@ type node struct {
 
 	webhooks *webhooks.Room
 	serving  atomic.Bool
-	served   bool // it was ready once; the starting goroutine\'s
+	abroad   *abroad    // nil: there are no other domains
+	applying sync.Mutex // held while apps are replaced
+	served   bool       // it was ready once; the starting goroutine\'s
 
 	doors   doors
 	stage   stage                        // what the start waits for
@@ -126,6 +129,9 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
+	if err := n.openAbroad(); err != nil {
+		return err
+	}
 	stopKeeping, err := n.openKeepers(ctx)
 	if err != nil {
 		return err
@@ -147,10 +153,16 @@ func (n *node) run(ctx context.Context) (err error) {
 	posting, stopPosting := context.WithCancel(context.Background())
 	var poster errgroup.Group
 	poster.Go(func() error { return n.webhooks.Run(posting) })
+	if n.abroad != nil {
+		poster.Go(func() error { return n.abroad.run(posting) })
+	}
 	defer func() {
 		stopPosting()
 		err = errors.Join(err, poster.Wait())
 	}()
+	if n.abroad != nil && !n.awaitNetwork(ctx) {
+		return ctx.Err()
+	}
 	return n.serve(ctx)
 }
 
@@ -200,10 +212,15 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 		return err
 	}
 	limits := n.limits()
-	n.apps, err = apps.New(apps.Options{
-		Apps: appsOf(n.opts.Settings.Apps), HookTimeout: limits.HookTimeout, HookConcurrency: limits.HookConcurrency,
+	list, _ := n.allApps(n.opts.Settings)
+	who := apps.Options{
+		Apps: list, HookTimeout: limits.HookTimeout, HookConcurrency: limits.HookConcurrency,
 		Metrics: n.metrics, Log: n.log,
-	})
+	}
+	if n.abroad != nil {
+		who.Home, who.Link = n.abroad.home, n.abroad.link
+	}
+	n.apps, err = apps.New(who)
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
 	}
@@ -222,7 +239,13 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if n.links != nil {
 		o.Nodes = tagged{n.links, tagHub}
 	}
+	if n.abroad != nil {
+		o.Domain, o.Domains = n.abroad.self, n.abroad
+	}
 	n.hub = delivery.New(o)
+	if n.abroad != nil {
+		n.abroad.hub.Store(n.hub)
+	}
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
@@ -264,6 +287,11 @@ func (n *node) serve(ctx context.Context) error {
 	n.serving.Store(true)
 	n.members.SetStatus(members.Up)
 	n.doors.lead(n)
+	linked, unlink := context.WithCancel(stopping)
+	defer unlink()
+	if n.abroad != nil {
+		rooms.Go(func() error { return n.abroad.links.Run(linked) })
+	}
 	err := n.greet()
 	if err == nil {
 		rooms.Go(func() error { return n.reload(stopping) }) // not before greet: it ends the demo's key with the demo
@@ -273,6 +301,7 @@ func (n *node) serve(ctx context.Context) error {
 		}
 	}
 	n.serving.Store(false)
+	unlink()
 	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	n.stats.LetGo()                      // or the doors would wait for streams of stats
 	n.doors.closePublic()
@@ -297,7 +326,14 @@ func (n *node) reload(ctx context.Context) error {
 		case <-n.moved:
 			n.limitKeepers()
 		case s := <-n.opts.Reload:
-			if err := n.apps.Replace(appsOf(s.Apps)); err != nil {
+			before := *n.settings.Load()
+			n.applying.Lock()
+			err := n.replaceApps(s)
+			if err == nil {
+				n.settings.Store(&s)
+			}
+			n.applying.Unlock()
+			if err != nil {
 				n.log.Error("the new settings are not in effect", "err", err)
 				continue
 			}
@@ -305,11 +341,11 @@ func (n *node) reload(ctx context.Context) error {
 				// It was for the demo. That fails only for a key that is gone already.
 				_ = n.keys.Revoke(ctx, n.demoKey)
 			}
-			changed := config.Diff(*n.settings.Load(), s).Live
-			n.settings.Store(&s)
+			changed := config.Diff(before, s).Live
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.limitKeepers()
 			n.reloadWebhooks(ctx, s)
+			n.reloadAbroad()
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}
@@ -350,6 +386,9 @@ func (n *node) greet() error {
 		n.demoKey = key.ID
 		n.say("key", presented)
 		n.say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
+	}
+	if n.abroad != nil {
+		n.say("domain", fmt.Sprintf("%s of the network that %s describes", s.Domain, n.abroad.source.State().From))
 	}
 	for _, app := range s.Apps {
 		if public := n.doors.public; !s.Demo && !app.AuthEnabled && public != nil {

@@ -74,6 +74,9 @@ func (o Options) withDefaults() Options {
 	if o.MayReach == nil {
 		o.MayReach = func(string, string) bool { return false }
 	}
+	if o.HomeURL == nil {
+		o.HomeURL = func(string) string { return "" }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -319,9 +322,14 @@ func (srv *Server) panicked(r any) {
 	srv.opts.Logger.Error("a session ended by a fault in this server", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
 }
 
-// logClosed notes the end of a session, for who looks for one.
+// logClosed notes the end of a session, for who looks for one; that of a link is for
+// all to see. The caller holds the session's mu.
 func (srv *Server) logClosed(s *session, e ending) {
 	log := srv.opts.Logger
+	if s.joined && s.identity.options.Link {
+		log.Info("the link from another domain is down; what there is for that waits", "user", s.identity.user, "code", e.code, "reason", e.said+e.reason, "err", e.cause) // only one of the ends says why
+		return
+	}
 	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}

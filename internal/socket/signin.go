@@ -63,11 +63,17 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 		s.refuse(wrong, reference)
 		return
 	}
-	grant, err := s.srv.opts.Gate.Authenticate(ctx, a)
+	var grant apps.Grant
+	var err error
+	if a.Options.Link {
+		grant, err = s.srv.opts.Gate.AuthenticateLink(a, s.Address())
+	} else {
+		grant, err = s.srv.opts.Gate.Authenticate(ctx, a)
+	}
 	switch {
 	case err != nil:
-		s.srv.opts.Logger.Debug("a sign-in was refused", "user", a.UserText, "err", err)
-		s.rejected(&a, refusalOf(err), wire.CloseNotAuthentic)
+		s.srv.logRefused(&a, err)
+		s.rejected(&a, s.srv.refusalOf(err), wire.CloseNotAuthentic)
 	case renew:
 		s.renew(&a, &grant)
 	default:
@@ -83,6 +89,12 @@ func (s *session) checkAuth(data []byte, renew bool) (wire.Auth, *wire.Error) {
 		return a, err
 	case renew && a.User != s.identity.user:
 		return a, general(wire.CodeAlreadySignedIn, "this session is signed in as "+string(s.identity.user))
+	case renew && a.Options.Link != s.identity.options.Link:
+		return a, general(wire.CodeAlreadySignedIn, "a session is that of a link from its beginning on, or never")
+	case err == nil && a.Options.Link && s.pipe != nil:
+		return a, &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeRefused, Reason: "a link takes a WebSocket"}
+	case err == nil && a.Options.Link:
+		a.Options = wire.Options{Link: true, Ack: true, Push: true}
 	case err == nil && len(a.Options.Presence) > s.srv.limits.Load().PresenceWatch:
 		return a, general(wire.CodeTooMany, "one session may not watch so many users")
 	}
@@ -90,10 +102,14 @@ func (s *session) checkAuth(data []byte, renew bool) (wire.Auth, *wire.Error) {
 }
 
 // refusalOf returns what the client is told of the gate's error.
-func refusalOf(err error) *wire.Error {
+func (srv *Server) refusalOf(err error) *wire.Error {
 	var r *apps.Refusal
 	if errors.As(err, &r) {
-		return &wire.Error{Kind: wire.KindAuthReply, Code: r.Code, Reason: r.Reason}
+		e := &wire.Error{Kind: wire.KindAuthReply, Code: r.Code, Reason: r.Reason}
+		if r.Home != "" {
+			e.Home = srv.opts.HomeURL(r.Home)
+		}
+		return e
 	}
 	return &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeHookFailed, Reason: "the sign-in could not be decided"}
 }
@@ -101,8 +117,18 @@ func refusalOf(err error) *wire.Error {
 // rejected answers that the sign-in failed, and closes.
 func (s *session) rejected(a *wire.Auth, e *wire.Error, code uint16) {
 	s.srv.metrics.refused(e)
-	s.control(wire.AppendAuthReply(nil, a.AppID, a.UserText, false, e.Code, e.Reason))
+	s.control(wire.AppendAuthRefusal(nil, a.AppID, a.UserText, e))
 	s.close(closing(code, ""))
+}
+
+// logRefused notes a sign-in that was refused. That of a link is for the operator:
+// somebody has set the two domains up to be linked.
+func (srv *Server) logRefused(a *wire.Auth, err error) {
+	if a.Options.Link {
+		srv.opts.Logger.Warn("the link from another domain may not sign in", "user", a.UserText, "err", err)
+		return
+	}
+	srv.opts.Logger.Debug("a sign-in was refused", "user", a.UserText, "err", err)
 }
 
 // renew takes what the gate says now of a session that is signed in.
@@ -127,6 +153,12 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		return
 	}
 	s.identity = identity{id: id, user: grant.User, app: a.AppID, options: a.Options}
+	if a.Options.Link {
+		s.mu.Lock()
+		s.window = s.srv.limits.Load().LinkWindow
+		s.mu.Unlock()
+		s.srv.supersede(s)
+	}
 	if !s.queueReply(a) {
 		return
 	}
@@ -141,9 +173,13 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 	s.srv.opts.Keeper.Open(mailbox.Session{
 		ID: id, User: grant.User, Master: grant.Master, TellMaster: grant.TellMaster,
 		Ack: a.Options.Ack, Push: a.Options.Push, Node: s.srv.opts.Node, Outlet: s,
+		Link: a.Options.Link, Window: s.window,
 	})
-	s.srv.metrics.sessions.Add(1)
+	s.srv.metrics.sessionsOf(&s.identity).Add(1)
 	s.told(grant)
+	if a.Options.Link {
+		s.srv.opts.Logger.Info("the link from another domain is up", "user", grant.User, "addr", s.Address())
+	}
 	if len(denied) > 0 {
 		e := general(wire.CodeForbidden, "users of your app may not watch these")
 		e.To, e.Group = denied, true
@@ -156,6 +192,23 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		}
 	}
 	s.progress(func(o *opening) { o.known = true })
+}
+
+// supersede ends the other sessions of a link: its domain has connected anew, and
+// what is on its way over a connection that nobody has any more would hold up all
+// that follows until that is noticed.
+func (srv *Server) supersede(s *session) {
+	srv.mu.Lock()
+	var old []*session
+	for other := range srv.sessions {
+		if other != s && other.known() && other.identity.options.Link && other.identity.user == s.identity.user {
+			old = append(old, other)
+		}
+	}
+	srv.mu.Unlock()
+	for _, other := range old {
+		other.close(aborting(wire.CloseRestart, "this domain has connected anew"))
+	}
 }
 
 // opening is a session whose reply waits.

@@ -26,6 +26,12 @@
 //   - Whatever comes of a write, a close frame never goes into the middle of
 //     another frame, and no goroutine waits for a peer without a deadline.
 //
+// # Links
+//
+// A session with the option link is another domain's, not a user's. It gets FORWARDs
+// with their place in the keeper's log, and sends nothing but acknowledgements; ack
+// and push hold for it whatever it asks for.
+//
 // # Limits
 //
 // Everything that a client can make grow is bounded: see Limits for what can be
@@ -92,8 +98,9 @@ type Hub interface {
 	Add(r delivery.Receiver, watch []wire.UserID) (known <-chan struct{}, err error)
 	// Remove takes it out again. It is told of nobody any more.
 	Remove(delivery.Receiver)
-	// Kick closes all sessions of a user and returns how many there were.
-	Kick(user wire.UserID, code uint16, reason string) int
+	// Dismiss closes all sessions of a user of the master user's app, wherever that
+	// user lives; origin hears when it cannot.
+	Dismiss(master, user wire.UserID, origin delivery.Origin)
 }
 
 // Gate decides who may sign in. Each call has its own goroutine, and may take
@@ -101,6 +108,9 @@ type Hub interface {
 type Gate interface {
 	// Authenticate returns what the user gets, or an *apps.Refusal.
 	Authenticate(ctx context.Context, a wire.Auth) (apps.Grant, error)
+	// AuthenticateLink does so for the link from another domain, which comes from an
+	// address.
+	AuthenticateLink(a wire.Auth, address string) (apps.Grant, error)
 }
 
 // Options configure a Server. Keeper, Hub and Gate are needed; the zero value
@@ -110,6 +120,9 @@ type Options struct {
 	Hub    Hub
 	Gate   Gate
 	Node   string // this node's ID, for the keeper; empty where there is only one
+	// HomeURL returns where clients of a domain connect; empty when that is not known.
+	// Nil: it never is.
+	HomeURL func(domain string) string
 
 	// Limits returns the limits; it is asked ten times a second, so they may
 	// change at run time. Fields that are zero or less get their default. Nil:
@@ -159,6 +172,10 @@ type Limits struct {
 	QueueFrames int // them FAST messages are dropped, past twice as much it is closed
 
 	CompressAbove int // frames with more bytes are compressed, if the client can
+
+	// LinkWindow is how many bytes of RELIABLE frames may be on their way to another
+	// domain. A link keeps the limit that it began with.
+	LinkWindow int
 }
 
 // DefaultLimits returns the limits that hold when nothing else is said.
@@ -179,6 +196,7 @@ func DefaultLimits() Limits {
 		QueueBytes:       1 << 20,
 		QueueFrames:      1000,
 		CompressAbove:    1 << 10,
+		LinkWindow:       1 << 20,
 	}
 }
 
@@ -189,7 +207,7 @@ func (l Limits) filled() Limits {
 		{&l.Connections, &d.Connections}, {&l.Frame, &d.Frame}, {&l.SignInFrame, &d.SignInFrame},
 		{&l.GroupReceivers, &d.GroupReceivers}, {&l.PresenceWatch, &d.PresenceWatch},
 		{&l.QueueBytes, &d.QueueBytes}, {&l.QueueFrames, &d.QueueFrames},
-		{&l.CompressAbove, &d.CompressAbove},
+		{&l.CompressAbove, &d.CompressAbove}, {&l.LinkWindow, &d.LinkWindow},
 	} {
 		if *f.value <= 0 {
 			*f.value = *f.fallback
