@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -101,9 +102,8 @@ func New(opts Options) *Hub {
 // already, and from then on whenever one's first session begins or its last ends.
 //
 // known is closed when all nodes with which there is a conversation know of the
-// session, or after knownTime; it is nil when there are none. Two nodes that add a
-// session each at one moment do not know of the other's: so a user may have one
-// more than the limit for each further node.
+// session, or after knownTime; it is nil when there are none. Nodes that add sessions
+// at one moment do not know of each other's: then Surplus says which are too many.
 func (h *Hub) Add(r Receiver, watch []wire.UserID) (known <-chan struct{}, err error) {
 	limit := h.opts.Sessions()
 	for ok := false; ; {
@@ -114,15 +114,41 @@ func (h *Hub) Add(r Receiver, watch []wire.UserID) (known <-chan struct{}, err e
 		if h.makeRoom(r.User()) || h.askRoom(r.User()) {
 			continue
 		}
-		sessions := "1 session"
-		if limit > 1 {
-			sessions = fmt.Sprintf("%d sessions", limit)
-		}
-		return nil, &wire.Error{
-			Kind: wire.KindGeneralError, Code: wire.CodeTooMany,
-			Reason: fmt.Sprintf("%s has %s already, the most that one user may have, and a client at each: end one of them", r.User(), sessions),
+		return nil, tooMany(r.User(), limit)
+	}
+}
+
+func tooMany(user wire.UserID, limit int) error {
+	sessions := "1 session"
+	if limit > 1 {
+		sessions = fmt.Sprintf("%d sessions", limit)
+	}
+	return &wire.Error{
+		Kind: wire.KindGeneralError, Code: wire.CodeTooMany,
+		Reason: fmt.Sprintf("%s has %s already, the most that one user may have, and a client at each: end one of them", user, sessions),
+	}
+}
+
+// Surplus returns TOO_MANY if as many sessions of the user as may be came before this
+// one, by their IDs: so all nodes choose the same ones. It is asked once known is
+// closed, see Add.
+func (h *Hub) Surplus(r Receiver) error {
+	limit, before := h.opts.Sessions(), 0
+	p := h.roster.of(r.User())
+	for _, other := range p.here {
+		if id, own := other.ID(), r.ID(); bytes.Compare(id[:], own[:]) < 0 {
+			before++
 		}
 	}
+	for x := p.there; x != nil; x = x.next {
+		if own := r.ID(); bytes.Compare(x.id[:], own[:]) < 0 {
+			before++
+		}
+	}
+	if before < limit {
+		return nil
+	}
+	return tooMany(r.User(), limit)
 }
 
 // makeRoom ends the session of a user, of those on this node, whose client has been

@@ -191,6 +191,13 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		case <-ctx.Done():
 		}
 	}
+	if known != nil && ctx.Err() == nil {
+		if err := s.srv.opts.Hub.Surplus(s); err != nil {
+			s.takeBack()
+			s.rejected(a, &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeTooManySessions, Reason: tooMany(err)}, wire.CloseTooManySessions)
+			return
+		}
+	}
 	s.progress(func(o *opening) { o.known = true })
 }
 

@@ -96,6 +96,9 @@ type Hub interface {
 	// in bounded time. The error is a *wire.Error with TOO_MANY when the user has
 	// too many. It may wait for a moment.
 	Add(r delivery.Receiver, watch []wire.UserID) (known <-chan struct{}, err error)
+	// Surplus returns TOO_MANY if the session is one too many, now that all nodes know
+	// of it: others may have been added elsewhere in the same moment.
+	Surplus(r delivery.Receiver) error
 	// Remove takes it out again. It is told of nobody any more.
 	Remove(delivery.Receiver)
 	// Dismiss closes all sessions of a user of the master user's app, wherever that
