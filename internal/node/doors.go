@@ -16,6 +16,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 func (n *node) socketOptions() socket.Options {
@@ -26,6 +27,7 @@ func (n *node) socketOptions() socket.Options {
 	}
 	if n.abroad != nil {
 		o.HomeURL = n.abroad.homeURL
+		o.Elsewhere = func(user wire.UserID) bool { return !n.abroad.Next(user).Local }
 	}
 	return o
 }

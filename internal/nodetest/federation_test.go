@@ -58,6 +58,18 @@ func TestUsersOfTwoDomainsTalkToEachOther(t *testing.T) {
 		t.Errorf("got %s", r.Raw)
 	}
 
+	// Who is there in another domain is not known here, which is said.
+	eve := f.SignIn(0, 3, fmt.Sprintf(`{"presence":[%q,%q]}`, ann.user, bob.user))
+	var told []string
+	for range 2 {
+		f := eve.Next()
+		told = append(told, f.Type+" "+f.Field("userId")+f.Field("to"))
+	}
+	slices.Sort(told)
+	if want := []string{fmt.Sprintf(`GENERAL_ERROR [%q]`, bob.user), "USER_CONNECTED " + ann.user}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+
 	// A group in both domains, one of whom lives nowhere that is known, and is told of.
 	cid, dan := f.SignIn(0, 2, ""), f.SignIn(1, 2, "")
 	ann.Send(fmt.Sprintf(`{"type":"GROUP_MESSAGE","data":{"to":[%q,%q,%q,"NOPE-1"],"content":"all"},"reference":"r3"}`, cid.user, bob.user, dan.user))

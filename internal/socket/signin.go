@@ -162,7 +162,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 	if !s.queueReply(a) {
 		return
 	}
-	watch, denied := s.watchable(grant.User, a.Options.Presence)
+	watch, denied, elsewhere := s.watchable(grant.User, a.Options.Presence)
 	known, err := s.srv.opts.Hub.Add(s, watch)
 	if err != nil {
 		s.takeBack()
@@ -180,11 +180,8 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 	if a.Options.Link {
 		s.srv.opts.Logger.Info("the link from another domain is up", "user", grant.User, "addr", s.Address())
 	}
-	if len(denied) > 0 {
-		e := general(wire.CodeForbidden, "users of your app may not watch these")
-		e.To, e.Group = denied, true
-		s.refuse(e, nil)
-	}
+	s.notWatched(denied, "users of your app may not watch these")
+	s.notWatched(elsewhere, "these live in another domain, and who is there is not known here")
 	if known != nil {
 		select {
 		case <-known:
@@ -311,17 +308,29 @@ func (s *session) begun() {
 }
 
 // watchable divides the users that a session wants to watch into those whose
-// presence it may know, and the others.
-func (s *session) watchable(user wire.UserID, wanted []wire.UserID) (watch, denied []wire.UserID) {
+// presence it may know, those whose it may not, and those of other domains.
+func (s *session) watchable(user wire.UserID, wanted []wire.UserID) (watch, denied, elsewhere []wire.UserID) {
 	own := user.App()
 	for _, u := range wanted {
-		if app := u.App(); app == own || s.srv.opts.MayReach(own, app) {
-			watch = append(watch, u)
-		} else {
+		switch app := u.App(); {
+		case app != own && !s.srv.opts.MayReach(own, app):
 			denied = append(denied, u)
+		case s.srv.opts.Elsewhere != nil && s.srv.opts.Elsewhere(u):
+			elsewhere = append(elsewhere, u)
+		default:
+			watch = append(watch, u)
 		}
 	}
-	return watch, denied
+	return watch, denied, elsewhere
+}
+
+// notWatched tells a session of users whom it wanted to watch in vain.
+func (s *session) notWatched(users []wire.UserID, why string) {
+	if len(users) > 0 {
+		e := general(wire.CodeForbidden, why)
+		e.To, e.Group = users, true
+		s.refuse(e, nil)
+	}
 }
 
 // tooMany returns the sentence in the hub's error.

@@ -126,6 +126,9 @@ type Options struct {
 	// HomeURL returns where clients of a domain connect; empty when that is not known.
 	// Nil: it never is.
 	HomeURL func(domain string) string
+	// Elsewhere says whether a user lives in another domain, whose presence is not
+	// known here. Nil: nobody does.
+	Elsewhere func(user wire.UserID) bool
 
 	// Limits returns the limits; it is asked ten times a second, so they may
 	// change at run time. Fields that are zero or less get their default. Nil:
