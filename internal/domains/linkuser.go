@@ -49,7 +49,7 @@ func linkUser(domain, given string) (wire.UserID, error) {
 		return LinkUser(domain) // which says what is wrong
 	}
 	if strings.Trim(domain, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.") != "" {
-		return "", fmt.Errorf("%s is not the name of a domain: use letters, digits, _, - and .", quote(domain))
+		return "", fmt.Errorf("%s is not the name of a domain: letters, digits, _, - and . are allowed", quote(domain))
 	}
 	user, err := wire.ParseUserID(given)
 	if err != nil {
