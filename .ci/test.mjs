@@ -146,6 +146,7 @@ async function goTestsTwice(counts, args, packages, env) {
  */
 const nodes = [
   "TestAClusterAtWork",
+  "TestAClusterGrowsAndGetsAnotherNodeForOneThatIsGone",
   "TestANodeWhoseFolderWasWipedComesBack",
   "TestAStandaloneStoreIsImportedIntoANATSThatExists",
   "TestKilledWhileItImportsANodeImportsOnce",

@@ -60,7 +60,8 @@ type Client struct {
 
 // Dial connects, signs in, and returns the client, whose handlers may have been
 // called by then. It tries once: ctx limits the attempt, not the client. A
-// sign-in that was refused fails with a *wire.Error of wire.KindAuthReply.
+// sign-in that was refused fails with a *wire.Error of wire.KindAuthReply; with
+// wire.CodeWrongDomain its Home is the URL to dial instead.
 func Dial(ctx context.Context, o Options) (*Client, error) {
 	if err := o.check(); err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ func appendOptions(dst []byte, o *Options) []byte {
 	for _, flag := range []struct {
 		name string
 		set  bool
-	}{{"ack", o.Ack}, {"receipts", o.Receipts}, {"push", o.Push}} {
+	}{{"ack", o.Ack || o.Link}, {"receipts", o.Receipts}, {"push", o.Push || o.Link}, {"link", o.Link}} {
 		if flag.set {
 			dst = append(dst, separator...)
 			dst = append(wire.AppendString(dst, flag.name), `:true`...)

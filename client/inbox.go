@@ -29,7 +29,8 @@ func (m Message) Decode(v any) error {
 type arrival struct {
 	link  *link
 	frame wire.ServerFrame
-	taken bool // someone waited for it: no callback
+	taken bool   // someone waited for it: no callback
+	raw   []byte // all of a FORWARD
 }
 
 // handle calls the handlers, until drain is closed and the inbox is empty, or
@@ -53,6 +54,10 @@ func (c *Client) handle(ctx context.Context) {
 
 // arrive handles one frame, and acknowledges if it is time to.
 func (c *Client) arrive(ctx context.Context, acks *acks, a arrival) {
+	if a.frame.Type == wire.TypeForward && c.opts.Link {
+		c.forward(ctx, a)
+		return
+	}
 	reliable := !a.frame.ID.IsZero()
 	switch {
 	case reliable && a.link.refused: // one before it was not handled: both come again
@@ -78,6 +83,17 @@ func (c *Client) arrive(ctx context.Context, acks *acks, a arrival) {
 	}
 	if len(c.inbox) == 0 || acks.count >= c.opts.AckEvery || acks.late() {
 		acks.flush()
+	}
+}
+
+// forward handles one FORWARD.
+func (c *Client) forward(ctx context.Context, a arrival) {
+	if a.link.refused {
+		return
+	}
+	if err := c.opts.OnForward(ctx, a.raw); err != nil {
+		a.link.refused = true
+		a.link.fail(fmt.Errorf("the handler failed: %w", err))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,9 @@ type link struct {
 	ended error // why the reader ended; set before done is closed
 
 	mu      sync.Mutex
-	fetches []chan int // who waits for the ends of fetches, oldest first
+	fetches []chan int    // who waits for the ends of fetches, oldest first
+	pings   uint64        // that were sent by Ping
+	ponged  chan struct{} // closed when the last of them is answered; nil: nobody waits
 }
 
 func newLink(c *Client, raw *netConn) *link {
@@ -140,7 +143,17 @@ func (e events) OnPing(conn *gws.Conn, payload []byte) {
 	}
 }
 
-func (e events) OnPong(*gws.Conn, []byte) {}
+func (e events) OnPong(_ *gws.Conn, payload []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ponged != nil && string(payload) == pingText(e.pings) {
+		close(e.ponged)
+		e.ponged = nil
+	}
+}
+
+// pingText is the payload of the n-th ping that waits for its answer.
+func pingText(n uint64) string { return "p" + strconv.FormatUint(n, 10) }
 
 func (e events) OnClose(_ *gws.Conn, err error) {
 	e.ended = fmt.Errorf("the connection was lost: %w", err)
@@ -155,12 +168,13 @@ func (e events) OnMessage(_ *gws.Conn, m *gws.Message) {
 	if e.left() {
 		return
 	}
-	f, err := wire.ParseServerFrame(bytes.Clone(m.Bytes()))
+	raw := bytes.Clone(m.Bytes())
+	f, err := wire.ParseServerFrame(raw)
 	switch {
 	case err != nil:
 		e.client.opts.Logger.Warn("a frame of the server cannot be read", "err", err)
 	case e.signedIn:
-		e.take(f)
+		e.take(f, raw)
 	default:
 		e.answer(f)
 	}
@@ -188,7 +202,7 @@ func (l *link) answer(f wire.ServerFrame) {
 }
 
 // take passes a frame on to whom it concerns. It waits while the inbox is full.
-func (l *link) take(f wire.ServerFrame) {
+func (l *link) take(f wire.ServerFrame, raw []byte) {
 	if f.Type == wire.TypeReconnect {
 		select {
 		case l.moved <- readReconnect(f.Data):
@@ -197,6 +211,9 @@ func (l *link) take(f wire.ServerFrame) {
 		return
 	}
 	a := arrival{link: l, frame: f, taken: l.client.settle(f)}
+	if f.Type == wire.TypeForward {
+		a.raw = raw
+	}
 	select {
 	case l.client.inbox <- a:
 		return

@@ -17,7 +17,8 @@ import (
 )
 
 // Options says where to connect, as whom, and what to do with what comes.
-// URL, AppID, UserID and OnMessage are required.
+// URL, AppID, UserID and OnMessage are required; with Link, OnForward instead of the
+// last.
 type Options struct {
 	URL    string      // the server's endpoint, for example "wss://example.org/ws"
 	AppID  string      // the ID that belongs to the app of UserID
@@ -51,6 +52,16 @@ type Options struct {
 	// that it has. Default: the time in microseconds, which is that unless the clock
 	// is put back.
 	NextSeq uint64
+
+	// Link signs in as the link from another domain: UserID is the link user of this
+	// client's own domain, Token the secret of the link. Ack and Push are implied.
+	// It is for servers, not for users.
+	Link bool
+	// OnForward handles a FORWARD, which is all that a link gets; frame belongs to it,
+	// and wire.ParseForward reads it. Nothing is acknowledged by itself, see
+	// [Client.Acknowledge], and nothing that comes again is passed over. An error ends
+	// the connection.
+	OnForward func(ctx context.Context, frame []byte) error
 
 	// OnMessage handles a message. ctx ends when the client is closed and the
 	// handler has had DrainTimeout to finish.
@@ -135,7 +146,9 @@ func (o Options) check() error {
 		return fmt.Errorf("client: URL: %q is not ws://… or wss://…", o.URL)
 	case o.AppID == "":
 		return errors.New("client: AppID is missing")
-	case o.OnMessage == nil:
+	case o.Link && o.OnForward == nil:
+		return errors.New("client: Link is set and OnForward is missing")
+	case o.OnMessage == nil && !o.Link:
 		return errors.New("client: OnMessage is missing")
 	case o.Token != "" && o.TokenSource != nil:
 		return errors.New("client: both Token and TokenSource are set")

@@ -14,6 +14,7 @@ func readAuthReply(data []byte) error {
 	var reply struct {
 		IsAuthenticated bool
 		Code, Reason    string
+		Home            string
 	}
 	if json.Unmarshal(data, &reply) != nil {
 		return errBadAuth
@@ -21,7 +22,7 @@ func readAuthReply(data []byte) error {
 	if reply.IsAuthenticated {
 		return nil
 	}
-	return &wire.Error{Kind: wire.KindAuthReply, Code: reply.Code, Reason: reply.Reason}
+	return &wire.Error{Kind: wire.KindAuthReply, Code: reply.Code, Reason: reply.Reason, Home: reply.Home}
 }
 
 // readError reads a GENERAL_ERROR, an INVALID_MESSAGE or a DELIVER_FAILED.

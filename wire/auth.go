@@ -18,12 +18,13 @@ type Options struct {
 	Receipts bool     // MESSAGE_STORED once a message is on disk
 	Push     bool     // the mailbox is sent by itself after sign-in
 	Presence []UserID // each once; told when these users come and go
+	Link     bool     // the session is of the link to another domain: it gets FORWARDs
 	Producer string   // name of the client's numbered outbox: 1 to MaxProducer of A-Z a-z 0-9 . _ -
 }
 
 // Any says whether the client asks for anything at all.
 func (o Options) Any() bool {
-	return o.Ack || o.Receipts || o.Push || len(o.Presence) > 0 || o.Producer != ""
+	return o.Ack || o.Receipts || o.Push || o.Link || len(o.Presence) > 0 || o.Producer != ""
 }
 
 // ParseAuth reads the data of an AUTH_CLIENT. Nothing in it points into data.
@@ -75,12 +76,12 @@ func parseOptions(raw []byte) (Options, *Error) {
 	if raw == nil {
 		return o, nil
 	}
-	var v [5][]byte
-	names := []string{"ack", "receipts", "push", "presence", "producer"}
+	var v [6][]byte
+	names := []string{"ack", "receipts", "push", "link", "presence", "producer"}
 	if err := fields("data.options", raw, names, v[:]); err != nil {
 		return o, err
 	}
-	for i, flag := range []*bool{&o.Ack, &o.Receipts, &o.Push} {
+	for i, flag := range []*bool{&o.Ack, &o.Receipts, &o.Push, &o.Link} {
 		if v[i] == nil {
 			continue
 		}
@@ -91,10 +92,10 @@ func parseOptions(raw []byte) (Options, *Error) {
 		*flag = value
 	}
 	var err *Error
-	if o.Presence, err = parsePresence(v[3]); err != nil {
+	if o.Presence, err = parsePresence(v[4]); err != nil {
 		return Options{}, err
 	}
-	if o.Producer, err = parseProducer(v[4]); err != nil {
+	if o.Producer, err = parseProducer(v[5]); err != nil {
 		return Options{}, err
 	}
 	return o, nil

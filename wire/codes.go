@@ -27,6 +27,7 @@ const (
 
 	CodeMailboxFull = "MAILBOX_FULL"
 	CodeNoRoute     = "NO_ROUTE"
+	CodeTooManyHops = "TOO_MANY_HOPS"
 	CodeUnknownApp  = "UNKNOWN_APP"
 	CodeStoreDown   = "STORE_DOWN"
 	CodeStoreFull   = "STORE_FULL"
@@ -71,6 +72,7 @@ func Codes() []Code {
 
 		{KindDeliverFailed, CodeMailboxFull, "The receiver's mailbox has no room."},
 		{KindDeliverFailed, CodeNoRoute, "There is no way to the receiver's domain."},
+		{KindDeliverFailed, CodeTooManyHops, "The message has crossed as many links between domains as it may, and is not there yet."},
 		{KindDeliverFailed, CodeUnknownApp, "The receiver's app does not exist here."},
 		{KindDeliverFailed, CodeStoreDown, "The server cannot store messages at present."},
 		{KindDeliverFailed, CodeStoreFull, "The server has no room: its disk is nearly full, or as many messages wait as it may keep."},
@@ -103,6 +105,10 @@ type Error struct {
 	To           []UserID // the receivers concerned, if any
 	Group        bool     // the frame was a GROUP_MESSAGE: To is written as an array
 	MayYetArrive bool     // DELIVER_FAILED: the outcome is unknown
+
+	// Home is the URL where the user should sign in, of a sign-in that was refused with
+	// WRONG_DOMAIN; empty when that is not known.
+	Home string
 }
 
 // Error returns kind, code and reason in one line.

@@ -1,6 +1,8 @@
 package wire_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -119,12 +121,43 @@ func TestThePageNamesTheLimits(t *testing.T) {
 	want := []string{
 		fmt.Sprint(wire.MaxDepth), fmt.Sprint(wire.MaxAppName, " bytes"), fmt.Sprint(wire.MaxFetch), fmt.Sprint(wire.DefaultFetch),
 		fmt.Sprint(wire.MaxProducer, " bytes"), fmt.Sprint(wire.MaxSeq), fmt.Sprint(wire.SeqWindow), fmt.Sprint(int64(wire.MaxTTL/time.Second), " seconds"),
+		fmt.Sprint(wire.MaxForwardReceivers), fmt.Sprint(wire.MaxHops),
 	}
 	var onPage []string
 	for _, row := range tables(page(t, "Limits"))[0] {
 		onPage = append(onPage, row[1])
 	}
 	sameRows(t, "limits", onPage, want)
+}
+
+func TestThePageNamesTheFieldsOfAForward(t *testing.T) {
+	full := aForward()
+	full.Fast, full.Notice, full.Presence = true, true, true
+	var fields []string
+	d := json.NewDecoder(bytes.NewReader(wire.AppendForward(nil, &full)))
+	for depth := 0; ; {
+		token, err := d.Token()
+		if err != nil {
+			break
+		}
+		switch name, _ := token.(string); {
+		case token == json.Delim('{'):
+			depth++
+		case token == json.Delim('}'):
+			depth--
+		case depth == 2 && name != "":
+			fields = append(fields, "`"+name+"`")
+			var value json.RawMessage
+			if err := d.Decode(&value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var onPage []string
+	for _, row := range tables(page(t, "Between domains"))[0] {
+		onPage = append(onPage, strings.Split(row[0], ", ")...)
+	}
+	sameRows(t, "fields of a FORWARD", onPage, fields)
 }
 
 // Every line of the page that shows a whole frame shows one that is accepted.

@@ -11,9 +11,10 @@ type ServerFrame struct {
 }
 
 // ParseServerFrame checks that b is one JSON object and reads its envelope. A
-// type that it does not know is no error.
+// type that it does not know is no error. What is in it may be nested so much
+// deeper than MaxDepth as a FORWARD holds another frame.
 func ParseServerFrame(b []byte) (ServerFrame, *Error) {
-	e := envelope{scanner: scanner{b: b}}
+	e := envelope{scanner: scanner{b: b, depth: -forwardDepth}}
 	var id ID
 	if e.space() != '{' {
 		return ServerFrame{}, invalid(CodeNotJSON, "the frame is not a JSON object")

@@ -19,6 +19,7 @@ const (
 	NameGeneralError     = "GENERAL_ERROR"
 	NameInvalidMessage   = "INVALID_MESSAGE"
 	NameDeliverFailed    = "DELIVER_FAILED"
+	NameForward          = "FORWARD"
 )
 
 // Type says what a frame is.
@@ -46,6 +47,7 @@ const (
 	TypeGeneralError
 	TypeInvalidMessage
 	TypeDeliverFailed
+	TypeForward
 )
 
 // String returns the type's name on the wire, and "UNKNOWN" for TypeUnknown and
@@ -86,6 +88,8 @@ func (t Type) String() string {
 		return NameInvalidMessage
 	case TypeDeliverFailed:
 		return NameDeliverFailed
+	case TypeForward:
+		return NameForward
 	}
 	return "UNKNOWN"
 }
@@ -95,13 +99,13 @@ func (t Type) FromClient() bool { return t >= TypeAuthClient && t <= TypeMessage
 
 // FromServer says whether the server sends frames of this type.
 func (t Type) FromServer() bool {
-	return t == TypeMessage || (t >= TypeAuthReply && t <= TypeDeliverFailed)
+	return t == TypeMessage || (t >= TypeAuthReply && t <= TypeForward)
 }
 
 // Types returns all types, in the order of their constants.
 func Types() []Type {
-	types := make([]Type, 0, TypeDeliverFailed)
-	for t := TypeAuthClient; t <= TypeDeliverFailed; t++ {
+	types := make([]Type, 0, TypeForward)
+	for t := TypeAuthClient; t <= TypeForward; t++ {
 		types = append(types, t)
 	}
 	return types
@@ -144,6 +148,8 @@ func typeOf(name []byte) Type {
 		return TypeInvalidMessage
 	case NameDeliverFailed:
 		return TypeDeliverFailed
+	case NameForward:
+		return TypeForward
 	}
 	return TypeUnknown
 }

@@ -46,6 +46,16 @@ func AppendAuthReply(dst []byte, appID, userText string, ok bool, code, reason s
 	return append(dst, `}}`...)
 }
 
+// AppendAuthRefusal appends an AUTH_CLIENT_REPLY that refuses for a reason.
+func AppendAuthRefusal(dst []byte, appID, userText string, e *Error) []byte {
+	dst = AppendAuthReply(dst, appID, userText, false, e.Code, e.Reason)
+	if e.Home == "" {
+		return dst
+	}
+	dst = append(dst[:len(dst)-len(`}}`)], `,"home":`...)
+	return append(AppendString(dst, e.Home), `}}`...)
+}
+
 // AppendAuthRequired appends an AUTH_REQUIRED.
 func AppendAuthRequired(dst []byte) []byte {
 	return append(dst, `{"type":"AUTH_REQUIRED","data":{}}`...)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
+	"github.com/seed-3d8c1042/switchboard/internal/meta"
 	"github.com/seed-3d8c1042/switchboard/internal/node"
 )
 
@@ -42,6 +43,8 @@ type commands struct {
 	Config  configCommands  `cmd:"" help:"Check, show or begin settings."`
 	Keys    keysCommands    `cmd:"" help:"Make, list and revoke API keys of a node that runs."`
 	Cluster clusterCommands `cmd:"" help:"See the nodes of a cluster."`
+	Meta    metaCommands    `cmd:"" help:"Serve the description of a network of domains, or check one."`
+	Trace   traceCommand    `cmd:"" help:"Print the path that a message to a user would take between domains. Exit code 1 when there is none, or its first link is down."`
 	Bench   benchCommands   `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
 	Doctor  doctorCommand   `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
@@ -112,6 +115,7 @@ func commandOf(err error) string {
 func (p *program) report(err error) int {
 	var problems config.Problems
 	var usage usageError
+	var bad *meta.Bad
 	switch {
 	case err == nil:
 		return exitOK
@@ -123,6 +127,9 @@ func (p *program) report(err error) int {
 		if problems.FromFlags() {
 			return exitUsage
 		}
+		return exitFailed
+	case errors.As(err, &bad):
+		fmt.Fprintf(p.err, "%s\nswitchboard: the description is not good: %s\n", bad, plural(len(bad.Problems()), "problem"))
 		return exitFailed
 	}
 	for line := range strings.Lines(err.Error()) { // several errors are a line each

@@ -19,6 +19,8 @@ type settingsFlags struct {
 	Roles     *string  `placeholder:"ROLE,…" help:"What this node does: all (the default), connector, processor."`
 	NATS      *string  `name:"nats" placeholder:"URL" help:"Use this NATS instead of the embedded one; further settings of it are in the file."`
 	Unsynced  bool     `name:"accept-unsynced" help:"Take a NATS that does not show that it syncs what it stores."`
+	Domain    *string  `placeholder:"NAME" help:"The site that this node belongs to."`
+	Meta      *string  `placeholder:"URL" help:"The meta server that describes all domains, or a file."`
 	Origins   *string  `placeholder:"URL,…" help:"Web origins that may connect besides the console's own."`
 	LogLevel  *string  `placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn, error."`
 	LogFormat *string  `placeholder:"FORMAT" help:"How log lines are written: text, json."`
@@ -37,6 +39,8 @@ func (f settingsFlags) sources(environ []string) config.Sources {
 		{"--data", "data", f.Data},
 		{"--roles", "roles", f.Roles},
 		{"--nats", "nats.url", f.NATS},
+		{"--domain", "domain", f.Domain},
+		{"--meta", "meta", f.Meta},
 		{"--origins", "origins", f.Origins},
 		{"--log-level", "log.level", f.LogLevel},
 		{"--log-format", "log.format", f.LogFormat},
@@ -89,12 +93,21 @@ func (c checkCommand) Run(p *program) error {
 	if s.OpenCluster() {
 		fmt.Fprintf(p.err, "%s: warning: what the nodes of cluster %s say to each other is not encrypted: name certificates in cluster.tls, or keep their network to yourself\n", c.File, s.Cluster.Name)
 	}
+	if s.Meta != "" && len(s.Apps) == 0 {
+		apps = "apps as the network has them"
+	}
+	if s.BareLinks() {
+		fmt.Fprintf(p.err, "%s: warning: links without a secret may come up between any addresses (insecureLinks): anyone who reaches this domain can take what is meant for a neighbour\n", c.File)
+	}
 	meets := ""
 	switch {
 	case s.Clustered():
 		meets = fmt.Sprintf(", node %s of cluster %s at %s", s.NodeName(), s.Cluster.Name, s.Cluster.Listen)
 	case s.NATS.URL != "":
 		meets = ", with a NATS that there is"
+	}
+	if s.Domain != "" {
+		meets += ", domain " + s.Domain
 	}
 	clients := "clients at " + s.Listen
 	if !s.Has(config.RoleConnector) {

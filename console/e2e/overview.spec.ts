@@ -83,6 +83,7 @@ test("health and facts of the node are shown, and when it is gone that is said",
   await expect(health.getByRole("listitem")).toHaveText(["node works", "store works"]);
   await expect(health).toContainText(/Up for\s*\d+ s/);
   await expect(health).toContainText(/Memory\s*\d+(\.\d)? MiB/);
+  await expect(health).toContainText(/Nodes\s*1\s*Message log/);
   await server.kill();
   await expect(desk.page.locator(".freshness")).toContainText("Trying again", { timeout: 15_000 });
   await expect(health.getByRole("listitem")).toHaveText(["server not known"], { timeout: 15_000 });
@@ -91,6 +92,20 @@ test("health and facts of the node are shown, and when it is gone that is said",
   await expect(health.getByRole("listitem")).toHaveText(["node works", "store works"], { timeout: 15_000 });
   // The totals began anew: no rate goes wild over that.
   await expect(desk.tile("Messages in")).toHaveText("0", { timeout: 15_000 });
+});
+
+test("numbers that are a sum say of how many nodes", async ({ page, server }) => {
+  await page.route("**/v1/stats/stream*", async (route) => {
+    const sample = await server.call<Stats>("GET", "/stats");
+    const sum: Stats = { ...sample, nodes: 3, sessions: 7 };
+    return route.fulfill({ contentType: "text/event-stream", body: `id: run-1\nevent: stats\ndata: ${JSON.stringify(sum)}\n\n` });
+  });
+  const { key } = await server.makeKey("watcher");
+  await page.goto(`${server.origin}/operator`);
+  const desk = new Desk(page);
+  await desk.signIn(key);
+  await expect(desk.tile("Sessions")).toHaveText("7");
+  await expect(desk.card("Health")).toContainText(/Nodes\s*3, added up; what stands above is of this one/);
 });
 
 test("the stream of numbers goes on where it was after a cut", async ({ page, server }) => {

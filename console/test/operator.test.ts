@@ -85,6 +85,7 @@ function sample(second: number, proved: number, more: Partial<Stats> = {}): Stat
     startedAt: "2026-11-26T11:00:00.000Z",
     uptimeSeconds: 0,
     version: "",
+    nodes: 1,
     sessions: second,
     connections: 0,
     users: 0,

@@ -59,7 +59,9 @@ import (
 // app with the call's scope may have, say Secret: true. A call that a
 // user's own token opens instead of an API key says Auth: ByToken, and is given
 // no identity. A call that writes its answer by itself, such as a stream of
-// events, is Serve(f) instead of Handle(f); a stream says Stream: true.
+// events, is Serve(f) instead of Handle(f); a stream says Stream: true. One that is
+// about this node alone says Here: true: others are refused while it is cut off from
+// its cluster.
 //
 // Tests compare the table with the OpenAPI document (a file of your subject in
 // openapi/, merged into base.yaml; /docs/api is made of it) and with
@@ -85,6 +87,7 @@ type Call struct {
 	Auth    Auth
 	Once    bool // it takes an Idempotency-Key
 	Secret  bool // its answer holds a secret: a repeat gets it only with the API key that asked first
+	Here    bool // it is about this node alone: one that has lost touch with its cluster answers it, too
 	Stream  bool // asking for its answer does something, and it has no end: HEAD is refused
 	Status  int  // of its answer when all went well; 0: 200
 	Handler Handler

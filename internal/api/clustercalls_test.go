@@ -23,6 +23,24 @@ type twoNodes struct {
 	list     []nodes.Member
 	watchers map[int]func([]nodes.Member)
 	watched  int
+	copies   *Copies
+	refuses  error
+	removed  []string
+}
+
+func (c *twoNodes) Copies(context.Context) *Copies {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.copies
+}
+
+func (c *twoNodes) Remove(_ context.Context, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refuses == nil {
+		c.removed = append(c.removed, name)
+	}
+	return c.refuses
 }
 
 func newTwoNodes() *twoNodes {
@@ -209,4 +227,35 @@ func TestStreamsOfTheClusterAreBoundedWithThoseOfTheStats(t *testing.T) {
 	if a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || !strings.Contains(text, `"BUSY"`) {
 		t.Error(fmt.Sprint(a.StatusCode, text))
 	}
+}
+
+func TestTheClusterShowsWhereWhatIsStoredIs(t *testing.T) {
+	x, c := meeting(t)
+	c.copies = &Copies{
+		Streams: 9, Short: []string{"SB_LOG_0"}, Nodes: map[string]Share{"node2": {Streams: 9, Behind: 1}},
+		Gone: []Gone{{Name: "node3", Share: Share{Streams: 8, Behind: 8}}},
+	}
+	want := strings.Replace(shownNodes, `"since":"2026-11-26T08:00:00.000Z"}]}`, `"since":"2026-11-26T08:00:00.000Z","copies":{"streams":9,"behind":1}}],`+
+		`"store":{"streams":9,"short":["SB_LOG_0"],"due":[],"gone":[{"name":"node3","streams":8,"behind":8}]}}`, 1)
+	if a, text := ask(t, x.h, "GET", "/v1/cluster", with(x.key("ANZ", keys.StatsRead))); a.StatusCode != 200 || text != want {
+		t.Errorf("%d %s", a.StatusCode, text)
+	}
+	o := options()
+	o.Cluster = c
+	if a, text := ask(t, NewAdmin(o), "GET", "/cluster"); a.StatusCode != 200 || text != want {
+		t.Errorf("%d %s", a.StatusCode, text)
+	}
+}
+
+func TestOnlyAnAdminKeyTakesANodeOut(t *testing.T) {
+	x, c := meeting(t)
+	x.refused(403, CodeForbidden, "DELETE", "/v1/cluster/nodes/node3", with(x.key("ANZ", keys.KeysManage)))
+	if len(c.removed) > 0 {
+		t.Error(c.removed)
+	}
+	if a, text := ask(t, x.h, "DELETE", "/v1/cluster/nodes/node3", with(x.key(""))); a.StatusCode != 200 || text != `{"removed":"node3"}`+"\n" || !slices.Equal(c.removed, []string{"node3"}) {
+		t.Errorf("%d %s %q", a.StatusCode, text, c.removed)
+	}
+	c.refuses = Refuse(http.StatusConflict, CodeNodeNeeded, "node3 is alive")
+	x.refused(409, CodeNodeNeeded, "DELETE", "/v1/cluster/nodes/node3", with(x.key("")))
 }

@@ -26,6 +26,7 @@ const (
 	CodeTooManyKeys    = "TOO_MANY_KEYS"
 	CodeSessionUnknown = "SESSION_UNKNOWN"
 	CodeSessionOver    = "SESSION_OVER"
+	CodeNodeNeeded     = "NODE_NEEDED"
 	CodeInternal       = "INTERNAL"
 	CodeOriginRefused  = "ORIGIN_REFUSED"
 	CodeWrongHost      = "WRONG_HOST"
@@ -56,6 +57,7 @@ func ProblemCodes() []ProblemCode {
 		{CodeTooManyKeys, http.StatusConflict},
 		{CodeSessionUnknown, http.StatusUnauthorized},
 		{CodeSessionOver, http.StatusGone},
+		{CodeNodeNeeded, http.StatusConflict},
 		{CodeInternal, http.StatusInternalServerError},
 		{CodeOriginRefused, http.StatusForbidden},
 		{CodeWrongHost, http.StatusMisdirectedRequest},
@@ -64,6 +66,7 @@ func ProblemCodes() []ProblemCode {
 	for _, code := range []string{
 		wire.CodeForbidden, wire.CodeBusy, wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeTimeout,
 		wire.CodeMailboxFull, wire.CodeOverloaded, wire.CodeUnknownApp, wire.CodeBadReceiver, wire.CodeTooManyReceivers, wire.CodeTooDeep,
+		wire.CodeNoRoute,
 		// Of clients that get events: what is wrong with a frame, and with a sign-in.
 		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooMany,
 		wire.CodeBadUserID, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,

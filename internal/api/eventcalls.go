@@ -17,10 +17,10 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// Streams are the streams of events: *events.Streams.
+// Streams are the streams of events, of all nodes: *events.Exchange.
 type Streams interface {
-	Connect(ctx context.Context, r events.Request) (*events.Stream, error)
-	Find(secret string) (*events.Stream, error)
+	Connect(ctx context.Context, r events.Request) (events.Session, error)
+	Find(secret string) (events.Session, error)
 }
 
 // EventLimits bound the calls about events. They may change at any time.
@@ -190,7 +190,7 @@ var parameterOf = map[string]string{
 }
 
 // session finds the session whose secret a request carries.
-func (e *Events) session(w http.ResponseWriter, r *http.Request) (*events.Stream, error) {
+func (e *Events) session(w http.ResponseWriter, r *http.Request) (events.Session, error) {
 	secret, refused := token(r, `<"session" of the first event>`)
 	if refused != nil {
 		askBearer(w)
@@ -256,7 +256,9 @@ func (e *Events) end(w http.ResponseWriter, r *http.Request, _ Identity, _ signO
 	if err != nil {
 		return err
 	}
-	st.End(wire.CloseNormal)
+	if err := st.End(r.Context(), wire.CloseNormal); err != nil {
+		return e.refuse(w, err, "")
+	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -275,7 +277,7 @@ func (e *Events) acknowledge(w http.ResponseWriter, r *http.Request, _ Identity,
 	if err != nil {
 		return err
 	}
-	if err := st.Ack(q.Body.ID); err != nil {
+	if err := st.Ack(r.Context(), q.Body.ID); err != nil {
 		if _, no := wire.ParseID(q.Body.ID); no == nil && errors.Is(err, events.ErrBadID) {
 			return Invalid("id", "is a message's: an acknowledgement takes that of its event, what the line id: says, such as mgsaGRQk_cbHqmcO.2")
 		}
@@ -296,23 +298,34 @@ func (e *Events) send(w http.ResponseWriter, r *http.Request, _ Identity, q fram
 	if err != nil {
 		return err
 	}
+	if refused := e.check(q.Frame); refused != nil {
+		if err := st.Known(r.Context()); err != nil {
+			return e.refuse(w, err, "")
+		}
+		return refused
+	}
+	if err := st.Send(r.Context(), q.Frame); err != nil {
+		return e.refuse(w, err, "")
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// check says what is wrong with a frame, as it shows by itself; nil for nothing.
+func (e *Events) check(text []byte) *Refusal {
 	limits := e.limits()
-	if len(q.Frame) > limits.Frame {
+	if len(text) > limits.Frame {
 		return Refuse(http.StatusRequestEntityTooLarge, CodeBodyTooLarge, "a frame may have %d bytes", limits.Frame)
 	}
-	if !utf8.Valid(q.Frame) {
+	if !utf8.Valid(text) {
 		return FromWire(&wire.Error{Kind: wire.KindInvalidMessage, Code: wire.CodeNotJSON, Reason: "the frame is not UTF-8"})
 	}
-	frame, bad := wire.ParseFrame(q.Frame)
+	frame, bad := wire.ParseFrame(text)
 	if bad == nil {
 		bad = frame.Check(limits.Receivers)
 	}
 	if bad != nil {
 		return FromWire(bad)
 	}
-	if err := st.Send(r.Context(), q.Frame); err != nil {
-		return e.refuse(w, err, "")
-	}
-	w.WriteHeader(http.StatusAccepted)
 	return nil
 }

@@ -55,7 +55,7 @@ func newListeners(t *testing.T) *listeners {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := NewEvents(streams, func() EventLimits { return x.limits })
+	calls := NewEvents(events.NewExchange(streams, nil), func() EventLimits { return x.limits })
 	x.v1.calls = Calls(Rooms{Keys: x.ring, Apps: someApps{"ANZ"}, Events: calls})
 	o := options()
 	o.MaxBody = func() int64 { return 10_000 }

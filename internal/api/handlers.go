@@ -56,7 +56,7 @@ var (
 // NewAdmin returns what operators may ask: / names the rest, /healthz, /readyz, /metrics,
 // /cluster and /debug/pprof.
 func NewAdmin(o Options) http.Handler {
-	d := newDoor("admin", o)
+	d := newDoor(adminDoor, o)
 	paths := "/healthz\n/readyz\n/metrics\n/debug/pprof/\n"
 	if o.Cluster != nil {
 		d.exact("/cluster", read, clusterPage(o.Cluster))
@@ -82,7 +82,7 @@ func NewAdmin(o Options) http.Handler {
 // know of the server (/console.json), /healthz and /readyz; on the loopback
 // demo /metrics and /cluster too.
 func NewPublic(o Options) http.Handler {
-	d := newDoor("public", o)
+	d := newDoor(publicDoor, o)
 	d.exact("/ws", read, o.Socket)
 	d.ownOrigin = "/ws"
 	if o.Demo {
@@ -97,9 +97,6 @@ func NewPublic(o Options) http.Handler {
 	d.below("/", read, o.Console)
 	return d
 }
-
-// controlDoor is the name of the door whose visitors need no key.
-const controlDoor = "control"
 
 // NewControl returns what the operator may ask at the control socket: the calls
 // under /v1, as an admin and without a key, /healthz and /readyz. Who may open

@@ -22,6 +22,9 @@ import (
 // soon is when a refusal that says "not now" may be tried again.
 const soon = time.Second
 
+// later is when a node may be asked again that is of no use as a whole at present.
+const later = 5 * time.Second
+
 // Refusal is an error that is answered as problem details (RFC 9457).
 type Refusal struct {
 	Status     int
@@ -130,7 +133,7 @@ func statusOf(code string) int {
 		return http.StatusTooManyRequests
 	case wire.CodeHookFailed:
 		return http.StatusBadGateway
-	case wire.CodeStoreDown, wire.CodeOverloaded, wire.CodeBusy, wire.CodeNoRoute:
+	case wire.CodeStoreDown, wire.CodeOverloaded, wire.CodeBusy, wire.CodeNoRoute, wire.CodeTooManyHops:
 		return http.StatusServiceUnavailable
 	case wire.CodeTimeout:
 		return http.StatusGatewayTimeout
@@ -164,6 +167,9 @@ func FromWire(e *wire.Error) *Refusal {
 	}
 	if e.MayYetArrive {
 		r.More = map[string]any{"mayYetArrive": true}
+	}
+	if e.Home != "" {
+		r.More = map[string]any{"home": e.Home}
 	}
 	return r
 }

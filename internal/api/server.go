@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,7 @@ const (
 // Server serves one handler on one listener.
 type Server struct {
 	http           *http.Server
+	handler        atomic.Pointer[http.Handler] // what serves at present
 	log            *slog.Logger
 	counters       *counters // nil for nowhere
 	shutdownTime   time.Duration
@@ -47,8 +49,9 @@ func NewServer(h http.Handler, headerTime time.Duration, log *slog.Logger) *Serv
 	if d, ok := h.(*door); ok {
 		s.counters = d.counters
 	}
+	s.handler.Store(&h)
 	s.http = &http.Server{
-		Handler:           h,
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.handler.Load()).ServeHTTP(w, r) }),
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       headerTime + bodyTime,
 		WriteTimeout:      answerTime,
@@ -59,6 +62,10 @@ func NewServer(h http.Handler, headerTime time.Duration, log *slog.Logger) *Serv
 	}
 	return s
 }
+
+// Switch has another handler serve from now on, of the same name if it is one of
+// this package: connections stay, and requests under way end as they began.
+func (s *Server) Switch(h http.Handler) { s.handler.Store(&h) }
 
 // Serve serves until ctx ends, then stops accepting and waits for the requests
 // under way; those that take too long are cut off. It returns nil then.

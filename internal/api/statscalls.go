@@ -15,7 +15,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// Stats makes samples of how the node is doing: *stats.Sampler.
+// Stats makes samples of how the server is doing: *stats.Sampler.
 type Stats interface {
 	Began() time.Time
 	Latest() stats.Sample
@@ -26,8 +26,8 @@ type Stats interface {
 
 func (r Rooms) statsCalls() []Call {
 	return []Call{
-		{Method: "GET", Path: "/v1/stats", Scope: keys.StatsRead, Handler: Handle(r.getStats)},
-		{Method: "GET", Path: "/v1/stats/stream", Scope: keys.StatsRead, Stream: true, Handler: Serve(r.watchStats)},
+		{Method: "GET", Path: "/v1/stats", Scope: keys.StatsRead, Here: true, Handler: Handle(r.getStats)},
+		{Method: "GET", Path: "/v1/stats/stream", Scope: keys.StatsRead, Stream: true, Here: true, Handler: Serve(r.watchStats)},
 	}
 }
 

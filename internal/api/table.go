@@ -20,6 +20,7 @@ type Rooms struct {
 	Messages  func() MessageLimits
 	Stats     Stats
 	Cluster   Cluster
+	Domains   Domains
 	Version   string // of this program
 	Webhooks  Webhooks
 	Events    *Events // nil: nobody asks for events
@@ -81,6 +82,7 @@ func Calls(r Rooms) []Call {
 		r.whoamiCalls(),
 		r.statsCalls(),
 		r.clusterCalls(),
+		r.domainCalls(),
 		r.Events.calls(),
 	)
 }

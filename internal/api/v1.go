@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // V1Options configure the calls under /v1. Log, Metrics, Now, Limits and
@@ -25,6 +27,10 @@ type V1Options struct {
 	Now     func() time.Time
 	Limits  func() V1Limits
 	Rooms   Rooms
+	// Away returns why this node cannot do its work at present; nil while it can.
+	// Calls that are not about this node alone are refused then, with that sentence.
+	// Nil: it always can.
+	Away func() error
 }
 
 // V1Limits are those of the calls. They may change at any time.
@@ -146,8 +152,10 @@ func (v *V1) serve(w http.ResponseWriter, r *http.Request, c *Call, operator boo
 // checked first, and the body is read only for whom the call is.
 func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bool) *Refusal {
 	var who Identity
-	var refused *Refusal
+	refused := v.away(c)
 	switch {
+	case refused != nil:
+		return refused
 	case operator:
 		who = Identity{Admin: true}
 	case c.Auth != ByToken:
@@ -184,6 +192,21 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 		return v.refusal(h.serve(w, r, who, request.Interface()), c)
 	}
 	return v.perform(w, r, c, who, request, body)
+}
+
+// away returns the refusal of a node that has lost touch with its cluster: whoever
+// would wait for it is to ask another node.
+func (v *V1) away(c *Call) *Refusal {
+	if c.Here || v.opts.Away == nil {
+		return nil
+	}
+	err := v.opts.Away()
+	if err == nil {
+		return nil
+	}
+	refused := Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "%s; ask another node", err)
+	refused.RetryAfter = later
+	return refused
 }
 
 // perform carries out a request that is checked, and one with an Idempotency-Key

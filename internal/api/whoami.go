@@ -8,7 +8,7 @@ import (
 
 func (r Rooms) whoamiCalls() []Call {
 	return []Call{
-		{Method: "GET", Path: "/v1/whoami", Auth: ByAnyKey, Handler: Handle(r.whoami)},
+		{Method: "GET", Path: "/v1/whoami", Auth: ByAnyKey, Here: true, Handler: Handle(r.whoami)},
 	}
 }
 

@@ -46,6 +46,10 @@ type Options struct {
 	// is called for every attempt, from many goroutines, and must not block.
 	// Nil: everybody lives here.
 	Home func(app string, number int64) (domain string, local bool)
+	// Link says which link from another domain a user is. It is called for each
+	// sign-in with the option link, must not block for long, and the apps that it
+	// takes users of must not be configured. Nil: there are no other domains.
+	Link func(user wire.UserID) (Link, bool)
 
 	// HookTimeout limits one call of a hook, from dialling to the last byte of
 	// the answer, and one fetch of a key set. Default 5 s.
@@ -72,6 +76,7 @@ type Options struct {
 // goroutines at once.
 type Registry struct {
 	home    func(app string, number int64) (domain string, local bool)
+	link    func(user wire.UserID) (Link, bool)
 	metrics *metrics
 	tasks   *tasks
 	client  *http.Client
@@ -121,7 +126,7 @@ func New(o Options) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the metrics of apps: %w", err)
 	}
-	r := &Registry{home: o.Home, metrics: m, tasks: newTasks(), client: newClient()}
+	r := &Registry{home: o.Home, link: o.Link, metrics: m, tasks: newTasks(), client: newClient()}
 	r.env = env{
 		client: r.client, limits: new(limits), waiting: o.HookWaiting,
 		maxAge: o.KeysMaxAge, pause: o.KeysPause, metrics: m, tasks: r.tasks, log: o.Log, now: o.Now,
@@ -137,6 +142,9 @@ func New(o Options) (*Registry, error) {
 func (o Options) withDefaults() Options {
 	if o.Home == nil {
 		o.Home = func(string, int64) (string, bool) { return "", true }
+	}
+	if o.Link == nil {
+		o.Link = func(wire.UserID) (Link, bool) { return Link{}, false }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -13,6 +13,10 @@
 // authority says. The authority is the app's JWT keys when it has some, else
 // its hook, an HTTP server of the app's owner.
 //
+// [Registry.AuthenticateLink] decides the same for the user of a link from
+// another domain: by the link's secret, or, where there is none, by where it comes
+// from. A link is never let in by Authenticate, nor anybody else by this.
+//
 // # Promises
 //
 //   - One attempt means at most one call of the hook, whatever happens on the

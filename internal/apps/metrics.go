@@ -17,6 +17,7 @@ type metrics struct {
 	flying  prometheus.Gauge
 	waiting prometheus.Gauge
 	fetches *prometheus.CounterVec // result: ok or failed
+	links   *prometheus.CounterVec // result: OK or the refusal's code
 }
 
 // newMetrics registers with reg, which may be nil.
@@ -44,11 +45,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Namespace: space, Subsystem: sub, Name: "key_fetches_total",
 			Help: "Fetches of JWT key sets, by result (ok, failed).",
 		}, []string{"result"}),
+		links: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: space, Subsystem: sub, Name: "link_sign_ins_total",
+			Help: "Attempts of other domains' links to sign in, by result (OK, or the code of the refusal).",
+		}, []string{"result"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.signIns, m.calls, m.flying, m.waiting, m.fetches} {
+	for _, c := range []prometheus.Collector{m.signIns, m.calls, m.flying, m.waiting, m.fetches, m.links} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -68,6 +73,14 @@ func (m *metrics) signIn(app string, refusal *Refusal) {
 		result = refusal.Code
 	}
 	m.signIns.WithLabelValues(app, result).Inc()
+}
+
+func (m *metrics) link(refusal *Refusal) {
+	result := "OK"
+	if refusal != nil {
+		result = refusal.Code
+	}
+	m.links.WithLabelValues(result).Inc()
 }
 
 // waits counts an attempt that waits for its turn until the result is called.

@@ -43,6 +43,12 @@ const (
 	reasonBadToken    = "The token is not valid for this user."
 	reasonExpired     = "The token has expired."
 	reasonNotYet      = "The token is not valid yet."
+
+	reasonNoNeighbour  = "The user is not the link user of a neighbour of this domain."
+	reasonWrongLinkID  = "A link signs in with the appId link."
+	reasonLinkSecret   = "The token is not the secret that this domain has for the link."
+	reasonNoLinkSecret = "The secret of the link cannot be read here."
+	reasonBareLink     = "This domain has no secret for the link, and without one a link comes up between loopback addresses only."
 )
 
 // Refusals returns every refusal that Authenticate may give, without causes.
@@ -60,6 +66,11 @@ func Refusals() []Refusal {
 		{Code: wire.CodeBadToken, Reason: reasonBadToken},
 		{Code: wire.CodeTokenExpired, Reason: reasonExpired},
 		{Code: wire.CodeTokenExpired, Reason: reasonNotYet},
+		{Code: wire.CodeUnknownApp, Reason: reasonNoNeighbour},
+		{Code: wire.CodeWrongAppID, Reason: reasonWrongLinkID},
+		{Code: wire.CodeBadToken, Reason: reasonLinkSecret},
+		{Code: wire.CodeRefused, Reason: reasonNoLinkSecret},
+		{Code: wire.CodeRefused, Reason: reasonBareLink},
 	}
 }
 

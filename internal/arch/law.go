@@ -31,9 +31,9 @@ func layerOf(pkg string) layer {
 	}
 	for l, packages := range map[layer][]string{
 		hall:   {"internal/node"},
-		door:   {"internal/socket", "internal/api", "internal/link"},
+		door:   {"internal/socket", "internal/api", "internal/link", "internal/meta"},
 		pipe:   {"internal/bus", "internal/db", "internal/shards"},
-		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/meta", "internal/webhooks"},
+		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/webhooks"},
 		wire:   {"wire"},
 		cellar: {"internal/lifecycle", "internal/window", "internal/grid", "internal/spool", "internal/config"},
 		client: {"client"},
@@ -54,7 +54,7 @@ func mayImport(from, to layer, test bool) bool {
 	allowed := map[layer][]layer{
 		command: {hall, door, pipe, room, wire, cellar, client, page, tool},
 		hall:    {door, pipe, room, wire, cellar, page},
-		door:    {room, wire, cellar, page},
+		door:    {room, wire, cellar, page, client}, // a link is a client of another domain
 		pipe:    {room, wire, cellar},
 		room:    {wire, cellar},
 		wire:    {},
@@ -103,6 +103,8 @@ func libraries() []library {
 		{module: "github.com/knadh/koanf", users: []string{"internal/config"}},
 		{module: "code.dny.dev/ssrf", users: []string{"internal/config"}},
 		{module: "github.com/tidwall/btree", users: []string{"internal/delivery"}},
+		{module: "github.com/go-git/go-git/v5", users: []string{"internal/meta"}},
+		{module: "github.com/go-git/go-billy/v5", users: []string{"internal/meta"}},
 		{module: "github.com/hanwen/go-fuse/v2", users: []string{"internal/faultfs"}, always: true},
 	}
 }

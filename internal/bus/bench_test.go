@@ -92,7 +92,7 @@ func BenchmarkInspect(b *testing.B) {
 	shut(b, bus)
 	b.SetBytes(last * size)
 	for b.Loop() {
-		if err := inspectStore(b.Context(), bus.streamsDir(), false); err != nil {
+		if err := inspectStore(b.Context(), bus.streamsDir(), false, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -31,6 +31,10 @@ type Options struct {
 	Folder string
 	Logger *slog.Logger
 
+	// Waiting is told in a sentence what a start waits for, whenever that changes, from
+	// the goroutine that starts. It must be quick. Nil: nobody is told.
+	Waiting func(what string)
+
 	// StartTimeout bounds how long the embedded server may take to be ready,
 	// the reading of its files included. Default 5 minutes: after a crash
 	// every byte of the log is read twice. In a cluster it also bounds how long
@@ -78,6 +82,13 @@ func (o *Options) check() error {
 		o.Reserve = 0
 	}
 	return nil
+}
+
+// wait tells what a start waits for.
+func (o *Options) wait(format string, args ...any) {
+	if o.Waiting != nil {
+		o.Waiting(fmt.Sprintf(format, args...))
+	}
 }
 
 // stores says whether this process keeps streams on a disk of its own.
@@ -151,7 +162,9 @@ func (b *Bus) start(ctx context.Context) error {
 		if err := b.opts.claimFolder(); err != nil {
 			return err
 		}
-		err := inspectStore(ctx, b.streamsDir(), b.opts.shared())
+		err := inspectStore(ctx, b.streamsDir(), b.opts.shared(), func(done, all int64) {
+			b.opts.wait("reading the message store: %d of %d MB", done>>20, all>>20)
+		})
 		if err != nil && errors.Is(err, ErrDamaged) && b.opts.Cluster != nil {
 			err = fmt.Errorf("%w; if the other servers of the cluster are well, they have all of it: move the folder %s away, and this server gets it from them", err, b.opts.Folder)
 		}

@@ -40,6 +40,9 @@ type Cluster struct {
 	// a certificate for both, and the authorities for both. Nil for none.
 	TLS      *tls.Config
 	Replicas int // of every stream: 1 or 3; 2 with two servers
+	// Grow has streams get more replicas than that as servers come that keep streams,
+	// three at most. None is ever taken away: what has more keeps it.
+	Grow bool
 	// NoStore makes a server without streams, which uses those of the others.
 	NoStore bool
 	// Sole says that no other server keeps streams when the cluster starts for the
@@ -416,8 +419,14 @@ func (e *engine) neighbours() []string {
 // and says in the log what it waits for.
 func (e *engine) awaitLeader(ctx context.Context) error {
 	said := time.Now()
+	var err error
 	for {
-		err := e.reachLeader(ctx)
+		if e.srv != nil {
+			e.opts.wait("%s; %s", e.leaderless(err), e.company())
+		} else {
+			e.opts.wait("%s", e.leaderless(err))
+		}
+		err = e.reachLeader(ctx)
 		if err == nil {
 			return nil
 		}
@@ -429,7 +438,7 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 		}
 		if time.Since(said) >= sayEvery {
 			said = time.Now()
-			e.sayWait(err)
+			e.opts.Logger.Info(e.leaderless(err), "connected", strings.Join(e.neighbours(), " "), "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -438,15 +447,15 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 	}
 }
 
-// sayWait says in the log what is being waited for.
-func (e *engine) sayWait(err error) {
-	connected := strings.Join(e.neighbours(), " ")
-	if e.opts.Cluster != nil && !e.opts.stores() && errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
-		e.opts.Logger.Info(errNoProcessor.Error(), "connected", connected)
-		return
+// leaderless says what awaitLeader waits for, after an attempt that failed, if any.
+func (e *engine) leaderless(err error) string {
+	switch {
+	case e.srv == nil:
+		return fmt.Sprintf("waiting for %s to have a leader for its streams", e.place())
+	case !e.opts.stores() && errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return errNoProcessor.Error()
 	}
-	e.opts.Logger.Info("waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start",
-		"connected", connected, "err", err)
+	return "waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start"
 }
 
 // company says who else is there.

@@ -39,6 +39,8 @@ type engine struct {
 	writes    *nats.Conn               // appends only, so that no read stands before one
 	reads     *nats.Conn
 	js        jetstream.JetStream // on reads
+	system    *nats.Conn          // of the server's own account; nil where it is no cluster's
+	door      door                // who may come in by it
 
 	// Whether a NATS that exists syncs each message, and whether that is known.
 	syncKnown, synced bool
@@ -52,6 +54,7 @@ type engine struct {
 	mu      sync.Mutex
 	cause   error                             // why it failed
 	lacking map[string]jetstream.StreamConfig // streams as they should be, that have fewer replicas
+	short   int                               // streams that this server leads, with fewer copies than they should have
 }
 
 // startEngine runs the embedded server, or none for a NATS that exists, and
@@ -87,6 +90,10 @@ func startEngine(ctx context.Context, o *Options) (*engine, error) {
 		e.wg.Add(1)
 		go e.lookForPeers(lookEvery)
 	}
+	if o.Cluster != nil && o.stores() {
+		e.wg.Add(1)
+		go e.grow()
+	}
 	return e, nil
 }
 
@@ -108,9 +115,11 @@ func (e *engine) startServer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the embedded NATS server: %w", err)
 	}
+	e.door.system = srv.SystemAccount
 	srv.SetLoggerV2(lines, false, false, false)
 	e.srv = srv
 
+	e.opts.wait("the embedded NATS server takes up its store")
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
@@ -145,6 +154,8 @@ func (e *engine) serverOptions(ctx context.Context) *server.Options {
 	}
 	if e.opts.Cluster != nil {
 		e.opts.Cluster.configure(ctx, o, e.opts.Logger)
+		e.door = newDoor()
+		o.CustomClientAuthentication = &e.door
 	}
 	return o
 }
@@ -171,6 +182,9 @@ func (e *engine) connect(ctx context.Context) error {
 	if e.writes, err = e.dial(ctx, "appends"); err == nil {
 		e.reads, err = e.dial(ctx, "reads")
 	}
+	if err == nil && e.opts.Cluster != nil {
+		e.system, err = e.dial(ctx, "system", nats.UserInfo(systemUser, e.door.secret))
+	}
 	if err == nil {
 		// Of writes that are not answered nothing is to stay in memory.
 		e.js, err = jetstream.New(e.reads, jetstream.WithPublishAsyncTimeout(e.opts.CallTimeout))
@@ -193,7 +207,7 @@ func (e *engine) place() string {
 }
 
 // dial opens one connection. To a NATS that exists it tries until ctx ends.
-func (e *engine) dial(ctx context.Context, name string) (*nats.Conn, error) {
+func (e *engine) dial(ctx context.Context, name string, more ...nats.Option) (*nats.Conn, error) {
 	log := e.opts.Logger
 	opts := []nats.Option{
 		nats.Name("switchboard " + name),
@@ -210,16 +224,17 @@ func (e *engine) dial(ctx context.Context, name string) (*nats.Conn, error) {
 		}),
 	}
 	if e.opts.External != nil {
+		e.opts.wait("waiting for %s", e.place())
 		return e.opts.External.dial(ctx, opts, log)
 	}
-	return nats.Connect("", append(opts, nats.InProcessServer(e.srv))...)
+	return nats.Connect("", append(append(opts, nats.InProcessServer(e.srv)), more...)...)
 }
 
 // stop ends the engine and waits until it has let go of its folder.
 func (e *engine) stop() {
 	e.fail(errStopped)
 	close(e.quit)
-	for _, c := range []*nats.Conn{e.writes, e.reads} {
+	for _, c := range []*nats.Conn{e.writes, e.reads, e.system} {
 		if c != nil {
 			c.Close()
 		}

@@ -248,6 +248,7 @@ func (l *look) run(ctx context.Context) (id string, err error) {
 	defer tick.Stop()
 	began, said := l.now(), l.now()
 	for {
+		l.e.opts.wait("%s; %s", l.waits(), l.e.company())
 		if err := l.ask(ctx, tick); err != nil {
 			return "", fmt.Errorf("%w; %s: %w", l.waits(), l.e.company(), err)
 		}

@@ -52,7 +52,9 @@ const (
 // In a cluster (shared) a server syncs what it is told by the others, and the files
 // of its streams only now and then: so after a power cut the index may know more.
 // The server gets that from its own notes, or from the others.
-func inspectStore(ctx context.Context, dir string, shared bool) error {
+//
+// read is told how many bytes of all are read, after each file; nil: nobody is.
+func inspectStore(ctx context.Context, dir string, shared bool, read func(done, all int64)) error {
 	streams, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -60,18 +62,31 @@ func inspectStore(ctx context.Context, dir string, shared bool) error {
 	if err != nil {
 		return fmt.Errorf("inspect the message store: %w", err)
 	}
+	streams = slices.DeleteFunc(streams, func(s fs.DirEntry) bool { return !s.IsDir() || strings.HasPrefix(s.Name(), ".") })
+	var done, all int64
 	for _, s := range streams {
-		if !s.IsDir() || strings.HasPrefix(s.Name(), ".") {
-			continue
+		_, bytes, err := blockFiles(filepath.Join(dir, s.Name(), "msgs"))
+		if err != nil {
+			return fmt.Errorf("inspect stream %s: %w", s.Name(), err)
 		}
-		if err := inspectStream(ctx, filepath.Join(dir, s.Name()), shared); err != nil {
+		all += bytes
+	}
+	tell := func(n int) {
+		done += int64(n)
+		if read != nil {
+			read(done, all)
+		}
+	}
+	tell(0)
+	for _, s := range streams {
+		if err := inspectStream(ctx, filepath.Join(dir, s.Name()), shared, tell); err != nil {
 			return fmt.Errorf("inspect stream %s: %w", s.Name(), err)
 		}
 	}
 	return nil
 }
 
-func inspectStream(ctx context.Context, dir string, shared bool) error {
+func inspectStream(ctx context.Context, dir string, shared bool, read func(bytes int)) error {
 	msgs := filepath.Join(dir, "msgs")
 	blocks, bytes, err := blockFiles(msgs)
 	if err != nil {
@@ -93,6 +108,7 @@ func inspectStream(ctx context.Context, dir string, shared bool) error {
 		if err := in.block(filepath.Join(msgs, fmt.Sprintf("%d.blk", number)), number, i == len(blocks)-1); err != nil {
 			return err
 		}
+		read(in.buf.Len())
 	}
 	if known > in.last && !shared {
 		return fmt.Errorf("%w: the good records end at sequence %d, but %s knows of %d: the last file is damaged or was cut off", ErrDamaged, in.last, index, known)

@@ -303,5 +303,5 @@ func TestInspectionEndsWithItsContext(t *testing.T) {
 	dir, _, _ := stored(t, 20, true)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantErr(t, inspectStore(ctx, filepath.Join(dir, "jetstream", "$G", "streams"), false), context.Canceled)
+	wantErr(t, inspectStore(ctx, filepath.Join(dir, "jetstream", "$G", "streams"), false, nil), context.Canceled)
 }

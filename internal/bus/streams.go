@@ -166,11 +166,14 @@ func (b *Bus) ensureOnce(ctx context.Context, e *engine, want jetstream.StreamCo
 	if err := led(stream.CachedInfo().Cluster); err != nil {
 		return fmt.Errorf("look for stream %s: %w", want.Name, err)
 	}
+	switch c := b.opts.Cluster; {
+	case c != nil && c.NoStore:
+		want.Replicas = have.Replicas // those that keep streams know how many they are
+	case c != nil && c.Grow:
+		want.Replicas = max(want.Replicas, have.Replicas) // another server, or this one, knew of more
+	}
 	if diff := difference(have, want); diff == "" {
 		return nil
-	}
-	if c := b.opts.Cluster; c != nil && c.NoStore {
-		want.Replicas = have.Replicas // those that keep streams know how many they are
 	}
 	want.Metadata = have.Metadata // the server's own notes
 	err = b.update(ctx, e, want)
@@ -295,10 +298,7 @@ func (e *engine) tendOnce() {
 	lacking := maps.Clone(e.lacking)
 	e.mu.Unlock()
 	for name, want := range lacking {
-		ctx, cancel := context.WithTimeout(context.Background(), waitStep)
-		_, err := e.js.UpdateStream(ctx, want)
-		cancel()
-		if err != nil {
+		if e.raise(name, want.Replicas) != nil {
 			continue // it is tried again
 		}
 		e.opts.Logger.Info("a stream has all its replicas now", "stream", name, "replicas", want.Replicas)

@@ -95,16 +95,18 @@ func (r *fileReader) boolean(key string, n *yaml.Node) bool {
 	return text != "false"
 }
 
-// checkApps notes what is wrong with the apps.
-func (c *checker) checkApps(apps []App) {
-	if len(apps) == 0 {
+// checkApps notes what is wrong with the apps. Where there are other domains the
+// network names apps, too.
+func (c *checker) checkApps(s Settings) {
+	apps := s.Apps
+	if len(apps) == 0 && s.Meta == "" {
 		c.refuse("apps", "must name at least one app")
 	}
 	for i, a := range apps {
 		c.checkApp("apps["+strconv.Itoa(i)+"].", a, apps[:i])
 		for _, other := range a.AllowApps {
 			known := slices.ContainsFunc(apps, func(b App) bool { return b.Name == other })
-			if !known || other == a.Name {
+			if !known && s.Meta == "" || other == a.Name {
 				c.refuse("apps["+strconv.Itoa(i)+"].allowApps", "%q is not another app of these settings", other)
 			}
 		}

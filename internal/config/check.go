@@ -22,7 +22,7 @@ func (s Settings) Check() error {
 			}
 		}
 	}
-	c.checkApps(s.Apps)
+	c.checkApps(s)
 	c.checkTogether(s, nil)
 	return c.problems.orNil()
 }
@@ -70,6 +70,9 @@ func (c *checker) checkTogether(s Settings, problems Problems) {
 		c.checkEventAge(s)
 	}
 	c.checkMeeting(s, problems)
+	if problems.leave(c.places, "domain", "meta") {
+		c.checkDomain(s)
+	}
 }
 
 // checkMeeting notes what is wrong with how nodes meet.

@@ -93,7 +93,7 @@ func (s Settings) NodeName() string {
 
 // Copies returns how many replicas of everything there are: as it is set, or else
 // three where there are three processors or more, two where there are two, one where
-// there is one. A single peer that is a name stands for any number of them, as that of
+// there is one: what there is at first; more come by themselves with the processors. A single peer that is a name stands for any number of them, as that of
 // a headless service does, and counts for three, unless it is this node's own.
 func (s Settings) Copies() int {
 	c := s.Cluster
@@ -458,7 +458,7 @@ func clusterKeys() []Key {
 			func(c *Cluster) any { return &c.TLS.CA }),
 		bounded(key("shards", kindCount, "6", "Into how many parts users are divided, each kept by one node at a time. Fixed when the cluster is formed.",
 			func(c *Cluster) any { return &c.Shards }), 1, 64),
-		bounded(key("replicas", kindCount, "", "How many nodes have everything that is stored. If absent three where three nodes or more are named, else as many as are; one name that stands for all counts as three.",
+		bounded(key("replicas", kindCount, "", "How many nodes have everything that is stored. If absent as many as processors are named, three at most (one name that stands for all counts as three), and more by themselves as processors come, up to three; never fewer again.",
 			func(c *Cluster) any { return &c.Replicas }), 1, 5),
 		bounded(key("lease", kindDuration, "6s", "How long a node that is not heard of counts as alive; the same on all nodes. A node that cannot make itself heard for four fifths of it closes its sessions.",
 			func(c *Cluster) any { return &c.Lease }), int64(time.Second), int64(time.Minute)),

@@ -31,3 +31,21 @@ func TestThePrintedSettingsOfAClusterAreGood(t *testing.T) {
 		}
 	}
 }
+
+// Those that docs/domains.md prints are good, too.
+func TestThePrintedSettingsOfDomainsAreGood(t *testing.T) {
+	page, err := os.ReadFile("../../docs/domains.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(printed) != 2 {
+		t.Fatalf("%d files", len(printed))
+	}
+	for _, m := range printed {
+		s := load(t, Sources{File: write(t, string(m[2]))})
+		if string(m[1]) != s.Domain+".yaml" || len(s.Apps) != 0 || s.Links.Secret == "" {
+			t.Errorf("%s: %+v", m[1], s)
+		}
+	}
+}

@@ -76,6 +76,7 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 		EventHeartbeat: 15 * time.Second, ResumeTimeout: 30 * time.Second, FramesWaiting: 16, FrameTimeout: 10 * time.Second,
 		SessionsPerUser: 16, GroupReceivers: 10_000, QueueBytes: MiB, QueueFrames: 1000,
 		MailboxAge: 30 * 24 * time.Hour, MailboxMessages: 10_000, MailboxBytes: 64 * MiB, WaitingMessages: 10_000_000,
+		LinkBytes: 8 * GiB, LinkAge: 30 * 24 * time.Hour, LinkWindow: MiB,
 		IdempotencyAge: 24 * time.Hour, IdempotencyRequests: 1_000_000, Producers: 1_000_000, MinDiskFree: 512 * MiB,
 		HTTPBody: MiB, PresenceWatch: 100, Connections: 100_000, DrainTimeout: 15 * time.Second,
 		HookTimeout: 5 * time.Second, HookConcurrency: 64, StatsStreams: 16, CompressAbove: KiB,

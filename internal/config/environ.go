@@ -33,9 +33,13 @@ func envName(key string) string {
 }
 
 // ofCommand says whether a variable belongs to a command that has no settings:
-// doctor, bench and keys take their tokens and keys from the environment.
+// doctor, bench, keys and meta take their tokens and keys from the environment.
 func ofCommand(name string) bool {
-	return name == envPrefix+"DOCTOR_TOKEN" || name == envPrefix+"BENCH_TOKEN" || name == envPrefix+"KEY"
+	switch strings.TrimPrefix(name, envPrefix) {
+	case "DOCTOR_TOKEN", "BENCH_TOKEN", "KEY", "GIT_USERNAME", "GIT_PASSWORD", "GIT_SSH_KEY", "GIT_SSH_PASSPHRASE":
+		return true
+	}
+	return false
 }
 
 // readEnviron reads the layer of the environment. An empty variable is as good

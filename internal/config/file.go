@@ -174,6 +174,10 @@ func (r *fileReader) value(k Key, n *yaml.Node) {
 		r.items(k, n)
 		return
 	}
+	if k.Kind == kindSecrets && n.Kind == yaml.MappingNode {
+		r.secrets(k, n)
+		return
+	}
 	if text, ok := r.scalar(k.Name, n); ok {
 		r.put(k, r.at(n), text)
 	}

@@ -13,7 +13,7 @@ type Key struct {
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
 	// duration, count, choice, switch, text, names, user, url, key, secret,
-	// file, peers, roles, servers.
+	// secrets, file, peers, roles, servers, meta, domain.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
 	// written; empty for none.
@@ -68,11 +68,14 @@ const (
 	kindPeers    = "peers"   // a list of host:port
 	kindRoles    = "roles"   // a list of roles, or all
 	kindNATS     = "servers" // URLs of NATS servers, with commas
+	kindMeta     = "meta"    // the URL of a meta server, or a file
+	kindSecrets  = "secrets" // a secret for each of some domains
+	kindDomain   = "domain"  // the name of one
 )
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), clusterKeys(), natsKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
@@ -219,6 +222,12 @@ func mailboxLimits() []Key {
 			func(l *Limits) any { return &l.MailboxBytes }),
 		count("waitingMessages", "10000000", 1, 1_000_000_000, "Messages in all mailboxes that this node keeps, together; past it RELIABLE messages are refused. Where it keeps several shards each has an equal part. Each takes some 50 bytes of memory, a mailbox some 300.",
 			func(l *Limits) any { return &l.WaitingMessages }),
+		size("linkBytes", "8GiB", MiB, 1024*GiB, "Bytes that wait for a linked domain; past it messages for it, or through it, are refused.",
+			func(l *Limits) any { return &l.LinkBytes }),
+		duration("linkAge", "720h", time.Minute, 10*365*24*time.Hour, "How long a message waits for a linked domain before it expires.",
+			func(l *Limits) any { return &l.LinkAge }),
+		size("linkWindow", "1MiB", 128*KiB, 64*MiB, "Bytes that are on their way to a linked domain at once: what a link carries in the time that a message takes to it and its acknowledgement back. A link keeps the limit that it began with.",
+			func(l *Limits) any { return &l.LinkWindow }),
 		duration("idempotencyAge", "24h", time.Minute, 30*24*time.Hour, "For how long it is remembered, on disk, which RELIABLE messages of a request with an Idempotency-Key were accepted.",
 			func(l *Limits) any { return &l.IdempotencyAge }),
 		count("idempotencyRequests", "1000000", 1, 100_000_000, "Requests of which that is remembered; past it the oldest are forgotten, and counted. Each takes some 200 bytes of memory.",

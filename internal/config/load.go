@@ -65,7 +65,7 @@ func compose(layers []layer) (Settings, error) {
 		problems = append(problems, l.problems...)
 	}
 	c := checker{places: places}
-	c.checkApps(s.Apps)
+	c.checkApps(s)
 	c.checkTogether(s, problems)
 	more := slices.DeleteFunc(c.problems, func(p Problem) bool { return problems.cover(p) })
 	if err := append(problems, more...).orNil(); err != nil {
@@ -106,6 +106,9 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 		if err := key.set(&s, k.String(key.Name)); err != nil {
 			return Settings{}, nil, fmt.Errorf("merge %s: %w", key.Name, err)
 		}
+	}
+	if s.Demo && s.Meta != "" {
+		s.Apps, s.Demo = nil, false // the network names them
 	}
 	return s, places, nil
 }

@@ -108,7 +108,7 @@ func TestTheShapeOfTheFileIsChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		"listen: [1, 2]":                   "s.yaml:1: listen: must be a single value",
 		"limits: 5":                        "s.yaml:1: limits: must be keys with values (a mapping), not a single value; the keys are frame, signInFrame,",
-		"- listen":                         "s.yaml:1: must be keys with values (a mapping), not a list; the keys are listen, admin, data, roles, origins, apps, cluster, nats, limits, log",
+		"- listen":                         "s.yaml:1: must be keys with values (a mapping), not a list; the keys are listen, admin, data, roles, origins, apps, domain, meta, metaSecret, links, insecureLinks, cluster, nats, limits, log",
 		"just text":                        "s.yaml:1: must be keys with values (a mapping), not a single value; the keys are ",
 		"data: a\ndata: b":                 "s.yaml:2: data: is set twice",
 		"data: a\nlisten: {":               "s.yaml:2: not YAML: ",
@@ -325,7 +325,8 @@ func TestPublicKeysOfEveryAlgorithmAreTaken(t *testing.T) {
 func TestVariablesOfOthersAreNotOurs(t *testing.T) {
 	load(t, Sources{Environ: []string{
 		"SWITCHBOARD_SERVICE_HOST=10.0.0.1", "SWITCHBOARD_SERVICE_PORT=80", "SWITCHBOARD_SERVICE_PORT_HTTP=80",
-		"SWITCHBOARD_DOCTOR_TOKEN=secret", "SWITCHBOARD_BENCH_TOKEN=secret", "SWITCHBOARD_PORT=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP_ADDR=10.0.0.1",
+		"SWITCHBOARD_DOCTOR_TOKEN=secret", "SWITCHBOARD_BENCH_TOKEN=secret", "SWITCHBOARD_GIT_USERNAME=robot", "SWITCHBOARD_GIT_PASSWORD=secret",
+		"SWITCHBOARD_GIT_SSH_KEY=key", "SWITCHBOARD_GIT_SSH_PASSPHRASE=secret", "SWITCHBOARD_PORT=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP=tcp://10.0.0.1:80", "SWITCHBOARD_PORT_80_TCP_ADDR=10.0.0.1",
 	}})
 }
 

@@ -14,10 +14,19 @@ type Settings struct {
 	Roles   []string `yaml:"roles"`   // of [Roles], at least one
 	Origins []string `yaml:"origins"` // web origins besides the console's own, "https://host[:port]"
 	Apps    []App    `yaml:"apps"`    // at least one
+	Domain  string   `yaml:"domain"`  // the name of the site that this node belongs to, or empty
 	Cluster Cluster  `yaml:"cluster"` // with others of its kind
 	NATS    NATS     `yaml:"nats"`    // instead of the embedded one
 	Limits  Limits   `yaml:"limits"`
 	Log     Log      `yaml:"log"`
+
+	// Meta says where the description of all domains comes from: the URL of a meta
+	// server, or a file as it reads one. Empty: there are no other domains.
+	Meta       string `yaml:"meta"`
+	MetaSecret Secret `yaml:"metaSecret"` // what the meta server asks for, or empty
+	Links      Links  `yaml:"links"`      // to other domains
+	// InsecureLinks lets a link without a secret come up between any addresses.
+	InsecureLinks bool `yaml:"insecureLinks"`
 
 	// Demo says that no apps were named, so that Apps is the demo app, which
 	// lets anyone in. Listen and Admin are loopback addresses then.
@@ -78,6 +87,9 @@ type Limits struct {
 	MailboxMessages  int           `yaml:"mailboxMessages"`
 	MailboxBytes     Bytes         `yaml:"mailboxBytes"`
 	WaitingMessages  int           `yaml:"waitingMessages"`
+	LinkBytes        Bytes         `yaml:"linkBytes"`
+	LinkAge          time.Duration `yaml:"linkAge"`
+	LinkWindow       Bytes         `yaml:"linkWindow"`
 
 	IdempotencyAge      time.Duration `yaml:"idempotencyAge"`
 	IdempotencyRequests int           `yaml:"idempotencyRequests"`
@@ -167,11 +179,14 @@ func demoApps() []App {
 	return []App{{Name: "ANZ", ID: "app-id-343", Master: "ANZ-123223"}}
 }
 
+// Reachable says whether clients can come from other machines.
+func (s Settings) Reachable() bool { return !loopback(s.Listen) }
+
 // OpenApps names the apps that let anyone in from other machines.
 func (s Settings) OpenApps() []string {
 	var names []string
 	for _, a := range s.Apps {
-		if !a.AuthEnabled && !loopback(s.Listen) {
+		if !a.AuthEnabled && s.Reachable() {
 			names = append(names, a.Name)
 		}
 	}

@@ -41,6 +41,12 @@ func (k Key) set(s *Settings, text string) error {
 		*p = list
 	case *Secret:
 		*p = Secret(text)
+	case *map[string]Secret:
+		secrets, err := parseSecrets(text)
+		if err != nil {
+			return err
+		}
+		*p = secrets
 	case *bool:
 		if text != "true" && text != "false" {
 			return fmt.Errorf("%q is neither true nor false", text)
@@ -117,6 +123,8 @@ func (k Key) text(s *Settings) string {
 		return strings.Join(*p, ",")
 	case *Secret:
 		return string(*p)
+	case *map[string]Secret:
+		return secretsText(*p)
 	case *bool:
 		return strconv.FormatBool(*p)
 	case *Bytes:
@@ -163,6 +171,10 @@ func (k Key) checkText(text string) error {
 		return checkName(text)
 	case kindNATS:
 		return checkNATS(text)
+	case kindMeta:
+		return checkMeta(text)
+	case kindDomain:
+		return checkDomainName(text)
 	case kindAddress:
 		return checkAddress(text)
 	case kindChoice:

@@ -58,8 +58,10 @@ func (k Key) node(s *Settings) *yaml.Node {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: k.text(s)}
 	case kindSecret:
 		return textNode(Secret(k.text(s)).String())
-	case kindNATS:
+	case kindNATS, kindMeta:
 		return textNode(redacted(k.text(s)))
+	case kindSecrets:
+		return secretsNode(*k.field(s).(*map[string]Secret))
 	}
 	return textNode(k.text(s))
 }
@@ -156,8 +158,11 @@ func Template() []byte {
 }
 
 func (k Key) templateValue() string {
-	if k.isList() && k.Default == "" {
+	switch {
+	case k.isList() && k.Default == "":
 		return "[]"
+	case k.Kind == kindSecrets:
+		return "{}"
 	}
 	return k.Default
 }
@@ -172,6 +177,9 @@ func groupComment(group string) string {
 	case "cluster":
 		return lines("With other nodes, as docs/cluster.md has it. On the first of three, for example:",
 			"  name: chat", "  node: node1", "  peers: [node1:7088, node2:7088, node3:7088]", "  secret: (the same on all, as openssl rand -hex 32 makes)")
+	case "links":
+		return lines("To other domains, as docs/domains.md has it. For example:",
+			"  secret: (the same on all domains, as openssl rand -hex 32 makes)", "  secrets: {domain-02: (one for the link with that domain alone)}")
 	case "nats":
 		return lines("With a NATS that there is, instead of the embedded one. For example:",
 			"  url: nats://nats1.example:4222,nats2.example:4222", "  credentials: /etc/switchboard/nats.creds")

@@ -383,6 +383,36 @@ func TestSessionsOfOneUserAreLimitedOverAllNodes(t *testing.T) {
 
 // Streams whose clients are away make room, also for a session on another node:
 // one for one.
+// Nodes that add sessions at one moment do not know of each other's. Once they do,
+// all of them choose the same ones that are too many.
+func TestOfSessionsThatBeginAtOneMomentOnlySoManyStay(t *testing.T) {
+	l, a, b := pair() // 3 sessions each user may have
+	begun := make(map[*node][]*receiver)
+	for range 3 {
+		for _, n := range []*node{a, b} {
+			s := session("A-1")
+			if _, err := n.Add(s, nil); err != nil {
+				t.Fatal(err)
+			}
+			begun[n] = append(begun[n], s)
+		}
+	}
+	l.settle()
+	stay := 0
+	for n, list := range begun {
+		for _, s := range list {
+			if err := n.Surplus(s); err == nil {
+				stay++
+			} else if !strings.Contains(err.Error(), "A-1 has 3 sessions already") {
+				t.Error(err)
+			}
+		}
+	}
+	if stay != 3 {
+		t.Errorf("%d sessions stay", stay)
+	}
+}
+
 func TestSessionsElsewhereMakeRoom(t *testing.T) {
 	l, a, b := pair()
 	b.come("A-1")

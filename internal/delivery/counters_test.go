@@ -21,6 +21,13 @@ func TestWhatServersSendAndWhoIsThereIsCounted(t *testing.T) {
 	add(t, h, "A-2")
 	gone := add(t, h, "A-3")
 	h.Remove(gone)
+	for range 2 { // a link is no user, and not counted, nor are two sessions of it
+		r := newReceiver(t, "link_there-1")
+		r.transport = "link"
+		if _, err := h.Add(r, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	message := func(fast bool) *Send {
 		return &Send{From: "A-2", To: []wire.UserID{"A-1"}, Content: []byte("1"), Fast: fast, Origin: &origin{}, Done: func() {}}
 	}
@@ -36,11 +43,14 @@ func TestWhatServersSendAndWhoIsThereIsCounted(t *testing.T) {
 # TYPE switchboard_api_messages_total counter
 switchboard_api_messages_total{feature="FAST"} 3
 switchboard_api_messages_total{feature="RELIABLE"} 4
+# HELP switchboard_roster_users Users with a session on any node, as this one knows.
+# TYPE switchboard_roster_users gauge
+switchboard_roster_users 2
 # HELP switchboard_online_users Users with a session on this node.
 # TYPE switchboard_online_users gauge
 switchboard_online_users 2
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "switchboard_api_messages_total", "switchboard_online_users"); err != nil {
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "switchboard_api_messages_total", "switchboard_online_users", "switchboard_roster_users"); err != nil {
 		t.Error(err)
 	}
 }

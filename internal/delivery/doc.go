@@ -9,6 +9,34 @@
 // room, or whose node cannot be reached, does not get it; that is counted. The
 // first proof, on whichever node, confirms it, once.
 //
+// # Domains
+//
+// Users whose home is another domain are reached over links. Domains says which is
+// the next domain on the way; what goes there is a FORWARD (see package wire) in the
+// mailbox of that link's user, RELIABLE, or, FAST, on its sessions: so to its keeper
+// a link is a user, and nothing else here knows of links. A message to several is
+// one FORWARD for each next domain, and its sender hears of it as of one message.
+//
+//   - RELIABLE: each domain on the way stores it before it is acknowledged to the one
+//     before. What cannot be stored at present is not acknowledged, and comes again;
+//     what is refused for good (a full mailbox, no way, too many links) is told to its
+//     sender. What comes again is stored once, as far as its road is known, see Past.
+//   - Order from one sender to one receiver holds while the routes stay. When they
+//     change, what waits is carried to its new way (Carry) behind what is there, and
+//     what is sent later may be faster than what was sent before. Sent again by its
+//     producer, a message to one user is still stored once: its number goes with it.
+//   - Whatever is known of messages that come again (an outbox, a keyed request, a
+//     road) is known for each part of a message by itself, under a name that changes
+//     with the routes where these say who is in the part: a part may arrive twice then,
+//     never not at all.
+//   - FAST: what finds a link without a session is dropped, and counted.
+//   - A neighbour is trusted to say who sent what, since an app's server may speak for
+//     its users anywhere. That the frame in a FORWARD is a message of that sender, or of
+//     the kinds that servers tell, is checked where it arrives, and so is whom the sender
+//     may reach, and that only a master user closes sessions.
+//   - A broadcast reaches the users of this domain; sessions of other domains can
+//     neither be listed nor watched here.
+//
 // # The roster of all nodes
 //
 // When a conversation with a node begins, it gets all sessions of this one, and

@@ -18,11 +18,21 @@ func (h *Hub) sendFast(s *Send) {
 	if s.Confirm && !s.Group && len(s.Reference) > 0 {
 		t.proof = &confirmation{h: h, from: s.From, to: s.To[0], reference: append([]byte(nil), s.Reference...)}
 	}
+	var far ways
 	for _, to := range s.To {
+		if h.opts.Domains != nil {
+			if hop := h.opts.Domains.Next(to); !hop.Local {
+				far.add(to, hop)
+				continue
+			}
+		}
 		t.give(to)
 	}
 	t.end()
 	s.Sessions = t.sessions
+	if len(far.far)+len(far.lost) > 0 {
+		s.Sessions += h.sendFastAway(s, &far, frame, later)
+	}
 	*buf = frame[:0]
 	h.frames.Put(buf)
 }

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -35,13 +36,15 @@ type Access interface {
 	IsMaster(user wire.UserID) bool
 }
 
-// Options configure a Hub. All but Nodes, After, Now and Metrics are needed.
+// Options configure a Hub. All but Nodes, Domain, Domains, After, Now and Metrics are needed.
 type Options struct {
 	Keeper   Keeper
 	Access   Access
 	Sessions func() int // how many sessions one user may have
 	Group    func() int // how many receivers one message may have
 	Nodes    Nodes      // nil: this node is alone
+	Domain   string     // the name of this domain; needed with Domains
+	Domains  Domains    // nil: everybody lives here
 	// After calls a function when a time is over, unless stop is called before.
 	// Nil: time.AfterFunc.
 	After   func(d time.Duration, f func()) (stop func())
@@ -99,9 +102,8 @@ func New(opts Options) *Hub {
 // already, and from then on whenever one's first session begins or its last ends.
 //
 // known is closed when all nodes with which there is a conversation know of the
-// session, or after knownTime; it is nil when there are none. Two nodes that add a
-// session each at one moment do not know of the other's: so a user may have one
-// more than the limit for each further node.
+// session, or after knownTime; it is nil when there are none. Nodes that add sessions
+// at one moment do not know of each other's: then Surplus says which are too many.
 func (h *Hub) Add(r Receiver, watch []wire.UserID) (known <-chan struct{}, err error) {
 	limit := h.opts.Sessions()
 	for ok := false; ; {
@@ -112,15 +114,41 @@ func (h *Hub) Add(r Receiver, watch []wire.UserID) (known <-chan struct{}, err e
 		if h.makeRoom(r.User()) || h.askRoom(r.User()) {
 			continue
 		}
-		sessions := "1 session"
-		if limit > 1 {
-			sessions = fmt.Sprintf("%d sessions", limit)
-		}
-		return nil, &wire.Error{
-			Kind: wire.KindGeneralError, Code: wire.CodeTooMany,
-			Reason: fmt.Sprintf("%s has %s already, the most that one user may have, and a client at each: end one of them", r.User(), sessions),
+		return nil, tooMany(r.User(), limit)
+	}
+}
+
+func tooMany(user wire.UserID, limit int) error {
+	sessions := "1 session"
+	if limit > 1 {
+		sessions = fmt.Sprintf("%d sessions", limit)
+	}
+	return &wire.Error{
+		Kind: wire.KindGeneralError, Code: wire.CodeTooMany,
+		Reason: fmt.Sprintf("%s has %s already, the most that one user may have, and a client at each: end one of them", user, sessions),
+	}
+}
+
+// Surplus returns TOO_MANY if as many sessions of the user as may be came before this
+// one, by their IDs: so all nodes choose the same ones. It is asked once known is
+// closed, see Add.
+func (h *Hub) Surplus(r Receiver) error {
+	limit, before := h.opts.Sessions(), 0
+	p := h.roster.of(r.User())
+	for _, other := range p.here {
+		if id, own := other.ID(), r.ID(); bytes.Compare(id[:], own[:]) < 0 {
+			before++
 		}
 	}
+	for x := p.there; x != nil; x = x.next {
+		if own := r.ID(); bytes.Compare(x.id[:], own[:]) < 0 {
+			before++
+		}
+	}
+	if before < limit {
+		return nil
+	}
+	return tooMany(r.User(), limit)
 }
 
 // makeRoom ends the session of a user, of those on this node, whose client has been
@@ -162,17 +190,20 @@ func (h *Hub) Send(s *Send) {
 		}
 		return
 	}
-	if !s.Fast {
+	switch {
+	case s.Fast:
+		h.sendFast(s)
+		if s.Done != nil {
+			s.Done()
+		}
+	case h.opts.Domains != nil && h.strays(s.To):
+		h.sendParts(s)
+	default:
 		frame := make([]byte, 0, len(s.Content)+len(s.Reference)+len(s.From)+64)
 		frame = wire.AppendMessage(frame, s.From, s.Content, s.Reference)
 		s.Content = nil
 		s.Reference = append([]byte(nil), s.Reference...)
 		h.opts.Keeper.Accept(s, frame)
-		return
-	}
-	h.sendFast(s)
-	if s.Done != nil {
-		s.Done()
 	}
 }
 
@@ -197,13 +228,16 @@ func (h *Hub) admit(s *Send) bool {
 		h.refuse(s, unknown, wire.KindDeliverFailed, wire.CodeUnknownApp, unknownApp)
 	}
 	if len(forbidden) > 0 {
-		h.refuse(s, forbidden, wire.KindGeneralError, wire.CodeForbidden, "users of your app may not reach users of that app")
+		h.refuse(s, forbidden, wire.KindGeneralError, wire.CodeForbidden, forbiddenApp)
 	}
 	return len(s.To) > 0
 }
 
-// unknownApp is why a message goes nowhere.
-const unknownApp = "no app of this name is configured here"
+// Why a message goes nowhere.
+const (
+	unknownApp   = "no app of this name is configured here"
+	forbiddenApp = "users of your app may not reach users of that app"
+)
 
 func (h *Hub) refuse(s *Send, to []wire.UserID, kind, code, reason string) {
 	if s.Origin != nil {

@@ -39,7 +39,11 @@ func (h *Hub) sendAll(list []*Send, once *Once) {
 		}
 	}
 	due.write()
-	if len(reliable) > 0 {
+	switch {
+	case len(reliable) == 0:
+	case h.anyStrays(reliable):
+		h.sendReliable(reliable, once)
+	default:
 		h.opts.Keeper.AcceptAll(reliable, framesOf(reliable, size), once)
 	}
 }

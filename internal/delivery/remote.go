@@ -26,13 +26,14 @@ const (
 	entryUser      = 19 // its length stands before it
 )
 
-// Transports. Others, of versions to come, have no name here.
+// Transports; that of a link is the one from another domain. Others, of versions to come, have no name here.
 const (
 	transportSocket = 1
 	transportEvents = 2
+	transportLink   = 3
 )
 
-var transportNames = [...]string{transportSocket: "websocket", transportEvents: "sse"}
+var transportNames = [...]string{transportSocket: "websocket", transportEvents: "sse", transportLink: "link"}
 
 // Forms of addresses.
 const (

@@ -22,6 +22,7 @@ type roster struct {
 	shards [rosterShards]rosterShard
 	out    *outbox // hears of what changes here, within the lock of the shard; nil: this node is alone
 	far    atomic.Int64
+	links  atomic.Int64 // users of here that are links to other domains
 
 	orderMu sync.RWMutex // taken within the lock of a shard, never around it
 	order   btree.Set[wire.UserID]
@@ -141,16 +142,18 @@ func (r *roster) leave(node *peer, user wire.UserID, id wire.ID) {
 // users. The caller holds the lock of the shard, which replace gives up.
 func (r *roster) replace(s *rosterShard, user wire.UserID, was, is present) {
 	s.store(user, was, is)
+	r.links.Add(is.link() - was.link())
 	online := is.online()
 	if online == was.online() {
 		s.mu.Unlock()
 		return
 	}
 	r.orderMu.Lock()
-	if online {
-		r.order.Insert(user)
-	} else {
+	switch {
+	case !online:
 		r.order.Delete(user)
+	case !is.isLink(): // it is in no list of users, nor in their number
+		r.order.Insert(user)
 	}
 	r.orderMu.Unlock()
 	w := s.watched[user]
@@ -185,6 +188,19 @@ func (s *rosterShard) store(user wire.UserID, was, is present) {
 	}
 }
 
+// isLink says whether it is a link to another domain, on whichever node.
+func (p present) isLink() bool {
+	return p.link() > 0 || p.there != nil && p.there.transport() == transportNames[transportLink]
+}
+
+// link returns 1 for a link to another domain that has a session on this node.
+func (p present) link() int64 {
+	if len(p.here) > 0 && p.here[0].Transport() == transportNames[transportLink] {
+		return 1
+	}
+	return 0
+}
+
 // local returns how many users have a session on this node.
 func (r *roster) local() (users int) {
 	for i := range r.shards {
@@ -193,7 +209,14 @@ func (r *roster) local() (users int) {
 		users += len(s.here)
 		s.mu.RUnlock()
 	}
-	return users
+	return max(users-int(r.links.Load()), 0)
+}
+
+// users returns how many users have a session on any node.
+func (r *roster) users() int {
+	r.orderMu.RLock()
+	defer r.orderMu.RUnlock()
+	return r.order.Len()
 }
 
 // after returns the users of an app that come after one of them, at most limit;

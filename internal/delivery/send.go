@@ -15,11 +15,17 @@ type Send struct {
 	Content   []byte // raw JSON value
 	Reference []byte // raw JSON token, nil for none
 
-	Fast    bool          // in memory only
-	Confirm bool          // a MESSAGE_CONFIRMATION is wanted, if there is a Reference
-	Quiet   bool          // the sender's mailbox is not told when it expires (RELIABLE only)
-	Receipt bool          // Origin.Stored is wanted (RELIABLE only)
-	TTL     time.Duration // RELIABLE only; 0 for none
+	Fast    bool // in memory only
+	Confirm bool // a MESSAGE_CONFIRMATION is wanted, if there is a Reference
+	Quiet   bool // the sender's mailbox is not told when it expires (RELIABLE only)
+	Receipt bool // Origin.Stored is wanted (RELIABLE only)
+	// Notice is set by the hub, for the keeper: it is the server's own, dropped and
+	// counted where there is no room, its expiry told to nobody.
+	Notice bool
+	// Repeated is set before Done is called: the message was stored before, see
+	// Once.
+	Repeated bool
+	TTL      time.Duration // RELIABLE only; 0 for none
 
 	// Producer names the sender's outbox, empty for none, and Seq the message's
 	// number there (RELIABLE only): one that comes again under its number is
@@ -27,14 +33,15 @@ type Send struct {
 	Producer string
 	Seq      uint64
 
+	// Past is what it has if it was made elsewhere; nil for what is made here. It is set
+	// by the hub, for the keeper.
+	Past *Past
+
 	// Index is the message's place in the request that it came with, see Once.
 	Index int
 	// Sessions is set by the hub: on how many sessions a FAST message was queued;
 	// those of other nodes count when it is on its way there. It may be read from when Done is called, or Send has returned.
 	Sessions int
-	// Repeated is set before Done is called: the message was stored before, see
-	// Once.
-	Repeated bool
 
 	Origin Origin // who hears of the outcome; nil for nobody
 	Later  Later  // who has FAST frames written later; nil: they are written at once
@@ -68,7 +75,8 @@ type Receiver interface {
 	User() wire.UserID
 	// Address returns where the client is, as its connection says it.
 	Address() string
-	// Transport returns by what it is connected: "websocket" or "sse".
+	// Transport returns by what it is connected: "websocket" or "sse"; "link" for the
+	// session of a link to another domain, which is no user's.
 	Transport() string
 	// Fast queues a frame, which it copies, and says whether there was room.
 	// proof, when not nil, is called at most once, when the client has proved

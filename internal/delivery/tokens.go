@@ -42,7 +42,7 @@ func (c *confirmation) call() func() {
 func (c *confirmation) prove() {
 	c.once.Do(func() {
 		c.h.tokens.close(c.token)
-		c.h.opts.Keeper.Confirm(c.from, c.to, c.reference)
+		c.h.confirm(c)
 	})
 }
 

@@ -147,6 +147,15 @@ func (st *Stream) End(code uint16) {
 	st.pipe.Close(code)
 }
 
+// replaced ends the session of a client that was signed in anew, maybe with a newer
+// token, if it is the same user's; it named the number of an event.
+func (st *Stream) replaced(user wire.UserID, n uint64) {
+	if st.User() == user {
+		_ = st.ack(n) // it may be no event of this session: then nothing is acknowledged
+		st.End(wire.CloseNormal)
+	}
+}
+
 // over says whether the session is over, and with which code.
 func (st *Stream) over() (code uint16, over bool) {
 	st.mu.Lock()

@@ -4,6 +4,7 @@
 //
 // It knows sessions and what comes of them (Pipe), and one answer at a time
 // through which a client is reached (Out). It knows neither HTTP nor WebSocket.
+// Streams are those of this node; Exchange finds those of others, too.
 //
 // # Promises
 //
@@ -15,6 +16,8 @@
 //     learns nothing as proved but what the client has acknowledged so.
 //   - A client that comes back while its former answer is still open has that
 //     ended: at any time at most one answer gets the session's events.
+//   - To a client it makes no difference to which node its requests come, as long as
+//     that one and the one with its session hear each other.
 //   - One that proves nothing for half of its time has its answer ended once: a
 //     bare EventSource comes back, and by its Last-Event-ID says what it has.
 //

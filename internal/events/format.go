@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	handleBytes = 12 // random bytes that name a stream in the IDs of its events
+	handleBytes = 12 // bytes that name a stream in the IDs of its events: the tag of its node, and random ones
+	tagBytes    = 6
 	secretBytes = 18 // random bytes that open it, besides the handle
 	handleText  = handleBytes / 3 * 4
+	tagText     = tagBytes / 3 * 4
 	secretText  = secretBytes / 3 * 4
 
 	// heartbeat is a comment, which no client shows.

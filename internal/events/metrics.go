@@ -10,6 +10,7 @@ import (
 type metrics struct {
 	streams atomic.Int64
 	away    atomic.Int64
+	lent    atomic.Int64
 
 	opened    prometheus.Counter
 	resumed   prometheus.Counter
@@ -17,6 +18,8 @@ type metrics struct {
 	turns     prometheus.Counter
 	events    prometheus.Counter
 	forgotten prometheus.Counter
+
+	handed, handedRefused prometheus.Counter
 }
 
 func newMetrics(to prometheus.Registerer) (*metrics, error) {
@@ -35,12 +38,15 @@ func newMetrics(to prometheus.Registerer) (*metrics, error) {
 	}
 	gauge("sessions", "Sessions of clients that get server-sent events.", &m.streams)
 	gauge("sessions_away", "Those whose client is away at present.", &m.away)
+	gauge("elsewhere", "Answers of events here whose session another node has.", &m.lent)
 	m.opened = counter("opened_total", "Sessions that were opened.")
 	m.resumed = counter("resumed_total", "Times that a client came back to its session.")
 	m.takenOver = counter("taken_over_total", "Times that it did so while its former answer was open.")
 	m.turns = counter("turns_total", "Answers ended so that a client comes back and says what it has.")
 	m.events = counter("sent_total", "Events that were to be sent.")
 	m.forgotten = counter("forgotten_total", "Events that nobody has to prove and that were not kept for a client that may come back, for want of room.")
+	m.handed = counter("handed_over_total", "Requests of clients that were handed over to the node that has their session.")
+	m.handedRefused = counter("handed_over_refused_total", "Those that were refused: too many were under way, or that node did not answer in time.")
 	if to == nil {
 		return m, nil
 	}

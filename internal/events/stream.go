@@ -93,6 +93,7 @@ func refusalIn(frame []byte) *wire.Error {
 	var data struct {
 		IsAuthenticated bool
 		Code, Reason    string
+		Home            string
 	}
 	f, bad := wire.ParseServerFrame(frame)
 	if bad != nil || json.Unmarshal(f.Data, &data) != nil {
@@ -101,7 +102,7 @@ func refusalIn(frame []byte) *wire.Error {
 	if f.Type == wire.TypeAuthReply && data.IsAuthenticated {
 		return nil
 	}
-	return &wire.Error{Kind: string(f.TypeName), Code: data.Code, Reason: data.Reason}
+	return &wire.Error{Kind: string(f.TypeName), Code: data.Code, Reason: data.Reason, Home: data.Home}
 }
 
 // begun returns nil when the client is signed in, or why it is not.

@@ -50,6 +50,7 @@ type Options struct {
 	Open   func(address string, far *Stream) (Pipe, error)
 	Limits func() Limits
 
+	Node    string                // ID of this node among those that a client may come to
 	Now     func() time.Time      // nil: time.Now
 	Random  io.Reader             // nil: crypto/rand.Reader
 	Metrics prometheus.Registerer // nil: nothing is registered
@@ -104,6 +105,7 @@ type Request struct {
 // goroutine.
 type Streams struct {
 	opts     Options
+	tag      string // of this node
 	metrics  *metrics
 	askAfter time.Duration // see Stream.watch
 
@@ -138,7 +140,7 @@ func New(o Options) (*Streams, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the metrics of event streams: %w", err)
 	}
-	return &Streams{opts: o, metrics: m, askAfter: time.Second, streams: make(map[string]*Stream), ended: make(map[string]ended)}, nil
+	return &Streams{opts: o, tag: tag(o.Node), metrics: m, askAfter: time.Second, streams: make(map[string]*Stream), ended: make(map[string]ended)}, nil
 }
 
 // Connect returns the stream that a client wants: the one that it had, if it
@@ -147,31 +149,38 @@ func New(o Options) (*Streams, error) {
 // ends the stream. The error is a *wire.Error, an *OverError or ErrBadID.
 func (s *Streams) Connect(ctx context.Context, r Request) (*Stream, error) {
 	proof := r.print()
-	old, n, err := s.earlier(r.LastEventID, &proof)
-	if err != nil {
+	st, old, n, err := s.back(r.LastEventID, &proof)
+	if st != nil || err != nil {
+		return st, err
+	}
+	if st, err = s.open(ctx, r, proof); err != nil {
 		return nil, err
 	}
-	if old != nil && subtle.ConstantTimeCompare(proof[:], old.proof[:]) == 1 {
-		if err := old.ack(n); errors.Is(err, ErrBadID) {
-			return nil, err
-		}
-		if code, over := old.over(); !over {
-			s.metrics.resumed.Inc()
-			return old, nil
-		} else if final(code) {
-			return nil, &OverError{code}
-		}
-		old = nil
-	}
-	st, err := s.open(ctx, r, proof)
-	if err != nil {
-		return nil, err
-	}
-	if old != nil && old.User() == st.User() { // it has signed in anew, maybe with a newer token
-		_ = old.ack(n) // it may be no event of that session: then nothing is acknowledged
-		old.End(wire.CloseNormal)
+	if old != nil {
+		old.replaced(st.User(), n)
 	}
 	return st, nil
+}
+
+// back returns the stream with which a client goes on that names its last event;
+// or, if it has to be signed in, the one that its new session replaces when that is
+// the same user's, with the event's number; nil for none.
+func (s *Streams) back(id string, proof *[sha256.Size]byte) (st, old *Stream, n uint64, err error) {
+	old, n, err = s.earlier(id, proof)
+	if err != nil || old == nil || subtle.ConstantTimeCompare(proof[:], old.proof[:]) == 0 {
+		return nil, old, n, err
+	}
+	if err := old.ack(n); errors.Is(err, ErrBadID) {
+		return nil, nil, 0, err
+	}
+	switch code, over := old.over(); {
+	case !over:
+		s.metrics.resumed.Inc()
+		return old, nil, 0, nil
+	case final(code):
+		return nil, nil, 0, &OverError{code}
+	}
+	return nil, nil, 0, nil
 }
 
 // earlier returns the stream that an event's ID names, with the event's number;
@@ -240,7 +249,7 @@ func (r *Request) signIn() []byte {
 func (s *Streams) newStream(proof [sha256.Size]byte) (*Stream, error) {
 	s.randomMu.Lock()
 	defer s.randomMu.Unlock()
-	secret, err := newText(s.opts.Random, handleBytes+secretBytes)
+	secret, err := s.newSecret()
 	if err != nil {
 		return nil, fmt.Errorf("read randomness for a stream: %w", err)
 	}
@@ -254,14 +263,33 @@ func (s *Streams) newStream(proof [sha256.Size]byte) (*Stream, error) {
 	}, nil
 }
 
+// newSecret returns a secret whose handle no stream has. The caller holds randomMu.
+func (s *Streams) newSecret() (string, error) {
+	for {
+		text, err := newText(s.opts.Random, handleBytes-tagBytes+secretBytes)
+		if err != nil {
+			return "", err
+		}
+		secret := s.tag + text
+		if s.named(secret[:handleText]) == nil {
+			return secret, nil
+		}
+	}
+}
+
+// named returns the stream of a handle; nil for none.
+func (s *Streams) named(handle string) *Stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[handle]
+}
+
 // Find returns the stream that a session's secret opens, or ErrUnknown.
 func (s *Streams) Find(secret string) (*Stream, error) {
 	if len(secret) != handleText+secretText {
 		return nil, ErrUnknown
 	}
-	s.mu.Lock()
-	st := s.streams[secret[:handleText]]
-	s.mu.Unlock()
+	st := s.named(secret[:handleText])
 	if st == nil || subtle.ConstantTimeCompare([]byte(secret), []byte(st.secret)) == 0 {
 		return nil, ErrUnknown
 	}

@@ -38,7 +38,7 @@ func Permissions() []Permission {
 		{KeysManage, "List and revoke the app's keys, and make keys that may do no more than itself."},
 		{WebhooksRead, "See webhooks, and what became of their events."},
 		{WebhooksManage, "Send events of webhooks again, and test webhooks."},
-		{StatsRead, "See counters and rates of the node, and the nodes of its cluster."},
+		{StatsRead, "See counters and rates of the server, and the nodes of its cluster."},
 	}
 }
 

@@ -80,6 +80,9 @@ func (c *control) Close() error {
 	if err == nil {
 		err = os.Remove(c.path)
 	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // somebody has tidied up
+	}
 	return err
 }
 

@@ -128,3 +128,15 @@ func TestAFolderThatCannotHoldASocketIsAnError(t *testing.T) {
 		t.Errorf("listens at %v", l.Addr())
 	}
 }
+
+// A cleaner of old files is no reason for a node to stop with an error.
+func TestASocketThatSomebodyRemovedIsClosedAllTheSame(t *testing.T) {
+	dir := t.TempDir()
+	l := listenControl(t, dir)
+	if err := os.Remove(ControlPath(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}

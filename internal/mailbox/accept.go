@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -9,7 +10,11 @@ import (
 
 // accept takes a message for those of its receivers whose mailbox has room.
 func (c *core) accept(now time.Time, m *Message) {
-	if m.Producer != "" {
+	switch {
+	case m.Via != "":
+		c.acceptOver(now, m)
+		return
+	case m.Producer != "":
 		c.acceptProduced(now, m)
 		return
 	}
@@ -41,14 +46,22 @@ func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) (full []wire.User
 		return full, false
 	}
 	if id.IsZero() {
-		id = c.newID(now)
+		if id = m.ID; id.IsZero() {
+			id = c.newID(now)
+		}
 	}
-	p := c.append(now, messageRecord{
-		id: id, expires: c.expiry(now, m.TTL), flags: c.flags(m),
-		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
-	}, to)
+	p := c.append(now, c.record(now, m, id, []byte(m.From)), to)
 	p.messages = append(p.messages, accepted{m, id, to, keyed})
 	return full, true
+}
+
+// record returns what the log says of a message, but for its receivers. from are the
+// bytes of its sender, which so need no memory of their own.
+func (c *core) record(now time.Time, m *Message, id wire.ID, from []byte) messageRecord {
+	return messageRecord{
+		id: id, expires: c.expiryOf(now, m), flags: c.flags(m),
+		from: from, reference: m.Reference, frame: m.Frame,
+	}
 }
 
 // flags says what kind of message it is, and who wants to hear of it.
@@ -65,6 +78,12 @@ func (c *core) flags(m *Message) messageFlags {
 	}
 	if m.Quiet {
 		flags |= flagQuiet
+	}
+	if m.Notice && m.Presence {
+		flags |= flagPresence
+	}
+	if c.toLink(m) { // that another domain has it is no delivery; its receivers' keepers tell of that
+		flags &^= flagConfirm | flagReport | flagLate
 	}
 	return flags
 }
@@ -112,13 +131,21 @@ func (c *core) refuseFull(m *Message, full []wire.UserID) {
 	}
 	failure := &wire.Error{
 		Kind: wire.KindDeliverFailed, Code: wire.CodeMailboxFull,
-		Reason: fmt.Sprintf("the mailbox of %s is full", names(full)), To: full, Group: m.Group,
+		Reason: c.fullReason(m, full), To: full, Group: m.Group,
 	}
 	if len(full) == len(m.To) {
 		c.refuse(m, failure)
 		return
 	}
 	c.effects = append(c.effects, effect{kind: effFailed, message: m, failure: failure})
+}
+
+// fullReason says whose mailboxes were full, or to whom a way was.
+func (c *core) fullReason(m *Message, full []wire.UserID) string {
+	if c.toLink(m) {
+		return fmt.Sprintf("as much waits on the way to %s as may", names(c.receiversIn(full[0], m.Frame)))
+	}
+	return fmt.Sprintf("the mailbox of %s is full", names(full))
 }
 
 // refusal says why nothing can be accepted now for so many receivers; nil when it
@@ -211,6 +238,9 @@ func (c *core) gone(u *user, reason goneReason, ords ...uint64) {
 		c.settleEntry(u, e, p)
 		u.entries.kill(e)
 	}
+	if u.link != nil {
+		c.takenOut(u, p.seq, ords)
+	}
 }
 
 // makeRoom says whether the mailbox takes a frame of size bytes. Presence
@@ -221,6 +251,8 @@ func (c *core) makeRoom(u *user, size int) bool {
 	switch {
 	case u.relay:
 		mostMessages, mostBytes = relayMessages, relayBytes
+	case u.link != nil:
+		mostMessages, mostBytes = math.MaxInt, c.limits.LinkBytes
 	case isSubscriber(u.id):
 		mostMessages, mostBytes = c.limits.Events, c.limits.EventBytes
 	}
@@ -274,10 +306,15 @@ func (c *core) notify(now time.Time, n notice) {
 		from: []byte(n.about), frame: n.frame,
 	}
 	to := n.to
+	if c.abroad != nil && n.flags&flagEvent == 0 {
+		if link, frame, ok := c.abroad(n.exported(r.expires)); ok {
+			to, r.frame = link, frame
+		}
+	}
 	if c.shardOf != nil {
 		if shard := c.shardOf(to); shard != c.shard {
+			r.frame = appendForwarded(nil, &r, to)
 			to = c.relay(shard)
-			r.frame = appendForwarded(nil, &r, n.to)
 		}
 	}
 	if !c.makeRoom(c.user(to), len(r.frame)) {
@@ -285,6 +322,14 @@ func (c *core) notify(now time.Time, n notice) {
 		return
 	}
 	c.append(now, r, []wire.UserID{to})
+}
+
+// exported returns it for Options.Abroad.
+func (n *notice) exported(expires uint32) Notice {
+	return Notice{
+		To: n.to, From: n.about, ID: n.id, Presence: n.flags&flagPresence != 0,
+		Expires: time.Unix(int64(expires), 0).UTC(), Frame: n.frame,
+	}
 }
 
 // relay returns the mailbox of what is for another shard.
@@ -310,11 +355,32 @@ func (c *core) dropNotice(to wire.UserID, flags messageFlags) {
 // expiry returns when a message that is accepted now expires, in Unix seconds,
 // rounded up.
 func (c *core) expiry(now time.Time, ttl time.Duration) uint32 {
-	age := c.limits.Age
+	return expiryAfter(now, c.limits.Age, ttl)
+}
+
+// linkExpiry is expiry in the mailbox of a link.
+func (c *core) linkExpiry(now time.Time, ttl time.Duration) uint32 {
+	return expiryAfter(now, c.limits.LinkAge, ttl)
+}
+
+func expiryAfter(now time.Time, age, ttl time.Duration) uint32 {
 	if ttl > 0 && ttl < age {
 		age = ttl
 	}
 	return uint32(now.Add(age + time.Second - 1).Unix())
+}
+
+// expiryOf returns when a message that is accepted now expires: when its first keeper
+// said, but never later than the limits say.
+func (c *core) expiryOf(now time.Time, m *Message) uint32 {
+	at := c.expiry(now, m.TTL)
+	if c.toLink(m) {
+		at = c.linkExpiry(now, m.TTL)
+	}
+	if !m.Expires.IsZero() {
+		at = min(at, uint32(m.Expires.Add(time.Second-1).Unix()))
+	}
+	return at
 }
 
 // names lists users for a sentence, the first few of many.

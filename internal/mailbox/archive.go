@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ func ArchiveSource(name string) string { return archivePrefix + name }
 func (s *source) archive() bool { return strings.HasPrefix(s.name, archivePrefix) }
 
 // remembered is the receiver of what is no message, but what a keeper remembers of
-// messages: a record of a producer or of a keyed request. No user's ID has a slash.
+// messages: a record of a producer, of a keyed request or of a road. No user's ID has a slash.
 const remembered wire.UserID = "-import/remembered"
 
 // Archive is what waits in a log that nobody serves any more. Reading it changes
@@ -60,6 +61,12 @@ func ReadArchive(ctx context.Context, log Log, age time.Duration, subscriptions 
 	}
 	for e := c.producers.order.Front(); e != nil; e = e.Next() {
 		a.marks = append(a.marks, appendProducer(nil, e.Value.(*producer)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.roads)) {
+		r := c.roads[name]
+		for i := range r.taken {
+			a.marks = append(a.marks, appendRoad(nil, r, &r.taken[i]))
+		}
 	}
 	for id := range c.stale {
 		a.at(id)
@@ -245,6 +252,10 @@ func (c *core) takeRemembered(now time.Time, record []byte) {
 	case recProducer:
 		if p, err := parseProducer(body); err == nil {
 			c.takeProducer(p)
+		}
+	case recRoad:
+		if r, err := parseRoad(body); err == nil {
+			c.takeRoad(r)
 		}
 	}
 }

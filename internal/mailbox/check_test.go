@@ -45,6 +45,11 @@ func (w *world) check() {
 	for _, p := range c.producers.byName {
 		live[p.seq]++
 	}
+	for _, r := range c.roads {
+		for _, t := range r.taken {
+			live[t.seq]++
+		}
+	}
 	w.checkDue()
 	if c.down {
 		return
@@ -64,6 +69,7 @@ func (w *world) check() {
 		w.Fatalf("(j) %d events found a full mailbox, the model says %d", got, w.model.droppedEvents)
 	}
 	w.compareClaims(c, &w.model.state)
+	w.checkRoads(c, 1<<62)
 }
 
 func (w *world) checkUser(u *user) {
@@ -344,6 +350,7 @@ func (m *model) checkRest() {
 			m.Fatalf("%s has %d proofs settled of %d", c, c.done, len(c.got))
 		}
 	}
+	m.checkLowAtRest()
 	j := &m.core.journal
 	c := &m.core.counts
 	if len(m.core.cache.unread) > 0 {

@@ -195,10 +195,7 @@ func (c *core) complete(now time.Time, m *Message, cl *claim, missing []wire.Use
 		return false
 	}
 	id := cl.id(m.Index)
-	p := c.append(now, messageRecord{
-		id: id, expires: c.expiry(now, m.TTL), flags: c.flags(m),
-		from: []byte(m.From), reference: m.Reference, frame: m.Frame,
-	}, to)
+	p := c.append(now, c.record(now, m, id, []byte(m.From)), to)
 	m.Repeated = true
 	p.messages = append(p.messages, accepted{m, id, to, true})
 	c.claims.bytes -= cl.entered()

@@ -95,6 +95,12 @@ func (c *core) copyForward(seq uint64, batch []byte) {
 			if p := c.producers.byName[r.producerName]; p != nil && p.seq == seq {
 				c.copyProducer(p)
 			}
+		case recRoad:
+			r, err := parseRoad(body)
+			if err != nil {
+				return err
+			}
+			c.copyTaken(seq, r)
 		}
 		return nil
 	})

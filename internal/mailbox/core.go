@@ -26,6 +26,10 @@ type Limits struct {
 	// has a key, and KeyedRequests for how many; the oldest are forgotten first.
 	Keyed         time.Duration
 	KeyedRequests int
+	// LinkBytes and LinkAge take the place of Messages, Bytes and Age in the mailbox of
+	// a link to another domain.
+	LinkBytes int64
+	LinkAge   time.Duration
 	// Producers is for how many outboxes of senders it is remembered what was
 	// accepted; the one that was used longest ago is forgotten first. 0 for a
 	// million.
@@ -77,19 +81,26 @@ type core struct {
 
 	users      map[wire.UserID]*user
 	sessions   map[wire.ID]*session
-	forwarders int                      // of these, that only forward to other shards
+	forwarders int                      // of these, that only forward to other shards or domains
 	stale      map[wire.ID]staleSession // open in the log when it was replayed, not registered anew yet
 	due        dueHeap                  // what is due by time in users' mailboxes
 	claims     claims                   // what was accepted of keyed requests
 
 	producers  producers          // what was accepted of senders' outboxes
 	sources    map[string]*source // how far others' messages were taken
-	marksBytes int64              // what cleaning reckons for both, see core.needed
+	roads      map[string]*road   // what came over links
+	marksBytes int64              // what cleaning reckons for all of them, see core.needed
+	recent     recent             // what came over links lately, for users
 
 	node    string // this one
 	shard   int
 	shardOf func(wire.UserID) int // nil: everybody is in this one
 	relays  map[int]wire.UserID   // names made once
+
+	// See Options.
+	logName string
+	isLink  func(wire.UserID) bool
+	abroad  func(Notice) (wire.UserID, []byte, bool)
 
 	subscriptions map[string][]Subscription // by app
 	dropped       map[wire.UserID]uint64    // events that found a subscriber's mailbox full
@@ -137,6 +148,11 @@ type counts struct {
 	lost       uint64 // not in the log though the index says so
 	copied     uint64 // copied forward
 	cleared    uint64 // taken out of mailboxes on request
+
+	returned        uint64 // messages that came over a road, or over two, once more
+	turnedAway      uint64 // messages that came over a road and found a full mailbox
+	forgottenPlaces uint64 // of roads, that made room for others
+	moved           uint64 // messages that were sent another way
 }
 
 // user is one user's mailbox and sessions.
@@ -153,6 +169,7 @@ type user struct {
 	lanes    *lanes     // how messages are shared out; nil: every session gets each
 
 	relay    bool   // what waits is for another shard, in strict order
+	link     *link  // what waits is for another domain; nil: it is not
 	touched  uint64 // the batch that last noted this user, see pending.touch
 	roomFrom uint64 // no presence notice before it can make room
 
@@ -240,6 +257,7 @@ func newCore(keeper wire.ID, limits Limits, random io.Reader, tune tuning) *core
 		stale:    make(map[wire.ID]staleSession),
 		claims:   claims{byKey: make(map[[16]byte]*claim)},
 		sources:  make(map[string]*source),
+		roads:    make(map[string]*road),
 		relays:   make(map[int]wire.UserID),
 
 		producers: newProducers(),
@@ -254,6 +272,9 @@ func (c *core) user(id wire.UserID) *user {
 	u := c.users[id]
 	if u == nil {
 		u = &user{id: id, relay: isRelay(id)}
+		if c.isLink != nil && c.isLink(id) {
+			u.link = new(link)
+		}
 		u.expiry, u.late = due{user: u, place: -1}, due{user: u, place: -1}
 		c.users[id] = u
 	}
@@ -360,7 +381,7 @@ func (c *core) logOpened(now time.Time, s *session) {
 	b.urgent = true
 	s.seq = b.seq
 	c.journal.alive(b.seq, 1)
-	if s.TellMaster != "" {
+	if s.TellMaster != "" && !s.Link {
 		c.notify(now, notice{
 			to: s.TellMaster, about: s.User, id: s.ID.Derive("connected"), flags: flagPresence,
 			frame: wire.AppendUserConnected(nil, s.User),
@@ -402,9 +423,9 @@ func (c *core) close(now time.Time, id wire.ID) {
 }
 
 // forwarder returns 1 for a user whose sessions are those of nobody, but of what
-// forwards to another shard.
+// forwards to another shard or domain.
 func forwarder(u *user) int {
-	if u.relay {
+	if u.relay || u.link != nil {
 		return 1
 	}
 	return 0
@@ -459,5 +480,6 @@ func (c *core) tick(now time.Time) {
 	}
 	c.forgetClaims(now)
 	c.forgetSources(now)
+	c.forgetRoads(now)
 	c.clean()
 }

@@ -20,6 +20,7 @@ type expectation struct {
 	place    uint64     // and its number there
 	producer *Message   // the sender's message
 	letter   *Message   // what becomes of it is not foreseen yet
+	parcel   *parcel    // what came over a road
 	evicts   []eviction // what makes room first
 	checked  bool       // evicts is known
 }
@@ -63,37 +64,65 @@ func (m *model) foresee(in *Message, s *sending) *expectation {
 	if in.Notice {
 		m.dropped += uint64(len(s.full))
 	}
+	if in.Via != "" {
+		m.expectFull(in, s.full, x)
+	}
 	if len(s.taken) == 0 {
 		return nil
 	}
-	x.message.from, x.message.reference, x.message.frame = []byte(in.From), in.Reference, in.Frame
-	x.message.expires = m.expiry(in.TTL)
-	if !in.Notice {
+	to := x.message.to
+	x.message = m.recordOf(in)
+	x.message.to = to
+	return x
+}
+
+// recordOf is what the log is to say of a message, but for its receivers.
+func (m *model) recordOf(in *Message) (r messageRecord) {
+	r.id, r.from, r.reference, r.frame = in.ID, []byte(in.From), in.Reference, in.Frame
+	link := isLink(in.To[0])
+	if r.expires = m.expiry(in.TTL); link {
+		r.expires = m.expiryIn(m.core.limits.LinkAge, in.TTL)
+	}
+	if at := in.Expires; !at.IsZero() {
+		if at.Nanosecond() > 0 {
+			at = at.Add(time.Second)
+		}
+		r.expires = min(r.expires, uint32(at.Unix()))
+	}
+	if !in.Notice && !link {
 		for _, s := range m.subs[in.From.App()] {
 			if s.Delivered {
-				x.message.flags |= flagReport
+				r.flags |= flagReport
 			}
 			if s.Undelivered {
-				x.message.flags |= flagLate
+				r.flags |= flagLate
 			}
 		}
 	}
 	if in.Group {
-		x.message.flags |= flagGroup
+		r.flags |= flagGroup
 	}
 	if in.Notice {
-		x.message.flags |= flagNotice
+		r.flags |= flagNotice
 	}
-	if in.Confirm && !in.Group {
-		x.message.flags |= flagConfirm
+	if in.Notice && in.Presence {
+		r.flags |= flagPresence
 	}
-	return x
+	if in.Confirm && !in.Group && !link {
+		r.flags |= flagConfirm
+	}
+	if in.Quiet {
+		r.flags |= flagQuiet
+	}
+	return r
 }
 
 // expiry rounds up to the second.
-func (m *model) expiry(ttl time.Duration) uint32 {
-	if ttl <= 0 || ttl > m.core.limits.Age {
-		ttl = m.core.limits.Age
+func (m *model) expiry(ttl time.Duration) uint32 { return m.expiryIn(m.core.limits.Age, ttl) }
+
+func (m *model) expiryIn(age, ttl time.Duration) uint32 {
+	if ttl <= 0 || ttl > age {
+		ttl = age
 	}
 	end := m.now.Add(ttl)
 	if end.Nanosecond() > 0 {
@@ -104,6 +133,9 @@ func (m *model) expiry(ttl time.Duration) uint32 {
 
 func (m *model) expectNotice(to, about wire.UserID, id wire.ID, flags messageFlags, frame []byte) {
 	r := messageRecord{id: id, expires: m.expiry(0), flags: flags | flagNotice, from: []byte(about), frame: frame}
+	if flags&flagEvent == 0 && linkTo(to) != "" {
+		to, r.frame = linkTo(to), wrapped(about, []wire.UserID{to}, frame)
+	}
 	to, r = relayed(to, r)
 	r.to = [][]byte{[]byte(to)}
 	m.expect = append(m.expect, &expectation{kind: recMessage, message: r})
@@ -121,7 +153,7 @@ func (m *model) expectEvents(e eventName, app string, of wire.ID, about wire.Use
 }
 
 func (m *model) expectSessionEvents(e eventName, id wire.ID, user wire.UserID) {
-	if !isSubscriber(user) {
+	if !isSubscriber(user) && !isLink(user) {
 		m.expectEvents(e, user.App(), id, user, fmt.Sprintf(`"userId":"%s","sessionId":"%s"`, user, id))
 	}
 }
@@ -264,6 +296,8 @@ func (m *model) verify(r record) {
 		m.verifyReported(r)
 	case recClaim:
 		m.verifyClaim(r.claim)
+	case recRoad:
+		m.verifyRoad(r.road)
 	case recOpened:
 		if _, open := m.running[r.session.id]; open {
 			return // copied forward
@@ -359,6 +393,10 @@ func (m *model) verifyGone(r record) {
 		}
 		m.left[x.key()] = true
 		switch {
+		case r.reason == goneMoved:
+			if m.toMove != x {
+				m.Fatalf("%s: (u) message %d of %s goes another way, but should not", m.what, ord, r.user)
+			}
 		case r.reason == goneCleared:
 			m.verifyCleared(r.user, ord)
 		case r.reason == goneProved:
@@ -441,14 +479,16 @@ func (m *model) follow(r record) {
 			continue
 		}
 		if r.reason == goneExpired && x.record.flags&flagNotice == 0 {
+			end := *x
+			end.user = m.receiver(x)
 			e := &wire.Error{
 				Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
-				Reason: string(x.user) + " did not receive the message in its time",
-				To:     []wire.UserID{x.user}, Group: x.record.flags&flagGroup != 0,
+				Reason: string(end.user) + " did not receive the message in its time",
+				To:     []wire.UserID{end.user}, Group: x.record.flags&flagGroup != 0,
 			}
-			m.expectNotice(wire.UserID(x.record.from), x.user, x.record.id.Derive("expired "+string(x.user)), 0,
+			m.expectNotice(wire.UserID(x.record.from), end.user, x.record.id.Derive("expired "+string(end.user)), 0,
 				wire.AppendFailure(nil, e, x.record.reference))
-			m.expectMessageEvents(eventExpired, x)
+			m.expectMessageEvents(eventExpired, &end)
 		}
 	}
 }

@@ -206,10 +206,16 @@ func (c *core) handAs(s *session, e *entry, fetched bool) bool {
 	s.flight = append(s.flight, f)
 	s.open += int(e.size)
 	e.holders++
-	c.counts.delivered++
+	if !s.user.relay { // see writeProved
+		c.counts.delivered++
+	}
 	c.effects = append(c.effects, effect{
 		kind: effDeliver, outlet: s.Outlet,
 		delivery: Delivery{N: f.n, Ord: f.ord, Fetched: fetched, ID: m.id, Frame: m.frame},
 	})
+	if s.Link && s.user.link != nil {
+		d := &c.effects[len(c.effects)-1].delivery
+		d.Log, d.Low = c.logName, c.low(s.user)
+	}
 	return true
 }

@@ -28,11 +28,19 @@
 //     not get then, and that it was about to be given back something from before
 //     its mark, which was missed then.
 //   - A message of a sender's outbox is accepted once, without a limit in time.
+//   - A message that came over a link from another domain is accepted once, under
+//     the ID that it has, for as long as it may come again there (road); what comes
+//     over two links is for a user once, as far as memory reaches. Whom it cannot be
+//     kept for is told to its sender in the batch that says that it came.
+//   - What a link's session is told never comes again (Delivery.Low) is gone from
+//     the log for good.
+//   - What is sent another way because the network changed (Keeper.Move) leaves its
+//     mailbox in the batch that has what takes its place.
 //
 // # Limits
 //
 // A mailbox is limited in age, number and bytes (Limits), checked on
-// acceptance. A session has at most Window bytes on their way to it. The log
+// acceptance; that of a link in age and bytes. A session has at most Window bytes on their way to it. The log
 // holds at most about twice what is waiting plus Slack: older batches are
 // trimmed when everything in them is proved, and what is left in an old head is
 // copied forward.

@@ -20,6 +20,8 @@ type letter struct {
 	notice  bool
 	ttl     time.Duration
 	seq     uint64 // of the sender's outbox; 0 for none
+	far     bool   // it is a FORWARD
+	twin    bool   // it came with the one before, over a road
 }
 
 // send hands a message to the core. Its frame begins with a serial number.
@@ -39,6 +41,9 @@ func (w *world) message(l letter) *Message {
 	frame := fmt.Appendf(nil, "m%d from %s ", w.serial, l.from)
 	for len(frame) < l.size {
 		frame = append(frame, '.')
+	}
+	if l.far {
+		frame = wrapped(l.from, []wire.UserID{far}, frame)
 	}
 	m := &Message{
 		From: l.from, To: l.to, Group: l.group, Frame: frame,
@@ -112,8 +117,9 @@ var subscriber = Subscriber("ANZ", "x")
 
 // options of a session.
 type options struct {
-	push, ack, master, each bool
-	node                    string
+	push, ack, master, each, link bool
+
+	node string
 }
 
 const masterUser = wire.UserID("ANZ-1")
@@ -121,11 +127,11 @@ const masterUser = wire.UserID("ANZ-1")
 func (w *world) open(user wire.UserID, o options) *client {
 	id, _ := wire.NewID(w.now, &w.random)
 	x := &client{
-		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Each: o.each, Node: o.node},
+		Session: Session{ID: id, User: user, Master: o.master, Ack: o.ack, Push: o.push, Each: o.each, Link: o.link, Node: o.node},
 		name:    fmt.Sprintf("c%d", len(w.ever)+1), w: w, open: true, byID: make(map[wire.ID]int), each: make(map[wire.ID]bool), lost: make(map[wire.ID]bool),
 	}
 	w.write("%s := w.open(%q, %#v)", x.name, user, o)
-	if user != masterUser && !isSubscriber(user) {
+	if user != masterUser && !isSubscriber(user) && !isLink(user) {
 		x.TellMaster = masterUser
 	}
 	x.Outlet = x

@@ -79,6 +79,9 @@ func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRec
 				if m, ok := c.body(u, e); ok {
 					ords, told = append(ords, e.ord), append(told, m)
 					size += c.noticeBytes(&m)
+					if u.link != nil {
+						size += len(m.frame) // the receivers stand in it
+					}
 					continue
 				}
 				reading++
@@ -94,18 +97,12 @@ func (c *core) overdue(now time.Time, u *user) (ords []uint64, told []messageRec
 }
 
 func (c *core) tellExpired(now time.Time, u *user, m *messageRecord) {
-	if m.flags&flagQuiet == 0 {
-		e := &wire.Error{
-			Kind: wire.KindDeliverFailed, Code: wire.CodeExpired,
-			Reason: fmt.Sprintf("%s did not receive the message in its time", u.id),
-			To:     []wire.UserID{u.id}, Group: m.flags&flagGroup != 0,
-		}
-		c.notify(now, notice{
-			to: wire.UserID(m.from), about: u.id, id: m.id.Derive("expired " + string(u.id)),
-			frame: wire.AppendFailure(nil, e, m.reference),
-		})
+	to := []wire.UserID{u.id}
+	if u.relay || u.link != nil {
+		to = c.receiversIn(u.id, m.frame)
 	}
-	c.reportMessage(now, eventExpired, m, u.id)
+	c.tellUndeliverable(now, m, to, wire.CodeExpired, "expired "+string(to[0]),
+		fmt.Sprintf("%s did not receive the message in its time", names(to)))
 }
 
 // due is when something is to be done in a user's mailbox.

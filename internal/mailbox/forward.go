@@ -187,7 +187,16 @@ func (c *core) takeForwarded(now time.Time, f *Forwarded, archive bool) {
 			return
 		}
 	}
-	c.append(now, r, append([]wire.UserID{f.To}, f.More...))
+	to := append([]wire.UserID{f.To}, f.More...)
+	if r.flags&flagNotice == 0 && !archive { // it was sent another way, or will come on one
+		m := &Message{ID: f.ID, To: to}
+		if to = c.notRecent(m); len(to) == 0 {
+			c.counts.returned++
+			return
+		}
+		c.remember(m, to)
+	}
+	c.append(now, r, to)
 }
 
 // writeSource writes how far a source has been taken.

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -82,6 +86,35 @@ func TestWhatIsForAnotherShardIsForwarded(t *testing.T) {
 	inBubble(t, logs[1], shard(1), func(f *fixture) {
 		f.open("ANZ-1", true).want(`{"type":"MESSAGE_CONFIRMATION","data":{"reference":"r"}}`)
 		f.open("ANZ-7", true).want(`{"type":"USER_CONNECTED","data":{"userId":"ANZ-4"}}`, `{"type":"USER_DISCONNECTED","data":{"userId":"ANZ-4"}}`)
+	})
+}
+
+// What passes from one shard to another counts where it arrives: with as many shards
+// as you like, as many are handed over and proved as with one.
+func TestWhatIsForwardedDoesNotCountAsDelivered(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	inBubble(t, newMemLog(), func(o *mailbox.Options) { o.Shard, o.ShardOf, o.Metrics = 0, odd, registry }, func(f *fixture) {
+		r, d := f.relay(1), f.open("ANZ-2", false)
+		f.Accept(&mailbox.Message{From: "ANZ-1", To: []wire.UserID{"ANZ-2"}, Frame: []byte("hello"), Reference: []byte(`"r"`), Confirm: true})
+		d.want("hello")
+		d.prove()
+		d.wantSettled(1)
+		if len(r.list) != 1 {
+			t.Fatalf("%d are forwarded", len(r.list))
+		}
+		r.prove()
+		r.wantSettled(1)
+		const want = `
+# HELP switchboard_reliable_handed_total Deliveries of RELIABLE messages handed to sessions.
+# TYPE switchboard_reliable_handed_total counter
+switchboard_reliable_handed_total 1
+# HELP switchboard_reliable_proved_total RELIABLE messages whose delivery was proved.
+# TYPE switchboard_reliable_proved_total counter
+switchboard_reliable_proved_total 1
+`
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "switchboard_reliable_handed_total", "switchboard_reliable_proved_total"); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

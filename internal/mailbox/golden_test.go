@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,11 +22,13 @@ var writeGolden = flag.Bool("write-golden", false, "write the golden log of the 
 // once, when a format is new, and never again.
 func TestLogsOfEarlierVersionsAreRead(t *testing.T) {
 	current := filepath.Join("testdata", fmt.Sprintf("log-v%d", batchVersion))
-	if _, err := os.Stat(current); os.IsNotExist(err) && *writeGolden {
-		for i, batch := range goldenBatches() {
-			writeFile(t, filepath.Join(current, fmt.Sprintf("%06d.batch", i+1)), batch)
+	for folder, batches := range map[string][][]byte{current: goldenBatches(), current + "-roads": goldenRoads()} {
+		if _, err := os.Stat(folder); os.IsNotExist(err) && *writeGolden {
+			for i, batch := range batches {
+				writeFile(t, filepath.Join(folder, fmt.Sprintf("%06d.batch", i+1)), batch)
+			}
+			writeFile(t, filepath.Join(folder, "state.txt"), []byte(replayed(t, folder)))
 		}
-		writeFile(t, filepath.Join(current, "state.txt"), []byte(replayed(t, current)))
 	}
 	folders, err := filepath.Glob("testdata/log-v*")
 	if err != nil || !slices.Contains(folders, current) {
@@ -86,6 +89,36 @@ func goldenBatches() [][]byte {
 	return [][]byte{one, two, three, func() []byte { b := newBatch(nil); sealBatch(b, 2, 7); return b }()}
 }
 
+// goldenRoads is a log with what roads add to it: places that were taken, of users
+// and of a link, copied forward and passed, and messages that went another way.
+func goldenRoads() [][]byte {
+	id := func(n byte) (id wire.ID) {
+		id, _ = wire.ParseID("0199a3e2-7c1b-7f00-8a2b-3c4d5e6f7000")
+		id[15] = n
+		return id
+	}
+	message := func(b []byte, ord uint64, to string) []byte {
+		b, _ = appendMessage(b, &messageRecord{
+			ord: ord, id: id(byte(ord)), expires: 1_900_000_000, from: []byte("ANZ-7"), to: [][]byte{[]byte(to)}, frame: fmt.Appendf(nil, `{"n":%d}`, ord),
+		})
+		return b
+	}
+	users := &road{name: "domain-02/a", at: 1_700_000_000, low: 5}
+	through := &road{name: "domain-02/a domain3-1", at: 1_700_000_001, low: 5}
+	one := appendTakeover(newBatch(nil), id(200))
+	one = message(appendRoad(one, users, &taken{place: 5, print: 1}), 1, "ANZ-2")
+	one = message(appendRoad(one, users, &taken{place: 900, print: 2}), 2, "ANZ-2")
+	one = message(appendRoad(one, through, &taken{place: 900, print: 3}), 3, "domain3-1")
+	sealBatch(one, 1, 4)
+	users.low, users.at = 900, 1_700_000_002
+	two := message(appendRoad(newBatch(nil), users, &taken{place: 901, print: 4}), 4, "ANZ-3")
+	two = appendRoad(two, users, &taken{place: 900, print: 2}) // copied forward
+	two = message(appendGone(two, goneMoved, "domain3-1", []uint64{3}), 5, "domain4-1")
+	two = appendRoad(two, through, &taken{place: 1000})
+	sealBatch(two, 1, 6)
+	return [][]byte{one, two}
+}
+
 // replayed reads a golden log as a keeper does and says what it found.
 func replayed(t *testing.T, folder string) string {
 	t.Helper()
@@ -134,6 +167,10 @@ func replayed(t *testing.T, folder string) string {
 			fmt.Fprintf(&out, "%s waits for %d in batch %d: id %s, from %s, flags %d, expires %d, reference %s, %s\n",
 				u.id, e.ord, e.seq, m.id, m.from, e.flags, e.expires, m.reference, m.frame)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.roads)) {
+		r := c.roads[name]
+		fmt.Fprintf(&out, "road %s from %d on, last at %d: %+v\n", name, r.low, r.at, r.taken)
 	}
 	for id, s := range c.stale {
 		fmt.Fprintf(&out, "session %s of %s is open since batch %d, master %q\n", id, s.user, s.seq, s.tellMaster)
@@ -213,6 +250,7 @@ func FuzzBatch(f *testing.F) {
 	p := &producer{producerName: producerName{"ANZ-1", "phone"}}
 	p.set(9)
 	c.appendProducer(&b, p)
+	b.buf = appendRoad(b.buf, &road{name: "domain-02/a", low: 3}, &taken{place: 4, print: 5})
 	f.Add(b.buf)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= batchHeader {

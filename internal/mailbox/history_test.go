@@ -31,6 +31,9 @@ import (
 //	(p) nothing is delivered to a user of whom a session is to be registered anew
 //	(q) a message of an outbox is accepted once
 //	(r) what another shard forwards is taken once, and told once it is stored
+//	(s) what comes over a road is taken once, whatever comes again, and nothing else is passed over
+//	(t) what a link was told never comes again does not
+//	(u) what goes another way is gone where it was, and waits where it is to go
 //	(o) what is accepted of a keyed request is remembered, and not accepted again
 //
 // Links break, so that what was sent last is lost; nodes die; another keeper takes
@@ -57,7 +60,9 @@ func TestHistories(t *testing.T) {
 			mixed: rapid.IntRange(0, 9).Draw(t, "mixed") == 0,
 			calm:  rapid.IntRange(0, 2).Draw(t, "calm") > 0,
 			thin:  rapid.IntRange(0, 2).Draw(t, "thin") == 0,
-			crowd: rapid.SampledFrom([][]int{{0, 1, 0, 1, 0, 1, 2, 3}, {0, 0, 0, 0, 0, 1}, {1, 1, 1, 1, 1, 0, 2}}).Draw(t, "crowd"),
+
+			linked: rapid.IntRange(0, 2).Draw(t, "linked") == 0,
+			crowd:  rapid.SampledFrom([][]int{{0, 1, 0, 1, 0, 1, 2, 3}, {0, 0, 0, 0, 0, 1}, {1, 1, 1, 1, 1, 0, 2}}).Draw(t, "crowd"),
 		}
 		h.nodes = rapid.IntRange(0, 2).Draw(t, "nodes")
 		if rapid.Bool().Draw(t, "subscribed") {
@@ -80,6 +85,7 @@ func (y tally) add(w *world) {
 		"dropped for laggards": c.droppedLag > 0, "evicted": c.evicted > 0, "expired": c.expired > 0,
 		"notice found no room": c.droppedFull > 0, "copied forward": c.copied > 0, "log lost": w.model.lostAt > 0,
 		"cleared": c.cleared > 0, "late": c.undelivered > 0, "repeated": c.repeated > 0, "event found no room": c.droppedEvent > 0,
+		"came over a road again": c.returned > 0, "had no room for a road's": c.turnedAway > 0, "went another way": c.moved > 0,
 		"registered anew": w.moved["reopen"] > 0, "something lost on the way": w.moved["lost"] > 0, "taken over": w.moved["takeover"] > 0, "node died": w.moved["die"] > 0,
 		"trimmed": w.core.journal.first > 2, "purged": w.log.first > 1, "lost": c.lost > 0,
 	}
@@ -137,8 +143,9 @@ func drawLimits(t *rapid.T) Limits {
 		Messages: rapid.SampledFrom([]int{50, 50, 20, 5}).Draw(t, "messages"),
 		Bytes:    rapid.SampledFrom([]int64{1 << 20, 1 << 20, 2000, 500}).Draw(t, "bytes"),
 
-		Events:      rapid.SampledFrom([]int{1000, 1000, 10}).Draw(t, "events"),
-		EventBytes:  1 << 20,
+		Events:     rapid.SampledFrom([]int{1000, 1000, 10}).Draw(t, "events"),
+		EventBytes: 1 << 20,
+		LinkBytes:  rapid.SampledFrom([]int64{1 << 20, 1 << 20, 3000}).Draw(t, "linkBytes"), LinkAge: 150 * time.Second,
 		Undelivered: 30 * time.Second, Keyed: 90 * time.Second, KeyedRequests: 1000,
 	}
 }
@@ -146,11 +153,12 @@ func drawLimits(t *rapid.T) Limits {
 // history draws what happens.
 type history struct {
 	*world
-	mixed bool // the master user also has sessions that are not a master's
-	calm  bool // the log and the process never fail
-	thin  bool // few messages, many sessions
-	crowd []int
-	nodes int // how many there are; 0: nobody tells
+	mixed  bool // the master user also has sessions that are not a master's
+	calm   bool // the log and the process never fail
+	thin   bool // few messages, many sessions
+	linked bool // much crosses links
+	crowd  []int
+	nodes  int // how many there are; 0: nobody tells
 }
 
 var people = []wire.UserID{masterUser, "ANZ-2", "ANZ-3", "ANZ-4"}
@@ -171,6 +179,10 @@ func (h *history) step(t *rapid.T) {
 	if h.thin {
 		sends, opens = 8, 10
 	}
+	links := 1
+	if h.linked {
+		links = 5
+	}
 	deeds := []deed{
 		{sends, true, h.drawSend},
 		{sends / 4, true, h.drawKeyed},
@@ -180,6 +192,11 @@ func (h *history) step(t *rapid.T) {
 		{opens / 2, len(h.of(Relay(1))) == 0, h.drawRelay},
 		{sends / 8, true, h.drawForward},
 		{sends / 6, true, h.drawOutbox},
+		{sends / 8 * links, true, h.drawOver},
+		{links, true, h.drawLearn},
+		{sends / 8 * links, true, h.drawSendFar},
+		{opens / 2 * links, len(h.of(linkUser)) == 0, h.drawLink},
+		{links, !h.core.down, h.drawMove},
 		{3, h.nodes > 0 && someone, h.drawDetach},
 		{24, len(h.absent()) > 0, h.drawReopen},
 		{10, h.registrable() != nil, h.drawRegistered},
@@ -230,7 +247,7 @@ func (h *history) drawUser(t *rapid.T, label string) wire.UserID {
 }
 
 func (h *history) drawSend(t *rapid.T) {
-	l := letter{from: append(people, elsewhere)[rapid.IntRange(0, 4).Draw(t, "from")], size: rapid.SampledFrom([]int{0, 0, 150, 700}).Draw(t, "size")}
+	l := letter{from: append(people, elsewhere, far, farther)[rapid.IntRange(0, 6).Draw(t, "from")], size: rapid.SampledFrom([]int{0, 0, 150, 700}).Draw(t, "size")}
 	l.to = []wire.UserID{h.drawUser(t, "to")}
 	switch rapid.IntRange(0, 9).Draw(t, "form") {
 	case 0, 1:
@@ -477,7 +494,7 @@ func (w *world) end(stored bool) {
 			}
 		}
 	}
-	for _, user := range append(slices.Clone(people), subscriber, Relay(1)) {
+	for _, user := range append(slices.Clone(people), linkUser, subscriber, Relay(1)) {
 		if isSubscriber(user) {
 			for _, x := range w.model.box(user).waiting() { // since then there are more
 				if !slices.Contains(want[user], x.record.id) && !w.model.expired(x) {
@@ -485,7 +502,7 @@ func (w *world) end(stored bool) {
 				}
 			}
 		}
-		x := w.open(user, options{push: true, master: user == masterUser})
+		x := w.open(user, options{push: true, master: user == masterUser, link: user == linkUser})
 		w.settle()
 		if len(x.got) < len(want[user]) {
 			w.Fatalf("(d) %s got %d messages of %d that waited", x, len(x.got), len(want[user]))

@@ -88,10 +88,31 @@ type Options struct {
 	// Valid says whether this node still owns the shard; nil: always. While it is
 	// false nothing is delivered, accepted or written. It is called often.
 	Valid func() bool
+	// LogName names the log and its incarnation for other domains, see Delivery: the
+	// same over restarts and takeovers, another one when the log is made anew.
+	LogName string
+	// Link says whether a user is the link to another domain: its mailbox is limited
+	// by Limits.LinkBytes and LinkAge alone. Nil: nobody is.
+	Link func(wire.UserID) bool
+	// Abroad wraps a notice for a user who lives in another domain: frame waits in the
+	// mailbox of link then, in the batch of what it tells of. Not ok: he lives here, or
+	// nobody knows where. Nil: everybody does.
+	Abroad func(n Notice) (link wire.UserID, frame []byte, ok bool)
+
 	// Returned gets what was accepted and never sent to the log when the keeper
 	// ends with Retire or ErrRetired, in order: it is for the next keeper. Nil: it
 	// is refused to its sender.
 	Returned func(*Message)
+}
+
+// Notice is what a keeper has to tell a user.
+type Notice struct {
+	To       wire.UserID
+	From     wire.UserID // whom it is about
+	ID       wire.ID
+	Presence bool // makes room in a full mailbox
+	Expires  time.Time
+	Frame    []byte
 }
 
 // ErrRetired is what Options.Recover returns when this node does not own the
@@ -210,6 +231,7 @@ func (k *Keeper) rebuild(ctx context.Context, limits Limits) (*core, error) {
 	}
 	c := newCore(id, limits, k.opts.Random, k.tune)
 	c.node, c.shard, c.shardOf = k.opts.Node, k.opts.Shard, k.opts.ShardOf
+	c.logName, c.isLink, c.abroad = k.opts.LogName, k.opts.Link, k.opts.Abroad
 	_, last, ord, err := readLog(ctx, k.opts.Log, c, false)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,10 @@ func (c *counts) add(o counts) {
 	c.lost += o.lost
 	c.copied += o.copied
 	c.cleared += o.cleared
+	c.returned += o.returned
+	c.turnedAway += o.turnedAway
+	c.forgottenPlaces += o.forgottenPlaces
+	c.moved += o.moved
 }
 
 // publish makes the core's counts visible to Collect.
@@ -110,6 +114,10 @@ func (m *metrics) init(k *Keeper, reg prometheus.Registerer) error {
 	total("switchboard_keyed_repeated_total", "Messages of requests with an Idempotency-Key, or of producers, that were accepted before.", func(s *snapshot) uint64 { return s.repeated })
 	total("switchboard_keyed_forgotten_total", "Requests with an Idempotency-Key that were forgotten early, to make room for newer ones.", func(s *snapshot) uint64 { return s.forgotten })
 	total("switchboard_producers_forgotten_total", "Outboxes of senders that were forgotten, to make room for newer ones.", func(s *snapshot) uint64 { return s.forgottenProducers })
+	total("switchboard_roads_repeated_total", "RELIABLE messages that came over a link, or over two, once more and were passed over.", func(s *snapshot) uint64 { return s.returned })
+	total("switchboard_roads_refused_total", "RELIABLE messages that came over a link and found a full mailbox, each counted for each of its receivers.", func(s *snapshot) uint64 { return s.turnedAway })
+	total("switchboard_roads_forgotten_total", "Places of messages that came over a link and may come again, forgotten to make room for others.", func(s *snapshot) uint64 { return s.forgottenPlaces })
+	total("switchboard_reliable_moved_total", "RELIABLE messages that were sent another way when the network changed.", func(s *snapshot) uint64 { return s.moved })
 	total("switchboard_log_copied_total", "Messages copied forward out of old batches.", func(s *snapshot) uint64 { return s.copied })
 	if reg == nil {
 		return nil

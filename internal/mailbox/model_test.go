@@ -27,6 +27,7 @@ type model struct {
 	dropped uint64       // notices that found a full mailbox
 
 	toClear       []*mail // what is taken out of a mailbox in this event, in order
+	toMove        *mail   // what goes another way in this event
 	droppedEvents uint64  // events that did
 
 	claimed   map[key]bool // was fetched once
@@ -71,6 +72,7 @@ type record struct {
 	user    wire.UserID
 	ords    []uint64
 	claim   *claim
+	road    *roadRecord
 }
 
 // box is a mailbox with all that was ever in it.
@@ -121,7 +123,7 @@ func (b *box) at(ord uint64) *mail {
 
 func (b *box) byID(id wire.ID) *mail {
 	for _, m := range b.mails {
-		if m.record.id == id {
+		if m.record.id == id && m.gone != goneMoved {
 			return m
 		}
 	}
@@ -164,6 +166,8 @@ func parsed(f failer, step int, kind recordKind, body []byte) record {
 	case recClaim:
 		r.claim, err = parseClaim(body)
 	case recTakeover, recSource, recProducer:
+	case recRoad:
+		r.road, err = parseRoad(body)
 	default:
 		err = fmt.Errorf("kind %d", kind)
 	}
@@ -212,7 +216,9 @@ func (s *state) apply(f failer, seq uint64, r record) {
 	case recGone:
 		for _, ord := range r.ords {
 			x := s.box(r.user).at(ord)
-			x.gone, x.goneSeq, x.goneStep = r.reason, seq, r.step
+			if x.gone, x.goneSeq, x.goneStep = r.reason, seq, r.step; r.reason == goneMoved {
+				delete(s.ids, x.key()) // it may come back
+			}
 		}
 	case recReported:
 		for _, ord := range r.ords {
@@ -335,7 +341,9 @@ func (m *model) room(user wire.UserID, size int, late bool) (evict []uint64, ok 
 		sum += x.size()
 	}
 	messages, bytes := m.core.limits.Messages, m.core.limits.Bytes
-	if user == Relay(1) {
+	if isLink(user) {
+		messages, bytes = 1<<30, m.core.limits.LinkBytes
+	} else if user == Relay(1) {
 		messages, bytes = relayMessages, relayBytes
 	} else if isSubscriber(user) {
 		messages, bytes = m.core.limits.Events, m.core.limits.EventBytes

@@ -16,7 +16,7 @@ import (
 const elsewhere = wire.UserID("ANZ-9")
 
 func shardOf(user wire.UserID) int {
-	if user == elsewhere {
+	if user == elsewhere || user == linkThere {
 		return 1
 	}
 	return 0
@@ -330,6 +330,7 @@ func (m *model) noteProduced(x *expectation, seq uint64) {
 
 // forgetMarks forgets what stands after the last batch.
 func (m *model) forgetMarks(last uint64) {
+	m.forgetOver(last)
 	for _, seqs := range m.produced {
 		for n, batch := range seqs {
 			if batch > last {
@@ -348,7 +349,7 @@ func (m *model) forgetMarks(last uint64) {
 
 // marksOf returns what remembers again what a batch says.
 func (m *model) marksOf(seq uint64) func() {
-	var again []func()
+	again := m.overIn(seq)
 	for _, seqs := range m.produced {
 		for n, batch := range seqs {
 			if batch == seq {
@@ -374,6 +375,7 @@ func (m *model) marksOf(seq uint64) func() {
 // what is stored.
 func (w *world) compareMarks(c *core) {
 	last := w.log.last()
+	w.checkRoads(c, last)
 	for name, seqs := range w.produced {
 		for n := uint64(1); n < 40; n++ {
 			batch, there := seqs[n]

@@ -43,6 +43,7 @@ func (m *model) delivered(c *client, d Delivery) {
 	case x.gone == goneProved && c.opened > x.goneStep:
 		m.Fatalf("%s: (e) %s gets message %d, proved before it opened", m.what, c, x.ord)
 	}
+	m.checkLow(c, x, d)
 	how := m.manner(c, d.N, x)
 	switch shared := m.shared(c.User); {
 	case how == fetchedMail:

@@ -17,7 +17,9 @@ type spot struct {
 
 	read  bool    // what follows is known
 	id    wire.ID // the message's
-	frame []byte  // belongs to who looks
+	frame []byte  // belongs to who looks, like the rest
+
+	from, reference []byte
 }
 
 // spot describes an entry. What is still being written has to be copied: its
@@ -26,7 +28,7 @@ func (c *core) spot(e *entry) spot {
 	s := spot{ord: e.ord, seq: e.seq, off: e.off, expires: e.expires, flags: e.flags}
 	if batch := c.journal.pending(e.seq); batch != nil {
 		s.take(batch)
-		s.frame = slices.Clone(s.frame)
+		s.own()
 	} else if batch := c.cache.batches[e.seq]; batch != nil {
 		s.take(batch)
 	}
@@ -40,7 +42,18 @@ func (s *spot) take(batch []byte) bool {
 		return false
 	}
 	s.read, s.id, s.frame = true, m.id, m.frame
+	s.from, s.reference = m.from, m.reference
 	return true
+}
+
+// own makes its bytes its own.
+func (s *spot) own() {
+	s.frame, s.from = slices.Clone(s.frame), slices.Clone(s.from)
+	if len(s.reference) > 0 {
+		s.reference = slices.Clone(s.reference)
+	} else {
+		s.reference = nil
+	}
 }
 
 // page is some of what waits in a mailbox, in order.
@@ -73,6 +86,11 @@ func (p *page) accepted(s *spot) time.Time {
 // at most limit messages, and at most size bytes of their frames, but one at
 // least. What is not stored yet does not wait.
 func (c *core) look(now time.Time, user wire.UserID, after uint64, limit, size int) page {
+	return c.lookFor(now, user, after, limit, size, (*entry).waits)
+}
+
+// lookFor is look for those that are of a kind.
+func (c *core) lookFor(now time.Time, user wire.UserID, after uint64, limit, size int, which func(*entry) bool) page {
 	p := page{now: now, age: c.limits.Age}
 	u := c.users[user]
 	if u == nil {
@@ -81,7 +99,7 @@ func (c *core) look(now time.Time, user wire.UserID, after uint64, limit, size i
 	list := u.entries.list
 	for i := u.entries.at(after); i < len(list) && c.journal.holds(list[i].ord); i++ {
 		e := &list[i]
-		if e.ord == after || !e.waits() || c.expired(now, e) {
+		if e.ord == after || !e.waits() || !which(e) || c.expired(now, e) {
 			continue
 		}
 		if size -= int(e.size); len(p.spots) == limit || size < 0 && len(p.spots) > 0 {
@@ -158,15 +176,19 @@ func (c *core) clear(user wire.UserID, receipt *Message) (removed int, waits boo
 		c.counts.cleared += uint64(removed)
 		c.release(u)
 	}
+	return removed, c.answerAfter(receipt)
+}
+
+// answerAfter has a receipt answered once what was written till now is stored, also
+// by earlier calls, and says whether there is anything to wait for.
+func (c *core) answerAfter(receipt *Message) bool {
 	p := c.journal.newest()
 	if p == nil {
-		return 0, false
+		return false
 	}
-	// Also when there was nothing to do: what an earlier call took out may not be
-	// stored yet.
 	p.messages = append(p.messages, accepted{message: receipt, keyed: true})
 	p.urgent = true
-	return removed, true
+	return true
 }
 
 // goneSize is how many bytes the mention of a message that is gone takes, at

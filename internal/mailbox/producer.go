@@ -62,8 +62,14 @@ func (p *producer) has(seq uint64) bool {
 	return p.window[i/64]&(1<<(i%64)) != 0
 }
 
+// remembers says whether it is known exactly if a message was accepted.
+func (p *producer) remembers(seq uint64) bool { return seq > p.top || p.top-seq < producerWindow }
+
 // set notes that a message was accepted.
 func (p *producer) set(seq uint64) {
+	if !p.remembers(seq) {
+		return // its place is a later one's now
+	}
 	if seq > p.top {
 		for n := p.top + 1; n != seq && n-p.top <= producerWindow; n++ {
 			p.window[n%producerWindow/64] &^= 1 << (n % 64)
@@ -90,6 +96,12 @@ func (c *core) acceptProduced(now time.Time, m *Message) {
 	if _, ok := c.acceptAs(now, m, wire.ID{}); !ok {
 		return
 	}
+	c.noteProduced(now, m, p)
+}
+
+// noteProduced notes that a message was accepted just now; p is nil for the first of
+// its outbox.
+func (c *core) noteProduced(now time.Time, m *Message, p *producer) {
 	if p == nil {
 		p = &producer{producerName: producerName{wire.UserID(strings.Clone(string(m.From))), strings.Clone(m.Producer)}}
 		c.enterProducer(p)

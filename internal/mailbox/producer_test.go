@@ -1,6 +1,7 @@
 package mailbox_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -70,6 +71,37 @@ func TestARefusedMessageOfAnOutboxCanBeSentAgain(t *testing.T) {
 			f.outbox("phone", seq+1, "ANZ-1")
 		}
 		d.want("phone 1", "phone 2", "phone 3")
+	})
+}
+
+// What comes over links may be far behind, since others were faster on another road,
+// and is taken all the same; what comes again on another road is not.
+func TestWhatIsFarBehindOnALinkIsTaken(t *testing.T) {
+	inBubble(t, newMemLog(), nil, func(f *fixture) {
+		d := f.open("ANZ-1", false)
+		place := uint64(0)
+		over := func(road string, seq uint64) {
+			t.Helper()
+			place++
+			name := fmt.Sprint("phone ", seq)
+			id, err := wire.NewID(time.Now(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Accept(&mailbox.Message{
+				ID: id, Via: road, Place: place, Low: 1, From: "ANZ-100", To: []wire.UserID{"ANZ-1"},
+				Frame: []byte(name), Producer: "phone", Seq: seq, Origin: f.seen, Done: f.seen.note,
+			})
+			synctest.Wait()
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+		}
+		over("fast", 1000)
+		over("slow", 1)   // before the last 512 of 1000
+		over("fast", 513) // has the place of 1 among the last 512, and was not sent yet
+		over("slow", 513)
+		over("slow", 1000)
+		d.want("phone 1000", "phone 1", "phone 513")
 	})
 }
 

@@ -137,13 +137,18 @@ func (c *core) settleAfter(s *session, n uint64) {
 // subscribers hear of it, in one batch: either all survive or none.
 func (c *core) writeProved(now time.Time, p *pending, s *session, ords []uint64, confirm []messageRecord) {
 	u := s.user
-	c.counts.proved += uint64(len(ords))
+	if !u.relay { // what is for another shard is on its way still; it counts there
+		c.counts.proved += uint64(len(ords))
+	}
 	p.buf = appendGone(p.buf, goneProved, u.id, ords)
 	for _, ord := range ords {
 		e := u.entries.find(ord)
 		c.settleEntry(u, e, p)
 		u.settled++
 		c.dropPassedBut(u, s, ord)
+	}
+	if u.link != nil {
+		c.takenOut(u, p.seq, ords)
 	}
 	for i := range confirm {
 		m := &confirm[i]

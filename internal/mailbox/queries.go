@@ -93,10 +93,19 @@ func (k *Keeper) Peek(ctx context.Context, user wire.UserID, after uint64, limit
 // are gone. Nobody is told, neither their senders. When ctx ends first, or with
 // an error that MayYetArrive, it may happen all the same.
 func (k *Keeper) Clear(ctx context.Context, user wire.UserID) (removed int, err error) {
+	return k.errand(ctx, "the mailbox may yet be emptied", func(c *core, _ time.Time, receipt *Message) (int, bool) {
+		return c.clear(user, receipt)
+	})
+}
+
+// errand has f change the core, and waits until what it wrote is on disk. f says
+// whether receipt is answered then; else it was at once. perhaps is what the caller
+// hears when nobody knows whether it was written.
+func (k *Keeper) errand(ctx context.Context, perhaps string, f func(c *core, now time.Time, receipt *Message) (n int, waits bool)) (n int, err error) {
 	e := &errand{done: make(chan *wire.Error, 1)}
 	receipt := &Message{Origin: e, Receipt: true}
-	removed, err = ask(ctx, k, func(c *core, _ time.Time) int {
-		n, waits := c.clear(user, receipt)
+	n, err = ask(ctx, k, func(c *core, now time.Time) int {
+		n, waits := f(c, now, receipt)
 		if waits {
 			k.pending.Add(messageCost(receipt))
 		} else {
@@ -111,11 +120,11 @@ func (k *Keeper) Clear(ctx context.Context, user wire.UserID) (removed int, err 
 	case failure := <-e.done:
 		switch {
 		case failure == nil:
-			return removed, nil
+			return n, nil
 		case failure.MayYetArrive:
 			return 0, &wire.Error{
 				Kind: failure.Kind, Code: failure.Code, MayYetArrive: true,
-				Reason: "the message store did not answer; the mailbox may yet be emptied",
+				Reason: "the message store did not answer; " + perhaps,
 			}
 		}
 		return 0, failure
@@ -183,15 +192,28 @@ func (p page) within(batches int) page {
 // keeper's goroutine. What was copied forward meanwhile is looked for again, what
 // waits no longer is left out.
 func (k *Keeper) readPage(ctx context.Context, user wire.UserID, p page) ([]Waiting, error) {
-	list := make([]Waiting, 0, len(p.spots))
+	spots, err := k.readWhole(ctx, user, p)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Waiting, len(spots))
+	for i := range spots {
+		list[i] = p.waiting(&spots[i])
+	}
+	return list, nil
+}
+
+// readWhole is readPage for who wants all of each message.
+func (k *Keeper) readWhole(ctx context.Context, user wire.UserID, p page) ([]spot, error) {
+	list := make([]spot, 0, len(p.spots))
 	for spots := p.spots; len(spots) > 0; {
 		lost, err := k.readSpots(ctx, spots)
 		if err != nil {
 			return nil, err
 		}
 		for i := range spots {
-			if s := &spots[i]; s.read {
-				list = append(list, p.waiting(s))
+			if spots[i].read {
+				list = append(list, spots[i])
 			}
 		}
 		if len(lost) == 0 {
@@ -202,7 +224,7 @@ func (k *Keeper) readPage(ctx context.Context, user wire.UserID, p page) ([]Wait
 		}
 		spots = slices.DeleteFunc(spots, func(s spot) bool { return k.lostForGood(&s, lost) })
 	}
-	slices.SortFunc(list, func(a, b Waiting) int { return int(int64(a.Place) - int64(b.Place)) })
+	slices.SortFunc(list, func(a, b spot) int { return int(int64(a.ord) - int64(b.ord)) })
 	return list, nil
 }
 
@@ -250,7 +272,7 @@ func (k *Keeper) readSpots(ctx context.Context, spots []spot) (lost []spot, err 
 		if !s.take(batch) {
 			return nil, fmt.Errorf("batch %d has no message %d at %d", s.seq, s.ord, s.off)
 		}
-		s.frame = slices.Clone(s.frame) // the rest of the batch is not to be kept
+		s.own() // the rest of the batch is not to be kept
 	}
 	return lost, nil
 }

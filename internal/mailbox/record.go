@@ -40,6 +40,8 @@ const (
 	recClaim    recordKind = 7 // what was accepted of a keyed request; again when more was, or copied forward
 	recSource   recordKind = 8 // how far another shard's messages were taken; again when more were, or copied forward
 	recProducer recordKind = 9 // what was accepted of a sender's outbox; again when more was, or copied forward
+
+	recRoad recordKind = 10 // that a message came over a road; again when copied forward
 )
 
 // goneReason says why a message no longer waits.
@@ -51,6 +53,7 @@ const (
 	goneEvicted goneReason = 3 // a presence notice that made room
 	goneLost    goneReason = 4 // the log did not have it
 	goneCleared goneReason = 5 // somebody emptied the mailbox
+	goneMoved   goneReason = 6 // it goes another way; where to stands in the same batch
 )
 
 type messageFlags uint8

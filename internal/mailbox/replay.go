@@ -37,6 +37,8 @@ func (c *core) replay(seq uint64, batch []byte) error {
 			return c.replaySource(seq, body)
 		case recProducer:
 			return c.replayProducer(seq, body)
+		case recRoad:
+			return c.replayRoad(seq, body)
 		case recOpened:
 			return c.replayOpened(seq, body)
 		case recClosed:

@@ -25,6 +25,10 @@ type Session struct {
 	// Each says that this consumer proves what it got one by one, with ProveEach,
 	// and may do so in any order. It is no client: subscribers do not hear of it.
 	Each bool
+	// Link says that it is no user's, but of the link to another domain: its
+	// deliveries say Log and Low, and a proof says that the other domain's log has
+	// what was delivered, not that a user has. Nobody is told that it came or went.
+	Link bool
 	// Window is how many bytes may be on their way to it; 0 for the usual Window.
 	Window int
 	// Node is the node that holds the connection; empty where there is only one.
@@ -65,6 +69,11 @@ type Delivery struct {
 	Fetched bool    // it was asked for
 	ID      wire.ID // the message's identity, the same on every attempt
 	Frame   []byte  // the complete frame, without "id"; valid during the call only
+
+	// On a session with Link: Options.LogName, and the place of the first message of
+	// the mailbox that is not proved. What is before it never comes again.
+	Log string
+	Low uint64
 }
 
 // Message is a RELIABLE message for a keeper to accept.
@@ -80,6 +89,20 @@ type Message struct {
 	Quiet     bool          // its expiry is told to subscribers only, not to the sender
 	Receipt   bool          // Origin.Stored is wanted
 	TTL       time.Duration // how long it may wait; 0 for the mailbox's own limit
+	Presence  bool          // with Notice: makes room in a full mailbox
+
+	// ID is given to what has one already, from another domain or shard; zero for a
+	// new one. Expires, which takes the place of TTL, is when its time is over as its
+	// first keeper decided it; zero for TTL. It never waits longer than the limits say.
+	ID      wire.ID
+	Expires time.Time
+
+	// Via says over which road a message with an ID came, empty for none, and Place
+	// its place there, which rises: what comes again is answered as stored, and not
+	// stored again. Low says that nothing before that place will come any more. See
+	// road.
+	Via        string
+	Place, Low uint64
 
 	// Producer names the sender's outbox, empty for none, and Seq the message's
 	// number there, which rises. A message that comes again under its number is
@@ -106,4 +129,10 @@ type Origin interface {
 	Failed(e *wire.Error, reference []byte)
 }
 
-func (s *session) record() sessionRecord { return sessionRecord{s.ID, s.User, s.TellMaster, s.Node} }
+func (s *session) record() sessionRecord {
+	r := sessionRecord{s.ID, s.User, s.TellMaster, s.Node}
+	if s.Link {
+		r.tellMaster = ""
+	}
+	return r
+}

@@ -75,7 +75,7 @@ func (c *core) interest(m *Message) (flags messageFlags) {
 
 // reportSession tells subscribers that a session was opened or closed.
 func (c *core) reportSession(now time.Time, e eventName, id wire.ID, user wire.UserID) {
-	if len(c.subscriptions) == 0 || isSubscriber(user) {
+	if len(c.subscriptions) == 0 || isSubscriber(user) || c.isLink != nil && c.isLink(user) {
 		return
 	}
 	for _, s := range c.subscriptions[user.App()] {
@@ -127,6 +127,9 @@ func (c *core) report(now time.Time, e eventName, to wire.UserID, of wire.ID, ab
 // noticeBytes is what a batch takes of what is told about one message, at most.
 func (c *core) noticeBytes(m *messageRecord) int {
 	one := noticeSize + len(m.reference)
+	if c.abroad != nil {
+		one += noticeSize // around it
+	}
 	if len(c.subscriptions) == 0 {
 		return one
 	}

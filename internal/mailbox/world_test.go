@@ -49,6 +49,9 @@ type world struct {
 	gather   map[string]bool                    // nodes that may still come with sessions
 	produced map[producerName]map[uint64]uint64 // what was accepted of outboxes, and in which batch
 	taken    map[string]map[uint64]uint64       // what was forwarded of sources
+
+	neighbours []*neighbour // which have something for this shard
+	lowTold    uint64       // the highest place below which a link was told that nothing comes again
 }
 
 // counting is a source of IDs that never repeats.
@@ -139,6 +142,7 @@ func (w *world) replayed() *core {
 	id, _ := wire.NewID(w.now, &w.random)
 	c := newCore(id, w.limits, &w.random, w.tune)
 	c.gather, c.shardOf = make(map[string]bool), shardOf
+	c.logName, c.isLink, c.abroad = testLog, isLink, abroad
 	last := w.log.last()
 	ord := uint64(1)
 	if w.log.first <= last {
@@ -271,7 +275,7 @@ func (w *world) refused(e *effect) {
 		s.failed = len(s.taken) == 0
 	case wire.CodeStoreDown, wire.CodeTimeout, wire.CodeStoreFull:
 		want := s.taken
-		if want == nil {
+		if want == nil || e.message.Via != "" {
 			want = e.message.To
 		}
 		if !slices.Equal(e.failure.To, want) {

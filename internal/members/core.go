@@ -33,9 +33,11 @@ type peer struct {
 	speaks Range
 	beat   uint64
 	seen   time.Time // when its row changed last, or from when on it is judged
+	heard  time.Time // when its row changed last
 	beats  bool      // it has changed since it is known: there is a process behind it
 	met    bool      // Joined was said, and Died was not since
 	told   bool      // that it is refused
+	uneven bool      // that its lease is another was said
 	dead   time.Time // when it was found dead; zero: it was not
 	gone   bool      // another has its name now: nothing that comes from it counts any more
 	wiped  bool      // its row is removed
@@ -57,6 +59,7 @@ const (
 	replaced                  // end: it began under our name
 	passed                    // count that it is one too many
 	restated                  // nothing but tell watchers: its status is another
+	uneven                    // log that its lease is another
 )
 
 func newCore(self, name string, speaks Range, lease, stall time.Duration) *core {
@@ -71,7 +74,7 @@ func (c *core) found(m Member, speaks Range, beat uint64, now time.Time) []doing
 	case m.ID == c.self || len(c.peers) >= maxPeers:
 		return c.row(m, speaks, beat, now)
 	case m.Name == c.name:
-		c.peers[m.ID] = &peer{Member: m, speaks: speaks, beat: beat, seen: now, dead: now, gone: true}
+		c.peers[m.ID] = &peer{Member: m, speaks: speaks, beat: beat, seen: now, heard: now, dead: now, gone: true}
 		return []doing{{remove, m}}
 	}
 	p := &peer{}
@@ -99,12 +102,19 @@ func (c *core) row(m Member, speaks Range, beat uint64, now time.Time) (list []d
 			list = append(list, doing{restated, m})
 		}
 	}
-	return append(list, c.update(p, m, speaks, beat, now)...)
+	list = append(list, c.update(p, m, speaks, beat, now)...)
+	// One that does not say has an earlier version. A row that was there when this
+	// node began says nothing until it beats: there may be nobody behind it.
+	if m.Lease != 0 && m.Lease != c.lease && !p.uneven {
+		p.uneven = true
+		list = append(list, doing{uneven, m})
+	}
+	return list
 }
 
 // update takes in what a peer's row says.
 func (c *core) update(p *peer, m Member, speaks Range, beat uint64, now time.Time) []doing {
-	p.Member, p.speaks, p.beat, p.seen, p.dead, p.wiped = m, speaks, beat, now, time.Time{}, false
+	p.Member, p.speaks, p.beat, p.seen, p.heard, p.dead, p.wiped = m, speaks, beat, now, now, time.Time{}, false
 	switch {
 	case !c.speaks.meets(speaks) && !p.told:
 		p.told = true
@@ -213,7 +223,7 @@ func (c *core) alive(id string) bool {
 	return p != nil && !p.gone && p.dead.IsZero() && c.speaks.meets(p.speaks)
 }
 
-// list returns the other members.
+// list returns the other members, as this node judges them.
 func (c *core) list() []Member {
 	list := make([]Member, 0, len(c.peers)+1)
 	for _, p := range c.peers {
@@ -225,6 +235,19 @@ func (c *core) list() []Member {
 			m.Status, m.Since, m.Sessions, m.Load = Unreachable, p.dead, 0, 0
 		}
 		list = append(list, m)
+	}
+	return list
+}
+
+// silent is list for a node that is lost. It judges nobody, but what it heard last is
+// no news any more: who was not heard of for a lease is unreachable from here.
+func (c *core) silent(now time.Time) []Member {
+	list := c.list()
+	for i := range list {
+		m, over := &list[i], c.peers[list[i].ID].heard.Add(c.lease)
+		if m.Status != Unreachable && !now.Before(over) {
+			m.Status, m.Since, m.Sessions, m.Load = Unreachable, over, 0, 0
+		}
 	}
 	return list
 }

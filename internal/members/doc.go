@@ -18,6 +18,11 @@
 //   - A node that is lost judges nobody; nor does time count in which this process
 //     did not run. So one that wakes up does not find all others dead, nor do all
 //     when the table has stood still for a while.
+//   - What is shown while a node is lost ([Room.List]) is what it knows: itself as
+//     unreachable, with the reason, and so each other one as soon as it has not been
+//     heard of for a lease. What is judged ([Room.Judged]) stays as it was.
+//   - A node whose lease is another than this one's is logged, once: they judge each
+//     other by different measures.
 //   - A node that begins under the name of another replaces it at once: the other
 //     is dead for everybody, and if it still runs it ends with an error.
 //   - Nodes that do not speak a common version of the protocol between nodes do

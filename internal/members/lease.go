@@ -41,6 +41,15 @@ func (l *lease) holds(now time.Time) bool {
 	return false
 }
 
+// end returns when it ran out, or will.
+func (l *lease) end(now time.Time) time.Time {
+	begun := l.begun.Load()
+	if begun == nil {
+		return now
+	}
+	return begun.Add(l.time)
+}
+
 // renew has it run from a time on, unless it has run out: then that has to be
 // told first.
 func (l *lease) renew(begun, now time.Time) {

@@ -12,12 +12,12 @@ import (
 // Status is how a member is.
 type Status string
 
-// What a member may be. All but the last is what it says of itself.
+// What a member may be. All but the last is what it says of itself to others.
 const (
 	Joining     Status = "joining"     // it has begun, and serves nothing yet
 	Up          Status = "up"          // it serves
 	Leaving     Status = "leaving"     // it is stopping, in good order
-	Unreachable Status = "unreachable" // it has not been heard of for a lease
+	Unreachable Status = "unreachable" // it has not been heard of for a lease; of itself: it has lost touch with the others
 )
 
 // Statuses returns all of them.
@@ -34,6 +34,8 @@ type Member struct {
 	Sessions int      // signed in there
 	Load     float64  // CPU time over time: 1 is one CPU, wholly busy
 	Since    time.Time
+	Lease    time.Duration // how long one that it does not hear of counts as alive there; 0: it does not say
+	Reason   string        // of the node that is asked: why it serves nothing; empty: it does, or is leaving
 	// Since is when it took this status, by its own clock; when it was found
 	// unreachable by the clock of whoever asks.
 }
@@ -65,13 +67,14 @@ type row struct {
 	Sessions int       `json:"sessions"`
 	Load     float64   `json:"load"`
 	Since    time.Time `json:"since"`
+	Lease    string    `json:"lease"` // as it stands in the settings; absent in what the first version wrote
 	Beat     uint64    `json:"beat"`
 }
 
 func encode(m Member, speaks Range, beat uint64) []byte {
 	b, err := json.Marshal(row{
 		Name: m.Name, Address: m.Address, Status: m.Status, Roles: m.Roles, Version: m.Version, Min: speaks.Min, Max: speaks.Max,
-		Sessions: m.Sessions, Load: m.Load, Since: m.Since.UTC(), Beat: beat,
+		Sessions: m.Sessions, Load: m.Load, Since: m.Since.UTC(), Lease: m.Lease.String(), Beat: beat,
 	})
 	if err != nil {
 		panic(fmt.Sprintf("members: %v", err)) // our own values marshal
@@ -94,6 +97,7 @@ func decode(id string, b []byte) (m Member, speaks Range, beat uint64, err error
 		ID: id, Name: r.Name, Address: r.Address, Status: r.Status, Roles: r.Roles, Version: r.Version,
 		Sessions: r.Sessions, Load: r.Load, Since: r.Since,
 	}
+	m.Lease, _ = time.ParseDuration(r.Lease) // what cannot be read is not said
 	return m, Range{r.Min, r.Max}, r.Beat, nil
 }
 

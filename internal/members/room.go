@@ -44,6 +44,8 @@ type Options struct {
 	Died   func(id string) // one that Joined was told of has left, or is dead
 	Lost   func()          // this node's lease has run out
 	Found  func()          // it holds again, after Lost
+	// Waiting says what a node that is Joining waits for; nil: nothing is said of it.
+	Waiting func() string
 
 	Log     *slog.Logger          // nil: nothing is logged
 	Metrics prometheus.Registerer // nil: nothing is registered
@@ -89,7 +91,7 @@ func New(o Options) (*Room, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	o.Self.Status, o.Self.Since = Joining, o.Now()
+	o.Self.Status, o.Self.Since, o.Self.Lease = Joining, o.Now(), o.Lease
 	r := &Room{
 		opts: o, in: make(chan struct{}), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		lease: lease{time: o.Lease * 4 / 5}, self: o.Self, core: newCore(o.Self.ID, o.Self.Name, o.Speaks, o.Lease, o.Every),
@@ -110,6 +112,12 @@ func (r *Room) Valid() bool {
 	return r.opts.Table == nil || r.lease.holds(r.opts.Now()) && !r.ended.Load()
 }
 
+// errLost is why a node whose lease has run out serves nothing.
+var errLost = errors.New("this node has lost touch with the cluster: its lease has run out")
+
+// lost says whether this node was a member, and has lost touch with the others.
+func (r *Room) lost() bool { return r.member() && !r.Valid() && !r.ended.Load() }
+
 // Check returns nil while the node is a member whose lease holds, and otherwise
 // why not.
 func (r *Room) Check() error {
@@ -119,7 +127,7 @@ func (r *Room) Check() error {
 		return errors.New("this node has not joined the cluster yet")
 	}
 	if !r.Valid() {
-		return errors.New("this node has lost touch with the cluster: its lease has run out")
+		return errLost
 	}
 	return nil
 }
@@ -136,8 +144,27 @@ func (r *Room) Alive(id string) bool {
 	return r.core.alive(id)
 }
 
-// List returns all members, this node among them, by name and ID.
+// List returns all members, this node among them, by name and ID, as they are to be
+// shown: a node that has lost touch with the others is unreachable itself, and so are
+// those of which it has not heard for a lease since.
 func (r *Room) List() []Member {
+	lost, now := r.lost(), r.opts.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	self := r.self
+	if !lost {
+		if self.Status == Joining && r.opts.Waiting != nil {
+			self.Reason = r.opts.Waiting()
+		}
+		return inOrder(append(r.core.list(), self))
+	}
+	self.Status, self.Since, self.Reason = Unreachable, r.lease.end(now), errLost.Error()
+	return inOrder(append(r.core.silent(now), self))
+}
+
+// Judged returns all members in the same order, but as this node has judged them: while
+// it is lost nobody's standing changes, its own neither.
+func (r *Room) Judged() []Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return inOrder(append(r.core.list(), r.self))
@@ -176,7 +203,20 @@ func (r *Room) tell() {
 
 func same(a, b Member) bool {
 	return a.ID == b.ID && a.Name == b.Name && a.Address == b.Address && a.Status == b.Status && slices.Equal(a.Roles, b.Roles) &&
-		a.Version == b.Version && a.Sessions == b.Sessions && a.Load == b.Load && a.Since.Equal(b.Since)
+		a.Version == b.Version && a.Sessions == b.Sessions && a.Load == b.Load && a.Since.Equal(b.Since) && a.Reason == b.Reason
+}
+
+// Forget removes the rows of nodes of that name that are unreachable: it is known that
+// they do not come back.
+func (r *Room) Forget(name string) {
+	r.mu.Lock()
+	for id, p := range r.core.peers {
+		if p.Name == name && !p.dead.IsZero() {
+			r.removal = append(r.removal, id)
+		}
+	}
+	r.mu.Unlock()
+	ring(r.hurry)
 }
 
 // SetAddress says where clients reach this node. The others hear it with the next

@@ -336,7 +336,7 @@ func TestANodeThatSpeaksNoCommonVersionIsRefusedWithASentenceOnBothSides(t *test
 		store := newTable()
 		a := start(t, side{store, "a"}, "a")
 		a.SetStatus(Up)
-		seconds(10)
+		seconds(10.5) // not at a beat, or b might have come and gone before a looks
 		late := start(t, side{store, "b"}, "b", func(o *Options) { o.Speaks, o.Self.Version = Range{2, 3}, "v2" })
 		seconds(3)
 		err := late.stop()

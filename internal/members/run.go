@@ -116,7 +116,7 @@ func (r *Room) live(ctx context.Context, stored <-chan time.Time) error {
 		if err := r.join(now); err != nil {
 			return err
 		}
-		if len(urgent) > 0 || r.restated() || now.Sub(told) >= r.opts.Every {
+		if len(urgent) > 0 || lost || r.restated() || now.Sub(told) >= r.opts.Every {
 			told = now
 			r.tell()
 		}
@@ -127,11 +127,16 @@ func (r *Room) live(ctx context.Context, stored <-chan time.Time) error {
 func (r *Room) restated() bool {
 	r.telling.Lock()
 	defer r.telling.Unlock()
+	lost := r.lost()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	status := r.self.Status
+	if lost {
+		status = Unreachable
+	}
 	for _, m := range r.told {
 		if m.ID == r.self.ID {
-			return m.Status != r.self.Status
+			return m.Status != status
 		}
 	}
 	return true
@@ -191,6 +196,8 @@ func (r *Room) act(list []doing) error {
 			return fmt.Errorf("another node has begun under the name %s, at %s: this one ends; each node needs a cluster.node of its own", m.Name, m.Address)
 		case passed:
 			r.counts.passed.Inc()
+		case uneven:
+			r.opts.Log.Warn("a node has another cluster.lease, which must be the same on all", "node", m.Name, "addr", m.Address, "its", m.Lease, "own", r.opts.Lease)
 		}
 	}
 	return nil

@@ -45,6 +45,7 @@ const (
 func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
+	n.stage.is("opening what the nodes share")
 	nodes, err := n.bus.Table(ctx, "nodes")
 	if err != nil {
 		return nil, fmt.Errorf("open the table of nodes: %w", err)
@@ -57,6 +58,9 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.openCopies(ctx, seats); err != nil {
+		return nil, err
+	}
 	if err := n.buildMembers(nodes); err != nil {
 		return nil, err
 	}
@@ -65,13 +69,7 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	}
 	n.office, err = shards.New(shards.Options{
 		Self: n.id, Shards: count, Links: tagged{n.links, tagShards}, Logger: n.log, Metrics: n.metrics,
-		Changed: func() {
-			n.webhooks.Moved()
-			select {
-			case n.moved <- struct{}{}:
-			default: // it is known already
-			}
-		},
+		Changed: n.shardsChanged,
 	})
 	if err != nil {
 		n.links.Close()
@@ -104,7 +102,7 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 		c := s.Cluster
 		x := &bus.Cluster{
 			Name: c.Name, Node: s.NodeName(), Listen: c.Listen, Advertise: c.Advertise, Peers: c.Peers, Sole: c.Sole(),
-			Secret: string(c.Secret), Replicas: s.Copies(), NoStore: !s.Has(config.RoleProcessor),
+			Secret: string(c.Secret), Replicas: s.Copies(), NoStore: !s.Has(config.RoleProcessor), Grow: c.Replicas == 0,
 		}
 		if quick := max(c.Lease/electionsInLease, minElection); quick < ownElection {
 			x.Election = quick
@@ -153,6 +151,18 @@ func (n *node) formed(ctx context.Context, table *bus.Table) (int, error) {
 	return f.Shards, nil
 }
 
+// shardsChanged is told that this node began or ended to keep shards.
+func (n *node) shardsChanged() {
+	n.webhooks.Moved()
+	select {
+	case n.moved <- struct{}{}:
+	default: // it is known already
+	}
+	if n.abroad != nil {
+		n.abroad.mover.stir()
+	}
+}
+
 // settle waits for every shard to have a keeper, and every stream its replicas, for
 // a while: so that where all nodes start side by side any one may be missing as soon
 // as they say that they are ready.
@@ -162,6 +172,11 @@ func (n *node) settle(ctx context.Context) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !n.office.Ready() || len(n.bus.Lacking()) > 0 {
+		if list := n.office.Unserved(); len(list) > 0 {
+			n.stage.is(fmt.Sprintf("waiting for the shards %v to have keepers", list))
+		} else {
+			n.stage.is(fmt.Sprintf("waiting for the streams %v to have all their replicas", n.bus.Lacking()))
+		}
 		select {
 		case <-tick.C:
 		case <-n.refused:
@@ -180,7 +195,7 @@ func (n *node) settle(ctx context.Context) {
 
 // peers returns all nodes that are known, as the placing of shards sees them.
 func (n *node) peers() (list []shards.Peer) {
-	for _, m := range n.members.List() {
+	for _, m := range n.members.Judged() {
 		p := shards.Peer{ID: m.ID, Leaving: m.Status == members.Leaving, Dead: m.Status == members.Unreachable}
 		for _, role := range m.Roles {
 			p.Processor = p.Processor || role == config.RoleProcessor
@@ -192,6 +207,7 @@ func (n *node) peers() (list []shards.Peer) {
 
 // joined is told of a node that has come.
 func (n *node) joined(m members.Member) {
+	n.exchange.PeerJoined(m.ID)
 	n.links.Connect(m.ID)
 	n.stir()
 }
@@ -199,23 +215,36 @@ func (n *node) joined(m members.Member) {
 // died is told of a node that is gone.
 func (n *node) died(id string) {
 	n.links.Disconnect(id)
+	n.stats.PeerGone(id)
 	n.hub.PeerGone(id)
 	n.office.Died(id)
+	n.exchange.PeerGone(id)
 	n.stir()
 }
 
 // lost is told that the others count this node as dead, or will in a moment: its
-// clients are to go elsewhere, for their sessions are closed there.
+// clients are to go elsewhere, for their sessions are closed there, and so is who is
+// signing in.
 func (n *node) lost() {
-	n.hub.CloseAll(wire.CloseRestart, "this server is cut off from its cluster; connect to another")
+	n.lapses.look(nil, false, time.Now()) // all shards are to be served again before it is ready
+	const reason = "this server is cut off from its cluster; connect to another"
+	n.hub.CloseAll(wire.CloseRestart, reason)
+	n.sockets.CloseWaiting(wire.CloseRestart, reason)
+	if n.abroad != nil {
+		n.abroad.links.Stir()
+	}
 }
 
 func (n *node) stir() { n.leases.Stir() }
 
-// What links carry is for one of two: the first byte says for whom.
+// What links carry is for one of several: the first byte says for whom. Versions that
+// do not know a tag pass over what is for it.
 const (
 	tagHub    = 1
 	tagShards = 2
+	tagLinks  = 3 // how links to other domains are, for people
+	tagStats  = 4
+	tagEvents = 5
 )
 
 // tagged is a part's own way to other nodes.
@@ -224,7 +253,7 @@ type tagged struct {
 	tag   byte
 }
 
-// Send implements delivery.Nodes and shards.Links.
+// Send implements delivery.Nodes, shards.Links and stats.Nodes.
 func (t tagged) Send(node string, parts ...[]byte) bool {
 	var few [4][]byte
 	return t.links.Send(node, append(append(few[:0], []byte{t.tag}), parts...)...)
@@ -233,16 +262,21 @@ func (t tagged) Send(node string, parts ...[]byte) bool {
 // peers is who hears what other nodes say.
 type peers struct{ *node }
 
-// Up implements bus.LinkHandler.
+// Up implements bus.LinkHandler. Stats go first: so what a node counts once it is
+// ready, for which it needs what comes next, is counted by all who were there.
 func (p peers) Up(peer string) {
+	p.stats.PeerUp(peer)
 	p.hub.PeerUp(peer)
 	p.office.Up(peer)
+	p.exchange.PeerUp(peer)
 }
 
 // Down implements bus.LinkHandler.
 func (p peers) Down(peer string) {
+	p.stats.PeerDown(peer)
 	p.hub.PeerDown(peer)
 	p.office.Down(peer)
+	p.exchange.PeerDown(peer)
 }
 
 // Receive implements bus.LinkHandler.
@@ -255,6 +289,14 @@ func (p peers) Receive(peer string, message []byte) {
 		p.hub.PeerReceive(peer, body)
 	case tagShards:
 		p.office.Receive(peer, body)
+	case tagLinks:
+		if p.abroad != nil {
+			p.abroad.told.hear(peer, body, time.Now())
+		}
+	case tagStats:
+		p.stats.PeerReceive(peer, body)
+	case tagEvents:
+		p.exchange.PeerReceive(peer, body)
 	}
 }
 

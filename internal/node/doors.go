@@ -1,26 +1,35 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-3d8c1042/switchboard/console"
 	"github.com/seed-3d8c1042/switchboard/internal/api"
+	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 func (n *node) socketOptions() socket.Options {
-	return socket.Options{
+	o := socket.Options{
 		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
-		Logger: n.log, Metrics: n.metrics,
+		Logger: n.log, Metrics: n.metrics, Away: n.away,
 	}
+	if n.abroad != nil {
+		o.HomeURL = n.abroad.homeURL
+		o.Elsewhere = func(user wire.UserID) bool { return !n.abroad.Next(user).Local }
+	}
+	return o
 }
 
 func (n *node) socketLimits() socket.Limits {
@@ -33,6 +42,7 @@ func (n *node) socketLimits() socket.Limits {
 		Heartbeat: l.EventHeartbeat, ResumeTimeout: l.ResumeTimeout,
 		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
 		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),
+		LinkWindow: int(l.LinkWindow),
 	}
 }
 
@@ -47,12 +57,18 @@ type allMetrics struct {
 	prometheus.Registerer
 }
 
-func (n *node) apiOptions() api.Options {
+// doorOptions are those that hold from the start on.
+func (n *node) doorOptions() api.Options {
 	return api.Options{
 		Log: n.log, Metrics: allMetrics{prometheus.Gatherers{n.metrics, n.process, &n.shardMetrics}, n.metrics}, MaxBody: func() int64 { return int64(n.limits().HTTPBody) },
-		Demo: n.opts.Settings.Demo, Origin: n.originAllowed, V1: n.v1, Cluster: n.members,
-		Parts: n.parts(),
+		Demo: n.opts.Settings.Demo, Origin: n.originAllowed,
 	}
+}
+
+func (n *node) apiOptions() api.Options {
+	o := n.doorOptions()
+	o.V1, o.Cluster, o.Parts = n.v1, n.clusterView(), n.parts()
+	return o
 }
 
 // parts are what has to work for the node to be ready.
@@ -60,49 +76,117 @@ func (n *node) parts() []api.Part {
 	parts := []api.Part{
 		{Name: "node", Check: func() error {
 			if !n.serving.Load() {
-				return errors.New("the node is starting or stopping")
+				return errors.New("the node is stopping")
 			}
 			return nil
 		}},
-		{Name: "store", Check: func() error {
-			switch unserved := n.office.Unserved(); {
-			case len(unserved) == 0:
-				return nil
-			case n.leases != nil:
-				return fmt.Errorf("no keeper is known of the shards %v", unserved)
-			}
-			return errors.New("the message store does not answer")
-		}, Note: func() string {
-			if _, synced := n.bus.Synced(); synced {
-				return ""
-			}
-			return "what is acknowledged may not survive a power cut: this NATS is not known to sync what it stores"
-		}},
+		{Name: "store", Check: n.checkStore, Note: n.noteStore},
 	}
 	if n.opts.Settings.Shared() {
-		parts = append(parts, api.Part{Name: "cluster", Check: n.members.Check})
+		parts = append(parts, api.Part{Name: "cluster", Check: n.checkCluster, Note: n.noteCluster})
 	}
 	return parts
 }
 
-func (n *node) adminServer() *api.Server {
-	return api.NewServer(api.NewAdmin(n.apiOptions()), n.limits().HandshakeTimeout, n.log)
+// doors are what the node has open, from its start on: at first they say that it is
+// starting, and with lead they lead to the rooms.
+type doors struct {
+	public  *door // nil: clients connect to other nodes
+	admin   *door
+	control *door // nil: there is none
+	closing sync.Once
 }
 
-func (n *node) publicServer() *api.Server {
+// door is a listener with its server.
+type door struct {
+	listener net.Listener
+	server   *api.Server
+	stop     context.CancelFunc
+	served   chan error // of Serve, once
+}
+
+func (d *door) addr() string { return d.listener.Addr().String() }
+
+// openDoors opens them, before anything that takes long.
+func (n *node) openDoors() error {
+	s := n.opts.Settings
+	admin, err := listen("admin", s.Admin)
+	if err != nil {
+		return err
+	}
+	var public net.Listener
+	if s.Has(config.RoleConnector) {
+		if public, err = listen("listen", s.Listen); err != nil {
+			return errors.Join(err, admin.Close())
+		}
+		n.address = n.reachedAt(public.Addr())
+	}
+	n.stage.is("opening the message store")
+	o := n.doorOptions()
+	o.Cluster = beginning{n}
+	o.Parts = []api.Part{{Name: "node", Check: func() error { return fmt.Errorf("the node is starting: %s", n.stage.String()) }}}
+	onPublic, onAdmin, onControl := api.Starting(o, n.stage.String)
+	n.doors.admin = n.openDoor(admin, onAdmin)
+	n.doors.public = n.openDoor(public, onPublic)
+	n.doors.control = n.openDoor(n.listenControl(), onControl)
+	n.welcome()
+	return nil
+}
+
+// openDoor serves a handler on a listener, if there is one.
+func (n *node) openDoor(l net.Listener, h http.Handler) *door {
+	if l == nil {
+		return nil
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	d := &door{listener: l, server: api.NewServer(h, n.limits().HandshakeTimeout, n.log), stop: stop, served: make(chan error, 1)}
+	go func() { d.served <- d.server.Serve(ctx, l) }() // close waits for it
+	return d
+}
+
+// lead has the doors lead to the rooms, which are ready.
+func (d *doors) lead(n *node) {
 	o := n.apiOptions()
-	o.Socket, o.Console = n.sockets, console.Handler()
-	return api.NewServer(api.NewPublic(o), n.limits().HandshakeTimeout, n.log)
+	d.admin.server.Switch(api.NewAdmin(o))
+	if d.control != nil {
+		d.control.server.Switch(api.NewControl(o))
+	}
+	if d.public != nil {
+		o.Socket, o.Console = n.sockets, console.Handler()
+		d.public.server.Switch(api.NewPublic(o))
+	}
 }
 
-func (n *node) controlServer() *api.Server {
-	return api.NewServer(api.NewControl(n.apiOptions()), n.limits().HandshakeTimeout, n.log)
+// closePublic begins to close the public door: nobody comes in any more.
+func (d *doors) closePublic() {
+	if d.public != nil {
+		d.public.stop()
+	}
+}
+
+// close closes all doors and waits for what is under way there. Only the first call
+// has something to say.
+func (d *doors) close() (err error) {
+	d.closing.Do(func() {
+		all := []*door{d.public, d.admin, d.control}
+		for _, x := range all {
+			if x != nil {
+				x.stop()
+			}
+		}
+		for _, x := range all {
+			if x != nil {
+				err = errors.Join(err, <-x.served)
+			}
+		}
+	})
+	return err
 }
 
 // v1Options hand the calls of /v1 the rooms that they are about.
 func (n *node) v1Options() api.V1Options {
 	return api.V1Options{
-		Log: n.log, Metrics: n.metrics, Now: time.Now,
+		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away,
 		Limits: func() api.V1Limits {
 			l := n.limits()
 			return api.V1Limits{
@@ -116,7 +200,7 @@ func (n *node) v1Options() api.V1Options {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
 			},
-			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.members,
+			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n},
 		},
 	}
 }

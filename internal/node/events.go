@@ -11,7 +11,7 @@ import (
 // there already: they keep the sessions.
 func (n *node) buildEvents() error {
 	streams, err := events.New(events.Options{
-		Open: n.openPipe, Metrics: n.metrics,
+		Open: n.openPipe, Node: n.id, Metrics: n.metrics,
 		Limits: func() events.Limits {
 			l := n.limits()
 			return events.Limits{Write: l.ProofTimeout, Resume: l.ResumeTimeout, Frames: l.FramesWaiting, Frame: l.FrameTimeout}
@@ -20,7 +20,12 @@ func (n *node) buildEvents() error {
 	if err != nil {
 		return fmt.Errorf("set up the streams of events: %w", err)
 	}
-	n.events = api.NewEvents(streams, func() api.EventLimits {
+	var others events.Nodes // nil: this node is alone
+	if n.links != nil {
+		others = tagged{n.links, tagEvents}
+	}
+	n.exchange = events.NewExchange(streams, others)
+	n.events = api.NewEvents(n.exchange, func() api.EventLimits {
 		l := n.limits()
 		return api.EventLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Unanswered: l.ProofTimeout, Heartbeat: min(l.PingInterval, l.EventHeartbeat)}
 	})

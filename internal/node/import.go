@@ -74,6 +74,7 @@ type imported struct {
 
 // importFrom copies what is in a store, and compares.
 func (n *node) importFrom(ctx context.Context, folder string) (result imported, err error) {
+	n.stage.is("importing the store of a node that was alone")
 	n.log.Info("the store of a node that was alone is being imported", "folder", folder)
 	old, err := bus.Open(ctx, bus.Options{Folder: folder, Logger: n.log.With("store", aloneFolder)})
 	if err != nil {
@@ -122,7 +123,9 @@ func (n *node) sayImport(ctx context.Context, i *shards.Import, all int) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			n.log.Info("the store of a node that was alone is being imported", "messages", min(i.Done(), all), "of", all)
+			done := min(i.Done(), all)
+			n.stage.is(fmt.Sprintf("importing the store of a node that was alone: %d of %d messages", done, all))
+			n.log.Info("the store of a node that was alone is being imported", "messages", done, "of", all)
 		}
 	}
 }

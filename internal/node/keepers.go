@@ -15,11 +15,6 @@ import (
 // openKeepers prepares to keep shards: alone the one that there is, which is kept
 // until stop is called, else those that join has this node keep.
 func (n *node) openKeepers(ctx context.Context) (stop func(), err error) {
-	id, err := wire.NewID(time.Now(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make an ID for this node: %w", err)
-	}
-	n.id, n.refused = id.String(), make(chan struct{})
 	if n.opts.Settings.Shared() {
 		return n.openCluster(ctx)
 	}
@@ -27,6 +22,16 @@ func (n *node) openKeepers(ctx context.Context) (stop func(), err error) {
 		return nil, err
 	}
 	return n.keepAlone(ctx)
+}
+
+// identify gives this process the ID by which others know it.
+func (n *node) identify() error {
+	id, err := wire.NewID(time.Now(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make an ID for this node: %w", err)
+	}
+	n.id, n.refused = id.String(), make(chan struct{})
+	return nil
 }
 
 // keepAlone keeps the one shard that there is.
@@ -63,13 +68,19 @@ func (n *node) openKeeper(ctx context.Context, shard int, gather []string, recov
 	}
 	s := n.settings.Load()
 	o := mailbox.Options{
-		Log: log, Limits: mailboxLimits(s.Limits, len(n.office.Kept())+1), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
+		Log: counted{log, &n.stage}, Limits: mailboxLimits(s.Limits, len(n.office.Kept())+1), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
 		Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: recover,
 		Shard: shard, Gather: gather, Returned: n.office.Returned,
 	}
 	if n.leases != nil {
 		o.ShardOf, o.Node, o.Valid = n.office.ShardOf, n.id, n.members.Valid
 		o.Logger, o.Metrics = n.log.With("shard", shard), n.shardMetrics.next(shard)
+	}
+	if a := n.abroad; a != nil {
+		if o.LogName, err = log.Name(ctx); err != nil {
+			return nil, err
+		}
+		o.Link, o.Abroad = a.isLink, a.wrap
 	}
 	return mailbox.Open(ctx, o)
 }

@@ -21,16 +21,24 @@ var speaks = members.Range{Min: 1, Max: 1}
 func (n *node) buildMembers(table members.Store) (err error) {
 	s, busy := n.opts.Settings, members.Busy(time.Now)
 	o := members.Options{
-		Table:  table,
-		Self:   members.Member{ID: n.id, Name: s.NodeName(), Address: s.Listen, Roles: s.Roles, Version: n.opts.Version},
-		Speaks: speaks, Lease: s.Cluster.Lease, Now: time.Now, Log: n.log, Metrics: n.metrics,
-		Load: func() (int, float64) { return int(n.stats.Latest().Sessions), busy() },
+		Table:   table,
+		Self:    n.self(),
+		Waiting: n.stage.String,
+		Speaks:  speaks, Lease: s.Cluster.Lease, Now: time.Now, Log: n.log, Metrics: n.metrics,
+		Load: func() (int, float64) { return n.stats.Sessions(), busy() },
 	}
 	if table != nil {
 		o.Joined, o.Died, o.Lost, o.Found = n.joined, n.died, n.lost, n.stir
 	}
 	n.members, err = members.New(o)
+	n.room.Store(n.members)
 	return err
+}
+
+// self is this node as the others see it at first.
+func (n *node) self() members.Member {
+	s := n.opts.Settings
+	return members.Member{ID: n.id, Name: s.NodeName(), Address: n.address, Roles: s.Roles, Version: n.opts.Version}
 }
 
 // join makes this node a member, and has it keep its part of the shards, until
@@ -51,6 +59,7 @@ func (n *node) join(ctx context.Context) (leave func() error, err error) {
 		member.Wait()
 		return ended
 	}
+	n.stage.is("waiting to become a member of " + n.sharedName())
 	select {
 	case <-n.members.In():
 	case <-n.refused:
@@ -61,7 +70,6 @@ func (n *node) join(ctx context.Context) (leave func() error, err error) {
 	if n.leases != nil {
 		keeper.Go(func() { n.leases.Run(keeping) })
 	}
-	n.members.SetStatus(members.Up)
 	n.settle(ctx)
 	return leave, nil
 }

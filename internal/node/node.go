@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +26,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/internal/events"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/members"
@@ -52,7 +53,7 @@ type Options struct {
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
 // a clean stop, also when ctx ended before the node was ready.
 func Run(ctx context.Context, opts Options) error {
-	n := &node{opts: opts, log: opts.Log, metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry(), moved: make(chan struct{}, 1)}
+	n := &node{opts: opts, log: opts.Log, since: time.Now(), metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry(), moved: make(chan struct{}, 1)}
 	n.settings.Store(&opts.Settings)
 	n.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	release, err := lifecycle.LockFolder(opts.Settings.Data)
@@ -60,6 +61,10 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	err = n.run(ctx)
+	if ctx.Err() != nil && !n.served && errors.Is(err, context.Canceled) {
+		n.log.Info("stopped before it was ready", "err", err)
+		err = nil
+	}
 	return errors.Join(err, release())
 }
 
@@ -79,11 +84,23 @@ type node struct {
 	sockets *socket.Server
 	stats   *stats.Sampler
 	events  *api.Events
-	members *members.Room
-	v1      *api.V1
+
+	exchange *events.Exchange // of events whose session and client are at two nodes
+	members  *members.Room
+	v1       *api.V1
 
 	webhooks *webhooks.Room
 	serving  atomic.Bool
+	abroad   *abroad    // nil: there are no other domains
+	applying sync.Mutex // held while apps are replaced
+	served   bool       // it was ready once; the starting goroutine\'s
+
+	doors   doors
+	stage   stage                        // what the start waits for
+	room    atomic.Pointer[members.Room] // members, once there are
+	since   time.Time                    // when this process began
+	address string                       // where clients reach this node; empty: nowhere
+	lapses  lapses                       // of shards without a keeper
 
 	id           string         // of this process, among the nodes of its cluster
 	refused      chan struct{}  // closed when it must not be a member any more
@@ -91,6 +108,8 @@ type node struct {
 	leases       *shards.Leases // nil likewise
 	shardMetrics shardMetrics
 	moved        chan struct{} // this node keeps more shards, or fewer
+	copies       *copies       // nil: no processor of this cluster has any of its own
+	names        *bus.Table    // of processors, with copies
 
 	demoKey string // ID of the key that the demo prints; empty for none
 }
@@ -99,14 +118,20 @@ func (n *node) limits() config.Limits { return n.settings.Load().Limits }
 
 // run builds from the pipes up to the doors, and takes down in reverse.
 func (n *node) run(ctx context.Context) (err error) {
+	if err := n.identify(); err != nil {
+		return err
+	}
+	if err := n.openDoors(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.doors.close()) }()
 	if err := n.openStore(ctx); err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			n.log.Info("stopped before it was ready", "err", err)
-			return nil
-		}
 		return err
 	}
 	defer func() { err = errors.Join(err, n.bus.Close()) }()
+	if err := n.openAbroad(); err != nil {
+		return err
+	}
 	stopKeeping, err := n.openKeepers(ctx)
 	if err != nil {
 		return err
@@ -128,10 +153,16 @@ func (n *node) run(ctx context.Context) (err error) {
 	posting, stopPosting := context.WithCancel(context.Background())
 	var poster errgroup.Group
 	poster.Go(func() error { return n.webhooks.Run(posting) })
+	if n.abroad != nil {
+		poster.Go(func() error { return n.abroad.run(posting) })
+	}
 	defer func() {
 		stopPosting()
 		err = errors.Join(err, poster.Wait())
 	}()
+	if n.abroad != nil && !n.awaitNetwork(ctx) {
+		return ctx.Err()
+	}
 	return n.serve(ctx)
 }
 
@@ -144,7 +175,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	o.Logger = n.log
+	o.Logger, o.Waiting = n.log, n.stage.is
 	if err := notAClusters(s); err != nil {
 		return err
 	}
@@ -181,15 +212,23 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 		return err
 	}
 	limits := n.limits()
-	n.apps, err = apps.New(apps.Options{
-		Apps: appsOf(n.opts.Settings.Apps), HookTimeout: limits.HookTimeout, HookConcurrency: limits.HookConcurrency,
+	list, _ := n.allApps(n.opts.Settings)
+	who := apps.Options{
+		Apps: list, HookTimeout: limits.HookTimeout, HookConcurrency: limits.HookConcurrency,
 		Metrics: n.metrics, Log: n.log,
-	})
+	}
+	if n.abroad != nil {
+		who.Home, who.Link = n.abroad.home, n.abroad.link
+	}
+	n.apps, err = apps.New(who)
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
 	}
-	n.stats, err = stats.New(stats.Options{Metrics: prometheus.Gatherers{n.metrics, &n.shardMetrics}, Now: time.Now, Log: n.log})
-	if err != nil {
+	so := stats.Options{Metrics: prometheus.Gatherers{n.metrics, &n.shardMetrics}, Now: time.Now, Log: n.log, Register: n.metrics}
+	if n.links != nil {
+		so.Nodes = tagged{n.links, tagStats}
+	}
+	if n.stats, err = stats.New(so); err != nil {
 		return err
 	}
 	o := delivery.Options{
@@ -200,7 +239,13 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if n.links != nil {
 		o.Nodes = tagged{n.links, tagHub}
 	}
+	if n.abroad != nil {
+		o.Domain, o.Domains = n.abroad.self, n.abroad
+	}
 	n.hub = delivery.New(o)
+	if n.abroad != nil {
+		n.abroad.hub.Store(n.hub)
+	}
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
@@ -227,57 +272,49 @@ func (n *node) openKeys(ctx context.Context) error {
 	return err
 }
 
-// serve opens the doors until ctx ends, then closes them in order.
+// serve has the doors, which are open, lead to the rooms until ctx ends, then closes
+// them in order.
 func (n *node) serve(ctx context.Context) error {
-	admin, err := listen("admin", n.opts.Settings.Admin)
-	if err != nil {
-		return err
-	}
-	var public net.Listener // nil: clients connect to other nodes
-	if n.opts.Settings.Has(config.RoleConnector) {
-		if public, err = listen("listen", n.opts.Settings.Listen); err != nil {
-			return errors.Join(err, admin.Close())
-		}
-	}
-	control := n.listenControl()
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var doors errgroup.Group
-	publicDone, closePublic := context.WithCancel(stopping)
-	defer closePublic()
-	doors.Go(func() error { return n.adminServer().Serve(stopping, admin) })
-	if public != nil {
-		doors.Go(func() error { return n.publicServer().Serve(publicDone, public) })
-		n.members.SetAddress(n.reachedAt(public.Addr()))
-	} else {
-		n.members.SetAddress("")
-	}
-	if control != nil {
-		doors.Go(func() error { return n.controlServer().Serve(stopping, control) })
-	}
-	doors.Go(func() error { return n.sockets.Run(stopping) })
-	doors.Go(func() error { return tendMemory(stopping) })
-	doors.Go(func() error { return n.stats.Run(publicDone) }) // streams end with it, or the doors would wait for them
+	var rooms errgroup.Group
+	rooms.Go(func() error { return n.sockets.Run(stopping) })
+	rooms.Go(func() error { return tendMemory(stopping) })
+	rooms.Go(func() error { return n.stats.Run(stopping) })
+	rooms.Go(func() error { return n.watchShards(stopping) })
+	rooms.Go(func() error { return n.tendCopies(stopping) })
+	n.served = true
 	n.serving.Store(true)
-	err = n.greet(public, admin.Addr())
+	n.members.SetStatus(members.Up)
+	n.doors.lead(n)
+	linked, unlink := context.WithCancel(stopping)
+	defer unlink()
+	if n.abroad != nil {
+		rooms.Go(func() error { return n.abroad.links.Run(linked) })
+	}
+	err := n.greet()
 	if err == nil {
-		doors.Go(func() error { return n.reload(stopping) }) // not before greet: it ends the demo's key with the demo
+		rooms.Go(func() error { return n.reload(stopping) }) // not before greet: it ends the demo's key with the demo
 		select {
 		case <-ctx.Done():
 		case <-n.refused: // why is said by what join returned
 		}
 	}
 	n.serving.Store(false)
+	unlink()
 	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
-	closePublic()
+	n.stats.LetGo()                      // or the doors would wait for streams of stats
+	n.doors.closePublic()
+	n.exchange.Leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
 	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
 		n.log.Warn("not every client left in time", "err", err)
 	}
 	cancel()
 	n.events.Wait()
+	n.exchange.Close()
 	stop()
-	return errors.Join(err, doors.Wait())
+	return errors.Join(err, n.doors.close(), rooms.Wait())
 }
 
 // reload puts new settings into effect as they come.
@@ -289,7 +326,14 @@ func (n *node) reload(ctx context.Context) error {
 		case <-n.moved:
 			n.limitKeepers()
 		case s := <-n.opts.Reload:
-			if err := n.apps.Replace(appsOf(s.Apps)); err != nil {
+			before := *n.settings.Load()
+			n.applying.Lock()
+			err := n.replaceApps(s)
+			if err == nil {
+				n.settings.Store(&s)
+			}
+			n.applying.Unlock()
+			if err != nil {
 				n.log.Error("the new settings are not in effect", "err", err)
 				continue
 			}
@@ -297,11 +341,11 @@ func (n *node) reload(ctx context.Context) error {
 				// It was for the demo. That fails only for a key that is gone already.
 				_ = n.keys.Revoke(ctx, n.demoKey)
 			}
-			changed := config.Diff(*n.settings.Load(), s).Live
-			n.settings.Store(&s)
+			changed := config.Diff(before, s).Live
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.limitKeepers()
 			n.reloadWebhooks(ctx, s)
+			n.reloadAbroad()
 			n.log.Info("new settings are in effect", "keys", changed)
 		}
 	}
@@ -313,32 +357,42 @@ func (n *node) limitKeepers() {
 	n.office.SetLimits(mailboxLimits(l, len(n.office.Kept())), uint64(l.MinDiskFree))
 }
 
-// greet says where everything is, and lends the demo a key.
-func (n *node) greet(public net.Listener, admin net.Addr) error {
+// say prints one of the start-up lines.
+func (n *node) say(key, value string) { fmt.Fprintf(n.opts.Out, "%-9s %s\n", key, value) }
+
+// welcome says where everything is: as soon as it is open, for a start may take long.
+func (n *node) welcome() {
 	s := n.opts.Settings
-	say := func(key, value string) { fmt.Fprintf(n.opts.Out, "%-9s %s\n", key, value) }
 	fmt.Fprintf(n.opts.Out, "Switchboard %s\n", n.opts.Version)
-	if public != nil {
-		say("console", "http://"+public.Addr().String()+"/")
-		say("socket", "ws://"+public.Addr().String()+"/ws")
+	if public := n.doors.public; public != nil {
+		n.say("console", "http://"+public.addr()+"/")
+		n.say("socket", "ws://"+public.addr()+"/ws")
 	}
-	say("admin", "http://"+admin.String()+"/")
-	say("data", s.Data)
-	if n.leases != nil {
-		say("node", fmt.Sprintf("%s of %s", s.NodeName(), n.sharedName()))
+	n.say("admin", "http://"+n.doors.admin.addr()+"/")
+	n.say("data", s.Data)
+	if s.Shared() {
+		n.say("node", fmt.Sprintf("%s of %s", s.NodeName(), n.sharedName()))
 	}
+}
+
+// greet says who may come in, lends the demo a key, and says that all is ready.
+func (n *node) greet() error {
+	s := n.opts.Settings
 	if s.Demo {
 		key, presented, err := n.keys.Lend("of the demo, until it stops")
 		if err != nil {
 			return err
 		}
 		n.demoKey = key.ID
-		say("key", presented)
-		say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
+		n.say("key", presented)
+		n.say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
+	}
+	if n.abroad != nil {
+		n.say("domain", fmt.Sprintf("%s of the network that %s describes", s.Domain, n.abroad.source.State().From))
 	}
 	for _, app := range s.Apps {
-		if !s.Demo && !app.AuthEnabled && public != nil {
-			say("open", fmt.Sprintf("app %s (appId %s) lets anyone in who reaches %s", app.Name, app.ID, public.Addr()))
+		if public := n.doors.public; !s.Demo && !app.AuthEnabled && public != nil {
+			n.say("open", fmt.Sprintf("app %s (appId %s) lets anyone in who reaches %s", app.Name, app.ID, public.addr()))
 		}
 	}
 	fmt.Fprintln(n.opts.Out, "ready")

@@ -39,11 +39,15 @@ func (r reliable) AcceptAll(list []*delivery.Send, frames [][]byte, once *delive
 }
 
 func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
-	return mailbox.Message{
-		From: s.From, To: s.To, Group: s.Group,
+	m := mailbox.Message{
+		From: s.From, To: s.To, Group: s.Group, Notice: s.Notice,
 		Frame: frame, Reference: s.Reference, Confirm: s.Confirm, Quiet: s.Quiet, Receipt: s.Receipt, TTL: s.TTL,
 		Producer: s.Producer, Seq: s.Seq, Index: s.Index, Origin: s.Origin, Done: s.Done,
 	}
+	if p := s.Past; p != nil {
+		m.ID, m.Expires, m.Presence, m.Via, m.Place, m.Low = p.ID, p.Expires, p.Presence, p.Via, p.Place, p.Low
+	}
+	return m
 }
 
 // Confirm implements delivery.Keeper.
@@ -78,6 +82,7 @@ func mailboxLimits(l config.Limits, keepers int) mailbox.Limits {
 	return mailbox.Limits{
 		Age: l.MailboxAge, Messages: l.MailboxMessages, Bytes: int64(l.MailboxBytes), Waiting: (l.WaitingMessages + keepers - 1) / keepers,
 		Keyed: l.IdempotencyAge, KeyedRequests: l.IdempotencyRequests, Producers: l.Producers,
+		LinkBytes: int64(l.LinkBytes), LinkAge: l.LinkAge,
 		Events: l.WebhookQueue, EventBytes: int64(l.WebhookQueueBytes), Undelivered: l.UndeliveredAfter,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -94,7 +95,18 @@ func (s *Server) NewKey(wish string) (id, key string) {
 	if a.Status != http.StatusCreated {
 		s.t.Fatalf("make a key: %d %s", a.Status, a.Body)
 	}
-	return a.Field("id"), a.Field("key")
+	id, key = a.Field("id"), a.Field("key")
+	if nodes := s.Nodes(); len(nodes) > 1 { // the others hear of it a moment later
+		for _, n := range nodes {
+			if slices.Equal(n.roles, []string{"processor"}) {
+				continue // nobody calls it
+			}
+			Eventually(s.t, "every node knows the key", func() bool {
+				return n.Call("GET", "/v1/whoami", key, "").Status != http.StatusUnauthorized
+			})
+		}
+	}
+	return id, key
 }
 
 // readAnswer reads an answer; of a stream, which has no end, what comes first.

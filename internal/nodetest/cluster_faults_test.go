@@ -152,7 +152,11 @@ func killAllAtOnce(w work) {
 // the others, so that one of them may go.
 func TestANodeWhoseFolderWasWipedComesBack(t *testing.T) {
 	c := three(t, roomyApp)
-	const users, each = 20, 50
+	const users, each, kept = 20, 50, "switchboard_shards_kept"
+	shards := 0.0
+	for _, n := range c.Nodes {
+		shards += n.Metric(kept)
+	}
 	receiver := func(u int) string { return fmt.Sprint("ANZ-", 200+u) }
 	send := func(n *Server, series string) {
 		for u := range users {
@@ -161,6 +165,8 @@ func TestANodeWhoseFolderWasWipedComesBack(t *testing.T) {
 	}
 	send(c.Nodes[0], "all")
 	c.Nodes[2].Kill()
+	// Of what is on its way to a node that dies nobody knows what became.
+	Eventually(t, "the others keep all shards", func() bool { return c.Nodes[0].Metric(kept)+c.Nodes[1].Metric(kept) == shards })
 	send(c.Nodes[1], "two") // both of the others have it, or it would not be stored
 	if err := os.RemoveAll(c.Nodes[2].Data); err != nil {
 		t.Fatal(err)

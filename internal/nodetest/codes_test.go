@@ -21,8 +21,10 @@ var unreached = map[string]struct {
 	file string // of the unit test that covers it, from the root of the checkout
 	test string
 }{
-	"DELIVER_FAILED NO_ROUTE":        {why: "there is one domain only: federation does not exist yet"},
-	"AUTH_CLIENT_REPLY WRONG_DOMAIN": {"there is one domain only: federation does not exist yet", "internal/apps/authenticate_test.go", "TestRefusalNamesTheHomeDomain"},
+	"server FORWARD":                 {"only the link to another domain gets it", "internal/delivery/forward_test.go", "TestMessagesReachUsersOfOtherDomains"},
+	"DELIVER_FAILED NO_ROUTE":        {"it takes a network in which a number lives nowhere", "internal/delivery/forward_test.go", "TestNobodyKnowsTheWay"},
+	"DELIVER_FAILED TOO_MANY_HOPS":   {"it takes eleven links in a row", "internal/delivery/forward_test.go", "TestAMessageCrossesTenLinksAtMost"},
+	"AUTH_CLIENT_REPLY WRONG_DOMAIN": {"it takes another domain", "internal/nodetest/federation_test.go", "TestAUserIsToldWhereHeLives"},
 	"AUTH_CLIENT_REPLY BUSY":         {"it takes 10 000 connections that wait for one hook", "internal/apps/hook_test.go", "TestWaitingForATurnEndsWithTheAttemptAndIsLimited"},
 	"close 1008":                     {why: "no rule of today's server ends a session with it"},
 	"close 1011":                     {"it takes a fault in the server", "internal/socket/protocol_test.go", "TestPanicEndsOneSessionOnly"},

@@ -93,6 +93,7 @@ func TestATokenIsRenewedOverHTTP(t *testing.T) {
 }
 
 func TestTheLimitsOfEventsAreSettings(t *testing.T) {
+	Alone(t, ReasonLine) // limits.connections are those of a process
 	path := Settings(t, plainApp+"limits: {sessionsPerUser: 2, connections: 3, eventHeartbeat: 10m, presenceWatch: 1}\n")
 	s := Start(t, "--config", path)
 	first := Listen(t, s.Addr, "ANZ-1", "")

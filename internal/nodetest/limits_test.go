@@ -272,6 +272,7 @@ func TestPresenceWatchIsLimited(t *testing.T) {
 }
 
 func TestConnectionsAreLimited(t *testing.T) {
+	Alone(t, ReasonShare)
 	s := startWith(t, plainApp+"limits: {connections: 3}\n")
 	list := []*Peer{SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", ""), Dial(t, s)}
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)

@@ -26,7 +26,7 @@ func TestANATSThatDoesNotSyncIsAcceptedByNameAndSaysSo(t *testing.T) {
 	lazy := startNATS(t, "1m")
 	for more, want := range map[string]string{
 		", systemUrl: '" + lazy.System + "'": "does not sync each message before it says that it is stored",
-		"":                                    "it cannot be found out whether NATS at",
+		"":                                   "it cannot be found out whether NATS at",
 	} {
 		file := filepath.Join(t.TempDir(), "settings.yaml")
 		if err := os.WriteFile(file, []byte(demoApps+"nats: {url: '"+lazy.URL+"'"+more+"}\n"), 0o600); err != nil {

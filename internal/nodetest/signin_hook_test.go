@@ -134,6 +134,7 @@ func TestWhoLeavesLetsGoOfTheHook(t *testing.T) {
 }
 
 func TestABurstDoesNotOverrunTheHook(t *testing.T) {
+	Alone(t, ReasonShare)
 	const users, limit = 60, 3
 	h := newHook(t)
 	s := startWith(t, h.app("HOOK")+fmt.Sprintf("limits: {hookTimeout: 1m, signInDeadline: 10m, hookConcurrency: %d}\n", limit))

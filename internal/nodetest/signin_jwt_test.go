@@ -92,6 +92,7 @@ func TestIssuerAndAudienceAreChecked(t *testing.T) {
 // A new key is used as soon as it is published; an old one is refused when it is
 // gone from the set.
 func TestKeysOfASetAreRotated(t *testing.T) {
+	Alone(t, ReasonShare)
 	t.Parallel()
 	old, next, symmetric := newKey("RS256"), newKey("ES256"), newKey("EdDSA")
 	old.kid, next.kid, symmetric.kid = "one", "two", "three"

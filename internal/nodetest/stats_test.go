@@ -79,7 +79,7 @@ func TestStatsFollowWhatHappens(t *testing.T) {
 // Whoever hears events and sends frames over HTTP counts like any client.
 func TestStatsCountClientsWithoutSockets(t *testing.T) {
 	s := startWith(t, plainApp)
-	bob := Listen(t, s.Addr, "ANZ-2", "receipts=true")
+	bob := Listen(t, s.Nodes()[0].Addr, "ANZ-2", "receipts=true") // what it sends belongs where its stream is
 	bob.Expect("AUTH_CLIENT_REPLY")
 	bob.Send(`{"type":"MESSAGE","data":{"to":"ANZ-3","content":"hello"},"reference":"r1"}`)
 	bob.Expect("MESSAGE_STORED")
@@ -114,12 +114,13 @@ func TestStreamsOfStatsAreBoundedByASetting(t *testing.T) {
 	path := Settings(t, plainApp+"limits: {statsStreams: 1}\n")
 	s := Start(t, "--config", path)
 	_, key := s.NewKey(`{"app":"ANZ","scopes":["stats:read"]}`)
-	if status, _ := watchStats(t, s, key); status != 200 {
+	n := s.Nodes()[0] // each counts its own
+	if status, _ := watchStats(t, n, key); status != 200 {
 		t.Fatal(status)
 	}
-	wantCode(t, "a second stream", s.Call("GET", "/v1/stats/stream", key, ""), 503, "BUSY")
+	wantCode(t, "a second stream", n.Call("GET", "/v1/stats/stream", key, ""), 503, "BUSY")
 	reload(t, s, path, plainApp+"limits: {statsStreams: 2}\n", inEffect)
-	if status, _ := watchStats(t, s, key); status != 200 {
+	if status, _ := watchStats(t, n, key); status != 200 {
 		t.Errorf("after the setting was changed: %d", status)
 	}
 }

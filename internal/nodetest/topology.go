@@ -45,6 +45,8 @@ const (
 	ReasonOutput Reason = "it reads what the process prints"
 	ReasonDemo   Reason = "it is about the demo, which is one node"
 	ReasonLine   Reason = "it is about the client's own connection to the process"
+	ReasonAnswer Reason = "it is about answers that one process has in memory"
+	ReasonShare  Reason = "it counts up to a limit that each process has for itself"
 	ReasonOwn    Reason = "it starts several processes itself"
 	ReasonWorld  Reason = "it runs in a world of its own, where it says itself what is started"
 )

@@ -150,16 +150,38 @@ func appendSession(b []byte, s *mailbox.Session) []byte {
 	b = append(b, s.ID[:]...)
 	b = appendBytes(b, s.User)
 	b = appendBytes(b, s.TellMaster)
-	b = append(b, flags(s.Master, s.Ack, s.Push, s.Each))
+	b = append(b, flags(s.Master, s.Ack, s.Push, s.Each, s.Link))
 	return binary.AppendUvarint(b, uint64(s.Window))
 }
 
 func (r *reader) session() (s mailbox.Session) {
 	s.ID, s.User, s.TellMaster = r.id(), r.user(), r.user()
 	f := r.byte()
-	s.Master, s.Ack, s.Push, s.Each = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	s.Master, s.Ack, s.Push, s.Each, s.Link = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0, f&16 != 0
 	s.Window = int(r.uvarint())
 	return s
+}
+
+// appendDelivery appends a delivery without its frame, which follows.
+func appendDelivery(b []byte, d *mailbox.Delivery) []byte {
+	b = binary.AppendUvarint(binary.AppendUvarint(b, d.N), d.Ord)
+	b = append(append(b, flags(d.Fetched, d.Log != "")), d.ID[:]...)
+	if d.Log != "" {
+		b = binary.AppendUvarint(appendBytes(b, d.Log), d.Low)
+	}
+	return b
+}
+
+// delivery reads what appendDelivery wrote, and the frame.
+func (r *reader) delivery() (d mailbox.Delivery) {
+	d.N, d.Ord = r.uvarint(), r.uvarint()
+	f := r.byte()
+	d.Fetched, d.ID = f&1 != 0, r.id()
+	if f&2 != 0 {
+		d.Log, d.Low = string(r.bytes()), r.uvarint()
+	}
+	d.Frame = r.b
+	return d
 }
 
 func appendHeld(b []byte, h *mailbox.Held) []byte {
@@ -204,13 +226,26 @@ func appendMessage(b []byte, m *mailbox.Message) []byte {
 	for _, to := range m.To {
 		b = appendBytes(b, to)
 	}
-	b = append(b, flags(m.Group, m.Notice, m.Confirm, m.Quiet, m.Receipt))
+	b = append(b, flags(m.Group, m.Notice, m.Confirm, m.Quiet, m.Receipt, m.Presence, hasPast(m)))
 	b = appendBytes(b, m.Frame)
 	b = appendBytes(b, m.Reference)
 	b = binary.AppendUvarint(b, uint64(m.TTL/time.Millisecond))
 	b = binary.AppendUvarint(b, uint64(m.Index))
 	b = appendBytes(b, m.Producer)
-	return binary.AppendUvarint(b, m.Seq)
+	b = binary.AppendUvarint(b, m.Seq)
+	if !hasPast(m) {
+		return b
+	}
+	b = append(b, m.ID[:]...)
+	b = appendTime(b, m.Expires)
+	b = appendBytes(b, m.Via)
+	b = binary.AppendUvarint(b, m.Place)
+	return binary.AppendUvarint(b, m.Low)
+}
+
+// hasPast says whether another keeper, or another domain's, had the message before.
+func hasPast(m *mailbox.Message) bool {
+	return !m.ID.IsZero() || !m.Expires.IsZero() || m.Via != ""
 }
 
 // message reads what appendMessage wrote. Its bytes are those of the reader.
@@ -229,6 +264,10 @@ func (r *reader) message() *mailbox.Message {
 	m.TTL = time.Duration(r.uvarint()) * time.Millisecond
 	m.Index = int(r.uvarint())
 	m.Producer, m.Seq = string(r.bytes()), r.uvarint()
+	m.Presence = f&32 != 0
+	if f&64 != 0 {
+		m.ID, m.Expires, m.Via, m.Place, m.Low = r.id(), r.time(), string(r.bytes()), r.uvarint(), r.uvarint()
+	}
 	return m
 }
 

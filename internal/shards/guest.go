@@ -205,8 +205,7 @@ func (o *guestOutlet) Opened(mark uint64) { o.tell(kindOpened, mark) }
 // Deliver implements mailbox.Outlet.
 func (o *guestOutlet) Deliver(d mailbox.Delivery) {
 	var b [96]byte
-	head := appendUvarint(appendUvarint(append(begin(b[:0], kindDeliver, o.d.shard, o.conv), o.id[:]...), d.N), d.Ord)
-	head = append(append(head, flags(d.Fetched)), d.ID[:]...)
+	head := appendDelivery(append(begin(b[:0], kindDeliver, o.d.shard, o.conv), o.id[:]...), &d)
 	o.d.office.opts.Links.Send(o.node, head, d.Frame)
 }
 

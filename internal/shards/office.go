@@ -129,6 +129,17 @@ func (o *Office) Unserved() (list []int) {
 	return list
 }
 
+// Failing returns those of the shards of this node whose keeper does not store: its
+// log failed and is not back yet.
+func (o *Office) Failing() (list []int) {
+	for _, d := range o.desks {
+		if k := d.local(); k != nil && !k.Ready() {
+			list = append(list, d.shard)
+		}
+	}
+	return list
+}
+
 // Ready says whether every shard has a keeper that stores messages, as far as
 // this node knows.
 func (o *Office) Ready() bool { return len(o.Unserved()) == 0 }

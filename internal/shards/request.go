@@ -33,7 +33,7 @@ func (r *request) repeatable() bool {
 	if r.ask != nil {
 		return r.ask.repeatable()
 	}
-	return len(r.messages) == 1 && r.messages[0].Producer != ""
+	return len(r.messages) == 1 && (r.messages[0].Producer != "" || r.messages[0].Via != "")
 }
 
 func newRequest(once *mailbox.Once, all bool, list ...*mailbox.Message) *request {

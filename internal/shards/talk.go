@@ -140,8 +140,7 @@ func (d *desk) hearSession(k kind, r *reader) {
 		return // closed, and the keeper hears of it
 	}
 	if k == kindDeliver {
-		del := mailbox.Delivery{N: r.uvarint(), Ord: r.uvarint(), Fetched: r.byte()&1 != 0, ID: r.id()}
-		if del.Frame = r.b; r.err == nil {
+		if del := r.delivery(); r.err == nil {
 			h.deliver(del)
 		}
 		return

@@ -122,8 +122,9 @@ func (w *world) node(id string) *testNode {
 			}
 			return mailbox.Open(ctx, mailbox.Options{
 				Log: log, Now: time.Now, Random: rand.Reader, Logger: logger, Recover: recover, Valid: n.valid.Load,
-				Limits: mailbox.Limits{Age: time.Hour, Messages: 100_000, Bytes: 1 << 30},
-				Shard:  shard, ShardOf: n.ShardOf, Node: id, Gather: gather, Returned: n.Returned,
+				Limits:  mailbox.Limits{Age: time.Hour, Messages: 100_000, Bytes: 1 << 30, LinkAge: time.Hour, LinkBytes: 1 << 30},
+				LogName: fmt.Sprint("log ", shard), Link: func(user wire.UserID) bool { return user == linkUser },
+				Shard: shard, ShardOf: n.ShardOf, Node: id, Gather: gather, Returned: n.Returned,
 			})
 		},
 	})

@@ -33,6 +33,10 @@ func (s *session) text(message []byte) {
 		s.control(wire.AppendAuthRequired(b[:0]))
 		return
 	}
+	if s.identity.options.Link && f.Type != wire.TypeMessageAck {
+		s.refuse(general(wire.CodeForbidden, "the link to another domain may only acknowledge"), f.Reference)
+		return
+	}
 	if err := s.handle(&f); err != nil {
 		s.refuse(err, f.Reference)
 	}
@@ -176,7 +180,7 @@ func (s *session) closeOthers(f *wire.Frame) *wire.Error {
 	if !s.isMaster() || user.App() != s.identity.user.App() {
 		return general(wire.CodeForbidden, "only the master user of an app closes sessions, and only those of its app")
 	}
-	s.srv.opts.Hub.Kick(user, wire.CloseByMaster, "")
+	s.srv.opts.Hub.Dismiss(s.identity.user, user, s)
 	return nil
 }
 

@@ -23,13 +23,14 @@ const (
 func (f feature) String() string { return [...]string{"", "RELIABLE", "FAST"}[f] }
 
 // frameTypes is how many types wire has, TypeUnknown counted.
-const frameTypes = wire.TypeDeliverFailed + 1
+const frameTypes = wire.TypeForward + 1
 
 // metrics counts. Every label's values come from our own tables, and every
 // counter is looked up once, here.
 type metrics struct {
 	connections atomic.Int64
-	sessions    atomic.Int64
+	sessions    atomic.Int64 // of users
+	links       atomic.Int64 // of other domains
 	queued      atomic.Int64 // bytes of frames that wait to be written
 
 	in        [frameTypes][features]prometheus.Counter
@@ -61,6 +62,7 @@ const (
 	awayOrigin   = "origin"
 	awayFull     = "full"
 	awayStopping = "stopping"
+	awayCut      = "cut_off"
 	awayFailed   = "failed" // the connection was lost meanwhile
 )
 
@@ -99,6 +101,7 @@ func newMetrics(to prometheus.Registerer) (*metrics, error) {
 	m, r := new(metrics), &registry{to: to}
 	r.gauge("connections", "Open connections, signed in or not.", &m.connections)
 	r.gauge("sessions", "Signed-in sessions.", &m.sessions)
+	r.gauge("link_sessions", "Sessions of the links from other domains.", &m.links)
 	r.gauge("queued_bytes", "Bytes of frames that wait to be written.", &m.queued)
 	m.bytesIn = r.counter("bytes_in_total", "Bytes read from connections.")
 	m.bytesOut = r.counter("bytes_out_total", "Bytes written to connections.")
@@ -149,7 +152,7 @@ func (m *metrics) outcomes(r *registry) {
 
 	away := r.counters("handshakes_refused_total", "Handshakes refused, by reason.", "reason")
 	m.turnedAway = make(map[string]prometheus.Counter)
-	for _, reason := range []string{awayMethod, awayProtocol, awayOrigin, awayFull, awayStopping, awayFailed} {
+	for _, reason := range []string{awayMethod, awayProtocol, awayOrigin, awayFull, awayStopping, awayCut, awayFailed} {
 		m.turnedAway[reason] = away.WithLabelValues(reason)
 	}
 }
@@ -166,6 +169,14 @@ func (m *metrics) frameIn(f *wire.Frame) {
 }
 
 func (m *metrics) frameOut(frame []byte, f feature) { m.out[serverType(frame)][f].Inc() }
+
+// sessionsOf returns where a session is counted.
+func (m *metrics) sessionsOf(i *identity) *atomic.Int64 {
+	if i.options.Link {
+		return &m.links
+	}
+	return &m.sessions
+}
 
 func (m *metrics) closed(code uint16) {
 	if c, ok := m.closes[code]; ok {
@@ -222,6 +233,8 @@ func serverType(frame []byte) wire.Type {
 		return wire.TypeInvalidMessage
 	case wire.NameDeliverFailed:
 		return wire.TypeDeliverFailed
+	case wire.NameForward:
+		return wire.TypeForward
 	}
 	return wire.TypeUnknown
 }

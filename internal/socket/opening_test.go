@@ -15,6 +15,14 @@ const granted = `{"type":"AUTH_CLIENT_REPLY","data":{"appId":"app-id-343","userI
 type farHub struct {
 	*delivery.Hub
 	known chan struct{}
+	many  bool // every session is one too many
+}
+
+func (f farHub) Surplus(r delivery.Receiver) error {
+	if f.many {
+		return &wire.Error{Kind: wire.KindGeneralError, Code: wire.CodeTooMany, Reason: "too many"}
+	}
+	return f.Hub.Surplus(r)
 }
 
 func (f farHub) Add(r delivery.Receiver, watch []wire.UserID) (<-chan struct{}, error) {
@@ -26,7 +34,7 @@ func (f farHub) Add(r delivery.Receiver, watch []wire.UserID) (<-chan struct{}, 
 // take their time, were told of.
 func waits(t *testing.T) (r *rig, p *peer, known chan struct{}) {
 	known = make(chan struct{})
-	r = newRig(t, func(o *Options) { o.Hub, o.Node = farHub{o.Hub.(*delivery.Hub), known}, "me" })
+	r = newRig(t, func(o *Options) { o.Hub, o.Node = farHub{o.Hub.(*delivery.Hub), known, false}, "me" })
 	r.keeper.slow = true
 	p = r.dial()
 	p.send(auth("ANZ-7", ""))
@@ -38,6 +46,22 @@ func waits(t *testing.T) (r *rig, p *peer, known chan struct{}) {
 		return s.opening != nil && s.opening.told
 	})
 	return r, p, known
+}
+
+// A session that turns out to be one too many, when all nodes know of it, is refused
+// with nothing before that.
+func TestASessionThatOtherNodesHadNoRoomForIsRefused(t *testing.T) {
+	known := make(chan struct{})
+	r := newRig(t, func(o *Options) { o.Hub, o.Node = farHub{o.Hub.(*delivery.Hub), known, true}, "me" })
+	r.keeper.slow = true
+	p := r.dial()
+	p.send(auth("ANZ-7", ""))
+	r.expect("open ANZ-7")
+	r.hub.Send(&delivery.Send{From: "ANZ-9", To: []wire.UserID{"ANZ-7"}, Content: []byte("1"), Fast: true})
+	close(known)
+	p.text(`{"type":"AUTH_CLIENT_REPLY","data":{"appId":"app-id-343","userId":"ANZ-7","isAuthenticated":false,"code":"TOO_MANY_SESSIONS","reason":"too many"}}`)
+	p.closed(4006)
+	r.expect("close ANZ-7")
 }
 
 // The reply is the first that the client gets, and it gets it when the keeper has

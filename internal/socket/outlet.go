@@ -21,8 +21,11 @@ func (s *session) Address() string { return s.conn.RemoteAddr().String() }
 
 // Transport returns by what the client is connected.
 func (s *session) Transport() string {
-	if s.pipe != nil {
+	switch {
+	case s.pipe != nil:
 		return "sse" // no other door has one
+	case s.identity.options.Link:
+		return "link"
 	}
 	return "websocket"
 }
@@ -48,7 +51,7 @@ func (s *session) Queue(frame []byte, proof func()) bool {
 // queueFast queues a FAST frame. The caller holds mu.
 func (s *session) queueFast(frame []byte, proof func()) bool {
 	q := &s.queue
-	if s.closing || q.full(len(frame), s.srv.limits.Load()) || (proof != nil && s.proofs.fast.len() >= maxFastProofs) {
+	if s.closing || s.full(len(frame)) || (proof != nil && s.proofs.fast.len() >= maxFastProofs) {
 		return false
 	}
 	if proof != nil {
@@ -61,6 +64,17 @@ func (s *session) queueFast(frame []byte, proof func()) bool {
 	s.enqueued(start, finText)
 	s.srv.metrics.frameOut(frame, featureFast)
 	return true
+}
+
+// full says whether a FAST frame of n bytes is too much. To a link the RELIABLE
+// ones that are on their way do not count, however many they are. The caller holds
+// mu.
+func (s *session) full(n int) bool {
+	l := s.srv.limits.Load()
+	if s.identity.options.Link && s.joined {
+		return s.queue.bytes()+n > l.QueueBytes+s.window
+	}
+	return s.queue.full(n, l)
 }
 
 // Kick closes the session.
@@ -105,10 +119,14 @@ func (s *session) Deliver(d mailbox.Delivery) {
 	}
 	s.proofs.delivered, s.proofs.wanted = d.N, true
 	start := s.begin()
-	if s.identity.options.Ack {
+	switch o := &s.identity.options; {
+	case o.Link:
+		s.acks.waiting.push(unacked{d.ID, d.N})
+		s.queue.buf = wire.AppendPlace(s.queue.buf, d.Frame, d.ID, d.Log, d.Ord, d.Low)
+	case o.Ack:
 		s.acks.waiting.push(unacked{d.ID, d.N})
 		s.queue.buf = wire.AppendWithID(s.queue.buf, d.Frame, d.ID)
-	} else {
+	default:
 		s.queue.buf = append(s.queue.buf, d.Frame...)
 	}
 	s.queued(start, finText)
@@ -164,7 +182,7 @@ func (s *session) control(frame []byte) {
 	if s.closing {
 		return
 	}
-	if s.queue.overfull(len(frame), s.srv.limits.Load()) {
+	if s.queue.overfull(len(frame)-s.window, s.srv.limits.Load()) { // what is on its way to a link does not count
 		s.closeLocked(aborting(wire.CloseTooSlow, ""))
 		return
 	}

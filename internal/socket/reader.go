@@ -304,8 +304,8 @@ func (r *frameReader) closed(payload []byte) bool {
 	if !utf8.Valid(payload[2:]) {
 		return r.violated(&violation{wire.CloseInvalidText, "the close frame is malformed"})
 	}
-	code := binary.BigEndian.Uint16(payload)
-	r.end = ending{code: code, frame: true, send: code, abort: true, peer: true}
+	code, reason := closeOf(payload)
+	r.end = ending{code: code, frame: true, send: code, abort: true, peer: true, said: reason}
 	return false
 }
 

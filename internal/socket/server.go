@@ -74,6 +74,9 @@ func (o Options) withDefaults() Options {
 	if o.MayReach == nil {
 		o.MayReach = func(string, string) bool { return false }
 	}
+	if o.HomeURL == nil {
+		o.HomeURL = func(string) string { return "" }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -177,6 +180,9 @@ func (srv *Server) logOrigin(r *http.Request) {
 
 // enter takes a place for a connection.
 func (srv *Server) enter() *refusal {
+	if err := srv.away(); err != nil {
+		return &refusal{awayCut, http.StatusServiceUnavailable, err.Error()}
+	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	switch {
@@ -187,6 +193,14 @@ func (srv *Server) enter() *refusal {
 	}
 	srv.room++
 	return nil
+}
+
+// away returns why nobody can be signed in at present.
+func (srv *Server) away() error {
+	if srv.opts.Away == nil {
+		return nil
+	}
+	return srv.opts.Away()
 }
 
 // leave gives a connection's place back.
@@ -237,6 +251,9 @@ func (srv *Server) begin(s *session) error {
 	if srv.stopping {
 		return errors.New("the server is stopping")
 	}
+	if err := srv.away(); err != nil { // since it was let in: CloseWaiting may have been called
+		return err
+	}
 	srv.sessions[s] = struct{}{}
 	srv.metrics.connections.Add(1)
 	srv.work.Add(1)
@@ -258,6 +275,24 @@ func (srv *Server) remove(s *session) {
 	srv.metrics.connections.Add(-1)
 	srv.room--
 	srv.checkEmpty()
+}
+
+// CloseWaiting closes the sessions that are not signed in: whoever calls it knows
+// that they cannot be soon, as Options.Away says by then. Those that the hub knows
+// are for the hub to close; a sign-in that the hub has been told of meanwhile is
+// closed here.
+func (srv *Server) CloseWaiting(code uint16, reason string) {
+	srv.mu.Lock()
+	var list []*session
+	for s := range srv.sessions {
+		if !s.known() {
+			list = append(list, s)
+		}
+	}
+	srv.mu.Unlock()
+	for _, s := range list {
+		s.close(closing(code, reason))
+	}
 }
 
 // checkEmpty tells who waits that the last connection is gone. The caller holds
@@ -287,9 +322,14 @@ func (srv *Server) panicked(r any) {
 	srv.opts.Logger.Error("a session ended by a fault in this server", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
 }
 
-// logClosed notes the end of a session, for who looks for one.
+// logClosed notes the end of a session, for who looks for one; that of a link is for
+// all to see. The caller holds the session's mu.
 func (srv *Server) logClosed(s *session, e ending) {
 	log := srv.opts.Logger
+	if s.joined && s.identity.options.Link {
+		log.Info("the link from another domain is down; what there is for that waits", "user", s.identity.user, "code", e.code, "reason", e.said+e.reason, "err", e.cause) // only one of the ends says why
+		return
+	}
 	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}

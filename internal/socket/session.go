@@ -57,6 +57,7 @@ type ending struct {
 	abort  bool   // what is queued is dropped, and what is unproved goes back at once
 	unread bool   // the client sends on; what it sends is thrown away
 	peer   bool   // the client closed; it gets no reason
+	said   string // the reason in the client's close frame
 	cause  error  // for the log; nil for none
 }
 
@@ -90,6 +91,7 @@ type session struct {
 	proofs proofs
 	acks   acks
 	sends  sends
+	window int // bytes that may be on their way, of a link; 0 for the usual
 
 	opening   *opening           // the reply waits for hub and keeper; nil: it does not
 	signingIn bool               // an attempt is under way
@@ -270,7 +272,7 @@ func (s *session) leave(keep bool) {
 	s.mu.Unlock()
 	if hub {
 		s.srv.opts.Hub.Remove(s)
-		s.srv.metrics.sessions.Add(-1)
+		s.srv.metrics.sessionsOf(&s.identity).Add(-1)
 	}
 	if keep {
 		s.srv.opts.Keeper.Close(s.identity.id)

@@ -63,11 +63,17 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 		s.refuse(wrong, reference)
 		return
 	}
-	grant, err := s.srv.opts.Gate.Authenticate(ctx, a)
+	var grant apps.Grant
+	var err error
+	if a.Options.Link {
+		grant, err = s.srv.opts.Gate.AuthenticateLink(a, s.Address())
+	} else {
+		grant, err = s.srv.opts.Gate.Authenticate(ctx, a)
+	}
 	switch {
 	case err != nil:
-		s.srv.opts.Logger.Debug("a sign-in was refused", "user", a.UserText, "err", err)
-		s.rejected(&a, refusalOf(err), wire.CloseNotAuthentic)
+		s.srv.logRefused(&a, err)
+		s.rejected(&a, s.srv.refusalOf(err), wire.CloseNotAuthentic)
 	case renew:
 		s.renew(&a, &grant)
 	default:
@@ -83,6 +89,12 @@ func (s *session) checkAuth(data []byte, renew bool) (wire.Auth, *wire.Error) {
 		return a, err
 	case renew && a.User != s.identity.user:
 		return a, general(wire.CodeAlreadySignedIn, "this session is signed in as "+string(s.identity.user))
+	case renew && a.Options.Link != s.identity.options.Link:
+		return a, general(wire.CodeAlreadySignedIn, "a session is that of a link from its beginning on, or never")
+	case err == nil && a.Options.Link && s.pipe != nil:
+		return a, &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeRefused, Reason: "a link takes a WebSocket"}
+	case err == nil && a.Options.Link:
+		a.Options = wire.Options{Link: true, Ack: true, Push: true}
 	case err == nil && len(a.Options.Presence) > s.srv.limits.Load().PresenceWatch:
 		return a, general(wire.CodeTooMany, "one session may not watch so many users")
 	}
@@ -90,10 +102,14 @@ func (s *session) checkAuth(data []byte, renew bool) (wire.Auth, *wire.Error) {
 }
 
 // refusalOf returns what the client is told of the gate's error.
-func refusalOf(err error) *wire.Error {
+func (srv *Server) refusalOf(err error) *wire.Error {
 	var r *apps.Refusal
 	if errors.As(err, &r) {
-		return &wire.Error{Kind: wire.KindAuthReply, Code: r.Code, Reason: r.Reason}
+		e := &wire.Error{Kind: wire.KindAuthReply, Code: r.Code, Reason: r.Reason}
+		if r.Home != "" {
+			e.Home = srv.opts.HomeURL(r.Home)
+		}
+		return e
 	}
 	return &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeHookFailed, Reason: "the sign-in could not be decided"}
 }
@@ -101,8 +117,18 @@ func refusalOf(err error) *wire.Error {
 // rejected answers that the sign-in failed, and closes.
 func (s *session) rejected(a *wire.Auth, e *wire.Error, code uint16) {
 	s.srv.metrics.refused(e)
-	s.control(wire.AppendAuthReply(nil, a.AppID, a.UserText, false, e.Code, e.Reason))
+	s.control(wire.AppendAuthRefusal(nil, a.AppID, a.UserText, e))
 	s.close(closing(code, ""))
+}
+
+// logRefused notes a sign-in that was refused. That of a link is for the operator:
+// somebody has set the two domains up to be linked.
+func (srv *Server) logRefused(a *wire.Auth, err error) {
+	if a.Options.Link {
+		srv.opts.Logger.Warn("the link from another domain may not sign in", "user", a.UserText, "err", err)
+		return
+	}
+	srv.opts.Logger.Debug("a sign-in was refused", "user", a.UserText, "err", err)
 }
 
 // renew takes what the gate says now of a session that is signed in.
@@ -127,10 +153,16 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		return
 	}
 	s.identity = identity{id: id, user: grant.User, app: a.AppID, options: a.Options}
+	if a.Options.Link {
+		s.mu.Lock()
+		s.window = s.srv.limits.Load().LinkWindow
+		s.mu.Unlock()
+		s.srv.supersede(s)
+	}
 	if !s.queueReply(a) {
 		return
 	}
-	watch, denied := s.watchable(grant.User, a.Options.Presence)
+	watch, denied, elsewhere := s.watchable(grant.User, a.Options.Presence)
 	known, err := s.srv.opts.Hub.Add(s, watch)
 	if err != nil {
 		s.takeBack()
@@ -141,21 +173,46 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 	s.srv.opts.Keeper.Open(mailbox.Session{
 		ID: id, User: grant.User, Master: grant.Master, TellMaster: grant.TellMaster,
 		Ack: a.Options.Ack, Push: a.Options.Push, Node: s.srv.opts.Node, Outlet: s,
+		Link: a.Options.Link, Window: s.window,
 	})
-	s.srv.metrics.sessions.Add(1)
+	s.srv.metrics.sessionsOf(&s.identity).Add(1)
 	s.told(grant)
-	if len(denied) > 0 {
-		e := general(wire.CodeForbidden, "users of your app may not watch these")
-		e.To, e.Group = denied, true
-		s.refuse(e, nil)
+	if a.Options.Link {
+		s.srv.opts.Logger.Info("the link from another domain is up", "user", grant.User, "addr", s.Address())
 	}
+	s.notWatched(denied, "users of your app may not watch these")
+	s.notWatched(elsewhere, "these live in another domain, and who is there is not known here")
 	if known != nil {
 		select {
 		case <-known:
 		case <-ctx.Done():
 		}
 	}
+	if known != nil && ctx.Err() == nil {
+		if err := s.srv.opts.Hub.Surplus(s); err != nil {
+			s.takeBack()
+			s.rejected(a, &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeTooManySessions, Reason: tooMany(err)}, wire.CloseTooManySessions)
+			return
+		}
+	}
 	s.progress(func(o *opening) { o.known = true })
+}
+
+// supersede ends the other sessions of a link: its domain has connected anew, and
+// what is on its way over a connection that nobody has any more would hold up all
+// that follows until that is noticed.
+func (srv *Server) supersede(s *session) {
+	srv.mu.Lock()
+	var old []*session
+	for other := range srv.sessions {
+		if other != s && other.known() && other.identity.options.Link && other.identity.user == s.identity.user {
+			old = append(old, other)
+		}
+	}
+	srv.mu.Unlock()
+	for _, other := range old {
+		other.close(aborting(wire.CloseRestart, "this domain has connected anew"))
+	}
 }
 
 // opening is a session whose reply waits.
@@ -251,17 +308,29 @@ func (s *session) begun() {
 }
 
 // watchable divides the users that a session wants to watch into those whose
-// presence it may know, and the others.
-func (s *session) watchable(user wire.UserID, wanted []wire.UserID) (watch, denied []wire.UserID) {
+// presence it may know, those whose it may not, and those of other domains.
+func (s *session) watchable(user wire.UserID, wanted []wire.UserID) (watch, denied, elsewhere []wire.UserID) {
 	own := user.App()
 	for _, u := range wanted {
-		if app := u.App(); app == own || s.srv.opts.MayReach(own, app) {
-			watch = append(watch, u)
-		} else {
+		switch app := u.App(); {
+		case app != own && !s.srv.opts.MayReach(own, app):
 			denied = append(denied, u)
+		case s.srv.opts.Elsewhere != nil && s.srv.opts.Elsewhere(u):
+			elsewhere = append(elsewhere, u)
+		default:
+			watch = append(watch, u)
 		}
 	}
-	return watch, denied
+	return watch, denied, elsewhere
+}
+
+// notWatched tells a session of users whom it wanted to watch in vain.
+func (s *session) notWatched(users []wire.UserID, why string) {
+	if len(users) > 0 {
+		e := general(wire.CodeForbidden, why)
+		e.To, e.Group = users, true
+		s.refuse(e, nil)
+	}
 }
 
 // tooMany returns the sentence in the hub's error.

@@ -16,12 +16,21 @@
 //     sent to the user after it, on whichever node, misses the session. While hub
 //     or keeper take their time to know the session, the deadline of signing in
 //     counts.
+//   - While nobody can be signed in here (Options.Away) new connections are refused
+//     before the upgrade, and who waits for the answer to a sign-in hears at once that
+//     it comes to nothing (Server.CloseWaiting).
 //   - Every refused frame is answered with an error, and counted. A broken
 //     frame closes at worst its own session; so does a panic in handling one.
 //   - A peer that is gone, or that no longer reads, is noticed within the proof
 //     timeout. A link that moves 32 KiB in that time is slow, not gone.
 //   - Whatever comes of a write, a close frame never goes into the middle of
 //     another frame, and no goroutine waits for a peer without a deadline.
+//
+// # Links
+//
+// A session with the option link is another domain's, not a user's. It gets FORWARDs
+// with their place in the keeper's log, and sends nothing but acknowledgements; ack
+// and push hold for it whatever it asks for.
 //
 // # Limits
 //
@@ -87,10 +96,14 @@ type Hub interface {
 	// in bounded time. The error is a *wire.Error with TOO_MANY when the user has
 	// too many. It may wait for a moment.
 	Add(r delivery.Receiver, watch []wire.UserID) (known <-chan struct{}, err error)
+	// Surplus returns TOO_MANY if the session is one too many, now that all nodes know
+	// of it: others may have been added elsewhere in the same moment.
+	Surplus(r delivery.Receiver) error
 	// Remove takes it out again. It is told of nobody any more.
 	Remove(delivery.Receiver)
-	// Kick closes all sessions of a user and returns how many there were.
-	Kick(user wire.UserID, code uint16, reason string) int
+	// Dismiss closes all sessions of a user of the master user's app, wherever that
+	// user lives; origin hears when it cannot.
+	Dismiss(master, user wire.UserID, origin delivery.Origin)
 }
 
 // Gate decides who may sign in. Each call has its own goroutine, and may take
@@ -98,6 +111,9 @@ type Hub interface {
 type Gate interface {
 	// Authenticate returns what the user gets, or an *apps.Refusal.
 	Authenticate(ctx context.Context, a wire.Auth) (apps.Grant, error)
+	// AuthenticateLink does so for the link from another domain, which comes from an
+	// address.
+	AuthenticateLink(a wire.Auth, address string) (apps.Grant, error)
 }
 
 // Options configure a Server. Keeper, Hub and Gate are needed; the zero value
@@ -107,6 +123,12 @@ type Options struct {
 	Hub    Hub
 	Gate   Gate
 	Node   string // this node's ID, for the keeper; empty where there is only one
+	// HomeURL returns where clients of a domain connect; empty when that is not known.
+	// Nil: it never is.
+	HomeURL func(domain string) string
+	// Elsewhere says whether a user lives in another domain, whose presence is not
+	// known here. Nil: nobody does.
+	Elsewhere func(user wire.UserID) bool
 
 	// Limits returns the limits; it is asked ten times a second, so they may
 	// change at run time. Fields that are zero or less get their default. Nil:
@@ -115,6 +137,9 @@ type Options struct {
 	// AllowOrigin says whether a handshake may come from its web origin. Nil:
 	// those without an Origin header, and those from the server's own host.
 	AllowOrigin func(*http.Request) bool
+	// Away returns why nobody can be signed in here at present, whoever asks; nil while
+	// it is possible. It is asked for each new connection. Nil: it always is.
+	Away func() error
 	// MayReach says whether users of one app may watch the presence of users of
 	// another. It is not asked about one and the same app. Nil: they may not.
 	MayReach func(from, to string) bool
@@ -153,6 +178,10 @@ type Limits struct {
 	QueueFrames int // them FAST messages are dropped, past twice as much it is closed
 
 	CompressAbove int // frames with more bytes are compressed, if the client can
+
+	// LinkWindow is how many bytes of RELIABLE frames may be on their way to another
+	// domain. A link keeps the limit that it began with.
+	LinkWindow int
 }
 
 // DefaultLimits returns the limits that hold when nothing else is said.
@@ -173,6 +202,7 @@ func DefaultLimits() Limits {
 		QueueBytes:       1 << 20,
 		QueueFrames:      1000,
 		CompressAbove:    1 << 10,
+		LinkWindow:       1 << 20,
 	}
 }
 
@@ -183,7 +213,7 @@ func (l Limits) filled() Limits {
 		{&l.Connections, &d.Connections}, {&l.Frame, &d.Frame}, {&l.SignInFrame, &d.SignInFrame},
 		{&l.GroupReceivers, &d.GroupReceivers}, {&l.PresenceWatch, &d.PresenceWatch},
 		{&l.QueueBytes, &d.QueueBytes}, {&l.QueueFrames, &d.QueueFrames},
-		{&l.CompressAbove, &d.CompressAbove},
+		{&l.CompressAbove, &d.CompressAbove}, {&l.LinkWindow, &d.LinkWindow},
 	} {
 		if *f.value <= 0 {
 			*f.value = *f.fallback

@@ -7,20 +7,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Counts is what a sample holds. Unless something else is said, a number is a
-// total since the node began.
+// Counts is what a sample holds: of all nodes together, unless something else is
+// said. A number is a total since this node began, unless it says how it is now.
 type Counts struct {
+	Nodes       uint64    `json:"nodes"`       // that are added up, this one among them
 	Sessions    uint64    `json:"sessions"`    // signed in now
 	Connections uint64    `json:"connections"` // open now, signed in or not
-	Users       uint64    `json:"users"`       // with a session now
+	Users       uint64    `json:"users"`       // with a session now, on any node
 	Messages    Messages  `json:"messages"`
 	Mailboxes   Mailboxes `json:"mailboxes"`
 	Refused     Refused   `json:"refused"`
 	HTTP        HTTP      `json:"http"`
 	Webhooks    Webhooks  `json:"webhooks"`
 	Log         Log       `json:"log"`
-	Memory      Memory    `json:"memory"`
-	Goroutines  uint64    `json:"goroutines"` // now
+	Memory      Memory    `json:"memory"`     // of this node alone
+	Goroutines  uint64    `json:"goroutines"` // now, of this node alone
 }
 
 // Messages are those that pass.
@@ -86,24 +87,29 @@ type Memory struct {
 	Heap  uint64 `json:"heap"`  // in objects, garbage not collected yet included
 }
 
-// read makes counts of the metrics; quantiles are not among them yet, but the
-// histogram that they are made of.
-func read(g prometheus.Gatherer) (Counts, buckets, error) {
+// gather reads the metrics.
+func gather(g prometheus.Gatherer) (families, error) {
 	list, err := g.Gather()
 	if err != nil {
-		return Counts{}, nil, fmt.Errorf("read the metrics: %w", err)
+		return nil, fmt.Errorf("read the metrics: %w", err)
 	}
 	f := make(families, len(list))
 	for _, family := range list {
 		f[family.GetName()] = family
 	}
+	return f, nil
+}
+
+// counts are what the metrics say; quantiles are not among them yet, but the
+// histogram that they are made of.
+func (f families) counts() (Counts, buckets) {
 	message, group := label{"type", "MESSAGE"}, label{"type", "GROUP_MESSAGE"}
 	reliable, fast := label{"feature", "RELIABLE"}, label{"feature", "FAST"}
 	const frames = "switchboard_socket_frames_in_total"
 	c := Counts{
 		Sessions:    f.sum("switchboard_socket_sessions"),
 		Connections: f.sum("switchboard_socket_connections"),
-		Users:       f.sum("switchboard_online_users"),
+		Users:       f.sum("switchboard_roster_users"),
 		Messages: Messages{
 			In: Classes{
 				Reliable: f.sum(frames, message, reliable) + f.sum(frames, group, reliable) + f.sum("switchboard_api_messages_total", reliable),
@@ -129,8 +135,7 @@ func read(g prometheus.Gatherer) (Counts, buckets, error) {
 	}
 	syncs := f.buckets("switchboard_log_sync_seconds")
 	c.Log.Syncs = syncs.count()
-	c.readRuntime()
-	return c, syncs, nil
+	return c, syncs
 }
 
 func (f families) webhooks() Webhooks {

@@ -89,6 +89,47 @@ func (f families) buckets(name string) buckets {
 	return list
 }
 
+// apart returns the metrics that lack a label, and the others by its values.
+func (f families) apart(name string) (rest families, by map[string]families) {
+	rest, by = make(families, len(f)), make(map[string]families)
+	for family, all := range f {
+		for _, m := range all.GetMetric() {
+			into := rest
+			if value := labelOf(m, name); value != "" {
+				if into = by[value]; into == nil {
+					into = make(families)
+					by[value] = into
+				}
+			}
+			if into[family] == nil {
+				into[family] = &dto.MetricFamily{Name: all.Name}
+			}
+			into[family].Metric = append(into[family].Metric, m)
+		}
+	}
+	return rest, by
+}
+
+// fits says whether two histograms have the same bounds.
+func (b buckets) fits(other buckets) bool {
+	return slices.EqualFunc(b, other, func(x, y bucket) bool { return x.bound == y.bound })
+}
+
+// plus returns what two histograms measured together. None adds nothing, and
+// neither does one with other bounds, as another version may have.
+func (b buckets) plus(more buckets) buckets {
+	if len(b) == 0 {
+		return slices.Clone(more)
+	}
+	list := slices.Clone(b)
+	if b.fits(more) {
+		for i := range list {
+			list[i].count += more[i].count
+		}
+	}
+	return list
+}
+
 // count returns how much was measured.
 func (b buckets) count() uint64 {
 	if len(b) == 0 {
@@ -97,13 +138,17 @@ func (b buckets) count() uint64 {
 	return b[len(b)-1].count
 }
 
-// since returns what was measured after another state of the same histogram.
+// since returns what was measured after another state of the same histogram: all,
+// if that is of one that began anew, or was not there yet.
 func (b buckets) since(before buckets) buckets {
-	if len(before) != len(b) {
+	if !b.fits(before) {
 		return b
 	}
 	list := slices.Clone(b)
 	for i := range list {
+		if list[i].count < before[i].count {
+			return b
+		}
 		list[i].count -= before[i].count
 	}
 	return list

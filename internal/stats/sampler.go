@@ -19,7 +19,7 @@ const (
 	window = 60
 )
 
-// Sample is how the node was at one time. It is not changed once made.
+// Sample is how it was at one time. It is not changed once made.
 type Sample struct {
 	Number uint64 // 1, 2, 3 … since the node began
 	At     time.Time
@@ -32,9 +32,13 @@ type Sample struct {
 // Options configure a Sampler. Metrics, Now and Log are needed.
 type Options struct {
 	Metrics prometheus.Gatherer // of the node; those of process and runtime need not be among them
-	Now     func() time.Time
+	Now     func() time.Time    // with a monotonic clock, as time.Now
 	Log     *slog.Logger
 	Every   time.Duration // between two samples; 0: the constant Every
+	Nodes   Nodes         // nil: this node is alone
+	// Register is where what goes wrong with other nodes' reports is counted; nil:
+	// nowhere.
+	Register prometheus.Registerer
 }
 
 // Sampler makes samples. Its methods may be called from any goroutine.
@@ -44,9 +48,10 @@ type Sampler struct {
 
 	mu      sync.Mutex
 	samples []Sample      // the last of them, oldest first
-	next    chan struct{} // closed when there is another one, or there will be none
+	next    chan struct{} // closed when there is another one, or nobody may watch any more
 	ended   bool
 	watch   int // how many watch
+	shared
 }
 
 // New makes a Sampler with its first sample.
@@ -58,18 +63,25 @@ func New(o Options) (*Sampler, error) {
 		o.Every = Every
 	}
 	s := &Sampler{opts: o, began: o.Now(), next: make(chan struct{})}
+	if err := s.share(); err != nil {
+		return nil, err
+	}
 	return s, s.sample()
 }
 
-// Run makes a sample every second until ctx ends. Then whoever watches is let go.
+// Run makes a sample every second until ctx ends, and other nodes hear of it. Then
+// whoever watches is let go.
 func (s *Sampler) Run(ctx context.Context) error {
-	defer s.end()
+	defer s.LetGo()
 	tick := time.NewTicker(s.opts.Every)
 	defer tick.Stop()
 	failing := false
 	for {
 		select {
 		case <-ctx.Done():
+			if s.opts.Nodes != nil {
+				_ = s.sample() // the last word to other nodes; without it they know what was a second ago
+			}
 			return nil
 		case <-tick.C:
 			err := s.sample()
@@ -109,7 +121,7 @@ func (s *Sampler) Latest() Sample {
 
 // After returns the samples that are kept and come after a number, oldest first,
 // at most the last so many; and what is closed when there are more. more is nil
-// when there will be none: the node is stopping.
+// when nobody may wait for them: the node is stopping.
 func (s *Sampler) After(number uint64, most int) (list []Sample, more <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,15 +136,27 @@ func (s *Sampler) After(number uint64, most int) (list []Sample, more <-chan str
 	return append(list, s.samples[len(s.samples)-int(wanted):]...), more
 }
 
+// LetGo has whoever watches leave, and nobody else begin. Samples are made still.
+func (s *Sampler) LetGo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.ended = true
+		close(s.next)
+	}
+}
+
 // sample makes one more.
 func (s *Sampler) sample() error {
-	counts, syncs, err := read(s.opts.Metrics)
+	f, err := gather(s.opts.Metrics)
 	if err != nil {
 		return err
 	}
-	now := s.opts.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.opts.Now()
+	counts, syncs := s.together(f, now)
+	counts.readRuntime()
 	one := Sample{Number: 1, At: now, Uptime: now.Sub(s.began), Counts: counts, syncs: syncs}
 	if n := len(s.samples); n > 0 {
 		one.Number = s.samples[n-1].Number + 1
@@ -143,14 +167,9 @@ func (s *Sampler) sample() error {
 		}
 	}
 	s.samples = append(s.samples, one)
-	close(s.next)
-	s.next = make(chan struct{})
+	if !s.ended {
+		close(s.next)
+		s.next = make(chan struct{})
+	}
 	return nil
-}
-
-func (s *Sampler) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
-	close(s.next)
 }

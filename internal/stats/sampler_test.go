@@ -54,8 +54,8 @@ func newSampler(t *testing.T, g prometheus.Gatherer) *Sampler {
 	return s
 }
 
-// running runs a sampler in a bubble of synctest, and returns what stops it.
-func running(s *Sampler) (stop func()) {
+// run runs a sampler in a bubble of synctest, and returns what stops it.
+func run(s *Sampler) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
@@ -99,7 +99,7 @@ func TestASampleIsMadeEverySecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode()
 		s := newSampler(t, n)
-		defer running(s)()
+		defer run(s)()
 		n.proved.Add(9)
 		time.Sleep(3500 * time.Millisecond)
 		synctest.Wait()
@@ -121,7 +121,7 @@ func TestASampleIsMadeEverySecond(t *testing.T) {
 func TestWhoWasAwayReadsOnWhereItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSampler(t, newNode())
-		defer running(s)()
+		defer run(s)()
 		time.Sleep((Kept + 20) * Every)
 		synctest.Wait()
 		for _, c := range []struct {
@@ -155,7 +155,7 @@ func TestWhoWasAwayReadsOnWhereItWas(t *testing.T) {
 func TestWhoWatchesIsLetGoWhenItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSampler(t, newNode())
-		stop := running(s)
+		stop := run(s)
 		_, more := s.After(1, Kept)
 		stop()
 		<-more
@@ -184,7 +184,7 @@ func TestQuantilesAreOfTheLastMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode()
 		s := newSampler(t, n)
-		defer running(s)()
+		defer run(s)()
 		for range 100 {
 			n.sync.Observe(.0035)
 		}
@@ -242,7 +242,7 @@ func TestMetricsThatFailAreSaidOnceAndPassedOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stop := running(s)
+		stop := run(s)
 		b.now.Store(true)
 		time.Sleep(3500 * time.Millisecond)
 		b.now.Store(false)

@@ -17,12 +17,16 @@ export interface Classes {
   fast: number;
 }
 
-/** How the node is doing. Counts are totals since it began, unless they say how it is now. */
+/**
+ * How the server is doing: the sum of its nodes. Counts are totals since the node that answers began, unless they say how it is now; version, times, memory and
+ * goroutines are of that node alone.
+ */
 export interface Stats {
   at: string;
   startedAt: string;
   uptimeSeconds: number;
   version: string;
+  nodes: number;
   sessions: number;
   connections: number;
   users: number;

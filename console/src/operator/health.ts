@@ -4,7 +4,7 @@ import { bytes, count, duration } from "./format.js";
 import { card } from "./page.js";
 import { setText } from "./table.js";
 
-/** Whether the parts of the node work, and some facts about it. */
+/** Whether the parts of the node that serves the page work, and some facts about it, then about all nodes. */
 export class Health {
   readonly element: HTMLElement;
   readonly #parts = element("ul", "parts");
@@ -12,7 +12,7 @@ export class Health {
 
   constructor() {
     const facts = element("dl", "facts");
-    for (const name of ["Version", "Up for", "Memory", "Goroutines", "Message log", "Connections", "HTTP connections"]) {
+    for (const name of ["Version", "Up for", "Memory", "Goroutines", "Nodes", "Message log", "Connections", "HTTP connections"]) {
       const value = element("dd", "", "–");
       this.#facts.set(name, value);
       facts.append(element("dt", "", name), value);
@@ -32,6 +32,7 @@ export class Health {
     this.#set("Up for", duration(s.uptimeSeconds));
     this.#set("Memory", `${bytes(s.memory.bytes)}, ${bytes(s.memory.heap)} of it in use`);
     this.#set("Goroutines", count(s.goroutines));
+    this.#set("Nodes", s.nodes === 1 ? "1" : `${count(s.nodes)}, added up; what stands above is of this one`);
     this.#set("Message log", bytes(s.log.bytes));
     this.#set("Connections", `${count(s.connections)}, ${count(s.sessions)} of them signed in`);
     this.#set("HTTP connections", count(s.http.connections));

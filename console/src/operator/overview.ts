@@ -34,7 +34,7 @@ const counted: readonly Counted[] = [
 const messagesIn: Total = (s) => s.messages.in.reliable + s.messages.in.fast;
 const refusedSum: Total = (s) => sum(s.refused.socket) + sum(s.refused.http);
 
-/** How the node is doing, live. */
+/** How the server is doing, live. */
 export function overviewPage(desk: Desk): Page {
   const title = "Overview";
   const health = new Health();

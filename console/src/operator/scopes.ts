@@ -8,5 +8,5 @@ export const scopes: readonly (readonly [scope: string, what: string])[] = [
   ["keys:manage", "List and revoke the app's keys, and make keys that may do no more than itself"],
   ["webhooks:read", "See webhooks, and what became of their events"],
   ["webhooks:manage", "Send events of webhooks again, and test webhooks"],
-  ["stats:read", "See counters and rates of the node, and the nodes of its cluster"],
+  ["stats:read", "See counters and rates of the server, and the nodes of its cluster"],
 ];

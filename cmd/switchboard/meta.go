@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/meta"
+)
+
+// metaCommands are about the description of a network of domains.
+type metaCommands struct {
+	Serve metaServeCommand `cmd:"" default:"withargs" help:"Serve the description of a network of domains until stopped. \"serve\" may be left out."`
+	Check metaCheckCommand `cmd:"" help:"Check a description without serving it."`
+}
+
+// metaServeCommand serves a description until it is stopped.
+type metaServeCommand struct {
+	Config     string        `required:"" placeholder:"FILE" help:"The YAML file that describes the network; with --git its path in the repository."`
+	Listen     string        `placeholder:"HOST:PORT" default:"127.0.0.1:9000" help:"Where domains connect (default ${default})."`
+	Data       string        `placeholder:"FOLDER" default:"./meta" help:"Where the last good copy is kept (default ${default})."`
+	Git        string        `placeholder:"REPOSITORY" help:"A Git repository that the file is in: a path, or a URL (https, ssh, file)."`
+	Branch     string        `placeholder:"BRANCH" default:"main" help:"Its branch (default ${default})."`
+	Every      time.Duration `placeholder:"DURATION" default:"10s" help:"How often the file or the branch is looked at (default ${default})."`
+	SecretFile string        `placeholder:"FILE" help:"A file with a secret that readers have to show (Authorization: Bearer); without, anyone may read."`
+	LogLevel   string        `placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: ${enum}."`
+	LogFormat  string        `placeholder:"FORMAT" enum:"text,json" default:"text" help:"How log lines are written: ${enum}."`
+}
+
+// Run implements the command.
+func (c metaServeCommand) Run(p *program) error {
+	if c.Every <= 0 {
+		return usageError{fmt.Errorf("meta: --every %s: give a time such as 10s", c.Every)}
+	}
+	var secret string
+	var err error
+	if c.SecretFile != "" {
+		if secret, err = meta.ReadSecret(c.SecretFile); err != nil {
+			return fmt.Errorf("meta: %w", err)
+		}
+	}
+	credentials, err := meta.CredentialsFrom(p.environ)
+	if err != nil {
+		return fmt.Errorf("meta: %w", err)
+	}
+	log := newLogger(p.err, c.LogFormat, config.Log{Level: c.LogLevel}.SlogLevel())
+	defer takeLibraries(log)()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w := &metaWatcher{
+		log: log, signals: make(chan os.Signal, 8), done: make(chan struct{}), look: make(chan struct{}, 1),
+		cancel: cancel, exit: p.exit,
+	}
+	stopListening := p.listen(w.signals)
+	var watching sync.WaitGroup
+	watching.Go(w.watch)
+	err = meta.Run(ctx, meta.Options{
+		Config: c.Config, Git: c.Git, Branch: c.Branch, Every: c.Every, Data: c.Data, Listen: c.Listen, Secret: secret,
+		Credentials: credentials, Look: w.look, Version: p.version, Out: p.out, Log: log,
+	})
+	stopListening()
+	close(w.done)
+	watching.Wait()
+	var wrong *meta.Wrong
+	switch {
+	case errors.As(err, &wrong):
+		return usageError{fmt.Errorf("meta: %w", err)}
+	case err != nil:
+		return fmt.Errorf("meta: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// metaWatcher turns signals into what they mean for a running meta server.
+type metaWatcher struct {
+	log     *slog.Logger
+	signals chan os.Signal
+	done    chan struct{} // closed when serving has ended
+	look    chan struct{} // of one: a look that is asked for and not begun
+	cancel  context.CancelFunc
+	exit    func(code int)
+}
+
+// watch runs until serving has ended.
+func (w *metaWatcher) watch() {
+	stopping := false
+	for {
+		select {
+		case <-w.done:
+			return
+		case sig := <-w.signals:
+			switch {
+			case sig == syscall.SIGHUP:
+				select {
+				case w.look <- struct{}{}:
+				default: // one is asked for already
+				}
+			case stopping:
+				w.log.Warn("a second signal: leaving at once")
+				w.exit(exitFailed)
+				return
+			default:
+				w.log.Info("stopping; a second signal leaves at once", "signal", sig.String())
+				stopping = true
+				w.cancel()
+			}
+		}
+	}
+}
+
+// metaCheckCommand checks a description.
+type metaCheckCommand struct {
+	File string `arg:"" help:"The YAML file that describes the network."`
+}
+
+// Run implements the command.
+func (c metaCheckCommand) Run(p *program) error {
+	network, notices, err := meta.Check(c.File)
+	if err != nil {
+		return err
+	}
+	for _, notice := range notices {
+		fmt.Fprintf(p.err, "%s: %s\n", c.File, notice)
+	}
+	_, err = fmt.Fprintf(p.out, "%s: good: %s, %s, %s\n", c.File, plural(len(network.Domains), "domain"), plural(len(network.Links), "link"), plural(len(network.Apps), "app"))
+	return err
+}

@@ -1,0 +1,73 @@
+package apps
+
+import (
+	"crypto/subtle"
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// LinkAppID is the appId with which the user of a link signs in.
+const LinkAppID = "link"
+
+// Link is a link from another domain, as it signs in here.
+type Link struct {
+	Domain string // the neighbour
+	Secret string // what it shows as its token; empty: it needs none
+	// Open lets a link without a secret come from any address. Otherwise only a
+	// neighbour on this machine may do without: see Loopback.
+	Open bool
+	// Loopback says that this domain and the neighbour are both described as being
+	// on this machine. An address alone does not tell: a proxy that stands before
+	// this server has a loopback address, whoever stands before it.
+	Loopback bool
+	// Err says why the secret is not known, for the log: then nobody is let in.
+	Err error
+}
+
+// AuthenticateLink says whether the user of a link may sign in now, from an
+// address (host:port). The error is always a *[Refusal].
+func (r *Registry) AuthenticateLink(a wire.Auth, address string) (Grant, error) {
+	refusal := r.decideLink(a, address)
+	r.metrics.link(refusal)
+	if refusal != nil {
+		return Grant{}, refusal
+	}
+	return Grant{User: a.User}, nil
+}
+
+func (r *Registry) decideLink(a wire.Auth, address string) *Refusal {
+	link, known := r.link(a.User)
+	switch {
+	case !known:
+		return refuse(wire.CodeUnknownApp, reasonNoNeighbour, nil)
+	case a.AppID != LinkAppID:
+		return refuse(wire.CodeWrongAppID, reasonWrongLinkID, nil)
+	case link.Err != nil:
+		return refuse(wire.CodeRefused, reasonNoLinkSecret, link.Err)
+	case link.Secret != "":
+		if subtle.ConstantTimeCompare([]byte(link.Secret), []byte(a.Token)) != 1 {
+			return refuse(wire.CodeBadToken, reasonLinkSecret, nil)
+		}
+		return nil
+	case a.Token != "":
+		// One end has a secret and the other none: whoever set it believes that it is
+		// asked for.
+		return refuse(wire.CodeBadToken, reasonLinkSecret, errors.New("the neighbour shows a secret, but this domain has none for the link"))
+	case !link.Open && !(link.Loopback && isLoopback(address)):
+		return refuse(wire.CodeRefused, reasonBareLink, nil)
+	}
+	r.env.log.Warn("a link without a secret has signed in: give both domains the same links.secret", "domain", link.Domain, "user", a.User, "addr", address)
+	return nil
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,92 @@
+package meta
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const (
+	// keepAlive is how often a stream shows that it lives: more often than proxies
+	// and NATs forget a silent connection, most after 30 s or later.
+	keepAlive = 15 * time.Second
+	// maxStreams is how many streams may be open: as many as a description may have
+	// domains, each with one.
+	maxStreams = 1000
+	// streamWrite is how long a reader may take to take what is written to it. One
+	// that is slower is cut off; it comes back, and is told what is current.
+	streamWrite = 10 * time.Second
+	// comeBack is after what time a browser comes back to a stream that broke.
+	comeBack = 2 * time.Second
+)
+
+// events answers with a stream: the version that is current, at once, and again
+// with each change. Versions that pass while a reader is slow are left out: only
+// the newest matters. A reader whose Last-Event-ID is current is told nothing until
+// there is news.
+func (d *door) events(w http.ResponseWriter, r *http.Request) {
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+	default:
+		w.Header().Set("Retry-After", strconv.Itoa(int(keepAlive/time.Second)))
+		d.refuse(w, http.StatusServiceUnavailable, codeTooManyStreams, fmt.Sprintf("%d streams are open: no more are served", cap(d.slots)))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
+	if r.Method == http.MethodHead {
+		return
+	}
+	d.metrics.streams.Inc()
+	defer d.metrics.streams.Dec()
+	d.stream(w, r)
+}
+
+func (d *door) stream(w http.ResponseWriter, r *http.Request) {
+	to := http.NewResponseController(w)
+	write := func(text string) bool {
+		err := to.SetWriteDeadline(time.Now().Add(streamWrite))
+		if err == nil {
+			_, err = w.Write([]byte(text))
+		}
+		if err == nil {
+			err = to.Flush()
+		}
+		if err != nil && r.Context().Err() == nil {
+			d.metrics.refuse("SLOW_STREAM")
+		}
+		return err == nil
+	}
+	// The deadline for reading the request would end the stream with it. Where it
+	// cannot be moved the stream ends early, and its reader comes back.
+	_ = to.SetReadDeadline(time.Time{})
+	v, changed := d.keeper.current()
+	text := fmt.Sprintf("retry: %d\n\n", comeBack.Milliseconds())
+	if id := r.Header.Get("Last-Event-ID"); id != strconv.FormatUint(v.network.Version, 10) {
+		text += event(v)
+	}
+	alive := time.NewTicker(d.keepAlive)
+	defer alive.Stop()
+	for write(text) {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-d.stopping:
+			return
+		case <-changed:
+			v, changed = d.keeper.current()
+			text = event(v)
+		case <-alive.C:
+			text = ": alive\n\n"
+		}
+	}
+}
+
+// event writes what a stream says of a description.
+func event(v *view) string {
+	return fmt.Sprintf("id: %d\nevent: network\ndata: {\"version\":%d}\n\n", v.network.Version, v.network.Version)
+}

@@ -1,0 +1,64 @@
+package meta
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// repository is a description on a branch of a Git repository of this machine.
+// It is read where it is: nothing is copied, and nothing is written there.
+type repository struct {
+	path, branch, file string
+
+	commit plumbing.Hash // that known is of
+	known  content
+}
+
+// String returns the repository's path.
+func (r *repository) String() string { return r.path }
+
+func (r *repository) look(context.Context) (content, error) {
+	// Opened anew each time: it may have been packed, or be another one.
+	repo, err := git.PlainOpenWithOptions(r.path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	switch {
+	case errors.Is(err, git.ErrRepositoryNotExists), errors.Is(err, fs.ErrNotExist):
+		return content{}, troubled(troubleRepository, "there is no Git repository at %s", r.path)
+	case err != nil:
+		return content{}, troubled(troubleRepository, "the Git repository at %s cannot be opened: %w", r.path, err)
+	}
+	ref, err := repo.Reference(plumbing.NewBranchReferenceName(r.branch), true)
+	if errors.Is(err, plumbing.ErrReferenceNotFound) {
+		return content{}, noBranch(r.branch, r.path, branchesOf(repo))
+	}
+	if err != nil {
+		return content{}, troubled(troubleRepository, "branch %s of %s cannot be read: %w", r.branch, r.path, err)
+	}
+	if r.known.text != nil && ref.Hash() == r.commit {
+		return r.known, nil
+	}
+	found, err := readCommit(repo.Storer, ref.Hash(), r.file, r.path)
+	if err != nil {
+		return content{}, err
+	}
+	r.commit, r.known = ref.Hash(), found
+	return found, nil
+}
+
+// branchesOf returns the names of a repository's branches, as far as they can be
+// read: they are for a sentence.
+func branchesOf(repo *git.Repository) []string {
+	var names []string
+	branches, err := repo.Branches()
+	if err != nil {
+		return nil
+	}
+	_ = branches.ForEach(func(ref *plumbing.Reference) error {
+		names = append(names, ref.Name().Short())
+		return nil
+	})
+	return names
+}

@@ -1,0 +1,166 @@
+package meta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
+)
+
+// Limits of the listener.
+const (
+	headerTime     = 5 * time.Second  // for a request's header, as the node's doors have it
+	answerTime     = 30 * time.Second // for the whole of an answer; a stream moves its own deadline on
+	idleTime       = 2 * time.Minute  // for a connection between two requests
+	maxHeaderBytes = 16 << 10
+	// maxConnections leaves as many for requests as for streams. One more is closed
+	// at once.
+	maxConnections = 2 * maxStreams
+	// shutdownTime is how long requests under way may take when the server stops.
+	shutdownTime = 5 * time.Second
+)
+
+// Run serves until ctx ends, and returns nil then. What is wrong with the options
+// is a *Wrong, or several; whatever else keeps it from starting is another error.
+func Run(ctx context.Context, o Options) error {
+	o.fill()
+	if err := o.check(); err != nil {
+		return err
+	}
+	release, err := lifecycle.LockFolder(o.Data)
+	if err != nil {
+		return err
+	}
+	err = serve(ctx, &o)
+	return errors.Join(err, release())
+}
+
+func serve(ctx context.Context, o *Options) error {
+	if err := errors.Join(o.Metrics.Register(collectors.NewGoCollector()),
+		o.Metrics.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return err
+	}
+	from, err := o.source()
+	if err != nil {
+		return err
+	}
+	k := newKeeper(from, &lastGood{folder: o.Data, rename: os.Rename}, o.Log, o.Now, m)
+	if err := k.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("there is nothing to serve, and no last good copy in %s: %w", o.Data, err)
+	}
+	l, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w; give --listen another address", err)
+	}
+	local := loopbackHost(l.Addr().String())
+	if !local && o.Secret == "" {
+		o.Log.Warn("whoever reaches this address can read the description, with the passwords that authUrls may have: give --secret-file", "listen", l.Addr().String())
+	}
+	d := newDoor(k, o, local, m)
+	say(o, k, l)
+	var following sync.WaitGroup
+	looking, stopLooking := context.WithCancel(ctx)
+	following.Go(func() { k.follow(looking, o) })
+	err = listenAndServe(ctx, l, d, o)
+	stopLooking()
+	following.Wait()
+	return err
+}
+
+// say writes the lines of the start.
+func say(o *Options, k *keeper, l net.Listener) {
+	v, _ := k.current()
+	line := func(key, value string) { fmt.Fprintf(o.Out, "%-9s %s\n", key, value) }
+	fmt.Fprintf(o.Out, "Switchboard %s\n", o.Version)
+	line("network", fmt.Sprintf("http://%s%s", l.Addr(), pathGraph))
+	line("from", k.source.String())
+	line("version", fmt.Sprintf("%d (domains %d, links %d, apps %d)", v.network.Version, len(v.network.Domains), len(v.network.Links), len(v.network.Apps)))
+	line("data", o.Data)
+	fmt.Fprintln(o.Out, "ready")
+}
+
+// follow looks at the source again and again until ctx ends.
+func (k *keeper) follow(ctx context.Context, o *Options) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.Look:
+			o.Log.Info("looking at the description now")
+		case <-o.after(o.Every):
+		}
+		// What is wrong is logged by look, once.
+		_ = k.look(ctx)
+	}
+}
+
+// listenAndServe serves until ctx ends.
+func listenAndServe(ctx context.Context, l net.Listener, d *door, o *Options) error {
+	open := &connections{open: map[net.Conn]struct{}{}, most: o.connections, metrics: d.metrics}
+	server := &http.Server{
+		Handler: d, ReadHeaderTimeout: o.header, ReadTimeout: o.header, WriteTimeout: answerTime,
+		IdleTimeout: idleTime, MaxHeaderBytes: maxHeaderBytes, ConnState: open.track,
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	close(d.stopping)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	err := server.Shutdown(stop)
+	if errors.Is(err, context.DeadlineExceeded) {
+		o.Log.Warn("requests did not end in time and are cut off")
+		err = server.Close()
+	}
+	<-served
+	return err
+}
+
+// connections counts connections and closes those that are too many.
+type connections struct {
+	most    int
+	metrics *metrics
+
+	mu   sync.Mutex
+	open map[net.Conn]struct{}
+}
+
+func (c *connections) track(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		if len(c.open) >= c.most {
+			c.metrics.refuse("TOO_MANY_CONNECTIONS")
+			_ = conn.Close() // net/http finds it closed at its first read
+			return
+		}
+		c.open[conn] = struct{}{}
+	case http.StateHijacked, http.StateClosed:
+		delete(c.open, conn)
+	default:
+		return
+	}
+	c.metrics.connections.Set(float64(len(c.open)))
+}
