@@ -122,6 +122,10 @@ func Open(ctx context.Context, opts Options) (*Bus, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
+	if opts.Cluster != nil {
+		own := *opts.Cluster // which gets its ID
+		opts.Cluster = &own
+	}
 	if opts.stores() {
 		if err := os.MkdirAll(opts.Folder, 0o700); err != nil {
 			return nil, fmt.Errorf("make the folder of the message store: %w", err)
@@ -170,6 +174,9 @@ func (b *Bus) start(ctx context.Context) error {
 		if err := clearProbes(b.opts.Folder); err != nil {
 			return err
 		}
+	}
+	if err := b.opts.knowCluster(ctx); err != nil {
+		return err
 	}
 	e, err := startEngine(ctx, &b.opts)
 	if err != nil {

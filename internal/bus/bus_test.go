@@ -389,8 +389,8 @@ func TestWhatIsRepeatedIsSaidNowAndThen(t *testing.T) {
 		return bytes.Count(lines.Bytes(), []byte("\n"))
 	}
 	for range 5 {
-		j.Errorf("%s - Error flushing: write: broken pipe", "10.0.0.1:4000 - rid:7")
-		j.Errorf("%s - Error flushing: write: broken pipe", "10.0.0.2:4000 - rid:8")
+		j.Errorf("%s - TLS route handshake error: EOF", "10.0.0.1:4000 - rid:7")
+		j.Errorf("%s - TLS route handshake error: EOF", "10.0.0.2:4000 - rid:8")
 		j.Errorf("%s - disk %d", "10.0.0.2:4001 - rid:9", 1)
 		j.Warnf("Waiting for routing to be established...")
 		j.Errorf("%s - authentication error - User %q", "10.0.0.2:4001 - rid:9", userPrefix+"1")

@@ -53,6 +53,11 @@ type Cluster struct {
 	// It holds for the whole process.
 	Election time.Duration
 
+	id string // of the cluster, by which its servers know each other; see identity.go
+	// looks is set while the server looks for the ID, and told of a server of a cluster
+	// that comes.
+	looks func(id, node string)
+
 	lookup func(ctx context.Context, host string) ([]string, error) // in place of the resolver, in tests
 }
 
@@ -75,6 +80,10 @@ const (
 	waitStep = 2 * time.Second
 	// sayEvery is how often the log says what is being waited for.
 	sayEvery = 5 * time.Second
+	// mostOfName is how many bytes of what a stranger calls itself the log says.
+	mostOfName = 64
+	// lookMark ends the name of a server that looks for its cluster.
+	lookMark = "?"
 )
 
 func (c *Cluster) check() error {
@@ -124,17 +133,31 @@ func (c *Cluster) configure(ctx context.Context, o *server.Options, log *slog.Lo
 		port = -1 // any, to the server
 	}
 	o.ServerName = c.Node
+	if c.looks != nil {
+		o.ServerName += lookMark // the next one with that name comes before this one has gone everywhere
+	}
 	o.Cluster = server.ClusterOpts{
-		Name: c.Name, Host: host, Port: port, Advertise: c.Advertise,
-		Username: userPrefix + protocol, Password: c.Secret, AuthTimeout: 5,
+		Name: c.engineName(), Host: host, Port: port, Advertise: c.Advertise,
+		Username: c.signature(), Password: c.Secret, AuthTimeout: 5,
 		PingInterval: routePing, MaxPingsOut: 2,
 		Compression: server.CompressionOpts{Mode: server.CompressionOff},
 	}
 	if c.TLS != nil {
 		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.tls(), 5
+		c.sayExpired(log)
 	}
 	o.CustomRouterAuthentication = &gate{cluster: c, log: log, said: throttle{now: time.Now}}
 	o.Routes = c.routes(ctx, nil)
+}
+
+// sayExpired warns of a certificate of this server that the others will not take: what
+// they say of it here is less.
+func (c *Cluster) sayExpired(log *slog.Logger) {
+	for _, cert := range c.TLS.Certificates {
+		if cert.Leaf != nil && time.Now().After(cert.Leaf.NotAfter) {
+			log.Warn("this node's own certificate (cluster.tls) has expired: other nodes refuse it", "since", cert.Leaf.NotAfter)
+		}
+	}
 }
 
 // tls is the configuration for both directions. A server that is found by its
@@ -193,7 +216,7 @@ func (c *Cluster) routes(ctx context.Context, have []string) []*url.URL {
 	all = slices.Compact(all)
 	urls := make([]*url.URL, len(all))
 	for i, a := range all {
-		urls[i] = &url.URL{Scheme: "nats-route", Host: a, User: url.UserPassword(userPrefix+protocol, c.Secret)}
+		urls[i] = &url.URL{Scheme: "nats-route", Host: a, User: url.UserPassword(c.signature(), c.Secret)}
 	}
 	return urls
 }
@@ -226,21 +249,45 @@ type gate struct {
 func (g *gate) Check(c server.ClientAuthentication) bool {
 	user, secret := c.GetOpts().Username, sha256.Sum256([]byte(c.GetOpts().Password))
 	own := sha256.Sum256([]byte(g.cluster.Secret))
-	version, ours := strings.CutPrefix(user, userPrefix)
+	its, ours := takeApart(user)
 	why := ""
 	switch {
 	case !ours:
 		why = "a server was refused: it is none of Switchboard's"
-	case version != protocol:
+	case its.version != protocol:
 		why = "a server was refused: its version does not go together with this one's"
 	case subtle.ConstantTimeCompare(secret[:], own[:]) == 0:
 		why = "a server was refused: its cluster secret is another one"
+	case its.node == "":
+		why = "a server was refused: it does not say of which cluster it is"
 	default:
-		return true
+		return g.checkCluster(c, its)
 	}
 	host, _, _ := net.SplitHostPort(c.RemoteAddress().String())
 	if g.said.may(why + host) {
-		g.log.Warn(why, "remote", c.RemoteAddress(), "its", protocolOf(version, ours), "own", protocol)
+		g.log.Warn(why, "remote", c.RemoteAddress(), "its", protocolOf(its.version, ours), "own", protocol)
+	}
+	return false
+}
+
+// anotherCluster says why servers do not go together that were formed apart.
+const anotherCluster = "it is of another cluster of this name, which was formed apart and has messages of its own: name the servers of one of them only in cluster.peers"
+
+// checkCluster keeps a server of another cluster out. Where the names differ, and where
+// one of the two looks for its cluster, the engine does so.
+func (g *gate) checkCluster(c server.ClientAuthentication, its signed) bool {
+	own := g.cluster
+	switch {
+	case its.name != own.Name || its.id == own.id || its.id == "":
+		return true
+	case own.looks != nil:
+		if its.does == storesStreams && isToken(its.id) {
+			own.looks(its.id, its.node)
+		}
+		return true
+	case g.said.may(its.id + its.node):
+		g.log.Warn("a server was refused: "+anotherCluster,
+			"remote", c.RemoteAddress(), "its", short(its.id, mostOfName)+" of "+short(its.node, mostOfName), "own", own.id+" of "+own.Node)
 	}
 	return false
 }
@@ -250,7 +297,15 @@ func protocolOf(version string, ours bool) string {
 	if !ours {
 		return "unknown"
 	}
-	return version
+	return short(version, mostOfName)
+}
+
+// short cuts what a stranger says.
+func short(s string, most int) string {
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
 }
 
 // startRoutes makes the server that has started listen to the other servers and
@@ -272,11 +327,11 @@ func (e *engine) startRoutes(lines *journal) {
 
 // lookForPeers looks up the names of the peers now and then, until the engine
 // stops, and has the server try addresses that are new.
-func (e *engine) lookForPeers() {
+func (e *engine) lookForPeers(every time.Duration) {
 	defer e.wg.Done()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := e.untilQuit()
 	defer cancel()
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -290,6 +345,19 @@ func (e *engine) lookForPeers() {
 	}
 }
 
+// untilQuit returns a context that ends when the engine stops, at the latest.
+func (e *engine) untilQuit() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.wg.Go(func() {
+		select {
+		case <-e.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
 func (e *engine) lookOnce(ctx context.Context) error {
 	found := e.opts.Cluster.routes(ctx, nil)
 	routes := e.opts.Cluster.routes(ctx, e.remembered(found))
@@ -297,7 +365,17 @@ func (e *engine) lookOnce(ctx context.Context) error {
 		return nil
 	}
 	e.given.Routes = routes
+	e.noteAddresses(routes)
 	return e.srv.ReloadOptions(e.given.Clone())
+}
+
+// noteAddresses notes where other servers are looked for.
+func (e *engine) noteAddresses(routes []*url.URL) {
+	hosts := make([]string, len(routes))
+	for i, r := range routes {
+		hosts[i] = r.Host
+	}
+	e.addresses.Store(&hosts)
 }
 
 // remembered returns the routes that are not found any more and stay all the same:
@@ -329,7 +407,7 @@ func (e *engine) neighbours() []string {
 	if e.srv != nil {
 		if z, err := e.srv.Routez(nil); err == nil {
 			for _, r := range z.Routes {
-				names = append(names, r.RemoteName)
+				names = append(names, strings.TrimSuffix(r.RemoteName, lookMark))
 			}
 		}
 	}
@@ -341,9 +419,14 @@ func (e *engine) neighbours() []string {
 // and says in the log what it waits for.
 func (e *engine) awaitLeader(ctx context.Context) error {
 	said := time.Now()
+	var err error
 	for {
-		e.opts.wait("%s", e.leaderless())
-		err := e.reachLeader(ctx)
+		if e.srv != nil {
+			e.opts.wait("%s; %s", e.leaderless(err), e.company())
+		} else {
+			e.opts.wait("%s", e.leaderless(err))
+		}
+		err = e.reachLeader(ctx)
 		if err == nil {
 			return nil
 		}
@@ -355,8 +438,7 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 		}
 		if time.Since(said) >= sayEvery {
 			said = time.Now()
-			e.opts.Logger.Info("waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start",
-				"connected", strings.Join(e.neighbours(), " "), "err", err)
+			e.opts.Logger.Info(e.leaderless(err), "connected", strings.Join(e.neighbours(), " "), "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -365,12 +447,15 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 	}
 }
 
-// leaderless says what awaitLeader waits for.
-func (e *engine) leaderless() string {
-	if e.srv == nil {
+// leaderless says what awaitLeader waits for, after an attempt that failed, if any.
+func (e *engine) leaderless(err error) string {
+	switch {
+	case e.srv == nil:
 		return fmt.Sprintf("waiting for %s to have a leader for its streams", e.place())
+	case !e.opts.stores() && errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return errNoProcessor.Error()
 	}
-	return "waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start; " + e.company()
+	return "waiting for a leader of the streams: more than half of the servers must be there, and all of them at the very first start"
 }
 
 // company says who else is there.

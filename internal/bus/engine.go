@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,23 +31,25 @@ const (
 // the connections, to a NATS that exists. It does not come back from a failure: a
 // new one takes its place.
 type engine struct {
-	opts    *Options
-	srv     *server.Server  // nil for a NATS that exists
-	given   *server.Options // the server's options; changed by lookForPeers alone
-	missing map[string]int  // how many times in a row a route was not found; likewise
-	writes  *nats.Conn      // appends only, so that no read stands before one
-	reads   *nats.Conn
-	js      jetstream.JetStream // on reads
-	system  *nats.Conn          // of the server's own account; nil where it is no cluster's
-	door    door                // who may come in by it
+	opts      *Options
+	srv       *server.Server           // nil for a NATS that exists
+	given     *server.Options          // the server's options; changed by lookForPeers alone
+	missing   map[string]int           // how many times in a row a route was not found; likewise
+	addresses atomic.Pointer[[]string] // of the routes that the server was given
+	writes    *nats.Conn               // appends only, so that no read stands before one
+	reads     *nats.Conn
+	js        jetstream.JetStream // on reads
+	system    *nats.Conn          // of the server's own account; nil where it is no cluster's
+	door      door                // who may come in by it
 
 	// Whether a NATS that exists syncs each message, and whether that is known.
 	syncKnown, synced bool
 
-	failed chan struct{} // closed by fail
-	quit   chan struct{} // ends the goroutines
-	bell   chan struct{} // rung when something looks wrong
-	wg     sync.WaitGroup
+	failed  chan struct{} // closed by fail
+	quit    chan struct{} // ends the goroutines
+	bell    chan struct{} // rung when something looks wrong
+	differs chan string   // addresses of servers that may be of another cluster
+	wg      sync.WaitGroup
 
 	mu      sync.Mutex
 	cause   error                             // why it failed
@@ -58,7 +61,11 @@ type engine struct {
 // waits until it serves. Recovering a store cannot be interrupted: when ctx ends
 // meanwhile, startEngine returns only after the server has let go of the folder.
 func startEngine(ctx context.Context, o *Options) (*engine, error) {
-	e := &engine{opts: o, failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1)}
+	e := &engine{opts: o, failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1), differs: make(chan string, 1)}
+	if o.Cluster != nil {
+		e.wg.Add(1)
+		go e.sayWhoDiffers()
+	}
 	err := e.startServer(ctx)
 	if err == nil {
 		err = e.connect(ctx)
@@ -81,7 +88,7 @@ func startEngine(ctx context.Context, o *Options) (*engine, error) {
 	}
 	if o.Cluster != nil {
 		e.wg.Add(1)
-		go e.lookForPeers()
+		go e.lookForPeers(lookEvery)
 	}
 	if o.Cluster != nil && o.stores() {
 		e.wg.Add(1)
@@ -95,9 +102,10 @@ func (e *engine) startServer(ctx context.Context) error {
 	if e.opts.External != nil {
 		return nil
 	}
-	lines := &journal{log: e.opts.Logger, bell: e.suspect, said: throttle{now: time.Now}}
+	lines := &journal{log: e.opts.Logger, bell: e.suspect, differs: e.differing, said: throttle{now: time.Now}}
 	given := e.serverOptions(ctx)
 	e.given = given.Clone() // the server keeps and changes what it is given
+	e.noteAddresses(given.Routes)
 	if c := e.opts.Cluster; c != nil && c.Sole && !c.NoStore {
 		if err := e.found(); err != nil {
 			return err

@@ -51,3 +51,16 @@ func memberName(server string) string {
 	}
 	return string(name)
 }
+
+// members returns who belongs to that group, by the names that servers have in it, as far
+// as this server's folder knows.
+func (o *Options) members() (names []string) {
+	b, err := os.ReadFile(filepath.Join(o.Folder, founded))
+	if err != nil || len(b) < 8 {
+		return nil
+	}
+	for n, b := binary.LittleEndian.Uint32(b[4:]), b[8:]; n > 0 && len(b) >= 8; n, b = n-1, b[8:] {
+		names = append(names, string(b[:8]))
+	}
+	return names
+}

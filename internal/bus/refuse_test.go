@@ -33,6 +33,16 @@ func (l *lines) Write(b []byte) (int, error) {
 	return l.buf.Write(b)
 }
 
+// has fails the test unless the log has some words in it.
+func (l *lines) has(t testing.TB, words string) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !strings.Contains(l.buf.String(), words) {
+		t.Errorf("it does not say %q:\n%s", words, l.buf.String())
+	}
+}
+
 // comes waits until the log has a warning with some words in it.
 func (l *lines) comes(t testing.TB, words string) {
 	t.Helper()
@@ -104,14 +114,26 @@ func TestWhoFindsNoMajorityIsTold(t *testing.T) {
 		o.StartTimeout = 7 * time.Second
 	})
 	_, err := Open(t.Context(), n.options(0))
+	if err == nil || !strings.Contains(err.Error(), "no cluster has answered, and to form one all that are looked for must be there, 2 at least; there are n0; no other server is connected to this one: it took more than 7s") {
+		t.Fatalf("got %v", err)
+	}
+	log.has(t, "waiting for the other servers: no cluster has answered")
+
+	// It knows its cluster, and finds too few of it.
+	c := formed(t, 3, func(_ int, o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.StartTimeout = 20 * time.Second
+	})
+	for i := range 3 {
+		c.stop(i)
+	}
+	o := c.options(0)
+	o.StartTimeout = 7 * time.Second
+	_, err = Open(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "has no leader for its streams; no other server is connected to this one: it took more than 7s") {
 		t.Fatalf("got %v", err)
 	}
-	log.mu.Lock()
-	defer log.mu.Unlock()
-	if !strings.Contains(log.buf.String(), "waiting for a leader of the streams: more than half of the servers must be there") {
-		t.Errorf("it says %s", log.buf.String())
-	}
+	log.has(t, "waiting for a leader of the streams: more than half of the servers must be there")
 }
 
 func TestOpenSaysWhatIsWrongWithACluster(t *testing.T) {
@@ -250,14 +272,70 @@ func TestServersTalkByTLSAndRefuseWhoHasNoCertificate(t *testing.T) {
 	}
 }
 
+// Where one server has TLS and the other has not, or one has a certificate that is not
+// good any more, both say so, whichever of them it is that calls the other.
+func TestServersWhoseTLSDoesNotGoTogetherSaySo(t *testing.T) {
+	t.Parallel()
+	ca, cert := authority(t)
+	_, old := authorityUntil(t, time.Now().Add(-time.Hour))
+	_, foreign := authority(t)
+	ca.AddCert(old.Leaf)
+	with := func(c tls.Certificate) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{c}, RootCAs: ca, MinVersion: tls.VersionTLS13}
+	}
+	good := with(cert)
+	for name, c := range map[string]struct {
+		called, calls       *tls.Config
+		theCalled, theOther string // what each says
+	}{
+		"it is called without":        {good, nil, "this one has cluster.tls and the other one has not", "with cluster.tls on one all need it"},
+		"it calls without":            {nil, good, "it did not sign in as one does without cluster.tls", "this one has cluster.tls and the other one has not"},
+		"the caller's has expired":    {good, with(old), "the other one's certificate has expired", "this node's own certificate (cluster.tls) has expired"},
+		"the called's has expired":    {with(old), good, "does not take this one's certificate, which has expired", "the other one's certificate has expired"},
+		"the caller is of another CA": {good, with(foreign), "certificates of the cluster do not go together", "each with a certificate that the other's CA has signed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logs [2]lines
+			n := planned(t, 2, func(i int, o *Options) {
+				o.Logger = slog.New(slog.NewTextHandler(&logs[i], nil))
+				o.Cluster.Replicas, o.Cluster.TLS = 1, []*tls.Config{c.called, c.calls}[i]
+				if i == 0 {
+					o.Cluster.Peers = []string{"127.0.0.1:1"} // it calls nobody
+				}
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			for i := range 2 {
+				wg.Go(func() {
+					if b, err := Open(ctx, n.options(i)); err == nil {
+						t.Errorf("server %d formed a cluster", i)
+						shut(t, b)
+					}
+				})
+			}
+			logs[0].comes(t, c.theCalled)
+			logs[1].comes(t, c.theOther)
+			cancel()
+			wg.Wait()
+		})
+	}
+}
+
 // authority makes a certificate for 127.0.0.1 and the authority to check it.
 func authority(t *testing.T) (*x509.CertPool, tls.Certificate) {
+	t.Helper()
+	return authorityUntil(t, time.Now().Add(time.Hour))
+}
+
+// authorityUntil is authority with a certificate that is good until some time.
+func authorityUntil(t *testing.T, end time.Time) (*x509.CertPool, tls.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	is := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "switchboard"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: end,
 		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
@@ -281,7 +359,7 @@ func TestAServerLeavesTheFolderOfAnotherAlone(t *testing.T) {
 	n := planned(t, 2, func(_ int, o *Options) { o.Cluster.Replicas = 1 })
 	o := n.options(0)
 	o.Folder = dir + "/jetstream"
-	if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "has streams of a server that was alone") {
+	if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "says whose they are: if they are of a server that was alone") {
 		t.Fatalf("got %v", err)
 	}
 	wantLog(t, shardLog(t, open(t, dir), 0), 1, 5, 100)
