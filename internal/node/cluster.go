@@ -213,6 +213,7 @@ func (n *node) died(id string) {
 	n.hub.PeerGone(id)
 	n.office.Died(id)
 	n.exchange.PeerGone(id)
+	n.webhooks.PeerGone(id)
 	n.stir()
 }
 
@@ -231,10 +232,11 @@ func (n *node) stir() { n.leases.Stir() }
 // What links carry is for one of several: the first byte says for whom. Versions that
 // do not know a tag pass over what is for it.
 const (
-	tagHub    = 1
-	tagShards = 2
-	tagStats  = 4
-	tagEvents = 5
+	tagHub      = 1
+	tagShards   = 2
+	tagStats    = 4
+	tagEvents   = 5
+	tagWebhooks = 6
 )
 
 // tagged is a part's own way to other nodes.
@@ -243,7 +245,7 @@ type tagged struct {
 	tag   byte
 }
 
-// Send implements delivery.Nodes, shards.Links and stats.Nodes.
+// Send implements delivery.Nodes, shards.Links, stats.Nodes and webhooks.Nodes.
 func (t tagged) Send(node string, parts ...[]byte) bool {
 	var few [4][]byte
 	return t.links.Send(node, append(append(few[:0], []byte{t.tag}), parts...)...)
@@ -259,6 +261,7 @@ func (p peers) Up(peer string) {
 	p.hub.PeerUp(peer)
 	p.office.Up(peer)
 	p.exchange.PeerUp(peer)
+	p.webhooks.PeerUp(peer)
 }
 
 // Down implements bus.LinkHandler.
@@ -267,6 +270,7 @@ func (p peers) Down(peer string) {
 	p.hub.PeerDown(peer)
 	p.office.Down(peer)
 	p.exchange.PeerDown(peer)
+	p.webhooks.PeerDown(peer)
 }
 
 // Receive implements bus.LinkHandler.
@@ -283,6 +287,8 @@ func (p peers) Receive(peer string, message []byte) {
 		p.stats.PeerReceive(peer, body)
 	case tagEvents:
 		p.exchange.PeerReceive(peer, body)
+	case tagWebhooks:
+		p.webhooks.PeerReceive(peer, body)
 	}
 }
 
