@@ -232,11 +232,11 @@ func (n *node) stir() { n.leases.Stir() }
 // What links carry is for one of several: the first byte says for whom. Versions that
 // do not know a tag pass over what is for it.
 const (
-	tagHub      = 1
-	tagShards   = 2
-	tagStats    = 4
-	tagEvents   = 5
-	tagWebhooks = 6
+	tagHub    = 1
+	tagShards = 2
+	tagStats  = 4
+	tagEvents = 5
+	tagHooks  = 6
 )
 
 // tagged is a part's own way to other nodes.
@@ -287,7 +287,7 @@ func (p peers) Receive(peer string, message []byte) {
 		p.stats.PeerReceive(peer, body)
 	case tagEvents:
 		p.exchange.PeerReceive(peer, body)
-	case tagWebhooks:
+	case tagHooks:
 		p.webhooks.PeerReceive(peer, body)
 	}
 }

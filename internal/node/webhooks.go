@@ -30,7 +30,7 @@ func (n *node) openWebhooks(ctx context.Context) error {
 		Webhooks: webhooksOf(s.Apps), Limits: webhookLimits(s.Limits), Place: n.placeOf,
 	}
 	if n.links != nil {
-		o.Nodes = tagged{n.links, tagWebhooks}
+		o.Nodes = tagged{n.links, tagHooks}
 	}
 	n.webhooks, err = webhooks.New(o)
 	return err
