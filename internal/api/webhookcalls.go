@@ -35,8 +35,8 @@ func (r Rooms) webhookCalls() []Call {
 	}
 }
 
-// webhookAnswer is how it goes with a webhook. Counts are since the start of the
-// node.
+// webhookAnswer is how it goes with a webhook, on all nodes together: see
+// webhooks.Status.
 type webhookAnswer struct {
 	Name         string          `json:"name"`
 	App          string          `json:"app"`

@@ -219,6 +219,7 @@ func (n *node) died(id string) {
 	n.hub.PeerGone(id)
 	n.office.Died(id)
 	n.exchange.PeerGone(id)
+	n.webhooks.PeerGone(id)
 	n.stir()
 }
 
@@ -245,6 +246,7 @@ const (
 	tagLinks  = 3 // how links to other domains are, for people
 	tagStats  = 4
 	tagEvents = 5
+	tagHooks  = 6
 )
 
 // tagged is a part's own way to other nodes.
@@ -253,7 +255,7 @@ type tagged struct {
 	tag   byte
 }
 
-// Send implements delivery.Nodes, shards.Links and stats.Nodes.
+// Send implements delivery.Nodes, shards.Links, stats.Nodes and webhooks.Nodes.
 func (t tagged) Send(node string, parts ...[]byte) bool {
 	var few [4][]byte
 	return t.links.Send(node, append(append(few[:0], []byte{t.tag}), parts...)...)
@@ -269,6 +271,7 @@ func (p peers) Up(peer string) {
 	p.hub.PeerUp(peer)
 	p.office.Up(peer)
 	p.exchange.PeerUp(peer)
+	p.webhooks.PeerUp(peer)
 }
 
 // Down implements bus.LinkHandler.
@@ -277,6 +280,7 @@ func (p peers) Down(peer string) {
 	p.hub.PeerDown(peer)
 	p.office.Down(peer)
 	p.exchange.PeerDown(peer)
+	p.webhooks.PeerDown(peer)
 }
 
 // Receive implements bus.LinkHandler.
@@ -297,6 +301,8 @@ func (p peers) Receive(peer string, message []byte) {
 		p.stats.PeerReceive(peer, body)
 	case tagEvents:
 		p.exchange.PeerReceive(peer, body)
+	case tagHooks:
+		p.webhooks.PeerReceive(peer, body)
 	}
 }
 

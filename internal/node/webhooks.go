@@ -25,10 +25,14 @@ func (n *node) openWebhooks(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the history of webhooks in %s: %w", s.Data, err)
 	}
-	n.webhooks, err = webhooks.New(webhooks.Options{
+	o := webhooks.Options{
 		Queue: eventQueue{n.office}, Archive: trail, Logger: n.log, Metrics: n.metrics, Version: n.opts.Version,
 		Webhooks: webhooksOf(s.Apps), Limits: webhookLimits(s.Limits), Place: n.placeOf,
-	})
+	}
+	if n.links != nil {
+		o.Nodes = tagged{n.links, tagHooks}
+	}
+	n.webhooks, err = webhooks.New(o)
 	return err
 }
 

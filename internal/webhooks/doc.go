@@ -20,6 +20,9 @@
 //     apart at most, until one succeeds; then all that waits goes on at once.
 //   - Connections go to public addresses only, unless the webhook may be at a
 //     private one; through no proxy, and never where a redirect leads.
+//   - Of several nodes, each of which posts the events that are kept there, any shows
+//     how it goes on all that there are; what others did is up to a second old. A
+//     node alone does nothing for that.
 //   - Secrets, URLs and what is posted are in no log line; what a receiver answers
 //     is in none but the reason of a failure, in a short excerpt.
 //

@@ -73,14 +73,14 @@ func TestThePageNamesEveryMetricAndEveryLogLine(t *testing.T) {
 	page := nodetest.ReadCheckout(t, docs)
 	reg := prometheus.NewRegistry()
 	s := newStage(t, "http://receiver.example")
-	s.options.Metrics = reg
+	s.options.Metrics, s.options.Nodes = reg, wayFrom{}
 	room, err := New(s.options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	room.metrics.attempt(billing, resultOK)
 	room.metrics.end(billing, Delivered)
-	nodetest.WantMetrics(t, page, reg, 8)
+	nodetest.WantMetrics(t, page, reg, 9)
 	for _, result := range []string{resultOK, resultStatus, resultRedirect, resultTimeout, resultAddress, resultAnswer, resultConnect} {
 		if !strings.Contains(page, "`"+result+"`") {
 			t.Errorf("the page lacks the result %s", result)

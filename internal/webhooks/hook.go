@@ -58,6 +58,7 @@ type hook struct {
 	changed bool // to is new to the machine
 	inbox   []input
 	view    view
+	losses  losses
 }
 
 // input is what happened: a delivery of the queue, or the end of an attempt.
@@ -69,18 +70,6 @@ type input struct {
 	outcome outcome
 	course  int  // of the attempt: see worker
 	lost    bool // the attempt was broken off: what it came to is not known
-}
-
-// view is what others see of a hook.
-type view struct {
-	attempts    uint64
-	delivered   uint64
-	failed      uint64
-	stuck       int
-	failing     bool
-	lastSuccess time.Time
-	lastFailure time.Time
-	lastReason  string
 }
 
 func newHook(w Webhook, l Limits, opts *Options, p *poster, m *metrics) *hook {
@@ -136,6 +125,7 @@ func (h *hook) run(ctx context.Context) {
 	w.work(ctx, posting)
 	grace := time.AfterFunc(h.opts.Grace, breakOff)
 	w.drain()
+	w.leave()
 	grace.Stop()
 	w.archivist.stop(h.opts.Grace)
 	running.Wait()
@@ -293,9 +283,9 @@ func (w *worker) answered(now time.Time, in input) {
 	w.machine.answered(now, in.ev, in.outcome)
 	w.mu.Lock()
 	if in.outcome.ok {
-		w.view.lastSuccess = now
+		w.view.LastSuccess = now
 	} else {
-		w.view.lastFailure, w.view.lastReason = now, in.outcome.reason
+		w.view.LastFailure, w.view.LastReason = now, in.outcome.reason
 	}
 	w.mu.Unlock()
 	if in.outcome.ok {
@@ -313,7 +303,7 @@ func (w *worker) do(posting context.Context, now time.Time, e effect) {
 	aim, course := w.aim, w.course
 	posting, w.posts[e.ev] = context.WithCancel(posting)
 	w.mu.Lock()
-	w.view.attempts++
+	w.view.Attempts++
 	w.mu.Unlock()
 	go func() { // drain waits for it
 		o, result := w.poster.post(posting, attempt{aim, e.ev, limits.Timeout})
@@ -331,9 +321,9 @@ func (w *worker) ended(now time.Time, e effect) {
 	done := Ended{ID: e.ev.id, State: Delivered, At: now.UTC().Truncate(time.Millisecond), Attempts: e.ev.attempts, Status: e.ev.status, Body: e.ev.body}
 	w.mu.Lock()
 	if e.kind == effSent {
-		w.view.delivered++
+		w.view.Delivered++
 	} else {
-		w.view.failed++
+		w.view.Failed++
 		done.State, done.Reason = Failed, e.ev.last
 	}
 	w.mu.Unlock()
@@ -349,8 +339,8 @@ func (w *worker) ended(now time.Time, e effect) {
 func (w *worker) publish() {
 	failing := w.machine.failing()
 	w.mu.Lock()
-	w.view.failing, w.view.stuck = failing, w.machine.stuck
-	reason := w.view.lastReason
+	w.view.Failing, w.view.Stuck = failing, w.machine.stuck
+	reason := w.view.LastReason
 	w.mu.Unlock()
 	switch {
 	case failing && !w.said:
@@ -359,6 +349,14 @@ func (w *worker) publish() {
 		w.log.Info("a webhook works again")
 	}
 	w.said = failing
+}
+
+// leave notes that nothing is posted from here any more: whether the webhook still
+// fails is known to who posts from now on.
+func (w *worker) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.view.Failing, w.view.Stuck = false, 0
 }
 
 // memory knows the last of the IDs that were added.

@@ -19,6 +19,8 @@ type memQueue struct {
 	boxes   map[Name]*memBox
 	full    int   // how many events a box takes; 0 for any number
 	refuses error // of Open and Put
+	silent  error // of Backlog
+	dropped uint64
 }
 
 type memBox struct {
@@ -145,7 +147,7 @@ func (q *memQueue) Put(_ context.Context, of Name, frames [][]byte) (int, error)
 func (q *memQueue) Backlog(_ context.Context, of Name) (Backlog, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var b Backlog
+	b := Backlog{Dropped: q.dropped}
 	for _, i := range q.box(of).items {
 		b.Events++
 		b.Bytes += int64(len(i.frame))
@@ -153,7 +155,14 @@ func (q *memQueue) Backlog(_ context.Context, of Name) (Backlog, error) {
 			b.Oldest = i.id.Time()
 		}
 	}
-	return b, nil
+	return b, q.silent
+}
+
+// drop has the queue say that it has dropped so many events.
+func (q *memQueue) drop(n uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.dropped = n
 }
 
 // again hands everything of a box to the open session once more, as after a

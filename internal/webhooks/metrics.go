@@ -16,6 +16,7 @@ type metrics struct {
 	room     *Room
 	attempts *prometheus.CounterVec // app, webhook, result
 	events   *prometheus.CounterVec // app, webhook, state
+	unread   prometheus.Counter
 
 	state, waiting, bytes, oldest, stuck, dropped *prometheus.Desc
 }
@@ -37,6 +38,10 @@ func newMetrics(r *Room, reg prometheus.Registerer) (*metrics, error) {
 			Namespace: space, Subsystem: sub, Name: "events_total",
 			Help: "Events that ended: delivered, or failed, which were given up.",
 		}, append(labels, "state")),
+		unread: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: space, Subsystem: sub, Name: "unread_total",
+			Help: "What other nodes said of their webhooks that could not be read.",
+		}),
 		state:   desc("state", "1 for the state that the webhook is in: ok, failing or idle.", "state"),
 		waiting: desc("waiting", "Events that wait for the webhook, on their way included."),
 		bytes:   desc("waiting_bytes", "Bytes of the events that wait for the webhook."),
@@ -47,7 +52,11 @@ func newMetrics(r *Room, reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m, m.attempts, m.events} {
+	all := []prometheus.Collector{m, m.attempts, m.events}
+	if r.opts.Nodes != nil {
+		all = append(all, m.unread)
+	}
+	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -77,8 +86,8 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. What the queue does not tell in time
-// is left out.
+// Collect implements prometheus.Collector. What waits is left out where the queue
+// does not tell it in time, or is on another node.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
@@ -86,9 +95,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge := func(d *prometheus.Desc, v float64, more ...string) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{h.of.App, h.of.Name}, more...)...)
 		}
-		h.mu.Lock()
-		v := h.view
-		h.mu.Unlock()
+		v := h.look()
 		for _, s := range []string{StateOK, StateFailing, StateIdle} {
 			is := 0.0
 			if s == v.state() {
@@ -96,9 +103,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			}
 			gauge(m.state, is, s)
 		}
-		gauge(m.stuck, float64(v.stuck))
-		backlog, err := h.opts.Queue.Backlog(ctx, h.of)
-		if err != nil {
+		gauge(m.stuck, float64(v.Stuck))
+		backlog, here := h.backlog(ctx)
+		ch <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(h.dropped()), h.of.App, h.of.Name)
+		if !here {
 			continue
 		}
 		gauge(m.waiting, float64(backlog.Events))
@@ -108,6 +116,48 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			age = max(h.opts.Now().Sub(backlog.Oldest).Seconds(), 0)
 		}
 		gauge(m.oldest, age)
-		ch <- prometheus.MustNewConstMetric(m.dropped, prometheus.CounterValue, float64(backlog.Dropped), h.of.App, h.of.Name)
 	}
+}
+
+// backlog asks the queue what waits, if that is on this node: what each node shows
+// by itself is added up by whoever looks at all.
+func (h *hook) backlog(ctx context.Context) (b Backlog, here bool) {
+	place := h.opts.Place(h.of)
+	if place == nil {
+		h.lose(nil, 0)
+		return b, false
+	}
+	b, err := h.opts.Queue.Backlog(ctx, h.of)
+	if err != nil {
+		return b, false
+	}
+	h.lose(place, b.Dropped)
+	return b, true
+}
+
+// losses count the events that found the queue full while it was on this node. A
+// queue counts anew in each place; these do not fall.
+type losses struct {
+	total uint64
+	place any    // where the queue was last
+	there uint64 // of them, those in that place
+}
+
+func (h *hook) lose(place any, there uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := &h.losses
+	if place != l.place {
+		l.place, l.there = place, 0
+	}
+	if there > l.there { // else somebody else has asked since
+		l.total += there - l.there
+		l.there = there
+	}
+}
+
+func (h *hook) dropped() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.losses.total
 }

@@ -45,6 +45,9 @@ type Options struct {
 	// are another node's to post. When it returns something else, the webhook's queue
 	// is opened anew: see Moved. Default: all are here, for ever.
 	Place func(Name) any
+	// Nodes are the ways to other nodes, each of which posts what is its own to post.
+	// Default: there are none.
+	Nodes Nodes
 	// Grace is how long attempts that are on their way may still take when the
 	// room stops. Default DefaultGrace.
 	Grace  time.Duration
@@ -90,6 +93,9 @@ type Room struct {
 
 	mu    sync.Mutex // guards hooks
 	hooks map[Name]*hook
+
+	sharing sync.Mutex // guards others; taken before mu
+	others  others
 }
 
 // New makes a room. Run has it work.
@@ -140,6 +146,8 @@ func (r *Room) Run(ctx context.Context) error {
 	running := make(map[Name]work)
 	var all sync.WaitGroup
 	defer all.Wait()
+	tell, stop := r.telling()
+	defer stop()
 	for ctx.Err() == nil {
 		wanted := r.list()
 		for of, w := range running {
@@ -159,6 +167,8 @@ func (r *Room) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-r.changed:
+		case <-tell:
+			r.tell()
 		}
 	}
 	return nil
@@ -233,18 +243,9 @@ const (
 	StateIdle    = "idle"    // nothing was posted since the start
 )
 
-func (v *view) state() string {
-	switch {
-	case v.failing:
-		return StateFailing
-	case v.attempts == 0:
-		return StateIdle
-	}
-	return StateOK
-}
-
-// Status tells how it goes with one webhook. Counts are since the start of the
-// process.
+// Status tells how it goes with one webhook, on all nodes that there are together.
+// Counts are since the start of each; those of a node that is gone are not among
+// them.
 type Status struct {
 	Of           Name
 	URL          string // without what may be a secret
@@ -266,7 +267,7 @@ func (r *Room) Status(ctx context.Context, of Name) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return h.status(ctx)
+	return r.status(ctx, h)
 }
 
 // List tells it of all webhooks of an app, by name; of all apps if it is empty.
@@ -276,7 +277,7 @@ func (r *Room) List(ctx context.Context, app string) ([]Status, error) {
 		if app != "" && h.of.App != app {
 			continue
 		}
-		s, err := h.status(ctx)
+		s, err := r.status(ctx, h)
 		if err != nil {
 			return nil, err
 		}
@@ -285,18 +286,17 @@ func (r *Room) List(ctx context.Context, app string) ([]Status, error) {
 	return list, nil
 }
 
-func (h *hook) status(ctx context.Context) (Status, error) {
-	backlog, err := h.opts.Queue.Backlog(ctx, h.of)
+func (r *Room) status(ctx context.Context, h *hook) (Status, error) {
+	backlog, err := r.opts.Queue.Backlog(ctx, h.of)
 	if err != nil {
 		return Status{}, fmt.Errorf("look at what waits for webhook %s: %w", h.of, err)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	v := &h.view
+	v := r.together(h)
+	to, _ := h.settings()
 	return Status{
-		Of: h.of, URL: shown(h.to.URL), Events: h.to.Events, AllowPrivate: h.to.AllowPrivate,
-		State: v.state(), Waiting: backlog, StuckUsers: v.stuck, Delivered: v.delivered, Failed: v.failed,
-		LastSuccess: v.lastSuccess, LastFailure: v.lastFailure, LastReason: v.lastReason,
+		Of: h.of, URL: shown(to.URL), Events: to.Events, AllowPrivate: to.AllowPrivate,
+		State: v.state(), Waiting: backlog, StuckUsers: v.Stuck, Delivered: v.Delivered, Failed: v.Failed,
+		LastSuccess: v.LastSuccess, LastFailure: v.LastFailure, LastReason: v.LastReason,
 	}, nil
 }
 

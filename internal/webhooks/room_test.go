@@ -444,7 +444,7 @@ func TestAFailureAtAPlaceThatIsLeftIsNoneOfTheNewOne(t *testing.T) {
 	w.set(Webhook{Of: billing, URL: "http://new.example"}, w.limits)
 	w.machine.take()
 	w.take(begin(), false)
-	if list := w.machine.take(); len(list) != 1 || list[0] != (effect{effPost, ev}) || ev.attempts != 0 || !w.view.lastFailure.IsZero() {
+	if list := w.machine.take(); len(list) != 1 || list[0] != (effect{effPost, ev}) || ev.attempts != 0 || !w.view.LastFailure.IsZero() {
 		t.Errorf("%+v is to be done, %+v", list, ev)
 	}
 }
