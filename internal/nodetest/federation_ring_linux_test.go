@@ -241,7 +241,7 @@ func (o *outages) launchAgain(nodes []*Server) {
 	for _, n := range nodes {
 		n.Kill()
 	}
-	o.rest(0, longestFault/2)
+	o.rest(0, o.most)
 	o.Launch(nodes...)
 }
 
@@ -249,7 +249,7 @@ func (o *outages) freezeAll(nodes []*Server) {
 	for _, n := range nodes {
 		n.Signal(syscall.SIGSTOP)
 	}
-	o.rest(50*time.Millisecond, longestFault)
+	o.rest(50*time.Millisecond, o.most)
 	for _, n := range nodes {
 		n.Signal(syscall.SIGCONT)
 	}
@@ -269,7 +269,7 @@ func (r *ring) cutLinks(o *outages, count int) {
 			}
 		}
 		if !joined {
-			o.rest(50*time.Millisecond, longestFault)
+			o.rest(50*time.Millisecond, o.most)
 		}
 	}
 }
@@ -290,7 +290,7 @@ func surviveInARing(t *testing.T, seed uint64, total time.Duration) {
 		chance := rand.New(rand.NewPCG(seed, 13))
 		r := startRing(t, ringLinks, []int{1, 3, 1, 1, 1}, "limits: {mailboxMessages: 10000000, mailboxBytes: 64GiB, minDiskFree: 64MiB}\n")
 		r.LinksUp()
-		o := &outages{t: t, chance: chance, isles: r.isles, all: r.outages(), counts: make(map[string]int)}
+		o := &outages{t: t, chance: chance, isles: r.isles, all: r.outages(), most: longestFault / 2, counts: make(map[string]int)}
 		o.Cluster = &Cluster{t: t, Nodes: r.nodes()}
 		defer o.tell()
 		where, fronts := r.everywhere(t)

@@ -17,6 +17,7 @@ type outages struct {
 	isles  *islands
 	front  *Front
 	all    []outage       // what may happen
+	most   time.Duration  // that a fault lasts
 	counts map[string]int // of faults
 }
 
@@ -37,7 +38,7 @@ func startOnIslands(t *testing.T, n int, settings string) (*Cluster, *islands) {
 
 func newOutages(t *testing.T, n int, chance *rand.Rand) *outages {
 	t.Helper()
-	o := &outages{t: t, chance: chance, all: allOutages(), counts: make(map[string]int)}
+	o := &outages{t: t, chance: chance, all: allOutages(), most: longestFault, counts: make(map[string]int)}
 	o.Cluster, o.isles = startOnIslands(t, n, roomyApp)
 	var doors []string
 	for _, node := range o.Nodes {
@@ -78,7 +79,7 @@ const longestFault = 12 * time.Second
 // killed and started meanwhile: then no two of three are there for a moment.
 func (o *outages) last(i int) {
 	o.t.Helper()
-	o.rest(50*time.Millisecond, longestFault)
+	o.rest(50*time.Millisecond, o.most)
 	if o.chance.IntN(4) == 0 && len(o.Nodes) > 1 {
 		other := (i + 1 + o.chance.IntN(len(o.Nodes)-1)) % len(o.Nodes)
 		o.counts["kill meanwhile"]++
@@ -112,7 +113,7 @@ func (o *outages) kill(i int) {
 
 func (o *outages) killForLong(i int) {
 	o.Nodes[i].Kill()
-	o.rest(2*time.Second, longestFault)
+	o.rest(2*time.Second, o.most)
 	for range o.chance.IntN(3) {
 		killWhileStarting(o.t, o.Nodes[i], time.Duration(o.chance.Int64N(int64(2*time.Second))))
 	}
@@ -151,7 +152,7 @@ func (o *outages) cutOneCable(i int) {
 		return // it is the only one
 	}
 	o.isles.join(i, other, false)
-	o.rest(50*time.Millisecond, longestFault)
+	o.rest(50*time.Millisecond, o.most)
 	o.isles.join(i, other, true)
 }
 
