@@ -120,10 +120,11 @@ type Options struct {
 	SyncFolder string    // mode single: measure there what a sync of the disk takes
 	Progress   io.Writer // a line that is written over and over; nil: none
 
-	echo     bool // the server echoes what it gets and knows no users
-	portable bool // use streams also where there is something cheaper
-	atOnce   bool // connections are opened without waiting for those before
-	streams  bool // a row of the suite that is about streams of events
+	echo     bool              // the server echoes what it gets and knows no users
+	portable bool              // use streams also where there is something cheaper
+	atOnce   bool              // connections are opened without waiting for those before
+	streams  bool              // a row of the suite that is about streams of events
+	home     func(i int) int64 // added to the number of user i, who lives elsewhere; nil: all live here
 }
 
 // Check says what is wrong with the options as somebody may give them.
@@ -286,7 +287,11 @@ func (o *Options) via() string {
 
 // user returns the i-th user.
 func (o *Options) user(i int) string {
-	return fmt.Sprintf("%s-%d", o.UserPrefix, o.FirstUser+int64(i))
+	number := o.FirstUser + int64(i)
+	if o.home != nil {
+		number += o.home(i)
+	}
+	return fmt.Sprintf("%s-%d", o.UserPrefix, number)
 }
 
 // plural writes a number of things.

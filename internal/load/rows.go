@@ -31,6 +31,7 @@ func suiteRows(z sizes) []suiteRow {
 		{"cluster-fast", "FAST, " + spaced(one) + " connections, in pairs over two nodes on one processor, compared with one node", measureClusterFast},
 		{"cluster-reliable", "RELIABLE on three nodes with three replicas, " + spaced(one) + " connections, in pairs over nodes, closed loop", measureClusterReliable},
 		{"cluster-crowd", spaced(z.connections(10_000)) + " users who connect at once to three nodes, then a message to each from each node", measureClusterCrowd},
+		{"links", "two linked domains on one processor, " + spaced(one) + " connections, in pairs over the link, compared with one domain; then " + spaced(z.messages(10_000)) + " messages that waited for the link", measureLinks},
 		{"start", "start to ready, after a clean stop and after a kill", measureStart},
 	}
 }

@@ -57,6 +57,8 @@ type FederationOptions struct {
 	Meta func(i int) string
 	// Later are domains that are not started.
 	Later []int
+	// MetaAt is where the meta server listens; empty: somewhere on loopback.
+	MetaAt string
 }
 
 // StartFederation starts the meta server and the domains. They end with the test.
@@ -65,7 +67,10 @@ func StartFederation(t testing.TB, o FederationOptions) *Federation {
 	t.Helper()
 	Alone(t, ReasonOwn)
 	f := &Federation{t: t, Network: Network{Links: o.Links, Master: o.Master}}
-	f.Meta = &Meta{t: t, Addr: freeAddress(t), File: filepath.Join(t.TempDir(), "network.yaml"), data: filepath.Join(t.TempDir(), "meta")}
+	if o.MetaAt == "" {
+		o.MetaAt = freeAddress(t)
+	}
+	f.Meta = &Meta{t: t, Addr: o.MetaAt, File: filepath.Join(t.TempDir(), "network.yaml"), data: filepath.Join(t.TempDir(), "meta")}
 	for i := range o.Domains {
 		text := "domain: " + domainName(i) + "\n"
 		from := "http://" + f.Meta.Addr

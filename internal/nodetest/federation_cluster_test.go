@@ -2,36 +2,59 @@ package nodetest
 
 import (
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// startFederatedCluster starts domains, domain-01 of three nodes and the others of one.
-func startFederatedCluster(t *testing.T, domains int) (*Federation, *Cluster) {
+// startFederatedClusters starts domains of as many nodes as sizes say, described as o
+// says. change, unless nil, changes the settings of a node before it is started;
+// clients and neighbours come to where its Host says.
+func startFederatedClusters(t *testing.T, o FederationOptions, sizes []int, change func(domain, node int, s *NodeSettings)) (*Federation, []*Cluster) {
 	t.Helper()
-	f := StartFederation(t, FederationOptions{Domains: domains, Later: []int{0, 1, 2}})
-	c := newCluster(t, 3, func(_ int, s *NodeSettings) {
-		s.More = "domain: domain-01\nmeta: http://" + f.Meta.Addr + "\n"
-	})
-	var urls []string
-	for i := range c.Settings {
-		n := c.node(i)
-		n.Addr = freeAddress(t)
-		urls = append(urls, "ws://"+n.Addr)
-		c.Nodes = append(c.Nodes, n)
+	o.Domains, o.Later = len(sizes), nil
+	for i := range sizes {
+		o.Later = append(o.Later, i)
 	}
-	f.Describe(func(n *Network) { n.URLs[0] = urls })
-	for _, s := range f.Domains[1:] {
-		s.Start()
+	f := StartFederation(t, o)
+	list := make([]*Cluster, len(sizes))
+	for i, size := range sizes {
+		list[i] = newCluster(t, size, func(node int, s *NodeSettings) {
+			s.Cluster = domainName(i)
+			s.More = "domain: " + domainName(i) + "\nmeta: http://" + f.Meta.Addr + "\n"
+			if change != nil {
+				change(i, node, s)
+			}
+		})
+		var urls []string
+		for j := range size {
+			n := list[i].node(j)
+			if n.Addr = freeAddress(t); list[i].Settings[j].Host != "127.0.0.1" {
+				n.Addr = net.JoinHostPort(list[i].Settings[j].Host, fmt.Sprint(domainPort))
+			}
+			urls = append(urls, "ws://"+n.Addr)
+			list[i].Nodes = append(list[i].Nodes, n)
+		}
+		f.Domains[i] = list[i].Nodes[0]
+		f.Network.URLs[i] = urls
 	}
-	c.Launch(c.Nodes...)
-	f.Domains[0] = c.Nodes[0]
-	return f, c
+	f.Describe(func(*Network) {})
+	var all []*Server
+	for _, c := range list {
+		all = append(all, c.Nodes...)
+	}
+	launchAll(t, all)
+	return f, list
 }
 
-// holder returns the node of domain-01 that is connected to domain-02.
-func holder(t *testing.T, c *Cluster) *Server {
+// domainPort is where domains listen that have a host of their own.
+const domainPort = 8088
+
+// holder returns the node of a domain that is connected to another domain, once it
+// is one alone.
+func holder(t *testing.T, c *Cluster, to int) *Server {
 	t.Helper()
 	var found *Server
 	Eventually(t, "one node has the link", func() bool {
@@ -40,7 +63,7 @@ func holder(t *testing.T, c *Cluster) *Server {
 			if !n.running() {
 				continue
 			}
-			if n.Metric(`switchboard_link_up{domain="domain-02"}`) == 1 {
+			if n.Metric(fmt.Sprintf("switchboard_link_up{domain=%q}", domainName(to))) == 1 {
 				found = n
 				count++
 			}
@@ -51,53 +74,91 @@ func holder(t *testing.T, c *Cluster) *Server {
 }
 
 // One node of a domain has the link to a neighbour, and another one when that is
-// killed; whatever node a message comes to, or comes from, nothing is lost.
+// killed; whatever node a message comes to, or comes from, nothing is lost, and
+// nothing comes twice.
 func TestAnotherNodeTakesALinkOver(t *testing.T) {
-	f, c := startFederatedCluster(t, 2)
+	f, domains := startFederatedClusters(t, FederationOptions{}, []int{3, 3}, nil)
 	f.LinksUp()
-	had := holder(t, c)
-	for _, n := range c.Nodes {
-		Eventually(t, "each node knows how the link is", func() bool {
-			v := DomainView{}
-			n.Ask("/v1/domains", &v)
-			return len(v.Neighbours) == 1 && v.Neighbours[0].Receiving.State == "up" && v.Neighbours[0].Sending.State == "up"
-		})
-	}
-	var other *Server
-	for _, n := range c.Nodes {
-		if n != had {
-			other = n
+	for _, c := range domains {
+		for _, n := range c.Nodes {
+			Eventually(t, "each node knows how the link is", func() bool {
+				v := DomainView{}
+				n.Ask("/v1/domains", &v)
+				return len(v.Neighbours) == 1 && v.Neighbours[0].Receiving.State == "up" && v.Neighbours[0].Sending.State == "up"
+			})
 		}
 	}
-	bob := f.SignIn(1, 1, `{"receipts":true,"producer":"p"}`)
-	ann := SignIn(t, other, f.User(0, 1), `{"receipts":true}`)
+	had := []*Server{holder(t, domains[0], 1), holder(t, domains[1], 0)}
+	people := make([]*Peer, 2) // in each domain one, on a node that goes on
+	for i, c := range domains {
+		for _, n := range c.Nodes {
+			if n != had[i] && people[i] == nil {
+				people[i] = SignIn(t, n, f.User(i, 1), `{"receipts":true,"push":true,"producer":"p"}`)
+			}
+		}
+	}
 	const all = 600
-	for i := 1; i <= all; i++ {
-		bob.Message(ann.user, fmt.Sprint("m", i), fmt.Sprintf(`"reference":"r","seq":%d,"confirmationEnabled":false`, i))
-		if i == all/2 {
-			had.Kill()
+	say := func(i int) {
+		for k, p := range people {
+			p.Message(people[1-k].user, fmt.Sprint("m", i), fmt.Sprintf(`"reference":"r","seq":%d,"confirmationEnabled":false`, i))
 		}
 	}
-	for range all {
-		bob.Expect("MESSAGE_STORED")
+	for i := 1; i <= all; i++ {
+		say(i)
+		switch i {
+		case all / 3:
+			had[0].Kill()
+		case 2 * all / 3:
+			had[1].Kill()
+		}
 	}
-	ann.wantSeries(1, all)
-	if now := holder(t, c); now == had {
-		t.Error("the node that was killed has the link")
+	for _, p := range people {
+		stored := 0
+		got := p.contentsAnd(all, func(f Frame) {
+			if f.Type == "MESSAGE_STORED" {
+				stored++
+			}
+		})
+		for ; stored < all; stored++ {
+			p.Expect("MESSAGE_STORED")
+		}
+		t.Logf("%s: lost, duplicated, reordered: %s", p.user, tallyOf(got, all))
+		if !slices.Equal(got, series(1, all)) {
+			t.Errorf("%s got %q", p.user, got)
+		}
 	}
-	ann.sendMany(bob.user, 1, 100)
-	bob.wantSeries(1, 100)
-	if extra := ann.Barrier(); len(extra) > 0 {
-		t.Errorf("%d frames more: %s", len(extra), extra[0].Raw)
+	for i, c := range domains {
+		if holder(t, c, 1-i) == had[i] {
+			t.Errorf("the node of %s that was killed has the link", domainName(i))
+		}
 	}
-	if a := other.CallControl(http.MethodGet, "/v1/domains/trace?user="+bob.user, ""); !strings.Contains(a.Body, `"path":["domain-01","domain-02"]`) {
-		t.Errorf("%s", a.Body)
+	for i := all + 1; i <= all+50; i++ {
+		say(i)
+	}
+	for _, p := range people {
+		p.wantSeries(all+1, all+50)
+	}
+	for _, p := range people {
+		for _, f := range p.Barrier() {
+			if f.Type != "MESSAGE_STORED" {
+				t.Errorf("one frame more: %s", f.Raw)
+			}
+		}
+	}
+	for _, n := range domains[0].Nodes {
+		if !n.running() {
+			continue
+		}
+		if a := n.CallControl(http.MethodGet, "/v1/domains/trace?user="+people[1].user, ""); !strings.Contains(a.Body, `"path":["domain-01","domain-02"]`) {
+			t.Errorf("%s", a.Body)
+		}
 	}
 }
 
 // Whatever node keeps what waits has it take its new way.
 func TestEveryNodeOfADomainFollowsAChangeOfTheNetwork(t *testing.T) {
-	f, c := startFederatedCluster(t, 3)
+	f, domains := startFederatedClusters(t, FederationOptions{}, []int{3, 1, 1}, nil)
+	c := domains[0]
 	f.LinksUp()
 	f.Domains[1].Kill()
 	ann := SignIn(t, c.Nodes[0], f.User(0, 1), `{"receipts":true}`)

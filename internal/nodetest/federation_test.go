@@ -16,9 +16,17 @@ import (
 // are no messages are passed over.
 func (p *Peer) contents(n int) (list []string) {
 	p.t.Helper()
+	return p.contentsAnd(n, func(Frame) {})
+}
+
+// contentsAnd is contents, and hands over what is passed over.
+func (p *Peer) contentsAnd(n int, others func(Frame)) (list []string) {
+	p.t.Helper()
 	for len(list) < n {
 		if f := p.Next(); f.Type == "MESSAGE" {
 			list = append(list, f.Field("content"))
+		} else {
+			others(f)
 		}
 	}
 	return list

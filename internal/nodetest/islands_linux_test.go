@@ -131,10 +131,15 @@ func (is *islands) isolate(i int, alone bool) {
 	}
 }
 
-// plug puts the cable of an island's clients in, or pulls it out.
+// plug puts the cable of an island's clients in, or pulls it out. They come over it
+// to where other nodes come to as well.
 func (is *islands) plug(i int, in bool) {
 	is.t.Helper()
-	is.ip(-1, fmt.Sprintf("link set %s %s", cableTo(i), map[bool]string{true: "up", false: "down"}[in]))
+	if !in {
+		is.ip(-1, fmt.Sprintf("link set %s down", cableTo(i)))
+		return
+	}
+	is.ip(-1, fmt.Sprintf("link set %s up", cableTo(i)), fmt.Sprintf("route replace %s/32 via %s dev %s", placeOf(i), hostOf(i), cableTo(i)))
 }
 
 // on runs f in a thread that is on an island: what f opens is there, and stays

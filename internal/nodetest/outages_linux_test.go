@@ -16,6 +16,8 @@ type outages struct {
 	chance *rand.Rand
 	isles  *islands
 	front  *Front
+	all    []outage       // what may happen
+	most   time.Duration  // that a fault lasts
 	counts map[string]int // of faults
 }
 
@@ -36,7 +38,7 @@ func startOnIslands(t *testing.T, n int, settings string) (*Cluster, *islands) {
 
 func newOutages(t *testing.T, n int, chance *rand.Rand) *outages {
 	t.Helper()
-	o := &outages{t: t, chance: chance, counts: make(map[string]int)}
+	o := &outages{t: t, chance: chance, all: allOutages(), most: longestFault, counts: make(map[string]int)}
 	o.Cluster, o.isles = startOnIslands(t, n, roomyApp)
 	var doors []string
 	for _, node := range o.Nodes {
@@ -77,7 +79,7 @@ const longestFault = 12 * time.Second
 // killed and started meanwhile: then no two of three are there for a moment.
 func (o *outages) last(i int) {
 	o.t.Helper()
-	o.rest(50*time.Millisecond, longestFault)
+	o.rest(50*time.Millisecond, o.most)
 	if o.chance.IntN(4) == 0 && len(o.Nodes) > 1 {
 		other := (i + 1 + o.chance.IntN(len(o.Nodes)-1)) % len(o.Nodes)
 		o.counts["kill meanwhile"]++
@@ -111,7 +113,7 @@ func (o *outages) kill(i int) {
 
 func (o *outages) killForLong(i int) {
 	o.Nodes[i].Kill()
-	o.rest(2*time.Second, longestFault)
+	o.rest(2*time.Second, o.most)
 	for range o.chance.IntN(3) {
 		killWhileStarting(o.t, o.Nodes[i], time.Duration(o.chance.Int64N(int64(2*time.Second))))
 	}
@@ -150,7 +152,7 @@ func (o *outages) cutOneCable(i int) {
 		return // it is the only one
 	}
 	o.isles.join(i, other, false)
-	o.rest(50*time.Millisecond, longestFault)
+	o.rest(50*time.Millisecond, o.most)
 	o.isles.join(i, other, true)
 }
 
@@ -185,16 +187,15 @@ func (o *outages) roll() {
 // and every fourth of them quiet.
 func (o *outages) run(total time.Duration) {
 	o.t.Helper()
-	all := allOutages()
 	for end := time.Now().Add(total); time.Now().Before(end); {
 		phase := time.Now().Add(min(total/4, 40*time.Second))
 		if o.chance.IntN(4) == 0 {
 			o.rest(total/32, max(total/32, time.Until(phase)/2)+time.Millisecond)
 			continue
 		}
-		some := o.chance.Perm(len(all))[:1+o.chance.IntN(4)]
+		some := o.chance.Perm(len(o.all))[:1+o.chance.IntN(4)]
 		for time.Now().Before(phase) {
-			f, i := all[some[o.chance.IntN(len(some))]], o.chance.IntN(len(o.Nodes))
+			f, i := o.all[some[o.chance.IntN(len(some))]], o.chance.IntN(len(o.Nodes))
 			o.counts[f.name]++
 			f.happen(o, i)
 			o.rest(0, 2*time.Second)
@@ -210,17 +211,24 @@ func TestWhateverHappensToItsNodesAClusterLosesNothing(t *testing.T) {
 	if !ownWorld(t) {
 		return
 	}
+	survive(t, outageSeeds(), surviveOutages)
+}
+
+// survive has a mix of outages survived for FAULT_TIME with each seed that always
+// runs and a new one, then with ever new ones for FAULT_SOAK.
+func survive(t *testing.T, always []uint64, mix func(t *testing.T, seed uint64, total time.Duration)) {
+	t.Helper()
 	usual := 30 * time.Second
 	if testing.Short() {
 		usual = 10 * time.Second
 	}
 	once, soak := durationFromEnvironment(t, "FAULT_TIME", usual), durationFromEnvironment(t, "FAULT_SOAK", 0)
 	began := time.Now()
-	for _, n := range faultSeedsToRun(t, outageSeeds(), 1) {
-		surviveOutages(t, n, once)
+	for _, n := range faultSeedsToRun(t, always, 1) {
+		mix(t, n, once)
 	}
 	for left := soak - time.Since(began); left > 0 && !t.Failed(); left = soak - time.Since(began) {
-		surviveOutages(t, rand.Uint64N(1_000_000_000), min(left, 5*time.Minute))
+		mix(t, rand.Uint64N(1_000_000_000), min(left, 5*time.Minute))
 	}
 }
 

@@ -22,6 +22,9 @@ func mixSeeds() []uint64 { return nil }
 // outageSeeds are those of TestWhateverHappensToItsNodesAClusterLosesNothing.
 func outageSeeds() []uint64 { return nil }
 
+// ringSeeds are those of TestWhateverHappensToItsDomainsARingLosesNothing.
+func ringSeeds() []uint64 { return nil }
+
 // faultSeedsToRun are the seeds of a fault test: those that always run, but with
 // -short, and fresh new ones. FAULT_SEED is the only one if it is set.
 func faultSeedsToRun(t *testing.T, always []uint64, fresh int) []uint64 {

@@ -23,7 +23,7 @@ import (
 type workload struct {
 	*history
 	t     *testing.T
-	front *Server // where clients connect
+	where whereabouts
 	pace  time.Duration
 	users []string // of the consumers
 	sizes []int    // of contents, at most; drawn evenly
@@ -43,17 +43,33 @@ const unanswered = 200
 // briefly bounds what a client waits for while the server may be gone.
 const briefly = 3 * time.Second
 
+// whereabouts say who takes part in a workload, and where each connects.
+type whereabouts struct {
+	consumer, producer func(i int) (user string)
+	door               func(user string) (addr string)
+}
+
 // startWorkload lets everybody begin. front is where they connect; pace is a
 // producer's rest after a message or a few. They end with the test, if not
 // before, by end or drain.
 func startWorkload(t *testing.T, front *Server, chance *rand.Rand, pace time.Duration, sizes ...int) *workload {
 	t.Helper()
+	numbered := func(from int) func(int) string {
+		return func(i int) string { return fmt.Sprint("ANZ-", from+i) }
+	}
+	door := func(string) string { return front.Addr }
+	return startWorkloadOf(t, whereabouts{numbered(200), numbered(100), door}, chance, pace, sizes...)
+}
+
+// startWorkloadOf is startWorkload with people of the caller's.
+func startWorkloadOf(t *testing.T, where whereabouts, chance *rand.Rand, pace time.Duration, sizes ...int) *workload {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	w := &workload{history: newHistory(), t: t, front: &Server{t: t, Addr: front.Addr}, pace: pace, sizes: sizes, quiet: make(chan struct{}), stop: stop}
+	w := &workload{history: newHistory(), t: t, where: where, pace: pace, sizes: sizes, quiet: make(chan struct{}), stop: stop}
 	t.Cleanup(w.end)
 	kinds := []string{"ack", "ack", "push", "fetch", "push", "fetch", "push", "fetch"}
 	for i := range kinds {
-		w.users = append(w.users, fmt.Sprint("ANZ-", 200+i))
+		w.users = append(w.users, where.consumer(i))
 	}
 	for i, kind := range kinds {
 		r, chance := w.receiver(w.users[i], kind), rand.New(rand.NewPCG(chance.Uint64(), uint64(i)))
@@ -69,7 +85,7 @@ func startWorkload(t *testing.T, front *Server, chance *rand.Rand, pace time.Dur
 		}
 	}
 	for i := range 6 {
-		user, chance := fmt.Sprint("ANZ-", 100+i), rand.New(rand.NewPCG(chance.Uint64(), uint64(i)))
+		user, chance := where.producer(i), rand.New(rand.NewPCG(chance.Uint64(), uint64(i)))
 		if i%2 == 0 {
 			w.produceWithReceipts(ctx, user, chance)
 		} else {
@@ -105,7 +121,7 @@ func (w *workload) end() {
 // dial starts a Go client, which comes back by itself.
 func (w *workload) dial(ctx context.Context, o client.Options) *client.Client {
 	w.t.Helper()
-	o.URL, o.AppID = "ws://"+w.front.Addr+"/ws", "app-id-343"
+	o.URL, o.AppID = "ws://"+w.where.door(string(o.UserID))+"/ws", "app-id-343"
 	o.Backoff = client.Backoff{Min: 10 * time.Millisecond, Max: 100 * time.Millisecond}
 	o.KeepAlive, o.ConnectTimeout, o.WriteTimeout = time.Second, briefly, briefly
 	o.Seen = 1 << 20
@@ -182,7 +198,7 @@ func (w *workload) listen(ctx context.Context, p *Peer, r *receiverLog) {
 func (w *workload) connect(ctx context.Context, user, options string) *Peer {
 	within, cancel := context.WithTimeout(ctx, briefly)
 	defer cancel()
-	p, err := TryDial(within, w.t, w.front)
+	p, err := TryDial(within, w.t, &Server{t: w.t, Addr: w.where.door(user)})
 	if err != nil {
 		select {
 		case <-time.After(10 * time.Millisecond): // the server may be gone for long
