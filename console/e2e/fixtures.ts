@@ -1,4 +1,5 @@
 import { test as base } from "@playwright/test";
+import { Federation, type Described } from "./federation.js";
 import { Receiver } from "./receiver.js";
 import { Server } from "./server.js";
 
@@ -7,6 +8,8 @@ interface Fixtures {
   server: Server;
   /** Starts one with settings. */
   boot: (settings: string) => Promise<Server>;
+  /** Starts domains with a meta server. */
+  federate: (described: Described, running: number) => Promise<Federation>;
   /** What hears webhooks. */
   receiver: Receiver;
 }
@@ -31,6 +34,19 @@ export const test = base.extend<Fixtures>({
     for (const server of servers) {
       if (info.status !== info.expectedStatus) await info.attach("server", { body: server.said });
       await server.remove();
+    }
+  },
+  // eslint-disable-next-line no-empty-pattern
+  federate: async ({}, use, info) => {
+    const federations: Federation[] = [];
+    await use(async (described, running) => {
+      const federation = await Federation.start(described, running);
+      federations.push(federation);
+      return federation;
+    });
+    for (const federation of federations) {
+      if (info.status !== info.expectedStatus) await info.attach("domains", { body: federation.said });
+      await federation.remove();
     }
   },
   // eslint-disable-next-line no-empty-pattern

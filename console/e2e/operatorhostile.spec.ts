@@ -117,7 +117,7 @@ test("nothing is asked of anybody but the server", async ({ context, server }) =
   const asked = new Set<string>();
   context.on("request", (request) => asked.add(new URL(request.url()).origin));
   const desk = await Desk.open(context, server);
-  for (const part of ["Users", "Sessions", "Keys", "Webhooks", "Overview"]) await desk.go(part);
+  for (const part of ["Users", "Sessions", "Keys", "Webhooks", "Domains", "Overview"]) await desk.go(part);
   await expect(desk.tile("Sessions")).toHaveText("0");
   expect([...asked]).toEqual([server.origin]);
   const answer = await desk.page.goto(`${server.origin}/operator`);

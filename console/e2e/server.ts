@@ -28,8 +28,8 @@ export class Server {
     this.#more = more;
   }
 
-  /** Starts a server with an empty data folder; without settings (YAML) it serves the demo. */
-  static async start(settings?: string): Promise<Server> {
+  /** Starts a server with an empty data folder; without settings (YAML) it serves the demo. An address is one that others know beforehand. */
+  static async start(settings?: string, listen?: string): Promise<Server> {
     await access(binary).catch(() => {
       throw new Error(`there is no server at ${binary}: build it, or name it in SWITCHBOARD_BIN`);
     });
@@ -37,6 +37,7 @@ export class Server {
     const file = path.join(data, "settings.yaml");
     if (settings !== undefined) await writeFile(file, settings);
     const server = new Server(data, settings === undefined ? [] : ["--config", file]);
+    server.#listen = listen ?? server.#listen;
     await server.resume();
     return server;
   }
@@ -132,6 +133,58 @@ export class Server {
       if (Date.now() > deadline) throw new Error(`the server is not ready in time:\n${this.#said}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+}
+
+/** A meta server in a process of its own, which serves a file and looks at it often. */
+export class MetaServer {
+  readonly url: string;
+  readonly #file: string;
+  readonly #data: string;
+  #process: ChildProcess | undefined;
+  #said = "";
+
+  private constructor(address: string, file: string, data: string) {
+    this.url = `http://${address}`;
+    this.#file = file;
+    this.#data = data;
+  }
+
+  /** Starts one on an address that nobody else uses. */
+  static async start(address: string, file: string, data: string): Promise<MetaServer> {
+    const server = new MetaServer(address, file, data);
+    await server.resume();
+    return server;
+  }
+
+  async resume(): Promise<void> {
+    const args = ["meta", "--config", this.#file, "--listen", this.url.replace("http://", ""), "--data", this.#data, "--every", "100ms"];
+    const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: ownEnvironment() });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-20_000)));
+    }
+    this.#process = child;
+    const deadline = Date.now() + patience;
+    for (;;) {
+      if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the meta server does not serve:\n${this.#said}`);
+      const answer = await fetch(`${this.url}/healthz`).catch(() => undefined);
+      if (answer?.ok === true) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit", { signal: AbortSignal.timeout(patience) });
+    child.kill("SIGKILL");
+    await exited;
+  }
+
+  /** What the process wrote last. */
+  get said(): string {
+    return this.#said;
   }
 }
 

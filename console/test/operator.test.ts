@@ -49,6 +49,8 @@ test("addresses name pages, and back", () => {
     { page: "keys" },
     { page: "webhooks", app: "ANZ" },
     { page: "webhook", app: "ANZ", name: "orders", state: "failed" },
+    { page: "domains", user: "" },
+    { page: "domains", user: "ANZ-7" },
   ];
   for (const route of routes) assert.deepEqual(parseRoute(hrefOf(route)), route);
   assert.deepEqual(parseRoute(""), { page: "overview" });

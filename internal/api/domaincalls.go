@@ -20,6 +20,7 @@ type DomainsAnswer struct {
 	Source     *DomainSource     `json:"source,omitzero"` // nil: there are no other domains
 	Neighbours []DomainNeighbour `json:"neighbours"`
 	Domains    []OtherDomain     `json:"domains"`
+	Links      []DomainLink      `json:"links"` // all of the network, as described
 }
 
 // DomainSource says where the description comes from, and how that is.
@@ -61,6 +62,13 @@ const (
 	LinkDown    = "down"
 	LinkWaiting = "waiting" // for a newer description of the network
 )
+
+// DomainLink is a link between two domains. How it is only those two know.
+type DomainLink struct {
+	N1   string `json:"n1"`
+	N2   string `json:"n2"`
+	Cost int    `json:"cost"`
+}
 
 // OtherDomain is a domain and the way to it.
 type OtherDomain struct {

@@ -30,7 +30,7 @@ type network struct{ *node }
 // Domains implements api.Domains.
 func (n network) Domains(ctx context.Context) (api.DomainsAnswer, error) {
 	answer := api.DomainsAnswer{
-		Domain: n.opts.Settings.Domain, Neighbours: []api.DomainNeighbour{}, Domains: []api.OtherDomain{},
+		Domain: n.opts.Settings.Domain, Neighbours: []api.DomainNeighbour{}, Domains: []api.OtherDomain{}, Links: []api.DomainLink{},
 	}
 	a := n.abroad
 	if a == nil {
@@ -57,6 +57,9 @@ func (n network) Domains(ctx context.Context) (api.DomainsAnswer, error) {
 		answer.Domains = append(answer.Domains, api.OtherDomain{
 			Domain: d.Name, URLs: d.URLs, Next: next, Path: v.routes.Path(d.Name), Cost: v.routes.Cost(d.Name),
 		})
+	}
+	for _, l := range v.network.Links {
+		answer.Links = append(answer.Links, api.DomainLink(l))
 	}
 	return answer, nil
 }

@@ -226,6 +226,10 @@ type DomainView struct {
 		Path         []string
 		Cost         int
 	}
+	Links []struct {
+		N1, N2 string
+		Cost   int
+	}
 }
 
 // Look asks domain i for its view of the network.

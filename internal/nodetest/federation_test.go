@@ -236,6 +236,9 @@ func tallyOf(got []string, n int) string {
 func TestMessagesCrossADomainInBetween(t *testing.T) {
 	f := StartFederation(t, FederationOptions{Domains: 3})
 	f.LinksUp()
+	if l := f.Look(0).Links; len(l) != 2 || l[1].N1 != "domain-02" || l[1].N2 != "domain-03" || l[1].Cost != 1 {
+		t.Errorf("a domain says of the links of all: %+v", l)
+	}
 	ann, zoe := f.SignIn(0, 1, ""), f.SignIn(2, 1, "")
 	ann.Message(zoe.user, "over two links", `"reference":"r1"`)
 	if got := zoe.Expect("MESSAGE"); got.Field("content") != "over two links" || got.Field("from") != ann.user {

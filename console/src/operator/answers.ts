@@ -122,3 +122,74 @@ export interface EndedEvent {
   reason?: string;
   event: unknown;
 }
+
+/** The network of domains, as this one sees it. */
+export interface Domains {
+  /** This one's name; absent if it has none. */
+  domain?: string;
+  /** Of the description; 0 if there is none, or it is from a file. */
+  version: number;
+  /** Where the description comes from; absent where there are no other domains. */
+  source?: {
+    from: string;
+    following: boolean;
+    stored: boolean;
+    /** In effect; absent as long as there is no description. */
+    since?: string;
+    confirmed?: string;
+    trouble?: string;
+    kind?: string;
+    troubledAt?: string;
+  };
+  neighbours: Neighbour[];
+  domains: OtherDomain[];
+  links: DomainLink[];
+}
+
+/** A domain to which there is a link. */
+export interface Neighbour {
+  domain: string;
+  cost: number;
+  /** The connection that this domain has made, which brings what the neighbour has for it. */
+  receiving: LinkState;
+  /** The connection that the neighbour has made, which takes what waits for it here. */
+  sending: LinkState;
+  roundTripMs?: number;
+  waiting: Mailbox;
+}
+
+export interface LinkState {
+  /** up, down or waiting */
+  state: string;
+  since?: string;
+  why?: string;
+  url?: string;
+  node?: string;
+}
+
+export interface OtherDomain {
+  domain: string;
+  urls: string[];
+  next: string;
+  path: string[];
+  cost: number;
+}
+
+export interface DomainLink {
+  n1: string;
+  n2: string;
+  cost: number;
+}
+
+/** The path that a message to a user would take. */
+export interface Trace {
+  userId: string;
+  domain?: string;
+  local: boolean;
+  version: number;
+  path: string[];
+  next?: string;
+  cost: number;
+  sending?: LinkState;
+  waiting?: Mailbox;
+}

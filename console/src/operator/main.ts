@@ -2,6 +2,7 @@ import "./operator.css";
 import { byId, element } from "../dom.js";
 import { Api, Problem } from "./api.js";
 import type { Own } from "./answers.js";
+import { domainsPage } from "./domains.js";
 import { dateTime } from "./format.js";
 import { keysPage } from "./keys.js";
 import { rememberedKey, rememberKey } from "./keymemory.js";
@@ -183,6 +184,8 @@ function pageOf(route: Route, desk: Desk): Page {
       return webhooksPage(desk);
     case "webhook":
       return webhookPage(desk, route.name, route.state);
+    case "domains":
+      return domainsPage(desk, route.user);
     case "unknown":
       return nothingHere();
   }

@@ -9,6 +9,7 @@ export type Route =
   | { page: "keys" }
   | { page: "webhooks"; app: string }
   | { page: "webhook"; app: string; name: string; state: string }
+  | { page: "domains"; user: string }
   | { page: "unknown" };
 
 export const overview: Route = { page: "overview" };
@@ -31,6 +32,8 @@ export function parseRoute(hash: string): Route {
       return overview;
     case "keys":
       return { page: first };
+    case "domains":
+      return { page: first, user: query.get("user") ?? "" };
     case "users":
     case "sessions":
     case "webhooks":
@@ -48,12 +51,13 @@ export function hrefOf(route: Route): string {
   const query = new URLSearchParams();
   if ("app" in route && route.app !== "") query.set("app", route.app);
   if ("state" in route && route.state !== "") query.set("state", route.state);
+  if ("user" in route && route.user !== "") query.set("user", route.user);
   const search = query.size === 0 ? "" : `?${query.toString()}`;
   return `#/${path.map(encodeURIComponent).join("/")}${search}`;
 }
 
 /** The part of the operator's pages that a page belongs to. */
-export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" {
+export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" {
   switch (route.page) {
     case "user":
       return "users";
