@@ -156,6 +156,29 @@ func TestAppsOfTheNetworkAndOfTheSettingsGoTogether(t *testing.T) {
 	}
 }
 
+// An app of the description with which nobody could sign in here, or that has the ID of
+// one of the settings, costs the others nothing.
+func TestABadAppOfTheNetworkIsPassedOver(t *testing.T) {
+	n := knowing(t, config.Settings{}, strings.Replace(row, "clientApps:\n", "clientApps:\n  - {appName: SHOP, appId: shop}\n  - {appName: TWIN, appId: own, authEnabled: false}\n", 1))
+	list, passed := n.allApps(config.Settings{Apps: []config.App{{Name: "OWN", ID: "own", AllowApps: []string{"SHOP"}}}})
+	var names, said []string
+	for _, a := range list {
+		names = append(names, a.Name)
+	}
+	for _, p := range passed {
+		said = append(said, p.app)
+	}
+	if slices.Contains(names, "SHOP") || slices.Contains(names, "TWIN") || !slices.Contains(names, "OWN") || !slices.Contains(names, "FREE") {
+		t.Errorf("in effect are %q", names)
+	}
+	if want := []string{"SHOP", "TWIN", "OWN"}; !slices.Equal(said, want) { // the last for its allowApps
+		t.Errorf("passed over %+v", passed)
+	}
+	if err := apps.Check(list); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLinksAreSpreadOverNodesEvenlyAndMoveAlone(t *testing.T) {
 	nodes := []string{"a", "b", "c"}
 	holder := func(nodes []string, neighbour string) (best string) {

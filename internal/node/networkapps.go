@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
@@ -53,16 +54,43 @@ func (n *node) allApps(s config.Settings) (list []apps.App, passed []passedOver)
 			return true
 		})
 	}
+	described := make(map[string]bool) // apps that the network alone has
 	for _, a := range v.network.Apps {
 		switch i := slices.IndexFunc(list, func(b apps.App) bool { return b.Name == a.Name }); {
 		case i < 0:
+			described[a.Name] = true
 			list = append(list, apps.App{Name: a.Name, ID: a.ID, Master: wire.UserID(a.Master), AuthEnabled: a.AuthEnabled, AuthURL: a.AuthURL})
 		case list[i].ID != a.ID || list[i].Master != wire.UserID(a.Master):
 			passed = append(passed, passedOver{a.Name, "the settings of this domain give it another appId or masterUserId than the network, and that counts here: they should be the same in all domains"})
 		}
 	}
+	list, bad := withoutBad(list, described)
 	known, more := withoutUnknown(list)
-	return known, append(passed, more...)
+	return known, append(append(passed, bad...), more...)
+}
+
+// withoutBad takes out apps of the network that nobody could sign in with, or that do
+// not go with those of the settings. Whoever wrote the description cannot know these,
+// and the others are not to suffer: not now, and not at a start that has nothing but
+// the last copy of it.
+func withoutBad(list []apps.App, described map[string]bool) ([]apps.App, []passedOver) {
+	var wrong apps.FieldErrors
+	if !errors.As(apps.Check(list), &wrong) {
+		return list, nil
+	}
+	var passed []passedOver
+	for _, e := range wrong {
+		name := list[e.Index].Name
+		if !described[name] {
+			continue // of the settings, which are refused as a whole; or of its allowApps, see withoutUnknown
+		}
+		if !slices.ContainsFunc(passed, func(p passedOver) bool { return p.app == name }) {
+			passed = append(passed, passedOver{name, "the description of the network has it, and nobody can sign in with it here: " + e.Field + ": " + e.Problem})
+		}
+	}
+	return slices.DeleteFunc(list, func(a apps.App) bool {
+		return slices.ContainsFunc(passed, func(p passedOver) bool { return p.app == a.Name })
+	}), passed
 }
 
 // withoutUnknown takes out of allowApps what is no app.
