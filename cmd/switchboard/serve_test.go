@@ -224,6 +224,20 @@ func TestHangupReadsTheSettingsAgain(t *testing.T) {
 	<-r.code
 }
 
+// What the settings name may have changed though they did not: the description of all
+// domains, where it is a file.
+func TestHangupHasTheDescriptionOfDomainsReadAgain(t *testing.T) {
+	file := settingsFile(t, "")
+	rewrite(t, file, "domain: perth\nmeta: http://127.0.0.1:1\n")
+	r, o, _ := serve(t, "--config", file)
+	r.signals <- syscall.SIGHUP
+	if got := <-o.Reload; got.Meta != "http://127.0.0.1:1" {
+		t.Errorf("got %+v", got)
+	}
+	r.end <- nil
+	<-r.code
+}
+
 func TestBadNewSettingsLeaveTheOldOnes(t *testing.T) {
 	file := settingsFile(t, "")
 	r, o, _ := serve(t, "--config", file)

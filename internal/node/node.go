@@ -346,7 +346,9 @@ func (n *node) reload(ctx context.Context) error {
 			n.limitKeepers()
 			n.reloadWebhooks(ctx, s)
 			n.reloadAbroad()
-			n.log.Info("new settings are in effect", "keys", changed)
+			if len(changed) > 0 {
+				n.log.Info("new settings are in effect", "keys", changed)
+			}
 		}
 	}
 }
