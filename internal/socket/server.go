@@ -27,6 +27,7 @@ type Server struct {
 	start        time.Time
 	now          atomic.Int64 // see mono
 	originLogged atomic.Int64 // when logOrigin last did, by mono; 0 for never
+	linkLogged   atomic.Int64 // when logRefused last did of a link, likewise
 	limits       atomic.Pointer[Limits]
 	terms        atomic.Pointer[readTerms] // for connections that begin now
 	metrics      *metrics
@@ -170,12 +171,16 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // logOrigin tells the operator of a page that may not connect: its browser says
 // nothing of the reason. Once a minute is enough.
 func (srv *Server) logOrigin(r *http.Request) {
-	now := int64(srv.mono())
-	last := srv.originLogged.Load()
-	if last != 0 && now-last < int64(time.Minute) || !srv.originLogged.CompareAndSwap(last, max(now, 1)) {
+	if !srv.seldom(&srv.originLogged, time.Minute) {
 		return
 	}
 	srv.opts.Logger.Warn("a page of this origin may not connect; if it should, add it to origins", "origin", r.Header.Get("Origin"), "host", r.Host)
+}
+
+// seldom says whether as much as pause is over since it last said so.
+func (srv *Server) seldom(last *atomic.Int64, pause time.Duration) bool {
+	now, before := int64(srv.mono()), last.Load()
+	return (before == 0 || now-before >= int64(pause)) && last.CompareAndSwap(before, max(now, 1))
 }
 
 // enter takes a place for a connection.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
@@ -121,10 +122,11 @@ func (s *session) rejected(a *wire.Auth, e *wire.Error, code uint16) {
 	s.close(closing(code, ""))
 }
 
-// logRefused notes a sign-in that was refused. That of a link is for the operator:
-// somebody has set the two domains up to be linked.
+// logRefused notes a sign-in that was refused. That of a link is for the operator,
+// since somebody has set the two domains up to be linked: now and then, for it tries
+// again, and anybody may say that he is one.
 func (srv *Server) logRefused(a *wire.Auth, err error) {
-	if a.Options.Link {
+	if a.Options.Link && srv.seldom(&srv.linkLogged, 10*time.Second) {
 		srv.opts.Logger.Warn("the link from another domain may not sign in", "user", a.UserText, "err", err)
 		return
 	}
