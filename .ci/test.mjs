@@ -150,6 +150,7 @@ const nodes = [
   "TestANodeWhoseFolderWasWipedComesBack",
   "TestAStandaloneStoreIsImportedIntoANATSThatExists",
   "TestKilledWhileItImportsANodeImportsOnce",
+  "TestWhateverHappensToItsDomainsARingLosesNothing",
   "TestWhateverHappensToItsNodesAClusterLosesNothing",
 ];
 
