@@ -141,7 +141,7 @@ async function goTestsTwice(counts, args, packages, env) {
 }
 
 /**
- * Several nodes that are killed, frozen and cut off at work. With the race detector
+ * Several nodes, or domains, that are killed, frozen and cut off at work. With the race detector
  * three of them do not keep up on two processors: they run without, by themselves.
  */
 const nodes = [
@@ -156,6 +156,7 @@ const nodes = [
 
 /** What takes longer still: make test-large-nodes runs it. */
 const large = [
+  "TestAClusterGrowsAndGetsAnotherNodeForOneThatIsGone",
   "TestACrowdThatConnectsAtOnceIsReachableFromEachNode",
   "TestAMinorityAcceptsNothingThatItCannotKeep",
   "TestTheSuiteMeasuresClustersThatItStarts",

@@ -64,13 +64,13 @@ func TestANodeThatWaitsForAMajorityAnswersAtAllItsDoors(t *testing.T) {
 		}
 		for _, path := range []string{"/ws", "/v1/users", "/", "/metrics"} {
 			status, body, header := visit(base + path)
-			if status != 503 || header.Get("Retry-After") == "" || !strings.Contains(body, `"code":"BUSY"`) || !strings.Contains(body, "the server is starting: waiting for a leader") {
+			if status != 503 || header.Get("Retry-After") == "" || !strings.Contains(body, `"code":"BUSY"`) || !strings.Contains(body, "the server is starting: waiting for ") {
 				t.Errorf("%s: %d %s", path, status, body)
 			}
 		}
 	}
 	said, code := clusterStatus(t, first)
-	if row := rowOf(said, "n1 (this)"); code != 0 || !strings.HasPrefix(row, "n1 (this) joining ") || !strings.Contains(said, "\nn1: waiting for a leader") {
+	if row := rowOf(said, "n1 (this)"); code != 0 || !strings.HasPrefix(row, "n1 (this) joining ") || !strings.Contains(said, "\nn1: waiting for ") {
 		t.Errorf("exit code %d\n%s", code, said)
 	}
 	if status, body, _ := visit("http://" + admin + "/cluster"); status != 200 || !strings.Contains(body, `"status":"joining"`) {

@@ -57,7 +57,8 @@ func startWorkload(t *testing.T, front *Server, chance *rand.Rand, pace time.Dur
 	numbered := func(from int) func(int) string {
 		return func(i int) string { return fmt.Sprint("ANZ-", from+i) }
 	}
-	door := func(string) string { return front.Addr }
+	addr := front.Addr // it stays, but is noted anew when the server starts again
+	door := func(string) string { return addr }
 	return startWorkloadOf(t, whereabouts{numbered(200), numbered(100), door}, chance, pace, sizes...)
 }
 
