@@ -90,7 +90,7 @@ test-large-topologies: ## all tests of one node with a connector and a processor
 		NODETEST_TOPOLOGY=$$topology go test -count=1 -timeout 3h ./internal/nodetest; \
 	done
 
-soak: ## faults of all kinds, for SOAK (30m) on one node and as long on three
+soak: ## faults of all kinds, for SOAK (30m) on one node, as long on three, and as long in a ring of domains
 	FAULT_SOAK=$(SOAK) FAULT_TIME=1m go test -count=1 -v -timeout 0 -run 'TestInAMix|TestWhateverHappens' ./internal/nodetest
 
 fuzz: ## each fuzz target for FUZZTIME

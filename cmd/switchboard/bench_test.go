@@ -191,11 +191,12 @@ func TestBenchCountsApartWhatConnectionsThatEndedHadSent(t *testing.T) {
 func TestTheSuiteMeasuresClustersThatItStarts(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	printed, errs, code := benchmark(t, "suite", "--short", "--only", "cluster-fast,cluster-reliable,cluster-crowd", "--folder", folder)
+	printed, errs, code := benchmark(t, "suite", "--short", "--only", "cluster-fast,cluster-reliable,cluster-crowd,links", "--folder", folder)
 	for _, want := range []string{
 		"cluster-fast      CPU a message, closed loop ", "cluster-fast      CPU a message, 500 a second ",
 		"cluster-reliable  messages ", "cluster-reliable  messages for a second of CPU ",
-		"cluster-crowd     all connected and reached from each node ", "In 7 runs: lost 0, duplicated 0, reordered 0.\n",
+		"cluster-crowd     all connected and reached from each node ", "links             RELIABLE over the link, with one domain's ",
+		"links             FAST over the link, with one domain's ", "links             all of 100 waiting have crossed ", "In 12 runs: lost 0, duplicated 0, reordered 0.\n",
 	} {
 		if code != "0" || !strings.Contains(printed, want) {
 			t.Errorf("exit code %s: %q does not stand in\n%s%s", code, want, printed, errs)

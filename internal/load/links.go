@@ -215,7 +215,8 @@ func (s *suite) reconnect(ctx context.Context, p *pair) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	if _, err := p.await(ctx, near, "has nothing more for its neighbour", func(v values) bool { return v.sum("switchboard_link_waiting_messages") == 0 }); err != nil {
+	// Its mailboxes hold nothing else; the gauge of links is counted only now and then.
+	if _, err := p.await(ctx, near, "has nothing more for its neighbour", func(v values) bool { return v.sum("switchboard_mailbox_messages") == 0 }); err != nil {
 		return found{}, err
 	}
 	took := time.Since(up)

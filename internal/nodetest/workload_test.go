@@ -266,7 +266,8 @@ func (w *workload) rest(chance *rand.Rand, must bool) bool {
 // produceWithReceipts is a Go client that sends as long as it is connected.
 func (w *workload) produceWithReceipts(ctx context.Context, user string, chance *rand.Rand) {
 	w.t.Helper()
-	var link, waiting atomic.Int64
+	var link, waiting atomic.Int64 // link is 0 while nobody can tell which it is
+	links := int64(0)
 	c := w.dial(ctx, client.Options{
 		UserID: wire.UserID(user), Receipts: true, Push: true,
 		OnMessage:      func(context.Context, client.Message) error { return errors.New("nobody writes to a producer") },
@@ -281,9 +282,11 @@ func (w *workload) produceWithReceipts(ctx context.Context, user string, chance 
 			w.heard(user, r, func(s *posting) { s.refuse(e.Code, e.MayYetArrive, to) })
 		},
 		OnState: func(s client.State, _ error) {
+			link.Store(0) // the client sends on the next one before it tells of it
 			if s == client.Connected {
-				link.Add(1)
+				links++
 				waiting.Store(0)
+				link.Store(links)
 			}
 		},
 	})
