@@ -123,6 +123,17 @@ func (f *Federation) Describe(change func(*Network)) {
 	}
 }
 
+// Relocate has the meta server say that domain i is dialled at another address, and
+// waits until it does: a domain that starts then knows no other.
+func (f *Federation) Relocate(i int, addr string) {
+	f.t.Helper()
+	f.Describe(func(n *Network) { n.URLs[i] = []string{"ws://" + addr} })
+	Eventually(f.t, "the meta server says where "+domainName(i)+" is", func() bool {
+		_, body := get(f.t, "http://"+f.Meta.Addr+"/domains")
+		return strings.Contains(body, addr)
+	})
+}
+
 // text is the description as YAML.
 func (n *Network) text() string {
 	var b strings.Builder

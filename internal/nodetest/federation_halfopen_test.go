@@ -106,7 +106,7 @@ func (d *deadEnd) abandon() {
 func TestOrderHoldsAcrossALinkOfWhichOneEndIsGone(t *testing.T) {
 	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
 	line := newDeadEnd(t, f.Domains[0].Addr)
-	f.Describe(func(n *Network) { n.URLs[0] = []string{"ws://" + line.Addr} })
+	f.Relocate(0, line.Addr)
 	f.Domains[0].Start()
 	f.Domains[1].Start()
 	f.LinksUp()
@@ -128,7 +128,7 @@ func TestOrderHoldsAcrossALinkOfWhichOneEndIsGone(t *testing.T) {
 func TestOrderOfWhatWaitedHoldsAcrossALinkOfWhichOneEndIsGone(t *testing.T) {
 	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
 	line := newDeadEnd(t, f.Domains[0].Addr)
-	f.Describe(func(n *Network) { n.URLs[0] = []string{"ws://" + line.Addr} })
+	f.Relocate(0, line.Addr)
 	f.Domains[0].Start()
 	ann := f.SignIn(0, 1, `{"receipts":true}`)
 	const all = 600

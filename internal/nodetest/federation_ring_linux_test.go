@@ -501,7 +501,7 @@ func TestWhatWaitsGoesAsSoonAsItsLinkIsBack(t *testing.T) {
 	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
 	line := newProxy(t, f.Domains[0].Addr) // by which domain-02 reaches domain-01
 	line.slow(20 * time.Millisecond)
-	f.Describe(func(n *Network) { n.URLs[0] = []string{"ws://" + line.Addr} })
+	f.Relocate(0, line.Addr)
 	f.Domains[0].Start()
 	f.Domains[1].Start()
 	f.LinksUp()
