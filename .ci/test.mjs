@@ -146,7 +146,6 @@ async function goTestsTwice(counts, args, packages, env) {
  */
 const nodes = [
   "TestAClusterAtWork",
-  "TestAClusterGrowsAndGetsAnotherNodeForOneThatIsGone",
   "TestANodeWhoseFolderWasWipedComesBack",
   "TestAStandaloneStoreIsImportedIntoANATSThatExists",
   "TestKilledWhileItImportsANodeImportsOnce",
