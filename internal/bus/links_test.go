@@ -3,6 +3,7 @@ package bus
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -167,6 +168,29 @@ func TestNodesTalkInOrder(t *testing.T) {
 	}
 	if a.Send("nobody", []byte("x")) {
 		t.Fatal("a message for nobody was taken")
+	}
+}
+
+// However evenly messages come, no more packets go than the pace allows; and a slow
+// machine sends fewer.
+func TestMessagesThatFollowEachOtherShareAPacket(t *testing.T) {
+	t.Parallel()
+	_, a, b := two(t)
+	const n = 2000
+	before, begun := a.Stats().PacketsSent, time.Now()
+	for i := range n {
+		for time.Since(begun) < time.Duration(i)*20*time.Microsecond {
+			runtime.Gosched() // so that write could send each by itself
+		}
+		if !a.say("b", 100) {
+			t.Fatalf("message %d was not taken", i)
+		}
+	}
+	b.until("all came", func() bool { return b.got["a"] == n })
+	packets, most := a.Stats().PacketsSent-before, uint64(time.Since(begun)/linkPace)+n*110/linkPacket+2
+	t.Logf("%d packets, at most %d", packets, most)
+	if packets > most {
+		t.Fatalf("%d messages in %d packets, more than %d", n, packets, most)
 	}
 }
 
