@@ -159,6 +159,19 @@ func (n network) Trace(ctx context.Context, user wire.UserID) (api.TraceAnswer, 
 	return answer, nil
 }
 
+// Home implements api.Domains.
+func (n network) Home(user wire.UserID) (home api.Home, here bool) {
+	a := n.abroad
+	if a == nil {
+		return home, true
+	}
+	home.Domain, here = a.home(user.App(), user.Number())
+	if !here && home.Domain != "" {
+		home.URL = a.homeURL(home.Domain)
+	}
+	return home, here
+}
+
 // toldLinks is how the links are that other nodes of this domain have, as they told
 // last.
 type toldLinks struct {

@@ -155,6 +155,10 @@ func TestAUserIsToldWhereHeLives(t *testing.T) {
 	if a := f.Domains[0].Call("GET", path, "", ""); a.Status != 421 || !strings.Contains(a.Body, `"home":"ws://`+f.Domains[1].Addr+`/ws"`) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
+	a := f.Domains[0].CallControl("GET", "/v1/users/"+f.User(1, 1), "")
+	if a.Status != 421 || !strings.Contains(a.Body, `"home":"ws://`+f.Domains[1].Addr+`/ws"`) || !strings.Contains(a.Body, `"domain":"domain-02"`) {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
 	_, err := client.Dial(t.Context(), client.Options{
 		URL: "ws://" + f.Domains[0].Addr + "/ws", AppID: "app-id-343", UserID: wire.UserID(f.User(1, 1)),
 		OnMessage: func(context.Context, client.Message) error { return nil },
