@@ -30,19 +30,22 @@ type Link struct {
 // AuthenticateLink says whether the user of a link may sign in now, from an
 // address (host:port). The error is always a *[Refusal].
 func (r *Registry) AuthenticateLink(a wire.Auth, address string) (Grant, error) {
-	refusal := r.decideLink(a, address)
+	link, known := r.link(a.User)
+	refusal := refuse(wire.CodeUnknownApp, reasonNoNeighbour, nil)
+	if known {
+		refusal = r.decideLink(a, address, link)
+	}
 	r.metrics.link(refusal)
 	if refusal != nil {
+		refusal.Domain = link.Domain
 		return Grant{}, refusal
 	}
-	return Grant{User: a.User}, nil
+	return Grant{User: a.User, Domain: link.Domain}, nil
 }
 
-func (r *Registry) decideLink(a wire.Auth, address string) *Refusal {
-	link, known := r.link(a.User)
+// decideLink decides about the link of a neighbour.
+func (r *Registry) decideLink(a wire.Auth, address string, link Link) *Refusal {
 	switch {
-	case !known:
-		return refuse(wire.CodeUnknownApp, reasonNoNeighbour, nil)
 	case a.AppID != LinkAppID:
 		return refuse(wire.CodeWrongAppID, reasonWrongLinkID, nil)
 	case link.Err != nil:
@@ -59,7 +62,7 @@ func (r *Registry) decideLink(a wire.Auth, address string) *Refusal {
 	case !link.Open && !(link.Loopback && isLoopback(address)):
 		return refuse(wire.CodeRefused, reasonBareLink, nil)
 	}
-	r.env.log.Warn("a link without a secret has signed in: give both domains the same links.secret", "domain", link.Domain, "user", a.User, "addr", address)
+	r.env.log.Warn("a link without a secret has signed in: give both domains the same links.secret", "domain", link.Domain, "addr", address)
 	return nil
 }
 

@@ -55,7 +55,7 @@ func TestALinkSignsInByItsSecretOrFromLoopbackAndNobodyElseDoes(t *testing.T) {
 		grant, err := r.AuthenticateLink(test.auth, test.address)
 		if got := code(t, err); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
-		} else if got == "OK" && grant != (apps.Grant{User: linkUser}) {
+		} else if got == "OK" && grant != (apps.Grant{User: linkUser, Domain: test.link.Domain}) {
 			t.Errorf("%s: %+v", test.name, grant)
 		}
 		if metric(t, reg, "link_sign_ins_total", "result", test.want) != 1 {

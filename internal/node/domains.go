@@ -45,6 +45,7 @@ type abroad struct {
 
 	refreshing sync.Mutex // held while the source is asked out of turn
 	told       toldLinks
+	lost       lostLinks
 	backlog    *backlog
 }
 

@@ -26,7 +26,7 @@ func (n *node) socketOptions() socket.Options {
 		Logger: n.log, Metrics: n.metrics, Away: n.away,
 	}
 	if n.abroad != nil {
-		o.HomeURL = n.abroad.homeURL
+		o.HomeURL, o.LinkLost = n.abroad.homeURL, n.abroad.lost.note
 		o.Elsewhere = func(user wire.UserID) bool { return !n.abroad.Next(user).Local }
 	}
 	return o
