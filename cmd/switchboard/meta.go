@@ -127,7 +127,7 @@ func (c metaCheckCommand) Run(p *program) error {
 		return err
 	}
 	for _, notice := range notices {
-		fmt.Fprintf(p.err, "%s: %s\n", c.File, notice)
+		fmt.Fprintf(p.err, "%s: warning: %s\n", c.File, notice)
 	}
 	_, err = fmt.Fprintf(p.out, "%s: good: %s, %s, %s\n", c.File, plural(len(network.Domains), "domain"), plural(len(network.Links), "link"), plural(len(network.Apps), "app"))
 	return err

@@ -234,8 +234,10 @@ func (c *checker) checkApps() {
 		case a.id.bad:
 		case a.id.value == "":
 			c.refuseAt(a.id.at, "is required: write the ID with which clients of the app sign in")
-		case len(a.id.value) > maxAppID || !utf8.ValidString(a.id.value):
+		case len(a.id.value) > maxAppID:
 			c.refuseAt(a.id.at, "is too long: an app's ID has at most %d bytes", maxAppID)
+		case !utf8.ValidString(a.id.value):
+			c.refuseAt(a.id.at, "has characters that are not text: take them away")
 		}
 		if named && a.master.value != "" {
 			if user, err := wire.ParseUserID(a.master.value); err != nil || user.App() != a.name.value {
@@ -249,6 +251,44 @@ func (c *checker) checkApps() {
 		}
 		c.checkRanges(a)
 	}
+}
+
+// AppRule says what a domain would have against apps, which are in the order of the
+// file.
+type AppRule func([]App) []AppProblem
+
+// AppProblem is one thing that a domain would have against an app.
+type AppProblem struct {
+	App  int    // which of them
+	Key  string // as "authUrl"
+	Text string // what is wrong, without the values of URLs
+}
+
+// noticeApps notes apps that domains would pass over.
+func (c *checker) noticeApps(list []App) {
+	for _, rule := range c.rules {
+		for _, p := range rule(list) {
+			a := c.apps[p.App]
+			c.notice(a.place(p.Key), "%s; so domains pass %s over, but for those that have it in their own settings", p.Text, a.name.value)
+		}
+	}
+}
+
+// place returns where a key of the app stands, or would.
+func (a *draftApp) place(key string) at {
+	switch key {
+	case "appName":
+		return a.name.at
+	case "appId":
+		return a.id.at
+	case "masterUserId":
+		return a.master.at
+	case "authUrl":
+		return a.authURL.at
+	case "authEnabled":
+		return a.enabled
+	}
+	return a.at
 }
 
 // checkAppName says whether an app has a good name. The lines of apps that were
@@ -338,6 +378,7 @@ func (c *checker) network() *Network {
 		}
 		n.Apps = append(n.Apps, app)
 	}
+	c.noticeApps(n.Apps)
 	n.arrange()
 	return n
 }

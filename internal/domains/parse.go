@@ -17,9 +17,10 @@ import (
 // Parse reads the YAML file of a meta server and checks it as a whole. It
 // returns the description (with version 0), and what was passed over or looks
 // odd, as sentences with their lines. If anything is wrong, the error is
-// [Problems]: all of it at once.
-func Parse(file []byte) (*Network, []string, error) {
-	r := &reader{budget: maxEntries}
+// [Problems]: all of it at once. What the rules have against apps is no error, for a
+// domain may have another app of the name in its settings: it is passed over there.
+func Parse(file []byte, rules ...AppRule) (*Network, []string, error) {
+	r := &reader{budget: maxEntries, rules: rules}
 	if len(file) > MaxFile {
 		r.refuse(1, "", "the file has %d bytes: at most %d are read", len(file), MaxFile)
 		return nil, nil, r.problems.orNil()

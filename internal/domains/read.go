@@ -55,6 +55,7 @@ type draftLink struct {
 type draftApp struct {
 	at
 	name, id, master, authURL text
+	enabled                   at // where authEnabled stands
 	authEnabled               bool
 	ranges                    []draftRange
 	badRanges                 bool // some were refused, so whether they fit together is not known
@@ -71,6 +72,7 @@ type draftRange struct {
 type reader struct {
 	json     bool // types count, and nothing is passed over
 	budget   int  // keys and items that may yet be read
+	rules    []AppRule
 	problems Problems
 	notices  []string
 }
@@ -162,7 +164,7 @@ func (r *reader) link(a at, n *yaml.Node) draftLink {
 
 func (r *reader) app(a at, n *yaml.Node) draftApp {
 	// Only what is written lets anyone in.
-	d := draftApp{at: a, name: absent(a, "appName"), id: absent(a, "appId"), authEnabled: true}
+	d := draftApp{at: a, name: absent(a, "appName"), id: absent(a, "appId"), enabled: absent(a, "authEnabled").at, authEnabled: true}
 	known := []string{"appName", "appId", "masterUserId", "authUrl", "authEnabled", "userDistributions"}
 	for _, f := range r.fields(&d.at, n, known, nil) {
 		switch f.name {
@@ -175,7 +177,7 @@ func (r *reader) app(a at, n *yaml.Node) draftApp {
 		case "authUrl":
 			d.authURL = r.text(f.at, f.value)
 		case "authEnabled":
-			d.authEnabled = r.boolean(f)
+			d.enabled, d.authEnabled = f.at, r.boolean(f)
 		case "userDistributions":
 			before := len(r.problems)
 			d.ranges = readList(r, f, MaxRanges, r.span)
