@@ -19,9 +19,11 @@ import (
 )
 
 const (
-	// minWait and maxWait bound how long after a lost link it is tried again.
+	// minWait and maxWait bound how long after a lost link it is tried again. However long
+	// it was down, whoever has put it right at the other end sees it come up while he looks
+	// on; one attempt in two seconds is nothing to either.
 	minWait = 250 * time.Millisecond
-	maxWait = 15 * time.Second
+	maxWait = 4 * time.Second
 	// connectTime bounds one attempt to connect and sign in.
 	connectTime = 10 * time.Second
 	// pingEvery is how often the round trip is measured.

@@ -374,7 +374,7 @@ func TestANeighbourThatIsAwayIsTriedAgainAtItsURLsInTurnAndAtOnceWhenTheNetworkC
 		began := time.Now()
 		time.Sleep(time.Minute)
 		tried := w.tried()
-		if len(tried) < 6 || len(tried) > 20 || !slices.Contains(tried, "ws://d2b/ws") || tried[1] == tried[2] {
+		if len(tried) < 6 || len(tried) > 40 || !slices.Contains(tried, "ws://d2b/ws") || tried[1] == tried[2] {
 			t.Errorf("in %s: %q", time.Since(began), tried)
 		}
 		if n := strings.Count(w.log.String(), "connection refused"); n != 1 {
@@ -387,6 +387,17 @@ func TestANeighbourThatIsAwayIsTriedAgainAtItsURLsInTurnAndAtOnceWhenTheNetworkC
 		if state := w.links.List()[0]; !state.Up {
 			t.Errorf("%+v", state)
 		}
+	})
+}
+
+func TestALinkThatWasRefusedForLongComesUpSecondsAfterItIsAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(o *Options) { o.Random = func() float64 { return 0.999 } })
+		w.set(func() { w.refuse = errors.New("BAD_TOKEN") })
+		time.Sleep(time.Hour)
+		w.set(func() { w.refuse = nil })
+		time.Sleep(4 * time.Second)
+		w.up()
 	})
 }
 

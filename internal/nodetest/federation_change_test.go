@@ -155,7 +155,7 @@ func TestALinkComesUpByItsSecretAndSaysWhyItDoesNot(t *testing.T) {
 	Eventually(t, "the link with the secret of both is up, the other says what is wrong", func() bool {
 		two, three := f.Look(0).Neighbours[0], f.Look(0).Neighbours[1]
 		return two.Receiving.State == "up" && two.Sending.State == "up" &&
-			three.Receiving.State == "down" && strings.Contains(three.Receiving.Why, "BAD_TOKEN") && three.Sending.State == "down"
+			three.Receiving.State == "down" && strings.Contains(three.Receiving.Why, "BAD_TOKEN") && three.Sending.State == "down" && strings.Contains(three.Sending.Why, "BAD_TOKEN")
 	})
 	if out := f.Domains[0].Output(); !strings.Contains(out, "the link from another domain may not sign in") || strings.Contains(out, good) || strings.Contains(out, other) {
 		t.Error(out)

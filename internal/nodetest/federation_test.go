@@ -113,6 +113,10 @@ func TestUsersOfTwoDomainsTalkToEachOther(t *testing.T) {
 		t.Errorf("got %s", e.Raw)
 	}
 
+	if out := f.Domains[1].Output(); strings.Contains(out, "no client is let in") {
+		t.Errorf("a meta server that is there is a false alarm:\n%s", out)
+	}
+
 	// What an operator sees of it stands on the page.
 	page := ReadCheckout(t, "docs/domains.md")
 	_, metrics := f.Domains[0].Get("/metrics")
@@ -153,6 +157,10 @@ func TestAUserIsToldWhereHeLives(t *testing.T) {
 	// The same by HTTP, and what the Go client makes of it.
 	path := "/v1/events?appId=app-id-343&userId=" + f.User(1, 1)
 	if a := f.Domains[0].Call("GET", path, "", ""); a.Status != 421 || !strings.Contains(a.Body, `"home":"ws://`+f.Domains[1].Addr+`/ws"`) {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	a := f.Domains[0].CallControl("GET", "/v1/users/"+f.User(1, 1), "")
+	if a.Status != 421 || !strings.Contains(a.Body, `"home":"ws://`+f.Domains[1].Addr+`/ws"`) || !strings.Contains(a.Body, `"domain":"domain-02"`) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	_, err := client.Dial(t.Context(), client.Options{

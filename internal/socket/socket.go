@@ -130,6 +130,10 @@ type Options struct {
 	// known here. Nil: nobody does.
 	Elsewhere func(user wire.UserID) bool
 
+	// LinkLost is told why the link from a neighbour is not there: it may not sign in
+	// here, or is over. It must not block. Nil for nobody.
+	LinkLost func(domain, why string)
+
 	// Limits returns the limits; it is asked ten times a second, so they may
 	// change at run time. Fields that are zero or less get their default. Nil:
 	// DefaultLimits.
