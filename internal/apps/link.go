@@ -3,6 +3,7 @@ package apps
 import (
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 
@@ -51,16 +52,20 @@ func (r *Registry) decideLink(a wire.Auth, address string, link Link) *Refusal {
 	case link.Err != nil:
 		return refuse(wire.CodeRefused, reasonNoLinkSecret, link.Err)
 	case link.Secret != "":
+		var cause error
+		if a.Token == "" {
+			cause = errors.New("the neighbour shows none: put this domain's into the setting links.secret there, or into links.secrets under this domain's name")
+		}
 		if subtle.ConstantTimeCompare([]byte(link.Secret), []byte(a.Token)) != 1 {
-			return refuse(wire.CodeBadToken, reasonLinkSecret, nil)
+			return refuse(wire.CodeBadToken, reasonLinkSecret, cause)
 		}
 		return nil
 	case a.Token != "":
 		// One end has a secret and the other none: whoever set it believes that it is
 		// asked for.
-		return refuse(wire.CodeBadToken, reasonLinkSecret, errors.New("the neighbour shows a secret, but this domain has none for the link"))
+		return refuse(wire.CodeBadToken, reasonLinkSecret, fmt.Errorf("the neighbour shows a secret, but this domain has none for the link: put it into the setting links.secret here, or into links.secrets under the name %s", link.Domain))
 	case !link.Open && !(link.Loopback && isLoopback(address)):
-		return refuse(wire.CodeRefused, reasonBareLink, nil)
+		return refuse(wire.CodeRefused, reasonBareLink, errors.New("put the same secret into the setting links.secret of both domains"))
 	}
 	r.env.log.Warn("a link without a secret has signed in: give both domains the same links.secret", "domain", link.Domain, "addr", address)
 	return nil

@@ -86,3 +86,17 @@ func TestOperatorHearsOfEachLinkWithoutASecretByName(t *testing.T) {
 		t.Errorf("logged:\n%s", text)
 	}
 }
+
+func TestTheOperatorIsToldWhichSecretOfALinkIsMissing(t *testing.T) {
+	for _, test := range []struct{ ours, shown, want string }{
+		{linkSecret, "", "links.secret there"},
+		{"", linkSecret, "links.secret here, or into links.secrets under the name domain-02"},
+		{"", "", "links.secret of both domains"},
+	} {
+		r := start(t, apps.Options{Apps: []apps.App{open()}, Link: linked(apps.Link{Domain: "domain-02", Secret: test.ours})})
+		_, err := r.AuthenticateLink(wire.Auth{AppID: apps.LinkAppID, User: linkUser, Token: test.shown}, far)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), linkSecret) {
+			t.Errorf("%q and %q: %v", test.ours, test.shown, err)
+		}
+	}
+}

@@ -121,7 +121,11 @@ func (s *Source) refused(resp *http.Response, want string, conditional bool) *tr
 	case status == http.StatusNotModified && conditional:
 		return nil
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return newTrouble(kindStatus, "the meta server answers %d: it asks for another secret; set the one that it was started with", status)
+		const put = "put what is in its --secret-file into the setting metaSecret of this domain"
+		if s.o.Secret == "" {
+			return newTrouble(kindStatus, "the meta server answers %d: it asks for a secret, and this domain has none for it; %s", status, put)
+		}
+		return newTrouble(kindStatus, "the meta server answers %d: it asks for another secret than metaSecret; %s", status, put)
 	case status == http.StatusNotFound:
 		return newTrouble(kindStatus, "the meta server answers 404: no meta server is at this URL")
 	case status != http.StatusOK:

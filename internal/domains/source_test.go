@@ -81,7 +81,7 @@ func lies(t *testing.T) []lie {
 			}
 		}},
 		{name: "it has an error", kind: "status", says: "the meta server answers 500", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }},
-		{name: "it asks for a secret", kind: "status", says: "another secret", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }},
+		{name: "it asks for a secret", kind: "status", says: "put what is in its --secret-file into the setting metaSecret", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }},
 		{name: "it is elsewhere", kind: "status", says: "the meta server answers 302", graph: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }},
 		{name: "it is something else", kind: "status", says: "no meta server is at this URL", graph: http.NotFound},
 		{name: "it answers not modified unasked", kind: "status", says: "304", whole: true, graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }},

@@ -32,9 +32,10 @@ type dialer func(ctx context.Context, w where, take func(context.Context, []byte
 
 // where is what is dialled, and as whom.
 type where struct {
-	url    string // of the WebSocket
-	user   wire.UserID
-	secret string
+	url       string // of the WebSocket
+	neighbour string
+	user      wire.UserID
+	secret    string
 }
 
 // errNoURL is why a neighbour is not dialled.
@@ -77,7 +78,7 @@ func (n *neighbour) once(ctx context.Context, url string) error {
 	}
 	r := &road{neighbour: n, ready: make(chan struct{}), settled: make(chan struct{}, 1), broken: make(chan struct{})}
 	dialling, cancel := context.WithTimeout(ctx, connectTime)
-	s, err := o.dial(dialling, where{endpoint, self.User(), secret}, r.take)
+	s, err := o.dial(dialling, where{endpoint, n.from.Domain, self.User(), secret}, r.take)
 	cancel()
 	n.links.metrics.dialled(n.from.Domain, err)
 	if err != nil {

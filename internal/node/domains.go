@@ -194,6 +194,7 @@ func (a *abroad) changed(n *domains.Network) {
 	a.node.log.Info("the description of all domains is in effect", "version", n.Version, "domains", len(n.Domains), "apps", len(n.Apps))
 	a.node.applyApps()
 	a.node.warnOpenApps(n)
+	a.warnStrangers(n)
 	a.links.Stir()
 	a.mover.stir()
 }
@@ -207,6 +208,14 @@ func (n *node) warnOpenApps(d *domains.Network) {
 		if !own && !a.AuthEnabled && s.Reachable() {
 			n.log.Warn("this app lets anyone in, and clients can come from anywhere: its authEnabled is false in the description of all domains", "app", a.Name, "listen", s.Listen)
 		}
+	}
+}
+
+// warnStrangers tells the operator of secrets for links to domains that there are not:
+// a slip there is seen only when the link stays down.
+func (a *abroad) warnStrangers(n *domains.Network) {
+	for _, what := range n.Unknown(a.node.settings.Load().LinkNames()) {
+		a.node.log.Warn("a secret in links.secrets is for no domain", "err", what)
 	}
 }
 
@@ -229,6 +238,9 @@ func (n *node) reloadAbroad() {
 	}
 	n.abroad.nameApps()
 	n.warnBareLinks()
+	if d := n.abroad.inEffect(); d != nil {
+		n.abroad.warnStrangers(d)
+	}
 	n.abroad.refresh()
 }
 

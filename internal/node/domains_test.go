@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -261,5 +263,15 @@ func TestWhyANeighbourIsNotConnectedIsKnownOnAllNodesOfADomain(t *testing.T) {
 	}
 	if got := (lostLink{}).says("perth", now); got != "perth is not connected to this domain" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestASecretForALinkToADomainThatThereIsNotIsToldByName(t *testing.T) {
+	n := knowing(t, config.Settings{Links: config.Links{Secrets: map[string]config.Secret{"domain-02": "s", "pert": "s"}}}, row)
+	var said bytes.Buffer
+	n.log = slog.New(slog.NewTextHandler(&said, nil))
+	n.abroad.warnStrangers(n.abroad.inEffect())
+	if text := said.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=WARN") || !strings.Contains(text, "did you mean perth?") {
+		t.Errorf("logged:\n%s", text)
 	}
 }

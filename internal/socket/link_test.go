@@ -104,7 +104,7 @@ func TestALinkThatMayNotSignInIsRefusedAndTheOperatorHearsOfIt(t *testing.T) {
 	if text := log.String(); strings.Count(text, "level=WARN") != 2 {
 		t.Errorf("logged after a while:\n%s", text)
 	}
-	if len(told) != 6 || told[0] != "domain-02: this domain does not let domain-02 in: because (BAD_TOKEN)" {
+	if len(told) != 6 || told[0] != "domain-02: this domain does not let domain-02 in: BAD_TOKEN: because" {
 		t.Errorf("told %q", told)
 	}
 }

@@ -132,7 +132,7 @@ func (srv *Server) logRefused(a *wire.Auth, err error) {
 		neighbour := slog.String("user", a.UserText) // who is none has no other name
 		if r, ok := errors.AsType[*apps.Refusal](err); ok && r.Domain != "" {
 			neighbour = slog.String("domain", r.Domain)
-			srv.opts.LinkLost(r.Domain, fmt.Sprintf("this domain does not let %s in: %s (%s)", r.Domain, r.Reason, r.Code))
+			srv.opts.LinkLost(r.Domain, fmt.Sprintf("this domain does not let %s in: %s", r.Domain, r))
 		}
 		if srv.seldom(&srv.linkLogged, 10*time.Second) {
 			srv.opts.Logger.Warn("the link from another domain may not sign in", neighbour, "err", err)
