@@ -257,7 +257,7 @@ func (n *node) awaitNetwork(ctx context.Context) bool {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		n.stage.is("waiting for the description of all domains: " + cmp.Or(a.source.State().Trouble, "the meta server has not answered yet"))
+		n.stage.because("waiting for the description of all domains", cmp.Or(a.source.State().Trouble, "the meta server has not answered yet"))
 		select {
 		case <-a.known:
 			return true
