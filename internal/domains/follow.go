@@ -28,11 +28,14 @@ func (s *Source) follow(ctx context.Context) {
 			failures = 0
 		}
 		if t != nil {
+			s.refresh(ctx, true) // it may have the same trouble, which is said of it, then
 			s.ledger.raise(following, t, true)
 		}
 		failures++
 		s.wait(ctx, s.delay(failures), nil)
-		s.kick()
+		if t == nil {
+			s.kick()
+		}
 	}
 }
 

@@ -196,7 +196,7 @@ func TestAMetaServerThatVanishesAndComesBack(t *testing.T) {
 	if r.s.Current().Version != 5 || r.s.State().Following {
 		t.Errorf("the state is %+v", r.s.State())
 	}
-	if n := r.log.count("is not refreshed"); n != 1 {
+	if n := r.log.count("is not refreshed"); n != 1 || r.log.count("WARN") != 1 { // once, not of the stream, too
 		t.Errorf("logged %d times:\n%s", n, r.log)
 	}
 	m.serves(described(t, 6, 2))
@@ -217,8 +217,12 @@ func TestADomainStartsWithoutMetaServerAndCopy(t *testing.T) {
 	if r.s.Current() != nil || r.s.State().Kind != "unreachable" {
 		t.Errorf("the state is %+v", r.s.State())
 	}
+	if r.log.count("there is none of before") != 1 || r.log.count("WARN") != 1 {
+		t.Errorf("what is logged promises a description that there is not, or says it twice:\n%s", r.log)
+	}
 	m.up()
 	r.untilVersion(5)
+	r.until("that is said", func() bool { return r.log.count("can be had") == 1 })
 }
 
 func TestADomainStartsWithItsLastGoodCopy(t *testing.T) {

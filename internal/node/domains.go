@@ -30,6 +30,10 @@ import (
 // is kept.
 const networkFile = "network.json"
 
+// networkTime is how long a start waits for the description of all domains before the
+// operator is told: a meta server that is there has given it by then.
+const networkTime = 3 * time.Second
+
 // abroad is what a node has of other domains; nil where there are none.
 type abroad struct {
 	node   *node
@@ -253,9 +257,10 @@ func (n *node) awaitNetwork(ctx context.Context) bool {
 		return true
 	default:
 	}
-	n.log.Warn("no client is let in before the description of all domains is there: the meta server has not answered yet, and there is no copy of an earlier start", "meta", a.source.State().From)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	late := time.NewTimer(networkTime)
+	defer late.Stop()
 	for {
 		n.stage.because("waiting for the description of all domains", cmp.Or(a.source.State().Trouble, "the meta server has not answered yet"))
 		select {
@@ -265,6 +270,8 @@ func (n *node) awaitNetwork(ctx context.Context) bool {
 			return false
 		case <-ctx.Done():
 			return false
+		case <-late.C:
+			n.log.Warn("no client is let in before the description of all domains is there: the meta server has not given it yet, and there is no copy of an earlier start", "meta", a.source.State().From)
 		case <-tick.C:
 		}
 	}
