@@ -1,6 +1,7 @@
 package domains
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -233,24 +234,34 @@ func (r *reader) fields(a *at, n *yaml.Node, known, passed []string) []field {
 		return nil
 	}
 	var list []field
-	var seen []string
+	seen := map[string]int{} // their lines
 	for i := 0; i+1 < len(n.Content) && r.spend(n.Content[i].Line, a.entry); i += 2 {
 		key := n.Content[i]
 		f := field{name: key.Value, value: resolve(n.Content[i+1])}
 		f.line, f.entry = key.Line, entryOf(a.entry, key)
 		switch {
 		case key.Kind != yaml.ScalarNode || !slices.Contains(known, f.name) && !slices.Contains(passed, f.name):
-			r.refuseAt(f.at, "unknown key: take it away; the keys here are %s%s", strings.Join(known, ", "), nearest(f.name, known))
-		case slices.Contains(seen, f.name):
-			r.refuseAt(f.at, "is set twice: take one of them away")
+			r.refuseAt(f.at, "unknown key: %s keys here are %s", cmp.Or(meant(f.name, known), "take it away; the"), strings.Join(known, ", "))
+		case seen[f.name] > 0:
+			r.refuseAt(f.at, "is set twice: line %d sets it already; take one of them away", seen[f.name])
 		default:
-			seen = append(seen, f.name)
+			seen[f.name] = f.line
 			if !isNull(f.value) {
 				list = append(list, f)
 			}
 		}
 	}
 	return list
+}
+
+// meant asks for the key that may be meant, before the list of all; nothing when none is
+// near.
+func meant(name string, known []string) string {
+	near := strings.TrimPrefix(nearest(name, known), "; ")
+	if near == "" {
+		return ""
+	}
+	return near + " The"
 }
 
 // entryOf names the entry of a key. A stranger's key may be anything.
