@@ -323,6 +323,58 @@ func TestWhatIsNoGoodForwardClosesTheLinkWithAReason(t *testing.T) {
 	}
 }
 
+// What this domain takes, and passes on to another, is not too large for that: it would
+// close the link between these two again and again, for what a third one has sent.
+func TestWhatIsPassedOnIsNotTooLargeForTheNextDomain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		f := w.up()
+		largest := 0
+		for size := maxFrame - 200; ; size++ {
+			in := &wire.Forward{
+				Origin: "d", From: "A-1", To: []wire.UserID{"A-2"}, Hops: 1, Graph: 1, SentAt: time.Now(),
+				Frame: fmt.Appendf(nil, `{"type":"MESSAGE","data":{"from":"A-1","content":"%s"}}`, strings.Repeat("x", size)),
+			}
+			if size += 99; f.Err() != nil {
+				break
+			}
+			w.bring(f, wire.AppendPlace(nil, wire.AppendForward(nil, in), number(1), "l", 1, 1))
+			synctest.Wait()
+			if len(w.got) == 0 {
+				break
+			}
+			got := w.next()
+			got.Hops, got.Graph = 10, 1<<64-1
+			got.done(nil)
+			largest = len(wire.AppendPlace(nil, wire.AppendForward(nil, got.Forward), number(1), strings.Repeat("l", wire.MaxLogName), 1<<64-1, 1<<64-1))
+		}
+		if most := maxInner + wire.ForwardOverhead + wire.ForwardReceiver; largest < maxFrame || largest > most {
+			t.Errorf("it may have %d bytes, and is passed on with %d", most, largest)
+		}
+	})
+}
+
+// A neighbour that signs in as another user by a new description is known as that one.
+func TestANeighbourIsKnownByTheUserThatItIsNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := make(chan delivery.Neighbour, 1)
+		w := newWorld(t, func(o *Options) {
+			o.Forward = func(_ *wire.Forward, n delivery.Neighbour, done func(error)) {
+				from <- n
+				done(nil)
+			}
+		})
+		w.up()
+		w.describe(strings.Replace(two, "name: domain-02,", "name: domain-02, linkUser: SECOND-1,", 1), 18)
+		w.links.Stir()
+		w.bring(w.up(), frame(1, 18))
+		synctest.Wait()
+		if n := <-from; n.Link != "SECOND-1" {
+			t.Errorf("it is %+v", n)
+		}
+	})
+}
+
 func TestWhatIsRoutedByANewerDescriptionIsHeldUntilThatIsHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)

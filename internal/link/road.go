@@ -262,10 +262,12 @@ func (r *road) read(frame []byte) (wire.Forward, error) {
 	if err != nil {
 		return f, err
 	}
-	most := maxFrame + wire.ForwardOverhead + wire.ForwardReceiver*len(f.To) + len(f.Reference)
+	most := maxInner + wire.ForwardOverhead + wire.ForwardReceiver*len(f.To) + len(f.Reference)
 	switch {
 	case len(frame) > most:
 		return f, fmt.Errorf("it has %d bytes, and with so many receivers %d are the most", len(frame), most)
+	case len(f.Frame) > maxInner:
+		return f, fmt.Errorf("what is in it has %d bytes, and %d are the most", len(f.Frame), maxInner)
 	case f.Fast != f.ID.IsZero():
 		return f, errors.New("a FAST one has no id, and any other one has")
 	case !f.Fast && (f.Log == "" || f.Place == 0 || f.Low > f.Place):

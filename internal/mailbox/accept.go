@@ -378,7 +378,9 @@ func (c *core) expiryOf(now time.Time, m *Message) uint32 {
 		at = c.linkExpiry(now, m.TTL)
 	}
 	if !m.Expires.IsZero() {
-		at = min(at, uint32(m.Expires.Add(time.Second-1).Unix()))
+		// A ttl of a hundred years ends after what 32 bits can say, and a neighbour may
+		// name any time; 0 would be never.
+		at = uint32(min(int64(at), max(m.Expires.Add(time.Second-1).Unix(), 1)))
 	}
 	return at
 }

@@ -13,9 +13,9 @@ import (
 
 const (
 	// maxTaken is how many places of one road are remembered: more than a link has on
-	// its way with the smallest frames in the largest window that may be set. Beyond
-	// it the lowest are forgotten, and counted.
-	maxTaken = 1 << 16
+	// its way with the smallest frames (190 bytes) in the largest window that may be set
+	// (64 MiB). Beyond it the lowest are forgotten, and counted.
+	maxTaken = 1 << 19
 	// maxRoads is how many roads are remembered, beyond which those go of which nothing
 	// came for longest: a network has at most some thousand domains.
 	maxRoads = 1 << 12

@@ -162,6 +162,18 @@ func TestWhatTheOtherEndKnowsIsForgotten(t *testing.T) {
 	}
 }
 
+// As many places are remembered as a link has on its way at most, with the smallest of
+// frames and the largest limits.linkWindow: one that was forgotten would come twice.
+func TestAllThatALinkHasOnItsWayIsRemembered(t *testing.T) {
+	const largestWindow = 64 << 20
+	smallest := wire.AppendForward(nil, &wire.Forward{
+		Origin: "d", From: "A-1", To: []wire.UserID{"A-2"}, Hops: 1, Frame: wire.AppendMessage(nil, "A-1", []byte("1"), nil),
+	})
+	if n := largestWindow / len(smallest); n > maxTaken {
+		t.Errorf("%d FORWARDs of %d bytes are on their way, and %d places are remembered", n, len(smallest), maxTaken)
+	}
+}
+
 // A domain that never says what it knows costs bounded memory, and so do many.
 func TestRoadsAreBounded(t *testing.T) {
 	s := newShard(defaultTuning())
@@ -308,6 +320,11 @@ func TestWhatComesOverARoadKeepsItsEnd(t *testing.T) {
 		{"later than the limit", &Message{To: people, Expires: s.now.Add(2 * time.Hour)}, time.Hour},
 		{"later than the limit of a link", &Message{To: link, Expires: s.now.Add(48 * time.Hour)}, 24 * time.Hour},
 		{"with a time to live", &Message{To: link, TTL: time.Minute}, time.Minute},
+		{"in a hundred years, the longest that a ttl may be", &Message{To: people, Expires: s.now.Add(wire.MaxTTL)}, time.Hour},
+		{"later than 32 bits can say, by a little", &Message{To: people, Expires: time.Unix(1<<32, 0)}, time.Hour},
+		{"at the last time of all", &Message{To: people, Expires: time.Unix(253402300799, 0)}, time.Hour},
+		{"at the beginning of Unix time, which is not never", &Message{To: people, Expires: time.Unix(0, 0)}, time.Unix(1, 0).Sub(s.now)},
+		{"long before", &Message{To: people, Expires: time.Unix(-1<<33, 0)}, time.Unix(1, 0).Sub(s.now)},
 	} {
 		if got := at(c.m); got != c.want {
 			t.Errorf("%s: waits for %v, want %v", c.name, got, c.want)
