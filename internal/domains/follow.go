@@ -29,7 +29,9 @@ func (s *Source) follow(ctx context.Context) {
 		}
 		if t != nil {
 			s.refresh(ctx, true) // it may have the same trouble, which is said of it, then
-			s.ledger.raise(following, t, true)
+			// A stream that ends as it begins may have met a server that ends: what keeps
+			// streams from coming through is there the next time, too.
+			s.ledger.raise(following, t, lived || failures > 0)
 		}
 		failures++
 		s.wait(ctx, s.delay(failures), nil)
