@@ -65,7 +65,7 @@ func TestAClusterAtWork(t *testing.T) {
 	}{
 		{"a frozen keeper that comes back changes nothing", freezeEach},
 		{"a killed node is replaced within seconds", killEach},
-		{"a rolling restart loses nothing", rollingRestart},
+		{"an upgrade of a node at a time loses nothing", upgradeEach},
 		{"killed as a whole it comes back with all that it had", killAllAtOnce},
 	} {
 		good := t.Run(happens.name, func(t *testing.T) {
@@ -121,19 +121,36 @@ func killEach(w work) {
 	}
 }
 
-// As an upgrade does it: each node in turn is asked to stop, and started again when
-// it has. No message is lost, none out of order.
-func rollingRestart(w work) {
+// Each node in turn is asked to stop, and started again, as another version, when it
+// has: for a while two versions are side by side. No message is lost, none out of
+// order.
+func upgradeEach(w work) {
+	const version = "v999.0.0"
+	next := upgraded(w.t, version)
 	for i, n := range w.Nodes {
 		began := time.Now()
 		if code := n.Stop(); code != 0 {
 			w.t.Errorf("exit code %d\n%s", code, n.Output())
 		}
 		stopped := time.Since(began)
+		n.path = next
 		n.Start()
 		w.AwaitReady()
 		w.t.Logf("node %d stopped in %s, all were ready after %s, all are served after %s more", i+1, stopped.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond), w.awaitAll())
+		if list := clusterOf(w.t, w.Nodes[0]); newer(list, version) != i+1 {
+			w.t.Errorf("%d nodes were started anew as %s: %v", i+1, version, list)
+		}
 	}
+}
+
+// newer is how many nodes of a cluster are up as a version.
+func newer(list []map[string]any, version string) (n int) {
+	for _, m := range list {
+		if m["version"] == version && m["status"] == "up" {
+			n++
+		}
+	}
+	return n
 }
 
 // All nodes at once, as when the power fails.

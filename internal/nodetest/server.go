@@ -54,15 +54,25 @@ var shipped = sync.OnceValues(func() (string, error) {
 	return build(false)
 })
 
-func build(race bool) (string, error) {
+// upgraded builds the program as another version, for tests of versions side by side.
+func upgraded(t testing.TB, version string) string {
+	t.Helper()
+	path, err := build(false, "-ldflags", "-X main.version="+version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func build(race bool, flags ...string) (string, error) {
 	if err := lookAtSource(); err != nil {
 		return "", err
 	}
 	args := []string{"github.com/seed-3d8c1042/switchboard/cmd/switchboard"}
 	if race {
-		args = append([]string{"-race"}, args...)
+		flags = append(flags, "-race")
 	}
-	return buildProgram("switchboard", args...)
+	return buildProgram("switchboard", append(flags, args...)...)
 }
 
 // lookAtSource lists the folders of what the program is built from. The go command
