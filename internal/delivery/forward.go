@@ -53,6 +53,11 @@ type refusal struct {
 
 // take gives each part to those who take it on.
 func (in *incoming) take(w ways) {
+	if !in.f.Notice && in.h.isNobody(in.f.From) {
+		in.h.failedForward.WithLabelValues(wire.CodeForbidden).Add(float64(len(in.f.To)))
+		in.done(nil)
+		return
+	}
 	split := w.parts() > 1 || w.parts() == 1 && len(w.lost) > 0
 	local, far := in.admit(w.local), in.sift(&w)
 	if in.f.Fast {
@@ -66,6 +71,14 @@ func (in *incoming) take(w ways) {
 		in.pass(&far[i], in.road(split, far[i].Graph))
 	}
 	in.settle()
+}
+
+// isNobody says whether nobody can be a user: it is of no app that is known here, and of
+// none that the network gives a home. What comes from one is not refused in the common
+// way, which tells the sender: that would put a notice where the user of a link has what
+// another domain takes from here, which that would not stand.
+func (h *Hub) isNobody(user wire.UserID) bool {
+	return !h.opts.Access.Known(user.App()) && h.opts.Domains.Next(user).Local
 }
 
 // sift refuses those for whom it must not go on, and returns the ways for the
@@ -136,7 +149,7 @@ func (in *incoming) check() error {
 		return nil
 	}
 	frame, bad := wire.ParseServerFrame(in.f.Frame)
-	if bad != nil {
+	if bad != nil || !frame.ID.IsZero() { // the receiver would have it beside the one that it gets here
 		return errForged
 	}
 	switch frame.Type {

@@ -241,6 +241,7 @@ func TestWhatANeighbourSendsIsChecked(t *testing.T) {
 		{"a confirmation", wire.Forward{From: "B-1", To: []wire.UserID{"A-1"}, Notice: true, Frame: wire.AppendConfirmation(nil, []byte(`"r"`))}, ""},
 		{"a confirmation that is no notice", wire.Forward{From: "A-0", To: []wire.UserID{"A-1"}, Frame: wire.AppendConfirmation(nil, []byte(`"r"`))}, wire.CodeForbidden},
 		{"a notice that is a message", wire.Forward{From: "A-0", To: []wire.UserID{"A-1"}, Notice: true, Frame: message("A-0")}, wire.CodeForbidden},
+		{"a message with an ID of its own", wire.Forward{From: "A-0", To: []wire.UserID{"A-1"}, Frame: wire.AppendPlace(nil, message("A-0"), wire.ID{6: 0x70, 8: 0x80}, "l", 1, 1)}, wire.CodeForbidden},
 		{"a link's notice in a FORWARD", wire.Forward{From: "A-0", To: []wire.UserID{"A-1"}, Frame: []byte(`{"type":"FORWARD"}`)}, wire.CodeForbidden},
 	} {
 		n := inLine(t, 2)
@@ -261,6 +262,23 @@ func TestWhatANeighbourSendsIsChecked(t *testing.T) {
 			}
 		case len(told) != 1 || !strings.Contains(string(told[0].Frame), c.code):
 			t.Errorf("%s: the sender hears %+v", c.what, told)
+		}
+	}
+}
+
+// The user of a link is nobody: neither is what comes from it passed on, nor does a
+// refusal come where another domain finds it, which would close its link for that.
+func TestWhatComesFromTheUserOfALinkIsToldToNobody(t *testing.T) {
+	for _, to := range []wire.UserID{"A-1", "A-2", "A-0", "C-1"} {
+		for _, fast := range []bool{false, true} {
+			n := inLine(t, 3)
+			f := wire.Forward{From: link(2), To: []wire.UserID{to}, Fast: fast, Frame: wire.AppendMessage(nil, link(2), []byte(`1`), nil)}
+			if err := n.came(1, 0, f); err != nil {
+				t.Errorf("for %s: %v", to, err)
+			}
+			for user, kept := range n.posts[1].mail {
+				t.Errorf("for %s, FAST %t: %s has %s", to, fast, user, kept[0].frame)
+			}
 		}
 	}
 }

@@ -33,6 +33,9 @@ func (s *Source) fetch(ctx context.Context) *trouble {
 	told := s.told.Load()
 	n, etag, t := s.get(ctx)
 	if t != nil {
+		if t.kind == kindStatus {
+			s.etag = "" // it may be what is refused: something in between may have made it, and too long
+		}
 		return t
 	}
 	if n == nil {

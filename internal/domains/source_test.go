@@ -361,3 +361,29 @@ func TestTheSecretIsSentAndNeverLogged(t *testing.T) {
 		t.Errorf("it is told:\n%s", r.log)
 	}
 }
+
+// Whatever stood between, and put a tag on an answer that a meta server does not take:
+// when it is gone the description is current again.
+func TestATagThatTheMetaServerRefusesIsNotShownAgain(t *testing.T) {
+	m := startMeta(t, described(t, 1, 1))
+	m.change(func() {
+		m.graph = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("ETag", `"`+strings.Repeat("x", 40<<10)+`"`)
+			serveJSON(w, encoded(t, described(t, 1, 1)))
+		}
+	})
+	r := newRig(t, options(t, m.url()))
+	r.run()
+	r.untilVersion(1)
+	m.change(func() {
+		m.network = described(t, 2, 2)
+		m.graph = func(w http.ResponseWriter, r *http.Request) {
+			if len(r.Header.Get("If-None-Match")) > 16<<10 {
+				http.Error(w, "the header is too large", http.StatusRequestHeaderFieldsTooLarge)
+				return
+			}
+			serveJSON(w, encoded(t, described(t, 2, 2)))
+		}
+	})
+	r.untilVersion(2)
+}
