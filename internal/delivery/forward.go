@@ -24,7 +24,7 @@ func (h *Hub) Forward(f *wire.Forward, from Neighbour, done func(error)) {
 	h.tookForwards.Inc()
 	in := &incoming{
 		h: h, f: f, from: from, hops: f.Hops + 1, id: f.ID, left: 1, done: done,
-		past: Past{ID: f.ID, Expires: f.Expires, Presence: f.Presence, Via: from.Domain + "/" + f.Log, Place: f.Place, Low: f.Low},
+		past: Past{ID: f.ID, Expires: f.Expires, Presence: f.Presence, Via: from.Domain + "/" + f.Log, Place: f.Place, Low: f.Low, Line: from.Line},
 	}
 	in.take(h.waysOf(f.To))
 }

@@ -200,7 +200,7 @@ func (n *network) came(to, from int, f wire.Forward) (err error) {
 		f.ID, f.Place = n.newID(), n.ids
 	}
 	err = fmt.Errorf("no answer")
-	n.hubs[to].Forward(&f, Neighbour{name(from), link(from)}, func(e error) { err = e })
+	n.hubs[to].Forward(&f, Neighbour{Domain: name(from), Link: link(from)}, func(e error) { err = e })
 	n.settle()
 	return err
 }
@@ -219,7 +219,7 @@ func TestNothingGoesBackWhenceItCame(t *testing.T) {
 	// By a newer description it may.
 	n.charts, n.at[1] = append(n.charts, n.charts[1]), 2
 	f.Graph, f.ID, f.Place, f.Log, f.Hops, f.Origin = 1, n.newID(), 99, "log", 1, "d0"
-	n.hubs[1].Forward(&f, Neighbour{"d0", link(0)}, func(error) {})
+	n.hubs[1].Forward(&f, Neighbour{Domain: "d0", Link: link(0)}, func(error) {})
 	if list := n.forwards(1, 0); len(list) != 2 || list[1].Notice || list[1].Graph != 2 {
 		t.Errorf("by a newer description back goes %+v", list)
 	}
@@ -387,7 +387,7 @@ func (p *passer) Fast(frame []byte, proof func()) bool {
 	if err != nil || !f.Fast || proof != nil {
 		p.n.t.Fatalf("%s: %v", frame, err)
 	}
-	p.n.hubs[p.to].Forward(&f, Neighbour{name(p.from), link(p.from)}, func(err error) {
+	p.n.hubs[p.to].Forward(&f, Neighbour{Domain: name(p.from), Link: link(p.from)}, func(err error) {
 		if err != nil {
 			p.n.t.Fatalf("%v", err)
 		}

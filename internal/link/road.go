@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/domains"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -203,7 +204,7 @@ func (r *road) take(ctx context.Context, frame []byte) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if r.over() { // what is to come again comes in order, so nothing after it is taken
+	if r.Over() { // what is to come again comes in order, so nothing after it is taken
 		return nil
 	}
 	f, err := r.read(frame)
@@ -220,25 +221,32 @@ func (r *road) take(ctx context.Context, frame []byte) error {
 	}
 	r.links.metrics.received(r.from.Domain, &f, len(frame))
 	if f.Fast {
-		r.links.opts.Forward(&f, r.from, func(error) {})
+		r.links.opts.Forward(&f, r.source(), func(error) {})
 		return nil
 	}
 	a := &arrival{id: f.ID}
 	r.mu.Lock()
 	r.waiting = append(r.waiting, a)
 	r.mu.Unlock()
-	r.links.opts.Forward(&f, r.from, func(err error) { r.settle(a, err) })
+	r.links.opts.Forward(&f, r.source(), func(err error) { r.settle(a, err) })
 	return nil
 }
 
-// over says whether the road has failed.
-func (r *road) over() bool {
+// Over implements delivery.Line: whether the road has failed.
+func (r *road) Over() bool {
 	select {
 	case <-r.broken:
 		return true
 	default:
 		return false
 	}
+}
+
+// source says from where what comes over this connection comes.
+func (r *road) source() delivery.Neighbour {
+	from := r.from
+	from.Line = r
+	return from
 }
 
 // settle takes what became of a FORWARD. It does not block.

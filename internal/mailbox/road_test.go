@@ -258,6 +258,35 @@ func TestWhatComesOverTwoRoadsIsForAUserOnce(t *testing.T) {
 	}
 }
 
+// What was on its way to a keeper that is gone may come to the next one when the other
+// end has heard long since that it is stored, and says that nothing before what follows
+// comes any more. It is known all the same; what went another way meanwhile may come back.
+func TestTheNextKeeperKnowsWhatWasUnderWayToTheLast(t *testing.T) {
+	s := newShard(defaultTuning())
+	s.over("domain-02/a", 7, 1, 1, "ANZ-2")
+	s.over("domain-02/a", 8, 1, 1, "ANZ-2", "ANZ-3")
+	s.store()
+	s.kill()
+	if !s.over("domain-02/a", 9, 9, 1, "ANZ-2") || s.over("domain-02/a", 7, 1, 1, "ANZ-2") || s.over("domain-02/a", 8, 1, 1, "ANZ-2", "ANZ-3") {
+		t.Error("what comes late is new")
+	}
+	s.store()
+	s.held = false
+	e := s.users["ANZ-2"].entries.list[0]
+	m := Moved{Carried: Carried{Ord: e.ord, ID: wire.ID{1, 7}, From: far}, Parts: []Part{{To: []wire.UserID{linkUser}, Frame: []byte("{}")}}}
+	if !s.move(s.now, "ANZ-2", &m) {
+		t.Fatal("it does not go another way")
+	}
+	s.store()
+	s.kill()
+	if !s.over("domain-04/a", 7, 1, 1, "ANZ-2") {
+		t.Error("what went another way does not come back")
+	}
+	if s.over("domain-04/a", 8, 1, 1, "ANZ-2", "ANZ-3") {
+		t.Error("what stayed comes twice")
+	}
+}
+
 func TestRecentMessagesAreBounded(t *testing.T) {
 	var r recent
 	for i := range maxRecent + 10 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -36,6 +37,7 @@ type site struct {
 
 	mu     sync.Mutex
 	keeper *mailbox.Keeper
+	office *shards.Office // by which the hub reaches it
 	handle *handle
 	stop   func() // of the keeper
 }
@@ -70,9 +72,12 @@ func (s *site) IsMaster(wire.UserID) bool    { return false }
 
 // Accept implements delivery.Keeper.
 func (s *site) Accept(m *delivery.Send, frame []byte) {
-	if k := s.kept(); k != nil {
+	s.mu.Lock()
+	office := s.office
+	s.mu.Unlock()
+	if office != nil {
 		in := messageOf(m, frame)
-		k.Accept(&in)
+		office.Accept(&in)
 		return
 	}
 	if m.Origin != nil {
@@ -136,9 +141,14 @@ func (s *site) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = k.Run(ctx) })
+	office, err := shards.New(shards.Options{Shards: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	office.Serve(0, 1, k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keeper, s.handle = k, h
+	s.keeper, s.office, s.handle = k, office, h
 	s.stop = func() {
 		cancel()
 		running.Wait()
@@ -150,7 +160,7 @@ func (s *site) kill() {
 	s.mu.Lock()
 	stop := s.stop
 	s.handle.dead.Store(true)
-	s.keeper = nil
+	s.keeper, s.office = nil, nil
 	s.mu.Unlock()
 	stop()
 }
@@ -180,7 +190,18 @@ func (l *line) Opened(uint64)  {}
 func (l *line) FetchDone(int)  {}
 func (l *line) Settled(uint64) {}
 func (l *line) Gone()          { l.fail() }
-func (l *line) fail()          { l.once.Do(func() { close(l.failed) }) }
+
+// Over implements delivery.Line. What is under way when it fails may still be taken.
+func (l *line) Over() bool {
+	select {
+	case <-l.failed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *line) fail() { l.once.Do(func() { close(l.failed) }) }
 func (l *line) Deliver(d mailbox.Delivery) {
 	frame := wire.AppendPlace(nil, d.Frame, d.ID, d.Log, d.Ord, d.Low)
 	select {
@@ -249,7 +270,7 @@ func (l *line) take(ctx context.Context, frame []byte) bool {
 	l.mu.Lock()
 	l.waiting = append(l.waiting, done)
 	l.mu.Unlock()
-	l.to.hub.Forward(&f, delivery.Neighbour{Domain: siteName(l.from.index), Link: siteLink(l.from.index)}, func(err error) {
+	l.to.hub.Forward(&f, delivery.Neighbour{Domain: siteName(l.from.index), Link: siteLink(l.from.index), Line: l}, func(err error) {
 		if err != nil {
 			l.fail()
 			return
