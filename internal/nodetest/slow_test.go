@@ -187,6 +187,7 @@ func TestAReceiverThatDoesNotReadCostsBoundedMemory(t *testing.T) {
 }
 
 func TestAReceiverThatDoesNotReadIsClosedAndItsMessagesWait(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {mailboxBytes: 1GiB}\n") // and the default proofTimeout
 	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", "")
 	n, stopTalk := floodFrames(), talk(t, s)
@@ -223,6 +224,7 @@ func TestAReceiverThatDoesNotReadIsClosedAndItsMessagesWait(t *testing.T) {
 }
 
 func TestAReceiverThatDoesNotReadFillsItsMailbox(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {proofTimeout: 5m, mailboxBytes: 8MiB}\n")
 	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", "")
 	n, stopTalk := floodFrames(), talk(t, s)
