@@ -303,13 +303,18 @@ func TestLinksGoOnWhenTheServerIsStartedAnew(t *testing.T) {
 }
 
 func BenchmarkLink(b *testing.B) {
+	var c *nodes
+	c = planned(b, 2, func(i int, o *Options) {
+		o.Cluster.Replicas, o.Cluster.Peers = 1, []string{c.listen[1-i]} // not by a proxy
+	})
+	c.start(0, 1)
 	for _, size := range []int{200, 1000} {
 		for _, at := range []int{1, 64, 0} {
 			name := fmt.Sprintf("%dB/%d-at-a-time", size, at)
 			if at == 0 {
 				name = fmt.Sprintf("%dB/full", size)
 			}
-			b.Run(name, func(b *testing.B) { benchmarkLink(b, size, at) })
+			b.Run(name, func(b *testing.B) { benchmarkLink(b, c, size, at) })
 		}
 	}
 }
@@ -345,12 +350,7 @@ func (c *counter) await(n int) {
 
 // benchmarkLink sends messages, at of them before it waits until all have come; 0:
 // as many as a queue may hold.
-func benchmarkLink(b *testing.B, size, at int) {
-	var c *nodes
-	c = planned(b, 2, func(i int, o *Options) {
-		o.Cluster.Replicas, o.Cluster.Peers = 1, []string{c.listen[1-i]} // not by a proxy
-	})
-	c.start(0, 1)
+func benchmarkLink(b *testing.B, c *nodes, size, at int) {
 	one := &counter{up: make(chan struct{}), have: make(chan struct{}, 1)}
 	other := &counter{up: make(chan struct{}), have: make(chan struct{}, 1)}
 	l, err := c.bus[0].OpenLinks("a", one)

@@ -57,6 +57,7 @@ type work struct {
 // A cluster at work: each of these happens to it under a workload of its own, which
 // is judged.
 func TestAClusterAtWork(t *testing.T) {
+	t.Parallel()
 	c := three(t, roomyApp)
 	face, chance := c.Face(), rand.New(rand.NewPCG(seed(t), 21))
 	for _, happens := range []struct {
@@ -168,6 +169,7 @@ func killAllAtOnce(w work) {
 // A node that has lost its data folder comes back under its name and has all from
 // the others, so that one of them may go.
 func TestANodeWhoseFolderWasWipedComesBack(t *testing.T) {
+	t.Parallel()
 	c := three(t, roomyApp)
 	const users, each, kept = 20, 50, "switchboard_shards_kept"
 	shards := 0.0
@@ -343,6 +345,7 @@ func nonNil(p *Peer) []*Peer {
 const leavesWithin = 30 * time.Second
 
 func TestEachSessionOfAKilledNodeLeavesExactlyOnce(t *testing.T) {
+	t.Parallel()
 	c := three(t, demoApps)
 	for _, dies := range nodesToTry(c) {
 		l := newLeavers(t, c, dies)
@@ -358,6 +361,7 @@ func TestEachSessionOfAKilledNodeLeavesExactlyOnce(t *testing.T) {
 // Nobody hears of sessions that a frozen node ends when it goes on: they have left
 // already.
 func TestEachSessionOfAFrozenNodeLeavesExactlyOnce(t *testing.T) {
+	t.Parallel()
 	c := three(t, demoApps)
 	for _, dies := range nodesToTry(c) {
 		l := newLeavers(t, c, dies)
