@@ -1,4 +1,5 @@
 import { newReference } from "@switchboard/client";
+import { capital, withStop } from "./words.js";
 
 /** How long an answer may take. */
 const patienceMs = 20_000;
@@ -48,12 +49,15 @@ export interface ApiEvents {
   keyRefused(problem: Problem): void;
 }
 
-/** The server's calls under /v1, with one key. */
+/**
+ * The server's calls under /v1, with one key, or with what a function gives each
+ * time; without one for an empty text.
+ */
 export class Api {
-  readonly #key: string;
+  readonly #key: string | (() => Promise<string>);
   readonly #events: ApiEvents;
 
-  constructor(key: string, events: ApiEvents) {
+  constructor(key: string | (() => Promise<string>), events: ApiEvents) {
     this.#key = key;
     this.#events = events;
   }
@@ -72,6 +76,14 @@ export class Api {
     return this.#json<T>("POST", path, ask);
   }
 
+  put<T>(path: string, ask: Ask = {}): Promise<T> {
+    return this.#json<T>("PUT", path, ask);
+  }
+
+  patch<T>(path: string, ask: Ask = {}): Promise<T> {
+    return this.#json<T>("PATCH", path, ask);
+  }
+
   delete<T>(path: string, ask: Ask = {}): Promise<T> {
     return this.#json<T>("DELETE", path, ask);
   }
@@ -87,7 +99,7 @@ export class Api {
     const response = await this.#send(method, path, ask);
     const text = await this.#read(response);
     try {
-      return JSON.parse(text) as T;
+      return (response.status === 204 ? undefined : JSON.parse(text)) as T;
     } catch {
       throw new Problem("ODD_ANSWER", "what came back is no answer of Switchboard; is a proxy in between?", { status: response.status });
     }
@@ -102,7 +114,8 @@ export class Api {
   }
 
   async #send(method: string, path: string, ask: Ask, headers: Record<string, string> = {}, patience = patienceMs): Promise<Response> {
-    headers["Authorization"] = `Bearer ${this.#key}`;
+    const key = typeof this.#key === "string" ? this.#key : await this.#key();
+    if (key !== "") headers["Authorization"] = `Bearer ${key}`;
     if (ask.body !== undefined) headers["Content-Type"] = "application/json";
     if (method !== "GET") headers["Idempotency-Key"] = `console-${newReference()}-${Date.now().toString(36)}`;
     const signals = [ask.signal, Number.isFinite(patience) ? AbortSignal.timeout(patience) : undefined].filter((one) => one !== undefined);
@@ -136,6 +149,12 @@ export class Api {
     this.#events.reached(problem);
     return problem;
   }
+}
+
+/** A problem in a sentence, with its code. */
+export function sentence(problem: Problem): string {
+  if (problem.scope !== undefined) return `The key lacks the scope ${problem.scope}.`;
+  return `${capital(withStop(problem.message === "" ? "the server refused it" : problem.message))} (${problem.code})`;
 }
 
 /** Whether an error only says that nobody waits any more. */
