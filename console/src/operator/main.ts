@@ -6,6 +6,7 @@ import { domainsPage } from "./domains.js";
 import { dateTime } from "../format.js";
 import { keysPage } from "./keys.js";
 import { rememberedKey, rememberKey } from "./keymemory.js";
+import { say } from "../said.js";
 import { overviewPage } from "./overview.js";
 import { card, pageHead, type Desk, type Page } from "./page.js";
 import { hrefOf, parseRoute, partOf, type Route } from "./route.js";
@@ -141,7 +142,7 @@ function showRoute(move: boolean): void {
   appChoice.value = signed.app;
   linkParts(route);
   said.replaceChildren();
-  const desk: Desk = { api: signed.api, own: signed.own, app: signed.app, signal: leaving.signal, say };
+  const desk: Desk = { api: signed.api, own: signed.own, app: signed.app, signal: leaving.signal, say: (text) => say(said, text) };
   const page = pageOf(route, desk);
   main.replaceChildren(page.element);
   document.title = `${page.title} · Switchboard operator`;
@@ -199,15 +200,6 @@ function nothingHere(): Page {
 function leave(): void {
   leaving.abort();
   leaving = new AbortController();
-}
-
-/** Says what came of something, until the next thing is said or the page is left. */
-function say(text: string): void {
-  const close = element("button", "said-close", "×");
-  close.type = "button";
-  close.ariaLabel = "Hide this";
-  close.addEventListener("click", () => said.replaceChildren());
-  said.replaceChildren(element("p", "", text), close);
 }
 
 /** Whether the server is the demo, which prints a key when it starts. */

@@ -1,0 +1,41 @@
+import type { Api } from "../api.js";
+import { isData, text, type Data } from "./answers.js";
+
+/** Whom this user does not want to hear. */
+export class Blocks {
+  readonly #api: Api;
+  readonly #changed: () => void;
+  #users = new Set<string>();
+
+  constructor(api: Api, changed: () => void) {
+    this.#api = api;
+    this.#changed = changed;
+  }
+
+  get users(): string[] {
+    return [...this.#users];
+  }
+
+  has(user: string): boolean {
+    return this.#users.has(user);
+  }
+
+  async load(): Promise<void> {
+    const answer = await this.#api.get<Data>("/accounts/me/blocks");
+    const listed: unknown[] = Array.isArray(answer["blocks"]) ? answer["blocks"] : [];
+    this.#users = new Set(listed.map((one) => (isData(one) ? text(one["userId"]) : text(one))).filter((user) => user !== ""));
+    this.#changed();
+  }
+
+  async add(user: string): Promise<void> {
+    await this.#api.put(`/accounts/me/blocks/${encodeURIComponent(user)}`);
+    this.#users.add(user);
+    this.#changed();
+  }
+
+  async remove(user: string): Promise<void> {
+    await this.#api.delete(`/accounts/me/blocks/${encodeURIComponent(user)}`);
+    this.#users.delete(user);
+    this.#changed();
+  }
+}
