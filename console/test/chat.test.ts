@@ -354,9 +354,9 @@ test("a refused renewal ends the session; one that may pass does not", async () 
 });
 
 test("how long a token is good is taken from itself, whatever this machine's clock says", () => {
-  const claims = Buffer.from(JSON.stringify({ iat: 1000, exp: 1900 })).toString("base64url");
+  const claims = Buffer.from(JSON.stringify({ iat: 1000, exp: 1900, aud: "talk" })).toString("base64url");
   const tokens = readTokens({ userId: me, accessToken: `h.${claims}.s`, refreshToken: "r", expiresAt: "1970-01-01T00:31:40Z" }, 5_000_000);
-  assert.equal(tokens.renewAt, 5_000_000 + 900_000 - 60_000);
+  assert.deepEqual([tokens.renewAt, tokens.appId], [5_000_000 + 900_000 - 60_000, "talk"]);
   assert.throws(() => readTokens({ userId: me }, 0));
   assert.deepEqual(savedTokens(JSON.stringify(tokens)), tokens);
   for (const odd of ["", "{", "[]", '{"renewAt":1}']) assert.equal(savedTokens(odd), undefined);

@@ -172,6 +172,16 @@ export class Client {
     this.#connector.retryNow();
   }
 
+  /**
+   * Gives the session a new token from the token function, so that it does not end
+   * with the old one. Fulfilled once that is sent; the server closes a session
+   * whose new token it refuses. Rejected with `NOT_CONNECTED`, or with what the
+   * function throws.
+   */
+  renew(): Promise<void> {
+    return this.#connector.renew();
+  }
+
   /** Signs out. What still waits for an answer is rejected with `CLOSED`. */
   close(): void {
     if (this.state === "online") this.#inbox.flush();

@@ -51,6 +51,7 @@ export class Chat {
   #typedAt = 0;
   #typingTimer = 0;
   #againTimer = 0;
+  #renewTimer = 0;
   #reading = false;
   #over = false;
 
@@ -61,7 +62,7 @@ export class Chat {
     this.people = new People(options.api, () => this.#changed("people"));
     this.rooms = new RoomList(this.me);
     this.outbox = new Outbox(options.drawer);
-    this.line = new Line(options.url, this.me, () => options.session.access(), {
+    this.line = new Line(options.url, { appId: options.session.appId, userId: this.me, access: () => options.session.access() }, {
       state: (change) => this.#line(change),
       news: (type, data) => this.#take(type, data),
     });
@@ -95,6 +96,7 @@ export class Chat {
     this.#over = true;
     window.clearTimeout(this.#againTimer);
     window.clearTimeout(this.#typingTimer);
+    window.clearTimeout(this.#renewTimer);
     this.line.close();
   }
 
@@ -141,19 +143,16 @@ export class Chat {
     this.#changed("rooms", "room", "messages", "members", "typing");
   }
 
-  /** Makes a room, or finds the one-to-one room that there is, and shows it. */
-  async create(room: Data): Promise<void> {
-    await this.#entered(text((await this.line.ask("ROOM_CREATE", room))["id"]));
+  /** Makes a room, or finds the one-to-one room that there is; resolves to its ID. */
+  async create(room: Data): Promise<string> {
+    const made = await this.line.ask("ROOM_CREATE", room);
+    await this.list();
+    return text(made["id"]);
   }
 
   async join(id: string): Promise<void> {
     await this.line.ask("ROOM_JOIN", { room: id });
-    await this.#entered(id);
-  }
-
-  async #entered(id: string): Promise<void> {
     await this.list();
-    this.show(id);
   }
 
   async leave(id: string): Promise<void> {
@@ -196,7 +195,14 @@ export class Chat {
     state.membersNext = undefined;
     void this.#members(state).catch(() => undefined); // what is known of them stays
     await this.history.refresh(state, this.rooms.get(state.id)?.lastSeq ?? 0);
-    await this.history.fill(state); // what came while the page was read
+    await this.#fill(state); // what came while the page was read
+  }
+
+  /** Reads what is missing at the end, until nothing is. */
+  async #fill(state: RoomState): Promise<void> {
+    await this.history.fill(state);
+    const again = state.timeline.missingAfter !== undefined && state === this.#open && this.line.online && !this.#over;
+    if (again) window.setTimeout(() => void this.#fill(state), againMs);
   }
 
   // Messages
@@ -233,11 +239,8 @@ export class Chat {
     try {
       const sent = await this.line.ask("ROOM_SEND", { room, content, clientId });
       this.outbox.sent(clientId);
-      const seq = number(sent["seq"]);
       const message = readMessage({ ...sent, from: this.me, content });
       if (message !== undefined) this.#arrived(room, { ...message, at: time(sent["at"]) ?? at });
-      this.rooms.read(room, seq);
-      this.#changed("rooms");
     } catch (error) {
       if (mayPass(error)) {
         this.outbox.again(clientId);
@@ -306,9 +309,23 @@ export class Chat {
 
   #line(change: StateChange): void {
     this.#lineState = change;
-    if (change.state === "online") void this.#online();
-    else this.outbox.offline();
+    if (change.state === "online") {
+      this.#renewInTime();
+      void this.#online();
+    } else {
+      this.outbox.offline();
+    }
     this.#changed("line", "messages");
+  }
+
+  /** The session goes on when the token ends that it was signed in with. */
+  #renewInTime(): void {
+    window.clearTimeout(this.#renewTimer);
+    this.#renewTimer = window.setTimeout(() => {
+      if (!this.line.online) return;
+      this.line.renew();
+      this.#renewTimer = window.setTimeout(() => this.#renewInTime(), againMs); // by then there is a new token, or none to be had
+    }, Math.max(this.#options.session.renewAt - Date.now(), againMs));
   }
 
   async #online(): Promise<void> {
@@ -374,7 +391,7 @@ export class Chat {
     this.rooms.said(room, message);
     const state = this.#states.get(room);
     const arrived = state?.timeline.live(message);
-    if (state !== undefined && arrived === "gap") void this.history.fill(state);
+    if (state !== undefined && arrived === "gap") void this.#fill(state);
     this.#changed("rooms", "messages");
     return isNew;
   }

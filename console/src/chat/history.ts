@@ -10,6 +10,7 @@ const holeSize = 200;
 export class History {
   readonly #ask: (where: Data) => Promise<Data>;
   readonly #changed: () => void;
+  readonly #under = new WeakMap<RoomState, Promise<boolean>>();
 
   /** `ask` asks for a page of a room; `changed` hears when something was read, or not. */
   constructor(ask: (where: Data) => Promise<Data>, changed: () => void) {
@@ -71,12 +72,21 @@ export class History {
     });
   }
 
-  /** Reads; never twice at once for a room. False when it was not read. */
+  /** Reads; never twice at once for a room: only a way to somewhere else waits for its turn. False when it was not read. */
   async #load(state: RoomState, what: RoomState["loading"], read: () => Promise<void>): Promise<boolean> {
-    if (state.loading !== "") return false;
+    while (state.loading !== "") {
+      if (what !== "page") return false;
+      await this.#under.get(state);
+    }
     state.loading = what;
     state.problem = "";
+    const under = this.#read(state, read);
+    this.#under.set(state, under);
     this.#changed();
+    return under;
+  }
+
+  async #read(state: RoomState, read: () => Promise<void>): Promise<boolean> {
     try {
       await read();
       return true;

@@ -10,6 +10,14 @@ export interface LineEvents {
   news(type: string, data: Data): void;
 }
 
+/** Who signs in. */
+export interface LineUser {
+  appId: string;
+  userId: string;
+  /** An access token that is good. */
+  access: () => Promise<string>;
+}
+
 interface Waiting {
   fulfil(data: Data): void;
   fail(error: SwitchboardError): void;
@@ -23,7 +31,7 @@ export class Line {
   readonly #waiting = new Map<string, Waiting>();
   #socket: WebSocket | undefined;
 
-  constructor(url: string, userId: string, token: () => Promise<string>, events: LineEvents) {
+  constructor(url: string, { appId, userId, access }: LineUser, events: LineEvents) {
     this.#events = events;
     const opened = (socket: WebSocket): void => void (this.#socket = socket);
     class Socket extends WebSocket {
@@ -32,7 +40,7 @@ export class Line {
         opened(this);
       }
     }
-    this.#client = new Client({ url, appId: "chat", userId, token, reconnect: { maxMs: 10_000 }, WebSocket: Socket });
+    this.#client = new Client({ url, appId, userId, token: access, reconnect: { maxMs: 10_000 }, WebSocket: Socket });
     this.#client.on("frame", ({ direction, text }) => direction === "in" && this.#heard(text));
     this.#client.on("state", (change) => {
       if (change.state !== "online") this.#lost(change.error);
@@ -47,6 +55,11 @@ export class Line {
   /** Connects, and again and again. Why it does not, `state` says. */
   start(): void {
     this.#client.connect().catch(() => undefined);
+  }
+
+  /** Gives the session a new token before the old one ends. */
+  renew(): void {
+    this.#client.renew().catch(() => undefined); // then the session ends with its token, and another one begins
   }
 
   retryNow(): void {

@@ -55,8 +55,8 @@ byId("back", HTMLButtonElement).addEventListener("click", () => (location.hash =
 byId("new-room", HTMLButtonElement).addEventListener("click", () => signed !== undefined && newRoom(signed.desk));
 byId("find-rooms", HTMLButtonElement).addEventListener("click", () => signed !== undefined && findRooms(signed.desk));
 byId("me", HTMLButtonElement).addEventListener("click", () => signed !== undefined && showAccount(signed.desk, signed.session));
-byId("details-open", HTMLButtonElement).addEventListener("click", () => setBeside(beside === "members" ? "" : "members"));
-byId("search-open", HTMLButtonElement).addEventListener("click", () => setBeside(beside === "search" ? "" : "search"));
+byId("details-open", HTMLButtonElement).addEventListener("click", () => toggleBeside("members"));
+byId("search-open", HTMLButtonElement).addEventListener("click", () => toggleBeside("search"));
 byId("aside-close", HTMLButtonElement).addEventListener("click", () => closeBeside());
 aside.addEventListener("keydown", (event) => event.key === "Escape" && closeBeside());
 
@@ -84,7 +84,7 @@ function signIn(tokens: Tokens): void {
     said: (room, message) => heard(chat, blocks, room.id, message.from, contentWords(message.content)),
     notice: (text) => say(said, text),
   });
-  const desk: Desk = { chat, api, blocks, signal: over.signal, say: (text) => say(said, text), show: (room) => (location.hash = `#/${room}`), signedOut: (why) => signedOut(why, false) };
+  const desk: Desk = { chat, api, blocks, signal: over.signal, say: (text) => say(said, text), show, signedOut: (why) => leave(chat, why) };
   const room = new RoomView(desk);
   signed = { session, desk, over, rooms: new RoomsPane(desk), room, members: new MembersPane(desk), search: new SearchPane(desk, (seq) => void goTo(seq)) };
   byId("door", HTMLElement).hidden = true;
@@ -113,6 +113,17 @@ function signedOut(why: string, wrong: boolean): void {
   byId("desk", HTMLElement).hidden = true;
   byId("door", HTMLElement).hidden = false;
   door.open(why, wrong);
+}
+
+/** Somebody wants to leave: nothing of theirs stays. */
+function leave(chat: Chat, why: string): void {
+  chat.outbox.clear();
+  signedOut(why, false);
+}
+
+function show(room: string): void {
+  location.hash = `#/${room}`;
+  followAddress();
 }
 
 /** Brings up to date what has changed. */
@@ -206,6 +217,12 @@ function setBeside(part: Beside): void {
   setText(byId("aside-title", HTMLElement), pane.title);
   if (part === "members") byId("aside-title", HTMLElement).focus({ preventScroll: true });
   pane.begin();
+}
+
+function toggleBeside(part: Beside): void {
+  const open = beside === part;
+  if (open && !aside.checkVisibility()) setView("aside"); // one part is shown at a time, and it was the room
+  else setBeside(open ? "" : part);
 }
 
 function closeBeside(): void {

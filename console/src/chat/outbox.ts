@@ -76,6 +76,10 @@ export class Outbox {
     for (const { clientId, state } of this.#drafts) if (state === "sending") this.again(clientId);
   }
 
+  clear(): void {
+    this.#set([]);
+  }
+
   drop(clientId: string): void {
     this.#set(this.#drafts.filter((one) => one.clientId !== clientId));
   }

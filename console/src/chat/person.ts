@@ -35,9 +35,9 @@ export function showPerson(desk: Desk, user: string): void {
     const block = button(blocked ? "Unblock" : "Block", blocked ? "" : "danger-quiet", () => void act(() => (blocked ? blocks.remove(user) : blocks.add(user))));
     const write = button("Write", "primary", () =>
       void act(async () => {
-        await chat.create({ with: user });
+        const room = await chat.create({ with: user });
         dialog.close();
-        if (chat.open !== undefined) desk.show(chat.open.id);
+        desk.show(room);
       }),
     );
     write.disabled = blocked;

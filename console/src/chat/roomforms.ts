@@ -37,8 +37,8 @@ function makeRoom(desk: Desk): void {
       ],
       verb: "Make it",
       submit: async (value) => {
-        await desk.chat.create({ name: value("name").trim(), public: value("public") === "on", ...(value("banner") === "" ? {} : { banner: value("banner").trim() }) });
-        showOpen(desk);
+        const banner = value("banner").trim();
+        desk.show(await desk.chat.create({ name: value("name").trim(), public: value("public") === "on", ...(banner === "" ? {} : { banner }) }));
       },
     },
     desk.signal,
@@ -53,17 +53,11 @@ function writeTo(desk: Desk): void {
       verb: "Write",
       submit: async (value) => {
         const { userId } = await desk.chat.people.find(plainName(value("username")));
-        await desk.chat.create({ with: userId });
-        showOpen(desk);
+        desk.show(await desk.chat.create({ with: userId }));
       },
     },
     desk.signal,
   );
-}
-
-function showOpen(desk: Desk): void {
-  const { open } = desk.chat;
-  if (open !== undefined) desk.show(open.id);
 }
 
 /** Names are often written with the sign that stands before them on the page. */

@@ -4,6 +4,8 @@ import { isData, text, time, type Data } from "./answers.js";
 /** What signs a person in. */
 export interface Tokens {
   userId: string;
+  /** The app whose user that is. */
+  appId: string;
   accessToken: string;
   /** When to get a new one, by the clock of this machine, in milliseconds. */
   renewAt: number;
@@ -43,6 +45,10 @@ export class Session {
 
   get userId(): string {
     return this.#tokens?.userId ?? "";
+  }
+
+  get appId(): string {
+    return this.#tokens?.appId ?? "";
   }
 
   /** When the access token is due to be renewed. */
@@ -96,9 +102,11 @@ export class Session {
 
 /** Reads the answer to a sign-in. Throws a Problem when it is none. */
 export function readTokens(data: Data, now: number): Tokens {
-  const goodMs = lifetime(text(data["accessToken"]), time(data["expiresAt"]), now);
+  const claims = claimsOf(text(data["accessToken"]));
+  const goodMs = lifetime(claims, time(data["expiresAt"]), now);
   const tokens = {
     userId: text(data["userId"]),
+    appId: text(Array.isArray(claims["aud"]) ? claims["aud"][0] : claims["aud"]),
     accessToken: text(data["accessToken"]),
     renewAt: now + goodMs - Math.min(marginMs, goodMs / 4),
     refreshToken: text(data["refreshToken"]),
@@ -114,16 +122,18 @@ export function readTokens(data: Data, now: number): Tokens {
  * How long a token is good. It says so itself, from when to when by the server's
  * clock; compared with a clock that is wrong, its end alone would mislead.
  */
-function lifetime(token: string, expiresAt: number | undefined, now: number): number {
+function lifetime({ iat, exp }: Data, expiresAt: number | undefined, now: number): number {
+  return typeof exp === "number" && typeof iat === "number" ? (exp - iat) * 1000 : (expiresAt ?? now) - now;
+}
+
+/** What a token says about itself; whether that is true the server knows. */
+function claimsOf(token: string): Data {
   try {
     const claims: unknown = JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
-    if (isData(claims) && typeof claims["exp"] === "number" && typeof claims["iat"] === "number") {
-      return (claims["exp"] - claims["iat"]) * 1000;
-    }
+    return isData(claims) ? claims : {};
   } catch {
-    // Not of the kind that says it.
+    return {};
   }
-  return (expiresAt ?? now) - now;
 }
 
 /** Reads what was saved; undefined when it is nothing of use. */
@@ -133,6 +143,7 @@ export function savedTokens(saved: string): Tokens | undefined {
     if (!isData(data) || typeof data["renewAt"] !== "number") return undefined;
     const tokens = {
       userId: text(data["userId"]),
+      appId: text(data["appId"]),
       accessToken: text(data["accessToken"]),
       renewAt: data["renewAt"],
       refreshToken: text(data["refreshToken"]),
