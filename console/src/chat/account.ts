@@ -17,9 +17,9 @@ export function showAccount(desk: Desk, session: Session): void {
     ["Where you are signed in", () => showSessions(desk)],
     ["Blocked people", () => showBlocked(desk)],
     ["Download what is kept of you", () => void attempt(desk, () => download(desk))],
-    ["Delete account", () => deleteAccount(desk), "bad"],
-    ["Sign out everywhere", () => void signOut(desk, session, true)],
     ["Sign out", () => void signOut(desk, session, false)],
+    ["Sign out everywhere", () => void signOut(desk, session, true)],
+    ["Delete account", () => deleteAccount(desk), "bad"],
   ];
   const dialog = showDialog(people.name(me));
   for (const [words, act, className] of choices) {

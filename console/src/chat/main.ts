@@ -23,6 +23,9 @@ import { contentWords, explained } from "./wording.js";
 const firstBeginMs = 1_000;
 const lastBeginMs = 60_000;
 
+/** How long what is said over the page stays. */
+const saidMs = 12_000;
+
 const said = byId("said", HTMLElement);
 const aside = byId("aside", HTMLElement);
 
@@ -41,7 +44,8 @@ type Beside = "" | "members" | "search";
 
 let signed: Signed | undefined;
 let beside: Beside = "";
-/** Why the line is to be begun anew, and when. */
+let saidTimer = 0;
+/** When the line is begun anew, and how long to wait the next time. */
 let beginTimer = 0;
 let beginWaitMs = firstBeginMs;
 
@@ -82,9 +86,9 @@ function signIn(tokens: Tokens): void {
     drawer: drawerOf(tokens.userId),
     changed: (parts) => render(parts),
     said: (room, message) => heard(chat, blocks, room.id, message.from, contentWords(message.content)),
-    notice: (text) => say(said, text),
+    notice: tell,
   });
-  const desk: Desk = { chat, api, blocks, signal: over.signal, say: (text) => say(said, text), show, signedOut: (why) => leave(chat, why) };
+  const desk: Desk = { chat, api, blocks, signal: over.signal, say: tell, show, signedOut: (why) => leave(chat, why) };
   const room = new RoomView(desk);
   signed = { session, desk, over, rooms: new RoomsPane(desk), room, members: new MembersPane(desk), search: new SearchPane(desk, (seq) => void goTo(seq)) };
   byId("door", HTMLElement).hidden = true;
@@ -113,6 +117,13 @@ function signedOut(why: string, wrong: boolean): void {
   byId("desk", HTMLElement).hidden = true;
   byId("door", HTMLElement).hidden = false;
   door.open(why, wrong);
+}
+
+/** Says something over the page, for a while. */
+function tell(text: string): void {
+  say(said, text);
+  window.clearTimeout(saidTimer);
+  saidTimer = window.setTimeout(() => said.replaceChildren(), saidMs);
 }
 
 /** Somebody wants to leave: nothing of theirs stays. */
@@ -194,7 +205,7 @@ async function beginAgain(): Promise<void> {
     if (signed === current) current.desk.chat.line.start();
   } catch (error) {
     if (signed !== current) return;
-    say(said, explained(error));
+    tell(explained(error));
     beginLater();
   }
 }

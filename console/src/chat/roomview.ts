@@ -81,6 +81,13 @@ export class RoomView {
   }
 
   focus(): void {
+    // A dialog that closes gives the focus back to what had it: this comes after.
+    const dialog = document.querySelector("dialog[open]");
+    if (dialog === null) this.#takeFocus();
+    else dialog.addEventListener("close", () => this.#takeFocus(), { once: true });
+  }
+
+  #takeFocus(): void {
     // On screens that are touched the keyboard would hide the messages.
     if (matchMedia("(hover: hover)").matches) this.#composer.focus();
     else byId("room-title", HTMLElement).focus({ preventScroll: true });
