@@ -4,6 +4,9 @@ import { capital, withStop } from "./words.js";
 /** How long an answer may take. */
 const patienceMs = 20_000;
 
+/** Accepted, and done: answers that may be empty. */
+const nothingToSay: ReadonlySet<number> = new Set([202, 204]);
+
 /** Why there is no good answer, as the server says it, or as it looks from here. */
 export class Problem extends Error {
   /** Stable. UNREACHABLE, NO_ANSWER and ODD_ANSWER are our own. */
@@ -56,8 +59,11 @@ export interface ApiEvents {
 export class Api {
   readonly #key: string | (() => Promise<string>);
   readonly #events: ApiEvents;
+  readonly #once: boolean;
 
-  constructor(key: string | (() => Promise<string>), events: ApiEvents) {
+  /** Unless `once` is false, what changes something has an Idempotency-Key. The calls of accounts take none. */
+  constructor(key: string | (() => Promise<string>), events: ApiEvents, { once = true } = {}) {
+    this.#once = once;
     this.#key = key;
     this.#events = events;
   }
@@ -99,7 +105,7 @@ export class Api {
     const response = await this.#send(method, path, ask);
     const text = await this.#read(response);
     try {
-      return (response.status === 204 ? undefined : JSON.parse(text)) as T;
+      return (text === "" && nothingToSay.has(response.status) ? undefined : JSON.parse(text)) as T;
     } catch {
       throw new Problem("ODD_ANSWER", "what came back is no answer of Switchboard; is a proxy in between?", { status: response.status });
     }
@@ -117,7 +123,7 @@ export class Api {
     const key = typeof this.#key === "string" ? this.#key : await this.#key();
     if (key !== "") headers["Authorization"] = `Bearer ${key}`;
     if (ask.body !== undefined) headers["Content-Type"] = "application/json";
-    if (method !== "GET") headers["Idempotency-Key"] = `console-${newReference()}-${Date.now().toString(36)}`;
+    if (this.#once && method !== "GET") headers["Idempotency-Key"] = `console-${newReference()}-${Date.now().toString(36)}`;
     const signals = [ask.signal, Number.isFinite(patience) ? AbortSignal.timeout(patience) : undefined].filter((one) => one !== undefined);
     let response: Response;
     try {

@@ -1,5 +1,5 @@
 import type { Api } from "../api.js";
-import { isData, text, type Data } from "./answers.js";
+import { items, text, type Data } from "./answers.js";
 
 /** Whom this user does not want to hear. */
 export class Blocks {
@@ -21,9 +21,14 @@ export class Blocks {
   }
 
   async load(): Promise<void> {
-    const answer = await this.#api.get<Data>("/accounts/me/blocks");
-    const listed: unknown[] = Array.isArray(answer["blocks"]) ? answer["blocks"] : [];
-    this.#users = new Set(listed.map((one) => (isData(one) ? text(one["userId"]) : text(one))).filter((user) => user !== ""));
+    const users = new Set<string>();
+    let cursor = "";
+    do {
+      const page: Data = await this.#api.get<Data>("/accounts/me/blocks", { query: { cursor } });
+      for (const block of items(page["blocks"])) users.add(text(block["userId"]));
+      cursor = text(page["next"]);
+    } while (cursor !== "");
+    this.#users = users;
     this.#changed();
   }
 

@@ -18,7 +18,7 @@ export class Door {
   readonly #status = byId("status", HTMLElement);
   readonly #button = byId("sign-in-button", HTMLButtonElement);
   readonly #reset = byId("ask-reset", HTMLButtonElement);
-  readonly #api = new Api("", { reached: () => undefined, keyRefused: () => undefined });
+  readonly #api = new Api("", { reached: () => undefined, keyRefused: () => undefined }, { once: false });
   readonly #signedIn: (tokens: Tokens) => void;
 
   constructor(signedIn: (tokens: Tokens) => void) {

@@ -77,7 +77,8 @@ function signIn(tokens: Tokens): void {
     now: () => Date.now(),
   });
   // A token that is refused may only have been outlived; getting a new one shows it.
-  const api = new Api(() => session.access(), { reached: () => undefined, keyRefused: () => void session.renew().catch(() => undefined) });
+  const keyRefused = (): void => void session.renew().catch(() => undefined);
+  const api = new Api(() => session.access(), { reached: () => undefined, keyRefused }, { once: false });
   const blocks = new Blocks(api, () => render(new Set<Part>(["messages", "members", "room"])));
   const chat = new Chat({
     api,

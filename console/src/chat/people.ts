@@ -1,5 +1,5 @@
 import type { Api } from "../api.js";
-import { isData, readProfile, type Data, type Profile } from "./answers.js";
+import { readProfile, type Data, type Profile } from "./answers.js";
 
 /** So many profiles are asked for at a time. */
 const atOnce = 4;
@@ -51,9 +51,7 @@ export class People {
 
   /** Finds somebody by name; a Problem when there is nobody of that name. */
   async find(username: string): Promise<Profile> {
-    const answer = await this.#api.get<Data>("/accounts", { query: { username } });
-    const first = Array.isArray(answer["accounts"]) ? (answer["accounts"] as unknown[])[0] : answer;
-    const profile = readProfile(isData(first) ? first : {});
+    const profile = readProfile(await this.#api.get<Data>("/accounts", { query: { username } }));
     this.put(profile);
     return profile;
   }
