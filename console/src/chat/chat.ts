@@ -201,8 +201,9 @@ export class Chat {
   /** Reads what is missing at the end, until nothing is. */
   async #fill(state: RoomState): Promise<void> {
     await this.history.fill(state);
-    const again = state.timeline.missingAfter !== undefined && state === this.#open && this.line.online && !this.#over;
-    if (again) window.setTimeout(() => void this.#fill(state), againMs);
+    const { loaded, missingAfter } = state.timeline;
+    if ((loaded && missingAfter === undefined) || state !== this.#open || !this.line.online || this.#over) return;
+    window.setTimeout(() => state === this.#open && void (loaded ? this.#fill(state) : this.#refresh(state)), againMs);
   }
 
   // Messages
@@ -426,6 +427,7 @@ export class Chat {
     } else if (user === this.me && this.rooms.get(room) === undefined) {
       void this.list().catch(() => undefined);
     } else {
+      if (text(data["role"]) === "") return; // of one who is no member, such as a ban that was lifted
       const role = readRole(data["role"]);
       if (type === "ROOM_MEMBER_JOINED" && !this.#knows(state, user, false)) this.rooms.counted(room, 1);
       state?.put({ user, role, readSeq: 0 });

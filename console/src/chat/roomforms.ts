@@ -1,3 +1,4 @@
+import { SwitchboardError } from "@switchboard/client";
 import { showDialog } from "../dialog.js";
 import { button, element, setText } from "../dom.js";
 import { items, readRoom, text, type OwnRoom, type Room } from "./answers.js";
@@ -148,7 +149,8 @@ export function findRooms(desk: Desk): void {
       dialog.close();
       desk.show(room.id);
     } catch (error) {
-      setText(problem, explained(error));
+      const refused = error instanceof SwitchboardError && error.code === "FORBIDDEN";
+      setText(problem, refused ? "You may not join this room: you were banned from it, or it is not public any more." : explained(error));
     }
   }
 }
