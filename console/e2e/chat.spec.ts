@@ -130,8 +130,23 @@ test("three people meet, talk, look after their room, and part", async ({ browse
     await ben.press("Write to one person");
     await ben.dialog.getByLabel("Name of the person").fill(cem.name);
     await ben.dialog.getByRole("button", { name: "Write", exact: true }).click();
-    await expect(ben.dialog.locator(".form-problem")).not.toBeEmpty();
+    await expect(ben.dialog.locator(".form-problem")).toContainText("does not want to hear");
     await ben.page.keyboard.press("Escape");
+
+    await cem.open(ann.name);
+    await ann.deal(cem.name, "Profile");
+    await ann.dialog.getByRole("button", { name: "Block", exact: true }).click();
+    await expect(ann.dialog.getByRole("button", { name: "Unblock" })).toBeVisible();
+    await ann.page.keyboard.press("Escape");
+    await cem.say("Are you there?");
+    await expect(cem.page.locator(".failure")).toContainText("Not sent. The other one of this room does not want to hear from the user. (FORBIDDEN)");
+    await ann.account("Blocked people");
+    await ann.dialog.getByRole("button", { name: /^Unblock/ }).click();
+    await expect(ann.dialog).toContainText("You have blocked nobody.");
+    await ann.page.keyboard.press("Escape");
+    await cem.press("Send again");
+    await expect(cem.page.locator(".draft")).toHaveCount(0);
+    await expect(ann.room(cem.name).locator(".badge")).toHaveText("1 unread");
   });
 
   await test.step("the owner hands the room over and leaves", async () => {

@@ -185,7 +185,7 @@ function showLine({ state, error, retryInMs }: StateChange): void {
   setText(byId("pill-text", HTMLElement), words);
   byId("pill", HTMLElement).title = words;
   const note = byId("line-note", HTMLElement);
-  const why = error === undefined ? "" : explained(error);
+  const why = error === undefined || error.kind === "CONNECTION" ? "There is no connection to the server." : explained(error);
   if (state === "waiting" || state === "closed") {
     const again = retryInMs === undefined ? "" : ` Trying again in ${Math.ceil(retryInMs / 1000)} s.`;
     note.replaceChildren(element("span", "", `${why}${again} What you write is sent when the connection is back.`));
