@@ -78,6 +78,9 @@ func (o Options) withDefaults() Options {
 	if o.HomeURL == nil {
 		o.HomeURL = func(string) string { return "" }
 	}
+	if o.RoomsOff == nil {
+		o.RoomsOff = func() string { return "this server serves no rooms" }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
