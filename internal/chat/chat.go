@@ -40,18 +40,18 @@ type Limits struct {
 	Content int // bytes of one message's content
 	Members int // of one room
 	Rooms   int // of which one user is a member
-	Created int // rooms that there are of one user
+	Owned   int // rooms of which one user is the owner, when that makes another
 }
 
 // DefaultLimits returns the limits that hold when nothing else is said.
 func DefaultLimits() Limits {
-	return Limits{Content: 16 << 10, Members: 100_000, Rooms: 1000, Created: 1000}
+	return Limits{Content: 16 << 10, Members: 100_000, Rooms: 1000, Owned: 100}
 }
 
 func (l Limits) filled() Limits {
 	d := DefaultLimits()
 	for _, f := range []struct{ value, fallback *int }{
-		{&l.Content, &d.Content}, {&l.Members, &d.Members}, {&l.Rooms, &d.Rooms}, {&l.Created, &d.Created},
+		{&l.Content, &d.Content}, {&l.Members, &d.Members}, {&l.Rooms, &d.Rooms}, {&l.Owned, &d.Owned},
 	} {
 		if *f.value <= 0 {
 			*f.value = *f.fallback

@@ -53,16 +53,16 @@ func (c *Chat) found(tx Tx, r *Room, creator int64) (err error) {
 	return err
 }
 
-// mayHave refuses somebody who is in as many rooms as may be, or has made as many.
-func (c *Chat) mayHave(tx Tx, user int64, creates bool) error {
+// mayHave refuses somebody who is in as many rooms as may be, or owns as many.
+func (c *Chat) mayHave(tx Tx, user int64, owns bool) error {
 	l := c.opts.Limits().filled()
-	if creates {
-		n, err := tx.CountCreated(user)
+	if owns {
+		n, err := tx.CountOwned(user)
 		switch {
 		case err != nil:
 			return err
-		case n >= l.Created:
-			return general(wire.CodeTooMany, "one user may make "+strconv.Itoa(l.Created)+" rooms")
+		case n >= l.Owned:
+			return general(wire.CodeTooMany, "one user may be the owner of "+strconv.Itoa(l.Owned)+" rooms")
 		}
 	}
 	n, err := tx.CountRoomsOf(user)
@@ -97,7 +97,7 @@ func (c *Chat) createPair(ctx context.Context, who actor, ask *wire.RoomAsk) (An
 			return c.reopen(tx, who, have, r, &list, err)
 		}
 		for _, u := range []int64{who.n, with} {
-			if err := c.mayHave(tx, u, u == who.n); err != nil {
+			if err := c.mayHave(tx, u, false); err != nil {
 				return err
 			}
 		}

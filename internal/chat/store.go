@@ -127,7 +127,7 @@ type View interface {
 	PublicRooms(after int64, limit int) ([]Room, error)
 	RoomsOf(user, after int64, limit int) ([]Membership, error)
 	CountRoomsOf(user int64) (int, error)
-	CountCreated(user int64) (int, error)
+	CountOwned(user int64) (int, error)
 
 	Member(room, user int64) (*Member, error)
 	MembersAt(places []Place) ([]Member, error)
