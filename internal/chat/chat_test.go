@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -507,5 +508,33 @@ func TestLimitsOfRoomsHold(t *testing.T) {
 		want(ann.ask("ROOM_HISTORY", fmt.Sprintf(`{"room":"%s@there"}`, room)), wire.CodeWrongDomain)
 		want(ann.ask("ROOM_HISTORY", fmt.Sprintf(`{"room":"%s@here"}`, room)), "ROOM_MESSAGES")
 		want(n.client(4).ask("ROOM_LIST", `{"after":"x"}`), wire.CodeBadField)
+	})
+}
+
+func TestAnExportHasTheRoomsAndWhatWasSaid(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		n := w.run()
+		ann, bob := n.client(1), n.client(2)
+		room, left := ann.create("", bob), ann.create("", bob)
+		for i := range 250 {
+			bob.send(room, fmt.Sprint("said ", i))
+		}
+		ann.send(room, "not bob's")
+		bob.send(left, "in the room that is left")
+		bob.ask("ROOM_LEAVE", fmt.Sprintf(`{"room":%q}`, left))
+		b, err := n.Export(t.Context(), "chat-2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Rooms    []struct{ ID string }
+			Messages []struct{ Room, Content string }
+		}
+		if err := json.Unmarshal(b, &got); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if len(got.Rooms) != 1 || got.Rooms[0].ID != room || len(got.Messages) != 251 || got.Messages[249].Content != "said 249" || got.Messages[250].Room != left {
+			t.Errorf("exported %.2000s", b)
+		}
 	})
 }

@@ -94,6 +94,15 @@ type Sent struct {
 // Place names a member.
 type Place struct{ Room, User int64 }
 
+// Mark is a place among the messages of all rooms.
+type Mark struct{ Room, Seq int64 }
+
+// Authored is a message with its room.
+type Authored struct {
+	Message
+	RoomID wire.ID
+}
+
 // Word is one entry of the index of words.
 type Word struct {
 	Room, Seq int64
@@ -147,6 +156,9 @@ type View interface {
 	CountOwn(room, user, above int64) (int64, error)
 	WordList(room int64, word string, most int64, limit int) ([]int64, error)
 	Versions(room, seq int64) ([]Version, error)
+	// AuthoredBy reads what a user has said, in the order of rooms and numbers, behind a
+	// place.
+	AuthoredBy(user int64, after Mark, limit int) ([]Authored, error)
 }
 
 // Tx reads and writes.

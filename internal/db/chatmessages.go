@@ -144,6 +144,31 @@ func (t *chatTx) Versions(room, seq int64) (versions []chat.Version, err error) 
 	return versions, err
 }
 
+// AuthoredBy implements chat.View.
+func (t *chatTx) AuthoredBy(user int64, after chat.Mark, limit int) (list []chat.Authored, err error) {
+	if err := t.ordered(); err != nil {
+		return nil, err
+	}
+	err = t.Each(t.ctx, "SELECT m.room, m.seq, m.id, m.content, m.at, r.id FROM chat_messages m JOIN chat_rooms r ON r.n = m.room WHERE m.author = $1 AND (m.room, m.seq) > ($2, $3) ORDER BY m.room, m.seq LIMIT $4",
+		func(row func(...any) error) error {
+			a := chat.Authored{Message: chat.Message{Author: user}}
+			var id, room string
+			var content sql.NullString
+			if err := row(&a.Room, &a.Seq, &id, &content, &a.At, &room); err != nil {
+				return err
+			}
+			if content.Valid {
+				a.Content = []byte(content.String)
+			}
+			var wrong, bad error
+			a.ID, wrong = wire.ParseID(id)
+			a.RoomID, bad = wire.ParseID(room)
+			list = append(list, a)
+			return errors.Join(wrong, bad)
+		}, user, after.Room, after.Seq, limit)
+	return list, err
+}
+
 // AddMessages implements chat.Tx.
 func (t *chatTx) AddMessages(messages []chat.Message) error {
 	return t.insert("INSERT INTO chat_messages (room, seq, id, author, client_id, content, at, edited_at, edited_by, deleted_at, deleted_by, versions) VALUES ", "",

@@ -54,7 +54,7 @@ CREATE TABLE chat_messages (
     PRIMARY KEY (room, seq)
 );
 CREATE UNIQUE INDEX chat_messages_sent ON chat_messages (room, author, client_id) WHERE client_id IS NOT NULL;
-CREATE INDEX chat_messages_own ON chat_messages (room, author, seq);
+CREATE INDEX chat_messages_of ON chat_messages (author, room, seq);
 
 CREATE TABLE chat_versions (
     room    BIGINT NOT NULL,
