@@ -149,6 +149,7 @@ func (l *lane) take(n *news) {
 	if n.kind == newsClosed {
 		for _, a := range slices.Clone(r.sessions) {
 			a.gen.Add(1)
+			a.s.Write() // nobody does who is in the room
 			l.leave(r, a)
 		}
 	}

@@ -195,6 +195,7 @@ type client struct {
 	user wire.UserID
 
 	mu     sync.Mutex
+	queued [][]byte // news that are not written yet
 	frames []frame
 	news   chan struct{} // holds one token when frames grew
 	full   bool          // it takes no news
@@ -241,7 +242,16 @@ func (n *node) client(user int) *client {
 func (c *client) ID() wire.ID         { return c.id }
 func (c *client) User() wire.UserID   { return c.user }
 func (c *client) Answer(frame []byte) { c.take(frame) }
-func (c *client) Write()              {}
+
+func (c *client) Write() {
+	c.mu.Lock()
+	queued := c.queued
+	c.queued = nil
+	c.mu.Unlock()
+	for _, frame := range queued {
+		c.take(frame)
+	}
+}
 
 func (c *client) Failed(e *wire.Error, reference []byte) {
 	c.take(wire.AppendFailure(nil, e, reference))
@@ -249,12 +259,11 @@ func (c *client) Failed(e *wire.Error, reference []byte) {
 
 func (c *client) Queue(frame []byte, _ func()) bool {
 	c.mu.Lock()
-	full := c.full
-	c.mu.Unlock()
-	if full {
+	defer c.mu.Unlock()
+	if c.full {
 		return false
 	}
-	c.take(frame)
+	c.queued = append(c.queued, frame)
 	return true
 }
 

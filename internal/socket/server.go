@@ -79,7 +79,9 @@ func (o Options) withDefaults() Options {
 		o.HomeURL = func(string) string { return "" }
 	}
 	if o.RoomsOff == nil {
-		o.RoomsOff = func() string { return "this server serves no rooms" }
+		o.RoomsOff = func() string {
+			return "there are no rooms on this server: the setting chat.enabled turns them on"
+		}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
