@@ -210,6 +210,9 @@ func (l *link) take(f wire.ServerFrame, raw []byte) {
 		}
 		return
 	}
+	if l.client.answered(f) {
+		return
+	}
 	a := arrival{link: l, frame: f, taken: l.client.settle(f)}
 	if f.Type == wire.TypeForward {
 		a.raw = raw

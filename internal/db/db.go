@@ -187,7 +187,7 @@ func (d *DB) once(ctx context.Context, on *sql.DB, reading bool, f func(*Tx) err
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("%w: %w", errCommit, err)
 	}
 	return nil
 }

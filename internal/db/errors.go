@@ -25,6 +25,10 @@ var (
 	// ErrConflict says that a row is there already, or one that is needed is not.
 	ErrConflict = errors.New("the database has another row in its place")
 
+	// errCommit says that it was the last step of a transaction that failed: it may
+	// have been stored all the same.
+	errCommit = errors.New("commit")
+
 	// ErrNewer says that a newer program has changed the database.
 	ErrNewer = errors.New("the database is newer than this program")
 )

@@ -91,6 +91,7 @@ type session struct {
 	proofs proofs
 	acks   acks
 	sends  sends
+	asked  asked
 	window int // bytes that may be on their way, of a link; 0 for the usual
 
 	opening   *opening           // the reply waits for hub and keeper; nil: it does not
@@ -273,6 +274,9 @@ func (s *session) leave(keep bool) {
 	s.leftKeep = s.leftKeep || keep
 	s.mu.Unlock()
 	if hub {
+		if rooms := s.srv.opts.Rooms; rooms != nil {
+			rooms.Detach(s)
+		}
 		s.srv.opts.Hub.Remove(s)
 		s.srv.metrics.sessionsOf(&s.identity).Add(-1)
 	}

@@ -239,6 +239,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		Link: a.Options.Link, Window: s.window,
 	})
 	s.srv.metrics.sessionsOf(&s.identity).Add(1)
+	s.attach(ctx) // before it is told: whoever ends the session from then on detaches it
 	s.told(grant)
 	if a.Options.Link {
 		s.srv.opts.Logger.Info("the link from another domain is up", "user", grant.User, "addr", s.Address())

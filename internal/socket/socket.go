@@ -122,7 +122,11 @@ type Options struct {
 	Keeper Keeper
 	Hub    Hub
 	Gate   Gate
-	Node   string // this node's ID, for the keeper; empty where there is only one
+	// Rooms serves frames about rooms. Nil: nobody does, for the reason that RoomsOff
+	// returns.
+	Rooms    Rooms
+	RoomsOff func() string
+	Node     string // this node's ID, for the keeper; empty where there is only one
 	// HomeURL returns where clients of a domain connect; empty when that is not known.
 	// Nil: it never is.
 	HomeURL func(domain string) string
