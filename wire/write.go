@@ -102,6 +102,9 @@ func AppendFailure(dst []byte, e *Error, reference []byte) []byte {
 	if e.MayYetArrive {
 		dst = append(dst, `,"mayYetArrive":true`...)
 	}
+	if e.Home != "" {
+		dst = AppendString(append(dst, `,"home":`...), e.Home)
+	}
 	return appendEnd(dst, reference)
 }
 

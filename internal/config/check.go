@@ -70,6 +70,9 @@ func (c *checker) checkTogether(s Settings, problems Problems) {
 		c.checkEventAge(s)
 	}
 	c.checkMeeting(s, problems)
+	if problems.leave(c.places, "chat.enabled", "chat.appName") {
+		c.checkChat(s)
+	}
 	if problems.leave(c.places, "domain", "meta") {
 		c.checkDomain(s)
 	}

@@ -110,5 +110,8 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 	if s.Demo && s.Meta != "" {
 		s.Apps, s.Demo = nil, false // the network names them
 	}
+	if !k.Exists("chat.enabled") {
+		s.Chat.Enabled = s.Demo
+	}
 	return s, places, nil
 }

@@ -60,6 +60,8 @@ func (k Key) node(s *Settings) *yaml.Node {
 		return textNode(Secret(k.text(s)).String())
 	case kindNATS, kindMeta:
 		return textNode(redacted(k.text(s)))
+	case kindDB:
+		return textNode(redactedDB(k.text(s)))
 	case kindSecrets:
 		return secretsNode(*k.field(s).(*map[string]Secret))
 	}
@@ -163,6 +165,9 @@ func (k Key) templateValue() string {
 		return "[]"
 	case k.Kind == kindSecrets:
 		return "{}"
+	case k.Kind == kindSwitch: // as it is without the file, whose apps are the demo's
+		s := Defaults()
+		return k.text(&s)
 	}
 	return k.Default
 }
