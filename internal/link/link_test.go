@@ -53,6 +53,7 @@ type world struct {
 // taken is a FORWARD that was handed on.
 type taken struct {
 	*wire.Forward
+	from delivery.Neighbour
 	done func(error)
 }
 
@@ -97,7 +98,7 @@ func newWorld(t *testing.T, change func(*Options)) *world {
 			return w.network
 		},
 		Secret:  func(string) (string, error) { return "secret", nil },
-		Forward: func(f *wire.Forward, _ delivery.Neighbour, done func(error)) { w.got <- taken{f, done} },
+		Forward: func(f *wire.Forward, from delivery.Neighbour, done func(error)) { w.got <- taken{f, from, done} },
 		Mine: func(string) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -277,7 +278,14 @@ func TestWhatCannotBeStoredEndsTheConnectionAndComesAgain(t *testing.T) {
 		w.bring(f, frame(1, 17))
 		w.bring(f, frame(2, 17))
 		first, second := w.next(), w.next()
+		line := first.from.Line
+		if line != second.from.Line || line.Over() {
+			t.Error("they came over two connections, or over one that has ended")
+		}
 		first.done(errors.New("no disk"))
+		if !line.Over() { // at once: what is behind it is not to be stored
+			t.Error("the connection goes on")
+		}
 		synctest.Wait()
 		second.done(nil)
 		w.bring(f, frame(3, 17)) // it was on its way
@@ -290,7 +298,11 @@ func TestWhatCannotBeStoredEndsTheConnectionAndComesAgain(t *testing.T) {
 		time.Sleep(minWait + time.Second)
 		f = w.up()
 		w.bring(f, frame(1, 17))
-		w.next().done(nil)
+		again := w.next()
+		if again.from.Line == line || again.from.Line.Over() {
+			t.Error("it comes over the connection that has ended")
+		}
+		again.done(nil)
 		if n := acked(f); n != 1 {
 			t.Errorf("acknowledged up to %d", n)
 		}
