@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SwitchboardError } from "@switchboard/client";
 import type { Data } from "../src/chat/answers.js";
-import { History } from "../src/chat/history.js";
+import { History, type Place } from "../src/chat/history.js";
 import { RoomState } from "../src/chat/roomstate.js";
 
 /** A room whose history is asked for, as a server has it. */
 class Archive {
-  readonly asked: Data[] = [];
+  readonly asked: Place[] = [];
   last: number;
   /** The next answers wait until `answer` is called. */
   held = false;
@@ -18,11 +18,11 @@ class Archive {
     this.last = last;
   }
 
-  readonly ask = async (where: Data): Promise<Data> => {
+  readonly ask = async (where: Place): Promise<Data> => {
     this.asked.push(where);
     if (this.held) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.down) throw new SwitchboardError("GENERAL_ERROR", "STORE_DOWN", "no database");
-    const { before, after, limit } = where as { before?: number; after?: number; limit: number };
+    const { before, after, limit = 50 } = where;
     const first = after === undefined ? Math.max((before ?? this.last + 1) - limit, 1) : after + 1;
     const end = after === undefined ? (before ?? this.last + 1) - 1 : Math.min(after + limit, this.last);
     const messages = Array.from({ length: Math.max(end - first + 1, 0) }, (_, i) => ({ id: `${first + i}`, seq: first + i, from: "chat-2", content: "x" }));

@@ -2,7 +2,7 @@ import { newReference, type StateChange } from "@switchboard/client";
 import type { Api } from "../api.js";
 import { items, number, readChange, readMember, readMessage, readOwnRoom, readRole, readRoom, text, time, type Data, type Message, type OwnRoom } from "./answers.js";
 import { History } from "./history.js";
-import { Line } from "./line.js";
+import { Line, type Asked } from "./line.js";
 import { Outbox, type Drawer, type Draft } from "./outbox.js";
 import { People } from "./people.js";
 import { RoomList } from "./roomlist.js";
@@ -144,7 +144,7 @@ export class Chat {
   }
 
   /** Makes a room, or finds the one-to-one room that there is; resolves to its ID. */
-  async create(room: Data): Promise<string> {
+  async create(room: Asked<"ROOM_CREATE">): Promise<string> {
     const made = await this.line.ask("ROOM_CREATE", room);
     await this.list();
     return text(made["id"]);
@@ -167,8 +167,8 @@ export class Chat {
   }
 
   /** Asks for a change of the room or its members, and takes the answer as news. */
-  async change(type: string, data: Data): Promise<void> {
-    this.#take(answerTypes[type] ?? "", await this.line.ask(type, data));
+  async change<Q extends keyof typeof answerTypes>(type: Q, data: Asked<Q>): Promise<void> {
+    this.#take(answerTypes[type], await this.line.ask(type, data));
   }
 
   // The open room
@@ -264,18 +264,17 @@ export class Chat {
   }
 
   async edit(message: Message, content: string): Promise<void> {
-    await this.#alter("ROOM_EDIT", message, { content });
+    await this.#alter((room) => this.line.ask("ROOM_EDIT", { room, id: message.id, content }));
   }
 
   async delete(message: Message): Promise<void> {
-    await this.#alter("ROOM_DELETE", message, {});
+    await this.#alter((room) => this.line.ask("ROOM_DELETE", { room, id: message.id }));
   }
 
-  async #alter(type: string, { id }: Message, more: Data): Promise<void> {
+  async #alter(ask: (room: string) => Promise<Data>): Promise<void> {
     const state = this.#open;
     if (state === undefined) return;
-    const answer = await this.line.ask(type, { room: state.id, id, ...more });
-    state.timeline.changed(readChange(answer));
+    state.timeline.changed(readChange(await ask(state.id)));
     this.#changed("messages");
   }
 
@@ -303,7 +302,7 @@ export class Chat {
     const now = Date.now();
     if (this.#open === undefined || now - this.#typedAt < typingEveryMs) return;
     this.#typedAt = now;
-    this.line.tell("ROOM_TYPING", { room: this.#open.id });
+    this.line.typing(this.#open.id);
   }
 
   // What comes from the server
@@ -480,11 +479,10 @@ export class Chat {
 }
 
 /** What answers a question, where the answer is news as well. */
-const answerTypes: Readonly<Record<string, string>> = {
+const answerTypes = {
   ROOM_UPDATE: "ROOM_CHANGED",
   ROOM_INVITE: "ROOM_MEMBER_JOINED",
   ROOM_REMOVE: "ROOM_MEMBER_LEFT",
   ROOM_BAN: "ROOM_MEMBER_LEFT",
   ROOM_ROLE: "ROOM_MEMBER_CHANGED",
-};
-
+} as const;

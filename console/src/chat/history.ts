@@ -6,14 +6,22 @@ import { explained } from "./wording.js";
 const pageSize = 50;
 const holeSize = 200;
 
+/** Which page of a room's history. */
+export interface Place {
+  room: string;
+  before?: number;
+  after?: number;
+  limit?: number;
+}
+
 /** Reads the history of rooms, as far as it is wanted. */
 export class History {
-  readonly #ask: (where: Data) => Promise<Data>;
+  readonly #ask: (where: Place) => Promise<Data>;
   readonly #changed: () => void;
   readonly #under = new WeakMap<RoomState, Promise<boolean>>();
 
   /** `ask` asks for a page of a room; `changed` hears when something was read, or not. */
-  constructor(ask: (where: Data) => Promise<Data>, changed: () => void) {
+  constructor(ask: (where: Place) => Promise<Data>, changed: () => void) {
     this.#ask = ask;
     this.#changed = changed;
   }
@@ -99,7 +107,7 @@ export class History {
     }
   }
 
-  async #page(state: RoomState, where: Data): Promise<MessagePage> {
+  async #page(state: RoomState, where: Omit<Place, "room">): Promise<MessagePage> {
     return readPage(await this.#ask({ room: state.id, ...where }));
   }
 }

@@ -117,13 +117,15 @@ export class MembersPane {
     const { chat } = this.#desk;
     const list: MenuItem[] = [{ text: "Profile", act: () => showPerson(this.#desk, user) }];
     if (user === chat.me) return list;
-    const change = (type: string, more: Data = {}): void => void attempt(this.#desk, () => chat.change(type, { room: room.id, user, ...more }));
+    const about = { room: room.id, user };
+    const change = (type: "ROOM_REMOVE" | "ROOM_BAN"): void => void attempt(this.#desk, () => chat.change(type, about));
+    const makeIt = (role: Role): void => void attempt(this.#desk, () => chat.change("ROOM_ROLE", { ...about, role }));
     const offer = (deed: MemberDeed, words: string, act: () => void, danger = false): void => {
       if (mayToMember(room, role, deed)) list.push({ text: words, act, danger });
     };
-    offer("promote", "Make moderator", () => change("ROOM_ROLE", { role: "moderator" }));
-    offer("demote", "Make ordinary member", () => change("ROOM_ROLE", { role: "member" }));
-    offer("handOver", "Hand the room over", () => void this.#sure("Hand the room over?", `${chat.people.name(user)} becomes the owner; you will be a moderator.`, "Hand over", () => change("ROOM_ROLE", { role: "owner" })));
+    offer("promote", "Make moderator", () => makeIt("moderator"));
+    offer("demote", "Make ordinary member", () => makeIt("member"));
+    offer("handOver", "Hand the room over", () => void this.#sure("Hand the room over?", `${chat.people.name(user)} becomes the owner; you will be a moderator.`, "Hand over", () => makeIt("owner")));
     offer("remove", "Remove from the room", () => change("ROOM_REMOVE"), true);
     offer("ban", "Ban from the room", () => void this.#sure("Ban from the room?", `${chat.people.name(user)} leaves the room and cannot come back until unbanned.`, "Ban", () => change("ROOM_BAN")), true);
     return list;
