@@ -24,6 +24,9 @@ type Rooms struct {
 	Version   string // of this program
 	Webhooks  Webhooks
 	Events    *Events // nil: nobody asks for events
+	// Accounts are those of the chat app; nil: there are none, and ChatOff says why.
+	Accounts Accounts
+	ChatOff  string
 }
 
 // MessageLimits bound what is sent.
@@ -84,5 +87,6 @@ func Calls(r Rooms) []Call {
 		r.clusterCalls(),
 		r.domainCalls(),
 		r.Events.calls(),
+		r.accountCalls(),
 	)
 }

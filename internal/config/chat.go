@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,7 +26,14 @@ type Chat struct {
 	AccessToken  time.Duration `yaml:"accessToken"`  // how long one is good
 	RefreshToken time.Duration `yaml:"refreshToken"` // how long one is good that is not used
 	ResetToken   time.Duration `yaml:"resetToken"`   // how long one is good
+	Webhooks     []Webhook     `yaml:"webhooks"`     // where events of its users are posted to
 }
+
+// passwordReset is the event that only chat has: somebody has forgotten his password.
+const passwordReset = "passwordReset"
+
+// ChatEvents returns the kinds of events that a webhook of chat may be told of.
+func ChatEvents() []string { return append(WebhookEvents(), passwordReset) }
 
 func dbKeys() []Key {
 	return []Key{
@@ -40,6 +48,9 @@ func dbKeys() []Key {
 
 func chatKeys() []Key {
 	const day = 24 * time.Hour
+	hook := func(name, kind, what string) Key {
+		return Key{Name: "chat.webhooks[]." + name, Kind: kind, What: what}
+	}
 	period := func(name, def string, low, high time.Duration, what string, field func(*Settings) any) Key {
 		return Key{Name: "chat." + name, Kind: kindDuration, Default: def, Min: int64(low), Max: int64(high), What: what, field: field}
 	}
@@ -56,12 +67,18 @@ func chatKeys() []Key {
 		{Name: "chat.signUp", Kind: kindSwitch, Default: "true",
 			What:  "Whether anybody may make an account. The accounts that there are stay.",
 			field: func(s *Settings) any { return &s.Chat.SignUp }},
-		period("accessToken", "15m", 10*time.Second, day, "How long an access token is good; the sessions that it signed in end with it, unless they are given another one.",
+		period("accessToken", "15m", time.Second, day, "How long an access token is good; the sessions that it signed in end with it, unless they are given another one.",
 			func(s *Settings) any { return &s.Chat.AccessToken }),
 		period("refreshToken", "720h", time.Minute, 365*day, "How long a refresh token is good; each use gives a new one.",
 			func(s *Settings) any { return &s.Chat.RefreshToken }),
 		period("resetToken", "1h", time.Minute, 7*day, "How long a token is good that sets a forgotten password anew.",
 			func(s *Settings) any { return &s.Chat.ResetToken }),
+		hook("name", kindText, "The name of a webhook of chat. All of this is as in apps[].webhooks."),
+		hook("url", kindURL, "Where events are posted to. Required."),
+		hook("secret", kindSecret, "Signs what is posted. Required."),
+		hook("secondSecret", kindSecret, "Signs it too. None if absent."),
+		hook("events", kindNames, "What is posted: "+strings.Join(ChatEvents(), ", ")+". At least one."),
+		hook("allowPrivate", kindSwitch, "Whether the webhook may be at a private, loopback or otherwise special address. It may not if absent."),
 	}
 }
 
@@ -135,6 +152,7 @@ func (c *checker) checkChat(s Settings) {
 	if !s.Chat.Enabled {
 		return
 	}
+	c.checkWebhooks("chat.webhooks", s.Chat.Webhooks, ChatEvents())
 	if s.Chat.AppID == "" {
 		c.refuse("chat.appId", "is required")
 	}
@@ -143,4 +161,10 @@ func (c *checker) checkChat(s Settings) {
 			c.refuse(fmt.Sprintf("apps[%d].appName", i), "%q is the app of chat (chat.appName), whose users are accounts: name one of the two differently", a.Name)
 		}
 	}
+}
+
+// webhooksOfChatTemplate returns a commented-out webhook of chat.
+func webhooksOfChatTemplate() string {
+	return commentLines("  ", "Where your own server is told of events of its users, with the keys of apps[].webhooks:") +
+		"  #webhooks:\n  #  - name: mailer\n  #    url: https://example.com/switchboard\n  #    secret: (yours)\n  #    events: [" + passwordReset + "]\n"
 }

@@ -106,7 +106,7 @@ const eventSlack = time.Hour
 // they are given up, unseen by the history.
 func (c *checker) checkEventAge(s Settings) {
 	l := s.Limits
-	if l.MailboxAge >= l.WebhookRetry+eventSlack || !slices.ContainsFunc(s.Apps, func(a App) bool { return len(a.Webhooks) > 0 }) {
+	if l.MailboxAge >= l.WebhookRetry+eventSlack || len(s.Chat.Webhooks) == 0 && !slices.ContainsFunc(s.Apps, func(a App) bool { return len(a.Webhooks) > 0 }) {
 		return
 	}
 	c.refuse(c.firstSet("limits.mailboxAge", "limits.webhookRetry"),

@@ -282,3 +282,26 @@ func TestAnAppWithTheNameOfChatIsRefused(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestChatMayHaveWebhooksOfItsOwn(t *testing.T) {
+	hook := "{name: mailer, url: 'https://example.com/x', secret: 0123456789abcdef0123456789abcdef, events: [passwordReset, connected]}"
+	s := load(t, Sources{File: write(t, "chat: {webhooks: ["+hook+"]}\n")})
+	if len(s.Chat.Webhooks) != 1 || s.Chat.Webhooks[0].Name != "mailer" || !slices.Equal(s.Chat.Webhooks[0].Events, []string{"passwordReset", "connected"}) {
+		t.Errorf("got %+v", s.Chat.Webhooks)
+	}
+	if text := string(s.YAML()); !strings.Contains(text, "    - name: mailer\n") || strings.Contains(text, "0123456789abcdef") {
+		t.Errorf("got %s", text)
+	}
+	if got := Diff(s, Defaults()); !slices.Equal(got.Restart, []string{"chat.webhooks"}) {
+		t.Errorf("got %+v", got)
+	}
+	bad := strings.NewReplacer("mailer", "a b", "connected", "conected").Replace(hook)
+	got := problems(t, Sources{File: write(t, "chat: {webhooks: ["+bad+"]}\n")})
+	if len(got) != 2 || !strings.Contains(got[0], "chat.webhooks[0].name") || !strings.Contains(got[1], "did you mean connected?") {
+		t.Errorf("got %q", got)
+	}
+	got = problems(t, Sources{File: write(t, strings.Replace(oneApp, "/auth'}", "/auth', webhooks: ["+hook+"]}", 1))})
+	if len(got) != 1 || !strings.Contains(got[0], `"passwordReset" is none of connected`) {
+		t.Errorf("an app's: got %q", got)
+	}
+}

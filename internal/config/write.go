@@ -14,6 +14,13 @@ func (s Settings) YAML() []byte {
 	root := mapping()
 	groups := map[string]*yaml.Node{}
 	for _, k := range Keys() {
+		if strings.HasPrefix(k.Name, "chat.webhooks[].") {
+			if groups["chat.webhooks"] == nil && len(s.Chat.Webhooks) > 0 {
+				groups["chat.webhooks"] = webhooksNode(s.Chat.Webhooks)
+				add(groups["chat."], "webhooks", groups["chat.webhooks"])
+			}
+			continue
+		}
 		if k.field == nil {
 			if groups["apps"] == nil {
 				groups["apps"] = appsNode(s.Apps)
@@ -137,6 +144,12 @@ func Template() []byte {
 		"# flag over both. \"switchboard config check FILE\" checks without starting.\n")
 	group := ""
 	for _, k := range Keys() {
+		if strings.HasPrefix(k.Name, "chat.webhooks[].") {
+			if strings.HasSuffix(k.Name, ".name") {
+				b.WriteString("\n" + webhooksOfChatTemplate())
+			}
+			continue
+		}
 		if k.field == nil {
 			if group != "apps" {
 				group = "apps"

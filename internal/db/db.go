@@ -106,6 +106,9 @@ func (d *DB) Close() error {
 // Ready says whether Migrate has succeeded.
 func (d *DB) Ready() bool { return d.ready.Load() }
 
+// Down says whether the database did not answer when it was asked last.
+func (d *DB) Down() bool { return d.down.Load() }
+
 // Name says in a word what the database is: "sqlite" or "postgres".
 func (d *DB) Name() string { return string(d.kind) }
 

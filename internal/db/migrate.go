@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -34,6 +35,31 @@ func (d *DB) Migrate(ctx context.Context) error {
 	d.ready.Store(true)
 	d.notice(nil)
 	return nil
+}
+
+// lookEvery is how often Tend looks whether the database is there.
+const lookEvery = time.Second
+
+// Tend looks after the database until ctx ends: one that Migrate has not reached it
+// brings up to date when it is there, and whether it answers is known even while
+// nobody asks for anything. It ends earlier, with an ErrNewer, where a newer program
+// has been there.
+func (d *DB) Tend(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if d.Ready() {
+			// What comes of it is noticed where it is asked.
+			_ = d.Read(ctx, func(tx *Tx) error { return tx.Row(ctx, "SELECT 1").Scan(new(int)) })
+		} else if err := d.Migrate(ctx); errors.Is(err, ErrNewer) {
+			return err
+		}
+	}
 }
 
 func (d *DB) migrate(ctx context.Context) error {

@@ -247,6 +247,8 @@ const (
 	tagStats  = 4
 	tagEvents = 5
 	tagHooks  = 6
+
+	tagAccounts = 7 // sessions of accounts that have ended
 )
 
 // tagged is a part's own way to other nodes.
@@ -272,6 +274,9 @@ func (p peers) Up(peer string) {
 	p.office.Up(peer)
 	p.exchange.PeerUp(peer)
 	p.webhooks.PeerUp(peer)
+	if p.chat.accounts != nil {
+		p.chat.accounts.PeerUp(peer)
+	}
 }
 
 // Down implements bus.LinkHandler.
@@ -281,6 +286,9 @@ func (p peers) Down(peer string) {
 	p.office.Down(peer)
 	p.exchange.PeerDown(peer)
 	p.webhooks.PeerDown(peer)
+	if p.chat.accounts != nil {
+		p.chat.accounts.PeerDown(peer)
+	}
 }
 
 // Receive implements bus.LinkHandler.
@@ -303,6 +311,10 @@ func (p peers) Receive(peer string, message []byte) {
 		p.exchange.PeerReceive(peer, body)
 	case tagHooks:
 		p.webhooks.PeerReceive(peer, body)
+	case tagAccounts:
+		if p.chat.accounts != nil {
+			p.chat.accounts.PeerReceive(peer, body)
+		}
 	}
 }
 

@@ -99,6 +99,7 @@ type session struct {
 	stopAuth  context.CancelFunc // ends it
 	master    bool
 	expires   time.Time     // when its token does; zero: never
+	drop      func()        // ends the hold on what the sign-in rests on; nil: there is none
 	deadline  time.Duration // to sign in by
 	closeAt   time.Duration // when a drain closes it; 0: it does not
 
@@ -127,6 +128,7 @@ func (s *session) finish(end ending) {
 		s.pipe.settle()
 	}
 	s.conn.Close()
+	s.letGo(nil)
 	s.leave(true)
 	s.srv.wheel.cancel(&s.timer)
 	s.srv.remove(s)

@@ -134,6 +134,11 @@ type Options struct {
 	// known here. Nil: nobody does.
 	Elsewhere func(user wire.UserID) bool
 
+	// Shown returns what is asked for with a token that a client shows with its handshake,
+	// as ?auth= or as a bearer: an AUTH_CLIENT with that token, without a user where it is
+	// none. It decides nothing. Nil: such tokens are passed over.
+	Shown func(token string) wire.Auth
+
 	// Limits returns the limits; it is asked ten times a second, so they may
 	// change at run time. Fields that are zero or less get their default. Nil:
 	// DefaultLimits.
