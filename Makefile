@@ -19,7 +19,7 @@ export GOFLAGS ?= -buildvcs=false
 # Tests use Debian's Chromium.
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
-WEB := $(shell find console/src console/public console/index.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
+WEB := $(shell find console/src console/public console/*.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
 
 .PHONY: help run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-nodes test-large-topologies test-large-bench soak fuzz bench bench-suite vuln clean
 

@@ -80,6 +80,8 @@ func ProblemCodes() []ProblemCode {
 		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooMany,
 		wire.CodeBadUserID, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,
 		wire.CodeRefused, wire.CodeHookFailed, wire.CodeTooManySessions,
+		// Of rooms.
+		wire.CodeConflict,
 	} {
 		list = append(list, ProblemCode{code, statusOf(code)})
 	}

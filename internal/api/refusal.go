@@ -122,9 +122,9 @@ func statusOf(code string) int {
 		return http.StatusUnauthorized
 	case wire.CodeForbidden:
 		return http.StatusForbidden
-	case wire.CodeUnknownID, wire.CodeUnknownApp:
+	case wire.CodeUnknownID, wire.CodeUnknownApp, wire.CodeNotFound, wire.CodeChatOff:
 		return http.StatusNotFound
-	case wire.CodeMailboxFull, wire.CodeAlreadySignedIn:
+	case wire.CodeMailboxFull, wire.CodeAlreadySignedIn, wire.CodeConflict:
 		return http.StatusConflict
 	case wire.CodeExpired:
 		return http.StatusGone

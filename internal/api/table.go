@@ -26,6 +26,7 @@ type Rooms struct {
 	Events    *Events // nil: nobody asks for events
 	// Accounts are those of the chat app; nil: there are none, and ChatOff says why.
 	Accounts Accounts
+	Chat     Chat // nil where Accounts is
 	ChatOff  string
 }
 
@@ -88,5 +89,6 @@ func Calls(r Rooms) []Call {
 		r.domainCalls(),
 		r.Events.calls(),
 		r.accountCalls(),
+		r.roomCalls(),
 	)
 }

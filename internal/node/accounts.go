@@ -17,6 +17,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	rooms "github.com/seed-3d8c1042/switchboard/internal/chat"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/db"
 	"github.com/seed-3d8c1042/switchboard/internal/webhooks"
@@ -32,6 +33,7 @@ type chat struct {
 	off      string
 	db       *db.DB
 	accounts *accounts.Room
+	rooms    *rooms.Chat
 	migrated chan error // of the first attempt, once
 }
 
@@ -124,6 +126,10 @@ func (n *node) buildAccounts() (err error) {
 	if n.abroad != nil {
 		o.Place = n.abroad.ownNumber(s.Chat.AppName)
 	}
+	if err := n.buildChat(); err != nil {
+		return err
+	}
+	o.Chat = n.chat.rooms
 	n.chat.accounts, err = accounts.New(o)
 	return err
 }

@@ -249,6 +249,7 @@ const (
 	tagHooks  = 6
 
 	tagAccounts = 7 // sessions of accounts that have ended
+	tagChat     = 8 // news of rooms
 )
 
 // tagged is a part's own way to other nodes.
@@ -276,6 +277,7 @@ func (p peers) Up(peer string) {
 	p.webhooks.PeerUp(peer)
 	if p.chat.accounts != nil {
 		p.chat.accounts.PeerUp(peer)
+		p.chat.rooms.PeerUp(peer)
 	}
 }
 
@@ -288,6 +290,7 @@ func (p peers) Down(peer string) {
 	p.webhooks.PeerDown(peer)
 	if p.chat.accounts != nil {
 		p.chat.accounts.PeerDown(peer)
+		p.chat.rooms.PeerDown(peer)
 	}
 }
 
@@ -314,6 +317,10 @@ func (p peers) Receive(peer string, message []byte) {
 	case tagAccounts:
 		if p.chat.accounts != nil {
 			p.chat.accounts.PeerReceive(peer, body)
+		}
+	case tagChat:
+		if p.chat.rooms != nil {
+			p.chat.rooms.PeerReceive(peer, body)
 		}
 	}
 }

@@ -26,7 +26,10 @@ func (n *node) socketOptions() socket.Options {
 		Logger: n.log, Metrics: n.metrics, Away: n.away,
 	}
 	if n.chat.accounts != nil {
-		o.Shown = shown
+		o.Shown, o.Rooms = shown, n.chat.rooms
+	}
+	if off := n.chat.off; off != "" {
+		o.RoomsOff = func() string { return off }
 	}
 	if n.abroad != nil {
 		o.HomeURL, o.LinkLost = n.abroad.homeURL, n.abroad.lost.note
@@ -206,7 +209,7 @@ func (n *node) v1Options() api.V1Options {
 		},
 	}
 	if n.chat.accounts != nil {
-		o.Rooms.Accounts = n.chat.accounts
+		o.Rooms.Accounts, o.Rooms.Chat = n.chat.accounts, n.chat.rooms
 	}
 	return o
 }

@@ -296,6 +296,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.tendCopies(stopping) })
 	if n.chat.db != nil {
 		rooms.Go(func() error { return n.runChat(stopping) })
+		rooms.Go(func() error { return n.chat.rooms.Run(stopping) })
 	}
 	n.served = true
 	n.serving.Store(true)
