@@ -143,7 +143,7 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 			return
 		}
 	}
-	refusal := c.refusal(len(m.To))
+	refusal := c.refusalOf(m)
 	if refusal == nil && !c.inTurn(m) {
 		refusal = storeDown("what the link brought before it is not stored yet; it comes again")
 	}
