@@ -174,10 +174,29 @@ func (c *core) refusal(receivers int) *wire.Error {
 // whole where there is room for one: it must not wait for more than a pair of domains
 // can make.
 func (c *core) refusalOf(m *Message) *wire.Error {
-	if m.Via == "" && (!m.Notice || m.ID.IsZero()) {
+	switch {
+	case m.Via == "" && (!m.Notice || m.ID.IsZero()):
 		return c.refusal(len(m.To))
+	case c.passes(m): // it is refused for good or taken, see crowds
+		return c.refusalWithin(1, math.MaxInt)
 	}
-	return c.refusalWithin(1, c.limits.Waiting+max(c.limits.Waiting/headroomShare, minHeadroom))
+	return c.refusalWithin(1, c.withHeadroom())
+}
+
+func (c *core) withHeadroom() int {
+	return c.limits.Waiting + max(c.limits.Waiting/headroomShare, minHeadroom)
+}
+
+// passes says that a message came over one link and goes on over another.
+func (c *core) passes(m *Message) bool { return m.Via != "" && c.toLink(m) }
+
+// crowds says that a message that goes through finds no room in all mailboxes. It is
+// refused then as where its link's own mailbox is full: what came from outside may fill
+// all domains on a way from both of its ends, and if they waited none would move again.
+// Notices are taken: they are as few as what they tell of, and their link's mailbox is
+// bounded.
+func (c *core) crowds(m *Message) bool {
+	return c.limits.Waiting > 0 && c.passes(m) && !m.Notice && c.counts.waiting >= c.withHeadroom()
 }
 
 // refusalWithin is refusal where so many may wait in all, if that is limited.

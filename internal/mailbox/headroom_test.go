@@ -79,3 +79,24 @@ func TestWhatARefusalTellsHasTheRoomOfWhatComesOverALink(t *testing.T) {
 		t.Errorf("the confirmation of a FAST message gets %q", code)
 	}
 }
+
+// What goes through, from one link to another, does not wait where there is no room in all
+// mailboxes: it is refused, and its sender told. A notice that goes through is taken.
+func TestWhatGoesThroughIsRefusedWhereThereIsNoRoom(t *testing.T) {
+	s := limited(10)
+	for n := range 64 {
+		s.refuses(turnMessage(3 * n))
+	}
+	before := s.counts.turnedAway
+	if code := s.refuses(turnMessage(3*64 + 2)); code != "" || s.counts.turnedAway != before+1 {
+		t.Errorf("it waits with %q, and %d were turned away", code, s.counts.turnedAway-before)
+	}
+	told := turnMessage(3*65 + 2)
+	told.Notice = true
+	if code := s.refuses(told); code != "" || s.counts.turnedAway != before+1 {
+		t.Errorf("the notice gets %q, and %d were turned away", code, s.counts.turnedAway-before)
+	}
+	if code := s.refuses(turnMessage(3 * 66)); code != wire.CodeStoreFull {
+		t.Errorf("what is for here gets %q", code)
+	}
+}

@@ -168,7 +168,12 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 	p := c.journal.hold(len(m.Frame) + 256 + (noticeSize+24)*len(to))
 	defer c.journal.letGo()
 	c.take(now, p, m, print)
-	to, full := c.admit(to, len(m.Frame))
+	var full []wire.UserID
+	if c.crowds(m) {
+		to, full = nil, to
+	} else {
+		to, full = c.admit(to, len(m.Frame))
+	}
 	if len(to) > 0 {
 		c.append(now, c.record(now, m, m.ID, []byte(m.From)), to)
 		c.remember(m, to)

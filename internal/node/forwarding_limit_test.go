@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -85,4 +87,67 @@ func compare(got, sent []string) (lost, twice, reordered int) {
 		last = max(last, place[frame])
 	}
 	return len(sent) - len(times), twice, reordered
+}
+
+// Domains in between that are filled from both ends, by messages that go through, refuse
+// what is too much, and move on: each message arrives, or its sender hears that it does
+// not.
+func TestDomainsInBetweenThatAreFullOfWhatGoesThroughGoOn(t *testing.T) {
+	const waiting, each = 100, 2000
+	synctest.Test(t, func(t *testing.T) {
+		c := chart{homes: []int{0, 1, 2, 3, 4}, next: [][]int{{-1, 1, 1, 1, 1}, {0, -1, 2, 2, 2}, {1, 1, -1, 3, 3}, {2, 2, 2, -1, 4}, {3, 3, 3, 3, -1}}}
+		w, _, stop := buildWith(t, func(l *mailbox.Limits) { l.Waiting = waiting }, []chart{c}, [][2]int{{0, 1}, {1, 2}, {2, 3}, {3, 4}})
+		defer stop()
+		w.cut.Store(true)
+		time.Sleep(time.Second)
+		receivers := make(map[int]*person)
+		var sending sync.WaitGroup
+		for _, i := range []int{0, 1, 3, 4} {
+			user, to := wire.UserID(fmt.Sprint("A-", i)), wire.UserID(fmt.Sprint("A-", 4-i))
+			receivers[i] = w.sites[i].person(user, "")
+			o := &sender{user: user, site: func() *site { return w.sites[i] }}
+			sending.Go(func() {
+				for range each {
+					o.send([]wire.UserID{to})
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		w.cut.Store(false)
+		over := make(chan struct{})
+		go func() {
+			sending.Wait()
+			close(over)
+		}()
+		select {
+		case <-over:
+		case <-time.After(10 * time.Minute):
+			t.Error("the domains wait for each other")
+			w.change = nil // so that the users come to an end
+			for _, s := range w.sites {
+				s.kill()
+				s.start()
+			}
+			<-over
+			return
+		}
+		w.quiet(t, func() {})
+		for i, r := range receivers {
+			arrived, refused := 0, 0
+			for _, frame := range receivers[4-i].frames() {
+				if !strings.Contains(frame, wire.NameDeliverFailed) {
+					arrived++
+				}
+			}
+			for _, frame := range r.frames() {
+				if strings.Contains(frame, wire.NameDeliverFailed) {
+					refused++
+				}
+			}
+			t.Logf("of %d from d%d to d%d %d arrived, %d were refused", each, i, 4-i, arrived, refused)
+			if arrived+refused != each {
+				t.Error("some have no outcome, or two")
+			}
+		}
+	})
 }
