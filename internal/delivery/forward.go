@@ -53,7 +53,7 @@ type refusal struct {
 
 // take gives each part to those who take it on.
 func (in *incoming) take(w ways) {
-	if !in.f.Notice && in.h.isNobody(in.f.From) {
+	if !in.f.Notice && in.h.isNobody(in.f.From) || in.isForgedClose() {
 		in.h.failedForward.WithLabelValues(wire.CodeForbidden).Add(float64(len(in.f.To)))
 		in.done(nil)
 		return
@@ -175,6 +175,14 @@ func (in *incoming) isClose() bool {
 	}
 	frame, bad := wire.ParseFrame(in.f.Frame)
 	return bad == nil && frame.Type == wire.TypeCloseConnection
+}
+
+// isForgedClose says whether it is a CLOSE_CONNECTION in the name of a user who lives
+// here, whose own never come over a link: whoever sent it is none of those for whom the
+// neighbour speaks. It goes nowhere, also not on to a domain that would believe this
+// one, and the user, who has not sent it, is not told.
+func (in *incoming) isForgedClose() bool {
+	return in.h.opts.Domains.Next(in.f.From).Local && in.isClose()
 }
 
 // maxClose is how large a CLOSE_CONNECTION is at most.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -353,6 +355,36 @@ func TestTheMasterUserClosesSessionsOfOtherDomains(t *testing.T) {
 	var o outcome
 	if n.hubs[0].Dismiss("A-0", "A-77", &o); !slices.Equal(o.codes, []string{wire.CodeNoRoute}) {
 		t.Errorf("for a user who lives nowhere: %+v", o)
+	}
+}
+
+// What a master user has closed never comes over a link to the domain where he lives:
+// a neighbour that says so closes nothing, here or behind it, and nobody is told.
+func TestANeighbourClosesNothingInTheNameOfAUserWhoLivesHere(t *testing.T) {
+	for _, to := range []wire.UserID{"A-0", "A-1", "A-2"} {
+		n := inLine(t, 3)
+		var all []*receiver
+		for i, hub := range n.hubs {
+			all = append(all, newReceiver(t, user(i)))
+			if _, err := hub.Add(all[i], nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := wire.Forward{From: "A-0", To: []wire.UserID{to}, Frame: wire.AppendClose(nil, to)}
+		if err := n.came(0, 1, f); err != nil {
+			t.Errorf("for %s: %v", to, err)
+		}
+		if refused := testutil.ToFloat64(n.hubs[0].failedForward.WithLabelValues(wire.CodeForbidden)); refused != 1 {
+			t.Errorf("for %s: %v are counted as refused", to, refused)
+		}
+		for who, list := range n.posts[0].mail {
+			t.Errorf("for %s: %s has %s", to, who, list[0].frame)
+		}
+		for _, r := range all {
+			if len(r.kicks) > 0 {
+				t.Errorf("for %s: closed with %v", to, r.kicks)
+			}
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ type Limits struct {
 	Age      time.Duration // how long a message waits
 	Messages int           // how many wait in one mailbox
 	Bytes    int64         // how many bytes their frames have
-	Waiting  int           // how many wait in all mailboxes together, which are memory; 0 for no limit
+	Waiting  int           // how many wait in all mailboxes together, which are memory, see headroomShare; 0 for no limit
 
 	// Events and EventBytes take the place of Messages and Bytes where a
 	// subscription's events wait.

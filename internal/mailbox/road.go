@@ -143,7 +143,7 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 			return
 		}
 	}
-	refusal := c.refusal(len(m.To))
+	refusal := c.refusalOf(m)
 	if refusal == nil && !c.inTurn(m) {
 		refusal = storeDown("what the link brought before it is not stored yet; it comes again")
 	}
@@ -168,7 +168,12 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 	p := c.journal.hold(len(m.Frame) + 256 + (noticeSize+24)*len(to))
 	defer c.journal.letGo()
 	c.take(now, p, m, print)
-	to, full := c.admit(to, len(m.Frame))
+	var full []wire.UserID
+	if c.crowds(m) {
+		to, full = nil, to
+	} else {
+		to, full = c.admit(to, len(m.Frame))
+	}
 	if len(to) > 0 {
 		c.append(now, c.record(now, m, m.ID, []byte(m.From)), to)
 		c.remember(m, to)

@@ -43,9 +43,10 @@ type site struct {
 }
 
 type world struct {
-	charts   []chart // from version 1 on; fixed before anything runs
-	sites    []*site
-	messages int // that a mailbox takes
+	charts []chart // from version 1 on; fixed before anything runs
+	sites  []*site
+	change func(*mailbox.Limits) // what the limits of all are to be; nil: what they are
+	cut    atomic.Bool           // no road comes up
 
 	kills, breaks, silences, changes, again atomic.Int64 // faults, and what had to be sent again
 }
@@ -118,12 +119,16 @@ func (s *site) kept() *mailbox.Keeper {
 // start has the log kept.
 func (s *site) start() {
 	h := &handle{disk: s.disk}
+	limits := mailbox.Limits{
+		Age: 24 * time.Hour, Messages: 100_000, Bytes: 1 << 30, LinkBytes: 1 << 30, LinkAge: 24 * time.Hour,
+		Keyed: time.Hour, KeyedRequests: 10,
+	}
+	if s.world.change != nil {
+		s.world.change(&limits)
+	}
 	k, err := mailbox.Open(s.t.Context(), mailbox.Options{
 		Log: h, Now: time.Now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
-		Limits: mailbox.Limits{
-			Age: 24 * time.Hour, Messages: s.world.messages, Bytes: 1 << 30, LinkBytes: 1 << 30, LinkAge: 24 * time.Hour,
-			Keyed: time.Hour, KeyedRequests: 10,
-		},
+		Limits:  limits,
 		LogName: siteName(s.index) + "/0", Link: isSiteLink,
 		Abroad: func(n mailbox.Notice) (wire.UserID, []byte, bool) {
 			return s.hub.Wrap(delivery.Notice{To: n.To, From: n.From, ID: n.ID, Presence: n.Presence, Expires: n.Expires, Frame: n.Frame})
@@ -214,7 +219,7 @@ func (l *line) Deliver(d mailbox.Delivery) {
 // run keeps the road up until ctx ends.
 func (r *road) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if k := r.from.kept(); k != nil {
+		if k := r.from.kept(); k != nil && !r.from.world.cut.Load() {
 			r.connect(ctx, k)
 		}
 		select {
@@ -233,7 +238,7 @@ func (r *road) connect(ctx context.Context, k *mailbox.Keeper) {
 	l := &line{road: r, keeper: k, id: id, frames: make(chan []byte, 10_000), failed: make(chan struct{})}
 	k.Open(mailbox.Session{ID: id, User: siteLink(r.to.index), Ack: true, Push: true, Link: true, Window: 64 << 10, Outlet: l})
 	defer k.Close(id)
-	for r.from.kept() == k {
+	for r.from.kept() == k && !r.from.world.cut.Load() {
 		select {
 		case <-ctx.Done():
 			return
@@ -352,11 +357,11 @@ func (s *site) list(user wire.UserID) (frames []string) {
 
 // build makes domains with links between some.
 func build(t *testing.T, charts []chart, links [][2]int) (w *world, roads []*road, stop func()) {
-	return buildWith(t, 100_000, charts, links)
+	return buildWith(t, nil, charts, links)
 }
 
-func buildWith(t *testing.T, messages int, charts []chart, links [][2]int) (w *world, roads []*road, stop func()) {
-	w = &world{charts: append([]chart{{}}, charts...), messages: messages}
+func buildWith(t *testing.T, change func(*mailbox.Limits), charts []chart, links [][2]int) (w *world, roads []*road, stop func()) {
+	w = &world{charts: append([]chart{{}}, charts...), change: change}
 	for i := range charts[0].next {
 		s := &site{t: t, index: i, world: w, disk: &disk{first: 1}}
 		s.graph.Store(1)

@@ -72,6 +72,10 @@ type history struct {
 	Sends     map[string][]posting // by sender, and number
 	Receivers []*receiverLog
 	accepted  int // sends, so far
+
+	// waysChange says that messages take ways which change: links between domains pass
+	// from node to node, and the order of FAST messages holds while their way stays.
+	waysChange bool
 }
 
 func newHistory() *history { return &history{Sends: make(map[string][]posting)} }
