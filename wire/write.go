@@ -19,6 +19,16 @@ func AppendMessage(dst []byte, from UserID, content, reference []byte) []byte {
 	return appendEnd(dst, reference)
 }
 
+// AppendNumbered is AppendMessage with the message's number in its sender's outbox.
+func AppendNumbered(dst []byte, from UserID, content, reference []byte, producer string, seq uint64) []byte {
+	dst = AppendMessage(dst, from, content, reference)
+	dst = append(dst[:len(dst)-1], `,"producer":"`...) // of characters that need no escape
+	dst = append(dst, producer...)
+	dst = append(dst, `","seq":`...)
+	dst = strconv.AppendUint(dst, seq, 10)
+	return append(dst, '}')
+}
+
 // AppendConfirmation appends a MESSAGE_CONFIRMATION.
 func AppendConfirmation(dst, reference []byte) []byte {
 	return appendReceipt(dst, NameConfirmation, reference)

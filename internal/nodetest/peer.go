@@ -20,6 +20,8 @@ type Frame struct {
 	Data      json.RawMessage `json:"data"`
 	Reference json.RawMessage `json:"reference"`
 	ID        string          `json:"id"`
+	Producer  string          `json:"producer"`
+	Seq       int64           `json:"seq"`
 	Raw       string          `json:"-"`
 }
 

@@ -54,6 +54,10 @@ export interface Message {
   readonly reference: string | undefined;
   /** With `ack`, for RELIABLE messages: the same for every repeat. */
   readonly id: string | undefined;
+  /** The name of its sender's outbox, if it has one. */
+  readonly producer: string | undefined;
+  /** Its number in that outbox: they rise in the order of sending; what went to others is missing. */
+  readonly seq: number | undefined;
   /** When it came, in milliseconds since 1970. */
   readonly receivedAt: number;
 }
@@ -405,6 +409,8 @@ export class Client {
           },
           reference: frame.reference,
           id,
+          producer: frame.producer,
+          seq: frame.seq,
           receivedAt: at,
         });
       case "MESSAGE_CONFIRMATION":
