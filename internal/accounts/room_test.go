@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/db"
+	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -381,4 +382,8 @@ func TestWhileTheDatabaseIsGoneNobodyIsLetInAndNothingIsCountedAsWrong(t *testin
 	if !errors.As(err, &told) || told.Code != wire.CodeStoreDown {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestThePageNamesEveryMetric(t *testing.T) {
+	nodetest.WantMetrics(t, nodetest.ReadCheckout(t, "docs/chat.md"), onFile(t).metrics, 7)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
 	"github.com/seed-3d8c1042/switchboard/internal/postgres"
 )
 
@@ -324,4 +325,10 @@ func TestAServerThatIsNotThereYetIsDownUntilItIs(t *testing.T) {
 	if n, err := next(t.Context(), d); n != 1 || err != nil {
 		t.Errorf("got %d, %v", n, err)
 	}
+}
+
+func TestThePageNamesEveryMetric(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	open(t, Options{Path: filepath.Join(t.TempDir(), "switchboard.db"), Metrics: metrics})
+	nodetest.WantMetrics(t, nodetest.ReadCheckout(t, "docs/chat.md"), metrics, 3)
 }

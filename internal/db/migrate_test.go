@@ -1,11 +1,13 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -198,5 +200,53 @@ func TestTheStepsAreNumberedWithoutGapsAndHaveOnlyTypesThatBothKnow(t *testing.T
 				t.Errorf("%s: %s is %s", f.Name(), found[1], found[2])
 			}
 		}
+	}
+}
+
+func TestAFileThatIsNoDatabaseIsDownUntilItIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "switchboard.db")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("garbage "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.Migrate(t.Context()); !errors.Is(err, ErrDown) {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := next(t.Context(), d); n != 1 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+}
+
+func TestWhatIsLookedAfterIsThereAsSoonAsItCanBe(t *testing.T) {
+	server := postgres.Start(t)
+	url := server.Database()
+	server.Stop()
+	d, err := New(Options{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Tend(ctx) }()
+	server.Start()
+	eventually(t, "it is ready", d.Ready)
+	server.Stop()
+	eventually(t, "it is known to be gone", d.Down)
+	server.Start()
+	eventually(t, "it is known to be back", func() bool { return !d.Down() })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

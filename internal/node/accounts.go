@@ -54,6 +54,7 @@ func (n *node) openDatabase(ctx context.Context) (err error) {
 	}
 	n.chat.db, err = db.New(db.Options{
 		URL: s.DB.URL, Path: filepath.Join(s.Data, databaseFile), Connections: s.DB.Connections,
+		Free:    func() (uint64, error) { return n.bus.Free() }, // of the same folder; it is open before anything is written
 		MinFree: func() uint64 { return uint64(n.limits().MinDiskFree) }, Log: n.log, Metrics: n.metrics,
 	})
 	if err != nil {

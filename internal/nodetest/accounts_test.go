@@ -270,4 +270,3 @@ func TestWhoHasForgottenHisPasswordSetsItAnewThroughTheAppsServer(t *testing.T) 
 		t.Errorf("another app's key: got %d %s", a.Status, a.Body)
 	}
 }
-
