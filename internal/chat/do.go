@@ -95,7 +95,10 @@ func (c *Chat) check(ask *wire.RoomAsk) *wire.Error {
 	if e := c.checkDomain(ask.Domain); e != nil {
 		return e
 	}
+	writes := ask.Type == wire.TypeRoomSend || ask.Type == wire.TypeRoomEdit
 	switch most := c.opts.Limits().filled().Content; {
+	case writes && (len(ask.Content) == 0 || string(ask.Content) == "null"):
+		return &wire.Error{Kind: wire.KindInvalidMessage, Code: wire.CodeMissingField, Reason: "data.content is missing", Field: "data.content"}
 	case len(ask.Content) > most:
 		return badField("data.content", " has more than "+strconv.Itoa(most)+" bytes")
 	case !utf8.Valid(ask.Content):

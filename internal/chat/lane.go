@@ -211,10 +211,20 @@ func (l *lane) write() {
 
 // joined puts the sessions of a new member into the room.
 func (l *lane) joined(n *news) {
+	fresh := false
 	for _, a := range l.c.local.of(n.user) {
 		a.gen.Add(1)
-		l.enter(a, &Room{ID: n.room, N: n.n, LastSeq: n.seq})
+		fresh = l.enter(a, &Room{ID: n.room, N: n.n, LastSeq: n.seq}) || fresh
 	}
+	if !fresh {
+		return
+	}
+	// News that were faster found nobody here who is in the room.
+	l.fills.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), opTime)
+		defer cancel()
+		_ = l.c.look(ctx, []int64{n.n}) // the next comparison finds out
+	})
 }
 
 // left tells of somebody who is a member no longer, and takes the sessions out.
