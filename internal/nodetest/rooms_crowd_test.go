@@ -106,13 +106,12 @@ func crowd(t *testing.T, s *Server, members int) {
 		t.Fatal(err)
 	}
 	err = d.Write(ctx, func(tx *db.Tx) error {
-		for n := 2; n <= members; n++ {
-			if _, err := tx.Exec(ctx, "INSERT INTO accounts (number, username, name_key, password, version, display_name, bio, avatar_url, created_at) SELECT $1, $2, $2, password, version, '', '', '', created_at FROM accounts WHERE number = 1", n, fmt.Sprint("user", n)); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, "INSERT INTO chat_members (room, account, role, since, read_seq, own) VALUES (1, $1, 'member', 1, 0, 0)", n); err != nil {
-				return err
-			}
+		const all = "WITH RECURSIVE new(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM new WHERE n < $1) "
+		if _, err := tx.Exec(ctx, all+"INSERT INTO accounts (number, username, name_key, password, version, display_name, bio, avatar_url, created_at) SELECT n, 'user' || n, 'user' || n, password, version, '', '', '', created_at FROM new, accounts WHERE number = 1", members); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, all+"INSERT INTO chat_members (room, account, role, since, read_seq, own) SELECT 1, n, 'member', 1, 0, 0 FROM new", members); err != nil {
+			return err
 		}
 		if _, err := tx.Exec(ctx, "UPDATE counters SET value = $1 WHERE name = 'accounts'", members); err != nil {
 			return err

@@ -306,31 +306,29 @@ func TestWhatWasSentBeforeAKillIsInTheHistory(t *testing.T) {
 		sent, next := make(map[int64]string), 0
 		for range 3 {
 			p := socketOf(t, s, ada)
-			stop, done := make(chan struct{}), make(chan struct{})
-			go func() {
-				defer close(done)
-				for ; p.TrySend(fmt.Sprintf(`{"type":"ROOM_SEND","data":{"room":%q,"content":"m%d","clientId":"c%d"}}`, room, next, next)) == nil; next++ {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-				}
-			}()
+			send := func() {
+				_ = p.TrySend(fmt.Sprintf(`{"type":"ROOM_SEND","data":{"room":%q,"content":"m%d","clientId":"c%d"}}`, room, next, next)) // killed, it gets none
+				next++
+			}
+			for range 200 {
+				send()
+			}
 			for answers := 0; ; answers++ {
 				if answers == 300 {
 					s.Kill()
 				}
 				f, err := p.TryNext()
 				if err != nil {
+					if answers < 300 {
+						t.Fatal(err)
+					}
 					break
 				}
 				if f.Type == "ROOM_SENT" {
 					sent[seqOf(f)] = f.Field("id") + " " + strings.Replace(f.Field("clientId"), "c", "m", 1)
+					send()
 				}
 			}
-			close(stop)
-			<-done
 			s.Start()
 		}
 		seen := make(map[any]bool)
