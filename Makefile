@@ -19,7 +19,7 @@ export GOFLAGS ?= -buildvcs=false
 # Tests use Debian's Chromium.
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
-WEB := $(shell find console/src console/public console/index.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
+WEB := $(shell find console/src console/public console/*.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
 
 .PHONY: help run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-nodes test-large-topologies test-large-bench soak fuzz bench bench-suite vuln clean
 
@@ -81,6 +81,7 @@ test-large-faults: ## its faults alone
 	FAULT_ROUNDS=50 FAULT_TIME=3m go test -count=1 -v -timeout 1h -run 'TestAPowerCut|TestATornTail|TestAFlippedBit|TestInAMix|TestKilledAgain' ./internal/nodetest
 	FAULT_ROUNDS=30 go test -count=1 -v -timeout 1h -run 'TestNothingIsLostBetweenDomains' ./internal/nodetest
 	IMPORT_MESSAGES=100000 go test -count=1 -v -timeout 1h -run 'TestAStandaloneStore|TestKilledWhileItImports' ./internal/nodetest
+	ROOM_HISTORY=1000000 go test -count=1 -v -timeout 1h -run 'TestALongHistory' ./internal/db
 
 test-large-nodes: ## faults of several nodes, which take too long for make test
 	FAULT_TIME=3m go test -count=1 -v -parallel 1 -timeout 1h -run 'TestACrowd|TestAClusterAtWork|TestAClusterGrows|TestAMinority|TestANodeWhose|TestAStandaloneStoreIsImportedInto|TestKilledWhileItImports|TestTheSuiteMeasuresClusters|TestWhateverHappens' ./internal/nodetest ./cmd/switchboard

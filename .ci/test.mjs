@@ -183,6 +183,7 @@ const nodes = [
   "TestServersOfANATSThatExistsAreTakenOutWithItsOwnTools",
   "TestTwoClustersOfOneNameAndSecretStayApartAndLoseNothing",
   "TestAClusterAtWork",
+  "TestARoomWithTenThousandMembers",
   "TestANodeWhoseFolderWasWipedComesBack",
   "TestAStandaloneStoreIsImportedIntoANATSThatExists",
   "TestKilledWhileItImportsANodeImportsOnce",

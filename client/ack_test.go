@@ -44,6 +44,23 @@ func ids(from, to int) (frames []string) {
 	return frames
 }
 
+func TestAMessageOfAnOutboxHasItsNumberThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		o := s.options(newLog())
+		got := make(chan client.Message, 1)
+		o.OnMessage = func(_ context.Context, m client.Message) error {
+			got <- m
+			return nil
+		}
+		_, p := dial(t, s, o)
+		p.send(`{"type":"MESSAGE","data":{"from":"ANZ-2","content":1},"producer":"phone-1","seq":17}`)
+		if m := <-got; m.Producer != "phone-1" || m.Seq != 17 {
+			t.Errorf("got %+v", m)
+		}
+	})
+}
+
 func TestAMessageIsAcknowledgedAfterItsHandlerReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)

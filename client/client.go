@@ -53,9 +53,10 @@ type Client struct {
 	outbox  *outbox            // nil without a Producer
 
 	mu      sync.Mutex
-	link    *link                 // nil while there is no connection
-	waiters map[string]chan error // who waits for what becomes of a reference
-	err     error                 // why it is closed
+	link    *link                            // nil while there is no connection
+	waiters map[string]chan error            // who waits for what becomes of a reference
+	asked   map[string]chan wire.ServerFrame // who waits for the answer with a reference
+	err     error                            // why it is closed
 }
 
 // Dial connects, signs in, and returns the client, whose handlers may have been

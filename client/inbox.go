@@ -15,6 +15,12 @@ type Message struct {
 	Content   json.RawMessage // byte for byte as it was sent
 	Reference string          // the sender's own word for it, "" for none; no identity
 	ID        wire.ID         // the same for every repeat; zero without Ack and for FAST messages
+
+	// Of a sender with an outbox (Options.Producer): its name, and the message's number
+	// there. Numbers rise in the order in which they were sent; some are missing that
+	// went to others. "" and 0 otherwise.
+	Producer string
+	Seq      uint64
 }
 
 // Decode reads the content into v, as json.Unmarshal does.
@@ -116,7 +122,7 @@ func (c *Client) dispatch(ctx context.Context, a arrival) error {
 			o.Logger.Warn("a message of the server cannot be read", "err", err)
 			return nil
 		}
-		return o.OnMessage(ctx, Message{From: from, Content: content, Reference: readString(f.Reference), ID: f.ID})
+		return o.OnMessage(ctx, Message{From: from, Content: content, Reference: readString(f.Reference), ID: f.ID, Producer: readString(f.Producer), Seq: f.Seq})
 	case wire.TypeConfirmation:
 		if o.OnConfirmation != nil && !a.taken {
 			o.OnConfirmation(readReceipt(f.Data))

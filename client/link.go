@@ -213,6 +213,9 @@ func (l *link) take(f wire.ServerFrame, raw []byte) {
 		}
 		return
 	}
+	if l.client.answered(f) {
+		return
+	}
 	a := arrival{link: l, frame: f, taken: l.client.settle(f)}
 	if l.client.opts.Link {
 		a.raw, a.broken = raw, f.TypeName == nil

@@ -1,6 +1,7 @@
 // Package console is the web console: a page from which a person signs in, sends
-// and receives messages and watches the frames go by; and one for operators, who
-// see how the node is doing, look after users, keys and webhooks.
+// and receives messages and watches the frames go by; one for operators, who
+// see how the node is doing, look after users, keys and webhooks; and one on which
+// people with accounts talk in rooms.
 //
 // The page is TypeScript (src/, built by Vite into dist/) and is embedded here.
 // The package compiles without a built page, and then serves one that says how
@@ -63,10 +64,9 @@ func contentType(name string) string {
 	return "application/octet-stream"
 }
 
-// Handler serves the console at "/", the operator's part of it at "/operator", and
-// their files. It answers GET and
-// HEAD only, and 404 to every other path. It may be used by any number of
-// goroutines.
+// Handler serves the console at "/", the operator's part of it at "/operator", chat
+// at "/chat", and their files. It answers GET and HEAD only, and 404 to every other
+// path. It may be used by any number of goroutines.
 func Handler() http.Handler {
 	built, err := fs.Sub(dist, "dist")
 	if err != nil {
@@ -102,7 +102,8 @@ func newSite(built fs.FS) site {
 	if err != nil {
 		panic(fmt.Sprintf("console: read embedded files: %v", err)) // they are in memory
 	}
-	for path, name := range map[string]string{"/": "index.html", "/operator": "operator.html"} {
+	pages := map[string]string{"/": "index.html", "/operator": "operator.html", "/chat": "chat.html"}
+	for path, name := range pages {
 		if page, ok := s["/"+name]; ok {
 			s[path] = page
 			delete(s, "/"+name) // one page, one address

@@ -13,6 +13,7 @@ var built = fstest.MapFS{
 	".gitkeep":               {},
 	"index.html":             {Data: []byte("<!doctype html><script type=module src=./assets/index-AbC.js></script>")},
 	"operator.html":          {Data: []byte("<!doctype html><title>operator</title>")},
+	"chat.html":              {Data: []byte("<!doctype html><title>chat</title>")},
 	"favicon.svg":            {Data: []byte("<svg/>")},
 	"licenses.txt":           {Data: []byte("of others")},
 	"assets/index-AbC.js":    {Data: []byte("export {}")},
@@ -36,6 +37,7 @@ func TestFilesHaveTheirTypeAndCaching(t *testing.T) {
 	for _, c := range []struct{ path, contentType, cache string }{
 		{"/", "text/html; charset=utf-8", "no-cache"},
 		{"/operator", "text/html; charset=utf-8", "no-cache"},
+		{"/chat", "text/html; charset=utf-8", "no-cache"},
 		{"/favicon.svg", "image/svg+xml", "no-cache"},
 		{"/licenses.txt", "text/plain; charset=utf-8", "no-cache"},
 		{"/assets/index-AbC.js", "text/javascript; charset=utf-8", forEver},
@@ -65,7 +67,7 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 }
 
 func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
-	for _, path := range []string{"/none", "/index.html", "/operator.html", "/operator/", "/.gitkeep", "/assets", "/assets/", "/../console.go", "//"} {
+	for _, path := range []string{"/none", "/index.html", "/operator.html", "/operator/", "/chat.html", "/chat/", "/.gitkeep", "/assets", "/assets/", "/../console.go", "//"} {
 		if r := get(t, newSite(built), http.MethodGet, "http://host"+path); r.StatusCode != http.StatusNotFound {
 			t.Errorf("GET %s: %d", path, r.StatusCode)
 		}
@@ -91,7 +93,7 @@ func TestUnchangedFilesAreNotSentAgain(t *testing.T) {
 }
 
 func TestWithoutABuildThePagesSayHowToMakeThem(t *testing.T) {
-	for _, path := range []string{"/", "/operator"} {
+	for _, path := range []string{"/", "/operator", "/chat"} {
 		w := httptest.NewRecorder()
 		newSite(fstest.MapFS{".gitkeep": {}}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "npm run build") {
@@ -102,7 +104,7 @@ func TestWithoutABuildThePagesSayHowToMakeThem(t *testing.T) {
 
 // The embedded pages are either the built ones or none: both must be fit to serve.
 func TestTheEmbeddedPagesHaveNothingInline(t *testing.T) {
-	for _, path := range []string{"/", "/operator"} {
+	for _, path := range []string{"/", "/operator", "/chat"} {
 		w := httptest.NewRecorder()
 		Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		page := w.Body.String()

@@ -13,8 +13,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
     license: { fileName: "licenses.txt" }, // of what is bundled; the minifier drops them from the scripts
-    // Two pages: messages at /, the operator's part at /operator.
-    rolldownOptions: { input: { index: "index.html", operator: "operator.html" } },
+    // Three pages: messages at /, the operator's part at /operator, chat at /chat.
+    rolldownOptions: { input: { index: "index.html", operator: "operator.html", chat: "chat.html" } },
   },
   server: {
     // `npm run dev` next to a running server.

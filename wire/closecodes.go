@@ -43,7 +43,7 @@ func CloseCodes() []CloseCode {
 		{CloseInternal, "INTERNAL", "Something is wrong on the server's side.", true},
 		{CloseRestart, "RESTART", "The node stops or restarts; others may be there.", true},
 		{CloseSignInTimeout, "SIGN_IN_TIMEOUT", "The client did not sign in before the deadline.", true},
-		{CloseNotAuthentic, "NOT_AUTHENTICATED", "The sign-in was refused.", false},
+		{CloseNotAuthentic, "NOT_AUTHENTICATED", "The sign-in was refused, or what it rested on was revoked.", false},
 		{CloseByMaster, "CLOSED_BY_MASTER", "The app's master user closed the user's sessions.", false},
 		{CloseNoProof, "NO_PROOF", "The client proved nothing in time: the connection is dead.", true},
 		{CloseTokenExpired, "TOKEN_EXPIRED", "The token with which the client signed in has expired.", true},

@@ -24,6 +24,9 @@ const (
 	CodeBusy            = "BUSY"
 	CodeUnknownID       = "UNKNOWN_ID"
 	CodeTooMany         = "TOO_MANY"
+	CodeNotFound        = "NOT_FOUND"
+	CodeConflict        = "CONFLICT"
+	CodeChatOff         = "CHAT_OFF"
 
 	CodeMailboxFull = "MAILBOX_FULL"
 	CodeNoRoute     = "NO_ROUTE"
@@ -46,8 +49,8 @@ const (
 	CodeTooManySessions = "TOO_MANY_SESSIONS"
 )
 
-// Code describes one code under which an error is reported. UNKNOWN_APP and
-// BUSY stand under two kinds.
+// Code describes one code under which an error is reported. Some stand
+// under several kinds.
 type Code struct {
 	Kind    string // type of the frame in which it stands
 	Code    string
@@ -69,6 +72,12 @@ func Codes() []Code {
 		{KindGeneralError, CodeBusy, "The server has too much to do at present; try again later."},
 		{KindGeneralError, CodeUnknownID, "MESSAGE_ACK names an ID that this session was not sent, or has acknowledged already."},
 		{KindGeneralError, CodeTooMany, "The client asks for more than a limit allows."},
+		{KindGeneralError, CodeNotFound, "There is no such room, message or user, or none that the user may know of."},
+		{KindGeneralError, CodeConflict, "What is asked for does not go with how the room, the message or the member is now."},
+		{KindGeneralError, CodeWrongDomain, "The room is another domain's."},
+		{KindGeneralError, CodeStoreDown, "The server cannot reach its database at present."},
+		{KindGeneralError, CodeStoreFull, "The server has no room to store anything: its disk is nearly full."},
+		{KindGeneralError, CodeChatOff, "This server serves no rooms, or not at present."},
 
 		{KindDeliverFailed, CodeMailboxFull, "The receiver's mailbox has no room."},
 		{KindDeliverFailed, CodeNoRoute, "There is no way to the receiver's domain."},
@@ -104,9 +113,9 @@ type Error struct {
 
 	To           []UserID // the receivers concerned, if any
 	Group        bool     // the frame was a GROUP_MESSAGE: To is written as an array
-	MayYetArrive bool     // DELIVER_FAILED: the outcome is unknown
+	MayYetArrive bool     // DELIVER_FAILED, or a GENERAL_ERROR about a room: the outcome is unknown
 
-	// Home is the URL where the user should sign in, of a sign-in that was refused with
+	// Home is the URL where the user should sign in, of what was refused with
 	// WRONG_DOMAIN; empty when that is not known.
 	Home string
 }

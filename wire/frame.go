@@ -50,13 +50,14 @@ const (
 	seenTTL
 	seenID
 	seenSeq
+	seenProducer
 )
 
 // envelope is the state of ParseFrame.
 type envelope struct {
 	scanner
 	f    Frame
-	seen uint8
+	seen uint16
 	err  *Error // what is wrong with a field; the first one counts
 }
 
@@ -141,7 +142,7 @@ func (e *envelope) member(name []byte) {
 
 // once reads a value and notes its name. It returns nil when the value is null,
 // when the member was there before, and after a fault.
-func (e *envelope) once(name string, bit uint8) []byte {
+func (e *envelope) once(name string, bit uint16) []byte {
 	v := e.value()
 	if e.seen&bit != 0 {
 		e.wrong(twice(name))

@@ -122,6 +122,7 @@ func TestThePageNamesTheLimits(t *testing.T) {
 		fmt.Sprint(wire.MaxDepth), fmt.Sprint(wire.MaxAppName, " bytes"), fmt.Sprint(wire.MaxFetch), fmt.Sprint(wire.DefaultFetch),
 		fmt.Sprint(wire.MaxProducer, " bytes"), fmt.Sprint(wire.MaxSeq), fmt.Sprint(wire.SeqWindow), fmt.Sprint(int64(wire.MaxTTL/time.Second), " seconds"),
 		fmt.Sprint(wire.MaxForwardReceivers), fmt.Sprint(wire.MaxHops),
+		fmt.Sprint(wire.DefaultRoomPage), fmt.Sprint(wire.MaxRoomPage), fmt.Sprint(wire.MaxClientID, " bytes"),
 	}
 	var onPage []string
 	for _, row := range tables(page(t, "Limits"))[0] {

@@ -1,5 +1,7 @@
 package wire
 
+import "strconv"
+
 // ServerFrame is a frame of the server, as its client reads it: the envelope
 // parsed, the rest not decoded. The slices point into the frame's bytes.
 type ServerFrame struct {
@@ -8,6 +10,8 @@ type ServerFrame struct {
 	Data      []byte // the object "data"; nil when absent
 	Reference []byte // "reference": a JSON string with its quotes; nil when absent
 	ID        ID     // "id"; zero when absent
+	Producer  []byte // "producer" of a MESSAGE: a JSON string with its quotes; nil when absent
+	Seq       uint64 // "seq" of a MESSAGE, its number among those of that producer; 0 when absent
 }
 
 // ParseServerFrame checks that b is one JSON object and reads its envelope. A
@@ -16,6 +20,8 @@ type ServerFrame struct {
 func ParseServerFrame(b []byte) (ServerFrame, *Error) {
 	e := envelope{scanner: scanner{b: b, depth: -forwardDepth}}
 	var id ID
+	var producer []byte
+	var seq uint64
 	if e.space() != '{' {
 		return ServerFrame{}, invalid(CodeNotJSON, "the frame is not a JSON object")
 	}
@@ -30,6 +36,16 @@ func ParseServerFrame(b []byte) (ServerFrame, *Error) {
 				var err error
 				id, err = ParseID(text(v))
 				e.require(err == nil, "id", ": "+errID.Error())
+			}
+		case "producer":
+			if v := e.once("producer", seenProducer); e.is(v, '"', "producer", " is a string") {
+				producer = v
+			}
+		case "seq":
+			if v := e.once("seq", seenSeq); v != nil {
+				var err error
+				seq, err = strconv.ParseUint(string(v), 10, 64)
+				e.require(err == nil, "seq", " is a whole number")
 			}
 		default:
 			e.skip()
@@ -47,7 +63,7 @@ func ParseServerFrame(b []byte) (ServerFrame, *Error) {
 	if !e.f.Type.FromServer() {
 		e.f.Type = TypeUnknown
 	}
-	return ServerFrame{e.f.Type, e.f.TypeName, e.f.Data, e.f.Reference, id}, nil
+	return ServerFrame{e.f.Type, e.f.TypeName, e.f.Data, e.f.Reference, id, producer, seq}, nil
 }
 
 // ParseDelivery reads the data of a MESSAGE from the server: who sent it, and

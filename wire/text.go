@@ -82,6 +82,26 @@ func str(raw []byte) string {
 	return string(appendText(make([]byte, 0, len(raw)), raw[1:len(raw)-1]))
 }
 
+// EachString calls each with the text of every string in a valid JSON value, names
+// of members left out. The text is valid during the call, and may not be UTF-8.
+func EachString(value []byte, each func(text []byte)) {
+	for i := 0; i < len(value); i++ {
+		if value[i] != '"' {
+			continue
+		}
+		start := i
+		for i++; i < len(value) && value[i] != '"'; i++ {
+			if value[i] == '\\' {
+				i++
+			}
+		}
+		rest := scanner{b: value, i: i + 1}
+		if i < len(value) && rest.space() != ':' {
+			each(text(value[start : i+1]))
+		}
+	}
+}
+
 // appendText appends what s, the inside of a valid JSON string, stands for. As
 // in encoding/json, bytes that are not UTF-8 and halves of surrogate pairs
 // become U+FFFD.

@@ -25,9 +25,9 @@ const (
 // Type says what a frame is.
 type Type uint8
 
-// The types of frames. MESSAGE is sent by clients and by the server; of the
-// others, those up to TypeMessageAck come from clients, the rest from the
-// server.
+// The types of frames. MESSAGE and ROOM_TYPING are sent by clients and by the
+// server; of the others, those up to TypeMessageAck and those from TypeRoomSend to
+// TypeRoomTyping come from clients, the rest from the server.
 const (
 	TypeUnknown Type = iota
 	TypeAuthClient
@@ -48,7 +48,41 @@ const (
 	TypeInvalidMessage
 	TypeDeliverFailed
 	TypeForward
+
+	TypeRoomSend
+	TypeRoomEdit
+	TypeRoomDelete
+	TypeRoomHistory
+	TypeRoomSearch
+	TypeRoomRead
+	TypeRoomCreate
+	TypeRoomList
+	TypeRoomUpdate
+	TypeRoomJoin
+	TypeRoomLeave
+	TypeRoomInvite
+	TypeRoomRemove
+	TypeRoomBan
+	TypeRoomUnban
+	TypeRoomRole
+	TypeRoomMembers
+	TypeRoomClose
+	TypeRoomTyping
+	TypeRoomSent
+	TypeRoomMessage
+	TypeRoomMessageChanged
+	TypeRoomMessages
+	TypeRoomReadBy
+	TypeRoomChanged
+	TypeRooms
+	TypeRoomMemberJoined
+	TypeRoomMemberLeft
+	TypeRoomMemberChanged
+	TypeRoomMemberList
 )
+
+// LastType is the highest type.
+const LastType = TypeRoomMemberList
 
 // String returns the type's name on the wire, and "UNKNOWN" for TypeUnknown and
 // for values that are no type.
@@ -91,21 +125,26 @@ func (t Type) String() string {
 	case TypeForward:
 		return NameForward
 	}
+	if t.OfRooms() {
+		return roomTypes()[t-TypeRoomSend]
+	}
 	return "UNKNOWN"
 }
 
 // FromClient says whether clients send frames of this type.
-func (t Type) FromClient() bool { return t >= TypeAuthClient && t <= TypeMessageAck }
+func (t Type) FromClient() bool {
+	return t >= TypeAuthClient && t <= TypeMessageAck || t >= TypeRoomSend && t <= TypeRoomTyping
+}
 
 // FromServer says whether the server sends frames of this type.
 func (t Type) FromServer() bool {
-	return t == TypeMessage || (t >= TypeAuthReply && t <= TypeForward)
+	return t == TypeMessage || t >= TypeAuthReply && t <= TypeForward || t >= TypeRoomTyping && t <= LastType
 }
 
 // Types returns all types, in the order of their constants.
 func Types() []Type {
-	types := make([]Type, 0, TypeForward)
-	for t := TypeAuthClient; t <= TypeForward; t++ {
+	types := make([]Type, 0, LastType)
+	for t := TypeAuthClient; t <= LastType; t++ {
 		types = append(types, t)
 	}
 	return types
@@ -151,5 +190,5 @@ func typeOf(name []byte) Type {
 	case NameForward:
 		return TypeForward
 	}
-	return TypeUnknown
+	return RoomType(name)
 }

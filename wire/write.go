@@ -19,6 +19,16 @@ func AppendMessage(dst []byte, from UserID, content, reference []byte) []byte {
 	return appendEnd(dst, reference)
 }
 
+// AppendNumbered is AppendMessage with the message's number in its sender's outbox.
+func AppendNumbered(dst []byte, from UserID, content, reference []byte, producer string, seq uint64) []byte {
+	dst = AppendMessage(dst, from, content, reference)
+	dst = append(dst[:len(dst)-1], `,"producer":"`...) // of characters that need no escape
+	dst = append(dst, producer...)
+	dst = append(dst, `","seq":`...)
+	dst = strconv.AppendUint(dst, seq, 10)
+	return append(dst, '}')
+}
+
 // AppendConfirmation appends a MESSAGE_CONFIRMATION.
 func AppendConfirmation(dst, reference []byte) []byte {
 	return appendReceipt(dst, NameConfirmation, reference)
@@ -101,6 +111,9 @@ func AppendFailure(dst []byte, e *Error, reference []byte) []byte {
 	dst = appendTo(dst, e)
 	if e.MayYetArrive {
 		dst = append(dst, `,"mayYetArrive":true`...)
+	}
+	if e.Home != "" {
+		dst = AppendString(append(dst, `,"home":`...), e.Home)
 	}
 	return appendEnd(dst, reference)
 }

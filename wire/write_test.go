@@ -26,6 +26,8 @@ func TestFramesOfTheServer(t *testing.T) {
 			`{"type":"MESSAGE","data":{"from":"ANZ-123223","content":"hello"},"reference":"abc123"}`},
 		{wire.AppendMessage(nil, "ANZ-1", []byte(`{ "a" : 1.0 }`), nil),
 			`{"type":"MESSAGE","data":{"from":"ANZ-1","content":{ "a" : 1.0 }}}`},
+		{wire.AppendNumbered(nil, "ANZ-1", []byte(`1`), ref, "phone-1", 17),
+			`{"type":"MESSAGE","data":{"from":"ANZ-1","content":1},"reference":"abc123","producer":"phone-1","seq":17}`},
 		{wire.AppendConfirmation(nil, ref), `{"type":"MESSAGE_CONFIRMATION","data":{"reference":"abc123"}}`},
 		{wire.AppendConfirmation(nil, nil), `{"type":"MESSAGE_CONFIRMATION","data":{}}`},
 		{wire.AppendStored(nil, ref), `{"type":"MESSAGE_STORED","data":{"reference":"abc123"}}`},

@@ -20,6 +20,7 @@ type settingsFlags struct {
 	Roles     *string  `placeholder:"ROLE,…" help:"What this node does: all (the default), connector, processor."`
 	NATS      *string  `name:"nats" placeholder:"URL" help:"Use this NATS instead of the embedded one; further settings of it are in the file."`
 	Unsynced  bool     `name:"accept-unsynced" help:"Take a NATS that does not show that it syncs what it stores."`
+	DB        *string  `name:"db" placeholder:"URL" help:"Keep accounts and rooms in this PostgreSQL instead of a file in the data folder."`
 	Domain    *string  `placeholder:"NAME" help:"The site that this node belongs to."`
 	Meta      *string  `placeholder:"URL" help:"The meta server that describes all domains, or a file."`
 	Origins   *string  `placeholder:"URL,…" help:"Web origins that may connect besides the console's own."`
@@ -40,6 +41,7 @@ func (f settingsFlags) sources(environ []string) config.Sources {
 		{"--data", "data", f.Data},
 		{"--roles", "roles", f.Roles},
 		{"--nats", "nats.url", f.NATS},
+		{"--db", "db.url", f.DB},
 		{"--domain", "domain", f.Domain},
 		{"--meta", "meta", f.Meta},
 		{"--origins", "origins", f.Origins},

@@ -5,9 +5,14 @@ import { createServer, connect, type AddressInfo, type Server as Listener, type 
 export class Line {
   readonly #listener: Listener;
   readonly #ends = new Set<Socket>();
+  #down = false;
 
   private constructor(target: number) {
     this.#listener = createServer((near) => {
+      if (this.#down) {
+        near.resetAndDestroy();
+        return;
+      }
       const far = connect(target, "127.0.0.1");
       for (const [from, to] of [[near, far], [far, near]] as const) {
         this.#ends.add(from);
@@ -35,6 +40,16 @@ export class Line {
   /** Ends every connection, in the middle of whatever it carries. */
   cut(): void {
     for (const end of this.#ends) end.resetAndDestroy();
+  }
+
+  /** Ends every connection and lets none through any more, until it is mended. */
+  break(): void {
+    this.#down = true;
+    this.cut();
+  }
+
+  mend(): void {
+    this.#down = false;
   }
 
   async remove(): Promise<void> {

@@ -173,11 +173,12 @@ test("the pages are light", async ({ context, server }) => {
     await page.goto(server.origin + path, { waitUntil: "networkidle" });
     return (await Promise.all(sizes)).reduce((all, size) => all + size, 0);
   };
-  const [messages, operator] = [await scripts("/"), await scripts("/operator")];
-  console.log(`scripts: ${messages} bytes for messages, ${operator} for operators`);
+  const [messages, operator, chat] = [await scripts("/"), await scripts("/operator"), await scripts("/chat")];
+  console.log(`scripts: ${messages} bytes for messages, ${operator} for operators, ${chat} for chat`);
   expect(messages).toBeGreaterThan(10_000);
   expect(messages).toBeLessThan(40_000);
   expect(operator).toBeLessThan(150_000);
+  expect(chat).toBeLessThan(105_000);
   const licences = await fetch(`${server.origin}/licenses.txt`);
   expect(await licences.text()).toContain("uplot");
 });

@@ -33,6 +33,19 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** A button that does something other than to send a form. */
+export function button(text: string, className: string, act: () => void): HTMLButtonElement {
+  const made = element("button", className, text);
+  made.type = "button";
+  made.addEventListener("click", act);
+  return made;
+}
+
+/** Sets a text; when it is the same nothing is touched. */
+export function setText(where: HTMLElement, text: string): void {
+  if (where.textContent !== text) where.textContent = text;
+}
+
 /** A time of day with milliseconds, in the reader's own zone. */
 export function clockTime(at: number): string {
   const date = new Date(at);

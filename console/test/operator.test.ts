@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Stats } from "../src/operator/answers.js";
-import { problemOf } from "../src/operator/api.js";
-import { ago, bytes, count, duration, plural, rate, seconds, short } from "../src/operator/format.js";
+import { problemOf } from "../src/api.js";
+import { ago, bytes, count, duration, plural, rate, seconds, short } from "../src/format.js";
 import { hrefOf, parseRoute, partOf, type Route } from "../src/operator/route.js";
 import { Samples } from "../src/operator/series.js";
 import { EventParser } from "../src/operator/sse.js";

@@ -35,6 +35,10 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 // stillAdmitted finds out whether who was authorized still is: a key's scopes never
 // change, but it may have been revoked, or its time be over, or its app be gone.
 func (v *V1) stillAdmitted(w http.ResponseWriter, r *http.Request, c *Call, operator bool) *Refusal {
+	if c.Auth == ByAccount && r.ContentLength != 0 {
+		_, refused := v.holder(w, r)
+		return refused
+	}
 	if operator || c.Auth != ByKey {
 		return nil
 	}
@@ -43,6 +47,42 @@ func (v *V1) stillAdmitted(w http.ResponseWriter, r *http.Request, c *Call, oper
 		return refused
 	}
 	return v.withoutApp(who)
+}
+
+// account finds out whose access token a request carries.
+func (v *V1) account(w http.ResponseWriter, r *http.Request) (Identity, *Refusal) {
+	if refused := v.opts.Rooms.chat(); refused != nil {
+		return Identity{}, refused
+	}
+	who, refused := v.holder(w, r)
+	if refused != nil {
+		if r.ContentLength != 0 {
+			endSoon(w)
+		}
+		return who, refused
+	}
+	return who, v.paces.take(w.Header(), string(who.Account.User))
+}
+
+// holder reads the access token of a request.
+func (v *V1) holder(w http.ResponseWriter, r *http.Request) (Identity, *Refusal) {
+	presented, refused := token(r, "<access token>")
+	if refused != nil {
+		askBearer(w)
+		return Identity{}, refused
+	}
+	h, err := v.opts.Rooms.Accounts.Verify(r.Context(), presented)
+	if err != nil {
+		refused, known := refusalOf(err)
+		if !known {
+			v.opts.Log.Error("an access token could not be checked", "err", err)
+		}
+		if refused.Status == http.StatusUnauthorized {
+			askBearer(w)
+		}
+		return Identity{}, refused
+	}
+	return Identity{App: v.opts.Rooms.Accounts.App(), Account: h, address: r.RemoteAddr}, nil
 }
 
 // withoutApp refuses a key whose app is gone; nil for any other.

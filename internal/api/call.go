@@ -23,7 +23,7 @@ import (
 //	type listThingsRequest struct {
 //		User wire.UserID `path:"userId"`  // a user ID, of the key's app, who lives in this domain
 //		App  App         `query:"app"`    // the key's app; with an admin key needed, unless tagged api:"optional"
-//		Kind string      `query:"kind"`   // empty when absent; string, int, int64, bool, Time or a TextUnmarshaler
+//		Kind string      `query:"kind"`   // empty when absent; string, int, int64, bool, Time or a TextUnmarshaler, or a pointer to one, nil when absent
 //		Page                              // limit and cursor
 //		Once *Once                        // of its Idempotency-Key; nil when there is none
 //		Body thingBody   `body:"json"`    // without such a field a request with a body is refused;
@@ -58,7 +58,8 @@ import (
 // answered without the handler: where the answer holds what not every key of the
 // app with the call's scope may have, say Secret: true. A call that a
 // user's own token opens instead of an API key says Auth: ByToken, and is given
-// no identity. A call that writes its answer by itself, such as a stream of
+// no identity; one that is for accounts says Auth: ByAccount, and finds in its
+// Identity whose token it is, which was checked. A call that writes its answer by itself, such as a stream of
 // events, is Serve(f) instead of Handle(f); a stream says Stream: true. One that is
 // about this node alone says Here: true: others are refused while it is cut off from
 // its cluster.
@@ -74,9 +75,11 @@ import (
 type Auth int
 
 const (
-	ByKey    Auth = iota // an API key with the call's scope
-	ByToken              // the handler sees to it: a user's own token
-	ByAnyKey             // an API key that is good, whatever its scopes
+	ByKey     Auth = iota // an API key with the call's scope
+	ByToken               // the handler sees to it: a user's own token
+	ByAnyKey              // an API key that is good, whatever its scopes
+	ByAccount             // the access token of an account: Identity.Account
+	ByNobody              // whoever comes, about accounts
 )
 
 // Call is one operation of the HTTP interface: a row of the table.

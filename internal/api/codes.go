@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -30,6 +31,7 @@ const (
 	CodeInternal       = "INTERNAL"
 	CodeOriginRefused  = "ORIGIN_REFUSED"
 	CodeWrongHost      = "WRONG_HOST"
+	CodeChatOff        = "CHAT_OFF"
 )
 
 // ProblemCode is one code under which a call is refused, and its status.
@@ -61,6 +63,13 @@ func ProblemCodes() []ProblemCode {
 		{CodeInternal, http.StatusInternalServerError},
 		{CodeOriginRefused, http.StatusForbidden},
 		{CodeWrongHost, http.StatusMisdirectedRequest},
+		// Those of accounts.
+		{CodeChatOff, http.StatusNotFound},
+		{accounts.CodeNameTaken, http.StatusConflict},
+		{accounts.CodeSignUpClosed, http.StatusForbidden},
+		{accounts.CodeNoNumbers, http.StatusConflict},
+		{accounts.CodeBadCredentials, http.StatusUnauthorized},
+		{accounts.CodeTokenReused, http.StatusUnauthorized},
 	}
 	// Those of the socket that calls have, too.
 	for _, code := range []string{
@@ -71,6 +80,8 @@ func ProblemCodes() []ProblemCode {
 		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooMany,
 		wire.CodeBadUserID, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,
 		wire.CodeRefused, wire.CodeHookFailed, wire.CodeTooManySessions,
+		// Of rooms.
+		wire.CodeConflict,
 	} {
 		list = append(list, ProblemCode{code, statusOf(code)})
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"unicode/utf8"
 
+	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -17,9 +18,12 @@ type Identity struct {
 	App string
 	// Admin says that it is of all apps and has all scopes.
 	Admin bool
+	// Account is whose access token it was made with, of a call that is ByAccount.
+	Account accounts.Holder
 
-	known func(app string) bool               // whether an app is in the settings
-	home  func(user wire.UserID) (Home, bool) // see Domains; nil: everybody lives here
+	address string                              // where it came from, of a call that is not made with a key
+	known   func(app string) bool               // whether an app is in the settings
+	home    func(user wire.UserID) (Home, bool) // see Domains; nil: everybody lives here
 }
 
 // May says whether it has a scope.
@@ -67,6 +71,8 @@ func (who Identity) checkHome(field string, user wire.UserID) *Refusal {
 func (who Identity) space(c *Call) string {
 	space := who.App
 	switch {
+	case who.Account.User != "":
+		return "@" + string(who.Account.User)
 	case who.Key == nil:
 		return "!" // the operator
 	case who.Admin:

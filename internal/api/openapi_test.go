@@ -144,7 +144,7 @@ func (d document) compareParameters(t *testing.T, c *Call, operation *yaml.Node)
 		if c.Auth == ByToken && text(p, "in") == "header" {
 			continue // the handler reads it by itself
 		}
-		required := text(p, "required") == "true" && c.Auth == ByKey // of others the handler sees to it
+		required := text(p, "required") == "true" && (c.Auth == ByKey || text(p, "in") == "path") // to others the handler sees
 		got = append(got, fmt.Sprint(text(p, "in"), " ", text(p, "name"), " ", d.typeOf(member(p, "schema")), " ", required))
 		if text(p, "description") == "" {
 			t.Errorf("%s: the parameter %s is not described", c.name(), text(p, "name"))

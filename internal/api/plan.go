@@ -117,6 +117,9 @@ func (p *plan) decode(body []byte, v reflect.Value, who Identity) *Refusal {
 }
 
 func mustBeReadable(t reflect.Type) {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch {
 	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 	case t.Kind() == reflect.String, t.Kind() == reflect.Bool, t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
@@ -210,8 +213,13 @@ func asRefusal(err error) *Refusal {
 	return r
 }
 
-// setText sets a field to what a parameter says.
+// setText sets a field to what a parameter says. One that is a pointer says by being
+// nil that there was none.
 func setText(field reflect.Value, name, text string) *Refusal {
+	if field.Kind() == reflect.Pointer {
+		field.Set(reflect.New(field.Type().Elem()))
+		field = field.Elem()
+	}
 	if user, ok := field.Addr().Interface().(*wire.UserID); ok {
 		id, err := wire.ParseUserID(text)
 		if err != nil {

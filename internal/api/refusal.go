@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -121,9 +122,9 @@ func statusOf(code string) int {
 		return http.StatusUnauthorized
 	case wire.CodeForbidden:
 		return http.StatusForbidden
-	case wire.CodeUnknownID, wire.CodeUnknownApp:
+	case wire.CodeUnknownID, wire.CodeUnknownApp, wire.CodeNotFound, wire.CodeChatOff:
 		return http.StatusNotFound
-	case wire.CodeMailboxFull, wire.CodeAlreadySignedIn:
+	case wire.CodeMailboxFull, wire.CodeAlreadySignedIn, wire.CodeConflict:
 		return http.StatusConflict
 	case wire.CodeExpired:
 		return http.StatusGone
@@ -174,13 +175,31 @@ func FromWire(e *wire.Error) *Refusal {
 	return r
 }
 
+// fromAccounts returns what the accounts refuse as a refusal.
+func fromAccounts(e *accounts.Refusal) *Refusal {
+	if e.Code == accounts.CodeInvalid {
+		return Invalid(e.Field, "%s", e.Reason)
+	}
+	r := Refuse(http.StatusInternalServerError, e.Code, "%s", e.Reason)
+	for _, known := range ProblemCodes() {
+		if known.Code == e.Code {
+			r.Status = known.Status
+		}
+	}
+	r.RetryAfter = e.After
+	return r
+}
+
 // refusalOf returns what an error of a handler is answered with. known says that
 // the handler meant it to be; anything else is for the log.
 func refusalOf(err error) (r *Refusal, known bool) {
 	var told *wire.Error
+	var ofAccount *accounts.Refusal
 	switch {
 	case errors.As(err, &r):
 		return r, true
+	case errors.As(err, &ofAccount):
+		return fromAccounts(ofAccount), true
 	case errors.As(err, &told):
 		return FromWire(told), true
 	case errors.Is(err, mailbox.ErrFull):

@@ -24,6 +24,10 @@ type Rooms struct {
 	Version   string  // of this program
 	Webhooks  Webhooks
 	Events    *Events // nil: nobody asks for events
+	// Accounts are those of the chat app; nil: there are none, and ChatOff says why.
+	Accounts Accounts
+	Chat     Chat // nil where Accounts is
+	ChatOff  string
 }
 
 // MessageLimits bound what is sent.
@@ -84,5 +88,7 @@ func Calls(r Rooms) []Call {
 		r.clusterCalls(),
 		r.domainCalls(),
 		r.Events.calls(),
+		r.accountCalls(),
+		r.roomCalls(),
 	)
 }

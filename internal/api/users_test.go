@@ -107,7 +107,7 @@ func TestACallAboutAUserWhoLivesInAnotherDomainIsSentThere(t *testing.T) {
 	d.homes["ANZ-8"] = Home{}
 	calls := 0
 	for _, c := range Calls(Rooms{}) {
-		if !strings.Contains(c.Path, "{userId}") {
+		if !strings.HasPrefix(c.Path, "/v1/users/{userId}") {
 			continue
 		}
 		calls++

@@ -78,6 +78,12 @@ func (v *V1) handler(operator bool) http.Handler {
 	}
 	for path, allowed := range methods {
 		wrong := wrongMethod(allowed, v.nearby(path))
+		if covered(path, methods) {
+			for _, method := range otherMethods(allowed) {
+				mux.HandleFunc(method+" "+path, wrong)
+			}
+			continue
+		}
 		mux.HandleFunc(path, wrong)
 		if !slices.Contains(allowed, http.MethodHead) {
 			mux.HandleFunc(http.MethodHead+" "+path, wrong) // or the mux would take it for GET
@@ -96,6 +102,30 @@ func (v *V1) handler(operator bool) http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// covered says whether a path is one of those that another path with a parameter stands
+// for, as /v1/accounts/me is of /v1/accounts/{userId}. The mux does not take one for any
+// method then.
+func covered(path string, others map[string][]string) bool {
+	steps := strings.Split(path, "/")
+	for other := range others {
+		pattern := strings.Split(other, "/")
+		fits := len(pattern) == len(steps) && other != path
+		for i := 0; fits && i < len(steps); i++ {
+			fits = pattern[i] == steps[i] || strings.HasPrefix(pattern[i], "{") && !strings.HasPrefix(steps[i], "{")
+		}
+		if fits {
+			return true
+		}
+	}
+	return false
+}
+
+// otherMethods are those that are used anywhere, but for some.
+func otherMethods(allowed []string) []string {
+	all := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	return slices.DeleteFunc(all, func(m string) bool { return slices.Contains(allowed, m) })
 }
 
 func methodsOf(calls []Call) map[string]bool {
@@ -156,6 +186,15 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	switch {
 	case refused != nil:
 		return refused
+	case c.Auth == ByNobody:
+		if refused = v.opts.Rooms.chat(); refused != nil {
+			return refused
+		}
+		who.address = r.RemoteAddr
+	case c.Auth == ByAccount:
+		if who, refused = v.account(w, r); refused != nil {
+			return refused
+		}
 	case operator:
 		who = Identity{Admin: true}
 	case c.Auth != ByToken:

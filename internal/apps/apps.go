@@ -35,6 +35,27 @@ type App struct {
 	AuthURL     string      // its hook, http or https; empty for none
 	JWT         *JWT        // its keys; nil for none. They go before the hook
 	AllowApps   []string    // names of other apps that its users may reach
+	Authority   Authority   // decides who may sign in, instead of all that; nil: none
+}
+
+// Authority decides who may sign in as an app's users.
+type Authority interface {
+	// Check says what a sign-in rests on, or why it is refused: a *[Refusal], or any
+	// other error when that cannot be decided.
+	Check(ctx context.Context, a wire.Auth) (Basis, error)
+}
+
+// Basis is what a sign-in rests on.
+type Basis struct {
+	Expires time.Time // when it ends unless renewed; zero: never
+	Ground  Ground    // what may be gone before; nil: nothing
+}
+
+// Ground is what can be taken from under a sign-in.
+type Ground interface {
+	// Hold has end called when it is gone, without a lock that release takes. It fails,
+	// as Check does, where it is gone already. release ends the hold.
+	Hold(ctx context.Context, end func()) (release func(), err error)
 }
 
 // Options says what a Registry is made from. The zero value of each field but
@@ -226,6 +247,8 @@ func (r *Registry) SetHookLimits(timeout time.Duration, concurrency int) {
 func (r *Registry) build(app App, hooks map[string]*hook, sets map[string]*keySet) (*entry, error) {
 	e := newEntry(app)
 	switch {
+	case e.app.Authority != nil:
+		e.authority = foreign{e.app.Authority}
 	case !e.app.AuthEnabled:
 	case e.app.JWT != nil && e.app.JWT.JWKSURL != "":
 		set := keep(app.JWT.JWKSURL, sets, r.sets, func() *keySet { return newKeySet(app.Name, app.JWT.JWKSURL, r.env) })
@@ -260,7 +283,7 @@ func keep[T any](url string, next, old map[string]*T, make func() *T) *T {
 // unencrypted.
 func (r *Registry) warnPlain(app App) {
 	switch {
-	case !app.AuthEnabled:
+	case app.Authority != nil, !app.AuthEnabled:
 	case app.JWT != nil:
 		if isPlain(app.JWT.JWKSURL) {
 			r.env.log.Warn("the keys for an app's tokens are fetched without encryption", "app", app.Name)

@@ -2,6 +2,7 @@ package apps
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -15,12 +16,55 @@ type Grant struct {
 	Master     bool        // the user is its app's master user
 	TellMaster wire.UserID // who is told of this session; empty: nobody
 	Domain     string      // of a link: the neighbour that signs in
+	Ground     Ground      // what it rests on, whose errors are a *[Refusal]; nil: nothing but Expires ends it
 }
 
 // authority is who decides for an app whether a user is who it says.
 type authority interface {
 	// check returns until when, zero for ever, or why not.
 	check(ctx context.Context, a wire.Auth) (time.Time, *Refusal)
+}
+
+// foreign is the authority of an app that brings its own. What it says beyond until
+// when goes into basis.
+type foreign struct{ Authority }
+
+func (f foreign) check(ctx context.Context, a wire.Auth) (time.Time, *Refusal) {
+	b, refusal := f.basis(ctx, a)
+	return b.Expires, refusal
+}
+
+// basis asks the app's authority.
+func (f foreign) basis(ctx context.Context, a wire.Auth) (Basis, *Refusal) {
+	b, err := f.Check(ctx, a)
+	if err != nil {
+		return Basis{}, asRefusal(err)
+	}
+	if b.Ground != nil {
+		b.Ground = ground{b.Ground}
+	}
+	return b, nil
+}
+
+// ground is a Ground whose errors are refusals.
+type ground struct{ Ground }
+
+// Hold implements Ground.
+func (g ground) Hold(ctx context.Context, end func()) (func(), error) {
+	release, err := g.Ground.Hold(ctx, end)
+	if err != nil {
+		return nil, asRefusal(err)
+	}
+	return release, nil
+}
+
+// asRefusal returns an error of an app's own authority as a refusal.
+func asRefusal(err error) *Refusal {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return refuse(wire.CodeHookFailed, reasonUndecided, err)
 }
 
 // snapshot is one set of configured apps. It is never changed.
@@ -70,9 +114,14 @@ func (r *Registry) decide(ctx context.Context, a wire.Auth) (Grant, *Refusal) {
 	if refusal != nil {
 		return Grant{}, refusal
 	}
-	var expires time.Time
+	var basis Basis
 	if e.authority != nil {
-		if expires, refusal = e.authority.check(ctx, a); refusal != nil {
+		if own, ok := e.authority.(foreign); ok {
+			basis, refusal = own.basis(ctx, a)
+		} else {
+			basis.Expires, refusal = e.authority.check(ctx, a)
+		}
+		if refusal != nil {
 			return Grant{}, refusal
 		}
 		// The apps may have been replaced while the authority was asked.
@@ -80,7 +129,7 @@ func (r *Registry) decide(ctx context.Context, a wire.Auth) (Grant, *Refusal) {
 			return Grant{}, refusal
 		}
 	}
-	g := Grant{User: a.User, Expires: expires, Master: e.app.Master == a.User}
+	g := Grant{User: a.User, Expires: basis.Expires, Ground: basis.Ground, Master: e.app.Master == a.User}
 	if !g.Master {
 		g.TellMaster = e.app.Master
 	}

@@ -112,6 +112,12 @@ func (c *checker) identity() {
 
 func (c *checker) authentication() {
 	app := c.app
+	if app.Authority != nil {
+		if app.AuthURL != "" || app.JWT != nil {
+			c.bad("authority", "is there, and so is authUrl or jwt")
+		}
+		return
+	}
 	if app.AuthEnabled && app.AuthURL == "" && app.JWT == nil {
 		c.bad("authEnabled", "is true, but there is neither authUrl nor jwt")
 	}

@@ -45,6 +45,12 @@ const (
 	reasonExpired     = "The token has expired."
 	reasonNotYet      = "The token is not valid yet."
 
+	reasonUndecided = "The sign-in cannot be decided at present."
+
+	// Of the app of chat, whose accounts say them.
+	reasonForeignToken = "The token is not one of this server."
+	reasonEndedSession = "The session of this token has ended."
+
 	reasonNoNeighbour  = "The user is not the link user of a neighbour of this domain."
 	reasonWrongLinkID  = "A link signs in with the appId link."
 	reasonLinkSecret   = "The token is not the secret that this domain has for the link."
@@ -63,10 +69,13 @@ func Refusals() []Refusal {
 		{Code: wire.CodeHookFailed, Reason: reasonEnded},
 		{Code: wire.CodeHookFailed, Reason: reasonHookFailed},
 		{Code: wire.CodeHookFailed, Reason: reasonNoKeys},
+		{Code: wire.CodeHookFailed, Reason: reasonUndecided},
 		{Code: wire.CodeBusy, Reason: reasonBusy},
 		{Code: wire.CodeBadToken, Reason: reasonBadToken},
 		{Code: wire.CodeTokenExpired, Reason: reasonExpired},
 		{Code: wire.CodeTokenExpired, Reason: reasonNotYet},
+		{Code: wire.CodeBadToken, Reason: reasonForeignToken},
+		{Code: wire.CodeTokenExpired, Reason: reasonEndedSession},
 		{Code: wire.CodeUnknownApp, Reason: reasonNoNeighbour},
 		{Code: wire.CodeWrongAppID, Reason: reasonWrongLinkID},
 		{Code: wire.CodeBadToken, Reason: reasonLinkSecret},
@@ -74,6 +83,9 @@ func Refusals() []Refusal {
 		{Code: wire.CodeRefused, Reason: reasonBareLink},
 	}
 }
+
+// Refuse returns a refusal of an app's own [Authority]; cause is for the log.
+func Refuse(code, reason string, cause error) *Refusal { return refuse(code, reason, cause) }
 
 func refuse(code, reason string, cause error) *Refusal {
 	return &Refusal{Code: code, Reason: reason, cause: cause}

@@ -33,12 +33,12 @@ func layerOf(pkg string) layer {
 		hall:   {"internal/node"},
 		door:   {"internal/socket", "internal/api", "internal/link", "internal/meta"},
 		pipe:   {"internal/bus", "internal/db", "internal/shards"},
-		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/webhooks"},
+		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/accounts", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/webhooks"},
 		wire:   {"wire"},
 		cellar: {"internal/lifecycle", "internal/window", "internal/grid", "internal/spool", "internal/config"},
 		client: {"client"},
 		page:   {"console"},
-		tool:   {"internal/load", "internal/nodetest", "internal/faultfs"},
+		tool:   {"internal/load", "internal/nodetest", "internal/faultfs", "internal/postgres"},
 		tests:  {"internal/arch"},
 	} {
 		if slices.Contains(packages, pkg) {
@@ -97,7 +97,7 @@ func libraries() []library {
 		{module: "github.com/go-json-experiment/json", users: []string{"internal/api"}},
 		{module: "github.com/yuin/goldmark", users: []string{"internal/api"}},
 		{module: "modernc.org/sqlite", users: []string{"internal/db"}},
-		{module: "github.com/jackc/pgx/v5", users: []string{"internal/db"}},
+		{module: "github.com/jackc/pgx/v5", users: []string{"internal/db", "internal/postgres"}},
 		{module: "github.com/pressly/goose/v3", users: []string{"internal/db"}},
 		{module: "github.com/alecthomas/kong", users: []string{"cmd/switchboard"}},
 		{module: "github.com/knadh/koanf", users: []string{"internal/config"}},

@@ -136,7 +136,7 @@ func (c *checker) checkApp(key string, a App, before []App) {
 	if a.JWT != nil {
 		c.checkJWT(key+"jwt", *a.JWT)
 	}
-	c.checkWebhooks(key+"webhooks", a.Webhooks)
+	c.checkWebhooks(key+"webhooks", a.Webhooks, WebhookEvents())
 	switch {
 	case a.AuthURL != "" && a.JWT != nil:
 		c.refuse(key+"jwt", "an app has either authUrl or jwt, not both")

@@ -70,6 +70,9 @@ func (c *checker) checkTogether(s Settings, problems Problems) {
 		c.checkEventAge(s)
 	}
 	c.checkMeeting(s, problems)
+	if problems.leave(c.places, "chat.enabled", "chat.appName") {
+		c.checkChat(s)
+	}
 	if problems.leave(c.places, "domain", "meta") {
 		c.checkDomain(s)
 	}
@@ -103,7 +106,7 @@ const eventSlack = time.Hour
 // they are given up, unseen by the history.
 func (c *checker) checkEventAge(s Settings) {
 	l := s.Limits
-	if l.MailboxAge >= l.WebhookRetry+eventSlack || !slices.ContainsFunc(s.Apps, func(a App) bool { return len(a.Webhooks) > 0 }) {
+	if l.MailboxAge >= l.WebhookRetry+eventSlack || len(s.Chat.Webhooks) == 0 && !slices.ContainsFunc(s.Apps, func(a App) bool { return len(a.Webhooks) > 0 }) {
 		return
 	}
 	c.refuse(c.firstSet("limits.mailboxAge", "limits.webhookRetry"),

@@ -86,6 +86,8 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 		UndeliveredAfter: 10 * time.Minute,
 		WebhookTimeout:   10 * time.Second, WebhookRetry: 72 * time.Hour, WebhookConcurrency: 32,
 		WebhookQueue: 1_000_000, WebhookQueueBytes: GiB, WebhookHistory: 72 * time.Hour, WebhookHistoryBytes: GiB,
+
+		SignUps: 100, AccountSessions: 100, BlockedUsers: 1000, RoomContent: 16 * KiB, RoomMembers: 100_000, RoomsPerUser: 1000, RoomsOwned: 100,
 	}
 	if got := Defaults().Limits; got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -117,7 +119,7 @@ limits:
 		},
 	})
 	want := Defaults()
-	want.Demo = false
+	want.Demo, want.Chat.Enabled = false, false
 	want.Apps = []App{{Name: "SHOP", ID: "shop-1", AuthEnabled: true, AuthURL: "https://shop.example/auth"}}
 	want.Listen, want.Admin = "127.0.0.1:3001", "127.0.0.1:1002"
 	want.Limits.Frame, want.Limits.SignInDeadline = 2*KiB, 2*time.Second
@@ -234,5 +236,72 @@ func TestDurationsAreWrittenShort(t *testing.T) {
 		if got := durationText(d); got != want {
 			t.Errorf("%v: got %s, want %s", d, got, want)
 		}
+	}
+}
+
+func TestChatIsOnInTheDemoAndElsewhereWhereItIsWritten(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": true, "chat: {appName: talk}\n": true, "chat: {enabled: false}\n": false,
+		oneApp: false, oneApp + "chat: {enabled: true}\n": true,
+	} {
+		if s := load(t, Sources{File: write(t, text)}); s.Chat.Enabled != want {
+			t.Errorf("%q: got %v", text, s.Chat.Enabled)
+		}
+	}
+}
+
+func TestSeveralNodesHaveChatOnlyWithADatabaseThatTheyShare(t *testing.T) {
+	s := Defaults()
+	if err := s.ChatOff(); err != nil {
+		t.Errorf("alone: got %v", err)
+	}
+	s.NATS.URL = "nats://127.0.0.1:4222"
+	if err := s.ChatOff(); err == nil || !strings.Contains(err.Error(), "db.url") {
+		t.Errorf("several: got %v", err)
+	}
+	s.DB.URL = "postgres://db.example/switchboard"
+	if err := s.ChatOff(); err != nil {
+		t.Errorf("with a database: got %v", err)
+	}
+}
+
+func TestThePasswordOfTheDatabaseIsNotShown(t *testing.T) {
+	s := load(t, Sources{File: write(t, "db: {url: 'postgres://me:sesame@db.example/x?sslmode=require&sslpassword=sesame2'}\n")})
+	text := string(s.YAML())
+	if strings.Contains(text, "sesame") || !strings.Contains(text, "me:xxxxx@db.example/x?sslmode=require&sslpassword=xxxxx") {
+		t.Errorf("got %s", text)
+	}
+	if got := problems(t, Sources{Flags: []Flag{{Name: "--db", Key: "db.url", Value: "mysql://me:sesame@db/x"}}}); len(got) != 1 || strings.Contains(got[0], "sesame") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAnAppWithTheNameOfChatIsRefused(t *testing.T) {
+	got := problems(t, Sources{File: write(t, oneApp+"chat: {enabled: true, appName: SHOP}\n")})
+	if len(got) != 1 || !strings.Contains(got[0], `apps[0].appName: "SHOP" is the app of chat`) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestChatMayHaveWebhooksOfItsOwn(t *testing.T) {
+	hook := "{name: mailer, url: 'https://example.com/x', secret: 0123456789abcdef0123456789abcdef, events: [passwordReset, connected]}"
+	s := load(t, Sources{File: write(t, "chat: {webhooks: ["+hook+"]}\n")})
+	if len(s.Chat.Webhooks) != 1 || s.Chat.Webhooks[0].Name != "mailer" || !slices.Equal(s.Chat.Webhooks[0].Events, []string{"passwordReset", "connected"}) {
+		t.Errorf("got %+v", s.Chat.Webhooks)
+	}
+	if text := string(s.YAML()); !strings.Contains(text, "    - name: mailer\n") || strings.Contains(text, "0123456789abcdef") {
+		t.Errorf("got %s", text)
+	}
+	if got := Diff(s, Defaults()); !slices.Equal(got.Restart, []string{"chat.webhooks"}) {
+		t.Errorf("got %+v", got)
+	}
+	bad := strings.NewReplacer("mailer", "a b", "connected", "conected").Replace(hook)
+	got := problems(t, Sources{File: write(t, "chat: {webhooks: ["+bad+"]}\n")})
+	if len(got) != 2 || !strings.Contains(got[0], "chat.webhooks[0].name") || !strings.Contains(got[1], "did you mean connected?") {
+		t.Errorf("got %q", got)
+	}
+	got = problems(t, Sources{File: write(t, strings.Replace(oneApp, "/auth'}", "/auth', webhooks: ["+hook+"]}", 1))})
+	if len(got) != 1 || !strings.Contains(got[0], `"passwordReset" is none of connected`) {
+		t.Errorf("an app's: got %q", got)
 	}
 }

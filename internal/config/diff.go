@@ -25,6 +25,9 @@ func Diff(old, new Settings) Changes {
 	if !reflect.DeepEqual(old.Apps, new.Apps) || old.Demo != new.Demo {
 		note("apps", true)
 	}
+	if !reflect.DeepEqual(old.Chat.Webhooks, new.Chat.Webhooks) {
+		note("chat.webhooks", false)
+	}
 	for _, k := range Keys() {
 		if k.field != nil && k.text(&old) != k.text(&new) {
 			note(k.Name, k.Live)

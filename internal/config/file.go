@@ -16,7 +16,8 @@ import (
 // layer is what one source sets: scalars as text, lists as []string, by key.
 type layer struct {
 	values   map[string]any
-	apps     []App // nil when the source names none
+	apps     []App     // nil when the source names none
+	ofChat   []Webhook // likewise
 	places   map[string]Place
 	problems Problems
 }
@@ -76,6 +77,11 @@ func (r *fileReader) group(prefix string, n *yaml.Node) {
 	for _, f := range r.fields(n, prefix, childrenOf(prefix)) {
 		if k, ok := keyNamed(prefix + f.name); ok {
 			r.value(k, f.value)
+			continue
+		}
+		if prefix+f.name == "chat.webhooks" {
+			r.places[prefix+f.name] = r.at(f.value)
+			r.ofChat = r.readWebhooks(prefix+f.name, f.value)
 			continue
 		}
 		r.group(prefix+f.name+".", f.value)

@@ -13,7 +13,7 @@ type Key struct {
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
 	// duration, count, choice, switch, text, names, user, url, key, secret,
-	// secrets, file, peers, roles, servers, meta, domain.
+	// secrets, file, peers, roles, servers, meta, domain, database, app.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
 	// written; empty for none.
@@ -65,17 +65,19 @@ const (
 	kindKey      = "key"
 	kindSecret   = "secret"
 	kindFile     = "file"
-	kindPeers    = "peers"   // a list of host:port
-	kindRoles    = "roles"   // a list of roles, or all
-	kindNATS     = "servers" // URLs of NATS servers, with commas
-	kindMeta     = "meta"    // the URL of a meta server, or a file
-	kindSecrets  = "secrets" // a secret for each of some domains
-	kindDomain   = "domain"  // the name of one
+	kindPeers    = "peers"    // a list of host:port
+	kindRoles    = "roles"    // a list of roles, or all
+	kindNATS     = "servers"  // URLs of NATS servers, with commas
+	kindMeta     = "meta"     // the URL of a meta server, or a file
+	kindSecrets  = "secrets"  // a secret for each of some domains
+	kindDomain   = "domain"   // the name of one
+	kindDB       = "database" // the URL of a PostgreSQL
+	kindApp      = "app"      // the name of one
 )
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
@@ -163,7 +165,7 @@ func logKeys() []Key {
 }
 
 func limitKeys() []Key {
-	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits())
+	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits(), chatLimits())
 }
 
 func sessionLimits() []Key {

@@ -98,6 +98,9 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 		if l.apps != nil {
 			s.Apps, s.Demo = l.apps, false
 		}
+		if l.ofChat != nil {
+			s.Chat.Webhooks = l.ofChat
+		}
 	}
 	for _, key := range Keys() {
 		if key.field == nil || !k.Exists(key.Name) {
@@ -109,6 +112,9 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 	}
 	if s.Demo && s.Meta != "" {
 		s.Apps, s.Demo = nil, false // the network names them
+	}
+	if !k.Exists("chat.enabled") {
+		s.Chat.Enabled = s.Demo
 	}
 	return s, places, nil
 }

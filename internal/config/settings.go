@@ -17,6 +17,8 @@ type Settings struct {
 	Domain  string   `yaml:"domain"`  // the name of the site that this node belongs to, or empty
 	Cluster Cluster  `yaml:"cluster"` // with others of its kind
 	NATS    NATS     `yaml:"nats"`    // instead of the embedded one
+	DB      DB       `yaml:"db"`      // what is at rest
+	Chat    Chat     `yaml:"chat"`    // accounts and rooms
 	Limits  Limits   `yaml:"limits"`
 	Log     Log      `yaml:"log"`
 
@@ -121,6 +123,14 @@ type Limits struct {
 	WebhookQueueBytes   Bytes         `yaml:"webhookQueueBytes"`
 	WebhookHistory      time.Duration `yaml:"webhookHistory"`
 	WebhookHistoryBytes Bytes         `yaml:"webhookHistoryBytes"`
+
+	SignUps         int   `yaml:"signUps"`
+	AccountSessions int   `yaml:"accountSessions"`
+	BlockedUsers    int   `yaml:"blockedUsers"`
+	RoomContent     Bytes `yaml:"roomContent"`
+	RoomMembers     int   `yaml:"roomMembers"`
+	RoomsPerUser    int   `yaml:"roomsPerUser"`
+	RoomsOwned      int   `yaml:"roomsOwned"`
 }
 
 // Log says what is logged, and how.
@@ -171,6 +181,7 @@ func Defaults() Settings {
 			panic("config: default of " + k.Name + ": " + err.Error()) // our own table is wrong
 		}
 	}
+	s.Chat.Enabled = true // in the demo
 	return s
 }
 

@@ -175,6 +175,12 @@ func (k Key) checkText(text string) error {
 		return checkMeta(text)
 	case kindDomain:
 		return checkDomainName(text)
+	case kindDB:
+		return checkDB(text)
+	case kindApp:
+		if !validAppName(text) {
+			return fmt.Errorf("%q is not an app name: 1 to 64 letters, digits and _", text)
+		}
 	case kindAddress:
 		return checkAddress(text)
 	case kindChoice:

@@ -86,13 +86,13 @@ func (r *fileReader) readWebhook(key string, n *yaml.Node) Webhook {
 }
 
 // checkWebhooks notes what is wrong with an app's webhooks.
-func (c *checker) checkWebhooks(key string, list []Webhook) {
+func (c *checker) checkWebhooks(key string, list []Webhook, events []string) {
 	for i, w := range list {
-		c.checkWebhook(key+"["+strconv.Itoa(i)+"].", w, list[:i])
+		c.checkWebhook(key+"["+strconv.Itoa(i)+"].", w, list[:i], events)
 	}
 }
 
-func (c *checker) checkWebhook(key string, w Webhook, before []Webhook) {
+func (c *checker) checkWebhook(key string, w Webhook, before []Webhook, events []string) {
 	switch {
 	case w.Name == "":
 		c.refuse(key+"name", "is required")
@@ -113,11 +113,11 @@ func (c *checker) checkWebhook(key string, w Webhook, before []Webhook) {
 		}
 	}
 	if len(w.Events) == 0 {
-		c.refuse(key+"events", "must name at least one of %s", strings.Join(WebhookEvents(), ", "))
+		c.refuse(key+"events", "must name at least one of %s", strings.Join(events, ", "))
 	}
 	for i, event := range w.Events {
-		if !slices.Contains(WebhookEvents(), event) {
-			c.refuse(key+"events", "%q is none of %s%s", event, strings.Join(WebhookEvents(), ", "), didYouMean(event, WebhookEvents()))
+		if !slices.Contains(events, event) {
+			c.refuse(key+"events", "%q is none of %s%s", event, strings.Join(events, ", "), didYouMean(event, events))
 		} else if slices.Contains(w.Events[:i], event) {
 			c.refuse(key+"events", "%q is named twice", event)
 		}

@@ -14,6 +14,13 @@ func (s Settings) YAML() []byte {
 	root := mapping()
 	groups := map[string]*yaml.Node{}
 	for _, k := range Keys() {
+		if strings.HasPrefix(k.Name, "chat.webhooks[].") {
+			if groups["chat.webhooks"] == nil && len(s.Chat.Webhooks) > 0 {
+				groups["chat.webhooks"] = webhooksNode(s.Chat.Webhooks)
+				add(groups["chat."], "webhooks", groups["chat.webhooks"])
+			}
+			continue
+		}
 		if k.field == nil {
 			if groups["apps"] == nil {
 				groups["apps"] = appsNode(s.Apps)
@@ -60,6 +67,8 @@ func (k Key) node(s *Settings) *yaml.Node {
 		return textNode(Secret(k.text(s)).String())
 	case kindNATS, kindMeta:
 		return textNode(redacted(k.text(s)))
+	case kindDB:
+		return textNode(redactedDB(k.text(s)))
 	case kindSecrets:
 		return secretsNode(*k.field(s).(*map[string]Secret))
 	}
@@ -135,6 +144,12 @@ func Template() []byte {
 		"# flag over both. \"switchboard config check FILE\" checks without starting.\n")
 	group := ""
 	for _, k := range Keys() {
+		if strings.HasPrefix(k.Name, "chat.webhooks[].") {
+			if strings.HasSuffix(k.Name, ".name") {
+				b.WriteString("\n" + webhooksOfChatTemplate())
+			}
+			continue
+		}
 		if k.field == nil {
 			if group != "apps" {
 				group = "apps"
@@ -163,6 +178,9 @@ func (k Key) templateValue() string {
 		return "[]"
 	case k.Kind == kindSecrets:
 		return "{}"
+	case k.Kind == kindSwitch: // as it is without the file, whose apps are the demo's
+		s := Defaults()
+		return k.text(&s)
 	}
 	return k.Default
 }

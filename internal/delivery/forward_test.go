@@ -72,7 +72,7 @@ func TestMessagesReachUsersOfOtherDomains(t *testing.T) {
 	if s := &got.send; got.id != l.id || s.From != "A-0" || !s.Confirm || s.Producer != "phone" || s.Seq != 5 || s.Past.Via != "d1/log" {
 		t.Errorf("domain 2 keeps %+v, %+v", s, s.Past)
 	}
-	if want := `{"type":"MESSAGE","data":{"from":"A-0","content":{"a": 1}},"reference":"r"}`; string(got.frame) != want {
+	if want := `{"type":"MESSAGE","data":{"from":"A-0","content":{"a": 1}},"reference":"r","producer":"phone","seq":5}`; string(got.frame) != want {
 		t.Errorf("got %s", got.frame)
 	}
 	// What the receiver's keeper has to tell the sender finds its way back.

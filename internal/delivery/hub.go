@@ -199,8 +199,7 @@ func (h *Hub) Send(s *Send) {
 	case h.opts.Domains != nil && h.strays(s.To):
 		h.sendParts(s)
 	default:
-		frame := make([]byte, 0, len(s.Content)+len(s.Reference)+len(s.From)+64)
-		frame = wire.AppendMessage(frame, s.From, s.Content, s.Reference)
+		frame := appendFrame(make([]byte, 0, frameSize(s)-len(s.Reference)), s)
 		s.Content = nil
 		s.Reference = append([]byte(nil), s.Reference...)
 		h.opts.Keeper.Accept(s, frame)

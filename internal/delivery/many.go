@@ -50,7 +50,18 @@ func (h *Hub) sendAll(list []*Send, once *Once) {
 
 // frameSize is how many bytes the frame of a message has at most, and its
 // reference, which is kept beside it.
-func frameSize(s *Send) int { return len(s.Content) + 2*len(s.Reference) + len(s.From) + 64 }
+func frameSize(s *Send) int {
+	return len(s.Content) + 2*len(s.Reference) + len(s.From) + len(s.Producer) + 112
+}
+
+// appendFrame appends the frame of a message: with its number, where it has one, so that
+// a receiver can tell its sender's order whatever ways its messages took.
+func appendFrame(dst []byte, s *Send) []byte {
+	if s.Producer != "" {
+		return wire.AppendNumbered(dst, s.From, s.Content, s.Reference, s.Producer, s.Seq)
+	}
+	return wire.AppendMessage(dst, s.From, s.Content, s.Reference)
+}
 
 // framesOf makes the frames of messages, and moves their references beside them,
 // in one piece of memory of size bytes.
@@ -59,7 +70,7 @@ func framesOf(list []*Send, size int) [][]byte {
 	taken := func(start int) []byte { return buf[start:len(buf):len(buf)] }
 	for i, s := range list {
 		start := len(buf)
-		buf = wire.AppendMessage(buf, s.From, s.Content, s.Reference)
+		buf = appendFrame(buf, s)
 		frames[i] = taken(start)
 		s.Content = nil
 		if len(s.Reference) > 0 {

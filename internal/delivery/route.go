@@ -97,7 +97,7 @@ func (h *Hub) partsOf(s *Send) []parcel {
 	if w.parts() == 0 {
 		return nil
 	}
-	inner := wire.AppendMessage(make([]byte, 0, frameSize(s)), s.From, s.Content, s.Reference)
+	inner := appendFrame(make([]byte, 0, frameSize(s)), s)
 	s.Content = nil
 	s.Reference = append([]byte(nil), s.Reference...)
 	j := &joint{whole: s, left: w.parts(), first: s.To[0]}
@@ -224,7 +224,7 @@ func (h *Hub) sendReliable(list []*Send, once *Once) {
 	var l loads
 	for _, s := range list {
 		if !h.strays(s.To) {
-			frame := wire.AppendMessage(make([]byte, 0, frameSize(s)), s.From, s.Content, s.Reference)
+			frame := appendFrame(make([]byte, 0, frameSize(s)), s)
 			s.Content = nil
 			s.Reference = append([]byte(nil), s.Reference...)
 			l.add("", once, s, frame)

@@ -155,6 +155,21 @@ func (n *Network) Home(app string, number int64) (domain string, ok bool) {
 	return "", true
 }
 
+// Next returns the first number of an app, from one on, that lives in a domain; false
+// when there is none. Of an app without ranges every number does.
+func (n *Network) Next(app, domain string, from int64) (number int64, ok bool) {
+	i, ok := n.app(app)
+	if !ok || len(n.Apps[i].Distributions) == 0 {
+		return from, true
+	}
+	for _, r := range n.Apps[i].Distributions { // in order
+		if r.Domain == domain && (r.To == nil || from <= *r.To) {
+			return max(from, r.From), true
+		}
+	}
+	return 0, false
+}
+
 // app finds an app by its name.
 func (n *Network) app(name string) (int, bool) {
 	low, high := 0, len(n.Apps)

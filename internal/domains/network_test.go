@@ -169,6 +169,19 @@ clientApps:
 			t.Errorf("%s-%d lives in %q, %v; want %q, %v", test.app, test.number, home, ok, test.home, test.ok)
 		}
 	}
+	for _, test := range []struct {
+		app, domain string
+		from, next  int64
+		ok          bool
+	}{
+		{"OPEN", "a", 0, 0, true}, {"OPEN", "a", 9, 9, true}, {"OPEN", "a", 10, 11, true}, {"OPEN", "a", math.MaxInt64, math.MaxInt64, true},
+		{"OPEN", "b", 0, 10, true}, {"OPEN", "b", 11, 0, false}, {"CLOSED", "a", 0, 0, false}, {"CLOSED", "b", 99, 99, true}, {"CLOSED", "b", 100, 0, false},
+		{"FREE", "a", 5, 5, true}, {"NONE", "a", 5, 5, true},
+	} {
+		if next, ok := n.Next(test.app, test.domain, test.from); next != test.next || ok != test.ok {
+			t.Errorf("from %s-%d on the first of %s is %d, %v; want %d, %v", test.app, test.from, test.domain, next, ok, test.next, test.ok)
+		}
+	}
 }
 
 func TestDomainsAndAppsAreFoundByName(t *testing.T) {

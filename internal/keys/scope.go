@@ -19,6 +19,7 @@ const (
 	WebhooksRead   Scope = "webhooks:read"
 	WebhooksManage Scope = "webhooks:manage"
 	StatsRead      Scope = "stats:read"
+	AccountsManage Scope = "accounts:manage"
 )
 
 // Permission is a scope with a sentence that says what it lets a key do.
@@ -39,6 +40,7 @@ func Permissions() []Permission {
 		{WebhooksRead, "See webhooks, and what became of their events."},
 		{WebhooksManage, "Send events of webhooks again, and test webhooks."},
 		{StatsRead, "See counters and rates of the server, and the nodes of its cluster."},
+		{AccountsManage, "Make tokens with which users of chat set a forgotten password anew."},
 	}
 }
 

@@ -29,6 +29,9 @@ func newComposer(o *Options) *composer {
 	if o.Pattern == PatternGroup {
 		c.kind = `{"type":"GROUP_MESSAGE","data":{"to":`
 	}
+	if o.inRoom() {
+		c.kind, c.reference = `{"type":"ROOM_SEND","data":{"room":`, true
+	}
 	if o.Pattern == PatternAbsent {
 		c.end += `,"confirmationEnabled":false` // MESSAGE_STORED is asked for instead
 	}
@@ -89,7 +92,7 @@ const (
 
 // contentMark finds the mark in a MESSAGE.
 func contentMark(payload []byte) (mark, bool) {
-	if len(payload) < len(messageStart) || string(payload[:len(messageStart)]) != messageStart {
+	if !bytes.HasPrefix(payload, []byte(messageStart)) && !bytes.HasPrefix(payload, []byte(roomMessageStart)) {
 		return mark{}, false
 	}
 	at := bytes.Index(payload[:min(len(payload), contentWithin)], []byte(contentStart))

@@ -288,7 +288,7 @@ func (d *driver) upgraded(c *conn, b []byte) int {
 	}
 	frame := append([]byte(`{"type":"AUTH_CLIENT","data":{"appId":`), wire.AppendString(nil, d.o.AppID)...)
 	frame = append(frame, `,"userId":"`+c.user+`","token":`...)
-	frame = append(wire.AppendString(frame, d.o.Token), options+`}}`...)
+	frame = append(wire.AppendString(frame, d.o.token(c.id)), options+`}}`...)
 	d.append(c, appendFrame(nil, opText, frame))
 	return len(head) + 4
 }

@@ -124,6 +124,7 @@ type Options struct {
 	portable bool              // use streams also where there is something cheaper
 	atOnce   bool              // connections are opened without waiting for those before
 	streams  bool              // a row of the suite that is about streams of events
+	guests   *guests           // users of the server's own chat app
 	home     func(i int) int64 // added to the number of user i, who lives elsewhere; nil: all live here
 }
 

@@ -84,6 +84,9 @@ func (t *talk) groups() {
 			users[i] = `"` + t.conns[first+i].user + `"`
 		}
 		t.to[first] = "[" + strings.Join(users, ",") + "]"
+		if t.o.inRoom() {
+			t.to[first] = t.o.guests.room
+		}
 		t.senders = append(t.senders, t.conns[first])
 	}
 }
@@ -313,6 +316,12 @@ func (t *talk) frameArrived(c *conn, payload []byte) {
 			t.record(t.confirmation, m.at, t.heard)
 			t.done(c)
 		}
+		return
+	}
+	if run, at, ok := sentMark(payload); ok {
+		// The answer is what the sender itself gets. One is on its way at a time, so it is
+		// that to the last.
+		t.messageArrived(c, mark{run: run, sender: uint32(c.id), seq: c.sent - 1, at: at}, payload)
 		return
 	}
 	t.other(c, payload)

@@ -70,8 +70,8 @@ func TestAKeeperRetiresInGoodOrder(t *testing.T) {
 		for i := range 5 {
 			f.send(fmt.Sprint(i), "ANZ-1", 0)
 		}
+		time.Sleep(10 * time.Millisecond) // batches may wait for company
 		stays.want("0", "1", "2", "3", "4")
-		time.Sleep(10 * time.Millisecond)
 		open := f.log.block()
 		f.send("in flight", "ANZ-1", 0)
 		synctest.Wait()

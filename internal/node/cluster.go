@@ -247,6 +247,9 @@ const (
 	tagStats  = 4
 	tagEvents = 5
 	tagHooks  = 6
+
+	tagAccounts = 7 // sessions of accounts that have ended
+	tagChat     = 8 // news of rooms
 )
 
 // tagged is a part's own way to other nodes.
@@ -272,6 +275,10 @@ func (p peers) Up(peer string) {
 	p.office.Up(peer)
 	p.exchange.PeerUp(peer)
 	p.webhooks.PeerUp(peer)
+	if p.chat.accounts != nil {
+		p.chat.accounts.PeerUp(peer)
+		p.chat.rooms.PeerUp(peer)
+	}
 }
 
 // Down implements bus.LinkHandler.
@@ -281,6 +288,10 @@ func (p peers) Down(peer string) {
 	p.office.Down(peer)
 	p.exchange.PeerDown(peer)
 	p.webhooks.PeerDown(peer)
+	if p.chat.accounts != nil {
+		p.chat.accounts.PeerDown(peer)
+		p.chat.rooms.PeerDown(peer)
+	}
 }
 
 // Receive implements bus.LinkHandler.
@@ -303,6 +314,14 @@ func (p peers) Receive(peer string, message []byte) {
 		p.exchange.PeerReceive(peer, body)
 	case tagHooks:
 		p.webhooks.PeerReceive(peer, body)
+	case tagAccounts:
+		if p.chat.accounts != nil {
+			p.chat.accounts.PeerReceive(peer, body)
+		}
+	case tagChat:
+		if p.chat.rooms != nil {
+			p.chat.rooms.PeerReceive(peer, body)
+		}
 	}
 }
 

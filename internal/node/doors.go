@@ -25,6 +25,12 @@ func (n *node) socketOptions() socket.Options {
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics, Away: n.away,
 	}
+	if n.chat.accounts != nil {
+		o.Shown, o.Rooms = shown, n.chat.rooms
+	}
+	if off := n.chat.off; off != "" {
+		o.RoomsOff = func() string { return off }
+	}
 	if n.abroad != nil {
 		o.HomeURL, o.LinkLost = n.abroad.homeURL, n.abroad.lost.note
 		o.Elsewhere = func(user wire.UserID) bool { return !n.abroad.Next(user).Local }
@@ -85,7 +91,7 @@ func (n *node) parts() []api.Part {
 	if n.opts.Settings.Shared() {
 		parts = append(parts, api.Part{Name: "cluster", Check: n.checkCluster, Note: n.noteCluster})
 	}
-	return parts
+	return append(parts, n.chatPart()...)
 }
 
 // doors are what the node has open, from its start on: at first they say that it is
@@ -184,7 +190,7 @@ func (d *doors) close() (err error) {
 
 // v1Options hand the calls of /v1 the rooms that they are about.
 func (n *node) v1Options() api.V1Options {
-	return api.V1Options{
+	o := api.V1Options{
 		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away,
 		Limits: func() api.V1Limits {
 			l := n.limits()
@@ -199,9 +205,13 @@ func (n *node) v1Options() api.V1Options {
 				l := n.limits()
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
 			},
-			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n},
+			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n}, ChatOff: n.chat.off,
 		},
 	}
+	if n.chat.accounts != nil {
+		o.Rooms.Accounts, o.Rooms.Chat = n.chat.accounts, n.chat.rooms
+	}
+	return o
 }
 
 // listenControl opens the control socket. A node can do without one: then it is

@@ -52,7 +52,7 @@ func (o *sender) send(to []wire.UserID) string {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
-	return string(wire.AppendMessage(nil, o.user, content, nil))
+	return string(wire.AppendNumbered(nil, o.user, content, nil, "phone", o.seq))
 }
 
 // quiet waits until nothing is under way any more.

@@ -90,7 +90,7 @@ func (n *node) importFrom(ctx context.Context, folder string) (result imported, 
 		return result, err
 	}
 	s := n.settings.Load()
-	archive, err := mailbox.ReadArchive(ctx, log, s.Limits.MailboxAge, subscriptionsOf(s.Apps))
+	archive, err := mailbox.ReadArchive(ctx, log, s.Limits.MailboxAge, subscriptionsOf(hookApps(*s)))
 	if err != nil {
 		return result, err
 	}

@@ -68,7 +68,7 @@ func (n *node) openKeeper(ctx context.Context, shard int, gather []string, recov
 	}
 	s := n.settings.Load()
 	o := mailbox.Options{
-		Log: counted{log, &n.stage}, Limits: mailboxLimits(s.Limits, len(n.office.Kept())+1), Subscriptions: subscriptionsOf(s.Apps), Now: time.Now, Random: rand.Reader, Logger: n.log,
+		Log: counted{log, &n.stage}, Limits: mailboxLimits(s.Limits, len(n.office.Kept())+1), Subscriptions: subscriptionsOf(hookApps(*s)), Now: time.Now, Random: rand.Reader, Logger: n.log,
 		Metrics: n.metrics, Free: n.bus.Free, MinFree: uint64(s.Limits.MinDiskFree), Recover: recover,
 		Shard: shard, Gather: gather, Returned: n.office.Returned,
 	}

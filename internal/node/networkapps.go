@@ -36,7 +36,7 @@ type passedOver struct{ app, why string }
 // name. What does not go with the network is passed over: it may have changed after
 // the settings were checked.
 func (n *node) allApps(s config.Settings) (list []apps.App, passed []passedOver) {
-	list = appsOf(s.Apps)
+	list = n.withChat(appsOf(s.Apps))
 	if n.abroad == nil {
 		return list, nil
 	}

@@ -90,6 +90,7 @@ type node struct {
 	v1       *api.V1
 
 	webhooks *webhooks.Room
+	chat     chat
 	serving  atomic.Bool
 	abroad   *abroad    // nil: there are no other domains
 	applying sync.Mutex // held while apps are replaced
@@ -125,6 +126,10 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.doors.close()) }()
+	if err := n.openDatabase(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.closeDatabase()) }()
 	if err := n.openStore(ctx); err != nil {
 		return err
 	}
@@ -160,6 +165,9 @@ func (n *node) run(ctx context.Context) (err error) {
 		stopPosting()
 		err = errors.Join(err, poster.Wait())
 	}()
+	if err := n.awaitDatabase(ctx); err != nil {
+		return err
+	}
 	if n.abroad != nil && !n.awaitNetwork(ctx) {
 		return ctx.Err()
 	}
@@ -209,6 +217,9 @@ func notAClusters(s config.Settings) error {
 // buildRooms makes what stands between the store and the doors.
 func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.openKeys(ctx); err != nil {
+		return err
+	}
+	if err := n.buildAccounts(); err != nil {
 		return err
 	}
 	limits := n.limits()
@@ -283,6 +294,10 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.stats.Run(stopping) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
+	if n.chat.db != nil {
+		rooms.Go(func() error { return n.runChat(stopping) })
+		rooms.Go(func() error { return n.chat.rooms.Run(stopping) })
+	}
 	n.served = true
 	n.serving.Store(true)
 	n.members.SetStatus(members.Up)
@@ -397,6 +412,7 @@ func (n *node) greet() error {
 			n.say("open", fmt.Sprintf("app %s (appId %s) lets anyone in who reaches %s", app.Name, app.ID, public.addr()))
 		}
 	}
+	n.sayChat()
 	fmt.Fprintln(n.opts.Out, "ready")
 	return nil
 }

@@ -27,7 +27,7 @@ func (n *node) openWebhooks(ctx context.Context) error {
 	}
 	o := webhooks.Options{
 		Queue: eventQueue{n.office}, Archive: trail, Logger: n.log, Metrics: n.metrics, Version: n.opts.Version,
-		Webhooks: webhooksOf(s.Apps), Limits: webhookLimits(s.Limits), Place: n.placeOf,
+		Webhooks: webhooksOf(hookApps(s)), Limits: webhookLimits(s.Limits), Place: n.placeOf,
 	}
 	if n.links != nil {
 		o.Nodes = tagged{n.links, tagHooks}
@@ -46,11 +46,20 @@ func (n *node) placeOf(of webhooks.Name) any {
 
 // reloadWebhooks puts new settings of webhooks into effect.
 func (n *node) reloadWebhooks(ctx context.Context, s config.Settings) {
-	n.office.SetSubscriptions(subscriptionsOf(s.Apps))
-	n.webhooks.Replace(webhooksOf(s.Apps), webhookLimits(s.Limits))
+	n.office.SetSubscriptions(subscriptionsOf(hookApps(s)))
+	n.webhooks.Replace(webhooksOf(hookApps(s)), webhookLimits(s.Limits))
 	if _, err := n.bus.Trail(ctx, trailLimits(s.Limits)); err != nil {
 		n.log.Error("the limits of the webhooks' history stay as they are", "err", err)
 	}
+}
+
+// hookApps returns the apps that may have webhooks: those of the settings, and that of
+// chat.
+func hookApps(s config.Settings) []config.App {
+	if !s.Chat.Enabled {
+		return s.Apps
+	}
+	return append(slices.Clip(s.Apps), config.App{Name: s.Chat.AppName, Webhooks: s.Chat.Webhooks})
 }
 
 func trailLimits(l config.Limits) bus.TrailLimits {

@@ -26,6 +26,8 @@ var unreached = map[string]struct {
 	"DELIVER_FAILED TOO_MANY_HOPS":   {"it takes eleven links in a row", "internal/delivery/forward_test.go", "TestAMessageCrossesTenLinksAtMost"},
 	"AUTH_CLIENT_REPLY WRONG_DOMAIN": {"it takes another domain", "internal/nodetest/federation_test.go", "TestAUserIsToldWhereHeLives"},
 	"AUTH_CLIENT_REPLY BUSY":         {"it takes 10 000 connections that wait for one hook", "internal/apps/hook_test.go", "TestWaitingForATurnEndsWithTheAttemptAndIsLimited"},
+	"GENERAL_ERROR STORE_DOWN":       {"it takes a database that goes", "internal/nodetest/rooms_test.go", "TestTheDatabaseGoesWhileARoomIsTalkedIn"},
+	"GENERAL_ERROR STORE_FULL":       {"it takes a disk that is full, on which nothing else is", "internal/chat/chat_test.go", "TestADatabaseThatIsGoneIsSaidAndComesBack"},
 	"close 1008":                     {why: "no rule of today's server ends a session with it"},
 	"close 1011":                     {"it takes a fault in the server", "internal/socket/protocol_test.go", "TestPanicEndsOneSessionOnly"},
 }
@@ -92,7 +94,7 @@ func TestEveryCodeOfTheProtocolIsProduced(t *testing.T) {
 	Alone(t, ReasonEnds)
 	listed := listedCodes(t)
 	produced := make(map[string]bool)
-	for _, c := range slices.Concat(frameScenarios(), errorScenarios(), signInScenarios(), closeScenarios(), storeScenarios()) {
+	for _, c := range slices.Concat(frameScenarios(), errorScenarios(), signInScenarios(), closeScenarios(), storeScenarios(), roomScenarios()) {
 		for _, key := range c.produces {
 			produced[key] = true // or its own test fails
 		}

@@ -62,6 +62,48 @@ func TestWhatWaitsTakesANewWayAsSoonAsThereIsOne(t *testing.T) {
 	}
 }
 
+// What is in a domain in between when the way changes comes behind what was sent later.
+// A receiver has the order again by the numbers of a producer's messages.
+func TestAcrossAChangeOfTheWayNumbersHaveTheOrder(t *testing.T) {
+	t.Parallel()
+	f := StartFederation(t, FederationOptions{Domains: 3})
+	f.LinksUp()
+	ann, zoe := f.SignIn(0, 1, `{"receipts":true,"producer":"phone-1"}`), f.User(2, 1)
+	send := func(from, upTo int) {
+		for i := from; i <= upTo; i++ {
+			ann.Send(fmt.Sprintf(`{"type":"MESSAGE","data":{"to":%q,"content":"m%d"},"reference":"r","confirmationEnabled":false,"seq":%d}`, zoe, i, 2*i))
+		}
+		for range upTo - from + 1 {
+			ann.Expect("MESSAGE_STORED")
+		}
+	}
+	f.Domains[2].Kill()
+	send(1, 50)
+	Eventually(t, "they are in the domain in between", func() bool { return f.Waiting(1, 2) == 50 })
+	f.Domains[1].Kill()
+	f.Domains[2].Start()
+	f.Describe(func(n *Network) { n.Links = append(n.Links, "1-3 cost 1") })
+	phone := SignIn(t, f.Domains[2], zoe, "")
+	send(51, 100)
+	got := make([]Frame, 0, 100)
+	for len(got) < 50 {
+		got = append(got, phone.Expect("MESSAGE"))
+	}
+	f.Domains[1].Start()
+	for len(got) < 100 {
+		got = append(got, phone.Expect("MESSAGE"))
+	}
+	if got[0].Field("content") != "m51" || got[50].Field("content") != "m1" {
+		t.Errorf("the way did not change: %s, %s", got[0].Raw, got[50].Raw)
+	}
+	slices.SortFunc(got, func(a, b Frame) int { return int(a.Seq - b.Seq) })
+	for i, f := range got {
+		if f.Producer != "phone-1" || f.Seq != int64(2*i+2) || f.Field("content") != fmt.Sprint("m", i+1) {
+			t.Fatalf("by their numbers the %d. is %s", i+1, f.Raw)
+		}
+	}
+}
+
 func TestAUserWhoMovesToAnotherDomainFindsHisMailThere(t *testing.T) {
 	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,8 @@ type Frame struct {
 	Data      json.RawMessage `json:"data"`
 	Reference json.RawMessage `json:"reference"`
 	ID        string          `json:"id"`
+	Producer  string          `json:"producer"`
+	Seq       int64           `json:"seq"`
 	Raw       string          `json:"-"`
 }
 
@@ -68,8 +71,30 @@ func Dial(t testing.TB, s *Server) *Peer {
 // TryDial connects to the server, or says why it cannot. Any goroutine of the
 // test may call it.
 func TryDial(ctx context.Context, t testing.TB, s *Server) (*Peer, error) {
+	return dial(ctx, t, s, "", nil)
+}
+
+// DialShown connects to the server and shows something with the handshake: a query of
+// the URL, with its ?, and a header Authorization; either may be empty.
+func DialShown(t testing.TB, s *Server, query, authorization string) *Peer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	header := http.Header{}
+	if authorization != "" {
+		header.Set("Authorization", authorization)
+	}
+	p, err := dial(ctx, t, s, query, header)
+	if err != nil {
+		t.Fatalf("dial: %v\n%s", err, s.Output())
+	}
+	return p
+}
+
+func dial(ctx context.Context, t testing.TB, s *Server, query string, header http.Header) (*Peer, error) {
 	p := &Peer{t: t, closed: make(chan struct{}), gate: make(chan struct{}, 1), news: make(chan struct{}, 1)}
-	ws, _, err := websocket.Dial(ctx, "ws://"+s.Addr+"/ws", &websocket.DialOptions{
+	ws, _, err := websocket.Dial(ctx, "ws://"+s.Addr+"/ws"+query, &websocket.DialOptions{
+		HTTPHeader:     header,
 		OnPingReceived: func(context.Context, []byte) bool { return !p.silent.Load() },
 	})
 	if err != nil {

@@ -69,9 +69,7 @@ func fits(c api.Call, method, path string) bool {
 
 func TestThePrintedRequestsRunInOrderAndLeaveNoCallOut(t *testing.T) {
 	t.Parallel()
-	if topologyOf(t) == External {
-		Alone(t, ReasonOwn) // a NATS that exists takes out its servers itself, which the file says nothing of
-	}
+	Alone(t, ReasonDemo) // which has accounts, and nobody to take out of a cluster
 	s := Start(t)
 	runPrinted(t, s)
 	if t.Failed() {

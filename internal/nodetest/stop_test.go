@@ -280,6 +280,7 @@ admin     http://127\.0\.0\.1:\d+/
 data      \S+
 key       sb_\w+
 demo      app ANZ \(appId app-id-343\) lets anyone in, from this machine only; .*
+chat      app chat \(appId chat\), in \S+switchboard\.db
 ready
 $`)
 	if out := plainLines(s.Output()); !want.MatchString(out) {

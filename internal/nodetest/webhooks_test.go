@@ -35,7 +35,7 @@ func hookSettings(url, more string, events ...string) string {
 type event struct {
 	ID   string `json:"-"`
 	Type string
-	Data struct{ App, UserID, SessionID, MessageID, From, To, Reference string }
+	Data struct{ App, UserID, SessionID, MessageID, From, To, Reference, Username, Token string }
 	Time time.Time `json:"timestamp"`
 }
 

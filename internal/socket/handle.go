@@ -56,6 +56,9 @@ func (s *session) handle(f *wire.Frame) *wire.Error {
 	case wire.TypeCloseConnection:
 		return s.closeOthers(f)
 	}
+	if f.Type.OfRooms() {
+		return s.room(f)
+	}
 	return &wire.Error{Kind: wire.KindInvalidMessage, Code: wire.CodeUnknownType, Reason: "this server does not handle " + f.Type.String()}
 }
 

@@ -238,7 +238,7 @@ func TestManyClientsThatComeAndGo(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				chat(conn, c, random)
+				prattle(conn, c, random)
 				conn.Close()
 			}
 		})
@@ -253,8 +253,8 @@ func TestManyClientsThatComeAndGo(t *testing.T) {
 	}
 }
 
-// chat says a number of things, reads a little, and stops anywhere.
-func chat(conn net.Conn, c int, random *mathrand.Rand) {
+// prattle says a number of things, reads a little, and stops anywhere.
+func prattle(conn net.Conn, c int, random *mathrand.Rand) {
 	user := "ANZ-" + strconv.Itoa(c%3+1)
 	b := []byte("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")

@@ -23,7 +23,7 @@ const (
 func (f feature) String() string { return [...]string{"", "RELIABLE", "FAST"}[f] }
 
 // frameTypes is how many types wire has, TypeUnknown counted.
-const frameTypes = wire.TypeForward + 1
+const frameTypes = wire.LastType + 1
 
 // metrics counts. Every label's values come from our own tables, and every
 // counter is looked up once, here.
@@ -208,7 +208,7 @@ func serverType(frame []byte) wire.Type {
 	if end < 0 {
 		return wire.TypeUnknown
 	}
-	switch string(frame[before : before+end]) {
+	switch name := frame[before : before+end]; string(name) {
 	case wire.NameMessage:
 		return wire.TypeMessage
 	case wire.NameConfirmation:
@@ -235,6 +235,7 @@ func serverType(frame []byte) wire.Type {
 		return wire.TypeDeliverFailed
 	case wire.NameForward:
 		return wire.TypeForward
+	default:
+		return wire.RoomType(name)
 	}
-	return wire.TypeUnknown
 }

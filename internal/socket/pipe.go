@@ -97,7 +97,7 @@ func (srv *Server) Pipe(address string, far Far) (*Pipe, error) {
 	s := &session{srv: srv, pipe: p}
 	p.s, s.conn, s.timer.session = s, pipeConn{p}, s
 	s.reader.readTerms = srv.terms.Load()
-	if err := srv.begin(s); err != nil {
+	if err := srv.begin(s, nil); err != nil {
 		srv.leave()
 		return nil, &wire.Error{Kind: wire.KindGeneralError, Code: wire.CodeBusy, Reason: err.Error()}
 	}

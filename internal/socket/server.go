@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +81,11 @@ func (o Options) withDefaults() Options {
 	}
 	if o.HomeURL == nil {
 		o.HomeURL = func(string) string { return "" }
+	}
+	if o.RoomsOff == nil {
+		o.RoomsOff = func() string {
+			return "there are no rooms on this server: the setting chat.enabled turns them on"
+		}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -164,7 +170,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, no.text, no.status)
 		return
 	}
-	if err := srv.accept(w, h); err != nil {
+	if err := srv.accept(w, h, srv.shown(r)); err != nil {
 		srv.metrics.turnedAway[awayFailed].Inc()
 		srv.opts.Logger.Debug("a handshake failed", "err", err)
 		srv.leave()
@@ -219,8 +225,25 @@ func (srv *Server) leave() {
 	srv.checkEmpty()
 }
 
+// shown returns as whom a client wants to be signed in by the token that came with its
+// handshake; nil for none.
+func (srv *Server) shown(r *http.Request) *wire.Auth {
+	if srv.opts.Shown == nil {
+		return nil
+	}
+	token := r.URL.Query().Get("auth")
+	if scheme, presented, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") && token == "" {
+		token = strings.TrimSpace(presented)
+	}
+	if token == "" {
+		return nil
+	}
+	a := srv.opts.Shown(token)
+	return &a
+}
+
 // accept upgrades the connection and starts its session.
-func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
+func (srv *Server) accept(w http.ResponseWriter, h handshake, a *wire.Auth) error {
 	hijacker, ok := w.(http.Hijacker)
 	if !ok {
 		http.Error(w, "this connection cannot be upgraded", http.StatusInternalServerError)
@@ -245,15 +268,16 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake) error {
 		conn.Close()
 		return fmt.Errorf("answer the handshake: %w", err)
 	}
-	if err := srv.begin(s); err != nil {
+	if err := srv.begin(s, a); err != nil {
 		conn.Close()
 		return err
 	}
 	return nil
 }
 
-// begin starts a session, and its reader if it has a connection to read.
-func (srv *Server) begin(s *session) error {
+// begin starts a session, and its reader if it has a connection to read. Unless a is
+// nil it begins to sign in as that.
+func (srv *Server) begin(s *session, a *wire.Auth) error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.stopping {
@@ -269,6 +293,11 @@ func (srv *Server) begin(s *session) error {
 	s.deadline = srv.mono() + srv.limits.Load().SignInDeadline
 	s.checkAt(s.deadline)
 	s.mu.Unlock()
+	if a != nil {
+		if ctx, ok := s.beginAuth(); ok { // before anything is read that the client asks for
+			go s.attempt(func() { s.present(ctx, a) })
+		}
+	}
 	if s.pipe == nil {
 		go s.run()
 	}

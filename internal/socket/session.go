@@ -107,6 +107,7 @@ type session struct {
 	proofs proofs
 	acks   acks
 	sends  sends
+	asked  asked
 	window int // bytes that may be on their way, of a link; 0 for the usual
 
 	opening   *opening           // the reply waits for hub and keeper; nil: it does not
@@ -114,6 +115,7 @@ type session struct {
 	stopAuth  context.CancelFunc // ends it
 	master    bool
 	expires   time.Time     // when its token does; zero: never
+	drop      func()        // ends the hold on what the sign-in rests on; nil: there is none
 	deadline  time.Duration // to sign in by
 	closeAt   time.Duration // when a drain closes it; 0: it does not
 
@@ -142,6 +144,7 @@ func (s *session) finish(end ending) {
 		s.pipe.settle()
 	}
 	s.conn.Close()
+	s.letGo(nil)
 	s.leave(true)
 	s.srv.wheel.cancel(&s.timer)
 	s.srv.remove(s)
@@ -287,6 +290,9 @@ func (s *session) leave(keep bool) {
 	s.leftKeep = s.leftKeep || keep
 	s.mu.Unlock()
 	if hub {
+		if rooms := s.srv.opts.Rooms; rooms != nil {
+			rooms.Detach(s)
+		}
 		s.srv.opts.Hub.Remove(s)
 		s.srv.metrics.sessionsOf(&s.identity).Add(-1)
 	}

@@ -22,7 +22,8 @@ func (s *session) signIn(f *wire.Frame) {
 		s.refuse(general(wire.CodeBusy, "an earlier AUTH_CLIENT is not answered yet"), f.Reference)
 		return
 	}
-	go s.authenticate(ctx, bytes.Clone(f.Data), bytes.Clone(f.Reference))
+	data, reference := bytes.Clone(f.Data), bytes.Clone(f.Reference)
+	go s.attempt(func() { s.authenticate(ctx, data, reference) })
 }
 
 // beginAuth starts an attempt unless one is under way.
@@ -45,7 +46,9 @@ func (s *session) endAuth() {
 	s.stopAuth = nil
 }
 
-func (s *session) authenticate(ctx context.Context, data, reference []byte) {
+// attempt has an attempt that beginAuth began come to its end. A panic ends the session
+// only.
+func (s *session) attempt(f func()) {
 	defer s.srv.work.Done()
 	defer func() {
 		if r := recover(); r != nil {
@@ -53,34 +56,92 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 			s.close(aborting(wire.CloseInternal, ""))
 		}
 	}()
+	f()
+}
+
+func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 	renew := s.known()
 	a, wrong := s.checkAuth(data, renew)
 	switch {
 	case wrong != nil && wrong.Kind == wire.KindAuthReply:
 		s.rejected(&a, wrong, wire.CloseNotAuthentic)
-		return
 	case wrong != nil:
 		s.mu.Lock()
 		s.endAuth()
 		s.mu.Unlock()
 		s.refuse(wrong, reference)
+	default:
+		s.decide(ctx, &a, renew)
+	}
+}
+
+// present signs a client in that has shown its token with the handshake, and is told
+// what comes of it unasked.
+func (s *session) present(ctx context.Context, a *wire.Auth) {
+	if a.User == "" {
+		s.rejected(a, &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeBadToken, Reason: "The token is not one of this server."}, wire.CloseNotAuthentic)
 		return
 	}
+	s.decide(ctx, a, false)
+}
+
+// decide asks the gate, and does as it says.
+func (s *session) decide(ctx context.Context, a *wire.Auth, renew bool) {
 	var grant apps.Grant
 	var err error
 	if a.Options.Link {
-		grant, err = s.srv.opts.Gate.AuthenticateLink(a, s.Address())
+		grant, err = s.srv.opts.Gate.AuthenticateLink(*a, s.Address())
 	} else {
-		grant, err = s.srv.opts.Gate.Authenticate(ctx, a)
+		grant, err = s.srv.opts.Gate.Authenticate(ctx, *a)
 	}
 	switch {
 	case err != nil:
-		s.srv.logRefused(&a, err)
-		s.rejected(&a, s.srv.refusalOf(err), wire.CloseNotAuthentic)
+		s.srv.logRefused(a, err)
+		s.rejected(a, s.srv.refusalOf(err), wire.CloseNotAuthentic)
+	case !s.grip(ctx, a, &grant):
 	case renew:
-		s.renew(&a, &grant)
+		s.renew(a, &grant)
 	default:
-		s.join(ctx, &a, &grant)
+		s.join(ctx, a, &grant)
+	}
+}
+
+// grip takes hold of what a sign-in rests on, so that the session ends with it, and
+// lets go of what an earlier one rested on. It returns false when that is gone by now.
+func (s *session) grip(ctx context.Context, a *wire.Auth, grant *apps.Grant) bool {
+	if grant.Ground == nil {
+		s.letGo(nil)
+		return true
+	}
+	release, err := grant.Ground.Hold(ctx, func() { s.close(closing(wire.CloseNotAuthentic, revoked)) })
+	if err != nil {
+		s.srv.logRefused(a, err)
+		s.rejected(a, s.srv.refusalOf(err), wire.CloseNotAuthentic)
+		return false
+	}
+	s.letGo(release)
+	return true
+}
+
+// revoked is the reason with which a session is closed whose basis is gone.
+const revoked = "what this session was signed in with was revoked"
+
+// letGo ends the hold that there is, and has another one take its place; nil for none.
+// A session that is closing has none any more.
+func (s *session) letGo(next func()) {
+	s.mu.Lock()
+	before := s.drop
+	s.drop = next
+	if s.closing {
+		s.drop = nil
+	} else {
+		next = nil
+	}
+	s.mu.Unlock()
+	for _, release := range []func(){before, next} {
+		if release != nil {
+			release()
+		}
 	}
 }
 
@@ -187,6 +248,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		Link: a.Options.Link, Window: s.window,
 	})
 	s.srv.metrics.sessionsOf(&s.identity).Add(1)
+	s.attach(ctx) // before it is told: whoever ends the session from then on detaches it
 	s.told(grant)
 	if a.Options.Link {
 		s.srv.opts.Logger.Info("the link from another domain is up", "domain", grant.Domain, "addr", s.Address())

@@ -122,7 +122,11 @@ type Options struct {
 	Keeper Keeper
 	Hub    Hub
 	Gate   Gate
-	Node   string // this node's ID, for the keeper; empty where there is only one
+	// Rooms serves frames about rooms. Nil: nobody does, for the reason that RoomsOff
+	// returns.
+	Rooms    Rooms
+	RoomsOff func() string
+	Node     string // this node's ID, for the keeper; empty where there is only one
 	// HomeURL returns where clients of a domain connect; empty when that is not known.
 	// Nil: it never is.
 	HomeURL func(domain string) string
@@ -133,6 +137,10 @@ type Options struct {
 	// LinkLost is told why the link from a neighbour is not there: it may not sign in
 	// here, or is over. It must not block. Nil for nobody.
 	LinkLost func(domain, why string)
+	// Shown returns what is asked for with a token that a client shows with its handshake,
+	// as ?auth= or as a bearer: an AUTH_CLIENT with that token, without a user where it is
+	// none. It decides nothing. Nil: such tokens are passed over.
+	Shown func(token string) wire.Auth
 
 	// Limits returns the limits; it is asked ten times a second, so they may
 	// change at run time. Fields that are zero or less get their default. Nil:

@@ -9,6 +9,7 @@ import type { WebSocketConstructor } from "./link.js";
 import { Outbox } from "./outbox.js";
 import { rawValue } from "./rawjson.js";
 import { Deferred, Receipts, type Receipt } from "./receipts.js";
+import { Asks, readNews, type RoomCalls, type RoomNews } from "./rooms.js";
 
 export interface ClientOptions extends frames.SignInOptions {
   /** The server's address, such as `wss://example.org/ws`. */
@@ -53,6 +54,10 @@ export interface Message {
   readonly reference: string | undefined;
   /** With `ack`, for RELIABLE messages: the same for every repeat. */
   readonly id: string | undefined;
+  /** The name of its sender's outbox, if it has one. */
+  readonly producer: string | undefined;
+  /** Its number in that outbox: they rise in the order of sending; what went to others is missing. */
+  readonly seq: number | undefined;
   /** When it came, in milliseconds since 1970. */
   readonly receivedAt: number;
 }
@@ -65,6 +70,8 @@ export interface ClientEvents {
   /** The message of this reference is on disk. */
   stored: { reference: string };
   presence: { userId: string; online: boolean };
+  /** News of a room that the user is in. A gap in `seq` is filled with `ROOM_HISTORY`. */
+  room: RoomNews;
   /** The server's error frames, handlers that failed, frames that are none. Why a connection ended is in `state`. */
   error: SwitchboardError;
   state: StateChange;
@@ -87,13 +94,14 @@ export class Client {
   readonly #inbox: Inbox;
   readonly #receipts: Receipts;
   readonly #outbox: Outbox | undefined;
-  /** Frames that the application is not told of: the outbox sees to them. */
+  /** Frames that the application is not told of: the outbox, or whoever asked, sees to them. */
   readonly #untold = new WeakSet<Envelope>();
   readonly #clock: Clock;
   readonly #ack: boolean;
   readonly #receiptsAsked: boolean;
   readonly #maxFrame: number;
   readonly #maxBuffered: number;
+  readonly #asks = new Asks();
   #fetches: { reference: string; done: Deferred<{ left: number }> }[] = [];
   #fetchCount = 0;
   #session = 0;
@@ -172,6 +180,16 @@ export class Client {
     this.#connector.retryNow();
   }
 
+  /**
+   * Gives the session a new token from the token function, so that it does not end
+   * with the old one. Fulfilled once that is sent; the server closes a session
+   * whose new token it refuses. Rejected with `NOT_CONNECTED`, or with what the
+   * function throws.
+   */
+  renew(): Promise<void> {
+    return this.#connector.renew();
+  }
+
   /** Signs out. What still waits for an answer is rejected with `CLOSED`. */
   close(): void {
     if (this.state === "online") this.#inbox.flush();
@@ -180,6 +198,7 @@ export class Client {
     this.#inbox.begin(0);
     this.#outbox?.clear(error);
     this.#receipts.clear(error);
+    this.#asks.lost(error);
   }
 
   /**
@@ -223,6 +242,27 @@ export class Client {
       done.fail(error);
     }
     return done.promise;
+  }
+
+  /**
+   * Sends a frame about rooms. Fulfilled with the data of its answer; rejected with the server's error, when it
+   * cannot be sent, as `send` throws, and when the connection breaks before the answer (`mayYetArrive`: send it
+   * again, a message with the same `clientId`).
+   */
+  async ask<K extends keyof RoomCalls>(type: K, data: RoomCalls[K][0]): Promise<RoomCalls[K][1]> {
+    const { reference, answer, forget } = this.#asks.begin<RoomCalls[K][1]>();
+    try {
+      this.#write(JSON.stringify({ type, data, reference }), reference);
+    } catch (error) {
+      forget();
+      throw error;
+    }
+    return answer;
+  }
+
+  /** Tells the others in a room that the user is writing; once a second is enough. Nothing comes of it without a session. */
+  typing(room: string): void {
+    if (this.state === "online") this.#write(JSON.stringify({ type: "ROOM_TYPING", data: { room } }), undefined);
   }
 
   /** As the app's master user: closes all sessions of a user. A refusal arrives as an `error` event. */
@@ -297,6 +337,7 @@ export class Client {
     this.#inbox.begin(0);
     this.#outbox?.end();
     this.#receipts.lost(error);
+    this.#asks.lost(error);
     const fetches = this.#fetches;
     this.#fetches = [];
     for (const { done } of fetches) done.fail(error);
@@ -333,11 +374,16 @@ export class Client {
         this.#refused(frame);
         break;
       default:
+        this.#asks.answered(frame);
     }
   }
 
   #refused(frame: Envelope): void {
     const error = frames.readError(frame);
+    if (this.#asks.failed(error)) {
+      this.#untold.add(frame); // whoever asked hears of it
+      return;
+    }
     if (this.#outbox?.failed(error) === false) this.#untold.add(frame);
     else this.#failed(error);
   }
@@ -363,6 +409,8 @@ export class Client {
           },
           reference: frame.reference,
           id,
+          producer: frame.producer,
+          seq: frame.seq,
           receivedAt: at,
         });
       case "MESSAGE_CONFIRMATION":
@@ -378,8 +426,10 @@ export class Client {
       case "INVALID_MESSAGE":
       case "DELIVER_FAILED":
         return this.#emitter.emit("error", frames.readError(frame));
-      default: // frames of a later protocol: the frame event shows them
-        return undefined;
+      default: {
+        const news = readNews(frame); // of frames of a later protocol there is none: the frame event shows them
+        return news === undefined ? undefined : this.#emitter.emit("room", news);
+      }
     }
   }
 

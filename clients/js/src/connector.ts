@@ -123,6 +123,18 @@ export class Connector {
     void this.#connect();
   }
 
+  /** Signs the session in again with a fresh token, on the same socket. */
+  async renew(): Promise<void> {
+    const session = this.#session;
+    const { appId, userId, token } = this.#options;
+    const here = (): boolean => this.#state === "online" && session === this.#session;
+    const gone = refusedHere("NOT_CONNECTED", "there is no signed-in session");
+    if (!here()) throw gone;
+    const text = typeof token === "string" ? token : await token();
+    if (!here()) throw gone; // another one has begun meanwhile, with a token of its own
+    this.send(authFrame({ appId, userId, token: text, options: {} }));
+  }
+
   /** Sends on the signed-in session. */
   send(text: string): void {
     if (this.#link === undefined) throw refusedHere("NOT_CONNECTED", "there is no connection to the server");

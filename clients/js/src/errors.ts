@@ -70,7 +70,7 @@ export const closeMeanings: Readonly<Record<number, CloseMeaning>> = {
   1011: { code: "INTERNAL", reason: "the server failed" },
   1012: { code: "RESTART", reason: "the server stops or restarts" },
   4001: { code: "SIGN_IN_TIMEOUT", reason: "the sign-in took too long" },
-  4002: { code: "NOT_AUTHENTICATED", reason: "the sign-in was refused", final: true },
+  4002: { code: "NOT_AUTHENTICATED", reason: "the sign-in was refused, or what it rested on was revoked", final: true },
   4003: { code: "CLOSED_BY_MASTER", reason: "the master user closed this session", final: true },
   4004: { code: "NO_PROOF", reason: "the server heard nothing from this client for too long" },
   4005: { code: "TOKEN_EXPIRED", reason: "the token has expired" },

@@ -66,6 +66,8 @@ export interface Envelope {
   data: Readonly<Record<string, unknown>>;
   reference: string | undefined;
   id: string | undefined;
+  producer: string | undefined;
+  seq: number | undefined;
 }
 
 /** Reads a frame; undefined when it is not one. */
@@ -82,6 +84,8 @@ export function readFrame(text: string): Envelope | undefined {
     data: isObject(frame["data"]) ? frame["data"] : {},
     reference: textOf(frame["reference"]),
     id: textOf(frame["id"]),
+    producer: textOf(frame["producer"]),
+    seq: typeof frame["seq"] === "number" ? frame["seq"] : undefined,
   };
 }
 

@@ -12,3 +12,19 @@ export type { Handler } from "./events.js";
 export type { Feature, Outgoing, SignInOptions } from "./frames.js";
 export type { WebSocketConstructor, WebSocketLike } from "./link.js";
 export type { Receipt } from "./receipts.js";
+export type {
+  Room,
+  RoomCalls,
+  RoomChange,
+  RoomEntry,
+  RoomList,
+  RoomMark,
+  RoomMember,
+  RoomMembers,
+  RoomMembership,
+  RoomMessage,
+  RoomMessages,
+  RoomNews,
+  RoomRole,
+  RoomSent,
+} from "./rooms.js";

@@ -76,6 +76,18 @@ test("content given as text travels byte for byte, and is shown as it was sent",
   assert.deepEqual(Object.keys(message.content as object), ["n", "e"]);
 });
 
+test("a message of an outbox has its number there", async (t) => {
+  const server = await startServer(t);
+  const client = clientOf(t, server);
+  const messages = new Collected(client, "message");
+  await client.connect();
+  server.push(ann, `{"type":"MESSAGE","data":{"from":"${ben}","content":1},"producer":"phone-1","seq":17}`);
+  server.push(ann, `{"type":"MESSAGE","data":{"from":"${ben}","content":1}}`);
+  const [one, other] = await messages.atLeast(2);
+  assert.deepEqual([one?.producer, one?.seq], ["phone-1", 17]);
+  assert.deepEqual([other?.producer, other?.seq], [undefined, undefined]);
+});
+
 test("a group message goes to several and is never confirmed", async (t) => {
   const server = await startServer(t);
   const client = clientOf(t, server, { receipts: true });

@@ -121,6 +121,21 @@ test("an expired token is asked for anew where that is possible", async (t) => {
   await inState(fixed, "closed");
 });
 
+test("a session is given a new token on its own socket before the old one ends", async (t) => {
+  const server = await startServer(t);
+  let calls = 0;
+  const client = clientOf(t, server, { token: () => Promise.resolve(`token-${++calls}`), presence: ["ANZ-3"] });
+  await assert.rejects(client.renew(), { code: "NOT_CONNECTED" });
+  const changes = new Collected(client, "state");
+  await client.connect();
+  const states = changes.events.length;
+  await client.renew();
+  await server.until(() => server.of("AUTH_CLIENT").length === 2);
+  assert.deepEqual(server.of("AUTH_CLIENT")[1]?.data, { appId: "app-id-343", userId: "ANZ-1", token: "token-2" });
+  assert.equal(client.state, "online");
+  assert.equal(changes.events.length, states);
+});
+
 test("a token that cannot be had is tried again", async (t) => {
   const server = await startServer(t);
   let calls = 0;

@@ -1,10 +1,9 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { element } from "../dom.js";
+import { element, setText } from "../dom.js";
 import type { Colours } from "./colours.js";
-import { timeOfDay } from "./format.js";
+import { timeOfDay } from "../format.js";
 import type { Samples } from "./series.js";
-import { setText } from "./table.js";
 
 const height = 190;
 const font = "12px system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";

@@ -1,13 +1,12 @@
-import { element } from "../dom.js";
+import { element, setText } from "../dom.js";
 import { capital, withStop } from "../words.js";
 import type { Domains } from "./answers.js";
 import { fillBadge, linksTable, neighboursTable, waysTable } from "./domaintables.js";
-import { ago, count, plural } from "./format.js";
+import { ago, count, plural } from "../format.js";
 import { linksOf, looks, nearest, type ShownLink } from "./network.js";
 import { NetworkPicture, sample } from "./networkpicture.js";
 import { card, Freshness, pageHead, type Desk, type Page } from "./page.js";
 import { Poll } from "./poll.js";
-import { setText } from "./table.js";
 import { fillTime } from "./times.js";
 import { Tracing } from "./tracing.js";
 

@@ -1,8 +1,7 @@
-import { element } from "../dom.js";
+import { element, setText } from "../dom.js";
 import type { Readiness, Stats } from "./answers.js";
-import { bytes, count, duration } from "./format.js";
+import { bytes, count, duration } from "../format.js";
 import { card } from "./page.js";
-import { setText } from "./table.js";
 
 /** Whether the parts of the node that serves the page work, and some facts about it, then about all nodes. */
 export class Health {

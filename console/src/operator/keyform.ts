@@ -1,11 +1,10 @@
-import { element } from "../dom.js";
-import { Problem } from "./api.js";
+import { button, element, setText } from "../dom.js";
+import { Problem, sentence } from "../api.js";
 import type { MadeKey } from "./answers.js";
-import { copy } from "./clipboard.js";
-import { showDialog } from "./dialog.js";
-import { button, card, may, sentence, type Desk } from "./page.js";
+import { copy } from "../clipboard.js";
+import { showDialog } from "../dialog.js";
+import { card, may, type Desk } from "./page.js";
 import { scopes } from "./scopes.js";
-import { setText } from "./table.js";
 
 const lifetimes = [
   ["", "never"],

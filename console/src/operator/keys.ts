@@ -1,10 +1,10 @@
-import { element } from "../dom.js";
+import { button, element, setText } from "../dom.js";
 import type { Key } from "./answers.js";
-import { confirmed } from "./dialog.js";
+import { confirmed } from "../dialog.js";
 import { KeyForm } from "./keyform.js";
-import { attempt, button, card, lacks, may, pageHead, type Desk, type Page } from "./page.js";
+import { attempt, card, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { pageSize, PagedList } from "./pagedlist.js";
-import { setText, Table } from "./table.js";
+import { Table } from "./table.js";
 import { fillTime } from "./times.js";
 
 /** API keys: list, make, revoke. */

@@ -1,16 +1,16 @@
 import "./operator.css";
-import { byId, element } from "../dom.js";
-import { Api, Problem } from "./api.js";
+import { byId, element, setText } from "../dom.js";
+import { Api, Problem, sentence } from "../api.js";
 import type { Own } from "./answers.js";
 import { domainsPage } from "./domains.js";
-import { dateTime } from "./format.js";
+import { dateTime } from "../format.js";
 import { keysPage } from "./keys.js";
 import { rememberedKey, rememberKey } from "./keymemory.js";
+import { say } from "../said.js";
 import { overviewPage } from "./overview.js";
-import { card, pageHead, sentence, type Desk, type Page } from "./page.js";
+import { card, pageHead, type Desk, type Page } from "./page.js";
 import { hrefOf, parseRoute, partOf, type Route } from "./route.js";
 import { sessionsPage } from "./sessions.js";
-import { setText } from "./table.js";
 import { userPage } from "./user.js";
 import { usersPage } from "./users.js";
 import { webhookPage } from "./webhook.js";
@@ -142,7 +142,7 @@ function showRoute(move: boolean): void {
   appChoice.value = signed.app;
   linkParts(route);
   said.replaceChildren();
-  const desk: Desk = { api: signed.api, own: signed.own, app: signed.app, signal: leaving.signal, say };
+  const desk: Desk = { api: signed.api, own: signed.own, app: signed.app, signal: leaving.signal, say: (text) => say(said, text) };
   const page = pageOf(route, desk);
   main.replaceChildren(page.element);
   document.title = `${page.title} · Switchboard operator`;
@@ -200,15 +200,6 @@ function nothingHere(): Page {
 function leave(): void {
   leaving.abort();
   leaving = new AbortController();
-}
-
-/** Says what came of something, until the next thing is said or the page is left. */
-function say(text: string): void {
-  const close = element("button", "said-close", "×");
-  close.type = "button";
-  close.ariaLabel = "Hide this";
-  close.addEventListener("click", () => said.replaceChildren());
-  said.replaceChildren(element("p", "", text), close);
 }
 
 /** Whether the server is the demo, which prints a key when it starts. */

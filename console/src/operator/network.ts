@@ -1,5 +1,5 @@
 import type { Domains, Neighbour, Trace } from "./answers.js";
-import { bytes, count, plural, short } from "./format.js";
+import { bytes, count, plural, short } from "../format.js";
 
 // What the answers about domains mean, in words. Nothing here touches the page.
 

@@ -1,15 +1,15 @@
-import { element } from "../dom.js";
-import { isAbort, Problem } from "./api.js";
+import { button, element, setText } from "../dom.js";
+import { isAbort, Problem } from "../api.js";
 import type { Readiness, Stats } from "./answers.js";
 import { Chart, type Line, type Scale } from "./chart.js";
 import { Colours } from "./colours.js";
-import { bytes, count, plural, rate, seconds, short } from "./format.js";
+import { bytes, count, plural, rate, seconds, short } from "../format.js";
 import { Health } from "./health.js";
-import { button, card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
+import { card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { Poll } from "./poll.js";
 import { calm, Samples, type Total } from "./series.js";
 import { past, StatsStream } from "./stream.js";
-import { setText, Table } from "./table.js";
+import { Table } from "./table.js";
 
 interface Counted {
   name: string;

@@ -1,8 +1,6 @@
-import { element } from "../dom.js";
-import { capital, withStop } from "../words.js";
-import { Problem, type Api } from "./api.js";
+import { element, setText } from "../dom.js";
+import { type Api, Problem, sentence } from "../api.js";
 import type { Own } from "./answers.js";
-import { setText } from "./table.js";
 
 /** What a page gets to work with. */
 export interface Desk {
@@ -36,13 +34,6 @@ export function card(title: string, ...content: (Node | string)[]): HTMLElement 
   return section;
 }
 
-export function button(text: string, className: string, act: () => void): HTMLButtonElement {
-  const made = element("button", className, text);
-  made.type = "button";
-  made.addEventListener("click", act);
-  return made;
-}
-
 /** Whether a key is good for something. */
 export function may(own: Own, scope: string): boolean {
   return own.admin || own.scopes.includes(scope);
@@ -51,12 +42,6 @@ export function may(own: Own, scope: string): boolean {
 /** What stands in place of a part for which the key has no scope. */
 export function lacks(scope: string): HTMLElement {
   return element("p", "lacks", "The key that you are signed in with lacks the scope ", element("code", "", scope), ", which this part needs.");
-}
-
-/** A problem in a sentence, with its code. */
-export function sentence(problem: Problem): string {
-  if (problem.scope !== undefined) return `The key lacks the scope ${problem.scope}.`;
-  return `${capital(withStop(problem.message === "" ? "the server refused it" : problem.message))} (${problem.code})`;
 }
 
 /** Runs what a button asks for; a problem is said, anything else is a fault of ours. */

@@ -1,9 +1,9 @@
-import { element } from "../dom.js";
-import { Problem } from "./api.js";
-import { plural } from "./format.js";
-import { button, Freshness, type Desk } from "./page.js";
+import { button, element, setText } from "../dom.js";
+import { Problem } from "../api.js";
+import { plural } from "../format.js";
+import { Freshness, type Desk } from "./page.js";
 import { Poll } from "./poll.js";
-import { setText, type Table } from "./table.js";
+import { type Table } from "./table.js";
 
 /** How many entries a page holds: as many as are looked over at once, and no tab hangs of. */
 export const pageSize = 100;

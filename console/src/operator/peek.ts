@@ -1,11 +1,10 @@
-import { element } from "../dom.js";
+import { button, element, setText } from "../dom.js";
 import { framePreview, frameType } from "../frametext.js";
 import { memberTexts, prettyJson } from "../json.js";
 import type { Waiting } from "./answers.js";
-import { Problem } from "./api.js";
-import { ago, bytes, dateTime, plural } from "./format.js";
-import { button, may, sentence, type Desk } from "./page.js";
-import { setText } from "./table.js";
+import { Problem, sentence } from "../api.js";
+import { ago, bytes, dateTime, plural } from "../format.js";
+import { may, type Desk } from "./page.js";
 
 /** How many messages are looked at at once: their frames may be long. */
 const pageSize = 25;

@@ -1,4 +1,4 @@
-import { isAbort, Problem } from "./api.js";
+import { isAbort, Problem } from "../api.js";
 import { given, pause } from "./stream.js";
 
 /** How often lists are asked for anew. */

@@ -1,9 +1,8 @@
-import { element } from "../dom.js";
-import { Problem } from "./api.js";
-import { showDialog } from "./dialog.js";
-import { plural } from "./format.js";
-import { button, sentence, type Desk } from "./page.js";
-import { setText } from "./table.js";
+import { button, element, setText } from "../dom.js";
+import { Problem, sentence } from "../api.js";
+import { showDialog } from "../dialog.js";
+import { plural } from "../format.js";
+import { type Desk } from "./page.js";
 
 interface Replayed {
   replayed: number;

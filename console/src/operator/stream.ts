@@ -1,4 +1,4 @@
-import { Problem, type Api } from "./api.js";
+import { Problem, type Api } from "../api.js";
 import type { Stats } from "./answers.js";
 import { EventParser, type StreamEvent } from "./sse.js";
 

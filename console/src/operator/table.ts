@@ -1,4 +1,4 @@
-import { element } from "../dom.js";
+import { element, setText } from "../dom.js";
 
 export interface Column<T> {
   /** Its heading; shown beside the value on narrow screens. */
@@ -89,11 +89,6 @@ export class Table<T> {
     }
     return row;
   }
-}
-
-/** Sets a text; when it is the same nothing is touched. */
-export function setText(where: HTMLElement, text: string): void {
-  if (where.textContent !== text) where.textContent = text;
 }
 
 function withRole<E extends HTMLElement>(made: E, role: string): E {

@@ -1,6 +1,5 @@
-import { element } from "../dom.js";
-import { ago, dateTime } from "./format.js";
-import { setText } from "./table.js";
+import { element, setText } from "../dom.js";
+import { ago, dateTime } from "../format.js";
 
 /** Writes how long ago something was into a cell, with the exact time for who points at it. */
 export function fillTime(cell: HTMLElement, at: string | undefined, otherwise = "–"): void {

@@ -1,12 +1,11 @@
-import { element } from "../dom.js";
+import { element, setText } from "../dom.js";
 import type { Trace } from "./answers.js";
-import { Problem } from "./api.js";
+import { Problem, sentence } from "../api.js";
 import { fillBadge, fillLinkState } from "./domaintables.js";
-import { count } from "./format.js";
+import { count } from "../format.js";
 import { traceWords, waitingWords } from "./network.js";
-import { card, sentence, type Desk } from "./page.js";
+import { card, type Desk } from "./page.js";
 import { hrefOf } from "./route.js";
-import { setText } from "./table.js";
 import { fillTime } from "./times.js";
 
 /** The field that says which way a message to a user would take. */

@@ -1,13 +1,13 @@
-import { element } from "../dom.js";
+import { button, element, setText } from "../dom.js";
 import type { Session, User } from "./answers.js";
-import { confirmed } from "./dialog.js";
-import { bytes, count, plural } from "./format.js";
+import { confirmed } from "../dialog.js";
+import { bytes, count, plural } from "../format.js";
 import { Peek } from "./peek.js";
-import { attempt, button, card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
+import { attempt, card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { Poll } from "./poll.js";
 import { hrefOf } from "./route.js";
 import { sessionsTable } from "./sessions.js";
-import { setText, type Table } from "./table.js";
+import { type Table } from "./table.js";
 import { fillTime } from "./times.js";
 
 /** One user: sessions and mailbox. */

@@ -1,14 +1,13 @@
-import { element } from "../dom.js";
+import { button, element, setText } from "../dom.js";
 import { memberTexts } from "../json.js";
 import type { EndedEvent, Webhook } from "./answers.js";
-import { bytes, count, plural } from "./format.js";
+import { bytes, count, plural } from "../format.js";
 import { historyTable, type HistoryEntry } from "./history.js";
-import { attempt, button, card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
+import { attempt, card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { PagedList } from "./pagedlist.js";
 import { Poll } from "./poll.js";
 import { askReplay } from "./replay.js";
 import { hrefOf } from "./route.js";
-import { setText } from "./table.js";
 import { fillTime } from "./times.js";
 import { fillFailure, fillState } from "./webhooks.js";
 

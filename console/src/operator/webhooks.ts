@@ -1,10 +1,10 @@
-import { element } from "../dom.js";
+import { element, setText } from "../dom.js";
 import type { Webhook } from "./answers.js";
-import { count, plural } from "./format.js";
+import { count, plural } from "../format.js";
 import { card, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { pageSize, PagedList } from "./pagedlist.js";
 import { hrefOf } from "./route.js";
-import { setText, Table } from "./table.js";
+import { Table } from "./table.js";
 import { fillTime } from "./times.js";
 
 /** An app's webhooks, and how it goes with them. */

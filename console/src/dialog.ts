@@ -1,4 +1,4 @@
-import { element } from "../dom.js";
+import { element } from "./dom.js";
 
 /** Shows a dialog until it is closed; then it is gone from the page. */
 export function showDialog(title: string, ...content: (Node | string)[]): HTMLDialogElement {

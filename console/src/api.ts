@@ -1,7 +1,11 @@
 import { newReference } from "@switchboard/client";
+import { capital, withStop } from "./words.js";
 
 /** How long an answer may take. */
 const patienceMs = 20_000;
+
+/** Accepted, and done: answers that may be empty. */
+const nothingToSay: ReadonlySet<number> = new Set([202, 204]);
 
 /** Why there is no good answer, as the server says it, or as it looks from here. */
 export class Problem extends Error {
@@ -48,12 +52,18 @@ export interface ApiEvents {
   keyRefused(problem: Problem): void;
 }
 
-/** The server's calls under /v1, with one key. */
+/**
+ * The server's calls under /v1, with one key, or with what a function gives each
+ * time; without one for an empty text.
+ */
 export class Api {
-  readonly #key: string;
+  readonly #key: string | (() => Promise<string>);
   readonly #events: ApiEvents;
+  readonly #once: boolean;
 
-  constructor(key: string, events: ApiEvents) {
+  /** Unless `once` is false, what changes something has an Idempotency-Key. The calls of accounts take none. */
+  constructor(key: string | (() => Promise<string>), events: ApiEvents, { once = true } = {}) {
+    this.#once = once;
     this.#key = key;
     this.#events = events;
   }
@@ -72,6 +82,14 @@ export class Api {
     return this.#json<T>("POST", path, ask);
   }
 
+  put<T>(path: string, ask: Ask = {}): Promise<T> {
+    return this.#json<T>("PUT", path, ask);
+  }
+
+  patch<T>(path: string, ask: Ask = {}): Promise<T> {
+    return this.#json<T>("PATCH", path, ask);
+  }
+
   delete<T>(path: string, ask: Ask = {}): Promise<T> {
     return this.#json<T>("DELETE", path, ask);
   }
@@ -87,7 +105,7 @@ export class Api {
     const response = await this.#send(method, path, ask);
     const text = await this.#read(response);
     try {
-      return JSON.parse(text) as T;
+      return (text === "" && nothingToSay.has(response.status) ? undefined : JSON.parse(text)) as T;
     } catch {
       throw new Problem("ODD_ANSWER", "what came back is no answer of Switchboard; is a proxy in between?", { status: response.status });
     }
@@ -102,9 +120,10 @@ export class Api {
   }
 
   async #send(method: string, path: string, ask: Ask, headers: Record<string, string> = {}, patience = patienceMs): Promise<Response> {
-    headers["Authorization"] = `Bearer ${this.#key}`;
+    const key = typeof this.#key === "string" ? this.#key : await this.#key();
+    if (key !== "") headers["Authorization"] = `Bearer ${key}`;
     if (ask.body !== undefined) headers["Content-Type"] = "application/json";
-    if (method !== "GET") headers["Idempotency-Key"] = `console-${newReference()}-${Date.now().toString(36)}`;
+    if (this.#once && method !== "GET") headers["Idempotency-Key"] = `console-${newReference()}-${Date.now().toString(36)}`;
     const signals = [ask.signal, Number.isFinite(patience) ? AbortSignal.timeout(patience) : undefined].filter((one) => one !== undefined);
     let response: Response;
     try {
@@ -136,6 +155,12 @@ export class Api {
     this.#events.reached(problem);
     return problem;
   }
+}
+
+/** A problem in a sentence, with its code. */
+export function sentence(problem: Problem): string {
+  if (problem.scope !== undefined) return `The key lacks the scope ${problem.scope}.`;
+  return `${capital(withStop(problem.message === "" ? "the server refused it" : problem.message))} (${problem.code})`;
 }
 
 /** Whether an error only says that nobody waits any more. */

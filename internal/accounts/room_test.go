@@ -1,0 +1,389 @@
+package accounts_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/accounts"
+	"github.com/seed-3d8c1042/switchboard/internal/db"
+	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+func TestSigningOutEndsOneSessionOrAll(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.signUp("ada")
+		one, two, three := w.signIn("ada"), w.signIn("ada"), w.signIn("ada")
+		if err := w.room.SignOut(t.Context(), w.holder(one), false); err != nil {
+			t.Fatal(err)
+		}
+		if w.good(one) || !w.good(two) || !w.good(three) {
+			t.Error("not this one alone has ended")
+		}
+		_, err := w.room.Refresh(t.Context(), one.Refresh)
+		wantCode(t, "its refresh token", err, accounts.CodeBadToken)
+		before, _ := w.store.ByName(t.Context(), "ada")
+		if err := w.room.SignOut(t.Context(), w.holder(two), true); err != nil {
+			t.Fatal(err)
+		}
+		if after, _ := w.store.ByName(t.Context(), "ada"); after.Version <= before.Version {
+			t.Errorf("the version went from %d to %d", before.Version, after.Version)
+		}
+		if w.good(two) || w.good(three) || !w.good(w.signIn("ada")) {
+			t.Error("not all have ended, or a new one has")
+		}
+	})
+}
+
+func TestANewPasswordEndsAllOtherSessions(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.signUp("ada")
+		mine, other := w.signIn("ada"), w.signIn("ada")
+		h := w.holder(mine)
+		err := w.room.SetPassword(t.Context(), address, h, "wrong horse", "battery staple")
+		wantCode(t, "with a wrong one", err, accounts.CodeBadCredentials)
+		err = w.room.SetPassword(t.Context(), address, h, password, "short")
+		wantCode(t, "with one that is none", err, accounts.CodeInvalid)
+		if !w.good(other) {
+			t.Error("what was refused has ended a session")
+		}
+		if err := w.room.SetPassword(t.Context(), address, h, password, "battery staple"); err != nil {
+			t.Fatal(err)
+		}
+		if !w.good(mine) || w.good(other) {
+			t.Error("not the others have ended")
+		}
+		_, err = w.room.SignIn(t.Context(), address, "ada", password)
+		wantCode(t, "the old one", err, accounts.CodeBadCredentials)
+		if _, err := w.room.SignIn(t.Context(), address, "ada", "battery staple"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// elsewhere is what else is kept of users.
+type elsewhere struct{ forgotten []wire.UserID }
+
+func (e *elsewhere) Export(context.Context, wire.UserID) ([]byte, error) {
+	return []byte(`{"rooms":[]}`), nil
+}
+
+func (e *elsewhere) Forget(_ context.Context, user wire.UserID) error {
+	e.forgotten = append(e.forgotten, user)
+	return nil
+}
+
+func TestADeletedAccountIsGoneAndItsNameFree(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var chat elsewhere
+		w.build(func(o *accounts.Options) { o.Chat = &chat })
+		w.signUp("ada")
+		tokens := w.signIn("ada")
+		h := w.holder(tokens)
+		err := w.room.Delete(t.Context(), address, h, "wrong horse")
+		wantCode(t, "with a wrong password", err, accounts.CodeBadCredentials)
+		if len(chat.forgotten) > 0 {
+			t.Error("rooms were left without the password")
+		}
+		closed := make(chan struct{})
+		if _, err := w.room.Hold(t.Context(), h, func() { close(closed) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.room.Delete(t.Context(), address, h, password); err != nil {
+			t.Fatal(err)
+		}
+		<-closed
+		if w.good(tokens) || !slices.Equal(chat.forgotten, []wire.UserID{"chat-1"}) {
+			t.Errorf("the token is good, or rooms were not left: %v", chat.forgotten)
+		}
+		_, err = w.room.SignIn(t.Context(), address, "ada", password)
+		wantCode(t, "sign in", err, accounts.CodeBadCredentials)
+		_, err = w.room.Profile(t.Context(), "chat-1")
+		wantCode(t, "the profile", err, accounts.CodeNotFound)
+		if user := w.signUp("ADA"); user != "chat-2" {
+			t.Errorf("whoever comes next is %s", user)
+		}
+	})
+}
+
+func TestAProfileIsWhatItsOwnerSays(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		h := w.member("ada")
+		text := func(s string) *string { return &s }
+		p, err := w.room.SetProfile(t.Context(), h, accounts.Change{DisplayName: text("Ada Lovelace 👩‍💻"[:12]), Bio: text("one\ntwo"), AvatarURL: text("https://example.com/a.png")})
+		if err != nil || p.DisplayName != "Ada Lovelace" || p.Bio != "one\ntwo" {
+			t.Fatalf("got %+v, %v", p, err)
+		}
+		if p, err = w.room.SetProfile(t.Context(), h, accounts.Change{Bio: text("")}); err != nil || p.Bio != "" || p.DisplayName != "Ada Lovelace" {
+			t.Errorf("got %+v, %v", p, err)
+		}
+		if got, err := w.room.Profile(t.Context(), "chat-1"); err != nil || got != p {
+			t.Errorf("got %+v, %v, want %+v", got, err, p)
+		}
+		for field, c := range map[string]accounts.Change{
+			"displayName": {DisplayName: text("a\nb")},
+			"bio":         {Bio: text(strings.Repeat("x", 1001))},
+			"avatarUrl":   {AvatarURL: text("javascript:alert(1)")},
+		} {
+			_, err := w.room.SetProfile(t.Context(), h, c)
+			var r *accounts.Refusal
+			if !errors.As(err, &r) || r.Field != field {
+				t.Errorf("%s: got %v", field, err)
+			}
+		}
+		w.signUp("grace")
+		found, err := w.room.Profiles(t.Context(), []wire.UserID{"chat-2", "chat-1", "chat-9", "ANZ-1"})
+		if err != nil || len(found) != 2 || found["chat-2"].Username != "grace" || found["chat-1"].DisplayName != "Ada Lovelace" {
+			t.Errorf("got %+v, %v", found, err)
+		}
+	})
+}
+
+func TestAnExportHasAllThatIsKept(t *testing.T) {
+	w := onFile(t)
+	w.build(func(o *accounts.Options) { o.Chat = &elsewhere{} })
+	h := w.member("ada")
+	w.signUp("grace")
+	if err := w.room.Block(t.Context(), h, "chat-2"); err != nil {
+		t.Fatal(err)
+	}
+	e, err := w.room.Export(t.Context(), h)
+	if err != nil || e.Profile.Username != "ada" || len(e.Sessions) != 1 || !slices.Equal(e.Blocks, []wire.UserID{"chat-2"}) || string(e.Chat) != `{"rooms":[]}` {
+		t.Errorf("got %+v, %v", e, err)
+	}
+}
+
+func TestATokenSetsAForgottenPasswordAnewOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.signUp("ada")
+		tokens := w.signIn("ada")
+		earlier, err := w.room.MakeReset(t.Context(), "chat-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := w.room.MakeReset(t.Context(), "chat-1")
+		if err != nil || made.Username != "ada" || !made.Expires.Equal(w.now.Add(time.Hour)) {
+			t.Fatalf("got %+v, %v", made, err)
+		}
+		use := func(token string) error { return w.room.UseReset(t.Context(), token, "battery staple") }
+		for what, token := range map[string]string{"an earlier one": earlier.Token, "one that never was": "sbp_x", "nothing": "", "a refresh token": tokens.Refresh} {
+			wantCode(t, what, use(token), accounts.CodeBadToken)
+		}
+		if !w.good(tokens) {
+			t.Error("what was refused has ended a session")
+		}
+		if err := use(made.Token); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, "again", use(made.Token), accounts.CodeBadToken)
+		if w.good(tokens) {
+			t.Error("a session stands that was begun with the old password")
+		}
+		if _, err := w.room.SignIn(t.Context(), address, "ada", "battery staple"); err != nil {
+			t.Error(err)
+		}
+		late, err := w.room.MakeReset(t.Context(), "chat-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Hour)
+		wantCode(t, "after its time", use(late.Token), accounts.CodeBadToken)
+		_, err = w.room.MakeReset(t.Context(), "chat-7")
+		wantCode(t, "for nobody", err, accounts.CodeNotFound)
+	})
+}
+
+func TestWhoAsksForAResetLearnsNothingAndTheAppsServerHearsOfIt(t *testing.T) {
+	w := onFile(t)
+	delivered := make(chan accounts.Reset, 10)
+	w.build(func(o *accounts.Options) {
+		o.Deliver = func(_ context.Context, r accounts.Reset) error { delivered <- r; return nil }
+	})
+	w.signUp("ada")
+	run(t, w.room)
+	for _, name := range []string{"nobody", "ADA"} {
+		if err := w.room.AskReset(address, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := <-delivered
+	if r.User != "chat-1" || r.Username != "ada" {
+		t.Errorf("got %+v", r)
+	}
+	if err := w.room.UseReset(t.Context(), r.Token, "battery staple"); err != nil {
+		t.Error(err)
+	}
+	for range 10 { // a name is not flooded
+		if err := w.room.AskReset(address, "ada"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.signUp("grace")
+	if err := w.room.AskReset(address, "grace"); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for got["grace"] == 0 {
+		got[(<-delivered).Username]++
+	}
+	if got["ada"] != 4 {
+		t.Errorf("got %v: five are free, of which one was before", got)
+	}
+}
+
+func TestBlocksAreKeptAndBounded(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		h := w.member("ada")
+		for i := range 11 {
+			w.signUp(fmt.Sprint("user", i))
+		}
+		for n := int64(2); n < 12; n++ {
+			for range 2 { // again is no error
+				if err := w.room.Block(t.Context(), h, w.room.UserOf(n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		wantCode(t, "one more", w.room.Block(t.Context(), h, "chat-12"), accounts.CodeTooMany)
+		wantCode(t, "nobody", w.room.Block(t.Context(), h, "chat-99"), accounts.CodeNotFound)
+		wantCode(t, "another app's", w.room.Block(t.Context(), h, "ANZ-2"), accounts.CodeNotFound)
+		wantCode(t, "himself", w.room.Block(t.Context(), h, "chat-1"), accounts.CodeInvalid)
+		for pair, want := range map[[2]wire.UserID]bool{{"chat-1", "chat-2"}: true, {"chat-2", "chat-1"}: false, {"chat-1", "chat-12"}: false} {
+			if got, err := w.room.Blocked(t.Context(), pair[0], pair[1]); got != want || err != nil {
+				t.Errorf("%v: got %v, %v", pair, got, err)
+			}
+		}
+		if err := w.room.Unblock(t.Context(), h, "chat-2"); err != nil {
+			t.Fatal(err)
+		}
+		list, err := w.room.Blocks(t.Context(), h, 4, 3)
+		if err != nil || len(list) != 3 || list[0].Number != 5 || !list[0].Created.Equal(w.now) {
+			t.Errorf("got %+v, %v", list, err)
+		}
+		if got, err := w.room.Blocked(t.Context(), "chat-1", "chat-2"); got || err != nil {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+}
+
+// between carries what two rooms say to each other; while it is cut nothing arrives.
+type between struct {
+	to  *accounts.Room
+	cut bool
+}
+
+func (b *between) Send(_ string, parts ...[]byte) bool {
+	if !b.cut {
+		b.to.PeerReceive("other", slices.Concat(parts...))
+	}
+	return !b.cut
+}
+
+func TestWhatEndsOnOneNodeClosesSocketsOnAnother(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		there := w.room
+		link := &between{to: there}
+		here := w.another(accounts.Options{
+			Store: w.store, App: "chat", AppID: "chat-id", Lifetimes: w.options.Lifetimes, Limits: w.options.Limits, Now: w.time, Cost: w.options.Cost, Nodes: link,
+		})
+		here.PeerUp("other")
+		run(t, there)
+		w.signUp("ada")
+		one, two, three := w.signIn("ada"), w.signIn("ada"), w.signIn("ada")
+		ended := make(chan int, 10)
+		for i, tokens := range []accounts.Tokens{one, two, three} {
+			if _, err := there.Hold(t.Context(), w.holder(tokens), func() { ended <- i }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := here.SignOut(t.Context(), w.holder(one), false); err != nil {
+			t.Fatal(err)
+		}
+		if i := <-ended; i != 0 || len(ended) > 0 {
+			t.Errorf("socket %d was closed, and %d more", i, len(ended))
+		}
+		link.cut = true // nobody hears of the next
+		if err := here.SignOut(t.Context(), w.holder(two), false); err != nil {
+			t.Fatal(err)
+		}
+		if len(ended) > 0 {
+			t.Fatal("what is cut is not cut")
+		}
+		there.PeerUp("here") // the link begins anew
+		for i := range ended {
+			if i == 1 {
+				break
+			}
+			if i == 2 {
+				t.Fatal("a socket whose session stands was closed")
+			}
+		}
+		link.cut = false
+		if err := here.SignOut(t.Context(), w.holder(three), true); err != nil {
+			t.Fatal(err)
+		}
+		for i := range ended {
+			if i == 2 {
+				break
+			}
+		}
+	})
+}
+
+func TestASocketWhoseTokenWasRevokedMeanwhileIsNotHeld(t *testing.T) {
+	w := onFile(t)
+	var sockets []int
+	w.build(func(o *accounts.Options) { o.Here = func(_ wire.UserID, n int) { sockets = append(sockets, n) } })
+	h := w.member("ada")
+	release, err := w.room.Hold(t.Context(), h, func() { t.Error("it was closed after its release") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := w.room.SignOut(t.Context(), h, true); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.room.Hold(t.Context(), h, func() {})
+	wantCode(t, "late", err, accounts.CodeTokenExpired)
+	if !slices.Equal(sockets, []int{1, 0, 1, 0}) {
+		t.Errorf("got %v", sockets)
+	}
+}
+
+func TestWhileTheDatabaseIsGoneNobodyIsLetInAndNothingIsCountedAsWrong(t *testing.T) {
+	w := onFile(t)
+	w.signUp("ada")
+	tokens := w.signIn("ada")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 10 {
+		if _, err := w.room.SignIn(gone, address, "ada", password); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if _, err := w.room.Verify(gone, tokens.Access); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	w.signIn("ada")
+	d, err := db.New(db.Options{URL: "postgres://nobody@127.0.0.1:1/none?connect_timeout=1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	o := w.options
+	o.Store, o.Metrics = d.Accounts(), nil
+	_, err = w.another(o).SignIn(t.Context(), address, "ada", password)
+	var told *wire.Error
+	if !errors.As(err, &told) || told.Code != wire.CodeStoreDown {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestThePageNamesEveryMetric(t *testing.T) {
+	nodetest.WantMetrics(t, nodetest.ReadCheckout(t, "docs/chat.md"), onFile(t).metrics, 7)
+}

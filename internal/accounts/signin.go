@@ -1,0 +1,237 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Tokens are what somebody gets who signs in.
+type Tokens struct {
+	User           wire.UserID
+	Session        wire.ID
+	Access         string
+	AccessExpires  time.Time
+	Refresh        string
+	RefreshExpires time.Time
+}
+
+// SignUp makes an account, for somebody at an address.
+func (r *Room) SignUp(ctx context.Context, address, username, password string) (Profile, error) {
+	if refused := CheckName(username); refused != nil {
+		return Profile{}, refused
+	}
+	if refused := checkPassword("password", password); refused != nil {
+		return Profile{}, refused
+	}
+	if !r.opts.SignUp {
+		return Profile{}, refuse(CodeSignUpClosed, "accounts are made by the operator here")
+	}
+	from := place(address)
+	if wait := r.signUps.take(from, r.opts.Now()); wait > 0 {
+		refused := refuse(CodeRateLimited, "as many accounts were made from this address as may be in an hour")
+		refused.After = wait
+		return Profile{}, refused
+	}
+	p, err := r.make(ctx, username, password)
+	var refused *Refusal
+	if err != nil && !errors.As(err, &refused) {
+		r.signUps.giveBack(from)
+	}
+	return p, err
+}
+
+// make makes an account, of a name and a password that may be.
+func (r *Room) make(ctx context.Context, username, password string) (Profile, error) {
+	taken := refuse(CodeNameTaken, "there is an account with this name, whatever its case")
+	switch _, err := r.opts.Store.ByName(ctx, NameKey(username)); {
+	case err == nil:
+		return Profile{}, taken
+	case !errors.Is(err, ErrUnknown):
+		return Profile{}, fmt.Errorf("look for a name: %w", err)
+	}
+	hash, err := r.hashes.hash(ctx, password)
+	if err != nil {
+		return Profile{}, err
+	}
+	a := Account{Profile: Profile{Username: username, Created: r.now()}, Password: hash, Version: 1}
+	a.Number, err = r.opts.Store.Create(ctx, a, r.opts.Place)
+	switch {
+	case errors.Is(err, ErrTaken):
+		return Profile{}, taken
+	case errors.Is(err, ErrNoNumbers):
+		return Profile{}, refuse(CodeNoNumbers, "this domain has no number left for another account")
+	case err != nil:
+		return Profile{}, fmt.Errorf("make an account: %w", err)
+	}
+	r.metrics.made.Inc()
+	return a.Profile, nil
+}
+
+// SignIn begins a session.
+func (r *Room) SignIn(ctx context.Context, address, username, password string) (Tokens, error) {
+	if refused := CheckName(username); refused != nil {
+		return Tokens{}, refused
+	}
+	if len(password) > MaxPassword*4 || password == "" {
+		return Tokens{}, invalid("password", "must have %d to %d characters", MinPassword, MaxPassword)
+	}
+	a, err := r.prove(ctx, address, username, password)
+	if err != nil {
+		return Tokens{}, err
+	}
+	id, err := wire.NewID(r.opts.Now(), r.opts.Random)
+	if err != nil {
+		return Tokens{}, err
+	}
+	now := r.now()
+	s := Session{ID: id, Account: a.Number, Turn: 1, Address: place(address), Created: now, Used: now, Expires: now.Add(r.opts.Refresh)}
+	ended, err := r.opts.Store.Begin(ctx, s, a, r.opts.Limits().Sessions)
+	if errors.Is(err, ErrUnknown) { // deleted, or its password changed, since it was read
+		return Tokens{}, refuseCredentials()
+	}
+	if err != nil {
+		return Tokens{}, fmt.Errorf("begin a session: %w", err)
+	}
+	r.ended(a.Number, ended...)
+	r.metrics.signIns.WithLabelValues("ok").Inc()
+	return r.tokens(ctx, s, a)
+}
+
+// prove finds the account of a name and checks that the password is its own. A name
+// that there is not costs as much as a wrong password.
+func (r *Room) prove(ctx context.Context, address, username, password string) (Account, error) {
+	key, from, now := NameKey(username), place(address), r.opts.Now()
+	wait := r.byPlace.begin(from, now)
+	if wait == 0 {
+		if wait = r.byName.begin(key, now); wait > 0 {
+			r.byPlace.takeBack(from)
+		}
+	}
+	if wait > 0 {
+		r.metrics.signIns.WithLabelValues("slowed").Inc()
+		return Account{}, tooSoon(wait)
+	}
+	a, err := r.opts.Store.ByName(ctx, key)
+	known := err == nil
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		r.byPlace.takeBack(from)
+		r.byName.takeBack(key)
+		return Account{}, fmt.Errorf("look for a name: %w", err)
+	}
+	hash := r.hashes.decoy
+	if known {
+		hash = a.Password
+	}
+	ok, stale, err := r.hashes.verify(ctx, hash, password)
+	if err != nil {
+		r.byPlace.takeBack(from)
+		r.byName.takeBack(key)
+		return Account{}, err
+	}
+	if !ok || !known {
+		r.metrics.signIns.WithLabelValues("wrong").Inc()
+		return Account{}, refuseCredentials()
+	}
+	r.byPlace.takeBack(from)
+	r.byName.succeeded(key)
+	if stale {
+		a.Password = r.rehash(ctx, a, password)
+	}
+	return a, nil
+}
+
+// rehash makes the hash of a password anew that cost another amount, and returns the
+// one that is kept.
+func (r *Room) rehash(ctx context.Context, a Account, password string) string {
+	hash, err := r.hashes.hash(ctx, password)
+	if err == nil {
+		err = r.opts.Store.Rehash(ctx, a.Number, a.Password, hash)
+	}
+	if err != nil {
+		r.opts.Log.Debug("the hash of a password stays as it was", "user", r.user(a.Number), "err", err)
+		return a.Password
+	}
+	return hash
+}
+
+// tokens writes the tokens of a session.
+func (r *Room) tokens(ctx context.Context, s Session, a Account) (Tokens, error) {
+	ring, err := r.keys(ctx, false)
+	if err != nil {
+		return Tokens{}, err
+	}
+	jti, err := wire.NewID(r.opts.Now(), r.opts.Random)
+	if err != nil {
+		return Tokens{}, err
+	}
+	user := r.user(a.Number)
+	now := r.opts.Now().UTC().Truncate(time.Second) // as tokens have it
+	expires := now.Add(r.opts.Access)
+	access, err := ring.sign(claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: r.opts.Issuer, Subject: string(user), Audience: jwt.ClaimStrings{r.opts.AppID}, ID: jti.String(),
+			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires),
+		},
+		Session: s.ID.String(), Version: a.Version,
+	})
+	if err != nil {
+		return Tokens{}, fmt.Errorf("sign a token: %w", err)
+	}
+	return Tokens{
+		User: user, Session: s.ID, Access: access, AccessExpires: expires,
+		Refresh: ring.refreshToken(s.ID, s.Turn), RefreshExpires: s.Expires,
+	}, nil
+}
+
+// Refresh exchanges a refresh token for new tokens.
+func (r *Room) Refresh(ctx context.Context, token string) (Tokens, error) {
+	ring, err := r.keys(ctx, false)
+	if err != nil {
+		return Tokens{}, err
+	}
+	id, turn, ok := ring.readRefresh(token)
+	if !ok {
+		return Tokens{}, refuseToken()
+	}
+	now := r.now()
+	s, a, err := r.opts.Store.Turn(ctx, id, turn, now, now.Add(r.opts.Refresh))
+	switch {
+	case errors.Is(err, ErrReused):
+		r.metrics.reused.Inc()
+		r.opts.Log.Warn("a refresh token was used twice, so its session has ended: somebody may have copied it", "user", r.user(s.Account))
+		r.ended(s.Account, id)
+		return Tokens{}, refuse(CodeTokenReused, "this refresh token was used before, so its session has ended; sign in anew")
+	case errors.Is(err, ErrEnded):
+		return Tokens{}, refuse(CodeBadToken, "the session of this token has ended")
+	case err != nil:
+		return Tokens{}, fmt.Errorf("refresh a session: %w", err)
+	}
+	return r.tokens(ctx, s, a)
+}
+
+// SignOut ends the holder's session, or with all every one of his.
+func (r *Room) SignOut(ctx context.Context, h Holder, all bool) error {
+	if all {
+		if err := r.opts.Store.EndAll(ctx, h.Number()); err != nil {
+			return fmt.Errorf("end all sessions: %w", err)
+		}
+		r.endedAll(h.Number())
+		return nil
+	}
+	if err := r.opts.Store.End(ctx, h.Number(), h.Session); err != nil {
+		return fmt.Errorf("end a session: %w", err)
+	}
+	r.ended(h.Number(), h.Session)
+	return nil
+}
+
+// Sessions returns the holder's sessions, the newest first.
+func (r *Room) Sessions(ctx context.Context, h Holder) ([]Session, error) {
+	return r.opts.Store.Sessions(ctx, h.Number(), r.now())
+}

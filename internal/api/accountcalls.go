@@ -1,0 +1,376 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/seed-3d8c1042/switchboard/internal/accounts"
+	"github.com/seed-3d8c1042/switchboard/internal/keys"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// Accounts are those of the chat app: *accounts.Room.
+type Accounts interface {
+	Verify(ctx context.Context, token string) (accounts.Holder, error)
+	App() string
+	UserOf(number int64) wire.UserID
+
+	SignUp(ctx context.Context, address, username, password string) (accounts.Profile, error)
+	SignIn(ctx context.Context, address, username, password string) (accounts.Tokens, error)
+	Refresh(ctx context.Context, token string) (accounts.Tokens, error)
+	SignOut(ctx context.Context, h accounts.Holder, all bool) error
+	Sessions(ctx context.Context, h accounts.Holder) ([]accounts.Session, error)
+
+	Profile(ctx context.Context, user wire.UserID) (accounts.Profile, error)
+	ProfileOf(ctx context.Context, username string) (accounts.Profile, error)
+	SetProfile(ctx context.Context, h accounts.Holder, c accounts.Change) (accounts.Profile, error)
+	SetPassword(ctx context.Context, address string, h accounts.Holder, old, password string) error
+	Delete(ctx context.Context, address string, h accounts.Holder, password string) error
+	Export(ctx context.Context, h accounts.Holder) (accounts.Export, error)
+
+	MakeReset(ctx context.Context, user wire.UserID) (accounts.Reset, error)
+	AskReset(address, username string) error
+	UseReset(ctx context.Context, token, password string) error
+
+	Block(ctx context.Context, h accounts.Holder, other wire.UserID) error
+	Unblock(ctx context.Context, h accounts.Holder, other wire.UserID) error
+	Blocks(ctx context.Context, h accounts.Holder, after int64, limit int) ([]accounts.Block, error)
+}
+
+func (r Rooms) accountCalls() []Call {
+	return []Call{
+		{Method: "POST", Path: "/v1/accounts", Auth: ByNobody, Status: http.StatusCreated, Handler: Handle(r.signUp)},
+		{Method: "GET", Path: "/v1/accounts", Auth: ByAccount, Handler: Handle(r.findAccount)},
+		{Method: "GET", Path: "/v1/accounts/{userId}", Auth: ByAccount, Handler: Handle(r.getAccount)},
+		{Method: "GET", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.myAccount)},
+		{Method: "PATCH", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.changeAccount)},
+		{Method: "DELETE", Path: "/v1/accounts/me", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.deleteAccount)},
+		{Method: "POST", Path: "/v1/accounts/me/password", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.changePassword)},
+		{Method: "GET", Path: "/v1/accounts/me/export", Auth: ByAccount, Handler: Handle(r.exportAccount)},
+		{Method: "GET", Path: "/v1/accounts/me/sessions", Auth: ByAccount, Handler: Handle(r.mySessions)},
+		{Method: "GET", Path: "/v1/accounts/me/blocks", Auth: ByAccount, Handler: Handle(r.myBlocks)},
+		{Method: "PUT", Path: "/v1/accounts/me/blocks/{userId}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.block)},
+		{Method: "DELETE", Path: "/v1/accounts/me/blocks/{userId}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.unblock)},
+		{Method: "POST", Path: "/v1/accounts/{userId}/resets", Scope: keys.AccountsManage, Once: true, Secret: true, Status: http.StatusCreated, Handler: Handle(r.makeReset)},
+		{Method: "POST", Path: "/v1/sessions", Auth: ByNobody, Status: http.StatusCreated, Handler: Handle(r.signIn)},
+		{Method: "DELETE", Path: "/v1/sessions", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.signOut)},
+		{Method: "POST", Path: "/v1/sessions/refresh", Auth: ByNobody, Handler: Handle(r.refreshSession)},
+		{Method: "POST", Path: "/v1/resets", Auth: ByNobody, Status: http.StatusAccepted, Handler: Serve(r.askReset)},
+		{Method: "POST", Path: "/v1/passwords", Auth: ByNobody, Status: http.StatusNoContent, Handler: Serve(r.useReset)},
+	}
+}
+
+// chat fails with CHAT_OFF where there are no accounts and rooms.
+func (r Rooms) chat() *Refusal {
+	if r.Accounts != nil {
+		return nil
+	}
+	why := r.ChatOff
+	if why == "" {
+		why = "there are no accounts and rooms on this server: the setting chat.enabled turns them on"
+	}
+	return Refuse(http.StatusNotFound, CodeChatOff, "%s", why)
+}
+
+// done answers with no content.
+func done(w http.ResponseWriter, status int, err error) error {
+	if err == nil {
+		w.WriteHeader(status)
+	}
+	return err
+}
+
+// account is a profile as the interface shows it.
+type account struct {
+	UserID      wire.UserID `json:"userId"`
+	Username    string      `json:"username"`
+	DisplayName string      `json:"displayName,omitzero"`
+	Bio         string      `json:"bio,omitzero"`
+	AvatarURL   string      `json:"avatarUrl,omitzero"`
+	CreatedAt   Time        `json:"createdAt"`
+}
+
+func (r Rooms) showAccount(p accounts.Profile) account {
+	return account{
+		UserID: r.Accounts.UserOf(p.Number), Username: p.Username, DisplayName: p.DisplayName, Bio: p.Bio, AvatarURL: p.AvatarURL, CreatedAt: Time(p.Created),
+	}
+}
+
+type credentials struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+type credentialsRequest struct {
+	Body credentials `body:"json"`
+}
+
+func (r Rooms) signUp(ctx context.Context, who Identity, q credentialsRequest) (account, error) {
+	p, err := r.Accounts.SignUp(ctx, who.address, q.Body.Username, q.Body.Password)
+	if err != nil {
+		return account{}, err
+	}
+	return r.showAccount(p), nil
+}
+
+// tokensAnswer is the one place where tokens leave.
+type tokensAnswer struct {
+	UserID         wire.UserID `json:"userId"`
+	AccessToken    string      `json:"accessToken"`
+	ExpiresAt      Time        `json:"expiresAt"`
+	RefreshToken   string      `json:"refreshToken"`
+	RefreshExpires Time        `json:"refreshExpiresAt"`
+	Session        wire.ID     `json:"session"`
+}
+
+func showTokens(t accounts.Tokens, err error) (tokensAnswer, error) {
+	return tokensAnswer{
+		UserID: t.User, AccessToken: t.Access, ExpiresAt: Time(t.AccessExpires),
+		RefreshToken: t.Refresh, RefreshExpires: Time(t.RefreshExpires), Session: t.Session,
+	}, err
+}
+
+func (r Rooms) signIn(ctx context.Context, who Identity, q credentialsRequest) (tokensAnswer, error) {
+	return showTokens(r.Accounts.SignIn(ctx, who.address, q.Body.Username, q.Body.Password))
+}
+
+type refreshRequest struct {
+	Body refreshBody `body:"json"`
+}
+
+type refreshBody struct {
+	RefreshToken string `json:"refreshToken"`
+}
+
+func (r Rooms) refreshSession(ctx context.Context, _ Identity, q refreshRequest) (tokensAnswer, error) {
+	return showTokens(r.Accounts.Refresh(ctx, q.Body.RefreshToken))
+}
+
+type signOutAllRequest struct {
+	All bool `query:"all"`
+}
+
+func (r Rooms) signOut(w http.ResponseWriter, q *http.Request, who Identity, s signOutAllRequest) error {
+	return done(w, http.StatusNoContent, r.Accounts.SignOut(q.Context(), who.Account, s.All))
+}
+
+type noRequest struct{}
+
+func (r Rooms) myAccount(ctx context.Context, who Identity, _ noRequest) (account, error) {
+	return r.getAccount(ctx, who, accountRequest{who.Account.User})
+}
+
+type accountRequest struct {
+	User wire.UserID `path:"userId"`
+}
+
+func (r Rooms) getAccount(ctx context.Context, _ Identity, q accountRequest) (account, error) {
+	p, err := r.Accounts.Profile(ctx, q.User)
+	if err != nil {
+		return account{}, err
+	}
+	return r.showAccount(p), nil
+}
+
+type findAccountRequest struct {
+	Username string `query:"username"`
+}
+
+func (r Rooms) findAccount(ctx context.Context, _ Identity, q findAccountRequest) (account, error) {
+	if q.Username == "" {
+		return account{}, Invalid("username", "is needed")
+	}
+	p, err := r.Accounts.ProfileOf(ctx, q.Username)
+	if err != nil {
+		return account{}, err
+	}
+	return r.showAccount(p), nil
+}
+
+type changeAccountRequest struct {
+	Body changeAccountBody `body:"json"`
+}
+
+type changeAccountBody struct {
+	DisplayName *string `json:"displayName,omitzero"`
+	Bio         *string `json:"bio,omitzero"`
+	AvatarURL   *string `json:"avatarUrl,omitzero"`
+}
+
+func (r Rooms) changeAccount(ctx context.Context, who Identity, q changeAccountRequest) (account, error) {
+	p, err := r.Accounts.SetProfile(ctx, who.Account, accounts.Change(q.Body))
+	if err != nil {
+		return account{}, err
+	}
+	return r.showAccount(p), nil
+}
+
+type deleteAccountRequest struct {
+	Body deleteAccountBody `body:"json"`
+}
+
+type deleteAccountBody struct {
+	Password string `json:"password"`
+}
+
+func (r Rooms) deleteAccount(w http.ResponseWriter, q *http.Request, who Identity, d deleteAccountRequest) error {
+	return done(w, http.StatusNoContent, r.Accounts.Delete(q.Context(), who.address, who.Account, d.Body.Password))
+}
+
+type changePasswordRequest struct {
+	Body changePasswordBody `body:"json"`
+}
+
+type changePasswordBody struct {
+	Old string `json:"old"`
+	New string `json:"new"`
+}
+
+func (r Rooms) changePassword(w http.ResponseWriter, q *http.Request, who Identity, c changePasswordRequest) error {
+	return done(w, http.StatusNoContent, r.Accounts.SetPassword(q.Context(), who.address, who.Account, c.Body.Old, c.Body.New))
+}
+
+type accountSession struct {
+	ID        wire.ID `json:"id"`
+	CreatedAt Time    `json:"createdAt"`
+	UsedAt    Time    `json:"usedAt"`
+	ExpiresAt Time    `json:"expiresAt"`
+	Address   string  `json:"address"`
+	Current   bool    `json:"current"`
+}
+
+func showAccountSessions(who Identity, list []accounts.Session) []accountSession {
+	shown := make([]accountSession, len(list))
+	for i, s := range list {
+		shown[i] = accountSession{s.ID, Time(s.Created), Time(s.Used), Time(s.Expires), s.Address, s.ID == who.Account.Session}
+	}
+	return shown
+}
+
+type accountSessionsAnswer struct {
+	Sessions []accountSession `json:"sessions"`
+}
+
+func (r Rooms) mySessions(ctx context.Context, who Identity, _ noRequest) (accountSessionsAnswer, error) {
+	list, err := r.Accounts.Sessions(ctx, who.Account)
+	return accountSessionsAnswer{showAccountSessions(who, list)}, err
+}
+
+// exportAnswer is all that is kept of somebody.
+type exportAnswer struct {
+	Account  account          `json:"account"`
+	Sessions []accountSession `json:"sessions"`
+	Blocks   []wire.UserID    `json:"blocks"`
+	Chat     jsontext.Value   `json:"chat,omitzero"`
+}
+
+func (r Rooms) exportAccount(ctx context.Context, who Identity, _ noRequest) (exportAnswer, error) {
+	e, err := r.Accounts.Export(ctx, who.Account)
+	if err != nil {
+		return exportAnswer{}, err
+	}
+	return exportAnswer{Account: r.showAccount(e.Profile), Sessions: showAccountSessions(who, e.Sessions), Blocks: e.Blocks, Chat: e.Chat}, nil
+}
+
+type resetAnswer struct {
+	UserID    wire.UserID `json:"userId"`
+	Username  string      `json:"username"`
+	Token     string      `json:"token"`
+	ExpiresAt Time        `json:"expiresAt"`
+}
+
+func (r Rooms) makeReset(ctx context.Context, _ Identity, q accountRequest) (resetAnswer, error) {
+	if refused := r.chat(); refused != nil {
+		return resetAnswer{}, refused
+	}
+	made, err := r.Accounts.MakeReset(ctx, q.User)
+	if err != nil {
+		return resetAnswer{}, err
+	}
+	return resetAnswer{made.User, made.Username, made.Token, Time(made.Expires)}, nil
+}
+
+type askResetRequest struct {
+	Body askResetBody `body:"json"`
+}
+
+type askResetBody struct {
+	Username string `json:"username"`
+}
+
+func (r Rooms) askReset(w http.ResponseWriter, _ *http.Request, who Identity, q askResetRequest) error {
+	return done(w, http.StatusAccepted, r.Accounts.AskReset(who.address, q.Body.Username))
+}
+
+type useResetRequest struct {
+	Body useResetBody `body:"json"`
+}
+
+type useResetBody struct {
+	Token    string `json:"token"`
+	Password string `json:"password"`
+}
+
+func (r Rooms) useReset(w http.ResponseWriter, q *http.Request, _ Identity, u useResetRequest) error {
+	return done(w, http.StatusNoContent, r.Accounts.UseReset(q.Context(), u.Body.Token, u.Body.Password))
+}
+
+func (r Rooms) block(w http.ResponseWriter, q *http.Request, who Identity, b accountRequest) error {
+	return done(w, http.StatusNoContent, r.Accounts.Block(q.Context(), who.Account, b.User))
+}
+
+func (r Rooms) unblock(w http.ResponseWriter, q *http.Request, who Identity, b accountRequest) error {
+	return done(w, http.StatusNoContent, r.Accounts.Unblock(q.Context(), who.Account, b.User))
+}
+
+type myBlocksRequest struct{ Page }
+
+type accountBlock struct {
+	UserID    wire.UserID `json:"userId"`
+	CreatedAt Time        `json:"createdAt"`
+}
+
+type myBlocksAnswer struct {
+	Blocks []accountBlock `json:"blocks"`
+	Next   Cursor         `json:"next,omitzero"`
+}
+
+// atNumber and readNumber write and read a number as a place in a list; before
+// the first is -1.
+func atNumber(number int64) string { return strconv.FormatInt(number, 10) }
+
+func readNumber(position string) (int64, error) {
+	if position == "" {
+		return -1, nil
+	}
+	number, err := strconv.ParseInt(position, 10, 64)
+	if err != nil {
+		return 0, Invalid("cursor", "is of another list")
+	}
+	return number, nil
+}
+
+// myBlocks lists whom somebody has blocked, by number.
+func (r Rooms) myBlocks(ctx context.Context, who Identity, q myBlocksRequest) (myBlocksAnswer, error) {
+	after, err := readNumber(q.Cursor.Position)
+	if err != nil {
+		return myBlocksAnswer{}, err
+	}
+	list, err := r.Accounts.Blocks(ctx, who.Account, after, q.Limit+1)
+	if err != nil {
+		return myBlocksAnswer{}, err
+	}
+	more := len(list) > q.Limit
+	list = list[:min(len(list), q.Limit)]
+	answer := myBlocksAnswer{Blocks: make([]accountBlock, len(list))}
+	for i, b := range list {
+		answer.Blocks[i] = accountBlock{r.Accounts.UserOf(b.Number), Time(b.Created)}
+	}
+	if more {
+		answer.Next = q.Next(atNumber(list[len(list)-1].Number))
+	}
+	return answer, nil
+}
