@@ -80,7 +80,7 @@ test("what is refused is shown by its code, and nothing refused is said, too", a
 test("health and facts of the node are shown, and when it is gone that is said", async ({ context, server }) => {
   const desk = await Desk.open(context, server);
   const health = desk.card("Health");
-  await expect(health.getByRole("listitem")).toHaveText(["node works", "store works"]);
+  await expect(health.getByRole("listitem")).toHaveText(["node works", "store works", "chat works"]);
   await expect(health).toContainText(/Up for\s*\d+ s/);
   await expect(health).toContainText(/Memory\s*\d+(\.\d)? MiB/);
   await expect(health).toContainText(/Nodes\s*1\s*Message log/);
@@ -89,7 +89,7 @@ test("health and facts of the node are shown, and when it is gone that is said",
   await expect(health.getByRole("listitem")).toHaveText(["server not known"], { timeout: 15_000 });
   await server.resume();
   await expect(desk.page.locator(".freshness")).toHaveText("", { timeout: 15_000 });
-  await expect(health.getByRole("listitem")).toHaveText(["node works", "store works"], { timeout: 15_000 });
+  await expect(health.getByRole("listitem")).toHaveText(["node works", "store works", "chat works"], { timeout: 15_000 });
   // The totals began anew: no rate goes wild over that.
   await expect(desk.tile("Messages in")).toHaveText("0", { timeout: 15_000 });
 });

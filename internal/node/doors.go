@@ -149,17 +149,19 @@ func (n *node) openDoor(l net.Listener, h http.Handler) *door {
 	return d
 }
 
-// lead has the doors lead to the rooms, which are ready.
+// lead has the doors lead to the rooms, which are ready. The admin door comes last: who
+// has heard there that the node is ready finds it so at all others.
 func (d *doors) lead(n *node) {
 	o := n.apiOptions()
-	d.admin.server.Switch(api.NewAdmin(o))
 	if d.control != nil {
 		d.control.server.Switch(api.NewControl(o))
 	}
 	if d.public != nil {
+		o := o
 		o.Socket, o.Console = n.sockets, console.Handler()
 		d.public.server.Switch(api.NewPublic(o))
 	}
+	d.admin.server.Switch(api.NewAdmin(o))
 }
 
 // closePublic begins to close the public door: nobody comes in any more.
