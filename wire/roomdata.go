@@ -59,11 +59,11 @@ func (r *RoomInfo) AppendData(dst []byte) []byte {
 	dst = strconv.AppendBool(append(dst, `,"public":`...), r.Public)
 	dst = strconv.AppendBool(append(dst, `,"oneToOne":`...), r.OneToOne)
 	dst = appendUser(append(dst, `,"creator":`...), r.Creator)
-	dst = appendMoment(append(dst, `,"createdAt":`...), r.CreatedAt)
+	dst = appendTime(append(dst, `,"createdAt":`...), r.CreatedAt)
 	dst = strconv.AppendInt(append(dst, `,"members":`...), r.Members, 10)
 	dst = strconv.AppendUint(append(dst, `,"lastSeq":`...), r.LastSeq, 10)
 	if !r.LastAt.IsZero() {
-		dst = appendMoment(append(dst, `,"lastAt":`...), r.LastAt)
+		dst = appendTime(append(dst, `,"lastAt":`...), r.LastAt)
 	}
 	if m := r.Mine; m != nil {
 		dst = AppendString(append(dst, `,"role":`...), m.Role)
@@ -107,7 +107,7 @@ type RoomSent struct {
 func (s *RoomSent) AppendData(dst []byte) []byte {
 	dst = appendID(append(dst, `{"room":`...), s.Room)
 	dst = appendPlaceOf(dst, s.ID, s.Seq)
-	dst = appendMoment(append(dst, `,"at":`...), s.At)
+	dst = appendTime(append(dst, `,"at":`...), s.At)
 	if s.ClientID != "" {
 		dst = AppendString(append(dst, `,"clientId":`...), s.ClientID)
 	}
@@ -130,7 +130,7 @@ func (m *RoomMessage) AppendData(dst []byte) []byte {
 	dst = appendPlaceOf(dst, m.ID, m.Seq)
 	dst = appendUser(append(dst, `,"from":`...), m.From)
 	dst = append(append(dst, `,"content":`...), m.Content...)
-	dst = appendMoment(append(dst, `,"at":`...), m.At)
+	dst = appendTime(append(dst, `,"at":`...), m.At)
 	return append(dst, '}')
 }
 
@@ -149,7 +149,7 @@ func (c *RoomChange) AppendData(dst []byte) []byte {
 	dst = appendID(append(dst, `{"room":`...), c.Room)
 	dst = appendPlaceOf(dst, c.ID, c.Seq)
 	dst = appendUser(append(dst, `,"by":`...), c.By)
-	dst = appendMoment(append(dst, `,"at":`...), c.At)
+	dst = appendTime(append(dst, `,"at":`...), c.At)
 	if c.Content == nil {
 		return append(dst, `,"deleted":true}`...)
 	}
@@ -177,13 +177,13 @@ func (e *RoomEntry) append(dst []byte) []byte {
 	if e.Content != nil {
 		dst = append(append(dst, `,"content":`...), e.Content...)
 	}
-	dst = appendMoment(append(dst, `,"at":`...), e.At)
+	dst = appendTime(append(dst, `,"at":`...), e.At)
 	if !e.EditedAt.IsZero() {
-		dst = appendMoment(append(dst, `,"editedAt":`...), e.EditedAt)
+		dst = appendTime(append(dst, `,"editedAt":`...), e.EditedAt)
 		dst = appendUser(append(dst, `,"editedBy":`...), e.EditedBy)
 	}
 	if !e.DeletedAt.IsZero() {
-		dst = appendMoment(append(dst, `,"deleted":true,"deletedAt":`...), e.DeletedAt)
+		dst = appendTime(append(dst, `,"deleted":true,"deletedAt":`...), e.DeletedAt)
 		dst = appendUser(append(dst, `,"deletedBy":`...), e.DeletedBy)
 	}
 	return append(dst, '}')
@@ -230,7 +230,7 @@ func (m *RoomMark) AppendData(dst []byte) []byte {
 	dst = appendID(append(dst, `{"room":`...), m.Room)
 	dst = appendUser(append(dst, `,"user":`...), m.User)
 	dst = strconv.AppendUint(append(dst, `,"seq":`...), m.Seq, 10)
-	return append(appendMoment(append(dst, `,"at":`...), m.At), '}')
+	return append(appendTime(append(dst, `,"at":`...), m.At), '}')
 }
 
 // RoomTyping says that a member is writing.
@@ -301,7 +301,7 @@ func (l *RoomMembers) AppendData(dst []byte) []byte {
 		m := &l.Members[i]
 		dst = appendUser(append(comma(dst, i), `{"user":`...), m.User)
 		dst = AppendString(append(dst, `,"role":`...), m.Role)
-		dst = appendMoment(append(dst, `,"since":`...), m.Since)
+		dst = appendTime(append(dst, `,"since":`...), m.Since)
 		dst = strconv.AppendUint(append(dst, `,"readSeq":`...), m.ReadSeq, 10)
 		dst = append(dst, '}')
 	}
@@ -328,7 +328,7 @@ func (l *RoomBans) AppendData(dst []byte) []byte {
 	for i := range l.Bans {
 		dst = appendUser(append(comma(dst, i), `{"user":`...), l.Bans[i].User)
 		dst = appendUser(append(dst, `,"by":`...), l.Bans[i].By)
-		dst = append(appendMoment(append(dst, `,"at":`...), l.Bans[i].At), '}')
+		dst = append(appendTime(append(dst, `,"at":`...), l.Bans[i].At), '}')
 	}
 	return appendNext(append(dst, ']'), l.Next)
 }
@@ -360,7 +360,7 @@ func (l *RoomVersions) AppendData(dst []byte) []byte {
 			dst = append(append(append(dst, `"content":`...), v.Content...), ',')
 		}
 		dst = appendUser(append(dst, `"by":`...), v.By)
-		dst = appendMoment(append(dst, `,"at":`...), v.At)
+		dst = appendTime(append(dst, `,"at":`...), v.At)
 		if v.Deleted {
 			dst = append(dst, `,"deleted":true`...)
 		}
@@ -397,10 +397,4 @@ func appendUser(dst []byte, u UserID) []byte {
 func appendPlaceOf(dst []byte, id ID, seq uint64) []byte {
 	dst = appendID(append(dst, `,"id":`...), id)
 	return strconv.AppendUint(append(dst, `,"seq":`...), seq, 10)
-}
-
-// appendMoment appends a time as frames and calls have it: RFC 3339 in UTC, with
-// milliseconds.
-func appendMoment(dst []byte, t time.Time) []byte {
-	return append(t.UTC().AppendFormat(append(dst, '"'), "2006-01-02T15:04:05.000Z07:00"), '"')
 }

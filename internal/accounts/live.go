@@ -50,7 +50,6 @@ func (r *Room) Hold(ctx context.Context, h Holder, end func()) (release func(), 
 		r.live.held[number] = of
 	}
 	of[x] = struct{}{}
-	r.here(number)
 	r.live.mu.Unlock()
 	if err := r.stands(ctx, h); err != nil {
 		r.release(number, x)
@@ -70,14 +69,6 @@ func (r *Room) release(number int64, x *held) {
 	delete(of, x)
 	if len(of) == 0 {
 		delete(r.live.held, number)
-	}
-	r.here(number)
-}
-
-// here tells whoever wants to know how many sockets a user has. live.mu is held.
-func (r *Room) here(number int64) {
-	if r.opts.Here != nil {
-		r.opts.Here(r.user(number), len(r.live.held[number]))
 	}
 }
 

@@ -23,7 +23,7 @@ type Cost struct {
 	Threads uint8
 }
 
-// DefaultCost is the least that OWASP advises.
+// defaultCost is the least that OWASP advises.
 var defaultCost = Cost{Memory: 19_456, Passes: 2, Threads: 1}
 
 const (

@@ -21,9 +21,6 @@ type Reset struct {
 	Expires  time.Time
 }
 
-// reset is a request for one.
-type reset struct{ username string }
-
 // MakeReset makes a token for a user, in place of earlier ones.
 func (r *Room) MakeReset(ctx context.Context, user wire.UserID) (Reset, error) {
 	p, err := r.Profile(ctx, user)
@@ -58,7 +55,7 @@ func (r *Room) AskReset(address, username string) error {
 		return refused
 	}
 	select {
-	case r.wanted <- reset{username}:
+	case r.wanted <- username:
 		return nil
 	default:
 		busy := refuse(CodeBusy, "too many resets are waiting; try again later")
@@ -73,8 +70,8 @@ func (r *Room) makeResets(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case w := <-r.wanted:
-			if err := r.deliver(ctx, w.username); err != nil && ctx.Err() == nil {
+		case username := <-r.wanted:
+			if err := r.deliver(ctx, username); err != nil && ctx.Err() == nil {
 				r.opts.Log.Error("a password cannot be set anew", "err", err)
 			}
 		}

@@ -51,9 +51,6 @@ type Options struct {
 	Deliver func(ctx context.Context, r Reset) error
 	// Nodes are the others of this cluster; nil: this node is alone.
 	Nodes Nodes
-	// Here is told how many sockets of a user there are on this node, whenever that
-	// changes. It must not wait. Nil: nobody is.
-	Here func(user wire.UserID, sockets int)
 
 	Cost    Cost                  // of hashes; zero: what is advised
 	Now     func() time.Time      // nil: time.Now
@@ -78,9 +75,9 @@ type Room struct {
 	byName  *pace // sign-ins
 	byPlace *pace
 	signUps *quota
-	resets  *quota     // asked for, by address
-	wanted  chan reset // resets that are to be made
-	askedOf *pace      // resets, by name
+	resets  *quota      // asked for, by address
+	wanted  chan string // names for which resets are to be made
+	askedOf *pace       // resets, by name
 	metrics *metrics
 	live    live
 
@@ -119,7 +116,7 @@ func New(o Options) (*Room, error) {
 	r := &Room{
 		opts: o, hashes: hashes, byName: newPace(freeForName), byPlace: newPace(freeForAddress), askedOf: newPace(freeForName),
 		signUps: newQuota(func() int { return o.Limits().SignUps }), resets: newQuota(func() int { return o.Limits().SignUps }),
-		wanted: make(chan reset, resetsWaiting),
+		wanted: make(chan string, resetsWaiting),
 	}
 	r.live.init()
 	r.metrics, err = newMetrics(o.Metrics, r)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/db"
 	"github.com/seed-3d8c1042/switchboard/internal/nodetest"
@@ -337,22 +339,27 @@ func TestWhatEndsOnOneNodeClosesSocketsOnAnother(t *testing.T) {
 
 func TestASocketWhoseTokenWasRevokedMeanwhileIsNotHeld(t *testing.T) {
 	w := onFile(t)
-	var sockets []int
-	w.build(func(o *accounts.Options) { o.Here = func(_ wire.UserID, n int) { sockets = append(sockets, n) } })
+	sockets := func(want int) {
+		t.Helper()
+		of := fmt.Sprintf("# HELP switchboard_accounts_sockets Sockets that rest on sessions of accounts.\n# TYPE switchboard_accounts_sockets gauge\nswitchboard_accounts_sockets %d\n", want)
+		if err := testutil.GatherAndCompare(w.metrics, strings.NewReader(of), "switchboard_accounts_sockets"); err != nil {
+			t.Error(err)
+		}
+	}
 	h := w.member("ada")
 	release, err := w.room.Hold(t.Context(), h, func() { t.Error("it was closed after its release") })
 	if err != nil {
 		t.Fatal(err)
 	}
+	sockets(1)
 	release()
+	sockets(0)
 	if err := w.room.SignOut(t.Context(), h, true); err != nil {
 		t.Fatal(err)
 	}
 	_, err = w.room.Hold(t.Context(), h, func() {})
 	wantCode(t, "late", err, accounts.CodeTokenExpired)
-	if !slices.Equal(sockets, []int{1, 0, 1, 0}) {
-		t.Errorf("got %v", sockets)
-	}
+	sockets(0)
 }
 
 func TestWhileTheDatabaseIsGoneNobodyIsLetInAndNothingIsCountedAsWrong(t *testing.T) {

@@ -449,6 +449,25 @@ func TestTypingIsToldToOthersOnceASecond(t *testing.T) {
 	})
 }
 
+// What a session may have missed while its rooms could not be looked at is looked for
+// when they can, also where no other node is known.
+func TestWhatCouldNotBeLookedAtIsLookedAtLater(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.alone = true
+		one, other := w.run(), w.run()
+		ann := other.client(1)
+		room := ann.create("")
+		ann.ask("ROOM_INVITE", fmt.Sprintf(`{"room":%q,"user":"chat-2"}`, room))
+		w.store.blind.Store(true)
+		bob := one.client(2)
+		ann.ask("ROOM_SEND", fmt.Sprintf(`{"room":%q,"content":"x"}`, room)) // of which the node of bob is not told
+		w.store.blind.Store(false)
+		if f := bob.until("ROOM_MESSAGE"); f.in.Seq != 1 {
+			t.Errorf("bob heard %s", f.Data)
+		}
+	})
+}
+
 // While the database is gone senders hear so, and what its end left open is said to be.
 func TestADatabaseThatIsGoneIsSaidAndComesBack(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {

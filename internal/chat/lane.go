@@ -223,7 +223,9 @@ func (l *lane) joined(n *news) {
 	l.fills.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), opTime)
 		defer cancel()
-		_ = l.c.look(ctx, []int64{n.n}) // the next comparison finds out
+		if l.c.look(ctx, []int64{n.n}) != nil {
+			l.c.peekSoon()
+		}
 	})
 }
 

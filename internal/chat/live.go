@@ -126,7 +126,9 @@ func (c *Chat) Attach(ctx context.Context, s Session) {
 	a.loading <- struct{}{}
 	c.local.add(a)
 	c.metrics.attached.Inc()
-	_ = c.load(ctx, a) // see compare: it is tried again
+	if c.load(ctx, a) != nil { // compare tries again, and looks at what it came to
+		c.peekSoon()
+	}
 }
 
 // Detach ends that.
@@ -314,6 +316,7 @@ func (c *Chat) compare(ctx context.Context) {
 			err := c.load(call, a)
 			cancel()
 			if failed = err != nil; failed { // the store is down: what is left waits for it
+				heads = true
 				break
 			}
 		}

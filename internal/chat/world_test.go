@@ -56,6 +56,7 @@ type world struct {
 	store  *faulty
 	nodes  []*node
 	limits chat.Limits
+	alone  bool // nodes know of no other
 
 	mu     sync.Mutex
 	blocks map[[2]wire.UserID]bool
@@ -82,6 +83,24 @@ type faulty struct {
 	chat.Store
 	fault atomic.Pointer[error] // of the next writes, instead of them
 	late  atomic.Pointer[error] // of the next writes, after they have taken effect
+	blind atomic.Bool           // nobody sees how far rooms have come
+}
+
+func (f *faulty) Read(ctx context.Context, do func(chat.View) error) error {
+	return f.Store.Read(ctx, func(v chat.View) error { return do(view{v, f}) })
+}
+
+// view is one of a faulty store.
+type view struct {
+	chat.View
+	of *faulty
+}
+
+func (v view) Heads(rooms []int64) ([]chat.Head, error) {
+	if v.of.blind.Load() {
+		return nil, errGone
+	}
+	return v.View.Heads(rooms)
 }
 
 func (f *faulty) Write(ctx context.Context, do func(chat.Tx) error) error {
@@ -128,10 +147,14 @@ func (w *world) run() *node {
 	w.t.Helper()
 	n := &node{w: w, name: fmt.Sprint("n", len(w.nodes)+1), metrics: prometheus.NewRegistry()}
 	var err error
-	n.Chat, err = chat.New(chat.Options{
-		Store: w.store, People: w, App: "chat", Domain: "here", Nodes: n, Metrics: n.metrics,
+	o := chat.Options{
+		Store: w.store, People: w, App: "chat", Domain: "here", Metrics: n.metrics,
 		HomeURL: func(domain string) string { return "wss://" + domain }, Limits: func() chat.Limits { return w.limits },
-	})
+	}
+	if !w.alone {
+		o.Nodes = n
+	}
+	n.Chat, err = chat.New(o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -144,9 +167,11 @@ func (w *world) run() *node {
 			w.t.Error(err)
 		}
 	})
-	for _, other := range w.nodes {
-		other.PeerUp(n.name)
-		n.PeerUp(other.name)
+	if !w.alone {
+		for _, other := range w.nodes {
+			other.PeerUp(n.name)
+			n.PeerUp(other.name)
+		}
 	}
 	w.nodes = append(w.nodes, n)
 	return n

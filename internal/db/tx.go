@@ -60,7 +60,11 @@ func (t *Tx) Next(ctx context.Context, counter string) (n int64, err error) {
 func list(first, n int) text {
 	var b strings.Builder
 	for i := range n {
-		b.WriteString(map[bool]string{true: "($", false: ", $"}[i == 0])
+		if i == 0 {
+			b.WriteString("($")
+		} else {
+			b.WriteString(", $")
+		}
 		b.WriteString(strconv.Itoa(first + i))
 	}
 	b.WriteString(")")

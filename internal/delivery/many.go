@@ -51,7 +51,11 @@ func (h *Hub) sendAll(list []*Send, once *Once) {
 // frameSize is how many bytes the frame of a message has at most, and its
 // reference, which is kept beside it.
 func frameSize(s *Send) int {
-	return len(s.Content) + 2*len(s.Reference) + len(s.From) + len(s.Producer) + 112
+	size := len(s.Content) + 2*len(s.Reference) + len(s.From) + 64
+	if s.Producer != "" {
+		size += len(s.Producer) + 48
+	}
+	return size
 }
 
 // appendFrame appends the frame of a message: with its number, where it has one, so that

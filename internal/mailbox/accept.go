@@ -196,7 +196,7 @@ func (c *core) passes(m *Message) bool { return m.Via != "" && c.toLink(m) }
 // Notices are taken: they are as few as what they tell of, and their link's mailbox is
 // bounded.
 func (c *core) crowds(m *Message) bool {
-	return c.limits.Waiting > 0 && c.passes(m) && !m.Notice && c.counts.waiting >= c.withHeadroom()
+	return c.limits.Waiting > 0 && c.counts.waiting >= c.withHeadroom() && !m.Notice && c.passes(m)
 }
 
 // refusalWithin is refusal where so many may wait in all, if that is limited.

@@ -138,11 +138,10 @@ func (n *node) buildAccounts() (err error) {
 // deliverReset puts the token with which somebody sets his password anew into the
 // queues of the webhooks that want it.
 func (n *node) deliverReset(ctx context.Context, r accounts.Reset) error {
-	const form = "2006-01-02T15:04:05.000Z"
 	s := n.opts.Settings.Chat
 	event, err := json.Marshal(map[string]any{
-		"type": "passwordReset", "timestamp": time.Now().UTC().Format(form), "data": map[string]string{
-			"app": s.AppName, "userId": string(r.User), "username": r.Username, "token": r.Token, "expiresAt": r.Expires.UTC().Format(form),
+		"type": "passwordReset", "timestamp": api.Time(time.Now()), "data": map[string]any{
+			"app": s.AppName, "userId": r.User, "username": r.Username, "token": r.Token, "expiresAt": api.Time(r.Expires),
 		},
 	})
 	if err != nil {

@@ -23,13 +23,10 @@ func (n *node) socketOptions() socket.Options {
 	o := socket.Options{
 		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
-		Logger: n.log, Metrics: n.metrics, Away: n.away,
+		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off,
 	}
 	if n.chat.accounts != nil {
 		o.Shown, o.Rooms = shown, n.chat.rooms
-	}
-	if off := n.chat.off; off != "" {
-		o.RoomsOff = func() string { return off }
 	}
 	if n.abroad != nil {
 		o.HomeURL, o.LinkLost = n.abroad.homeURL, n.abroad.lost.note
@@ -157,9 +154,9 @@ func (d *doors) lead(n *node) {
 		d.control.server.Switch(api.NewControl(o))
 	}
 	if d.public != nil {
-		o := o
-		o.Socket, o.Console = n.sockets, console.Handler()
-		d.public.server.Switch(api.NewPublic(o))
+		public := o
+		public.Socket, public.Console = n.sockets, console.Handler()
+		d.public.server.Switch(api.NewPublic(public))
 	}
 	d.admin.server.Switch(api.NewAdmin(o))
 }

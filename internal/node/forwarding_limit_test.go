@@ -43,21 +43,7 @@ func TestDomainsThatAreFullOfMessagesForEachOtherGoOn(t *testing.T) {
 			}
 		}
 		w.cut.Store(false)
-		over := make(chan struct{})
-		go func() {
-			sending.Wait()
-			close(over)
-		}()
-		select {
-		case <-over:
-		case <-time.After(time.Minute):
-			t.Error("the domains wait for each other")
-			w.change = nil // so that the users come to an end
-			for _, s := range w.sites {
-				s.kill()
-				s.start()
-			}
-			<-over
+		if !w.goesOn(t, &sending, time.Minute) {
 			return
 		}
 		w.quiet(t, func() {})
@@ -69,6 +55,28 @@ func TestDomainsThatAreFullOfMessagesForEachOtherGoOn(t *testing.T) {
 			}
 		}
 	})
+}
+
+// goesOn waits until all is sent, and fails the test where domains wait for each other.
+func (w *world) goesOn(t *testing.T, sending *sync.WaitGroup, within time.Duration) bool {
+	over := make(chan struct{})
+	go func() {
+		sending.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+		return true
+	case <-time.After(within):
+	}
+	t.Error("the domains wait for each other")
+	w.change = nil // so that the users come to an end
+	for _, s := range w.sites {
+		s.kill()
+		s.start()
+	}
+	<-over
+	return false
 }
 
 // compare counts what is wrong with what came of one sender.
@@ -114,21 +122,7 @@ func TestDomainsInBetweenThatAreFullOfWhatGoesThroughGoOn(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		w.cut.Store(false)
-		over := make(chan struct{})
-		go func() {
-			sending.Wait()
-			close(over)
-		}()
-		select {
-		case <-over:
-		case <-time.After(10 * time.Minute):
-			t.Error("the domains wait for each other")
-			w.change = nil // so that the users come to an end
-			for _, s := range w.sites {
-				s.kill()
-				s.start()
-			}
-			<-over
+		if !w.goesOn(t, &sending, 10*time.Minute) {
 			return
 		}
 		w.quiet(t, func() {})

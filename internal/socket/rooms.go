@@ -44,7 +44,7 @@ type roomFrame struct {
 func (s *session) room(f *wire.Frame) *wire.Error {
 	rooms := s.srv.opts.Rooms
 	if rooms == nil {
-		return general(wire.CodeChatOff, s.srv.opts.RoomsOff())
+		return general(wire.CodeChatOff, s.srv.opts.RoomsOff)
 	}
 	size := len(f.Data) + len(f.Reference) + receiverCost
 	if !s.reserve(size) {

@@ -64,7 +64,7 @@ func roomSend(reference string, n int) string {
 }
 
 func TestAServerWithoutRoomsSaysSo(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.RoomsOff = func() string { return "set db.url" } })
+	r := newRig(t, func(o *Options) { o.RoomsOff = "set db.url" })
 	p := r.join("ANZ-7", "")
 	p.send(roomSend("r1", 1))
 	p.text(`{"type":"GENERAL_ERROR","data":{"code":"CHAT_OFF","reason":"set db.url"},"reference":"r1"}`)

@@ -82,10 +82,8 @@ func (o Options) withDefaults() Options {
 	if o.HomeURL == nil {
 		o.HomeURL = func(string) string { return "" }
 	}
-	if o.RoomsOff == nil {
-		o.RoomsOff = func() string {
-			return "there are no rooms on this server: the setting chat.enabled turns them on"
-		}
+	if o.RoomsOff == "" {
+		o.RoomsOff = "there are no rooms on this server: the setting chat.enabled turns them on"
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -122,10 +122,9 @@ type Options struct {
 	Keeper Keeper
 	Hub    Hub
 	Gate   Gate
-	// Rooms serves frames about rooms. Nil: nobody does, for the reason that RoomsOff
-	// returns.
+	// Rooms serves frames about rooms. Nil: nobody does, for the reason that RoomsOff is.
 	Rooms    Rooms
-	RoomsOff func() string
+	RoomsOff string
 	Node     string // this node's ID, for the keeper; empty where there is only one
 	// HomeURL returns where clients of a domain connect; empty when that is not known.
 	// Nil: it never is.
