@@ -185,7 +185,7 @@ func (b *batch) run(tx Tx) error {
 		if j.content != nil {
 			err = b.send(j)
 		} else {
-			err = b.read1(tx, j)
+			err = b.mark(tx, j)
 		}
 		var told *wire.Error
 		if errors.As(err, &told) {
@@ -321,8 +321,8 @@ func sentOf(r *Room, m *Message) wire.RoomSent {
 // member's own sessions: else what is read by all would be told all by all.
 const markMembers = 1000
 
-// read1 moves a read mark. It never goes back.
-func (b *batch) read1(tx Tx, j *job) error {
+// mark moves a read mark. It never goes back.
+func (b *batch) mark(tx Tx, j *job) error {
 	r, m, err := b.enter(j)
 	if err != nil {
 		return err
