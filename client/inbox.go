@@ -29,8 +29,10 @@ func (m Message) Decode(v any) error {
 type arrival struct {
 	link  *link
 	frame wire.ServerFrame
-	taken bool   // someone waited for it: no callback
-	raw   []byte // all of a FORWARD
+	taken bool // someone waited for it: no callback
+
+	raw    []byte // all of the frame, for a link
+	broken bool   // it cannot be read
 }
 
 // handle calls the handlers, until drain is closed and the inbox is empty, or
@@ -54,7 +56,7 @@ func (c *Client) handle(ctx context.Context) {
 
 // arrive handles one frame, and acknowledges if it is time to.
 func (c *Client) arrive(ctx context.Context, acks *acks, a arrival) {
-	if a.frame.Type == wire.TypeForward && c.opts.Link {
+	if c.opts.Link && a.forLink() {
 		c.forward(ctx, a)
 		return
 	}
@@ -86,7 +88,14 @@ func (c *Client) arrive(ctx context.Context, acks *acks, a arrival) {
 	}
 }
 
-// forward handles one FORWARD.
+// forLink says whether a frame is for a link's only handler. That is a FORWARD, and
+// what a neighbour must not send: no other handler is there for a MESSAGE, and
+// whatever has an ID would be acknowledged here, with all FORWARDs before it.
+func (a *arrival) forLink() bool {
+	return a.broken || a.frame.Type == wire.TypeForward || a.frame.Type == wire.TypeMessage || !a.frame.ID.IsZero()
+}
+
+// forward handles one frame of a link.
 func (c *Client) forward(ctx context.Context, a arrival) {
 	if a.link.refused {
 		return

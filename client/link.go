@@ -171,6 +171,9 @@ func (e events) OnMessage(_ *gws.Conn, m *gws.Message) {
 	raw := bytes.Clone(m.Bytes())
 	f, err := wire.ParseServerFrame(raw)
 	switch {
+	case err != nil && e.client.opts.Link && e.signedIn:
+		// To pass it over would acknowledge it with what follows.
+		e.take(wire.ServerFrame{}, raw)
 	case err != nil:
 		e.client.opts.Logger.Warn("a frame of the server cannot be read", "err", err)
 	case e.signedIn:
@@ -214,8 +217,8 @@ func (l *link) take(f wire.ServerFrame, raw []byte) {
 		return
 	}
 	a := arrival{link: l, frame: f, taken: l.client.settle(f)}
-	if f.Type == wire.TypeForward {
-		a.raw = raw
+	if l.client.opts.Link {
+		a.raw, a.broken = raw, f.TypeName == nil
 	}
 	select {
 	case l.client.inbox <- a:

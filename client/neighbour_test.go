@@ -92,6 +92,31 @@ func TestAForwardThatIsNotHandledEndsTheConnection(t *testing.T) {
 	})
 }
 
+// Nobody else is there to handle it, and it is not acknowledged by itself, for that
+// would acknowledge what came before it.
+func TestWhatIsNoForwardIsForTheHandlerOfALinkToJudge(t *testing.T) {
+	for _, bad := range []string{
+		`{"type":"MESSAGE","data":{"from":"ANZ-1","content":1}}`,
+		`{"type":"MESSAGE","data":{"from":"ANZ-1","content":1},"id":"` + id + `1"}`,
+		`{"type":"MESSAGE_CONFIRMATION","data":{"reference":"r"},"id":"` + id + `1"}`,
+		`{"type":"SOMETHING","data":{},"id":"` + id + `1"}`,
+		`{"type":"FORWARD","data":{}`,
+		`{"type":"FORWARD","data":{},"id":"no ID"}`,
+		`[]`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, l := newServer(t), newLog()
+			_, p := dial(t, s, link(s, l))
+			p.send(bad, forward(2))
+			l.expect(t, bad, forward(2))
+			synctest.Wait()
+			if len(p.frames) > 0 {
+				t.Errorf("%s: the client sent %s by itself", bad, <-p.frames)
+			}
+		})
+	}
+}
+
 func TestAPingThatIsNotAnsweredEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := newServer(t), newLog()

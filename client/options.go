@@ -58,9 +58,10 @@ type Options struct {
 	// It is for servers, not for users.
 	Link bool
 	// OnForward handles a FORWARD, which is all that a link gets; frame belongs to it,
-	// and wire.ParseForward reads it. Nothing is acknowledged by itself, see
-	// [Client.Acknowledge], and nothing that comes again is passed over. An error ends
-	// the connection.
+	// and wire.ParseForward reads it. What a neighbour must not send comes here, too, and
+	// ParseForward says so: a MESSAGE, anything else that has an ID, and what cannot be
+	// read. Nothing is acknowledged by itself, see [Client.Acknowledge], and nothing
+	// that comes again is passed over. An error ends the connection.
 	OnForward func(ctx context.Context, frame []byte) error
 
 	// OnMessage handles a message. ctx ends when the client is closed and the

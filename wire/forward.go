@@ -384,7 +384,9 @@ func (r *forwardReader) number(name string, raw []byte) uint64 {
 
 func (r *forwardReader) time(name string, raw []byte) time.Time {
 	if raw[0] == '"' {
-		if t, err := time.Parse(time.RFC3339, string(text(raw))); err == nil {
+		// In UTC the year may be another one, with which it could not be read again: the
+		// next domain would close its link for what this one has taken.
+		if t, err := time.Parse(time.RFC3339, string(text(raw))); err == nil && t.UTC().Year() >= 0 && t.UTC().Year() <= 9999 {
 			return t.UTC()
 		}
 	}

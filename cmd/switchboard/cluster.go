@@ -11,8 +11,8 @@ import (
 
 // clusterCommands are about the nodes of a cluster.
 type clusterCommands struct {
-	Status clusterStatusCommand `cmd:"" help:"List the nodes that the node on a data folder, or at a URL, knows. Exit code 1 when one of them is unreachable."`
-	Remove clusterRemoveCommand `cmd:"" help:"Take out a processor that is gone for good, and wait until the others have copies of all that it had. Exit code 1 when it is alive, unknown, or needed."`
+	Status clusterStatusCommand `cmd:"" set:"key=with the scope stats:read" help:"List the nodes that the node on a data folder, or at a URL, knows. Exit code 1 when one of them is unreachable."`
+	Remove clusterRemoveCommand `cmd:"" set:"key=an admin key" help:"Take out a processor that is gone for good, and wait until the others have copies of all that it had. Exit code 1 when it is alive, unknown, or needed."`
 }
 
 // clusterStatusCommand lists the nodes.

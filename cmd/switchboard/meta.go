@@ -26,7 +26,7 @@ type metaServeCommand struct {
 	Listen     string        `placeholder:"HOST:PORT" default:"127.0.0.1:9000" help:"Where domains connect (default ${default})."`
 	Data       string        `placeholder:"FOLDER" default:"./meta" help:"Where the last good copy is kept (default ${default})."`
 	Git        string        `placeholder:"REPOSITORY" help:"A Git repository that the file is in: a path, or a URL (https, ssh, file)."`
-	Branch     string        `placeholder:"BRANCH" default:"main" help:"Its branch (default ${default})."`
+	Branch     string        `placeholder:"BRANCH" help:"Its branch, with --git (default main)."`
 	Every      time.Duration `placeholder:"DURATION" default:"10s" help:"How often the file or the branch is looked at (default ${default})."`
 	SecretFile string        `placeholder:"FILE" help:"A file with a secret that readers have to show (Authorization: Bearer); without, anyone may read."`
 	LogLevel   string        `placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: ${enum}."`
@@ -127,7 +127,7 @@ func (c metaCheckCommand) Run(p *program) error {
 		return err
 	}
 	for _, notice := range notices {
-		fmt.Fprintf(p.err, "%s: %s\n", c.File, notice)
+		fmt.Fprintf(p.err, "%s: warning: %s\n", c.File, notice)
 	}
 	_, err = fmt.Fprintf(p.out, "%s: good: %s, %s, %s\n", c.File, plural(len(network.Domains), "domain"), plural(len(network.Links), "link"), plural(len(network.Apps), "app"))
 	return err

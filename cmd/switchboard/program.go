@@ -41,10 +41,10 @@ type program struct {
 type commands struct {
 	Serve   serveCommand    `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
 	Config  configCommands  `cmd:"" help:"Check, show or begin settings."`
-	Keys    keysCommands    `cmd:"" help:"Make, list and revoke API keys of a node that runs."`
+	Keys    keysCommands    `cmd:"" set:"key=with the scope keys:manage" help:"Make, list and revoke API keys of a node that runs."`
 	Cluster clusterCommands `cmd:"" help:"See the nodes of a cluster."`
-	Meta    metaCommands    `cmd:"" help:"Serve the description of a network of domains, or check one."`
-	Trace   traceCommand    `cmd:"" help:"Print the path that a message to a user would take between domains. Exit code 1 when there is none, or its first link is down."`
+	Meta    metaCommands    `cmd:"" help:"Serve the description of a network of domains, or check one. \"switchboard meta --config FILE\" serves it; \"switchboard meta serve --help\" lists the flags."`
+	Trace   traceCommand    `cmd:"" set:"key=an admin key" help:"Print the path that a message to a user would take between domains. Exit code 1 when there is none, or its first link is down."`
 	Bench   benchCommands   `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
 	Doctor  doctorCommand   `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
 	Version versionCommand  `cmd:"" help:"Print the version."`

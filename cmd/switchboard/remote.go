@@ -29,7 +29,7 @@ type nodeFlags struct {
 	Data   string `placeholder:"FOLDER" help:"The data folder of a node that runs on this machine (default: as serve has it, ./data)."`
 	Config string `placeholder:"FILE" help:"The settings file that names the data folder. Else the variable SWITCHBOARD_CONFIG names it."`
 	URL    string `placeholder:"URL" help:"Another node instead, such as https://chat.example; takes a key."`
-	Key    string `placeholder:"KEY" help:"An API key for --url, with the scope keys:manage for keys and stats:read for cluster status, an admin key for cluster remove and trace; better in the environment (SWITCHBOARD_KEY)."`
+	Key    string `placeholder:"KEY" help:"An API key for --url, ${key}; better in the environment (SWITCHBOARD_KEY)."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 

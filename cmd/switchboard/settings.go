@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/meta"
 )
 
 // settingsFlags are the flags that set something. What has no flag of its own
@@ -85,6 +86,9 @@ func (c checkCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkNetwork(p, s); err != nil {
+		return err
+	}
 	apps := plural(len(s.Apps), "app")
 	if s.Demo {
 		apps = "no apps are named, so the demo app lets anyone in, from this machine only"
@@ -117,6 +121,28 @@ func (c checkCommand) Run(p *program) error {
 	}
 	_, err = fmt.Fprintf(p.out, "%s: good: %s, %s, operators at %s%s\n", c.File, apps, clients, s.Admin, meets)
 	return err
+}
+
+// checkNetwork checks the description of all domains where that is a file, and
+// whether the settings go with it.
+func (c checkCommand) checkNetwork(p *program, s config.Settings) error {
+	if s.Meta == "" || s.MetaURL() {
+		return nil
+	}
+	network, notices, err := meta.Check(s.Meta)
+	if err != nil {
+		return err
+	}
+	for _, notice := range notices {
+		fmt.Fprintf(p.err, "%s: warning: %s\n", s.Meta, notice)
+	}
+	for _, what := range network.Unknown(s.LinkNames()) {
+		fmt.Fprintf(p.err, "%s: warning: links.secrets: in %s %s\n", c.File, s.Meta, what)
+	}
+	if wrong := network.Unknown([]string{s.Domain}); len(wrong) > 0 {
+		return config.Problems{{Place: config.Place{File: c.File}, Key: "domain", Text: "in " + s.Meta + " " + wrong[0]}}
+	}
+	return nil
 }
 
 // printCommand prints the settings that would hold.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -20,7 +19,7 @@ type traceCommand struct {
 // Validate checks the user; what it says is a matter of usage.
 func (c traceCommand) Validate() error {
 	if _, err := wire.ParseUserID(c.User); err != nil {
-		return fmt.Errorf("%s is no user ID: %w", c.User, err)
+		return fmt.Errorf("%q is no user ID: %w", c.User, err)
 	}
 	return c.nodeFlags.Validate()
 }
@@ -108,9 +107,9 @@ func (a traceAnswer) trouble() error {
 	case a.Local:
 		return nil
 	case a.Domain == "" || len(a.Path) == 0:
-		return fmt.Errorf("a message to %s is refused: there is no way", a.User)
+		return fmt.Errorf("a message to %s would be refused: there is no way", a.User)
 	case a.Sending.State != "up":
-		return errors.New("a message waits: " + a.Sending.Why)
+		return fmt.Errorf("a message to %s would wait here: %s", a.User, a.Sending.Why)
 	}
 	return nil
 }

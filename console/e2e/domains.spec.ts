@@ -197,6 +197,9 @@ test("a thousand domains are drawn as far as one can see, and listed in full", a
   await expect(page.getByText("And 499 links between others.")).toBeVisible();
 });
 
+/** At these sizes axe looks: between them the same parts are only arranged otherwise. */
+const looked = new Set(["wide", "least"]);
+
 for (const colorScheme of ["light", "dark"] as const) {
   test(`the page of domains looks right and is accessible from 320 pixels on, ${colorScheme}`, async ({ browser, federate }, info) => {
     test.setTimeout(240_000);
@@ -218,16 +221,19 @@ for (const colorScheme of ["light", "dark"] as const) {
       await page.evaluate(() => scrollTo(0, 0));
       await page.screenshot({ path: info.outputPath(`${colorScheme}-${name}-domains.png`), fullPage: true });
       await fits(page, name);
-      expect(await problems(page, colorScheme), name).toEqual([]);
+      if (looked.has(name)) expect(await problems(page, colorScheme), name).toEqual([]);
       if (name === "wide") expect(await road(desk, "domain-01 domain-02").evaluate((one) => getComputedStyle(one).transitionDuration)).toBe("0s");
 
       // Every state there is, in a network that fills the picture.
       await page.route("**/v1/domains", (route) => route.fulfill({ json: large(22) }));
       await page.route("**/v1/domains/trace*", (route) => route.fulfill({ json: { userId: "ANZ-9", domain: "site_0021", local: false, version: 1, path: ["site_0000", "site_0002", "site_0006", "site_0020"], next: "site_0002", cost: 4, sending: { state: "up" }, waiting: { messages: 0, bytes: 0 } } }));
-      await expect(page.locator(".network-picture .node")).toHaveCount(viewport.width < 700 ? 14 : 22, { timeout: 15_000 });
+      await page.reload(); // what is asked for next comes only in a while
+      await expect(page.locator(".network-picture .node")).toHaveCount(viewport.width < 700 ? 14 : 22);
+      await page.getByText("All links as a table").click();
+      await page.evaluate(() => scrollTo(0, 0));
       await page.screenshot({ path: info.outputPath(`${colorScheme}-${name}-many.png`), fullPage: true });
       await fits(page, `${name}, many`);
-      expect(await problems(page, colorScheme), `${name}, many`).toEqual([]);
+      if (looked.has(name)) expect(await problems(page, colorScheme), `${name}, many`).toEqual([]);
       await context.close();
     }
     client.close();

@@ -11,6 +11,9 @@ const sizes = {
   low: { width: 740, height: 360 },
 };
 
+/** At these sizes axe looks: between them the same parts are only arranged otherwise. */
+const looked = new Set(["wide", "narrow"]);
+
 /** A page with something of everything on it. */
 async function lively(context: BrowserContext, server: Server): Promise<Tab> {
   const one = await Tab.as("Ann", context, server.origin);
@@ -58,7 +61,7 @@ for (const colorScheme of ["light", "dark"] as const) {
           });
           const overflow = await tab.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
           expect(overflow, `${name} ${part} scrolls sideways`).toBeLessThanOrEqual(0);
-          expect(await problems(tab.page, colorScheme), `${what} ${name} ${part}`).toEqual([]);
+          if (looked.has(name)) expect(await problems(tab.page, colorScheme), `${what} ${name} ${part}`).toEqual([]);
         }
       }
     }

@@ -12,6 +12,9 @@ const sizes = {
   narrow: { width: 390, height: 844 },
 };
 
+/** At these sizes axe looks: between them the same parts are only arranged otherwise. */
+const looked = new Set(["wide", "narrow"]);
+
 const settings = (receiver: Receiver): string => `
 apps:
   - appName: ANZ
@@ -45,13 +48,13 @@ async function lively(server: Server, receiver: Receiver): Promise<Client[]> {
   return clients;
 }
 
-async function looksRight(page: Page, colorScheme: ColorScheme, what: string, picture: string): Promise<void> {
+async function looksRight(page: Page, colorScheme: ColorScheme, accessible: boolean, what: string, picture: string): Promise<void> {
   await page.screenshot({ path: picture, fullPage: true });
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   expect(overflow, `${what} scrolls sideways`).toBeLessThanOrEqual(0);
   const cut = await page.locator(".card, .tile, .dialog").evaluateAll((all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent.slice(0, 60)));
   expect(cut, `${what}: what does not fit`).toEqual([]);
-  expect(await problems(page, colorScheme), what).toEqual([]);
+  if (accessible) expect(await problems(page, colorScheme), what).toEqual([]);
 }
 
 for (const colorScheme of ["light", "dark"] as const) {
@@ -63,7 +66,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     for (const [name, viewport] of Object.entries(sizes)) {
       const context = await browser.newContext({ colorScheme, viewport });
       const page = await context.newPage();
-      const look = (what: string): Promise<void> => looksRight(page, colorScheme, `${what}, ${name}, ${colorScheme}`, info.outputPath(`${colorScheme}-${name}-${what}.png`));
+      const look = (what: string): Promise<void> => looksRight(page, colorScheme, looked.has(name), `${what}, ${name}, ${colorScheme}`, info.outputPath(`${colorScheme}-${name}-${what}.png`));
       await page.goto(`${server.origin}/operator`);
       await page.getByLabel("API key").fill("nonsense");
       await page.getByLabel("API key").press("Enter");

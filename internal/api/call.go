@@ -21,7 +21,7 @@ import (
 // checked when the function gets it:
 //
 //	type listThingsRequest struct {
-//		User wire.UserID `path:"userId"`  // a user ID, of the key's app
+//		User wire.UserID `path:"userId"`  // a user ID, of the key's app, who lives in this domain
 //		App  App         `query:"app"`    // the key's app; with an admin key needed, unless tagged api:"optional"
 //		Kind string      `query:"kind"`   // empty when absent; string, int, int64, bool, Time or a TextUnmarshaler, or a pointer to one, nil when absent
 //		Page                              // limit and cursor

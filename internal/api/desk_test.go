@@ -28,10 +28,11 @@ type desk struct {
 	store  *store
 	limits MessageLimits
 	key    func(*http.Request) // of app ANZ, with all scopes
+	homes  homes
 }
 
 func newDesk(t testing.TB) *desk {
-	d := &desk{world: newWorld(t), store: &store{}, limits: MessageLimits{Frame: 2000, Receivers: 5, Batch: 4, Wait: time.Minute}}
+	d := &desk{world: newWorld(t), store: &store{}, homes: homes{}, limits: MessageLimits{Frame: 2000, Receivers: 5, Batch: 4, Wait: time.Minute}}
 	d.hub = delivery.New(delivery.Options{
 		Keeper: d.store, Access: reach{}, Sessions: func() int { return 3 }, Group: func() int { return d.limits.Receivers },
 	})
@@ -39,7 +40,7 @@ func newDesk(t testing.TB) *desk {
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 		Now: func() time.Time { return d.now }, Limits: func() V1Limits { return d.world.limits },
 		Rooms: Rooms{
-			Keys: d.ring, Apps: oneBare{"ANZ", "SHOP", "BARE"}, Hub: d.hub, Mailboxes: d.store,
+			Keys: d.ring, Apps: oneBare{"ANZ", "SHOP", "BARE"}, Hub: d.hub, Mailboxes: d.store, Domains: d.homes,
 			Messages: func() MessageLimits { return d.limits },
 		},
 	})
@@ -52,6 +53,18 @@ func newDesk(t testing.TB) *desk {
 	d.key = with(d.world.key("ANZ", keys.Scopes()...))
 	return d
 }
+
+// homes are where users live who do not live here.
+type homes map[wire.UserID]Home
+
+func (h homes) Home(user wire.UserID) (home Home, here bool) {
+	home, away := h[user]
+	return home, !away
+}
+
+func (homes) Domains(context.Context) (DomainsAnswer, error) { return DomainsAnswer{}, nil }
+
+func (homes) Trace(context.Context, wire.UserID) (TraceAnswer, error) { return TraceAnswer{}, nil }
 
 // oneBare are apps of which BARE has no master user.
 type oneBare []string

@@ -11,6 +11,14 @@ import (
 type Domains interface {
 	Domains(ctx context.Context) (DomainsAnswer, error)
 	Trace(ctx context.Context, user wire.UserID) (TraceAnswer, error)
+	// Home says whether a user lives here, and otherwise where. It is quick.
+	Home(user wire.UserID) (home Home, here bool)
+}
+
+// Home is the domain where a user lives.
+type Home struct {
+	Domain string // empty: in none
+	URL    string // where its clients connect
 }
 
 // DomainsAnswer is the network as this domain sees it.

@@ -21,8 +21,9 @@ type Identity struct {
 	// Account is whose access token it was made with, of a call that is ByAccount.
 	Account accounts.Holder
 
-	address string                // where it came from, of a call that is not made with a key
-	known   func(app string) bool // whether an app is in the settings
+	address string                              // where it came from, of a call that is not made with a key
+	known   func(app string) bool               // whether an app is in the settings
+	home    func(user wire.UserID) (Home, bool) // see Domains; nil: everybody lives here
 }
 
 // May says whether it has a scope.
@@ -43,6 +44,25 @@ func (who Identity) checkApp(field, app string) *Refusal {
 		return refused
 	}
 	return nil
+}
+
+// checkHome refuses what is about a user who lives in another domain: whether he is
+// connected, and what waits for him, is known there alone. field names him.
+func (who Identity) checkHome(field string, user wire.UserID) *Refusal {
+	if who.home == nil {
+		return nil
+	}
+	home, here := who.home(user)
+	if here {
+		return nil
+	}
+	refused := Refuse(http.StatusMisdirectedRequest, wire.CodeWrongDomain, "%s lives in no domain: the number is in none of its app's ranges", user)
+	if home.Domain != "" {
+		refused.Detail = string(user) + " lives in " + home.Domain + ": ask there"
+		refused.More = map[string]any{"domain": home.Domain, "home": home.URL}
+	}
+	refused.Field = field
+	return refused
 }
 
 // space is the space of names in which its Idempotency-Keys for a call are: the

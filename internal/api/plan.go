@@ -173,7 +173,8 @@ func (p *param) read(request reflect.Value, r *http.Request, query url.Values, w
 	return p.bind(field, who)
 }
 
-// bind checks that what a field names is of the key's app.
+// bind checks that what a field names is of the key's app, and that a user whom the
+// path names lives here.
 func (p *param) bind(field reflect.Value, who Identity) *Refusal {
 	switch v := field.Addr().Interface().(type) {
 	case *App:
@@ -182,7 +183,10 @@ func (p *param) bind(field reflect.Value, who Identity) *Refusal {
 		if *v == "" {
 			return nil
 		}
-		return who.checkApp(p.name, v.App())
+		if refused := who.checkApp(p.name, v.App()); refused != nil || !p.path {
+			return refused
+		}
+		return who.checkHome(p.name, *v)
 	}
 	return nil
 }

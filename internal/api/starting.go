@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -16,18 +17,20 @@ const (
 
 // Starting returns what stands at the doors of a node that is starting, until
 // Server.Switch has what NewPublic, NewAdmin and NewControl return take its place:
-// /healthz says that it lives, /readyz what it waits for, as o.Parts have it, and
-// /cluster, where that will be, which nodes it knows. Everything else is refused for
-// now, with what waiting says, but for a browser's EventSource: that would give up on
-// any answer, and comes back when there is none.
-func Starting(o Options, waiting func() string) (public, admin, control http.Handler) {
+// /healthz says that it lives, /readyz what it waits for, and /cluster, where that will
+// be, which nodes it knows. Everything else is refused for now, but for a browser's
+// EventSource: that would give up on any answer, and comes back when there is none.
+// waiting says what is waited for, to operators or to anybody.
+func Starting(o Options, waiting func(operator bool) string) (public, admin, control http.Handler) {
 	o.V1 = nil
-	refuse := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		refused := Refuse(http.StatusServiceUnavailable, wire.CodeBusy, "the server is starting: %s", waiting())
-		refused.RetryAfter = later
-		refused.write(w)
-	})
 	before := func(name string, cluster string, o Options) http.Handler {
+		says := func() string { return waiting(name != publicDoor) }
+		o.Parts = []Part{{Name: "node", Check: func() error { return errors.New("the node is starting: " + says()) }}}
+		refuse := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			refused := Refuse(http.StatusServiceUnavailable, wire.CodeBusy, "the server is starting: %s", says())
+			refused.RetryAfter = later
+			refused.write(w)
+		})
 		d := newDoor(name, o)
 		d.ownOrigin = "/ws"
 		if cluster != "" && o.Cluster != nil {

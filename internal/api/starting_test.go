@@ -15,8 +15,7 @@ func TestANodeThatIsStartingLivesAndSaysWhatItWaitsFor(t *testing.T) {
 	o, c := options(), newTwoNodes()
 	c.list[0].Status, c.list[0].Reason = nodes.Joining, "waiting for node2"
 	o.Cluster = c
-	o.Parts = []Part{{Name: "node", Check: func() error { return errors.New("the node is starting: waiting for node2") }}}
-	public, admin, control := Starting(o, func() string { return "waiting for node2" })
+	public, admin, control := Starting(o, func(bool) string { return "waiting for node2" })
 	for _, h := range []http.Handler{public, admin, control} {
 		wantStatus(t, h, 200, "GET", "/healthz")
 		if text := wantStatus(t, h, 503, "GET", "/readyz"); !strings.Contains(text, `"reason":"the node is starting: waiting for node2"`) {
@@ -41,9 +40,26 @@ func TestANodeThatIsStartingLivesAndSaysWhatItWaitsFor(t *testing.T) {
 	wantStatus(t, admin, 503, "GET", "/v1/cluster")
 }
 
+// Where its neighbours and servers are is not for strangers.
+func TestWhyAStartTakesTimeIsForOperatorsOnly(t *testing.T) {
+	public, admin, control := Starting(options(), func(operator bool) string {
+		if operator {
+			return "waiting: http://10.0.0.5 is away"
+		}
+		return "waiting"
+	})
+	for _, path := range []string{"/readyz", "/", "/v1/users"} {
+		for h, want := range map[http.Handler]bool{public: false, admin: true, control: true} {
+			if _, text := ask(t, h, "GET", path); strings.Contains(text, "10.0.0.5") != want || !strings.Contains(text, "starting: waiting") {
+				t.Errorf("%s: %s", path, text)
+			}
+		}
+	}
+}
+
 func TestAServerGoesOnWithTheHandlerThatItIsSwitchedTo(t *testing.T) {
 	o := options()
-	public, _, _ := Starting(o, func() string { return "reading" })
+	public, _, _ := Starting(o, func(bool) string { return "reading" })
 	var server *Server
 	addr, _ := serve(t, o, func(s *Server) { server = s; s.Switch(public) })
 	c := dial(t, addr)
@@ -60,7 +76,7 @@ func TestAServerGoesOnWithTheHandlerThatItIsSwitchedTo(t *testing.T) {
 }
 
 func TestAnEventSourceGetsNoAnswerFromANodeThatIsStartingForItWouldGiveUp(t *testing.T) {
-	public, _, _ := Starting(options(), func() string { return "reading" })
+	public, _, _ := Starting(options(), func(bool) string { return "reading" })
 	addr, _ := serve(t, options(), func(s *Server) { s.Switch(public) })
 	c := dial(t, addr)
 	send(t, c, "GET /v1/events?appId=a&userId=b HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")

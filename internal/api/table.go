@@ -20,8 +20,8 @@ type Rooms struct {
 	Messages  func() MessageLimits
 	Stats     Stats
 	Cluster   Cluster
-	Domains   Domains
-	Version   string // of this program
+	Domains   Domains // nil: there are no others
+	Version   string  // of this program
 	Webhooks  Webhooks
 	Events    *Events // nil: nobody asks for events
 	// Accounts are those of the chat app; nil: there are none, and ChatOff says why.

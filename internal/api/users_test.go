@@ -99,6 +99,39 @@ func TestAUserIsShownWithItsMailbox(t *testing.T) {
 	d.refused(400, CodeInvalidRequest, "GET", "/v1/users/nobody", d.key)
 }
 
+// Who is there, and what waits, only the home of a user knows: "not connected" would
+// be a lie. Sending goes through any domain.
+func TestACallAboutAUserWhoLivesInAnotherDomainIsSentThere(t *testing.T) {
+	d := newDesk(t)
+	d.homes["ANZ-7"] = Home{"domain-02", "wss://d2/ws"}
+	d.homes["ANZ-8"] = Home{}
+	calls := 0
+	for _, c := range Calls(Rooms{}) {
+		if !strings.Contains(c.Path, "{userId}") || c.Auth == ByAccount { // which nobody opens here
+			continue
+		}
+		calls++
+		path := strings.NewReplacer("{userId}", "ANZ-7", "{id}", idOf(1).String()).Replace(c.Path)
+		answer, said := ask(t, d.h, c.Method, path, d.key)
+		d.described(c.Method, c.Path, answer.StatusCode, said)
+		p := decoded(t, said)
+		if answer.StatusCode != 421 || p["code"] != wire.CodeWrongDomain || p["domain"] != "domain-02" || p["home"] != "wss://d2/ws" || p["field"] != "userId" ||
+			p["detail"] != "ANZ-7 lives in domain-02: ask there" {
+			t.Errorf("%s %s: %s", c.Method, path, said)
+		}
+		nowhere := strings.Replace(path, "ANZ-7", "ANZ-8", 1)
+		if p := d.refused(421, wire.CodeWrongDomain, c.Method, nowhere, d.key); p["home"] != nil || p["domain"] != nil {
+			t.Errorf("%s %s: %v", c.Method, nowhere, p)
+		}
+	}
+	if calls < 7 {
+		t.Errorf("%d calls are about a user", calls)
+	}
+	d.want(201, `{"id":"`+idOf(0).String()+`","status":"stored"}`, "/v1/messages", `{"to":"ANZ-7","content":1}`)
+	wantStatus(t, d.h, 200, "GET", "/v1/users/ANZ-9", d.key)
+	d.refused(403, CodeForbidden, "GET", "/v1/users/SHOP-7", d.key)
+}
+
 func TestSessionsAreClosed(t *testing.T) {
 	d := newDesk(t)
 	a, b, other := d.connect("ANZ-7", 1), d.connect("ANZ-7", 2), d.connect("ANZ-8", 3)

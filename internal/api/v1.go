@@ -206,6 +206,9 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 		return Invalid(onceHeader, "is no header of this call, which would do everything again")
 	}
 	who.known = v.opts.Rooms.Apps.Known
+	if d := v.opts.Rooms.Domains; d != nil {
+		who.home = d.Home
+	}
 	h := &c.Handler
 	request, refused := h.plan.read(r, who, v.opts.Limits().Page)
 	if refused != nil {

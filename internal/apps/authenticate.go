@@ -15,6 +15,7 @@ type Grant struct {
 	Expires    time.Time   // when the session ends unless renewed; zero: never
 	Master     bool        // the user is its app's master user
 	TellMaster wire.UserID // who is told of this session; empty: nobody
+	Domain     string      // of a link: the neighbour that signs in
 	Ground     Ground      // what it rests on, whose errors are a *[Refusal]; nil: nothing but Expires ends it
 }
 

@@ -3,6 +3,7 @@ package apps
 import (
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 
@@ -30,36 +31,43 @@ type Link struct {
 // AuthenticateLink says whether the user of a link may sign in now, from an
 // address (host:port). The error is always a *[Refusal].
 func (r *Registry) AuthenticateLink(a wire.Auth, address string) (Grant, error) {
-	refusal := r.decideLink(a, address)
+	link, known := r.link(a.User)
+	refusal := refuse(wire.CodeUnknownApp, reasonNoNeighbour, nil)
+	if known {
+		refusal = r.decideLink(a, address, link)
+	}
 	r.metrics.link(refusal)
 	if refusal != nil {
+		refusal.Domain = link.Domain
 		return Grant{}, refusal
 	}
-	return Grant{User: a.User}, nil
+	return Grant{User: a.User, Domain: link.Domain}, nil
 }
 
-func (r *Registry) decideLink(a wire.Auth, address string) *Refusal {
-	link, known := r.link(a.User)
+// decideLink decides about the link of a neighbour.
+func (r *Registry) decideLink(a wire.Auth, address string, link Link) *Refusal {
 	switch {
-	case !known:
-		return refuse(wire.CodeUnknownApp, reasonNoNeighbour, nil)
 	case a.AppID != LinkAppID:
 		return refuse(wire.CodeWrongAppID, reasonWrongLinkID, nil)
 	case link.Err != nil:
 		return refuse(wire.CodeRefused, reasonNoLinkSecret, link.Err)
 	case link.Secret != "":
+		var cause error
+		if a.Token == "" {
+			cause = errors.New("the neighbour shows none: put this domain's into the setting links.secret there, or into links.secrets under this domain's name")
+		}
 		if subtle.ConstantTimeCompare([]byte(link.Secret), []byte(a.Token)) != 1 {
-			return refuse(wire.CodeBadToken, reasonLinkSecret, nil)
+			return refuse(wire.CodeBadToken, reasonLinkSecret, cause)
 		}
 		return nil
 	case a.Token != "":
 		// One end has a secret and the other none: whoever set it believes that it is
 		// asked for.
-		return refuse(wire.CodeBadToken, reasonLinkSecret, errors.New("the neighbour shows a secret, but this domain has none for the link"))
+		return refuse(wire.CodeBadToken, reasonLinkSecret, fmt.Errorf("the neighbour shows a secret, but this domain has none for the link: put it into the setting links.secret here, or into links.secrets under the name %s", link.Domain))
 	case !link.Open && !(link.Loopback && isLoopback(address)):
-		return refuse(wire.CodeRefused, reasonBareLink, nil)
+		return refuse(wire.CodeRefused, reasonBareLink, errors.New("put the same secret into the setting links.secret of both domains"))
 	}
-	r.env.log.Warn("a link without a secret has signed in: give both domains the same links.secret", "domain", link.Domain, "user", a.User, "addr", address)
+	r.env.log.Warn("a link without a secret has signed in: give both domains the same links.secret", "domain", link.Domain, "addr", address)
 	return nil
 }
 

@@ -55,7 +55,7 @@ func TestALinkSignsInByItsSecretOrFromLoopbackAndNobodyElseDoes(t *testing.T) {
 		grant, err := r.AuthenticateLink(test.auth, test.address)
 		if got := code(t, err); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
-		} else if got == "OK" && grant != (apps.Grant{User: linkUser}) {
+		} else if got == "OK" && grant != (apps.Grant{User: linkUser, Domain: test.link.Domain}) {
 			t.Errorf("%s: %+v", test.name, grant)
 		}
 		if metric(t, reg, "link_sign_ins_total", "result", test.want) != 1 {
@@ -84,5 +84,19 @@ func TestOperatorHearsOfEachLinkWithoutASecretByName(t *testing.T) {
 	}
 	if text := log.String(); strings.Count(text, "level=WARN") != 2 || strings.Count(text, "domain=domain-02") != 2 {
 		t.Errorf("logged:\n%s", text)
+	}
+}
+
+func TestTheOperatorIsToldWhichSecretOfALinkIsMissing(t *testing.T) {
+	for _, test := range []struct{ ours, shown, want string }{
+		{linkSecret, "", "links.secret there"},
+		{"", linkSecret, "links.secret here, or into links.secrets under the name domain-02"},
+		{"", "", "links.secret of both domains"},
+	} {
+		r := start(t, apps.Options{Apps: []apps.App{open()}, Link: linked(apps.Link{Domain: "domain-02", Secret: test.ours})})
+		_, err := r.AuthenticateLink(wire.Auth{AppID: apps.LinkAppID, User: linkUser, Token: test.shown}, far)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), linkSecret) {
+			t.Errorf("%q and %q: %v", test.ours, test.shown, err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ type Refusal struct {
 	Code   string // a code that wire.Codes lists for AUTH_CLIENT_REPLY
 	Reason string // one sentence
 	Home   string // WRONG_DOMAIN: the user's home domain, as Options.Home named it
+	Domain string // of a link: the neighbour that may not sign in; empty when it is none
 
 	cause error
 }

@@ -100,16 +100,15 @@ func BenchmarkInspect(b *testing.B) {
 
 // Three servers in this process, on one disk: the CPU is that of all three.
 func BenchmarkAppendInACluster(b *testing.B) {
-	for _, size := range sizes {
+	c := formed(b, 3, nil)
+	for shard, size := range sizes {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			c := formed(b, 3, nil)
-			shardLog(b, c.bus[0], 0)
-			l := shardLog(b, c.bus[c.leader(0)], 0)
+			l := shardLog(b, c.bus[c.leader(shard)], shard)
 			data := batch(1, size)
 			b.SetBytes(int64(size))
+			_, last, _, err := l.Bounds(b.Context())
+			must(b, err)
 			before := cpuTime(b)
-			var last uint64
-			var err error
 			for b.Loop() {
 				if last, err = l.Append(b.Context(), last, data); err != nil {
 					b.Fatal(err)

@@ -263,10 +263,24 @@ func (p *link) deliver(b []byte) {
 }
 
 // write sends what is to be sent, until the link is left.
+//
+// A packet goes at once when the one before it is some time ago, and otherwise when
+// linkPace is over or a packet is full: each costs several times what a message in it
+// does, since the processors of two servers and of two clients take it in turn.
 func (p *link) write() {
 	subject := p.links.subject(p.peer)
 	control := make([]byte, p.head)
+	pace := time.NewTimer(time.Hour)
+	defer pace.Stop()
+	var sent time.Time
 	for {
+		if wait := linkPace - time.Since(sent); wait > 0 && p.patient() {
+			pace.Reset(wait)
+			select {
+			case <-pace.C:
+			case <-p.quit:
+			}
+		}
 		b, last := p.next(control)
 		if b == nil {
 			if last {
@@ -275,6 +289,7 @@ func (p *link) write() {
 			<-p.wake
 			continue
 		}
+		sent = time.Now()
 		// What does not go is missed at the other end.
 		if conn := p.links.conn.Load(); conn != nil {
 			_ = conn.Publish(subject, b)
@@ -284,6 +299,13 @@ func (p *link) write() {
 		}
 		p.reuse(b)
 	}
+}
+
+// patient says that what is to be sent may wait for more.
+func (p *link) patient() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.leaving && p.first == len(p.queue)-1
 }
 
 // next returns the packet to be sent now, nil for none: then write must wait to be

@@ -32,6 +32,9 @@ const (
 	// linkPacket is how large a packet of several messages grows, in bytes: the
 	// server reads up to 64 KiB at once, and what is larger is copied more often.
 	linkPacket = 48 << 10
+	// linkPace is how soon a packet follows another, unless it is full: so much later,
+	// at most, a message arrives where many go.
+	linkPace = 500 * time.Microsecond
 	// linkArrivals is how many packets may wait for a peer's goroutine. More than the
 	// window cannot be of one conversation, so it is never full for long.
 	linkArrivals = 8 * talkWindow

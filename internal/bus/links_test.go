@@ -3,6 +3,7 @@ package bus
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -170,6 +171,29 @@ func TestNodesTalkInOrder(t *testing.T) {
 	}
 }
 
+// However evenly messages come, no more packets go than the pace allows; and a slow
+// machine sends fewer.
+func TestMessagesThatFollowEachOtherShareAPacket(t *testing.T) {
+	t.Parallel()
+	_, a, b := two(t)
+	const n = 2000
+	before, begun := a.Stats().PacketsSent, time.Now()
+	for i := range n {
+		for time.Since(begun) < time.Duration(i)*20*time.Microsecond {
+			runtime.Gosched() // so that write could send each by itself
+		}
+		if !a.say("b", 100) {
+			t.Fatalf("message %d was not taken", i)
+		}
+	}
+	b.until("all came", func() bool { return b.got["a"] == n })
+	packets, most := a.Stats().PacketsSent-before, uint64(time.Since(begun)/linkPace)+n*110/linkPacket+2
+	t.Logf("%d packets, at most %d", packets, most)
+	if packets > most {
+		t.Fatalf("%d messages in %d packets, more than %d", n, packets, most)
+	}
+}
+
 func TestNodesThatAreCutApartBeginAnewAndMissNothingUnheard(t *testing.T) {
 	t.Parallel()
 	c, a, b := two(t)
@@ -279,13 +303,18 @@ func TestLinksGoOnWhenTheServerIsStartedAnew(t *testing.T) {
 }
 
 func BenchmarkLink(b *testing.B) {
+	var c *nodes
+	c = planned(b, 2, func(i int, o *Options) {
+		o.Cluster.Replicas, o.Cluster.Peers = 1, []string{c.listen[1-i]} // not by a proxy
+	})
+	c.start(0, 1)
 	for _, size := range []int{200, 1000} {
 		for _, at := range []int{1, 64, 0} {
 			name := fmt.Sprintf("%dB/%d-at-a-time", size, at)
 			if at == 0 {
 				name = fmt.Sprintf("%dB/full", size)
 			}
-			b.Run(name, func(b *testing.B) { benchmarkLink(b, size, at) })
+			b.Run(name, func(b *testing.B) { benchmarkLink(b, c, size, at) })
 		}
 	}
 }
@@ -321,12 +350,7 @@ func (c *counter) await(n int) {
 
 // benchmarkLink sends messages, at of them before it waits until all have come; 0:
 // as many as a queue may hold.
-func benchmarkLink(b *testing.B, size, at int) {
-	var c *nodes
-	c = planned(b, 2, func(i int, o *Options) {
-		o.Cluster.Replicas, o.Cluster.Peers = 1, []string{c.listen[1-i]} // not by a proxy
-	})
-	c.start(0, 1)
+func benchmarkLink(b *testing.B, c *nodes, size, at int) {
 	one := &counter{up: make(chan struct{}), have: make(chan struct{}, 1)}
 	other := &counter{up: make(chan struct{}), have: make(chan struct{}, 1)}
 	l, err := c.bus[0].OpenLinks("a", one)

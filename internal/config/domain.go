@@ -39,6 +39,9 @@ func (s Settings) LinkSecret(domain string) (Secret, error) {
 	return secret, nil
 }
 
+// LinkNames returns the neighbours that have a secret of their own, in order.
+func (s Settings) LinkNames() []string { return sortedNames(s.Links.Secrets) }
+
 // BareLinks says whether links without a secret may come up between any addresses.
 func (s Settings) BareLinks() bool {
 	return s.InsecureLinks && s.Links.Secret == "" && s.Links.SecretFile == ""

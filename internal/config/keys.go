@@ -222,7 +222,7 @@ func mailboxLimits() []Key {
 			func(l *Limits) any { return &l.MailboxMessages }),
 		size("mailboxBytes", "64MiB", 64*KiB, 64*GiB, "Bytes in one mailbox; to a full one messages are refused. At least the frame limit.",
 			func(l *Limits) any { return &l.MailboxBytes }),
-		count("waitingMessages", "10000000", 1, 1_000_000_000, "Messages in all mailboxes that this node keeps, together; past it RELIABLE messages are refused. Where it keeps several shards each has an equal part. Each takes some 50 bytes of memory, a mailbox some 300.",
+		count("waitingMessages", "10000000", 1, 1_000_000_000, "Messages in all mailboxes that this node keeps, together; past it RELIABLE messages of users are refused. What comes over links between domains may go past it by an eighth, at least 64, and then waits. Where it keeps several shards each has an equal part. Each takes some 50 bytes of memory, a mailbox some 300.",
 			func(l *Limits) any { return &l.WaitingMessages }),
 		size("linkBytes", "8GiB", MiB, 1024*GiB, "Bytes that wait for a linked domain; past it messages for it, or through it, are refused.",
 			func(l *Limits) any { return &l.LinkBytes }),

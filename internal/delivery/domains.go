@@ -24,6 +24,15 @@ type Hop struct {
 type Neighbour struct {
 	Domain string
 	Link   wire.UserID // as which it gets what is for it, or goes through it
+	Line   Line        // the connection to it, nil for none that is known
+}
+
+// Line is a connection to a neighbour, over which it sends again what it does not know
+// to be stored here.
+type Line interface {
+	// Over says that it has ended: what it brought and nobody acknowledged comes again
+	// over the next one, in order. It does not block.
+	Over() bool
 }
 
 // Past is what a message has that was made elsewhere: in another domain, or
@@ -38,6 +47,7 @@ type Past struct {
 	// once.
 	Via        string
 	Place, Low uint64
+	Line       Line // over which it came, nil for none that is known
 }
 
 // Notice is what the server has to tell a user, RELIABLE.

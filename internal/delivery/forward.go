@@ -24,7 +24,7 @@ func (h *Hub) Forward(f *wire.Forward, from Neighbour, done func(error)) {
 	h.tookForwards.Inc()
 	in := &incoming{
 		h: h, f: f, from: from, hops: f.Hops + 1, id: f.ID, left: 1, done: done,
-		past: Past{ID: f.ID, Expires: f.Expires, Presence: f.Presence, Via: from.Domain + "/" + f.Log, Place: f.Place, Low: f.Low},
+		past: Past{ID: f.ID, Expires: f.Expires, Presence: f.Presence, Via: from.Domain + "/" + f.Log, Place: f.Place, Low: f.Low, Line: from.Line},
 	}
 	in.take(h.waysOf(f.To))
 }
@@ -53,6 +53,11 @@ type refusal struct {
 
 // take gives each part to those who take it on.
 func (in *incoming) take(w ways) {
+	if !in.f.Notice && in.h.isNobody(in.f.From) || in.isForgedClose() {
+		in.h.failedForward.WithLabelValues(wire.CodeForbidden).Add(float64(len(in.f.To)))
+		in.done(nil)
+		return
+	}
 	split := w.parts() > 1 || w.parts() == 1 && len(w.lost) > 0
 	local, far := in.admit(w.local), in.sift(&w)
 	if in.f.Fast {
@@ -66,6 +71,14 @@ func (in *incoming) take(w ways) {
 		in.pass(&far[i], in.road(split, far[i].Graph))
 	}
 	in.settle()
+}
+
+// isNobody says whether nobody can be a user: it is of no app that is known here, and of
+// none that the network gives a home. What comes from one is not refused in the common
+// way, which tells the sender: that would put a notice where the user of a link has what
+// another domain takes from here, which that would not stand.
+func (h *Hub) isNobody(user wire.UserID) bool {
+	return !h.opts.Access.Known(user.App()) && h.opts.Domains.Next(user).Local
 }
 
 // sift refuses those for whom it must not go on, and returns the ways for the
@@ -136,7 +149,7 @@ func (in *incoming) check() error {
 		return nil
 	}
 	frame, bad := wire.ParseServerFrame(in.f.Frame)
-	if bad != nil {
+	if bad != nil || !frame.ID.IsZero() { // the receiver would have it beside the one that it gets here
 		return errForged
 	}
 	switch frame.Type {
@@ -162,6 +175,14 @@ func (in *incoming) isClose() bool {
 	}
 	frame, bad := wire.ParseFrame(in.f.Frame)
 	return bad == nil && frame.Type == wire.TypeCloseConnection
+}
+
+// isForgedClose says whether it is a CLOSE_CONNECTION in the name of a user who lives
+// here, whose own never come over a link: whoever sent it is none of those for whom the
+// neighbour speaks. It goes nowhere, also not on to a domain that would believe this
+// one, and the user, who has not sent it, is not told.
+func (in *incoming) isForgedClose() bool {
+	return in.h.opts.Domains.Next(in.f.From).Local && in.isClose()
 }
 
 // maxClose is how large a CLOSE_CONNECTION is at most.

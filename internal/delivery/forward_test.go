@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -200,7 +202,7 @@ func (n *network) came(to, from int, f wire.Forward) (err error) {
 		f.ID, f.Place = n.newID(), n.ids
 	}
 	err = fmt.Errorf("no answer")
-	n.hubs[to].Forward(&f, Neighbour{name(from), link(from)}, func(e error) { err = e })
+	n.hubs[to].Forward(&f, Neighbour{Domain: name(from), Link: link(from)}, func(e error) { err = e })
 	n.settle()
 	return err
 }
@@ -219,7 +221,7 @@ func TestNothingGoesBackWhenceItCame(t *testing.T) {
 	// By a newer description it may.
 	n.charts, n.at[1] = append(n.charts, n.charts[1]), 2
 	f.Graph, f.ID, f.Place, f.Log, f.Hops, f.Origin = 1, n.newID(), 99, "log", 1, "d0"
-	n.hubs[1].Forward(&f, Neighbour{"d0", link(0)}, func(error) {})
+	n.hubs[1].Forward(&f, Neighbour{Domain: "d0", Link: link(0)}, func(error) {})
 	if list := n.forwards(1, 0); len(list) != 2 || list[1].Notice || list[1].Graph != 2 {
 		t.Errorf("by a newer description back goes %+v", list)
 	}
@@ -241,6 +243,7 @@ func TestWhatANeighbourSendsIsChecked(t *testing.T) {
 		{"a confirmation", wire.Forward{From: "B-1", To: []wire.UserID{"A-1"}, Notice: true, Frame: wire.AppendConfirmation(nil, []byte(`"r"`))}, ""},
 		{"a confirmation that is no notice", wire.Forward{From: "A-0", To: []wire.UserID{"A-1"}, Frame: wire.AppendConfirmation(nil, []byte(`"r"`))}, wire.CodeForbidden},
 		{"a notice that is a message", wire.Forward{From: "A-0", To: []wire.UserID{"A-1"}, Notice: true, Frame: message("A-0")}, wire.CodeForbidden},
+		{"a message with an ID of its own", wire.Forward{From: "A-0", To: []wire.UserID{"A-1"}, Frame: wire.AppendPlace(nil, message("A-0"), wire.ID{6: 0x70, 8: 0x80}, "l", 1, 1)}, wire.CodeForbidden},
 		{"a link's notice in a FORWARD", wire.Forward{From: "A-0", To: []wire.UserID{"A-1"}, Frame: []byte(`{"type":"FORWARD"}`)}, wire.CodeForbidden},
 	} {
 		n := inLine(t, 2)
@@ -261,6 +264,23 @@ func TestWhatANeighbourSendsIsChecked(t *testing.T) {
 			}
 		case len(told) != 1 || !strings.Contains(string(told[0].Frame), c.code):
 			t.Errorf("%s: the sender hears %+v", c.what, told)
+		}
+	}
+}
+
+// The user of a link is nobody: neither is what comes from it passed on, nor does a
+// refusal come where another domain finds it, which would close its link for that.
+func TestWhatComesFromTheUserOfALinkIsToldToNobody(t *testing.T) {
+	for _, to := range []wire.UserID{"A-1", "A-2", "A-0", "C-1"} {
+		for _, fast := range []bool{false, true} {
+			n := inLine(t, 3)
+			f := wire.Forward{From: link(2), To: []wire.UserID{to}, Fast: fast, Frame: wire.AppendMessage(nil, link(2), []byte(`1`), nil)}
+			if err := n.came(1, 0, f); err != nil {
+				t.Errorf("for %s: %v", to, err)
+			}
+			for user, kept := range n.posts[1].mail {
+				t.Errorf("for %s, FAST %t: %s has %s", to, fast, user, kept[0].frame)
+			}
 		}
 	}
 }
@@ -338,6 +358,36 @@ func TestTheMasterUserClosesSessionsOfOtherDomains(t *testing.T) {
 	}
 }
 
+// What a master user has closed never comes over a link to the domain where he lives:
+// a neighbour that says so closes nothing, here or behind it, and nobody is told.
+func TestANeighbourClosesNothingInTheNameOfAUserWhoLivesHere(t *testing.T) {
+	for _, to := range []wire.UserID{"A-0", "A-1", "A-2"} {
+		n := inLine(t, 3)
+		var all []*receiver
+		for i, hub := range n.hubs {
+			all = append(all, newReceiver(t, user(i)))
+			if _, err := hub.Add(all[i], nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := wire.Forward{From: "A-0", To: []wire.UserID{to}, Frame: wire.AppendClose(nil, to)}
+		if err := n.came(0, 1, f); err != nil {
+			t.Errorf("for %s: %v", to, err)
+		}
+		if refused := testutil.ToFloat64(n.hubs[0].failedForward.WithLabelValues(wire.CodeForbidden)); refused != 1 {
+			t.Errorf("for %s: %v are counted as refused", to, refused)
+		}
+		for who, list := range n.posts[0].mail {
+			t.Errorf("for %s: %s has %s", to, who, list[0].frame)
+		}
+		for _, r := range all {
+			if len(r.kicks) > 0 {
+				t.Errorf("for %s: closed with %v", to, r.kicks)
+			}
+		}
+	}
+}
+
 // linked gives each link a session, and hands over what comes there.
 func (n *network) linked(t *testing.T) {
 	t.Helper()
@@ -369,7 +419,7 @@ func (p *passer) Fast(frame []byte, proof func()) bool {
 	if err != nil || !f.Fast || proof != nil {
 		p.n.t.Fatalf("%s: %v", frame, err)
 	}
-	p.n.hubs[p.to].Forward(&f, Neighbour{name(p.from), link(p.from)}, func(err error) {
+	p.n.hubs[p.to].Forward(&f, Neighbour{Domain: name(p.from), Link: link(p.from)}, func(err error) {
 		if err != nil {
 			p.n.t.Fatalf("%v", err)
 		}

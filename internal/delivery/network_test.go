@@ -245,7 +245,7 @@ func (n *network) cross(from, to, most, proved int) (came int) {
 			break // it is held until this domain has caught up
 		}
 		answers, failed := 0, error(nil)
-		n.hubs[to].Forward(&f, Neighbour{name(from), link(from)}, func(err error) { answers++; failed = err })
+		n.hubs[to].Forward(&f, Neighbour{Domain: name(from), Link: link(from)}, func(err error) { answers++; failed = err })
 		n.settle()
 		if answers != 1 {
 			n.t.Fatalf("%s: %d answers", frame, answers)

@@ -102,7 +102,7 @@ func BenchmarkForward(b *testing.B) {
 			f.Frame = wire.AppendMessage(nil, "A-3", []byte(`"`+fmt.Sprintf("%01000d", 1)+`"`), nil)
 			b.ReportAllocs()
 			for b.Loop() {
-				h.Forward(&f, Neighbour{"far", "link_far-1"}, func(error) {})
+				h.Forward(&f, Neighbour{Domain: "far", Link: "link_far-1"}, func(error) {})
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package domains
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -40,13 +41,14 @@ type checker struct {
 	draft
 	names    []string          // of all domains, as written
 	known    map[string]bool   // the same
+	named    map[string]int    // the line where each is named first
 	linkApps map[string]string // the domain, by the app of its link user
 	urls     [][]string        // those that can be used, by domain
 	hints    int               // names that were looked for
 }
 
 func (c *checker) checkDomains() {
-	c.known = make(map[string]bool, len(c.domains))
+	c.known, c.named = make(map[string]bool, len(c.domains)), make(map[string]int, len(c.domains))
 	if len(c.domains) == 0 && len(c.problems) == 0 {
 		c.refuse(max(c.lines.domains, 1), "domains", "must name at least one domain, with its name and urls")
 	}
@@ -71,14 +73,14 @@ func (c *checker) checkName(name, given text) {
 	case err != nil:
 		c.refuseAt(name.at, "%s", err)
 	case c.known[name.value]:
-		c.refuseAt(name.at, "%s is named twice: give each domain a name of its own", name.value)
+		c.refuseAt(name.at, "%s is named twice: line %d names it already; give each domain a name of its own", name.value, c.named[name.value])
 	case other != "":
-		c.refuseAt(name.at, "%s and %s would both be the link user %s: give one of them another name, or a linkUser", other, name.value, user)
+		c.refuseAt(name.at, "%s (line %d) and %s would both be the link user %s: give one of them another name, or a linkUser", other, c.named[other], name.value, user)
 	default:
 		c.linkApps[user.App()] = name.value
 	}
 	if name.value != "" && !c.known[name.value] {
-		c.known[name.value] = true
+		c.known[name.value], c.named[name.value] = true, name.line
 		c.names = append(c.names, name.value)
 	}
 }
@@ -234,8 +236,10 @@ func (c *checker) checkApps() {
 		case a.id.bad:
 		case a.id.value == "":
 			c.refuseAt(a.id.at, "is required: write the ID with which clients of the app sign in")
-		case len(a.id.value) > maxAppID || !utf8.ValidString(a.id.value):
+		case len(a.id.value) > maxAppID:
 			c.refuseAt(a.id.at, "is too long: an app's ID has at most %d bytes", maxAppID)
+		case !utf8.ValidString(a.id.value):
+			c.refuseAt(a.id.at, "has characters that are not text: take them away")
 		}
 		if named && a.master.value != "" {
 			if user, err := wire.ParseUserID(a.master.value); err != nil || user.App() != a.name.value {
@@ -249,6 +253,44 @@ func (c *checker) checkApps() {
 		}
 		c.checkRanges(a)
 	}
+}
+
+// AppRule says what a domain would have against apps, which are in the order of the
+// file.
+type AppRule func([]App) []AppProblem
+
+// AppProblem is one thing that a domain would have against an app.
+type AppProblem struct {
+	App  int    // which of them
+	Key  string // as "authUrl"
+	Text string // what is wrong, without the values of URLs
+}
+
+// noticeApps notes apps that domains would pass over.
+func (c *checker) noticeApps(list []App) {
+	for _, rule := range c.rules {
+		for _, p := range rule(list) {
+			a := c.apps[p.App]
+			c.notice(a.place(p.Key), "%s; so domains pass %s over, but for those that have it in their own settings", p.Text, a.name.value)
+		}
+	}
+}
+
+// place returns where a key of the app stands, or would.
+func (a *draftApp) place(key string) at {
+	switch key {
+	case "appName":
+		return a.name.at
+	case "appId":
+		return a.id.at
+	case "masterUserId":
+		return a.master.at
+	case "authUrl":
+		return a.authURL.at
+	case "authEnabled":
+		return a.enabled
+	}
+	return a.at
 }
 
 // checkAppName says whether an app has a good name. The lines of apps that were
@@ -297,9 +339,9 @@ func (c *checker) checkRanges(a draftApp) {
 		case s.from <= last:
 			c.refuseAt(s.at, "begins at %d, yet the range in line %d goes up to %d: no number may live in two places (to is part of the range)", s.from, sorted[holder].line, last)
 		case s.from-1 > last && i == 0:
-			c.refuseAt(s.at, "the numbers from 0 to %d live nowhere: the first range of an app begins at 0", s.from-1)
+			c.refuseAt(s.at, "%s nowhere: the first range of an app begins at 0", numbers(0, s.from-1))
 		case s.from-1 > last:
-			c.refuseAt(s.at, "the numbers from %d to %d live nowhere: let this range begin at %d, or add one in between", last+1, s.from-1, last+1)
+			c.refuseAt(s.at, "%s nowhere: let this range begin at %d, or add one in between", numbers(last+1, s.from-1), last+1)
 		}
 		if s.open {
 			s.to = s.from // what it holds beyond is not known: it is an error if it is not the last
@@ -309,6 +351,14 @@ func (c *checker) checkRanges(a draftApp) {
 		}
 	}
 	c.noticeMaster(a, sorted[len(sorted)-1])
+}
+
+// numbers begins a sentence about where numbers live.
+func numbers(from, to int64) string {
+	if from == to {
+		return fmt.Sprintf("the number %d lives", from)
+	}
+	return fmt.Sprintf("the numbers from %d to %d live", from, to)
 }
 
 // noticeMaster notes a master user that nobody can sign in as.
@@ -338,6 +388,7 @@ func (c *checker) network() *Network {
 		}
 		n.Apps = append(n.Apps, app)
 	}
+	c.noticeApps(n.Apps)
 	n.arrange()
 	return n
 }

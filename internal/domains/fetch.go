@@ -33,6 +33,9 @@ func (s *Source) fetch(ctx context.Context) *trouble {
 	told := s.told.Load()
 	n, etag, t := s.get(ctx)
 	if t != nil {
+		if t.kind == kindStatus {
+			s.etag = "" // it may be what is refused: something in between may have made it, and too long
+		}
 		return t
 	}
 	if n == nil {
@@ -121,7 +124,11 @@ func (s *Source) refused(resp *http.Response, want string, conditional bool) *tr
 	case status == http.StatusNotModified && conditional:
 		return nil
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return newTrouble(kindStatus, "the meta server answers %d: it asks for another secret; set the one that it was started with", status)
+		const put = "put what is in its --secret-file into the setting metaSecret of this domain"
+		if s.o.Secret == "" {
+			return newTrouble(kindStatus, "the meta server answers %d: it asks for a secret, and this domain has none for it; %s", status, put)
+		}
+		return newTrouble(kindStatus, "the meta server answers %d: it asks for another secret than metaSecret; %s", status, put)
 	case status == http.StatusNotFound:
 		return newTrouble(kindStatus, "the meta server answers 404: no meta server is at this URL")
 	case status != http.StatusOK:

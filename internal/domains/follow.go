@@ -28,11 +28,16 @@ func (s *Source) follow(ctx context.Context) {
 			failures = 0
 		}
 		if t != nil {
-			s.ledger.raise(following, t, true)
+			s.refresh(ctx, true) // it may have the same trouble, which is said of it, then
+			// A stream that ends as it begins may have met a server that ends: what keeps
+			// streams from coming through is there the next time, too.
+			s.ledger.raise(following, t, lived || failures > 0)
 		}
 		failures++
 		s.wait(ctx, s.delay(failures), nil)
-		s.kick()
+		if t == nil {
+			s.kick()
+		}
 	}
 }
 

@@ -104,6 +104,21 @@ func (n *Network) Domain(name string) (Domain, bool) {
 	return n.Domains[i], true
 }
 
+// Unknown says of each name that is no domain's that it is none, and which may be
+// meant.
+func (n *Network) Unknown(names []string) (sentences []string) {
+	var known []string
+	for _, d := range n.Domains {
+		known = append(known, d.Name)
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			sentences = append(sentences, quote(name)+" is not one of the domains"+nearest(name, known))
+		}
+	}
+	return sentences
+}
+
 // App returns the app of a name.
 func (n *Network) App(name string) (App, bool) {
 	i, ok := n.app(name)

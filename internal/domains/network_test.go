@@ -198,3 +198,12 @@ func TestDomainsAndAppsAreFoundByName(t *testing.T) {
 		t.Error("found what is not there")
 	}
 }
+
+func TestNamesThatAreNoDomainsAreToldWithWhatMayBeMeant(t *testing.T) {
+	n := parsed(t, "domains: [{name: perth, urls: [ws://a]}, {name: domain-02, urls: [ws://b]}]\ndomainLinks: [{n1: perth, n2: domain-02}]")
+	got := n.Unknown([]string{"domain-02", "pert", "sydney_harbour"})
+	want := []string{`"pert" is not one of the domains; did you mean perth?`, `"sydney_harbour" is not one of the domains`}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}

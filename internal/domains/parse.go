@@ -17,9 +17,10 @@ import (
 // Parse reads the YAML file of a meta server and checks it as a whole. It
 // returns the description (with version 0), and what was passed over or looks
 // odd, as sentences with their lines. If anything is wrong, the error is
-// [Problems]: all of it at once.
-func Parse(file []byte) (*Network, []string, error) {
-	r := &reader{budget: maxEntries}
+// [Problems]: all of it at once. What the rules have against apps is no error, for a
+// domain may have another app of the name in its settings: it is passed over there.
+func Parse(file []byte, rules ...AppRule) (*Network, []string, error) {
+	r := &reader{budget: maxEntries, rules: rules}
 	if len(file) > MaxFile {
 		r.refuse(1, "", "the file has %d bytes: at most %d are read", len(file), MaxFile)
 		return nil, nil, r.problems.orNil()
@@ -62,14 +63,14 @@ func (r *reader) parseYAML(file []byte) *yaml.Node {
 		r.refuseEmpty(1)
 		return nil
 	case err != nil:
-		r.refuseSyntax(err)
+		r.refuseSyntax(file, err)
 		return nil
 	}
 	if err := in.Decode(&more); err == nil {
 		r.refuse(max(more.Line, 1), "", "a second document begins here: a description is one document")
 		return nil
 	} else if !errors.Is(err, io.EOF) {
-		r.refuseSyntax(err)
+		r.refuseSyntax(file, err)
 		return nil
 	}
 	root := resolve(doc.Content[0])
@@ -85,8 +86,12 @@ func (r *reader) refuseEmpty(line int) {
 }
 
 // refuseSyntax turns what the YAML parser says into a problem with a line.
-func (r *reader) refuseSyntax(err error) {
+func (r *reader) refuseSyntax(file []byte, err error) {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 1 // the parser leaves out the first line's number
+	if offset, what := strangeAt(file); offset >= 0 {          // of which the parser never says the line
+		r.refuse(lineAt(file, int64(offset)), "", "not YAML: %s is in this line: take it away", what)
+		return
+	}
 	if m := regexp.MustCompile(`(?s)^line (\d+): (.*)$`).FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = m[2]
@@ -95,6 +100,22 @@ func (r *reader) refuseSyntax(err error) {
 		text += ", here or in a later line" // the line is where the list or mapping around it begins
 	}
 	r.refuse(max(line, 1), "", "not YAML: %s: correct the line, and mind its indentation", text)
+}
+
+// strangeAt finds the first byte that no YAML file may hold, and says what it is; -1 for
+// none.
+func strangeAt(file []byte) (offset int, what string) {
+	for i := 0; i < len(file); {
+		c, n := utf8.DecodeRune(file[i:])
+		switch {
+		case c == utf8.RuneError && n <= 1:
+			return i, "a byte that is not UTF-8"
+		case c < ' ' && !strings.ContainsRune("\t\n\r", c) || c == 0x7f:
+			return i, fmt.Sprintf("a control character (0x%02x)", c)
+		}
+		i += n
+	}
+	return -1, ""
 }
 
 // parseJSON returns the JSON text as the nodes that YAML would make of it; nil

@@ -1,6 +1,7 @@
 package domains
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -55,6 +56,7 @@ type draftLink struct {
 type draftApp struct {
 	at
 	name, id, master, authURL text
+	enabled                   at // where authEnabled stands
 	authEnabled               bool
 	ranges                    []draftRange
 	badRanges                 bool // some were refused, so whether they fit together is not known
@@ -71,6 +73,7 @@ type draftRange struct {
 type reader struct {
 	json     bool // types count, and nothing is passed over
 	budget   int  // keys and items that may yet be read
+	rules    []AppRule
 	problems Problems
 	notices  []string
 }
@@ -162,7 +165,7 @@ func (r *reader) link(a at, n *yaml.Node) draftLink {
 
 func (r *reader) app(a at, n *yaml.Node) draftApp {
 	// Only what is written lets anyone in.
-	d := draftApp{at: a, name: absent(a, "appName"), id: absent(a, "appId"), authEnabled: true}
+	d := draftApp{at: a, name: absent(a, "appName"), id: absent(a, "appId"), enabled: absent(a, "authEnabled").at, authEnabled: true}
 	known := []string{"appName", "appId", "masterUserId", "authUrl", "authEnabled", "userDistributions"}
 	for _, f := range r.fields(&d.at, n, known, nil) {
 		switch f.name {
@@ -175,7 +178,7 @@ func (r *reader) app(a at, n *yaml.Node) draftApp {
 		case "authUrl":
 			d.authURL = r.text(f.at, f.value)
 		case "authEnabled":
-			d.authEnabled = r.boolean(f)
+			d.enabled, d.authEnabled = f.at, r.boolean(f)
 		case "userDistributions":
 			before := len(r.problems)
 			d.ranges = readList(r, f, MaxRanges, r.span)
@@ -231,24 +234,34 @@ func (r *reader) fields(a *at, n *yaml.Node, known, passed []string) []field {
 		return nil
 	}
 	var list []field
-	var seen []string
+	seen := map[string]int{} // their lines
 	for i := 0; i+1 < len(n.Content) && r.spend(n.Content[i].Line, a.entry); i += 2 {
 		key := n.Content[i]
 		f := field{name: key.Value, value: resolve(n.Content[i+1])}
 		f.line, f.entry = key.Line, entryOf(a.entry, key)
 		switch {
 		case key.Kind != yaml.ScalarNode || !slices.Contains(known, f.name) && !slices.Contains(passed, f.name):
-			r.refuseAt(f.at, "unknown key: take it away; the keys here are %s%s", strings.Join(known, ", "), nearest(f.name, known))
-		case slices.Contains(seen, f.name):
-			r.refuseAt(f.at, "is set twice: take one of them away")
+			r.refuseAt(f.at, "unknown key: %s keys here are %s", cmp.Or(meant(f.name, known), "take it away; the"), strings.Join(known, ", "))
+		case seen[f.name] > 0:
+			r.refuseAt(f.at, "is set twice: line %d sets it already; take one of them away", seen[f.name])
 		default:
-			seen = append(seen, f.name)
+			seen[f.name] = f.line
 			if !isNull(f.value) {
 				list = append(list, f)
 			}
 		}
 	}
 	return list
+}
+
+// meant asks for the key that may be meant, before the list of all; nothing when none is
+// near.
+func meant(name string, known []string) string {
+	near := strings.TrimPrefix(nearest(name, known), "; ")
+	if near == "" {
+		return ""
+	}
+	return near + " The"
 }
 
 // entryOf names the entry of a key. A stranger's key may be anything.

@@ -112,7 +112,7 @@ func NewSource(o SourceOptions) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	s.ledger = &ledger{log: s.o.Log, now: s.o.Now, metrics: m, open: map[part]ongoing{}}
+	s.ledger = &ledger{log: s.o.Log, now: s.o.Now, metrics: m, known: func() bool { return s.Current() != nil }, open: map[part]ongoing{}}
 	if s.client = o.Client; s.client == nil {
 		s.client, s.own = newClient(s.o.Timeout), true
 	} else {

@@ -81,7 +81,7 @@ func lies(t *testing.T) []lie {
 			}
 		}},
 		{name: "it has an error", kind: "status", says: "the meta server answers 500", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }},
-		{name: "it asks for a secret", kind: "status", says: "another secret", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }},
+		{name: "it asks for a secret", kind: "status", says: "put what is in its --secret-file into the setting metaSecret", graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }},
 		{name: "it is elsewhere", kind: "status", says: "the meta server answers 302", graph: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }},
 		{name: "it is something else", kind: "status", says: "no meta server is at this URL", graph: http.NotFound},
 		{name: "it answers not modified unasked", kind: "status", says: "304", whole: true, graph: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) }},
@@ -196,7 +196,7 @@ func TestAMetaServerThatVanishesAndComesBack(t *testing.T) {
 	if r.s.Current().Version != 5 || r.s.State().Following {
 		t.Errorf("the state is %+v", r.s.State())
 	}
-	if n := r.log.count("is not refreshed"); n != 1 {
+	if n := r.log.count("is not refreshed"); n != 1 || r.log.count("WARN") != 1 { // once, not of the stream, too
 		t.Errorf("logged %d times:\n%s", n, r.log)
 	}
 	m.serves(described(t, 6, 2))
@@ -217,8 +217,12 @@ func TestADomainStartsWithoutMetaServerAndCopy(t *testing.T) {
 	if r.s.Current() != nil || r.s.State().Kind != "unreachable" {
 		t.Errorf("the state is %+v", r.s.State())
 	}
+	if r.log.count("there is none of before") != 1 || r.log.count("WARN") != 1 {
+		t.Errorf("what is logged promises a description that there is not, or says it twice:\n%s", r.log)
+	}
 	m.up()
 	r.untilVersion(5)
+	r.until("that is said", func() bool { return r.log.count("can be had") == 1 })
 }
 
 func TestADomainStartsWithItsLastGoodCopy(t *testing.T) {
@@ -356,4 +360,30 @@ func TestTheSecretIsSentAndNeverLogged(t *testing.T) {
 	if strings.Contains(r.log.String()+r.s.State().Trouble, "sesame") {
 		t.Errorf("it is told:\n%s", r.log)
 	}
+}
+
+// Whatever stood between, and put a tag on an answer that a meta server does not take:
+// when it is gone the description is current again.
+func TestATagThatTheMetaServerRefusesIsNotShownAgain(t *testing.T) {
+	m := startMeta(t, described(t, 1, 1))
+	m.change(func() {
+		m.graph = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("ETag", `"`+strings.Repeat("x", 40<<10)+`"`)
+			serveJSON(w, encoded(t, described(t, 1, 1)))
+		}
+	})
+	r := newRig(t, options(t, m.url()))
+	r.run()
+	r.untilVersion(1)
+	m.change(func() {
+		m.network = described(t, 2, 2)
+		m.graph = func(w http.ResponseWriter, r *http.Request) {
+			if len(r.Header.Get("If-None-Match")) > 16<<10 {
+				http.Error(w, "the header is too large", http.StatusRequestHeaderFieldsTooLarge)
+				return
+			}
+			serveJSON(w, encoded(t, described(t, 2, 2)))
+		}
+	})
+	r.untilVersion(2)
 }

@@ -52,12 +52,15 @@ const (
 	parts
 )
 
-// says returns what is logged of a part's trouble, and of its end.
-func (p part) says() (bad, good string) {
-	switch p {
-	case fetching:
+// says returns what is logged of a part's trouble, and of its end. first says that
+// there has been no description yet.
+func (p part) says(first bool) (bad, good string) {
+	switch {
+	case p == fetching && first:
+		return "the description of the network cannot be had, and there is none of before; it is tried again", "the description of the network can be had"
+	case p == fetching:
 		return "the description of the network is not refreshed; the last good one stays", "the description of the network is refreshed again"
-	case following:
+	case p == following:
 		return "changes of the network are not told; it is asked for them", "changes of the network are told again"
 	}
 	return "no current copy of the network is on disk", "a current copy of the network is on disk again"
@@ -67,6 +70,8 @@ func (p part) says() (bad, good string) {
 type ongoing struct {
 	*trouble
 	since time.Time
+	first bool // there was no description when it began
+	said  bool // it was logged
 }
 
 // ledger keeps the troubles of a source, logs each new one once, and counts them.
@@ -74,26 +79,30 @@ type ledger struct {
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
+	known   func() bool // there is a description
 
 	mu   sync.Mutex
 	open map[part]ongoing
 }
 
 // raise notes a trouble of a part. It is logged, if aloud, unless the part has
-// had the same since.
+// had the same since. One that a server has with everything that it is asked is
+// logged once, not of its stream, too.
 func (l *ledger) raise(p part, t *trouble, aloud bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.metrics.troubles.WithLabelValues(t.kind).Inc()
 	before, had := l.open[p]
-	now := ongoing{t, l.now()}
+	now := ongoing{trouble: t, since: l.now(), first: !l.known()}
 	if had && same(before.trouble, t) {
-		now.since, aloud = before.since, false
+		now.since, now.first, now.said = before.since, before.first, before.said
 	}
+	again := now.said || p == following && l.explains(t)
+	now.said = now.said || aloud && !again
 	l.open[p] = now
 	l.show()
-	if aloud {
-		bad, _ := p.says()
+	if aloud && !again {
+		bad, _ := p.says(now.first)
 		l.log.Warn(bad, "kind", t.kind, "err", t.err)
 	}
 }
@@ -102,6 +111,13 @@ func (l *ledger) raise(p part, t *trouble, aloud bool) {
 // differs each time, by port numbers if nothing else.
 func same(a, b *trouble) bool {
 	return a.kind == b.kind && (a.kind == kindUnreachable || a.kind == kindCut || a.err.Error() == b.err.Error())
+}
+
+// explains says whether the trouble of fetching is that of the stream, too: the server
+// is away, or does the same with both. The caller has the lock.
+func (l *ledger) explains(t *trouble) bool {
+	whole, failing := l.open[fetching]
+	return failing && (whole.kind == t.kind || whole.kind == kindUnreachable || whole.kind == kindTimeout)
 }
 
 // clear notes that a part has no trouble.
@@ -117,8 +133,10 @@ func (l *ledger) clearUnless(p part, kind string) {
 	}
 	delete(l.open, p)
 	l.show()
-	_, good := p.says()
-	l.log.Info(good)
+	if t.said {
+		_, good := p.says(t.first)
+		l.log.Info(good)
+	}
 }
 
 // show sets the gauges. The caller has the lock.

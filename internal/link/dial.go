@@ -24,7 +24,7 @@ func dial(ctx context.Context, w where, take func(context.Context, []byte) error
 		ConnectTimeout: connectTime, KeepAlive: keepAlive, DrainTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		return nil, said(err)
+		return nil, w.advise(err)
 	}
 	return connection{c}, nil
 }
@@ -44,6 +44,25 @@ func (c connection) Ping(ctx context.Context) (time.Duration, error) {
 
 // Err implements session.
 func (c connection) Err() error { return said(c.Client.Err()) }
+
+// advise makes a sentence for the operator of why this domain was not let in, and says
+// where a secret is missing.
+func (w where) advise(err error) error {
+	refused, ok := errors.AsType[*wire.Error](err)
+	if !ok {
+		return said(err)
+	}
+	own := "this domain has none for it: put that of " + w.neighbour + " into the setting links.secret here, or into links.secrets under its name"
+	switch {
+	case refused.Code == wire.CodeBadToken && w.secret == "":
+		return fmt.Errorf("%w; %s", said(err), own)
+	case refused.Code == wire.CodeBadToken:
+		return fmt.Errorf("%w; the setting links.secret, or links.secrets under the name of the other, has to be the same in both domains", said(err))
+	case refused.Code == wire.CodeRefused && w.secret == "":
+		return fmt.Errorf("%w; put the same secret into the setting links.secret of both domains", said(err))
+	}
+	return said(err)
+}
 
 // said makes a sentence for the operator of what the client says.
 func said(err error) error {

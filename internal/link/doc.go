@@ -20,6 +20,6 @@
 //
 // What is taken and not yet acknowledged is bounded by the neighbour's window
 // (limits.linkWindow there), what is read ahead by the client's inbox. A connection
-// is tried again after 250 ms to 15 s, at random, and at once when the description of
+// is tried again after 250 ms to 4 s, at random, and at once when the description of
 // the network has changed.
 package link

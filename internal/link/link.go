@@ -19,9 +19,11 @@ import (
 )
 
 const (
-	// minWait and maxWait bound how long after a lost link it is tried again.
+	// minWait and maxWait bound how long after a lost link it is tried again. However long
+	// it was down, whoever has put it right at the other end sees it come up while he looks
+	// on; one attempt in two seconds is nothing to either.
 	minWait = 250 * time.Millisecond
-	maxWait = 15 * time.Second
+	maxWait = 4 * time.Second
 	// connectTime bounds one attempt to connect and sign in.
 	connectTime = 10 * time.Second
 	// pingEvery is how often the round trip is measured.
@@ -34,6 +36,10 @@ const (
 	// What another domain takes from its clients is its own to decide: to refuse it here
 	// would have all that is behind it wait.
 	maxFrame = 1 << 20
+	// maxInner is how large what a receiver gets may be: a refusal has the reference and
+	// the receivers of what is refused, and says why. It bounds what is passed on, for
+	// the FORWARD around it is written anew: the next domain must not find it too large.
+	maxInner = maxFrame + 1<<10
 )
 
 // Options configure Links. Self, Network, Secret and Forward are needed.
@@ -141,7 +147,9 @@ func (l *Links) reconcile(ctx context.Context, running *sync.WaitGroup) {
 	fresh := network != l.seen
 	l.seen = network
 	for name, n := range l.neighbours {
-		if _, ok := wanted[name]; !ok {
+		// One who signs in as another user now is another one: by that user it is known
+		// what would go back whence it came.
+		if d, ok := wanted[name]; !ok || d.User() != n.from.Link {
 			n.end()
 			delete(l.neighbours, name)
 			l.metrics.forget(name)

@@ -53,6 +53,7 @@ type world struct {
 // taken is a FORWARD that was handed on.
 type taken struct {
 	*wire.Forward
+	from delivery.Neighbour
 	done func(error)
 }
 
@@ -97,7 +98,7 @@ func newWorld(t *testing.T, change func(*Options)) *world {
 			return w.network
 		},
 		Secret:  func(string) (string, error) { return "secret", nil },
-		Forward: func(f *wire.Forward, _ delivery.Neighbour, done func(error)) { w.got <- taken{f, done} },
+		Forward: func(f *wire.Forward, from delivery.Neighbour, done func(error)) { w.got <- taken{f, from, done} },
 		Mine: func(string) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -277,7 +278,14 @@ func TestWhatCannotBeStoredEndsTheConnectionAndComesAgain(t *testing.T) {
 		w.bring(f, frame(1, 17))
 		w.bring(f, frame(2, 17))
 		first, second := w.next(), w.next()
+		line := first.from.Line
+		if line != second.from.Line || line.Over() {
+			t.Error("they came over two connections, or over one that has ended")
+		}
 		first.done(errors.New("no disk"))
+		if !line.Over() { // at once: what is behind it is not to be stored
+			t.Error("the connection goes on")
+		}
 		synctest.Wait()
 		second.done(nil)
 		w.bring(f, frame(3, 17)) // it was on its way
@@ -290,7 +298,11 @@ func TestWhatCannotBeStoredEndsTheConnectionAndComesAgain(t *testing.T) {
 		time.Sleep(minWait + time.Second)
 		f = w.up()
 		w.bring(f, frame(1, 17))
-		w.next().done(nil)
+		again := w.next()
+		if again.from.Line == line || again.from.Line.Over() {
+			t.Error("it comes over the connection that has ended")
+		}
+		again.done(nil)
 		if n := acked(f); n != 1 {
 			t.Errorf("acknowledged up to %d", n)
 		}
@@ -321,6 +333,58 @@ func TestWhatIsNoGoodForwardClosesTheLinkWithAReason(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What this domain takes, and passes on to another, is not too large for that: it would
+// close the link between these two again and again, for what a third one has sent.
+func TestWhatIsPassedOnIsNotTooLargeForTheNextDomain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		f := w.up()
+		largest := 0
+		for size := maxFrame - 200; ; size++ {
+			in := &wire.Forward{
+				Origin: "d", From: "A-1", To: []wire.UserID{"A-2"}, Hops: 1, Graph: 1, SentAt: time.Now(),
+				Frame: fmt.Appendf(nil, `{"type":"MESSAGE","data":{"from":"A-1","content":"%s"}}`, strings.Repeat("x", size)),
+			}
+			if size += 99; f.Err() != nil {
+				break
+			}
+			w.bring(f, wire.AppendPlace(nil, wire.AppendForward(nil, in), number(1), "l", 1, 1))
+			synctest.Wait()
+			if len(w.got) == 0 {
+				break
+			}
+			got := w.next()
+			got.Hops, got.Graph = 10, 1<<64-1
+			got.done(nil)
+			largest = len(wire.AppendPlace(nil, wire.AppendForward(nil, got.Forward), number(1), strings.Repeat("l", wire.MaxLogName), 1<<64-1, 1<<64-1))
+		}
+		if most := maxInner + wire.ForwardOverhead + wire.ForwardReceiver; largest < maxFrame || largest > most {
+			t.Errorf("it may have %d bytes, and is passed on with %d", most, largest)
+		}
+	})
+}
+
+// A neighbour that signs in as another user by a new description is known as that one.
+func TestANeighbourIsKnownByTheUserThatItIsNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := make(chan delivery.Neighbour, 1)
+		w := newWorld(t, func(o *Options) {
+			o.Forward = func(_ *wire.Forward, n delivery.Neighbour, done func(error)) {
+				from <- n
+				done(nil)
+			}
+		})
+		w.up()
+		w.describe(strings.Replace(two, "name: domain-02,", "name: domain-02, linkUser: SECOND-1,", 1), 18)
+		w.links.Stir()
+		w.bring(w.up(), frame(1, 18))
+		synctest.Wait()
+		if n := <-from; n.Link != "SECOND-1" {
+			t.Errorf("it is %+v", n)
+		}
+	})
 }
 
 func TestWhatIsRoutedByANewerDescriptionIsHeldUntilThatIsHere(t *testing.T) {
@@ -374,7 +438,7 @@ func TestANeighbourThatIsAwayIsTriedAgainAtItsURLsInTurnAndAtOnceWhenTheNetworkC
 		began := time.Now()
 		time.Sleep(time.Minute)
 		tried := w.tried()
-		if len(tried) < 6 || len(tried) > 20 || !slices.Contains(tried, "ws://d2b/ws") || tried[1] == tried[2] {
+		if len(tried) < 6 || len(tried) > 40 || !slices.Contains(tried, "ws://d2b/ws") || tried[1] == tried[2] {
 			t.Errorf("in %s: %q", time.Since(began), tried)
 		}
 		if n := strings.Count(w.log.String(), "connection refused"); n != 1 {
@@ -387,6 +451,17 @@ func TestANeighbourThatIsAwayIsTriedAgainAtItsURLsInTurnAndAtOnceWhenTheNetworkC
 		if state := w.links.List()[0]; !state.Up {
 			t.Errorf("%+v", state)
 		}
+	})
+}
+
+func TestALinkThatWasRefusedForLongComesUpSecondsAfterItIsAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(o *Options) { o.Random = func() float64 { return 0.999 } })
+		w.set(func() { w.refuse = errors.New("BAD_TOKEN") })
+		time.Sleep(time.Hour)
+		w.set(func() { w.refuse = nil })
+		time.Sleep(4 * time.Second)
+		w.up()
 	})
 }
 

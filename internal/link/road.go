@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/domains"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -32,9 +33,10 @@ type dialer func(ctx context.Context, w where, take func(context.Context, []byte
 
 // where is what is dialled, and as whom.
 type where struct {
-	url    string // of the WebSocket
-	user   wire.UserID
-	secret string
+	url       string // of the WebSocket
+	neighbour string
+	user      wire.UserID
+	secret    string
 }
 
 // errNoURL is why a neighbour is not dialled.
@@ -77,7 +79,7 @@ func (n *neighbour) once(ctx context.Context, url string) error {
 	}
 	r := &road{neighbour: n, ready: make(chan struct{}), settled: make(chan struct{}, 1), broken: make(chan struct{})}
 	dialling, cancel := context.WithTimeout(ctx, connectTime)
-	s, err := o.dial(dialling, where{endpoint, self.User(), secret}, r.take)
+	s, err := o.dial(dialling, where{endpoint, n.from.Domain, self.User(), secret}, r.take)
 	cancel()
 	n.links.metrics.dialled(n.from.Domain, err)
 	if err != nil {
@@ -202,7 +204,7 @@ func (r *road) take(ctx context.Context, frame []byte) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if r.over() { // what is to come again comes in order, so nothing after it is taken
+	if r.Over() { // what is to come again comes in order, so nothing after it is taken
 		return nil
 	}
 	f, err := r.read(frame)
@@ -219,25 +221,32 @@ func (r *road) take(ctx context.Context, frame []byte) error {
 	}
 	r.links.metrics.received(r.from.Domain, &f, len(frame))
 	if f.Fast {
-		r.links.opts.Forward(&f, r.from, func(error) {})
+		r.links.opts.Forward(&f, r.source(), func(error) {})
 		return nil
 	}
 	a := &arrival{id: f.ID}
 	r.mu.Lock()
 	r.waiting = append(r.waiting, a)
 	r.mu.Unlock()
-	r.links.opts.Forward(&f, r.from, func(err error) { r.settle(a, err) })
+	r.links.opts.Forward(&f, r.source(), func(err error) { r.settle(a, err) })
 	return nil
 }
 
-// over says whether the road has failed.
-func (r *road) over() bool {
+// Over implements delivery.Line: whether the road has failed.
+func (r *road) Over() bool {
 	select {
 	case <-r.broken:
 		return true
 	default:
 		return false
 	}
+}
+
+// source says from where what comes over this connection comes.
+func (r *road) source() delivery.Neighbour {
+	from := r.from
+	from.Line = r
+	return from
 }
 
 // settle takes what became of a FORWARD. It does not block.
@@ -261,10 +270,12 @@ func (r *road) read(frame []byte) (wire.Forward, error) {
 	if err != nil {
 		return f, err
 	}
-	most := maxFrame + wire.ForwardOverhead + wire.ForwardReceiver*len(f.To) + len(f.Reference)
+	most := maxInner + wire.ForwardOverhead + wire.ForwardReceiver*len(f.To) + len(f.Reference)
 	switch {
 	case len(frame) > most:
 		return f, fmt.Errorf("it has %d bytes, and with so many receivers %d are the most", len(frame), most)
+	case len(f.Frame) > maxInner:
+		return f, fmt.Errorf("what is in it has %d bytes, and %d are the most", len(f.Frame), maxInner)
 	case f.Fast != f.ID.IsZero():
 		return f, errors.New("a FAST one has no id, and any other one has")
 	case !f.Fast && (f.Log == "" || f.Place == 0 || f.Low > f.Place):

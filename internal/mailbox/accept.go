@@ -29,7 +29,7 @@ func (c *core) acceptAs(now time.Time, m *Message, id wire.ID) (full []wire.User
 		c.unsent = append(c.unsent, m)
 		return nil, false
 	}
-	if refusal := c.refusal(len(m.To)); refusal != nil {
+	if refusal := c.refusalOf(m); refusal != nil {
 		refusal.To = m.To
 		if m.Notice {
 			c.counts.refused += uint64(len(m.To))
@@ -148,16 +148,46 @@ func (c *core) fullReason(m *Message, full []wire.UserID) string {
 	return fmt.Sprintf("the mailbox of %s is full", names(full))
 }
 
+const (
+	// headroomShare is which part of Limits.Waiting is kept free for what comes over
+	// links, beyond it. Two domains that are both at the limit with messages for each
+	// other would else wait for each other for good: neither takes anything, so neither
+	// can let anything go. With so much more for what comes, and for nothing else, it
+	// goes on: users add up to the limit only, so what stands beyond it in either came
+	// from the other and made room there; and both cannot be full with that.
+	headroomShare = 8
+	// minHeadroom is the least that it is: where the limit is small it still lets more
+	// through than a message at a time.
+	minHeadroom = 64
+)
+
 // refusal says why nothing can be accepted now for so many receivers; nil when it
 // can. The keeper's own notices are not asked: what they tell of makes room for
 // them, or they are as few as sessions.
 func (c *core) refusal(receivers int) *wire.Error {
+	return c.refusalWithin(receivers, c.limits.Waiting)
+}
+
+// refusalOf is refusal for a message. What came over a link has the headroom, and so
+// has the notice to its sender that it is refused here, which has an ID already: until
+// that is stored the next domain keeps the message. A message to many is taken as a
+// whole where there is room for one: it must not wait for more than a pair of domains
+// can make.
+func (c *core) refusalOf(m *Message) *wire.Error {
+	if m.Via == "" && (!m.Notice || m.ID.IsZero()) {
+		return c.refusal(len(m.To))
+	}
+	return c.refusalWithin(1, c.limits.Waiting+max(c.limits.Waiting/headroomShare, minHeadroom))
+}
+
+// refusalWithin is refusal where so many may wait in all, if that is limited.
+func (c *core) refusalWithin(receivers, most int) *wire.Error {
 	switch {
 	case c.down:
 		return &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreDown, Reason: "the message store does not answer; try again"}
 	case c.full:
 		return &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreFull, Reason: "the server's disk is nearly full; try again later"}
-	case c.limits.Waiting > 0 && c.counts.waiting+receivers > c.limits.Waiting:
+	case c.limits.Waiting > 0 && c.counts.waiting+receivers > most:
 		return &wire.Error{Kind: wire.KindDeliverFailed, Code: wire.CodeStoreFull, Reason: "as many messages wait on this server as it may keep; try again later"}
 	}
 	return nil
@@ -378,7 +408,9 @@ func (c *core) expiryOf(now time.Time, m *Message) uint32 {
 		at = c.linkExpiry(now, m.TTL)
 	}
 	if !m.Expires.IsZero() {
-		at = min(at, uint32(m.Expires.Add(time.Second-1).Unix()))
+		// A ttl of a hundred years ends after what 32 bits can say, and a neighbour may
+		// name any time; 0 would be never.
+		at = uint32(min(int64(at), max(m.Expires.Add(time.Second-1).Unix(), 1)))
 	}
 	return at
 }

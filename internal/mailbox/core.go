@@ -14,7 +14,7 @@ type Limits struct {
 	Age      time.Duration // how long a message waits
 	Messages int           // how many wait in one mailbox
 	Bytes    int64         // how many bytes their frames have
-	Waiting  int           // how many wait in all mailboxes together, which are memory; 0 for no limit
+	Waiting  int           // how many wait in all mailboxes together, which are memory, see headroomShare; 0 for no limit
 
 	// Events and EventBytes take the place of Messages and Bytes where a
 	// subscription's events wait.
@@ -188,9 +188,10 @@ type session struct {
 	mark   uint64 // what is before was missed
 	cursor uint64 // the next place in the sequence to look at
 
-	away     bool // to be registered anew
-	fresh    bool // opened while nothing was delivered: its mark may still move back
-	unopened bool // its connector does not know yet that it is open
+	said     *Held // as its connector said, while this core may not have read all of the log
+	away     bool  // to be registered anew
+	fresh    bool  // opened while nothing was delivered: its mark may still move back
+	unopened bool  // its connector does not know yet that it is open
 
 	flight   []flight // handed over and not yet settled, by n
 	proved   int      // how many of flight are proved, from the front

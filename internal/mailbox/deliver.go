@@ -31,6 +31,9 @@ func (c *core) stored(now time.Time, seq uint64) {
 	}
 	if !c.owned {
 		c.owned = true
+		for _, s := range c.sessions {
+			s.said = nil // this log is all that there is
+		}
 		c.letGo(now)
 	}
 	c.clean()

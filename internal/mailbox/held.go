@@ -1,5 +1,7 @@
 package mailbox
 
+import "slices"
+
 // Held is a session as its connector knows it: what the next keeper needs to go
 // on where the last one stood. NextN 0 says that the connector never heard that
 // the session was opened.
@@ -51,8 +53,25 @@ func (s *session) held() Held {
 		f := &s.flight[i]
 		h.Given[i] = Given{N: f.n, Ord: f.ord, Size: f.size, Fetched: f.fetched, Proved: f.done, confirm: f.confirm}
 	}
+	if s.said != nil {
+		h.restore(s.said)
+	}
 	if s.unopened {
 		h.NextN = 0
 	}
 	return h
+}
+
+// restore puts back what a core left out of a session because it did not find it in the
+// log, which it had not read to its end: another one still wrote to it. Nothing was
+// delivered since.
+func (h *Held) restore(said *Held) {
+	h.Mark, h.Cursor, h.returned = said.Mark, said.Cursor, slices.Concat(said.returned, h.returned)
+	i := 0
+	for _, g := range said.Given {
+		if i < len(h.Given) && h.Given[i].N == g.N {
+			h.Given[i].Ord = g.Ord
+			i++
+		}
+	}
 }

@@ -70,7 +70,10 @@ func (c *core) place(now time.Time, h Held) *session {
 		u.sessions = append(u.sessions, s)
 	}
 	had := c.takeBack(s)
-	s.Session, s.unopened = h.Session, false
+	s.Session, s.unopened, s.said = h.Session, false, nil
+	if !c.owned { // whoever wrote until now may have given it what this core knows nothing of
+		s.said = &h
+	}
 	s.nextN, s.provedTo, s.fetches, s.fetchAt = h.NextN, h.ProvedTo, slices.Clone(h.Fetches), h.fetchAt
 	s.mark, s.cursor, s.fresh = min(h.Mark, c.journal.storedOrd), min(h.Cursor, c.journal.storedOrd), h.fresh
 	switch {

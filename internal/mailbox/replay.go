@@ -21,6 +21,7 @@ func (c *core) replay(seq uint64, batch []byte) error {
 	}
 	j.segs = append(j.segs, segment{bytes: int32(len(batch))})
 	j.bytes += int64(len(batch))
+	c.behind.print, c.behind.moved = 0, ""
 	err := eachRecord(batch, func(kind recordKind, off int, body []byte) error {
 		switch kind {
 		case recTakeover:
@@ -28,6 +29,12 @@ func (c *core) replay(seq uint64, batch []byte) error {
 		case recMessage:
 			return c.replayMessage(seq, off, body)
 		case recGone:
+			if len(body) > 0 && goneReason(body[0]) == goneMoved {
+				return parseGone(body, func(user []byte, ord uint64) {
+					c.behind.moved = wire.UserID(user)
+					c.replayGone(user, ord)
+				})
+			}
 			return parseGone(body, c.replayGone)
 		case recReported:
 			return parseReported(body, c.replayReported)
@@ -67,6 +74,7 @@ func (c *core) replayMessage(seq uint64, off int, body []byte) error {
 	if c.witness != nil {
 		c.witness(&m)
 	}
+	c.replayRecent(&m)
 	e := entry{
 		ord: m.ord, seq: seq, off: uint32(off), size: uint32(len(m.frame)),
 		expires: m.expires, lane: laneOf(m.from), flags: m.flags,
@@ -116,6 +124,9 @@ func (c *core) replayGone(user []byte, ord uint64) {
 type behind struct {
 	lists map[*user]*entries
 	to    [][]byte // receivers of the record at hand
+
+	print uint64      // of the road's record before it; 0 when that was used
+	moved wire.UserID // out of whose mailbox the last message went that left in this batch; empty for none
 }
 
 // find returns the user's entry at ord, nil when there is none, and the list

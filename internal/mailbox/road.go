@@ -13,9 +13,9 @@ import (
 
 const (
 	// maxTaken is how many places of one road are remembered: more than a link has on
-	// its way with the smallest frames in the largest window that may be set. Beyond
-	// it the lowest are forgotten, and counted.
-	maxTaken = 1 << 16
+	// its way with the smallest frames (190 bytes) in the largest window that may be set
+	// (64 MiB). Beyond it the lowest are forgotten, and counted.
+	maxTaken = 1 << 19
 	// maxRoads is how many roads are remembered, beyond which those go of which nothing
 	// came for longest: a network has at most some thousand domains.
 	maxRoads = 1 << 12
@@ -37,6 +37,8 @@ type road struct {
 	low   uint64 // nothing before it comes any more
 	at    uint32 // when something came last, in Unix seconds
 	taken []taken
+
+	forgotten uint64 // the highest place that made room for others
 }
 
 // taken is one message that came over a road.
@@ -56,19 +58,48 @@ type roadRecord struct {
 
 // roadOf names the road of a message.
 func (c *core) roadOf(m *Message) string {
-	if c.toLink(m) {
-		return m.Via + " " + string(m.To[0])
+	if len(m.To) == 1 {
+		return c.roadTo(m.Via, m.To[0])
 	}
 	return m.Via
+}
+
+// roadTo names the road of a message that has one receiver.
+func (c *core) roadTo(via string, to wire.UserID) string {
+	if c.isLink != nil && c.isLink(to) {
+		return via + " " + string(to)
+	}
+	return via
+}
+
+// inTurn says whether what the same connection brought before a message is taken. A
+// connection brings everything in order, but not all of it comes through: one message
+// is refused or given up, for the moment, by a keeper or on the way to one, while those
+// behind it are under way already, and may find room, or the next keeper. Were they
+// taken, what was refused would come again behind them.
+func (c *core) inTurn(m *Message) bool {
+	b := &m.Before
+	if b.Place == 0 || b.Place < m.Low {
+		return true // there is none, or its other end knows that it is stored
+	}
+	r := c.roads[c.roadTo(b.Via, b.To)]
+	return r != nil && r.had(b.Place)
+}
+
+// had says whether a place was taken, as far as that is remembered: what was forgotten
+// for want of room counts as taken, or a road of very many would never go on.
+func (r *road) had(place uint64) bool {
+	_, there := r.find(place)
+	return there || place < r.low || place <= r.forgotten
 }
 
 // printOf tells a message that comes again from another one in its place: of a log
 // that was put back to an earlier state, or with receivers of whom some lived
 // elsewhere when it came first. To take it twice is the smaller harm.
-func printOf(m *Message) uint64 {
+func printOf[T ~string | ~[]byte](id wire.ID, receivers []T) uint64 {
 	h := fnv.New64a()
-	h.Write(m.ID[:])
-	for _, to := range m.To {
+	h.Write(id[:])
+	for _, to := range receivers {
 		h.Write([]byte(to))
 		h.Write([]byte{0})
 	}
@@ -103,7 +134,7 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 		c.unsent = append(c.unsent, m)
 		return
 	}
-	r, print := c.roads[c.roadOf(m)], printOf(m)
+	r, print := c.roads[c.roadOf(m)], printOf(m.ID, m.To)
 	if r != nil && !c.down {
 		c.leave(r, m.Low)
 		if i, there := r.find(m.Place); there && r.taken[i].is(print) {
@@ -112,7 +143,11 @@ func (c *core) acceptOver(now time.Time, m *Message) {
 			return
 		}
 	}
-	if refusal := c.refusal(len(m.To)); refusal != nil {
+	refusal := c.refusalOf(m)
+	if refusal == nil && !c.inTurn(m) {
+		refusal = storeDown("what the link brought before it is not stored yet; it comes again")
+	}
+	if refusal != nil {
 		refusal.To = m.To
 		c.refuse(m, refusal)
 		return
@@ -225,6 +260,7 @@ func (c *core) enterTaken(r *road, t taken) {
 	c.marksBytes += r.cost()
 	if len(r.taken) > maxTaken {
 		c.counts.forgottenPlaces++
+		r.forgotten = max(r.forgotten, r.taken[0].place)
 		c.dropTaken(r, 1)
 	}
 }
@@ -290,6 +326,7 @@ func (c *core) replayRoad(seq uint64, body []byte) error {
 		c.enterRoad(r)
 	}
 	r.at = max(r.at, rec.at)
+	c.behind.print = rec.print
 	t := taken{place: rec.place, print: rec.print, seq: seq}
 	if i, there := r.find(rec.place); there { // copied forward, or another one in its place
 		c.journal.alive(r.taken[i].seq, -1)
@@ -396,6 +433,23 @@ func (r *recent) forget(id wire.ID, to wire.UserID) {
 	if len(r.known) > 0 {
 		delete(r.known, arrivalOf(id, to))
 	}
+}
+
+// replayRecent has a message remembered that came over a road, by whose record it is
+// preceded, and one forgotten that left, whose parts come after that. So the next keeper
+// knows what is under way yet to the one before, when its other end has heard that it is
+// stored.
+func (c *core) replayRecent(m *messageRecord) {
+	b := &c.behind
+	if b.moved != "" {
+		c.recent.forget(m.id, b.moved)
+	}
+	if b.print != 0 && b.print == printOf(m.id, m.to) && (len(m.to) > 1 || c.isLink == nil || !c.isLink(wire.UserID(m.to[0]))) {
+		for _, to := range m.to {
+			c.recent.add(m.id, wire.UserID(to))
+		}
+	}
+	b.print = 0
 }
 
 // notRecent returns those of a message's receivers to whom it did not come over

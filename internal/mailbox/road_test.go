@@ -162,6 +162,18 @@ func TestWhatTheOtherEndKnowsIsForgotten(t *testing.T) {
 	}
 }
 
+// As many places are remembered as a link has on its way at most, with the smallest of
+// frames and the largest limits.linkWindow: one that was forgotten would come twice.
+func TestAllThatALinkHasOnItsWayIsRemembered(t *testing.T) {
+	const largestWindow = 64 << 20
+	smallest := wire.AppendForward(nil, &wire.Forward{
+		Origin: "d", From: "A-1", To: []wire.UserID{"A-2"}, Hops: 1, Frame: wire.AppendMessage(nil, "A-1", []byte("1"), nil),
+	})
+	if n := largestWindow / len(smallest); n > maxTaken {
+		t.Errorf("%d FORWARDs of %d bytes are on their way, and %d places are remembered", n, len(smallest), maxTaken)
+	}
+}
+
 // A domain that never says what it knows costs bounded memory, and so do many.
 func TestRoadsAreBounded(t *testing.T) {
 	s := newShard(defaultTuning())
@@ -246,6 +258,35 @@ func TestWhatComesOverTwoRoadsIsForAUserOnce(t *testing.T) {
 	}
 }
 
+// What was on its way to a keeper that is gone may come to the next one when the other
+// end has heard long since that it is stored, and says that nothing before what follows
+// comes any more. It is known all the same; what went another way meanwhile may come back.
+func TestTheNextKeeperKnowsWhatWasUnderWayToTheLast(t *testing.T) {
+	s := newShard(defaultTuning())
+	s.over("domain-02/a", 7, 1, 1, "ANZ-2")
+	s.over("domain-02/a", 8, 1, 1, "ANZ-2", "ANZ-3")
+	s.store()
+	s.kill()
+	if !s.over("domain-02/a", 9, 9, 1, "ANZ-2") || s.over("domain-02/a", 7, 1, 1, "ANZ-2") || s.over("domain-02/a", 8, 1, 1, "ANZ-2", "ANZ-3") {
+		t.Error("what comes late is new")
+	}
+	s.store()
+	s.held = false
+	e := s.users["ANZ-2"].entries.list[0]
+	m := Moved{Carried: Carried{Ord: e.ord, ID: wire.ID{1, 7}, From: far}, Parts: []Part{{To: []wire.UserID{linkUser}, Frame: []byte("{}")}}}
+	if !s.move(s.now, "ANZ-2", &m) {
+		t.Fatal("it does not go another way")
+	}
+	s.store()
+	s.kill()
+	if !s.over("domain-04/a", 7, 1, 1, "ANZ-2") {
+		t.Error("what went another way does not come back")
+	}
+	if s.over("domain-04/a", 8, 1, 1, "ANZ-2", "ANZ-3") {
+		t.Error("what stayed comes twice")
+	}
+}
+
 func TestRecentMessagesAreBounded(t *testing.T) {
 	var r recent
 	for i := range maxRecent + 10 {
@@ -308,6 +349,11 @@ func TestWhatComesOverARoadKeepsItsEnd(t *testing.T) {
 		{"later than the limit", &Message{To: people, Expires: s.now.Add(2 * time.Hour)}, time.Hour},
 		{"later than the limit of a link", &Message{To: link, Expires: s.now.Add(48 * time.Hour)}, 24 * time.Hour},
 		{"with a time to live", &Message{To: link, TTL: time.Minute}, time.Minute},
+		{"in a hundred years, the longest that a ttl may be", &Message{To: people, Expires: s.now.Add(wire.MaxTTL)}, time.Hour},
+		{"later than 32 bits can say, by a little", &Message{To: people, Expires: time.Unix(1<<32, 0)}, time.Hour},
+		{"at the last time of all", &Message{To: people, Expires: time.Unix(253402300799, 0)}, time.Hour},
+		{"at the beginning of Unix time, which is not never", &Message{To: people, Expires: time.Unix(0, 0)}, time.Unix(1, 0).Sub(s.now)},
+		{"long before", &Message{To: people, Expires: time.Unix(-1<<33, 0)}, time.Unix(1, 0).Sub(s.now)},
 	} {
 		if got := at(c.m); got != c.want {
 			t.Errorf("%s: waits for %v, want %v", c.name, got, c.want)

@@ -104,6 +104,13 @@ type Message struct {
 	Via        string
 	Place, Low uint64
 
+	// Line is the connection over which it came by that road, nil for none that is
+	// known: it means nothing to the keeper. Before is what that connection brought for
+	// this keeper right before it, the zero Before for nothing: a message that comes
+	// while the one before it is not taken is refused for the moment.
+	Line   Line
+	Before Before
+
 	// Producer names the sender's outbox, empty for none, and Seq the message's
 	// number there, which rises. A message that comes again under its number is
 	// answered as stored, with the zero ID, and not stored again: see producer.
@@ -117,6 +124,21 @@ type Message struct {
 	// Repeated is set by the keeper before Origin hears that the message is stored:
 	// it was so before, see Once and Producer.
 	Repeated bool
+}
+
+// Line is a connection over which messages come that come again.
+type Line interface {
+	// Over says that it has ended: what it brought and is not known to be stored comes
+	// again over the next one, all of it and in order. It does not block.
+	Over() bool
+}
+
+// Before names a message that came over a road: its Via, its receiver if that is the
+// only one, and its Place.
+type Before struct {
+	Via   string
+	To    wire.UserID
+	Place uint64
 }
 
 // Origin is a sending session. Methods are called from the keeper's goroutine,

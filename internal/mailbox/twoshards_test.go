@@ -16,8 +16,9 @@ import (
 // Two shards, each with a log and a keeper that is killed now and then, and what
 // each has to tell the other's users on its way between them. In the end every
 // message that was proved is confirmed to its sender, once, and in order.
+// All of it happens in one goroutine, as TestHistories says.
 func TestConfirmationsCrossShardsOnce(t *testing.T) {
-	setFlag(t, "rapid.checks", map[bool]string{true: "200", false: "1500"}[testing.Short()], "100")
+	setFlag(t, "rapid.checks", map[bool]string{true: "200", false: "1500"}[testing.Short() || raceEnabled], "100")
 	rapid.Check(t, func(t *rapid.T) {
 		p := &pair{T: t, confirmed: make(map[string]wire.ID)}
 		for i := range p.half {

@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/apps"
 	"github.com/seed-3d8c1042/switchboard/internal/domains"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // mostSaid is how many problems of one description the log says.
@@ -113,7 +115,7 @@ func (k *keeper) look(ctx context.Context) error {
 
 // take checks a description and has it served if its meaning is another one.
 func (k *keeper) take(found content) error {
-	network, notices, err := domains.Parse(found.text)
+	network, notices, err := domains.Parse(found.text, appRule)
 	if err != nil {
 		return &Bad{found.place, err}
 	}
@@ -202,10 +204,25 @@ func Check(path string) (network *domains.Network, notices []string, err error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	if network, notices, err = domains.Parse(text); err != nil {
+	if network, notices, err = domains.Parse(text, appRule); err != nil {
 		return nil, nil, &Bad{path, err}
 	}
 	return network, notices, nil
+}
+
+// appRule is what the gate of a domain has against apps.
+func appRule(list []domains.App) (problems []domains.AppProblem) {
+	asked := make([]apps.App, len(list))
+	for i, a := range list {
+		asked[i] = apps.App{Name: a.Name, ID: a.ID, Master: wire.UserID(a.Master), AuthEnabled: a.AuthEnabled, AuthURL: a.AuthURL}
+	}
+	var wrong apps.FieldErrors
+	if errors.As(apps.Check(asked), &wrong) {
+		for _, e := range wrong {
+			problems = append(problems, domains.AppProblem{App: e.Index, Key: e.Field, Text: e.Problem})
+		}
+	}
+	return problems
 }
 
 // Bad is a description that is not good.

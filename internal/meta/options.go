@@ -111,7 +111,9 @@ func (o *Options) fill() {
 			*to = standard
 		}
 	}
-	text(&o.Branch, DefaultBranch)
+	if o.Git != "" {
+		text(&o.Branch, DefaultBranch)
+	}
 	text(&o.Data, DefaultData)
 	text(&o.Listen, DefaultListen)
 	if o.Every == 0 {
@@ -168,7 +170,10 @@ func (o *Options) check() error {
 }
 
 func (o *Options) checkGit() error {
-	if o.Git == "" {
+	switch {
+	case o.Git == "" && o.Branch != "":
+		return wrong("branch", "%s is of a Git repository: name that with --git, or take --branch away", o.Branch)
+	case o.Git == "":
 		return nil
 	}
 	inside := filepath.ToSlash(o.Config)

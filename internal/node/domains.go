@@ -30,6 +30,10 @@ import (
 // is kept.
 const networkFile = "network.json"
 
+// networkTime is how long a start waits for the description of all domains before the
+// operator is told: a meta server that is there has given it by then.
+const networkTime = 3 * time.Second
+
 // abroad is what a node has of other domains; nil where there are none.
 type abroad struct {
 	node   *node
@@ -45,6 +49,7 @@ type abroad struct {
 
 	refreshing sync.Mutex // held while the source is asked out of turn
 	told       toldLinks
+	lost       lostLinks
 	backlog    *backlog
 }
 
@@ -193,6 +198,7 @@ func (a *abroad) changed(n *domains.Network) {
 	a.node.log.Info("the description of all domains is in effect", "version", n.Version, "domains", len(n.Domains), "apps", len(n.Apps))
 	a.node.applyApps()
 	a.node.warnOpenApps(n)
+	a.warnStrangers(n)
 	a.links.Stir()
 	a.mover.stir()
 }
@@ -206,6 +212,14 @@ func (n *node) warnOpenApps(d *domains.Network) {
 		if !own && !a.AuthEnabled && s.Reachable() {
 			n.log.Warn("this app lets anyone in, and clients can come from anywhere: its authEnabled is false in the description of all domains", "app", a.Name, "listen", s.Listen)
 		}
+	}
+}
+
+// warnStrangers tells the operator of secrets for links to domains that there are not:
+// a slip there is seen only when the link stays down.
+func (a *abroad) warnStrangers(n *domains.Network) {
+	for _, what := range n.Unknown(a.node.settings.Load().LinkNames()) {
+		a.node.log.Warn("a secret in links.secrets is for no domain", "err", what)
 	}
 }
 
@@ -228,6 +242,9 @@ func (n *node) reloadAbroad() {
 	}
 	n.abroad.nameApps()
 	n.warnBareLinks()
+	if d := n.abroad.inEffect(); d != nil {
+		n.abroad.warnStrangers(d)
+	}
 	n.abroad.refresh()
 }
 
@@ -240,11 +257,12 @@ func (n *node) awaitNetwork(ctx context.Context) bool {
 		return true
 	default:
 	}
-	n.log.Warn("no client is let in before the description of all domains is there: the meta server has not answered yet, and there is no copy of an earlier start", "meta", a.source.State().From)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	late := time.NewTimer(networkTime)
+	defer late.Stop()
 	for {
-		n.stage.is("waiting for the description of all domains: " + cmp.Or(a.source.State().Trouble, "the meta server has not answered yet"))
+		n.stage.because("waiting for the description of all domains", cmp.Or(a.source.State().Trouble, "the meta server has not answered yet"))
 		select {
 		case <-a.known:
 			return true
@@ -252,6 +270,8 @@ func (n *node) awaitNetwork(ctx context.Context) bool {
 			return false
 		case <-ctx.Done():
 			return false
+		case <-late.C:
+			n.log.Warn("no client is let in before the description of all domains is there: the meta server has not given it yet, and there is no copy of an earlier start", "meta", a.source.State().From)
 		case <-tick.C:
 		}
 	}

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -224,5 +226,52 @@ func TestWhatOtherNodesToldOfLinksCountsForAWhile(t *testing.T) {
 	told.hear("third", []byte("[]"), now.Add(linksOld+1))
 	if len(told.by) != 1 {
 		t.Errorf("%d nodes are remembered", len(told.by))
+	}
+}
+
+func TestWhyANeighbourIsNotConnectedIsKnownOnAllNodesOfADomain(t *testing.T) {
+	var here lostLinks
+	here.note("domain-02", "it may not")
+	here.note("domain-02", "it may not")
+	mine, _ := here.find("domain-02")
+	message, err := json.Marshal([]tellsOfLink{{State: link.State{Domain: "perth", Up: true}}, {Lost: &mine}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var there toldLinks
+	now := time.Now()
+	there.hear("other", message, now)
+	if node, s := there.find("perth", now); node != "other" || !s.Up {
+		t.Errorf("%s, %+v", node, s)
+	}
+	if node, s := there.find("domain-02", now); node != "" { // of the other direction nothing was told
+		t.Errorf("%s, %+v", node, s)
+	}
+	node, last := there.findLost("domain-02", now)
+	if node != "other" || last.Why != "it may not" || !last.Since.Equal(mine.Since) {
+		t.Errorf("%s, %+v", node, last)
+	}
+	if _, old := there.findLost("domain-02", now.Add(time.Hour)); old.Why != "" {
+		t.Errorf("after an hour %+v", old)
+	}
+	for at, want := range map[time.Duration]string{
+		0: "it may not", time.Hour: "domain-02 is not connected to this domain; what was seen last: it may not",
+	} {
+		if got := last.says("domain-02", last.At.Add(at)); got != want {
+			t.Errorf("after %s %q", at, got)
+		}
+	}
+	if got := (lostLink{}).says("perth", now); got != "perth is not connected to this domain" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestASecretForALinkToADomainThatThereIsNotIsToldByName(t *testing.T) {
+	n := knowing(t, config.Settings{Links: config.Links{Secrets: map[string]config.Secret{"domain-02": "s", "pert": "s"}}}, row)
+	var said bytes.Buffer
+	n.log = slog.New(slog.NewTextHandler(&said, nil))
+	n.abroad.warnStrangers(n.abroad.inEffect())
+	if text := said.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=WARN") || !strings.Contains(text, "did you mean perth?") {
+		t.Errorf("logged:\n%s", text)
 	}
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,14 +78,25 @@ func (a *abroad) neighbour(ctx context.Context, d domains.Neighbour) (api.Domain
 	one := api.DomainNeighbour{Domain: d.Name, Cost: d.Cost}
 	one.Receiving, one.RoundTrip = a.receiving(d.Name)
 	user := d.User()
-	one.Sending = api.LinkState{State: api.LinkDown, Why: d.Name + " is not connected to this domain"}
-	if sessions := a.node.hub.Sessions(user); len(sessions) > 0 {
-		newest := sessions[len(sessions)-1]
-		one.Sending = api.LinkState{State: api.LinkUp, Since: api.Time(newest.Since), Node: a.nameOf(newest.Node)}
-	}
+	one.Sending = a.sending(d)
 	m, err := a.node.office.Mailbox(ctx, user)
 	one.SetWaiting(m.Messages, m.Bytes, api.Time(m.Oldest))
 	return one, err
+}
+
+// sending shows the connection that a neighbour has made, on whichever node. Where
+// there is none, whoever refused it or lost it last says why.
+func (a *abroad) sending(d domains.Neighbour) api.LinkState {
+	if sessions := a.node.hub.Sessions(d.User()); len(sessions) > 0 {
+		newest := sessions[len(sessions)-1]
+		return api.LinkState{State: api.LinkUp, Since: api.Time(newest.Since), Node: a.nameOf(newest.Node)}
+	}
+	now := time.Now()
+	id, last := a.told.findLost(d.Name, now)
+	if own, ok := a.lost.find(d.Name); ok && own.At.After(last.At) {
+		id, last = "", own
+	}
+	return api.LinkState{State: api.LinkDown, Since: api.Time(last.Since), Why: last.says(d.Name, now), Node: a.nameOf(id)}
 }
 
 // nameOf returns the name of another node; empty for this one.
@@ -159,6 +172,87 @@ func (n network) Trace(ctx context.Context, user wire.UserID) (api.TraceAnswer, 
 	return answer, nil
 }
 
+// Home implements api.Domains.
+func (n network) Home(user wire.UserID) (home api.Home, here bool) {
+	a := n.abroad
+	if a == nil {
+		return home, true
+	}
+	home.Domain, here = a.home(user.App(), user.Number())
+	if !here && home.Domain != "" {
+		home.URL = a.homeURL(home.Domain)
+	}
+	return home, here
+}
+
+// lostLink is why the link from a neighbour is not there, as the node knows that
+// refused it or had it last.
+type lostLink struct {
+	Domain string // the neighbour
+	Why    string
+	Since  time.Time // it is so
+	At     time.Time // it was seen last
+}
+
+// lostNews is for how long what was seen last of a link from a neighbour is taken for
+// how it is: one that is refused tries again within seconds.
+const lostNews = time.Minute
+
+// says returns it as a sentence about the neighbour; the zero value knows nothing.
+func (l lostLink) says(neighbour string, now time.Time) string {
+	away := neighbour + " is not connected to this domain"
+	switch {
+	case l.Why == "":
+		return away
+	case now.Sub(l.At) > lostNews:
+		return away + "; what was seen last: " + l.Why
+	}
+	return l.Why
+}
+
+// lostLinks are those that this node has refused or lost. It grows with the number of
+// neighbours only.
+type lostLinks struct {
+	mu sync.Mutex
+	by map[string]lostLink
+}
+
+// note takes in why there is no link from a neighbour.
+func (l *lostLinks) note(domain, why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.by == nil {
+		l.by = make(map[string]lostLink)
+	}
+	now := time.Now()
+	since := now
+	if before := l.by[domain]; before.Why == why {
+		since = before.Since
+	}
+	l.by[domain] = lostLink{domain, why, since, now}
+}
+
+func (l *lostLinks) find(domain string) (lostLink, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last, ok := l.by[domain]
+	return last, ok
+}
+
+func (l *lostLinks) list() []lostLink {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.by))
+}
+
+// tellsOfLink is what a node tells the others of a link: how the one is that it has
+// made, or why one that a neighbour has made is not there any more. Nodes that do not
+// know of the second yet see one to no domain, and pass it over.
+type tellsOfLink struct {
+	link.State
+	Lost *lostLink `json:",omitempty"`
+}
+
 // toldLinks is how the links are that other nodes of this domain have, as they told
 // last.
 type toldLinks struct {
@@ -168,12 +262,12 @@ type toldLinks struct {
 
 type toldBy struct {
 	at   time.Time
-	list []link.State
+	list []tellsOfLink
 }
 
 // hear takes what a node told.
 func (t *toldLinks) hear(node string, message []byte, now time.Time) {
-	var list []link.State
+	var list []tellsOfLink
 	if json.Unmarshal(message, &list) != nil {
 		return // of another version of the program; it is for people only
 	}
@@ -197,11 +291,26 @@ func (t *toldLinks) find(neighbour string, now time.Time) (node string, s link.S
 	for id, b := range t.by {
 		for _, one := range b.list {
 			if one.Domain == neighbour && now.Sub(b.at) <= linksOld {
-				return id, one
+				return id, one.State
 			}
 		}
 	}
 	return "", link.State{}
+}
+
+// findLost returns why the link from a neighbour is not there, as another node saw it
+// last, and which one.
+func (t *toldLinks) findLost(neighbour string, now time.Time) (node string, last lostLink) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, b := range t.by {
+		for _, one := range b.list {
+			if l := one.Lost; l != nil && l.Domain == neighbour && now.Sub(b.at) <= linksOld && l.At.After(last.At) {
+				node, last = id, *l
+			}
+		}
+	}
+	return node, last
 }
 
 // tell tells the other nodes how the links are that this one has, and counts what
@@ -224,11 +333,14 @@ func (a *abroad) tellOthers() {
 	if a.node.links == nil {
 		return
 	}
-	list := []link.State{}
+	list := []tellsOfLink{}
 	for _, s := range a.links.List() {
 		if s.Mine {
-			list = append(list, s)
+			list = append(list, tellsOfLink{State: s})
 		}
+	}
+	for _, l := range a.lost.list() {
+		list = append(list, tellsOfLink{Lost: &l})
 	}
 	message, err := json.Marshal(list)
 	if err != nil {

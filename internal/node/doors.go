@@ -32,7 +32,7 @@ func (n *node) socketOptions() socket.Options {
 		o.RoomsOff = func() string { return off }
 	}
 	if n.abroad != nil {
-		o.HomeURL = n.abroad.homeURL
+		o.HomeURL, o.LinkLost = n.abroad.homeURL, n.abroad.lost.note
 		o.Elsewhere = func(user wire.UserID) bool { return !n.abroad.Next(user).Local }
 	}
 	return o
@@ -130,8 +130,7 @@ func (n *node) openDoors() error {
 	n.stage.is("opening the message store")
 	o := n.doorOptions()
 	o.Cluster = beginning{n}
-	o.Parts = []api.Part{{Name: "node", Check: func() error { return fmt.Errorf("the node is starting: %s", n.stage.String()) }}}
-	onPublic, onAdmin, onControl := api.Starting(o, n.stage.String)
+	onPublic, onAdmin, onControl := api.Starting(o, n.stage.text)
 	n.doors.admin = n.openDoor(admin, onAdmin)
 	n.doors.public = n.openDoor(public, onPublic)
 	n.doors.control = n.openDoor(n.listenControl(), onControl)

@@ -168,7 +168,7 @@ func TestWhatKeepersTellReachesOtherDomains(t *testing.T) {
 	homes := []int{0, 1, 2, 3, 4, 0, 1, 2, 4}
 	synctest.Test(t, func(t *testing.T) {
 		c, links := ring(homes)
-		w, _, stop := buildWith(t, 2, []chart{c}, links)
+		w, _, stop := buildWith(t, func(l *mailbox.Limits) { l.Messages = 2 }, []chart{c}, links)
 		defer stop()
 		sender := w.sites[0].person("A-0", "")
 		send := func(content string, ttl time.Duration) {

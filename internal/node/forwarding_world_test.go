@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -36,14 +37,16 @@ type site struct {
 
 	mu     sync.Mutex
 	keeper *mailbox.Keeper
+	office *shards.Office // by which the hub reaches it
 	handle *handle
 	stop   func() // of the keeper
 }
 
 type world struct {
-	charts   []chart // from version 1 on; fixed before anything runs
-	sites    []*site
-	messages int // that a mailbox takes
+	charts []chart // from version 1 on; fixed before anything runs
+	sites  []*site
+	change func(*mailbox.Limits) // what the limits of all are to be; nil: what they are
+	cut    atomic.Bool           // no road comes up
 
 	kills, breaks, silences, changes, again atomic.Int64 // faults, and what had to be sent again
 }
@@ -70,9 +73,12 @@ func (s *site) IsMaster(wire.UserID) bool    { return false }
 
 // Accept implements delivery.Keeper.
 func (s *site) Accept(m *delivery.Send, frame []byte) {
-	if k := s.kept(); k != nil {
+	s.mu.Lock()
+	office := s.office
+	s.mu.Unlock()
+	if office != nil {
 		in := messageOf(m, frame)
-		k.Accept(&in)
+		office.Accept(&in)
 		return
 	}
 	if m.Origin != nil {
@@ -113,12 +119,16 @@ func (s *site) kept() *mailbox.Keeper {
 // start has the log kept.
 func (s *site) start() {
 	h := &handle{disk: s.disk}
+	limits := mailbox.Limits{
+		Age: 24 * time.Hour, Messages: 100_000, Bytes: 1 << 30, LinkBytes: 1 << 30, LinkAge: 24 * time.Hour,
+		Keyed: time.Hour, KeyedRequests: 10,
+	}
+	if s.world.change != nil {
+		s.world.change(&limits)
+	}
 	k, err := mailbox.Open(s.t.Context(), mailbox.Options{
 		Log: h, Now: time.Now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
-		Limits: mailbox.Limits{
-			Age: 24 * time.Hour, Messages: s.world.messages, Bytes: 1 << 30, LinkBytes: 1 << 30, LinkAge: 24 * time.Hour,
-			Keyed: time.Hour, KeyedRequests: 10,
-		},
+		Limits:  limits,
 		LogName: siteName(s.index) + "/0", Link: isSiteLink,
 		Abroad: func(n mailbox.Notice) (wire.UserID, []byte, bool) {
 			return s.hub.Wrap(delivery.Notice{To: n.To, From: n.From, ID: n.ID, Presence: n.Presence, Expires: n.Expires, Frame: n.Frame})
@@ -136,9 +146,14 @@ func (s *site) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = k.Run(ctx) })
+	office, err := shards.New(shards.Options{Shards: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	office.Serve(0, 1, k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keeper, s.handle = k, h
+	s.keeper, s.office, s.handle = k, office, h
 	s.stop = func() {
 		cancel()
 		running.Wait()
@@ -150,7 +165,7 @@ func (s *site) kill() {
 	s.mu.Lock()
 	stop := s.stop
 	s.handle.dead.Store(true)
-	s.keeper = nil
+	s.keeper, s.office = nil, nil
 	s.mu.Unlock()
 	stop()
 }
@@ -180,7 +195,18 @@ func (l *line) Opened(uint64)  {}
 func (l *line) FetchDone(int)  {}
 func (l *line) Settled(uint64) {}
 func (l *line) Gone()          { l.fail() }
-func (l *line) fail()          { l.once.Do(func() { close(l.failed) }) }
+
+// Over implements delivery.Line. What is under way when it fails may still be taken.
+func (l *line) Over() bool {
+	select {
+	case <-l.failed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *line) fail() { l.once.Do(func() { close(l.failed) }) }
 func (l *line) Deliver(d mailbox.Delivery) {
 	frame := wire.AppendPlace(nil, d.Frame, d.ID, d.Log, d.Ord, d.Low)
 	select {
@@ -193,7 +219,7 @@ func (l *line) Deliver(d mailbox.Delivery) {
 // run keeps the road up until ctx ends.
 func (r *road) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if k := r.from.kept(); k != nil {
+		if k := r.from.kept(); k != nil && !r.from.world.cut.Load() {
 			r.connect(ctx, k)
 		}
 		select {
@@ -212,7 +238,7 @@ func (r *road) connect(ctx context.Context, k *mailbox.Keeper) {
 	l := &line{road: r, keeper: k, id: id, frames: make(chan []byte, 10_000), failed: make(chan struct{})}
 	k.Open(mailbox.Session{ID: id, User: siteLink(r.to.index), Ack: true, Push: true, Link: true, Window: 64 << 10, Outlet: l})
 	defer k.Close(id)
-	for r.from.kept() == k {
+	for r.from.kept() == k && !r.from.world.cut.Load() {
 		select {
 		case <-ctx.Done():
 			return
@@ -249,7 +275,7 @@ func (l *line) take(ctx context.Context, frame []byte) bool {
 	l.mu.Lock()
 	l.waiting = append(l.waiting, done)
 	l.mu.Unlock()
-	l.to.hub.Forward(&f, delivery.Neighbour{Domain: siteName(l.from.index), Link: siteLink(l.from.index)}, func(err error) {
+	l.to.hub.Forward(&f, delivery.Neighbour{Domain: siteName(l.from.index), Link: siteLink(l.from.index), Line: l}, func(err error) {
 		if err != nil {
 			l.fail()
 			return
@@ -331,11 +357,11 @@ func (s *site) list(user wire.UserID) (frames []string) {
 
 // build makes domains with links between some.
 func build(t *testing.T, charts []chart, links [][2]int) (w *world, roads []*road, stop func()) {
-	return buildWith(t, 100_000, charts, links)
+	return buildWith(t, nil, charts, links)
 }
 
-func buildWith(t *testing.T, messages int, charts []chart, links [][2]int) (w *world, roads []*road, stop func()) {
-	w = &world{charts: append([]chart{{}}, charts...), messages: messages}
+func buildWith(t *testing.T, change func(*mailbox.Limits), charts []chart, links [][2]int) (w *world, roads []*road, stop func()) {
+	w = &world{charts: append([]chart{{}}, charts...), change: change}
 	for i := range charts[0].next {
 		s := &site{t: t, index: i, world: w, disk: &disk{first: 1}}
 		s.graph.Store(1)

@@ -12,17 +12,30 @@ import (
 )
 
 // stage is what the start of the node waits for, in a sentence that changes.
-type stage struct{ what atomic.Pointer[string] }
+type stage struct{ at atomic.Pointer[waiting] }
+
+type waiting struct{ what, why string }
 
 // is says what is waited for from now on.
-func (s *stage) is(what string) { s.what.Store(&what) }
+func (s *stage) is(what string) { s.because(what, "") }
 
-// String returns the sentence.
-func (s *stage) String() string {
-	if what := s.what.Load(); what != nil {
-		return *what
+// because says so, and why it takes time: that is for operators only, since it may name
+// what strangers are not to know, such as where a meta server is.
+func (s *stage) because(what, why string) { s.at.Store(&waiting{what, why}) }
+
+// String returns the sentence as operators see it.
+func (s *stage) String() string { return s.text(true) }
+
+// text returns it as operators or anybody may see it.
+func (s *stage) text(operator bool) string {
+	at := s.at.Load()
+	switch {
+	case at == nil:
+		return "it has just begun"
+	case operator && at.why != "":
+		return at.what + ": " + at.why
 	}
-	return "it has just begun"
+	return at.what
 }
 
 // beginning is the cluster as a node shows it that is starting: itself, until it

@@ -45,7 +45,7 @@ func messageOf(s *delivery.Send, frame []byte) mailbox.Message {
 		Producer: s.Producer, Seq: s.Seq, Index: s.Index, Origin: s.Origin, Done: s.Done,
 	}
 	if p := s.Past; p != nil {
-		m.ID, m.Expires, m.Presence, m.Via, m.Place, m.Low = p.ID, p.Expires, p.Presence, p.Via, p.Place, p.Low
+		m.ID, m.Expires, m.Presence, m.Via, m.Place, m.Low, m.Line = p.ID, p.Expires, p.Presence, p.Via, p.Place, p.Low, p.Line
 	}
 	return m
 }

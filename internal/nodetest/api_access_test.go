@@ -101,6 +101,7 @@ func scopeNames() (names []string) {
 }
 
 func TestEachCallIsOpenedByTheRightKeyAlone(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, anyApps)
 	d := described(t, s)
 	bad := badKeys(t, s)
@@ -146,6 +147,7 @@ func without(list []string, one string) (rest []string) {
 }
 
 func TestNoCallReachesAnotherAppsUsersKeysOrLists(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, anyApps)
 	d := described(t, s)
 	_, shop := s.NewKey(`{"app":"SHOP","scopes":["` + strings.Join(scopeNames(), `","`) + `"]}`)
@@ -182,6 +184,7 @@ func eachForbidden(a Answer) bool {
 }
 
 func TestTheOperatorNeedsNoKeyAtTheControlSocket(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, anyApps)
 	d := described(t, s)
 	for _, c := range api.Calls(api.Rooms{}) {

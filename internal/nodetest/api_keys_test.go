@@ -46,6 +46,7 @@ func wantOnDisk(t *testing.T, dir, text string, want bool) {
 }
 
 func TestSecretsAreNeitherOnDiskNorInTheLog(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonFolder)
 	s := Start(t, "--log-level", "debug")
 	demo := s.Key
@@ -95,6 +96,7 @@ func wantStatusOf(t *testing.T, a Answer, status int) {
 }
 
 func TestTheDemoPrintsAKeyThatEndsWithItAndNobodyElseDoes(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonDemo)
 	s := Start(t)
 	first := s.Key
@@ -123,6 +125,7 @@ func TestTheDemoPrintsAKeyThatEndsWithItAndNobodyElseDoes(t *testing.T) {
 }
 
 func TestTheDemosKeyEndsWithTheDemo(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonDemo)
 	path := Settings(t, "limits: {apiRate: 999}\n") // no apps, so it is the demo
 	s := Start(t, "--config", path)
@@ -132,6 +135,7 @@ func TestTheDemosKeyEndsWithTheDemo(t *testing.T) {
 }
 
 func TestARevokedKeyIsRefusedFromTheNextRequestOn(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	for range 20 {
 		id, key := s.NewKey(`{"app":"ANZ","scopes":["keys:manage"]}`)
@@ -168,6 +172,7 @@ func TestARevokedKeyIsRefusedFromTheNextRequestOn(t *testing.T) {
 }
 
 func TestAKeyOfAnAppThatIsTakenAwayIsRefusedUntilItIsBack(t *testing.T) {
+	t.Parallel()
 	path := Settings(t, anyApps)
 	s := Start(t, "--config", path)
 	_, key := s.NewKey(`{"app":"SHOP","scopes":["keys:manage"]}`)
@@ -180,6 +185,7 @@ func TestAKeyOfAnAppThatIsTakenAwayIsRefusedUntilItIsBack(t *testing.T) {
 }
 
 func TestARequestWithAnIdempotencyKeyIsCarriedOutOnce(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonAnswer) // of calls that store no message
 	s := Start(t)
 	const wish = `{"app":"ANZ","scopes":["keys:manage"]}`
@@ -221,6 +227,7 @@ func TestARequestWithAnIdempotencyKeyIsCarriedOutOnce(t *testing.T) {
 }
 
 func TestLimitsOfTheInterfaceAreSettings(t *testing.T) {
+	t.Parallel()
 	path := Settings(t, plainApp+"limits: {apiRate: 5, apiKeys: 3, apiKeysPerApp: 1, apiPage: 2, httpBody: 2KiB, replayAnswers: 1}\n")
 	s := Start(t, "--config", path)
 	_, key := s.NewKey(`{"admin":true}`)
@@ -274,6 +281,7 @@ func TestLimitsOfTheInterfaceAreSettings(t *testing.T) {
 }
 
 func TestTheControlSocketIsTheOperatorsAlone(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonFolder)
 	s := Start(t)
 	path := filepath.Join(s.Data, "control.sock")
@@ -299,6 +307,7 @@ func TestTheControlSocketIsTheOperatorsAlone(t *testing.T) {
 }
 
 func TestAPathThatIsTooLongForASocketIsAWarning(t *testing.T) {
+	t.Parallel()
 	s := StartIn(t, filepath.Join(t.TempDir(), strings.Repeat("d", 120)))
 	if !strings.Contains(s.Output(), "there is no control socket") || !strings.Contains(s.Output(), "too long") {
 		t.Errorf("it says\n%s", s.Output())
@@ -310,6 +319,7 @@ func TestAPathThatIsTooLongForASocketIsAWarning(t *testing.T) {
 }
 
 func TestAPageOfAnotherOriginMayUseTheInterfaceWhenItIsNamed(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"origins: [\"https://app.example\"]\n")
 	_, key := s.NewKey(`{"admin":true}`)
 	a := s.Call("OPTIONS", "/v1/keys", "", "", "Origin", "https://app.example", "Access-Control-Request-Method", "POST")
@@ -376,6 +386,7 @@ func hostile() []badRequest {
 }
 
 func TestHostileRequestsAreRefusedAndHarmNobody(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonEnds)
 	s := Start(t)
 	before := s.CallControl("GET", "/v1/keys", "").Body

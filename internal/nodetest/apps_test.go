@@ -5,6 +5,7 @@ import "testing"
 // Users reach users of another app only where their own app's allowApps names
 // it: here FACTORY may reach OFFICE, and not the other way round.
 func TestAppsReachWhomTheyMay(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, `
 apps:
   - {appName: FACTORY, appId: factory-id, authEnabled: false, allowApps: [OFFICE]}

@@ -175,6 +175,7 @@ func (c *chaos) heal() {
 // accepted is lost. FAULT_TIME sets how long one mix lasts; FAULT_SOAK how long
 // mixes with ever new seeds go on.
 func TestInAMixOfAllFaultsNothingAcceptedIsLost(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 // The Go client when handlers fail and the server is killed or stopped.
 
 func TestAMessageWhoseHandlerFailsComesAgain(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	ann := dialFellow(t, s, "ANZ-1", nil)
 	var tries atomic.Int32
@@ -88,6 +89,7 @@ func TestAHandlerThatBlocksHandlesOnce(t *testing.T) {
 // What was handled, and not acknowledged when the server died, comes again under
 // its ID and is not handled again.
 func TestRepeatsAfterAKillAreNotHandledAgain(t *testing.T) {
+	t.Parallel()
 	const n = 50
 	s := Start(t)
 	ann := dialFellow(t, s, "ANZ-1", func(_ *fellow, o *client.Options) { o.Receipts, o.Push = true, true })

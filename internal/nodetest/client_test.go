@@ -138,6 +138,7 @@ func (f *fellow) quiet() {
 }
 
 func TestClientsTalk(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	for _, c := range []struct {
 		name   string
@@ -195,6 +196,7 @@ func TestClientsTalk(t *testing.T) {
 }
 
 func TestAClientWatchesOthers(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	bob := dialFellow(t, s, "ANZ-2", nil)
 	ann := dialFellow(t, s, "ANZ-1", func(_ *fellow, o *client.Options) { o.Presence = []wire.UserID{"ANZ-2", "ANZ-3"} })
@@ -215,6 +217,7 @@ func TestAClientWatchesOthers(t *testing.T) {
 }
 
 func TestAClientFetchesWhatItMissed(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	ann := dialFellow(t, s, "ANZ-1", func(_ *fellow, o *client.Options) { o.Receipts = true })
 	for i := range 25 {
@@ -247,6 +250,7 @@ func TestAClientFetchesWhatItMissed(t *testing.T) {
 }
 
 func TestErrorsComeAsTheyAre(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, codesOfTwoApps+"limits: {mailboxMessages: 1, groupReceivers: 3}\n")
 	ann := dialFellow(t, s, "ANZ-1", func(_ *fellow, o *client.Options) { o.Receipts = true })
 	wantError := func(e *wire.Error, kind, code string, to ...wire.UserID) {
@@ -306,6 +310,7 @@ apps:
 `
 
 func TestWhoIsClosedByTheMasterStaysAway(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, codesOfTwoApps)
 	master, bob := dialFellow(t, s, "ANZ-100", nil), dialFellow(t, s, "ANZ-2", nil)
 	if err := master.CloseConnection(inTime(t), "ANZ-2"); err != nil {

@@ -19,6 +19,7 @@ func clusterOf(t *testing.T, s *Server) []map[string]any {
 }
 
 func TestANodeAloneIsAClusterOfOne(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonDemo)
 	s := Start(t)
 	list := clusterOf(t, s)

@@ -12,6 +12,7 @@ import (
 // their own. Neither a node that knows both nor a list of all of them makes them one:
 // what either has stored it has afterwards.
 func TestTwoClustersOfOneNameAndSecretStayApartAndLoseNothing(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	const users, each = 20, 5
 	var all []string

@@ -59,6 +59,7 @@ func hearOut(p *Peer, n int, within time.Duration) (o outcome) {
 // delivered, and lets nobody in. The others go on. When it is back, whatever
 // anybody was told holds.
 func TestAMinorityAcceptsNothingThatItCannotKeep(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

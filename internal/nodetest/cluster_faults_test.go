@@ -57,6 +57,7 @@ type work struct {
 // A cluster at work: each of these happens to it under a workload of its own, which
 // is judged.
 func TestAClusterAtWork(t *testing.T) {
+	t.Parallel()
 	c := three(t, roomyApp)
 	face, chance := c.Face(), rand.New(rand.NewPCG(seed(t), 21))
 	for _, happens := range []struct {
@@ -65,7 +66,7 @@ func TestAClusterAtWork(t *testing.T) {
 	}{
 		{"a frozen keeper that comes back changes nothing", freezeEach},
 		{"a killed node is replaced within seconds", killEach},
-		{"a rolling restart loses nothing", rollingRestart},
+		{"an upgrade of a node at a time loses nothing", upgradeEach},
 		{"killed as a whole it comes back with all that it had", killAllAtOnce},
 	} {
 		good := t.Run(happens.name, func(t *testing.T) {
@@ -121,19 +122,36 @@ func killEach(w work) {
 	}
 }
 
-// As an upgrade does it: each node in turn is asked to stop, and started again when
-// it has. No message is lost, none out of order.
-func rollingRestart(w work) {
+// Each node in turn is asked to stop, and started again, as another version, when it
+// has: for a while two versions are side by side. No message is lost, none out of
+// order.
+func upgradeEach(w work) {
+	const version = "v999.0.0"
+	next := upgraded(w.t, version)
 	for i, n := range w.Nodes {
 		began := time.Now()
 		if code := n.Stop(); code != 0 {
 			w.t.Errorf("exit code %d\n%s", code, n.Output())
 		}
 		stopped := time.Since(began)
+		n.path = next
 		n.Start()
 		w.AwaitReady()
 		w.t.Logf("node %d stopped in %s, all were ready after %s, all are served after %s more", i+1, stopped.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond), w.awaitAll())
+		if list := clusterOf(w.t, w.Nodes[0]); newer(list, version) != i+1 {
+			w.t.Errorf("%d nodes were started anew as %s: %v", i+1, version, list)
+		}
 	}
+}
+
+// newer is how many nodes of a cluster are up as a version.
+func newer(list []map[string]any, version string) (n int) {
+	for _, m := range list {
+		if m["version"] == version && m["status"] == "up" {
+			n++
+		}
+	}
+	return n
 }
 
 // All nodes at once, as when the power fails.
@@ -151,6 +169,7 @@ func killAllAtOnce(w work) {
 // A node that has lost its data folder comes back under its name and has all from
 // the others, so that one of them may go.
 func TestANodeWhoseFolderWasWipedComesBack(t *testing.T) {
+	t.Parallel()
 	c := three(t, roomyApp)
 	const users, each, kept = 20, 50, "switchboard_shards_kept"
 	shards := 0.0
@@ -326,6 +345,7 @@ func nonNil(p *Peer) []*Peer {
 const leavesWithin = 30 * time.Second
 
 func TestEachSessionOfAKilledNodeLeavesExactlyOnce(t *testing.T) {
+	t.Parallel()
 	c := three(t, demoApps)
 	for _, dies := range nodesToTry(c) {
 		l := newLeavers(t, c, dies)
@@ -341,6 +361,7 @@ func TestEachSessionOfAKilledNodeLeavesExactlyOnce(t *testing.T) {
 // Nobody hears of sessions that a frozen node ends when it goes on: they have left
 // already.
 func TestEachSessionOfAFrozenNodeLeavesExactlyOnce(t *testing.T) {
+	t.Parallel()
 	c := three(t, demoApps)
 	for _, dies := range nodesToTry(c) {
 		l := newLeavers(t, c, dies)

@@ -64,6 +64,7 @@ func (o *outbox) settle(n *Server, last int) {
 // through another one, and once more through the third, as a phone does that was
 // away for days, each message is delivered once and in order.
 func TestAnOutboxSentAgainThroughAnotherNodeIsDeliveredOnce(t *testing.T) {
+	t.Parallel()
 	c := three(t, roomyApp)
 	const receivers, each = 12, 40
 	const all = receivers * each
@@ -104,6 +105,7 @@ func TestAnOutboxSentAgainThroughAnotherNodeIsDeliveredOnce(t *testing.T) {
 // Two producers of one user, and one producer's name with two users, have nothing
 // to do with each other.
 func TestProducersAreApart(t *testing.T) {
+	t.Parallel()
 	c := three(t, plainApp)
 	for i, who := range []struct{ user, producer string }{{"ANZ-1", "phone-1"}, {"ANZ-1", "phone-2"}, {"ANZ-2", "phone-1"}} {
 		p := SignIn(t, c.Nodes[i], who.user, fmt.Sprintf(`{"receipts":true,"producer":%q}`, who.producer))

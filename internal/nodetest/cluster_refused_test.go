@@ -40,6 +40,7 @@ func awaitSentenceOfAny(t *testing.T, nodes []*Server, sentence *regexp.Regexp) 
 // A node that does not belong here is told so, and those that do say who was
 // refused, and why. They go on as if nothing had come, and a good one is let in.
 func TestANodeThatDoesNotBelongHereIsRefusedWithASentenceOnBothSides(t *testing.T) {
+	t.Parallel()
 	c := three(t, plainApp)
 	own := c.Nodes
 	for _, wrong := range []struct {

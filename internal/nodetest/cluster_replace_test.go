@@ -75,6 +75,7 @@ func (s *Server) says(words ...string) (out string, code int) {
 // replaced by one of another name; and then any other may die. All the while
 // messages go through it.
 func TestAClusterGrowsAndGetsAnotherNodeForOneThatIsGone(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	c := newCluster(t, 3, func(_ int, s *NodeSettings) { s.More = roomyApp })
 	places := c.Settings[2].Peers
@@ -132,6 +133,7 @@ func TestAClusterGrowsAndGetsAnotherNodeForOneThatIsGone(t *testing.T) {
 }
 
 func TestServersOfANATSThatExistsAreTakenOutWithItsOwnTools(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	nats := StartNATS(t)
 	c := StartCluster(t, 1, func(_ int, s *NodeSettings) { s.NATS, s.More = nats, roomyApp })

@@ -45,6 +45,7 @@ func rowOf(table, name string) string {
 
 // A node that waits for others lives, says what it waits for, and is not ready.
 func TestANodeThatWaitsForAMajorityAnswersAtAllItsDoors(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	c := newCluster(t, 3, nil)
 	for i := range c.Settings {
@@ -97,6 +98,7 @@ func TestANodeThatWaitsForAMajorityAnswersAtAllItsDoors(t *testing.T) {
 // When one of three dies the others stay ready. When two are gone, what is left knows
 // it, shows it, and keeps nobody waiting.
 func TestANodeStandsAsItSays(t *testing.T) {
+	t.Parallel()
 	c := three(t, plainApp)
 	n := c.Nodes[0]
 	SignIn(t, n, "ANZ-1", "")
@@ -183,6 +185,7 @@ func TestANodeStandsAsItSays(t *testing.T) {
 
 // The same holds where the nodes share a NATS of its own, and that is gone.
 func TestNodesWhoseNATSIsGoneSayThatTheyHaveLostTouch(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	nats := StartNATS(t)
 	c := StartCluster(t, 2, func(_ int, s *NodeSettings) { s.NATS = nats })

@@ -115,6 +115,7 @@ func (s *Server) state() string {
 }
 
 func TestWhatHoldsOnOneNodeHoldsOnThree(t *testing.T) {
+	t.Parallel()
 	onOneAndOnThree(t, plainApp, []groundTest{
 		// The first two see everybody of the app.
 		{"lists have who is connected to any node", listsOfAll},
@@ -134,6 +135,7 @@ func TestWhatHoldsOnOneNodeHoldsOnThree(t *testing.T) {
 }
 
 func TestTheMasterIsServedByAllNodes(t *testing.T) {
+	t.Parallel()
 	onOneAndOnThree(t, demoApps, []groundTest{
 		{"the master closes a user's sessions on all nodes", masterCloses},
 		{"a master on several nodes gets each sender's messages in order", masterShares},

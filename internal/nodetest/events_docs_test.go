@@ -10,6 +10,7 @@ import (
 // The example with curl in docs/events.md runs as printed, but for the server's
 // address. The one for a browser does in console/e2e.
 func TestTheCurlExampleOfThePageOfEvents(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	code, prints := printedExample(t, "docs/events.md", "events-curl", s)
 	run := exec.CommandContext(t.Context(), "sh", "-e", "-c", code)

@@ -205,6 +205,7 @@ func TestEventsSurviveKills(t *testing.T) {
 // What a reader that does not read costs: its own session, in time, and no
 // memory without bounds.
 func TestAClientThatDoesNotReadItsEvents(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {mailboxBytes: 1GiB, proofTimeout: 2s, resumeTimeout: 2s}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	slow := dialTCP(t, s.Addr)

@@ -13,6 +13,7 @@ import (
 
 // The hook is asked once for a session, not whenever its client comes back.
 func TestTheHookIsAskedOnceForASessionOfEvents(t *testing.T) {
+	t.Parallel()
 	h := newHook(t)
 	s := startWith(t, h.app("HOOK"))
 	l := NewListener(t, s.Addr, "HOOK-1", "appId=hook-id&token=t1")
@@ -93,6 +94,7 @@ func TestATokenIsRenewedOverHTTP(t *testing.T) {
 }
 
 func TestTheLimitsOfEventsAreSettings(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonLine) // limits.connections are those of a process
 	path := Settings(t, plainApp+"limits: {sessionsPerUser: 2, connections: 3, eventHeartbeat: 10m, presenceWatch: 1}\n")
 	s := Start(t, "--config", path)
@@ -126,6 +128,7 @@ func TestTheLimitsOfEventsAreSettings(t *testing.T) {
 // A client that sends without end, and takes nothing of what comes of it, is
 // kept waiting, for a time, and not very often.
 func TestFramesWaitWhileTheirSenderTakesNothing(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {queueBytes: 256KiB, framesWaiting: 2, frameTimeout: 200ms, resumeTimeout: 5m}\n")
 	bob := Listen(t, s.Addr, "ANZ-2", "")
 	bob.Expect("AUTH_CLIENT_REPLY")

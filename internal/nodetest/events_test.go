@@ -14,6 +14,7 @@ import (
 // program.
 
 func TestEventsCarryWhatASocketWould(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	post(t, ann, "ANZ-2", "missed", 0, 2, 10)
@@ -73,6 +74,7 @@ func TestEventsCarryWhatASocketWould(t *testing.T) {
 // Content arrives as on a socket, byte for byte, but for CR between tokens, which
 // arrives as LF.
 func TestContentOnEventsIsWhatWasSent(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	ann, bob, socket := SignIn(t, s, "ANZ-1", ""), Listen(t, s.Addr, "ANZ-2", ""), SignIn(t, s, "ANZ-2", "")
 	bob.Expect("AUTH_CLIENT_REPLY")
@@ -112,6 +114,7 @@ func TestContentOnEventsIsWhatWasSent(t *testing.T) {
 }
 
 func TestAFastMessageIsConfirmedWhenItsEventIsAcknowledged(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	ann, bob := SignIn(t, s, "ANZ-1", ""), Listen(t, s.Addr, "ANZ-2", "")
 	bob.Expect("AUTH_CLIENT_REPLY")
@@ -216,6 +219,7 @@ func TestAClientThatDoesNotAcknowledgeLosesItsSession(t *testing.T) {
 }
 
 func TestASessionEndsWhenItsClientStaysAway(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp, "--set", "limits.resumeTimeout=1s")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true,"presence":["ANZ-2"]}`)
 	bob := Listen(t, s.Addr, "ANZ-2", "push=true")
@@ -241,6 +245,7 @@ func TestASessionEndsWhenItsClientStaysAway(t *testing.T) {
 // A page that is loaded again says nothing of the session that it had. It gets in
 // however often it is, and gets again what it did not acknowledge.
 func TestQuickReloadsDoNotLockAUserOut(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp, "--set", "limits.sessionsPerUser=3")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	post(t, ann, "ANZ-2", "m", 0, 1, 10)
@@ -272,6 +277,7 @@ func TestQuickReloadsDoNotLockAUserOut(t *testing.T) {
 }
 
 func TestTwoPagesWithTheSameURLAreTwoSessions(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	ann := SignIn(t, s, "ANZ-1", "")
 	one, two := Listen(t, s.Addr, "ANZ-2", ""), Listen(t, s.Addr, "ANZ-2", "")
@@ -293,6 +299,7 @@ func TestTwoPagesWithTheSameURLAreTwoSessions(t *testing.T) {
 // A second answer takes over; the first, which did not know that it was cut off,
 // ends.
 func TestAnAnswerTakesOverFromTheOneBefore(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	ann, bob := SignIn(t, s, "ANZ-1", ""), Listen(t, s.Addr, "ANZ-2", "")
 	reply := bob.Expect("AUTH_CLIENT_REPLY")
@@ -314,6 +321,7 @@ func TestAnAnswerTakesOverFromTheOneBefore(t *testing.T) {
 }
 
 func TestAKickedClientDoesNotComeBack(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	master := SignIn(t, s, "ANZ-123223", "")
 	bob := Listen(t, s.Addr, "ANZ-2", "")
@@ -330,6 +338,7 @@ func TestAKickedClientDoesNotComeBack(t *testing.T) {
 }
 
 func TestAStopDrainsStreams(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	bob := Listen(t, s.Addr, "ANZ-2", "")
 	bob.Expect("AUTH_CLIENT_REPLY")

@@ -13,6 +13,7 @@ import (
 // What a program does to the mounted disk reaches it as what it is: a write, a
 // sync of a file or of a folder, a write that is synced by itself.
 func TestTheFaultyDiskSeesSyncs(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}
@@ -47,6 +48,7 @@ func TestTheFaultyDiskSeesSyncs(t *testing.T) {
 }
 
 func TestTheFaultyDiskIsFullWhenItIsTold(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 // taking what is written: nothing of that is delivered.
 
 func TestAStoppedReceiverThatIsKilledLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {proofTimeout: 5m, ackTimeout: 5m}\n")
 	for _, c := range []struct {
 		name, user, options string
@@ -114,6 +115,7 @@ func TestASessionThatComesLaterGetsWhatTheStoppedOneHasNotProved(t *testing.T) {
 }
 
 func TestAStoppedReceiverThatGoesOnInTimeProves(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {proofTimeout: 5m}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	r := startReceiver(t, s, "ANZ-2", "")
@@ -129,6 +131,7 @@ func TestAStoppedReceiverThatGoesOnInTimeProves(t *testing.T) {
 
 // FAST messages to a stopped receiver may be lost; they are not confirmed.
 func TestFastToAStoppedReceiverIsNotConfirmed(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {proofTimeout: 5m}\n")
 	ann := SignIn(t, s, "ANZ-1", "")
 	r := startReceiver(t, s, "ANZ-2", "")

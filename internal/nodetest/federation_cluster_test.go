@@ -77,6 +77,7 @@ func holder(t *testing.T, c *Cluster, to int) *Server {
 // killed; whatever node a message comes to, or comes from, nothing is lost, and
 // nothing comes twice.
 func TestAnotherNodeTakesALinkOver(t *testing.T) {
+	t.Parallel()
 	f, domains := startFederatedClusters(t, FederationOptions{}, []int{3, 3}, nil)
 	f.LinksUp()
 	for _, c := range domains {
@@ -157,6 +158,7 @@ func TestAnotherNodeTakesALinkOver(t *testing.T) {
 
 // Whatever node keeps what waits has it take its new way.
 func TestEveryNodeOfADomainFollowsAChangeOfTheNetwork(t *testing.T) {
+	t.Parallel()
 	f, domains := startFederatedClusters(t, FederationOptions{}, []int{3, 1, 1}, nil)
 	c := domains[0]
 	f.LinksUp()

@@ -80,6 +80,7 @@ func (x *far) judge(from wire.UserID, n int) (lost, twice, behind int) {
 // Three domains in a row, of which one after the other is killed, frozen and cut off
 // while users of the outer ones talk, and one of the middle.
 func TestNothingIsLostBetweenDomainsWhateverFails(t *testing.T) {
+	t.Parallel()
 	faults, seed := 6, rand.Uint64N(1_000_000_000)
 	if n, err := strconv.Atoi(os.Getenv("FAULT_ROUNDS")); err == nil {
 		faults *= n

@@ -104,6 +104,7 @@ func (d *deadEnd) abandon() {
 // What was on its way over a connection of which one end is gone comes first over the
 // next one, though the other end has not noticed yet.
 func TestOrderHoldsAcrossALinkOfWhichOneEndIsGone(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
 	line := newDeadEnd(t, f.Domains[0].Addr)
 	f.Relocate(0, line.Addr)
@@ -126,6 +127,7 @@ func TestOrderHoldsAcrossALinkOfWhichOneEndIsGone(t *testing.T) {
 
 // So does what had waited before that connection began.
 func TestOrderOfWhatWaitedHoldsAcrossALinkOfWhichOneEndIsGone(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
 	line := newDeadEnd(t, f.Domains[0].Addr)
 	f.Relocate(0, line.Addr)

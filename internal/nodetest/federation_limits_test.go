@@ -10,6 +10,7 @@ import (
 // told to its sender, with who was to get it; that it is a link which was full is
 // nobody's business.
 func TestWhatHasNoRoomOrNoTimeInFrontOfALinkIsToldToItsSender(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 3, More: func(i int) string {
 		if i == 1 { // the mailbox of the link to domain-03
 			return "limits: {linkBytes: 1MiB, minDiskFree: 64MiB}\n"
@@ -57,6 +58,7 @@ func TestWhatHasNoRoomOrNoTimeInFrontOfALinkIsToldToItsSender(t *testing.T) {
 }
 
 func TestTheHTTPInterfaceSendsToOtherDomains(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2})
 	f.LinksUp()
 	bob, cid := f.SignIn(1, 1, ""), f.SignIn(0, 2, "")

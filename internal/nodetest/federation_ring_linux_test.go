@@ -108,6 +108,7 @@ func (g graph) shortest(domains, from, to int) (best []string, least int) {
 // One description, five processes, each in a network of its own: everybody reaches
 // everybody, on the shortest way.
 func TestEachOfFiveDomainsReachesEachOtherOnTheShortestWay(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}
@@ -194,6 +195,7 @@ func wantInAnyOrder(t *testing.T, p *Peer, want ...string) {
 
 // A neighbour that is killed as soon as it has acknowledged has lost nothing of that.
 func TestWhatANeighbourHasAcknowledgedOutlivesIt(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 3})
 	f.LinksUp()
 	ann, zoe := f.SignIn(0, 1, `{"receipts":true}`), f.SignIn(2, 1, "")
@@ -278,6 +280,7 @@ func (r *ring) cutLinks(o *outages, count int) {
 // all domains talk to each other. Afterwards nothing that was accepted is lost.
 // FAULT_TIME and FAULT_SOAK as for a cluster.
 func TestWhateverHappensToItsDomainsARingLosesNothing(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}
@@ -354,6 +357,7 @@ func (r *ring) awaitNothingWaits(t *testing.T) {
 // it goes on: whatever was accepted arrives, or its sender is told. Were a domain to
 // wait until the next one has room, all would wait for each other.
 func TestARingThatIsFullRefusesAndRecovers(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}
@@ -446,6 +450,7 @@ func TestARingThatIsFullRefusesAndRecovers(t *testing.T) {
 // A domain that goes by another graph than all others has messages refused, whether
 // they would go round or back, and none goes for ever.
 func TestAWrongGraphOnOneDomainEndsInARefusal(t *testing.T) {
+	t.Parallel()
 	right := []string{"1-2", "2-3", "1-3 cost 9", "3-4"} // 1-2-3-4
 	for _, c := range []struct {
 		what, code string
@@ -498,6 +503,7 @@ func TestAWrongGraphOnOneDomainEndsInARefusal(t *testing.T) {
 // What waits for a link goes as soon as that is back. How soon is printed, in round
 // trips: a slow machine proves nothing.
 func TestWhatWaitsGoesAsSoonAsItsLinkIsBack(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
 	line := newProxy(t, f.Domains[0].Addr) // by which domain-02 reaches domain-01
 	line.slow(20 * time.Millisecond)

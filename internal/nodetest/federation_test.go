@@ -40,6 +40,7 @@ func series(from, to int) (list []string) {
 }
 
 func TestUsersOfTwoDomainsTalkToEachOther(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2, Master: "ANZ-1500"})
 	f.LinksUp()
 	ann, bob := f.SignIn(0, 1, `{"receipts":true}`), f.SignIn(1, 1, "")
@@ -113,6 +114,10 @@ func TestUsersOfTwoDomainsTalkToEachOther(t *testing.T) {
 		t.Errorf("got %s", e.Raw)
 	}
 
+	if out := f.Domains[1].Output(); strings.Contains(out, "no client is let in") {
+		t.Errorf("a meta server that is there is a false alarm:\n%s", out)
+	}
+
 	// What an operator sees of it stands on the page.
 	page := ReadCheckout(t, "docs/domains.md")
 	_, metrics := f.Domains[0].Get("/metrics")
@@ -139,6 +144,7 @@ func TestUsersOfTwoDomainsTalkToEachOther(t *testing.T) {
 }
 
 func TestAUserIsToldWhereHeLives(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2})
 	p := Dial(t, f.Domains[0])
 	p.Send(authFrame("app-id-343", f.User(1, 1), ""))
@@ -155,6 +161,10 @@ func TestAUserIsToldWhereHeLives(t *testing.T) {
 	if a := f.Domains[0].Call("GET", path, "", ""); a.Status != 421 || !strings.Contains(a.Body, `"home":"ws://`+f.Domains[1].Addr+`/ws"`) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
+	a := f.Domains[0].CallControl("GET", "/v1/users/"+f.User(1, 1), "")
+	if a.Status != 421 || !strings.Contains(a.Body, `"home":"ws://`+f.Domains[1].Addr+`/ws"`) || !strings.Contains(a.Body, `"domain":"domain-02"`) {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
 	_, err := client.Dial(t.Context(), client.Options{
 		URL: "ws://" + f.Domains[0].Addr + "/ws", AppID: "app-id-343", UserID: wire.UserID(f.User(1, 1)),
 		OnMessage: func(context.Context, client.Message) error { return nil },
@@ -167,6 +177,7 @@ func TestAUserIsToldWhereHeLives(t *testing.T) {
 // What is sent while the other domain is away waits, and what is killed on either
 // side of the link loses nothing, and brings nothing twice or out of order.
 func TestADomainThatIsKilledAndComesBackLosesNothing(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2})
 	f.LinksUp()
 	ann := f.SignIn(0, 1, `{"receipts":true,"producer":"p"}`)
@@ -234,6 +245,7 @@ func tallyOf(got []string, n int) string {
 }
 
 func TestMessagesCrossADomainInBetween(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 3})
 	f.LinksUp()
 	if l := f.Look(0).Links; len(l) != 2 || l[1].N1 != "domain-02" || l[1].N2 != "domain-03" || l[1].Cost != 1 {
@@ -295,6 +307,7 @@ func TestMessagesCrossADomainInBetween(t *testing.T) {
 // A domain may have any name, if the description says as whom it signs in at its
 // neighbours.
 func TestADomainSignsInAsItsEntrySays(t *testing.T) {
+	t.Parallel()
 	f := StartFederation(t, FederationOptions{Domains: 2, Later: []int{0, 1}})
 	text := strings.ReplaceAll(f.Network.text(), "domain-02", "eu-west.2")
 	text = strings.Replace(text, "{name: eu-west.2,", "{name: eu-west.2, linkUser: WEST-5,", 1)

@@ -58,6 +58,7 @@ func sequence(first, last int) []int {
 }
 
 func TestTwoSessionsThatFetchAtOnceShareTheMailbox(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	s, ann := absent(t, n, 300)
 	for round := range 5 {
@@ -134,6 +135,7 @@ func wantConfirmedInAnyOrder(t *testing.T, p *Peer, n int) {
 }
 
 func TestFetchingWhileMessagesFlow(t *testing.T) {
+	t.Parallel()
 	const missed, live = 3000, 2000
 	s, ann := absent(t, missed, 50)
 	bob := SignIn(t, s, "ANZ-2", "")
@@ -173,6 +175,7 @@ func TestFetchingWhileMessagesFlow(t *testing.T) {
 }
 
 func TestPushJoinsMissedAndLiveIntoOneOrder(t *testing.T) {
+	t.Parallel()
 	const missed, live = 2000, 2000
 	for _, options := range []string{`{"push":true}`, `{"push":true,"ack":true}`} {
 		s, ann := absent(t, missed, 50)
@@ -198,6 +201,7 @@ func TestPushJoinsMissedAndLiveIntoOneOrder(t *testing.T) {
 // docs/protocol.md: a whole number above 0; without it 100 is meant, and more
 // than 2000 counts as 2000.
 func TestCountsOfAFetch(t *testing.T) {
+	t.Parallel()
 	const n = 4300
 	s, _ := absent(t, n, 20)
 	bob := SignIn(t, s, "ANZ-2", "")
@@ -233,6 +237,7 @@ func TestCountsOfAFetch(t *testing.T) {
 }
 
 func TestAFetchLeavesOutWhatAnotherSessionIsBeingSent(t *testing.T) {
+	t.Parallel()
 	s, ann := absent(t, 100, 50)
 	one, two := SignIn(t, s, "ANZ-2", ""), SignIn(t, s, "ANZ-2", "")
 	one.Silence(true) // it reads, and proves nothing
@@ -258,6 +263,7 @@ func TestAFetchLeavesOutWhatAnotherSessionIsBeingSent(t *testing.T) {
 }
 
 func TestASessionThatDiesInAFetchGivesItsMessagesBack(t *testing.T) {
+	t.Parallel()
 	const n = 500
 	for _, c := range []struct {
 		name  string
@@ -301,6 +307,7 @@ func TestASessionThatDiesInAFetchGivesItsMessagesBack(t *testing.T) {
 }
 
 func TestFetchesOfOneSessionAreServedInTurnAndBounded(t *testing.T) {
+	t.Parallel()
 	const asked, refused = 12, 4 // 8 may wait
 	s, _ := absent(t, 400, 1000)
 	bob := SignIn(t, s, "ANZ-2", "")

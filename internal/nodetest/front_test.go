@@ -46,6 +46,7 @@ func naming(t *testing.T, name string) (addr string, end func()) {
 }
 
 func TestTheFrontTakesTheServersInTurnAndPassesOverThoseThatAreGone(t *testing.T) {
+	t.Parallel()
 	one, _ := naming(t, "one")
 	two, end := naming(t, "two")
 	three, _ := naming(t, "three")
@@ -74,6 +75,7 @@ func TestTheFrontTakesTheServersInTurnAndPassesOverThoseThatAreGone(t *testing.T
 
 // Whoever has said all may still listen.
 func TestTheFrontPassesOnThatOneSideHasSaidAll(t *testing.T) {
+	t.Parallel()
 	addr, _ := answering(t, func(c *net.TCPConn) {
 		text, _ := io.ReadAll(c) // what there was is compared
 		_, _ = c.Write(text)
@@ -90,6 +92,7 @@ func TestTheFrontPassesOnThatOneSideHasSaidAll(t *testing.T) {
 }
 
 func TestTheFrontPassesOnAReset(t *testing.T) {
+	t.Parallel()
 	addr, _ := answering(t, func(c *net.TCPConn) {
 		_, _ = bufio.NewReader(c).ReadString('\n')
 		reset(c)
@@ -111,6 +114,7 @@ func TestTheFrontPassesOnAReset(t *testing.T) {
 }
 
 func TestAFrontWithoutServersResets(t *testing.T) {
+	t.Parallel()
 	f := StartFront(t)
 	c, err := net.Dial("tcp", f.Addr)
 	if err == nil {

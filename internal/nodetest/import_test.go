@@ -225,6 +225,7 @@ func (a *aloneStore) wantAside(t *testing.T) {
 
 // The first node of a cluster brings along what it has from its time alone.
 func TestAStandaloneStoreBecomesTheFirstOfThree(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonFolder)
 	a := fillStore(t, numberFromEnvironment(t, importVariable, 4000))
 	c := a.join(t)
@@ -244,6 +245,7 @@ func TestAStandaloneStoreBecomesTheFirstOfThree(t *testing.T) {
 // Killed again and again while it brings that, the node brings it once; to those, too,
 // who are there meanwhile, on another node, and get it as it comes.
 func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonFolder)
 	chance := rand.New(rand.NewPCG(seed(t), 31))
 	a := fillStore(t, numberFromEnvironment(t, importVariable, 8000))
@@ -344,6 +346,7 @@ func (a *aloneStore) signIn(t *testing.T, n *Server, user string) (p *Peer) {
 // An outbox that a device has sent before the import is sent again after it, through
 // every node, and delivered once.
 func TestAnOutboxSentAgainAfterAnImportIsDeliveredOnce(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonFolder)
 	a := &aloneStore{data: filepath.Join(t.TempDir(), "data"), settings: plainApp}
 	s := StartIn(t, a.data, "--config", Settings(t, a.settings))
@@ -370,6 +373,7 @@ func TestAnOutboxSentAgainAfterAnImportIsDeliveredOnce(t *testing.T) {
 // What docs/cluster.md prints of the way from one node to three works as printed, but
 // for the addresses.
 func TestFromOneNodeToThreeAsPrinted(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	page := ReadCheckout(t, "docs/cluster.md")
 	dir := t.TempDir()
@@ -438,6 +442,7 @@ func TestFromOneNodeToThreeAsPrinted(t *testing.T) {
 // A store that cannot be read whole is not imported at all: the node ends, says where
 // it is damaged, and leaves it as it is.
 func TestADamagedStoreIsNotImported(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonFolder)
 	a := fillStore(t, 2000)
 	file := filepath.Join(a.data, "jetstream", "$G", "streams", "SB_LOG_0", "msgs", "1.blk")
@@ -465,6 +470,7 @@ func TestADamagedStoreIsNotImported(t *testing.T) {
 
 // A node that joins others on a NATS server brings its store along as well.
 func TestAStandaloneStoreIsImportedIntoANATSThatExists(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonFolder)
 	a := fillStore(t, 2000)
 	nats := StartNATS(t)

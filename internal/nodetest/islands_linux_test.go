@@ -164,6 +164,7 @@ func (is *islands) on(i int, f func() error) error {
 // What is cut is silent on both sides, by itself; what was said meanwhile arrives
 // when it is mended.
 func TestIslandsAreCutSilentlyAndEachWayByItself(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

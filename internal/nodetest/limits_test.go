@@ -28,6 +28,7 @@ func wantFailure(t *testing.T, p *Peer, code, to, reference string) {
 
 // A stranger may send small frames only; once signed in, those up to the limit.
 func TestTheFramesOfStrangersAreSmall(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	stranger := Dial(t, s)
 	stranger.Send(toSelf(`"` + strings.Repeat("a", 17_000) + `"`))
@@ -42,6 +43,7 @@ func TestTheFramesOfStrangersAreSmall(t *testing.T) {
 // Messages to many made-up users fill the server no further than its limit, and
 // what those have who are there comes through.
 func TestAllMailboxesTogetherAreLimited(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonMemory)
 	s := startWith(t, plainApp+"limits: {waitingMessages: 5}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
@@ -63,6 +65,7 @@ func TestAllMailboxesTogetherAreLimited(t *testing.T) {
 }
 
 func TestAFullMailboxRefusesByNumber(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {mailboxMessages: 5}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	post(t, ann, "ANZ-2", "m", 0, 5, 10)
@@ -93,6 +96,7 @@ func TestAFullMailboxRefusesByNumber(t *testing.T) {
 }
 
 func TestAFullMailboxRefusesByBytes(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {mailboxBytes: 64KiB}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	post(t, ann, "ANZ-2", "m", 0, 6, 10_000)
@@ -108,6 +112,7 @@ func TestAFullMailboxRefusesByBytes(t *testing.T) {
 
 // What is on its way, unproved, is still in the mailbox.
 func TestASessionThatDoesNotProveFillsItsMailbox(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {mailboxMessages: 5, proofTimeout: 5m}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	bob := SignIn(t, s, "ANZ-2", "")
@@ -164,6 +169,7 @@ func TestASenderThatHasLeftFindsWhatExpired(t *testing.T) {
 }
 
 func TestPresenceNoticesMakeRoomInTheMastersMailbox(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, "limits: {mailboxMessages: 6}\n") // the demo app, whose master is ANZ-123223
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
 	for i := range 5 {
@@ -193,6 +199,7 @@ func TestPresenceNoticesMakeRoomInTheMastersMailbox(t *testing.T) {
 }
 
 func TestSessionsOfOneUserAreLimited(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {sessionsPerUser: 2}\n")
 	one, two := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-1", "")
 	three := Dial(t, s)
@@ -217,6 +224,7 @@ func TestSessionsOfOneUserAreLimited(t *testing.T) {
 }
 
 func TestGroupReceiversAreLimited(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {groupReceivers: 3}\n")
 	ann := SignIn(t, s, "ANZ-1", "")
 	list := []*Peer{SignIn(t, s, "ANZ-2", ""), SignIn(t, s, "ANZ-3", ""), SignIn(t, s, "ANZ-4", "")}
@@ -235,6 +243,7 @@ func TestGroupReceiversAreLimited(t *testing.T) {
 }
 
 func TestFramesAreLimited(t *testing.T) {
+	t.Parallel()
 	const limit = 2048
 	s := startWith(t, plainApp+"limits: {frame: 2KiB}\n")
 	ann, bob := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", "")
@@ -254,6 +263,7 @@ func TestFramesAreLimited(t *testing.T) {
 }
 
 func TestPresenceWatchIsLimited(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {presenceWatch: 2}\n")
 	p := Dial(t, s)
 	p.Send(authFrame("app-id-343", "ANZ-1", `{"presence":["ANZ-2","ANZ-3","ANZ-4"]}`))
@@ -272,6 +282,7 @@ func TestPresenceWatchIsLimited(t *testing.T) {
 }
 
 func TestConnectionsAreLimited(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonShare)
 	s := startWith(t, plainApp+"limits: {connections: 3}\n")
 	list := []*Peer{SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", ""), Dial(t, s)}
@@ -347,6 +358,7 @@ func wantConfirmation(t *testing.T, p *Peer, reference string) {
 // A session that does not read has queueFrames frames waiting at most; FAST ones
 // beyond are dropped and counted.
 func TestTheQueueOfASessionIsLimited(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {queueFrames: 16, proofTimeout: 5m}\n")
 	ann, bob := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", "")
 	bob.Freeze()
@@ -381,6 +393,7 @@ func TestTheQueueOfASessionIsLimited(t *testing.T) {
 // Who sends errors and reads none of the answers is read no further, holds no
 // more than its share, and is closed when it has taken nothing for too long.
 func TestASessionThatDoesNotReadItsErrorsIsReadNoFurther(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {queueFrames: 16, queueBytes: 256KiB, proofTimeout: 2s}\n")
 	bob := SignIn(t, s, "ANZ-2", "")
 	bob.Freeze()
@@ -399,6 +412,7 @@ func TestASessionThatDoesNotReadItsErrorsIsReadNoFurther(t *testing.T) {
 // Frames that can be neither dropped nor kept elsewhere, such as notices of
 // presence, end a session that does not read them.
 func TestASessionThatDoesNotReadItsNoticesIsClosed(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonLine)
 	s := startWith(t, plainApp+"limits: {queueFrames: 16, queueBytes: 256KiB, proofTimeout: 5m}\n")
 	bob := SignIn(t, s, "ANZ-2", `{"presence":["ANZ-3"]}`)

@@ -44,6 +44,7 @@ func noticesOf(t *testing.T, p *Peer, n int) []notice {
 }
 
 func TestTheMasterIsToldOfEverySession(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	m := SignIn(t, s, master, "")
 	one, two := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-1", "")
@@ -152,6 +153,7 @@ func wantNotices(t *testing.T, m *Peer, sessions map[string]int) (total int) {
 // A session of the master's that is there when the server is killed gets what
 // it had not proved on its next session, and no end twice.
 func TestTheMasterThatWasThereIsToldOfEndsAfterTheKill(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	m := SignIn(t, s, master, `{"push":true}`)
 	for i := range 20 {
@@ -212,6 +214,7 @@ func bySender(frames []Frame, series string) map[string][]int {
 }
 
 func TestSessionsOfTheMasterShareTheWorkBySender(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	list := []*Peer{SignIn(t, s, master, ""), SignIn(t, s, master, ""), SignIn(t, s, master, "")}
 	shared(t, s, "m")
@@ -273,6 +276,7 @@ func TestWhatOneSessionOfTheMasterDoesNotProveGoesToAnother(t *testing.T) {
 // Sessions of the master's join and break while messages flow: that costs no
 // message, and no sender's order.
 func TestSessionsOfTheMasterMayComeAndGo(t *testing.T) {
+	t.Parallel()
 	chance := rand.New(rand.NewPCG(seed(t), 3))
 	s := Start(t)
 	var gone []*Peer
@@ -326,6 +330,7 @@ func rest(p *Peer) []Frame {
 }
 
 func TestOnlyTheMasterClosesConnections(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, `
 apps:
   - {appName: ANZ, appId: app-id-343, masterUserId: ANZ-123223, authEnabled: false}

@@ -86,6 +86,7 @@ func describeNetwork(t *testing.T, path string, number int) {
 // Whatever the meta server has served is there after a power cut, under the same
 // version; a description that was on its way is there whole or not at all.
 func TestAPowerCutLeavesTheMetaServerItsLastGoodCopy(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

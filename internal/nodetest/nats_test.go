@@ -8,6 +8,7 @@ import (
 )
 
 func TestTheNATSOutsideComesBackAtItsAddress(t *testing.T) {
+	t.Parallel()
 	n := StartNATS(t)
 	for range 2 {
 		p := dialTCP(t, n.addr)
@@ -22,6 +23,7 @@ func TestTheNATSOutsideComesBackAtItsAddress(t *testing.T) {
 // What does not sync before it says that something is stored is found out by its system
 // account, and is used only by whoever accepts that by name: then all who look are told.
 func TestANATSThatDoesNotSyncIsAcceptedByNameAndSaysSo(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	lazy := startNATS(t, "1m")
 	for more, want := range map[string]string{

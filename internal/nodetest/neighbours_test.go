@@ -22,9 +22,9 @@ type neighbours struct {
 	slowest time.Duration
 }
 
-// neighbourPause is how long the neighbours rest after a round, so that they do
+// neighbourPause is how often the neighbours have a round at most, so that they do
 // not take the machine for themselves.
-const neighbourPause = 5 * time.Millisecond
+const neighbourPause = 20 * time.Millisecond
 
 // startNeighbours signs them in and lets them talk. They are two users of the
 // demo app that nobody else may use.

@@ -208,6 +208,7 @@ func (o *outages) run(total time.Duration) {
 // FAULT_TIME sets how long one run lasts; FAULT_SOAK how long runs with ever new
 // seeds go on.
 func TestWhateverHappensToItsNodesAClusterLosesNothing(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

@@ -121,6 +121,7 @@ func TestAPowerCutAfterTheLogHasBegunAnotherFileLosesNothing(t *testing.T) {
 
 // A data folder that was just made is safe before the first message is.
 func TestAPowerCutDoesNotTakeANewDataFolderAway(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 // An outbox that is sent again after the process was killed in the middle of it,
 // and once more after that, is delivered once, in order, and confirmed once.
 func TestAnOutboxSentAgainAfterAKillIsDeliveredOnce(t *testing.T) {
+	t.Parallel()
 	const all = 400
 	s := startWith(t, roomyApp)
 	o := &outbox{t: t, user: "ANZ-1", stored: make(map[string]bool), to: func(int) string { return "ANZ-2" }}
@@ -36,6 +37,7 @@ func TestAnOutboxSentAgainAfterAKillIsDeliveredOnce(t *testing.T) {
 // A number that was refused is not taken for one that was stored, whatever was
 // stored after it; its confirmation comes once.
 func TestARefusedMessageOfAnOutboxCanBeSentAgain(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {mailboxMessages: 2}\n")
 	p := SignIn(t, s, "ANZ-1", `{"receipts":true,"producer":"phone-1"}`)
 	send := func(seq int, to, answer string) {
@@ -94,6 +96,7 @@ func (p *Peer) wantContents(contents ...string) {
 // The Go client's outbox needs no help over kills; and what a device has kept may
 // be sent once more by its next process.
 func TestAGoClientsOutboxIsDeliveredOnce(t *testing.T) {
+	t.Parallel()
 	const all, kills = 600, 2
 	s := startWith(t, roomyApp)
 	produce := func(_ *fellow, o *client.Options) { o.Producer, o.NextSeq = "phone-1", 1 }
@@ -132,6 +135,7 @@ func TestAGoClientsOutboxIsDeliveredOnce(t *testing.T) {
 
 // An outbox is the same over events and HTTP as over a socket.
 func TestAnOutboxMovesFromASocketToEvents(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	const frame = `{"type":"MESSAGE","data":{"to":"ANZ-2","content":%q},"reference":%q,"confirmationEnabled":false,"seq":%d}`
 	p := SignIn(t, s, "ANZ-1", `{"receipts":true,"producer":"phone-1"}`)

@@ -51,6 +51,7 @@ func printedExample(t *testing.T, page, name string, s *Server) (code string, pr
 }
 
 func TestTheGoExampleOfTheReadme(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	code, prints := readmeExample(t, "go", s)
 	dir := t.TempDir()
@@ -105,6 +106,7 @@ func exampleModule(t *testing.T) string {
 // The browser's example runs in Node here, whose WebSocket is the browser's API;
 // in a browser it runs in console/e2e.
 func TestTheBrowserExampleOfTheReadme(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	code, prints := readmeExample(t, "browser", s)
 	file := filepath.Join(t.TempDir(), "example.js")

@@ -31,6 +31,7 @@ apps:
 `
 
 func TestAppsChangeAtRunTime(t *testing.T) {
+	t.Parallel()
 	path := Settings(t, plainApp)
 	s := Start(t, "--config", path)
 	ann, bob := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", "")
@@ -74,6 +75,7 @@ func TestAppsChangeAtRunTime(t *testing.T) {
 }
 
 func TestLimitsChangeAtRunTime(t *testing.T) {
+	t.Parallel()
 	path := Settings(t, plainApp)
 	s := Start(t, "--config", path)
 	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", "")
@@ -108,6 +110,7 @@ func TestLimitsChangeAtRunTime(t *testing.T) {
 }
 
 func TestBadSettingsLeaveTheOldOnesInForce(t *testing.T) {
+	t.Parallel()
 	good := plainApp + "limits: {mailboxMessages: 3}\n"
 	path := Settings(t, good)
 	s := Start(t, "--config", path)

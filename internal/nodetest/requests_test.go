@@ -68,6 +68,7 @@ func fits(c api.Call, method, path string) bool {
 }
 
 func TestThePrintedRequestsRunInOrderAndLeaveNoCallOut(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonDemo) // which has accounts, and nobody to take out of a cluster
 	s := Start(t)
 	runPrinted(t, s)

@@ -100,6 +100,7 @@ func (a Answer) results() (list []string) {
 }
 
 func TestAMessageOverHTTPReachesEachSessionAsIfItsUserHadSentIt(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	b := newBackend(t, s)
 	bob, twin, master := SignIn(t, s, "ANZ-7", ""), SignIn(t, s, "ANZ-7", `{"ack":true}`), SignIn(t, s, "ANZ-123223", "")
@@ -136,6 +137,7 @@ func after(p *Peer, kind string) Frame {
 
 // The settings, and each limit with its code, as the socket has them.
 func TestWhatIsNotSentOverHTTPIsRefusedWithTheSocketsCodes(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, `
 apps:
   - {appName: ANZ, appId: app-id-343, masterUserId: ANZ-1, authEnabled: false, allowApps: [SHOP]}
@@ -177,6 +179,7 @@ limits: {mailboxMessages: 2, groupReceivers: 3, frame: 4KiB, apiBatch: 3, httpBo
 
 // As many messages as one server may keep.
 func TestAFullStoreRefusesOverHTTP(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonMemory)
 	b := newBackend(t, startWith(t, demoApps+"limits: {waitingMessages: 5}\n"))
 	b.want(201, "POST", messagesPath, `{"to":["ANZ-4","ANZ-5","ANZ-6"],"content":1}`)
@@ -187,6 +190,7 @@ func TestAFullStoreRefusesOverHTTP(t *testing.T) {
 }
 
 func TestABatchArrivesInItsOrder(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	b := newBackend(t, s)
 	bob := SignIn(t, s, "ANZ-7", "")
@@ -240,6 +244,7 @@ func (n *tallied) count(frames []Frame, stored map[string][]int, maybe map[strin
 }
 
 func TestAHundredBackendsSendAtOnce(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, roomyApp)
 	b := newBackend(t, s)
 	const senders, batches, size = 100, 5, 20
@@ -403,6 +408,7 @@ func judgeBackend(t *testing.T, s *Server, ids [][]string) (lost, duplicated, re
 // memory, after a kill from the log; and another request under the key is refused
 // both times.
 func TestARequestSentAgainGetsTheSameAnswerAlsoAfterAKill(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	b := newBackend(t, s)
 	first := map[string]Answer{}
@@ -450,6 +456,7 @@ func TestARequestSentAgainGetsTheSameAnswerAlsoAfterAKill(t *testing.T) {
 }
 
 func TestABroadcastReachesWhoIsConnectedAndWaitsForWhoLeaves(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {groupReceivers: 3}\n")
 	b := newBackend(t, s)
 	var peers []*Peer

@@ -54,15 +54,25 @@ var shipped = sync.OnceValues(func() (string, error) {
 	return build(false)
 })
 
-func build(race bool) (string, error) {
+// upgraded builds the program as another version, for tests of versions side by side.
+func upgraded(t testing.TB, version string) string {
+	t.Helper()
+	path, err := build(false, "-ldflags", "-X main.version="+version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func build(race bool, flags ...string) (string, error) {
 	if err := lookAtSource(); err != nil {
 		return "", err
 	}
 	args := []string{"github.com/seed-3d8c1042/switchboard/cmd/switchboard"}
 	if race {
-		args = append([]string{"-race"}, args...)
+		flags = append(flags, "-race")
 	}
-	return buildProgram("switchboard", args...)
+	return buildProgram("switchboard", append(flags, args...)...)
 }
 
 // lookAtSource lists the folders of what the program is built from. The go command
@@ -400,6 +410,9 @@ var shardLabel = regexp.MustCompile(`\{shard="\d+"\}|,shard="\d+"|shard="\d+",`)
 
 // valueOf returns the value in a line of metrics, if it is of that name.
 func valueOf(line, name string) (v float64) {
+	if base, _, _ := strings.Cut(name, "{"); !strings.HasPrefix(line, base) {
+		return 0 // most lines: the rest takes its time, and tests look often
+	}
 	if rest, ours := strings.CutPrefix(shardLabel.ReplaceAllString(line, ""), name+" "); ours {
 		if _, err := fmt.Sscan(rest, &v); err != nil {
 			return 0
@@ -428,17 +441,16 @@ func (s *Server) RSS() int64 {
 	return 0
 }
 
-// Eventually waits until cond holds, looking again and again.
+// Eventually waits until cond holds, looking again and again: often at first, and
+// less when it takes longer, since to look costs those that are looked at.
 func Eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(Patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
+	for pause := 2 * time.Millisecond; !cond(); pause = min(pause*5/4, 50*time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", Patience, what)
 		}
-		<-tick.C
+		<-time.After(pause)
 	}
 }
 

@@ -24,6 +24,7 @@ func wantReply(t *testing.T, p *Peer, code string) {
 }
 
 func TestTheHookDecidesWhoSignsIn(t *testing.T) {
+	t.Parallel()
 	h := newHook(t)
 	s := startWith(t, h.app("HOOK"))
 	for i, c := range []struct {
@@ -79,6 +80,7 @@ func TestTheHookDecidesWhoSignsIn(t *testing.T) {
 }
 
 func TestASlowHookDelaysItsOwnSessionOnly(t *testing.T) {
+	t.Parallel()
 	h := newHook(t)
 	other := strings.Replace(h.app("HOOK"), "}]", "}, {appName: OPEN, appId: open-id, authEnabled: false}]", 1)
 	s := startWith(t, other+"limits: {hookTimeout: 30s, signInDeadline: 5m}\n")
@@ -122,6 +124,7 @@ func TestAHookThatNeverAnswersIsARefusal(t *testing.T) {
 }
 
 func TestWhoLeavesLetsGoOfTheHook(t *testing.T) {
+	t.Parallel()
 	h := newHook(t)
 	s := startWith(t, h.app("HOOK")+"limits: {hookTimeout: 1m, signInDeadline: 10m, hookConcurrency: 1}\n")
 	first, second := Dial(t, s), Dial(t, s)
@@ -134,6 +137,7 @@ func TestWhoLeavesLetsGoOfTheHook(t *testing.T) {
 }
 
 func TestABurstDoesNotOverrunTheHook(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonShare)
 	const users, limit = 60, 3
 	h := newHook(t)

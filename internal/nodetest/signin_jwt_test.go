@@ -21,6 +21,7 @@ func tryToken(t *testing.T, s *Server, user, token, code string) *Peer {
 }
 
 func TestTokensOfEachAlgorithmSignIn(t *testing.T) {
+	t.Parallel()
 	algorithms := []string{"HS256", "RS256", "ES256", "EdDSA"}
 	keys := make([]*issuer, len(algorithms))
 	var entries []string
@@ -76,6 +77,7 @@ func TestTokensOfEachAlgorithmSignIn(t *testing.T) {
 }
 
 func TestIssuerAndAudienceAreChecked(t *testing.T) {
+	t.Parallel()
 	k := newKey("ES256")
 	settings := strings.Replace(k.app("JWT"), "jwt: {", "jwt: {issuer: https://id.example.org, audience: switchboard, ", 1)
 	s := startWith(t, settings)

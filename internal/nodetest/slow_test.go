@@ -38,9 +38,9 @@ func sampleRSS(s *Server) (stop func() int64) {
 	}
 }
 
-// talk has two users exchange messages one after the other until stop is
-// called, which fails unless each arrived and was confirmed, and returns how
-// many there were and the longest wait.
+// talk has two users exchange messages one after the other, as often as neighbours
+// do, until stop is called, which fails unless each arrived and was confirmed, and
+// returns how many there were and the longest wait.
 func talk(t *testing.T, s *Server) (stop func() (n int, longest time.Duration)) {
 	t.Helper()
 	carol, dave := SignIn(t, s, "ANZ-71", ""), SignIn(t, s, "ANZ-72", "")
@@ -50,7 +50,10 @@ func talk(t *testing.T, s *Server) (stop func() (n int, longest time.Duration)) 
 	var failure error
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		rest := time.NewTicker(neighbourPause)
+		defer rest.Stop()
 		for ; !isClosed(done) && failure == nil; n++ {
+			<-rest.C
 			began := time.Now()
 			failure = exchange(carol, dave, n)
 			longest = max(longest, time.Since(began))
@@ -187,6 +190,7 @@ func TestAReceiverThatDoesNotReadCostsBoundedMemory(t *testing.T) {
 }
 
 func TestAReceiverThatDoesNotReadIsClosedAndItsMessagesWait(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {mailboxBytes: 1GiB}\n") // and the default proofTimeout
 	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", "")
 	n, stopTalk := floodFrames(), talk(t, s)
@@ -223,6 +227,7 @@ func TestAReceiverThatDoesNotReadIsClosedAndItsMessagesWait(t *testing.T) {
 }
 
 func TestAReceiverThatDoesNotReadFillsItsMailbox(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp+"limits: {proofTimeout: 5m, mailboxBytes: 8MiB}\n")
 	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", "")
 	n, stopTalk := floodFrames(), talk(t, s)

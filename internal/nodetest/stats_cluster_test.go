@@ -79,6 +79,7 @@ func statsOf(t *testing.T, n *Server, key string) (now shown) {
 // Every node shows what all have: while one dies, and comes back, and shards move to
 // the others, no total falls, and none leaps.
 func TestStatsOfEveryNodeAreThoseOfAll(t *testing.T) {
+	t.Parallel()
 	c := three(t, plainApp)
 	_, key := c.Nodes[0].NewKey(`{"admin":true}`)
 	all := func(what string, nodes []*Server, is func(s shown) bool) {
@@ -151,6 +152,7 @@ func TestStatsOfEveryNodeAreThoseOfAll(t *testing.T) {
 // What only a processor counts is shown where clients connect, when the processor
 // was stopped and started in between, too.
 func TestStatsOfAConnectorAreThoseOfItsProcessorToo(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	c := StartCluster(t, 2, func(i int, s *NodeSettings) {
 		s.Roles, s.Peers, s.More = []string{[]string{"connector", "processor"}[i]}, s.Peers[1:], plainApp
@@ -158,13 +160,15 @@ func TestStatsOfAConnectorAreThoseOfItsProcessorToo(t *testing.T) {
 	t.Cleanup(c.tell)
 	connector := c.Nodes[0]
 	_, key := connector.NewKey(`{"admin":true}`)
-	ann := SignIn(t, connector, "ANZ-1", "")
-	exchange := func() {
+	// Each on a session of its own: a connector that is long without a processor closes all.
+	exchange := func() *Peer {
 		t.Helper()
+		ann := SignIn(t, connector, "ANZ-1", "")
 		ann.Message("ANZ-1", "hello", `"confirmationEnabled":false`)
 		ann.Expect("MESSAGE")
+		return ann
 	}
-	exchange()
+	ann := exchange()
 	shows := func(what string, nodes, proved int) {
 		t.Helper()
 		Eventually(t, what, func() bool {
@@ -173,6 +177,7 @@ func TestStatsOfAConnectorAreThoseOfItsProcessorToo(t *testing.T) {
 		})
 	}
 	shows("what the processor counted", 2, 1)
+	ann.Close()
 	c.Nodes[1].Stop()
 	shows("what it had counted, when it has stopped", 1, 1)
 	c.Launch(c.Nodes[1])

@@ -19,6 +19,7 @@ func numberAt(a Answer, path string) float64 {
 // Each number of the stats moves with what it stands for: a metric that is
 // renamed without them would leave it at 0.
 func TestStatsFollowWhatHappens(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	ann, bob := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", "")
 	SignIn(t, s, "ANZ-2", "")
@@ -78,6 +79,7 @@ func TestStatsFollowWhatHappens(t *testing.T) {
 
 // Whoever hears events and sends frames over HTTP counts like any client.
 func TestStatsCountClientsWithoutSockets(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	bob := Listen(t, s.Nodes()[0].Addr, "ANZ-2", "receipts=true") // what it sends belongs where its stream is
 	bob.Expect("AUTH_CLIENT_REPLY")
@@ -111,6 +113,7 @@ func watchStats(t *testing.T, s *Server, key string) (status int, lines *bufio.S
 }
 
 func TestStreamsOfStatsAreBoundedByASetting(t *testing.T) {
+	t.Parallel()
 	path := Settings(t, plainApp+"limits: {statsStreams: 1}\n")
 	s := Start(t, "--config", path)
 	_, key := s.NewKey(`{"app":"ANZ","scopes":["stats:read"]}`)
@@ -126,6 +129,7 @@ func TestStreamsOfStatsAreBoundedByASetting(t *testing.T) {
 }
 
 func TestAStoppingNodeEndsStreamsOfStatsAndWaitsForNone(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	_, key := s.NewKey(`{"app":"ANZ","scopes":["stats:read"]}`)
 	_, lines := watchStats(t, s, key)

@@ -18,6 +18,7 @@ import (
 )
 
 func TestAGracefulStopTellsEveryClient(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	options := []string{
 		`{"ack":true}`, `{"receipts":true}`, `{"push":true}`, `{"presence":["ANZ-1"]}`, `{"producer":"phone-1"}`,
@@ -143,6 +144,7 @@ func TestAClientThatDoesNotReadDoesNotHoldUpAStop(t *testing.T) {
 }
 
 func TestASecondSignalEndsTheServerAtOnce(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonEnds)
 	s := startWith(t, plainApp+"limits: {drainTimeout: 10m, proofTimeout: 5m}\n")
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)
@@ -220,6 +222,7 @@ func refusedStart(t *testing.T, args ...string) (code int, last string) {
 }
 
 func TestWhatKeepsAServerFromStartingIsSaidInASentence(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOutput)
 	s := Start(t)
 	free := "127.0.0.1:0"
@@ -267,6 +270,7 @@ func TestWhatKeepsAServerFromStartingIsSaidInASentence(t *testing.T) {
 }
 
 func TestStartUpLines(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOutput)
 	s := Start(t)
 	want := regexp.MustCompile(`^Switchboard \S+

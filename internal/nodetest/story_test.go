@@ -8,6 +8,7 @@ import (
 // The whole job in one test: two users talk; one leaves, messages wait; the
 // process is killed; they are there when it is back.
 func TestTwoUsersTalkAndNothingIsLost(t *testing.T) {
+	t.Parallel()
 	s := Start(t)
 	ann, bob := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", "")
 

@@ -25,6 +25,7 @@ import (
 //
 // Those in old/ are of clients that know no extension: they must pass for ever.
 func TestTranscripts(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/transcripts/*/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no transcripts: %v", err)

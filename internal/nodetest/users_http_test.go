@@ -45,6 +45,7 @@ func (b *backend) walk(path, member string, between func()) (all []entry, pages 
 // Whoever stays is on exactly one page, whatever others do between two pages and
 // at the same time.
 func TestListsWhileUsersComeAndGo(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	b := newBackend(t, s)
 	const staying = 40
@@ -113,6 +114,7 @@ func TestListsWhileUsersComeAndGo(t *testing.T) {
 }
 
 func TestAUserAndItsSessionsAreShownAndClosed(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	b := newBackend(t, s)
 	before := time.Now().Add(-time.Second)
@@ -153,6 +155,7 @@ func TestAUserAndItsSessionsAreShownAndClosed(t *testing.T) {
 // A stream of events is a session like any other: it is listed, gets what is sent
 // and broadcast, and is closed.
 func TestAStreamOfEventsIsListedSentToAndClosed(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	b := newBackend(t, s)
 	bob := SignIn(t, s, "ANZ-7", "")
@@ -198,6 +201,7 @@ func TestAStreamOfEventsIsListedSentToAndClosed(t *testing.T) {
 
 // What waits is shown as it will be fetched, page by page, over a restart too.
 func TestAMailboxIsShownAsItWillBeFetched(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, plainApp)
 	b := newBackend(t, s)
 	ann := SignIn(t, s, "ANZ-1", `{"receipts":true}`)

@@ -42,6 +42,7 @@ func historyOf(t *testing.T, s *Server, key, state string) (list []string) {
 // What was given up and what was delivered is shown, also after a kill, and comes
 // again under the same IDs when it is replayed.
 func TestTheHistoryOfAWebhookIsShownAndReplayed(t *testing.T) {
+	t.Parallel()
 	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "limits: {webhookRetry: 1s}\n", "connected"))
 	_, key := s.NewKey(`{"app":"ANZ","scopes":["webhooks:read","webhooks:manage"]}`)
@@ -106,6 +107,7 @@ func TestTheHistoryOfAWebhookIsShownAndReplayed(t *testing.T) {
 }
 
 func TestATestOfAWebhookSaysWhatCameBack(t *testing.T) {
+	t.Parallel()
 	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "", "expired"))
 	_, key := s.NewKey(`{"app":"ANZ","scopes":["webhooks:manage"]}`)

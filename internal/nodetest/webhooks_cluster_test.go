@@ -29,6 +29,7 @@ func hookViewOf(t *testing.T, n *Server, key string) (v hookView) {
 
 // Whichever node posts, each shows how it goes, and queues events again: each once.
 func TestEveryNodeShowsAWebhookOfAllAndReplaysIt(t *testing.T) {
+	t.Parallel()
 	b := startHookServer(t)
 	c := three(t, hookSettings(b.url(), "", "connected"))
 	_, key := c.Nodes[0].NewKey(`{"app":"ANZ","scopes":["webhooks:read","webhooks:manage","stats:read"]}`)

@@ -201,6 +201,7 @@ func TestWebhooksHearWhatHappens(t *testing.T) {
 // Each session is told of once when it begins and once when it ends, also when
 // the node was killed in between, and in that order.
 func TestWebhooksHearOfEachSessionOnceAcrossKills(t *testing.T) {
+	t.Parallel()
 	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "", "connected", "disconnected"))
 	const rounds, users = 3, 8
@@ -237,6 +238,7 @@ func TestWebhooksHearOfEachSessionOnceAcrossKills(t *testing.T) {
 // The receiver is down, the server is killed, both come back: everything
 // arrives, in order for each user.
 func TestWebhooksHearEverythingAfterBothWereDown(t *testing.T) {
+	t.Parallel()
 	b := startHookServer(t)
 	s := startWith(t, hookSettings(b.url(), "limits: {webhookConcurrency: 4}\n"))
 	b.await(0)
@@ -292,6 +294,7 @@ func TestWebhooksHearEverythingAfterBothWereDown(t *testing.T) {
 // Webhooks come, change and go at run time; what waits for one that went is
 // there when it comes back.
 func TestWebhooksChangeAtRunTime(t *testing.T) {
+	t.Parallel()
 	b := startHookServer(t)
 	without := plainApp
 	path := Settings(t, without)

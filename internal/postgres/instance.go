@@ -126,8 +126,7 @@ func (i *instance) start() error {
 		return err
 	}
 	cmd.Stdout, cmd.Stderr = out, out
-	// A test that is cut off leaves no server behind.
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	endsWithUs(cmd.SysProcAttr)
 	if err := cmd.Start(); err != nil {
 		return err
 	}

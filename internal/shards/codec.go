@@ -226,7 +226,7 @@ func appendMessage(b []byte, m *mailbox.Message) []byte {
 	for _, to := range m.To {
 		b = appendBytes(b, to)
 	}
-	b = append(b, flags(m.Group, m.Notice, m.Confirm, m.Quiet, m.Receipt, m.Presence, hasPast(m)))
+	b = append(b, flags(m.Group, m.Notice, m.Confirm, m.Quiet, m.Receipt, m.Presence, hasPast(m), hasBefore(m)))
 	b = appendBytes(b, m.Frame)
 	b = appendBytes(b, m.Reference)
 	b = binary.AppendUvarint(b, uint64(m.TTL/time.Millisecond))
@@ -240,13 +240,24 @@ func appendMessage(b []byte, m *mailbox.Message) []byte {
 	b = appendTime(b, m.Expires)
 	b = appendBytes(b, m.Via)
 	b = binary.AppendUvarint(b, m.Place)
-	return binary.AppendUvarint(b, m.Low)
+	b = binary.AppendUvarint(b, m.Low)
+	if !hasBefore(m) {
+		return b
+	}
+	b = appendBytes(b, m.Before.Via)
+	b = appendBytes(b, m.Before.To)
+	return binary.AppendUvarint(b, m.Before.Place)
 }
 
 // hasPast says whether another keeper, or another domain's, had the message before.
 func hasPast(m *mailbox.Message) bool {
 	return !m.ID.IsZero() || !m.Expires.IsZero() || m.Via != ""
 }
+
+// hasBefore says whether the message came over a link, and not as the first. It stands
+// at the end: a node that does not know it passes it over, as long as it comes alone, as
+// all of them do.
+func hasBefore(m *mailbox.Message) bool { return m.Via != "" && m.Before.Place != 0 }
 
 // message reads what appendMessage wrote. Its bytes are those of the reader.
 func (r *reader) message() *mailbox.Message {
@@ -267,6 +278,9 @@ func (r *reader) message() *mailbox.Message {
 	m.Presence = f&32 != 0
 	if f&64 != 0 {
 		m.ID, m.Expires, m.Via, m.Place, m.Low = r.id(), r.time(), string(r.bytes()), r.uvarint(), r.uvarint()
+	}
+	if f&128 != 0 {
+		m.Before = mailbox.Before{Via: string(r.bytes()), To: r.user(), Place: r.uvarint()}
 	}
 	return m
 }

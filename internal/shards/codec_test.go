@@ -25,6 +25,9 @@ func drawMessage(t *rapid.T, past bool) *mailbox.Message {
 	if past {
 		m.ID, m.Via = wire.ID{1, rapid.Byte().Draw(t, "id")}, rapid.SampledFrom([]string{"", "domain-02/a"}).Draw(t, "via")
 		m.Place, m.Low = rapid.Uint64().Draw(t, "place"), rapid.Uint64().Draw(t, "low")
+		if m.Via != "" && flag("before") {
+			m.Before = mailbox.Before{Via: rapid.SampledFrom([]string{"domain-02/a", "domain-02/a@7"}).Draw(t, "before via"), To: rapid.SampledFrom([]wire.UserID{"", "domain3-1"}).Draw(t, "before to"), Place: rapid.Uint64Min(1).Draw(t, "before place")}
+		}
 		if flag("expires") {
 			m.Expires = time.UnixMilli(rapid.Int64Range(1, 1<<42).Draw(t, "at")).UTC()
 		}

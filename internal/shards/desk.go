@@ -24,6 +24,8 @@ type desk struct {
 	keeper *mailbox.Keeper // nil: none here
 	term   uint64          // of the last keeper that was heard of
 
+	lines lines // over which messages come here
+
 	guestMu sync.Mutex        // taken within mu, for a moment
 	guests  map[string]uint64 // nodes whose sessions are registered with the keeper here, and their conversations
 
@@ -172,6 +174,7 @@ func (o *Office) Serve(shard int, term uint64, k *mailbox.Keeper) {
 		delete(d.sessions, id)
 	}
 	k.Registered(o.opts.Self)
+	d.forsake()
 	waiting := d.waiting
 	d.waiting = nil
 	for _, r := range waiting {

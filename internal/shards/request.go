@@ -61,6 +61,9 @@ func (r *request) give(k *mailbox.Keeper) {
 // acceptOne has a message accepted. Where the keeper is on this node, as on one that
 // is alone, that needs no request.
 func (d *desk) acceptOne(m *mailbox.Message) {
+	if m.Line != nil {
+		d.lines.enter(m)
+	}
 	d.mu.RLock()
 	if k := d.keeper; k != nil {
 		defer d.mu.RUnlock()
@@ -82,6 +85,9 @@ func (d *desk) accept(r *request) {
 	d.mu.RUnlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if r.begins() {
+		d.forsake()
+	}
 	switch {
 	case d.keeper != nil:
 		r.give(d.keeper)
@@ -276,6 +282,7 @@ func (d *desk) tend(now time.Time) {
 			d.follow()
 		}
 	}
+	d.forsake()
 	late := 0
 	for _, r := range d.waiting {
 		if r.since.IsZero() {

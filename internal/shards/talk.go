@@ -98,6 +98,7 @@ func (d *desk) follow() {
 		d.say(appendHeld(d.begin(kindReopen), &was))
 	}
 	d.say(d.begin(kindRegistered))
+	d.forsake()
 	waiting := d.waiting
 	d.waiting = nil
 	for _, r := range waiting {

@@ -82,7 +82,11 @@ func frameOfClose(code uint16, reason string) []byte {
 
 func TestALinkThatMayNotSignInIsRefusedAndTheOperatorHearsOfIt(t *testing.T) {
 	var log logged
-	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	var told []string
+	r := newRig(t, func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.LinkLost = func(domain, why string) { told = append(told, domain+": "+why) }
+	})
 	try := func() {
 		p := r.dial()
 		p.send(linkAuth("bad", `{"link":true}`))
@@ -92,13 +96,16 @@ func TestALinkThatMayNotSignInIsRefusedAndTheOperatorHearsOfIt(t *testing.T) {
 	for range 5 { // anybody may
 		try()
 	}
-	if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "user=domain2-1") {
+	if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "domain=domain-02") {
 		t.Errorf("logged:\n%s", text)
 	}
 	r.advance(11 * time.Second)
 	try()
 	if text := log.String(); strings.Count(text, "level=WARN") != 2 {
 		t.Errorf("logged after a while:\n%s", text)
+	}
+	if len(told) != 6 || told[0] != "domain-02: this domain does not let domain-02 in: BAD_TOKEN: because" {
+		t.Errorf("told %q", told)
 	}
 }
 
@@ -112,15 +119,23 @@ func TestALinkThatConnectsAnewTakesThePlaceOfItsOldConnection(t *testing.T) {
 	r.wait("one is left", func() bool { return r.counter("link_sessions") == 1 })
 }
 
-func TestWhyALinkWasClosedIsLogged(t *testing.T) {
+func TestWhyALinkWasClosedIsLoggedAndTold(t *testing.T) {
 	var log logged
-	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	told := make(chan string, 10)
+	r := newRig(t, func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.LinkLost = func(domain, why string) { told <- domain + ": " + why }
+	})
 	p := r.linkUp()
 	p.write(frameOfClose(wire.ClosePolicy, "no good FORWARD"))
 	p.closed(wire.ClosePolicy)
 	r.expect("close domain2-1")
-	if text := log.String(); !strings.Contains(text, "no good FORWARD") || !strings.Contains(text, "code=1008") {
+	if text := log.String(); !strings.Contains(text, "no good FORWARD") || !strings.Contains(text, "code=1008") || !strings.Contains(text, "down") ||
+		strings.Count(text, "domain=domain-02") != 2 || strings.Contains(text, "user=") {
 		t.Errorf("logged:\n%s", text)
+	}
+	if why := <-told; why != "domain-02: domain-02 closed the link: 1008 no good FORWARD" {
+		t.Errorf("told %q", why)
 	}
 }
 

@@ -214,9 +214,9 @@ func (g *gate) Authenticate(ctx context.Context, a wire.Auth) (apps.Grant, error
 // AuthenticateLink lets every link in that shows the token "good".
 func (g *gate) AuthenticateLink(a wire.Auth, _ string) (apps.Grant, error) {
 	if a.Token != "good" {
-		return apps.Grant{}, &apps.Refusal{Code: wire.CodeBadToken, Reason: "because"}
+		return apps.Grant{}, &apps.Refusal{Code: wire.CodeBadToken, Reason: "because", Domain: "domain-02"}
 	}
-	return apps.Grant{User: a.User}, nil
+	return apps.Grant{User: a.User, Domain: "domain-02"}, nil
 }
 
 // keeper notes what it is told, as events.

@@ -76,6 +76,9 @@ func (o Options) withDefaults() Options {
 	if o.MayReach == nil {
 		o.MayReach = func(string, string) bool { return false }
 	}
+	if o.LinkLost == nil {
+		o.LinkLost = func(string, string) {}
+	}
 	if o.HomeURL == nil {
 		o.HomeURL = func(string) string { return "" }
 	}
@@ -361,7 +364,8 @@ func (srv *Server) panicked(r any) {
 func (srv *Server) logClosed(s *session, e ending) {
 	log := srv.opts.Logger
 	if s.joined && s.identity.options.Link {
-		log.Info("the link from another domain is down; what there is for that waits", "user", s.identity.user, "code", e.code, "reason", e.said+e.reason, "err", e.cause) // only one of the ends says why
+		log.Info("the link from another domain is down; what there is for that waits", "domain", s.identity.domain, "code", e.code, "reason", e.said+e.reason, "err", e.cause) // only one of the ends says why
+		srv.opts.LinkLost(s.identity.domain, e.ofLink(s.identity.domain))
 		return
 	}
 	if !log.Enabled(context.Background(), slog.LevelDebug) {

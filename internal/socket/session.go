@@ -2,8 +2,10 @@ package socket
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +48,7 @@ type identity struct {
 	user    wire.UserID
 	app     string
 	options wire.Options
+	domain  string // of a link: the neighbour
 }
 
 // ending is how a session ends.
@@ -59,6 +62,19 @@ type ending struct {
 	peer   bool   // the client closed; it gets no reason
 	said   string // the reason in the client's close frame
 	cause  error  // for the log; nil for none
+}
+
+// ofLink says in a sentence how the link from a neighbour has ended.
+func (e *ending) ofLink(domain string) string {
+	who := "this domain"
+	if e.peer {
+		who = domain
+	}
+	text := fmt.Sprintf("%s closed the link: %d %s", who, e.code, e.said+e.reason)
+	if e.cause != nil {
+		text = fmt.Sprintf("the connection of %s was lost: %s", domain, e.cause)
+	}
+	return strings.TrimSpace(text)
 }
 
 // closing is the ending in which everything queued is written first, and proofs

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
@@ -187,9 +189,16 @@ func (s *session) rejected(a *wire.Auth, e *wire.Error, code uint16) {
 // since somebody has set the two domains up to be linked: now and then, for it tries
 // again, and anybody may say that he is one.
 func (srv *Server) logRefused(a *wire.Auth, err error) {
-	if a.Options.Link && srv.seldom(&srv.linkLogged, 10*time.Second) {
-		srv.opts.Logger.Warn("the link from another domain may not sign in", "user", a.UserText, "err", err)
-		return
+	if a.Options.Link {
+		neighbour := slog.String("user", a.UserText) // who is none has no other name
+		if r, ok := errors.AsType[*apps.Refusal](err); ok && r.Domain != "" {
+			neighbour = slog.String("domain", r.Domain)
+			srv.opts.LinkLost(r.Domain, fmt.Sprintf("this domain does not let %s in: %s", r.Domain, r))
+		}
+		if srv.seldom(&srv.linkLogged, 10*time.Second) {
+			srv.opts.Logger.Warn("the link from another domain may not sign in", neighbour, "err", err)
+			return
+		}
 	}
 	srv.opts.Logger.Debug("a sign-in was refused", "user", a.UserText, "err", err)
 }
@@ -215,7 +224,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		s.close(aborting(wire.CloseInternal, ""))
 		return
 	}
-	s.identity = identity{id: id, user: grant.User, app: a.AppID, options: a.Options}
+	s.identity = identity{id: id, user: grant.User, app: a.AppID, options: a.Options, domain: grant.Domain}
 	if a.Options.Link {
 		s.mu.Lock()
 		s.window = s.srv.limits.Load().LinkWindow
@@ -242,7 +251,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 	s.attach(ctx) // before it is told: whoever ends the session from then on detaches it
 	s.told(grant)
 	if a.Options.Link {
-		s.srv.opts.Logger.Info("the link from another domain is up", "user", grant.User, "addr", s.Address())
+		s.srv.opts.Logger.Info("the link from another domain is up", "domain", grant.Domain, "addr", s.Address())
 	}
 	s.notWatched(denied, "users of your app may not watch these")
 	s.notWatched(elsewhere, "these live in another domain, and who is there is not known here")

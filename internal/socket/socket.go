@@ -134,6 +134,9 @@ type Options struct {
 	// known here. Nil: nobody does.
 	Elsewhere func(user wire.UserID) bool
 
+	// LinkLost is told why the link from a neighbour is not there: it may not sign in
+	// here, or is over. It must not block. Nil for nobody.
+	LinkLost func(domain, why string)
 	// Shown returns what is asked for with a token that a client shows with its handshake,
 	// as ?auth= or as a bearer: an AUTH_CLIENT with that token, without a user where it is
 	// none. It decides nothing. Nil: such tokens are passed over.

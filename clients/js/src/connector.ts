@@ -209,7 +209,7 @@ export class Connector {
     const code = textOf(data["code"]) ?? "REFUSED";
     const reason = textOf(data["reason"]) ?? "the server refused the sign-in";
     this.#drop("refused");
-    this.#lost(new SwitchboardError("REFUSED", code, reason));
+    this.#lost(new SwitchboardError("REFUSED", code, reason, { home: textOf(data["home"]) }));
   }
 
   /** The server closes soon: be gone by then, at the moment that it drew for this client. */

@@ -13,6 +13,7 @@ export interface ErrorDetails {
   to?: readonly string[] | undefined;
   mayYetArrive?: boolean | undefined;
   closeCode?: number | undefined;
+  home?: string | undefined;
   cause?: unknown;
 }
 
@@ -30,6 +31,8 @@ export class SwitchboardError extends Error {
   readonly mayYetArrive: boolean;
   /** The WebSocket close code, when a closed connection is the reason. */
   readonly closeCode: number | undefined;
+  /** With `WRONG_DOMAIN`: the URL to connect to instead, if the server knows it. */
+  readonly home: string | undefined;
 
   constructor(kind: ErrorKind, code: string, reason: string, details: ErrorDetails = {}) {
     super(reason, details.cause === undefined ? undefined : { cause: details.cause });
@@ -39,6 +42,7 @@ export class SwitchboardError extends Error {
     this.to = details.to ?? [];
     this.mayYetArrive = details.mayYetArrive ?? false;
     this.closeCode = details.closeCode;
+    this.home = details.home;
   }
 }
 

@@ -85,6 +85,15 @@ test("a refused sign-in is final and says why", async (t) => {
   await client.connect(); // and may be asked for again
 });
 
+test("a user who lives elsewhere is told where", async (t) => {
+  const server = await startServer(t);
+  server.refuse = "WRONG_DOMAIN";
+  server.home = "wss://d2.example.org:8088/ws";
+  const client = clientOf(t, server);
+  await assert.rejects(client.connect(), { kind: "REFUSED", code: "WRONG_DOMAIN", home: "wss://d2.example.org:8088/ws" });
+  assert.equal(client.state, "closed"); // trying again here would be the same again
+});
+
 test("a refusal that passes is tried again", async (t) => {
   const server = await startServer(t);
   server.refuse = "HOOK_FAILED";

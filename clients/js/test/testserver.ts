@@ -36,6 +36,8 @@ export class TestServer {
   readonly received: ClientFrame[] = [];
   /** Refuses the next sign-ins with this code. */
   refuse: string | undefined;
+  /** What a refusal names as the URL where the user lives. */
+  home: string | undefined;
   /** Answers the next sign-ins with this frame, and waits for others. */
   answer: object | undefined;
   /** While true, sign-ins get no answer. */
@@ -138,7 +140,7 @@ export class TestServer {
     const { appId, userId } = data;
     const reply = { appId, userId, isAuthenticated: this.refuse === undefined };
     if (this.refuse !== undefined) {
-      const refusal = { ...reply, code: this.refuse, reason: "not today" };
+      const refusal = { ...reply, code: this.refuse, reason: "not today", home: this.home };
       socket.send(JSON.stringify({ type: "AUTH_CLIENT_REPLY", data: refusal }));
       socket.close(4002, "NOT_AUTHENTICATED");
       return undefined;
