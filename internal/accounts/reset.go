@@ -21,7 +21,11 @@ type Reset struct {
 	Expires  time.Time
 }
 
-// MakeReset makes a token for a user, in place of earlier ones.
+// resetsOfOne is how many tokens of one account are good at once: one that somebody
+// else has asked for does not spoil that which its owner was given.
+const resetsOfOne = 5
+
+// MakeReset makes a token for a user.
 func (r *Room) MakeReset(ctx context.Context, user wire.UserID) (Reset, error) {
 	p, err := r.Profile(ctx, user)
 	if err != nil {
@@ -37,7 +41,7 @@ func (r *Room) resetFor(ctx context.Context, p Profile) (Reset, error) {
 	}
 	now := r.now()
 	expires := now.Add(r.opts.Reset)
-	if err := r.opts.Store.AddReset(ctx, p.Number, hash, now, expires); err != nil {
+	if err := r.opts.Store.AddReset(ctx, p.Number, hash, now, expires, resetsOfOne); err != nil {
 		return Reset{}, fmt.Errorf("keep a token: %w", err)
 	}
 	return Reset{User: r.user(p.Number), Username: p.Username, Token: token, Expires: expires}, nil

@@ -164,25 +164,32 @@ func TestATokenSetsAForgottenPasswordAnewOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.signUp("ada")
 		tokens := w.signIn("ada")
-		earlier, err := w.room.MakeReset(t.Context(), "chat-1")
-		if err != nil {
-			t.Fatal(err)
+		var earlier []accounts.Reset
+		for range 6 {
+			w.pass(time.Second)
+			r, err := w.room.MakeReset(t.Context(), "chat-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			earlier = append(earlier, r)
 		}
+		w.pass(time.Second)
 		made, err := w.room.MakeReset(t.Context(), "chat-1")
 		if err != nil || made.Username != "ada" || !made.Expires.Equal(w.now.Add(time.Hour)) {
 			t.Fatalf("got %+v, %v", made, err)
 		}
 		use := func(token string) error { return w.room.UseReset(t.Context(), token, "battery staple") }
-		for what, token := range map[string]string{"an earlier one": earlier.Token, "one that never was": "sbp_x", "nothing": "", "a refresh token": tokens.Refresh} {
+		for what, token := range map[string]string{"one of long ago": earlier[1].Token, "one that never was": "sbp_x", "nothing": "", "a refresh token": tokens.Refresh} {
 			wantCode(t, what, use(token), accounts.CodeBadToken)
 		}
 		if !w.good(tokens) {
 			t.Error("what was refused has ended a session")
 		}
-		if err := use(made.Token); err != nil {
+		if err := use(earlier[2].Token); err != nil { // of the newest five
 			t.Fatal(err)
 		}
-		wantCode(t, "again", use(made.Token), accounts.CodeBadToken)
+		wantCode(t, "again", use(earlier[2].Token), accounts.CodeBadToken)
+		wantCode(t, "another one, after one was used", use(made.Token), accounts.CodeBadToken)
 		if w.good(tokens) {
 			t.Error("a session stands that was begun with the old password")
 		}

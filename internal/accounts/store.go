@@ -117,9 +117,9 @@ type Store interface {
 	// Tidy removes some of what has expired, and says whether there is more.
 	Tidy(ctx context.Context, now time.Time) (more bool, err error)
 
-	// AddReset keeps the hash of a token that may set a password anew, in place of all
-	// earlier ones of the account.
-	AddReset(ctx context.Context, number int64, hash string, now, expires time.Time) error
+	// AddReset keeps the hash of a token that may set a password anew, and of earlier
+	// ones of the account the newest, so that there are no more than most.
+	AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error
 	// UseReset replaces the password of whoever the token belongs to, ends all of his
 	// sessions, raises the version and removes his tokens. It fails with ErrUnknown
 	// where there is no such token, or it has expired.

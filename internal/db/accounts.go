@@ -228,12 +228,14 @@ func (a *Accounts) Delete(ctx context.Context, number int64) error {
 }
 
 // AddReset implements accounts.Store.
-func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now, expires time.Time) error {
+func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error {
 	return a.db.Write(ctx, func(tx *Tx) error {
-		if _, err := tx.Exec(ctx, "DELETE FROM account_resets WHERE account = $1", number); err != nil {
+		_, err := tx.Exec(ctx, "DELETE FROM account_resets WHERE account = $1 AND hash IN"+
+			" (SELECT hash FROM account_resets WHERE account = $1 ORDER BY created_at DESC, hash LIMIT 1000 OFFSET $2)", number, most-1)
+		if err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "INSERT INTO account_resets (hash, account, created_at, expires_at) VALUES ($1, $2, $3, $4)", hash, number, millis(now), millis(expires))
+		_, err = tx.Exec(ctx, "INSERT INTO account_resets (hash, account, created_at, expires_at) VALUES ($1, $2, $3, $4)", hash, number, millis(now), millis(expires))
 		return err
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -34,7 +35,10 @@ type chat struct {
 	db       *db.DB
 	accounts *accounts.Room
 	rooms    *rooms.Chat
-	migrated chan error // of the first attempt, once
+
+	migrating sync.WaitGroup // the first attempt to bring the database up to date
+	migrated  error          // what came of it, once that is over
+	stop      context.CancelFunc
 }
 
 // openDatabase opens the database, if this node is to have accounts and rooms, and
@@ -60,8 +64,8 @@ func (n *node) openDatabase(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.chat.migrated = make(chan error, 1)
-	go func() { n.chat.migrated <- n.chat.db.Migrate(ctx) }() // awaitDatabase waits for it
+	ctx, n.chat.stop = context.WithCancel(ctx)
+	n.chat.migrating.Go(func() { n.chat.migrated = n.chat.db.Migrate(ctx) })
 	return nil
 }
 
@@ -69,11 +73,12 @@ func (n *node) openDatabase(ctx context.Context) (err error) {
 // is tried again while the node runs. One that a newer program has changed, or that
 // this one cannot read, ends the start.
 func (n *node) awaitDatabase(ctx context.Context) error {
-	if n.chat.migrated == nil {
+	if n.chat.db == nil {
 		return nil
 	}
 	n.stage.is("opening the database")
-	err := <-n.chat.migrated
+	n.chat.migrating.Wait()
+	err := n.chat.migrated
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return ctx.Err()
@@ -89,6 +94,8 @@ func (n *node) closeDatabase() error {
 	if n.chat.db == nil {
 		return nil
 	}
+	n.chat.stop()
+	n.chat.migrating.Wait()
 	return n.chat.db.Close()
 }
 
@@ -118,11 +125,14 @@ func (n *node) buildAccounts() (err error) {
 			l := n.limits()
 			return accounts.Limits{SignUps: l.SignUps, Sessions: l.AccountSessions, Blocks: l.BlockedUsers}
 		},
-		Deliver: n.deliverReset,
-		Now:     time.Now, Random: rand.Reader, Log: n.log, Metrics: n.metrics,
+		Now: time.Now, Random: rand.Reader, Log: n.log, Metrics: n.metrics,
 	}
 	if n.links != nil {
 		o.Nodes = tagged{n.links, tagAccounts}
+	}
+	wants := func(w config.Webhook) bool { return slices.Contains(w.Events, "passwordReset") }
+	if slices.ContainsFunc(s.Chat.Webhooks, wants) {
+		o.Deliver = n.deliverReset
 	}
 	if n.abroad != nil {
 		o.Place = n.abroad.ownNumber(s.Chat.AppName)

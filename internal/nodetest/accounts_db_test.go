@@ -51,6 +51,7 @@ func TestSigningOutOnOneNodeClosesSocketsOnAnotherWithinASecond(t *testing.T) {
 }
 
 func TestSeveralNodesWithoutADatabaseServeAllButChatAndSaySo(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	c := StartCluster(t, 2, func(_ int, s *NodeSettings) { s.More = chatOn })
 	for _, n := range c.Nodes {
@@ -71,6 +72,7 @@ func TestSeveralNodesWithoutADatabaseServeAllButChatAndSaySo(t *testing.T) {
 }
 
 func TestWhileTheDatabaseIsGoneAllElseIsServedAndThenAccountsToo(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	server := postgres.Start(t)
 	server.Stop() // not there yet when the node starts
@@ -109,6 +111,7 @@ func TestWhileTheDatabaseIsGoneAllElseIsServedAndThenAccountsToo(t *testing.T) {
 }
 
 func TestADatabaseOfANewerProgramEndsTheStartWithAWordToTheOperator(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	server := postgres.Start(t)
 	config := Settings(t, chatOn+"db: {url: '"+server.URL("postgres")+"'}\n")
@@ -127,6 +130,7 @@ func TestADatabaseOfANewerProgramEndsTheStartWithAWordToTheOperator(t *testing.T
 }
 
 func TestTheFileOfAccountsIsItsOwnersOnly(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonFolder)
 	s := startWith(t, chatOn)
 	s.signUp("ada")

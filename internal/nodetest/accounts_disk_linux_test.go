@@ -37,6 +37,7 @@ func TestOnAFullDiskAccountsAreReadAndNoneIsMade(t *testing.T) {
 }
 
 func TestAPowerCutTakesBackNoAccountAndNoSignOut(t *testing.T) {
+	t.Parallel()
 	if !ownWorld(t) {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 
 // Every call that an account opens is refused to whoever has no good token of one.
 func TestEachCallOfAccountsIsOpenedByAGoodTokenAlone(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, chatOn)
 	d := described(t, s)
@@ -50,6 +51,7 @@ func TestEachCallOfAccountsIsOpenedByAGoodTokenAlone(t *testing.T) {
 }
 
 func TestBadInputAboutAccountsIsRefusedByItsField(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, chatOn)
 	ada := s.signUp("ada")

@@ -76,6 +76,7 @@ func socketOf(t *testing.T, s *Server, who tokens) *Peer {
 }
 
 func TestAnAccountFromSignUpToItsEnd(t *testing.T) {
+	t.Parallel()
 	onBothDatabases(t, func(t *testing.T, s *Server) {
 		ada, grace := s.signUp("Ada"), s.signUp("grace")
 		if ada.user != "chat-1" || grace.user != "chat-2" {
@@ -146,6 +147,7 @@ func TestAnAccountFromSignUpToItsEnd(t *testing.T) {
 }
 
 func TestATokenThatIsShownWithTheHandshakeSignsInByItself(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOutput)
 	s := startWith(t, chatOn)
 	ada := s.signUp("ada")
@@ -188,6 +190,7 @@ func TestATokenThatIsShownWithTheHandshakeSignsInByItself(t *testing.T) {
 }
 
 func TestAnAccountListensForEvents(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, chatOn)
 	ada := s.signUp("ada")
@@ -207,6 +210,7 @@ func TestAnAccountListensForEvents(t *testing.T) {
 }
 
 func TestASessionEndsWithItsTokenUnlessItIsGivenAnother(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, demoApps+"chat: {enabled: true, accessToken: 4s}\n")
 	ada := s.signUp("ada")
@@ -236,6 +240,7 @@ func TestASessionEndsWithItsTokenUnlessItIsGivenAnother(t *testing.T) {
 }
 
 func TestWhoHasForgottenHisPasswordSetsItAnewThroughTheAppsServer(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOutput)
 	b := startHookServer(t)
 	s := startWith(t, demoApps+"chat: {enabled: true, webhooks: [{name: mailer, url: \""+b.url()+"\", secret: "+hookKey+", events: [passwordReset], allowPrivate: true}]}\n")

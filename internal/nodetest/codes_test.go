@@ -27,7 +27,7 @@ var unreached = map[string]struct {
 	"AUTH_CLIENT_REPLY WRONG_DOMAIN": {"it takes another domain", "internal/nodetest/federation_test.go", "TestAUserIsToldWhereHeLives"},
 	"AUTH_CLIENT_REPLY BUSY":         {"it takes 10 000 connections that wait for one hook", "internal/apps/hook_test.go", "TestWaitingForATurnEndsWithTheAttemptAndIsLimited"},
 	"GENERAL_ERROR STORE_DOWN":       {"it takes a database that goes", "internal/nodetest/rooms_test.go", "TestTheDatabaseGoesWhileARoomIsTalkedIn"},
-	"GENERAL_ERROR STORE_FULL":       {"it takes a disk that is full, on which nothing else is", "internal/chat/chat_test.go", "TestADatabaseThatIsGoneIsSaidAndComesBack"},
+	"GENERAL_ERROR STORE_FULL":       {"it takes a disk that is full, on which nothing else is", "internal/chat/edges_test.go", "TestADatabaseThatIsGoneIsSaidAndComesBack"},
 	"close 1008":                     {why: "no rule of today's server ends a session with it"},
 	"close 1011":                     {"it takes a fault in the server", "internal/socket/protocol_test.go", "TestPanicEndsOneSessionOnly"},
 }

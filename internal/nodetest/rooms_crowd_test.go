@@ -25,34 +25,7 @@ func TestARoomWithTenThousandMembers(t *testing.T) {
 	crowd(t, s, members)
 	s.Start()
 
-	var peers []*Peer
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	people := make([]tokens, accounts)
-	for w := range 4 {
-		all.Go(func() {
-			for i := w; i < accounts; i += 4 {
-				people[i] = s.signInAs(fmt.Sprint("user", i+2), aPassword)
-				for range sessions {
-					p, err := TryDial(context.Background(), t, s)
-					if err == nil {
-						err = p.TrySend(signInFrame(people[i], people[i].access))
-					}
-					if err == nil {
-						_, err = p.TryNext()
-					}
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					mu.Lock()
-					peers = append(peers, p)
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	all.Wait()
+	people, peers := arrive(t, s, accounts, sessions)
 	if t.Failed() {
 		return
 	}
@@ -94,6 +67,39 @@ func TestARoomWithTenThousandMembers(t *testing.T) {
 	s.want(200, "PUT", "/v1/rooms/"+room+"/read", people[0].access, `{"seq":15}`)
 	unread(people[0], messages-15)
 	unread(s.signInAs("user1", aPassword), 0)
+}
+
+// arrive signs users in, from the second on, each on so many sockets.
+func arrive(t *testing.T, s *Server, accounts, sessions int) (people []tokens, peers []*Peer) {
+	t.Helper()
+	people = make([]tokens, accounts)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	for w := range 4 {
+		all.Go(func() {
+			for i := w; i < accounts; i += 4 {
+				people[i] = s.signInAs(fmt.Sprint("user", i+2), aPassword)
+				for range sessions {
+					p, err := TryDial(context.Background(), t, s)
+					if err == nil {
+						err = p.TrySend(signInFrame(people[i], people[i].access))
+					}
+					if err == nil {
+						_, err = p.TryNext()
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					peers = append(peers, p)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return people, peers
 }
 
 // crowd makes further accounts, with the password of the first, and puts them into the

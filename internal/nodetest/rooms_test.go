@@ -68,117 +68,151 @@ func (s *Server) historyOf(token, room string) (all []roomEntry) {
 	}
 }
 
+// story is three users, one room, and a socket of each.
+type story struct {
+	t             *testing.T
+	s             *Server
+	ada, bob, cat tokens
+	a, b, c       *Peer
+	room          string
+}
+
 // The story of three users and a room, half of it over HTTP and half on sockets.
 func TestThreeUsersAndARoom(t *testing.T) {
 	onBothDatabases(t, func(t *testing.T, s *Server) {
-		ada, bob, cat := s.signUp("ada"), s.signUp("bob"), s.signUp("cat")
-		a, b, c := socketOf(t, s, ada), socketOf(t, s, bob), socketOf(t, s, cat)
-
-		// Ada makes a room, bob finds it among the public ones, cat is invited.
-		room := s.want(201, "POST", "/v1/rooms", ada.access, `{"name":"tea","public":true,"banner":"for all"}`).Field("id")
-		a.until("ROOM_CHANGED")
-		if list := b.ask("ROOM_LIST", `{"public":true}`); !strings.Contains(list.Raw, room) || strings.Contains(list.Raw, `"role"`) {
-			t.Errorf("public rooms: %s", list.Raw)
-		}
-		b.ask("ROOM_JOIN", `{"room":"`+room+`"}`)
-		if f := a.until("ROOM_MEMBER_JOINED"); f.Field("user") != bob.user || f.Field("role") != "member" {
-			t.Errorf("got %s", f.Raw)
-		}
-		s.want(201, "POST", "/v1/rooms/"+room+"/members", ada.access, `{"userId":"`+cat.user+`"}`)
-		if f := c.until("ROOM_CHANGED"); f.Field("name") != "tea" || f.Field("role") != "member" {
-			t.Errorf("who was invited got %s", f.Raw)
-		}
-
-		// What is sent either way comes to the others, and is in the history.
-		sent := b.ask("ROOM_SEND", `{"room":"`+room+`","content":{"text":"Hello, everybody"},"clientId":"b1"}`)
-		if sent.Type != "ROOM_SENT" || seqOf(sent) != 1 || sent.Field("clientId") != "b1" {
-			t.Fatalf("got %s", sent.Raw)
-		}
-		for _, p := range []*Peer{a, c} {
-			if f := p.until("ROOM_MESSAGE"); f.Field("id") != sent.Field("id") || f.Field("from") != bob.user || f.Field("content") != `{"text":"Hello, everybody"}` {
-				t.Errorf("got %s", f.Raw)
-			}
-		}
-		second := s.want(201, "POST", "/v1/rooms/"+room+"/messages", ada.access, `{"content":"hello bob"}`)
-		for _, p := range []*Peer{a, b, c} { // ada's socket too: it did not send it
-			if f := p.until("ROOM_MESSAGE"); seqOf(f) != 2 || f.Field("content") != "hello bob" {
-				t.Errorf("got %s", f.Raw)
-			}
-		}
-
-		// Read marks, typing, unread counts.
-		if list := s.want(200, "GET", "/v1/rooms", cat.access, ""); !strings.Contains(list.Body, `"unread":2`) {
-			t.Errorf("cat's rooms: %s", list.Body)
-		}
-		c.Send(`{"type":"ROOM_TYPING","data":{"room":"` + room + `"}}`)
-		if f := a.until("ROOM_TYPING"); f.Field("user") != cat.user {
-			t.Errorf("got %s", f.Raw)
-		}
-		s.want(200, "PUT", "/v1/rooms/"+room+"/read", cat.access, `{"id":"`+second.Field("id")+`"}`)
-		if f := a.until("ROOM_READ_BY"); f.Field("user") != cat.user || seqOf(f) != 2 {
-			t.Errorf("got %s", f.Raw)
-		}
-		if list := c.ask("ROOM_LIST", `{}`); !strings.Contains(list.Raw, `"unread":0`) {
-			t.Errorf("cat's rooms: %s", list.Raw)
-		}
-
-		// Search, edit, delete, and what was before.
-		if found := s.want(200, "GET", "/v1/rooms/"+room+"/messages?words=hello+EVERYBODY", cat.access, ""); strings.Count(found.Body, `"seq"`) != 1 || !strings.Contains(found.Body, sent.Field("id")) {
-			t.Errorf("found %s", found.Body)
-		}
-		message := "/v1/rooms/" + room + "/messages/" + sent.Field("id")
-		s.want(200, "PATCH", message, bob.access, `{"content":"goodbye"}`)
-		if f := c.until("ROOM_MESSAGE_CHANGED"); f.Field("content") != "goodbye" || f.Field("by") != bob.user {
-			t.Errorf("got %s", f.Raw)
-		}
-		if got := s.Call("PATCH", message, cat.access, `{"content":"mine"}`); got.Status != 403 {
-			t.Errorf("cat edited bob's: %d %s", got.Status, got.Body)
-		}
-		if got := s.want(200, "GET", message+"/versions", cat.access, ""); !strings.Contains(got.Body, `"content":{"text":"Hello, everybody"}`) {
-			t.Errorf("versions: %s", got.Body)
-		}
-		s.want(200, "DELETE", message, ada.access, "")
-		b.until("ROOM_MESSAGE_CHANGED") // his own, which he made over HTTP
-		if f := b.until("ROOM_MESSAGE_CHANGED"); f.Field("deleted") != "true" || f.Field("by") != ada.user {
-			t.Errorf("got %s", f.Raw)
-		}
-		if all := s.historyOf(cat.access, room); len(all) != 2 || !all[0].Deleted || all[0].Content != nil || all[0].DeletedBy != ada.user || all[1].Content != "hello bob" {
-			t.Errorf("the history: %+v", all)
-		}
-
-		// Roles, a ban, and the end.
-		s.want(200, "PATCH", "/v1/rooms/"+room+"/members/"+bob.user, ada.access, `{"role":"moderator"}`)
-		s.want(200, "PUT", "/v1/rooms/"+room+"/bans/"+cat.user, bob.access, "")
-		if f := c.until("ROOM_MEMBER_LEFT"); f.Field("reason") != "banned" {
-			t.Errorf("got %s", f.Raw)
-		}
-		if got := s.Call("POST", "/v1/rooms/"+room+"/join", cat.access, ""); got.Status != 403 {
-			t.Errorf("who is banned joined: %d %s", got.Status, got.Body)
-		}
-		if got := s.want(200, "GET", "/v1/rooms/"+room+"/bans", bob.access, ""); !strings.Contains(got.Body, cat.user) {
-			t.Errorf("bans: %s", got.Body)
-		}
-		s.want(200, "DELETE", "/v1/rooms/"+room+"/bans/"+cat.user, bob.access, "")
-		s.want(200, "POST", "/v1/rooms/"+room+"/join", cat.access, "")
-		s.want(200, "POST", "/v1/rooms/"+room+"/leave", cat.access, "")
-		s.want(200, "DELETE", "/v1/rooms/"+room, ada.access, "")
-		if f := b.until("ROOM_CHANGED"); f.Field("deleted") != "true" {
-			t.Errorf("got %s", f.Raw)
-		}
-		if got := s.Call("GET", "/v1/rooms/"+room, bob.access, ""); got.Status != 404 {
-			t.Errorf("the room is there: %d %s", got.Status, got.Body)
-		}
-
-		// Two of them talk alone, until one blocks the other.
-		two := a.ask("ROOM_CREATE", `{"with":"`+bob.user+`"}`).Field("id")
-		if again := s.want(201, "POST", "/v1/rooms", bob.access, `{"with":"`+ada.user+`"}`); again.Field("id") != two {
-			t.Errorf("two rooms of two: %s and %s", two, again.Body)
-		}
-		s.want(204, "PUT", "/v1/accounts/me/blocks/"+ada.user, bob.access, "")
-		if f := a.ask("ROOM_SEND", `{"room":"`+two+`","content":1}`); f.Field("code") != "FORBIDDEN" {
-			t.Errorf("got %s", f.Raw)
-		}
+		y := &story{t: t, s: s, ada: s.signUp("ada"), bob: s.signUp("bob"), cat: s.signUp("cat")}
+		y.a, y.b, y.c = socketOf(t, s, y.ada), socketOf(t, s, y.bob), socketOf(t, s, y.cat)
+		y.meet()
+		first, second := y.talk()
+		y.read(second)
+		y.change(first)
+		y.part()
+		y.two()
 	})
+}
+
+// in makes a call about the room.
+func (y *story) in(status int, who tokens, method, path, body string) Answer {
+	y.t.Helper()
+	return y.s.want(status, method, "/v1/rooms/"+y.room+path, who.access, body)
+}
+
+// meet: Ada makes a room, bob finds it among the public ones, cat is invited.
+func (y *story) meet() {
+	y.t.Helper()
+	y.room = y.s.want(201, "POST", "/v1/rooms", y.ada.access, `{"name":"tea","public":true,"banner":"for all"}`).Field("id")
+	y.a.until("ROOM_CHANGED")
+	if list := y.b.ask("ROOM_LIST", `{"public":true}`); !strings.Contains(list.Raw, y.room) || strings.Contains(list.Raw, `"role"`) {
+		y.t.Errorf("public rooms: %s", list.Raw)
+	}
+	y.b.ask("ROOM_JOIN", `{"room":"`+y.room+`"}`)
+	if f := y.a.until("ROOM_MEMBER_JOINED"); f.Field("user") != y.bob.user || f.Field("role") != "member" {
+		y.t.Errorf("got %s", f.Raw)
+	}
+	y.in(201, y.ada, "POST", "/members", `{"userId":"`+y.cat.user+`"}`)
+	if f := y.c.until("ROOM_CHANGED"); f.Field("name") != "tea" || f.Field("role") != "member" {
+		y.t.Errorf("who was invited got %s", f.Raw)
+	}
+}
+
+// talk: what is sent either way comes to the others.
+func (y *story) talk() (first, second string) {
+	y.t.Helper()
+	sent := y.b.ask("ROOM_SEND", `{"room":"`+y.room+`","content":{"text":"Hello, everybody"},"clientId":"b1"}`)
+	if sent.Type != "ROOM_SENT" || seqOf(sent) != 1 || sent.Field("clientId") != "b1" {
+		y.t.Fatalf("got %s", sent.Raw)
+	}
+	for _, p := range []*Peer{y.a, y.c} {
+		if f := p.until("ROOM_MESSAGE"); f.Field("id") != sent.Field("id") || f.Field("from") != y.bob.user || f.Field("content") != `{"text":"Hello, everybody"}` {
+			y.t.Errorf("got %s", f.Raw)
+		}
+	}
+	answer := y.in(201, y.ada, "POST", "/messages", `{"content":"hello bob"}`)
+	for _, p := range []*Peer{y.a, y.b, y.c} { // ada's socket too: it did not send it
+		if f := p.until("ROOM_MESSAGE"); seqOf(f) != 2 || f.Field("content") != "hello bob" {
+			y.t.Errorf("got %s", f.Raw)
+		}
+	}
+	return sent.Field("id"), answer.Field("id")
+}
+
+// read: unread counts, typing, read marks.
+func (y *story) read(message string) {
+	y.t.Helper()
+	if list := y.s.want(200, "GET", "/v1/rooms", y.cat.access, ""); !strings.Contains(list.Body, `"unread":2`) {
+		y.t.Errorf("cat's rooms: %s", list.Body)
+	}
+	y.c.Send(`{"type":"ROOM_TYPING","data":{"room":"` + y.room + `"}}`)
+	if f := y.a.until("ROOM_TYPING"); f.Field("user") != y.cat.user {
+		y.t.Errorf("got %s", f.Raw)
+	}
+	y.in(200, y.cat, "PUT", "/read", `{"id":"`+message+`"}`)
+	if f := y.a.until("ROOM_READ_BY"); f.Field("user") != y.cat.user || seqOf(f) != 2 {
+		y.t.Errorf("got %s", f.Raw)
+	}
+	if list := y.c.ask("ROOM_LIST", `{}`); !strings.Contains(list.Raw, `"unread":0`) {
+		y.t.Errorf("cat's rooms: %s", list.Raw)
+	}
+}
+
+// change: search, edit, delete, and what was before.
+func (y *story) change(id string) {
+	y.t.Helper()
+	if found := y.in(200, y.cat, "GET", "/messages?words=hello+EVERYBODY", ""); strings.Count(found.Body, `"seq"`) != 1 || !strings.Contains(found.Body, id) {
+		y.t.Errorf("found %s", found.Body)
+	}
+	message := "/messages/" + id
+	y.in(200, y.bob, "PATCH", message, `{"content":"goodbye"}`)
+	if f := y.c.until("ROOM_MESSAGE_CHANGED"); f.Field("content") != "goodbye" || f.Field("by") != y.bob.user {
+		y.t.Errorf("got %s", f.Raw)
+	}
+	y.in(403, y.cat, "PATCH", message, `{"content":"mine"}`)
+	if got := y.in(200, y.cat, "GET", message+"/versions", ""); !strings.Contains(got.Body, `"content":{"text":"Hello, everybody"}`) {
+		y.t.Errorf("versions: %s", got.Body)
+	}
+	y.in(200, y.ada, "DELETE", message, "")
+	y.b.until("ROOM_MESSAGE_CHANGED") // his own, which he made over HTTP
+	if f := y.b.until("ROOM_MESSAGE_CHANGED"); f.Field("deleted") != "true" || f.Field("by") != y.ada.user {
+		y.t.Errorf("got %s", f.Raw)
+	}
+	if all := y.s.historyOf(y.cat.access, y.room); len(all) != 2 || !all[0].Deleted || all[0].Content != nil || all[0].DeletedBy != y.ada.user || all[1].Content != "hello bob" {
+		y.t.Errorf("the history: %+v", all)
+	}
+}
+
+// part: roles, a ban, and the end.
+func (y *story) part() {
+	y.t.Helper()
+	y.in(200, y.ada, "PATCH", "/members/"+y.bob.user, `{"role":"moderator"}`)
+	y.in(200, y.bob, "PUT", "/bans/"+y.cat.user, "")
+	if f := y.c.until("ROOM_MEMBER_LEFT"); f.Field("reason") != "banned" {
+		y.t.Errorf("got %s", f.Raw)
+	}
+	y.in(403, y.cat, "POST", "/join", "")
+	if got := y.in(200, y.bob, "GET", "/bans", ""); !strings.Contains(got.Body, y.cat.user) {
+		y.t.Errorf("bans: %s", got.Body)
+	}
+	y.in(200, y.bob, "DELETE", "/bans/"+y.cat.user, "")
+	y.in(200, y.cat, "POST", "/join", "")
+	y.in(200, y.cat, "POST", "/leave", "")
+	y.in(200, y.ada, "DELETE", "", "")
+	if f := y.b.until("ROOM_CHANGED"); f.Field("deleted") != "true" {
+		y.t.Errorf("got %s", f.Raw)
+	}
+	y.in(404, y.bob, "GET", "", "")
+}
+
+// two: ada and bob talk alone, until one blocks the other.
+func (y *story) two() {
+	y.t.Helper()
+	room := y.a.ask("ROOM_CREATE", `{"with":"`+y.bob.user+`"}`).Field("id")
+	if again := y.s.want(201, "POST", "/v1/rooms", y.bob.access, `{"with":"`+y.ada.user+`"}`); again.Field("id") != room {
+		y.t.Errorf("two rooms of two: %s and %s", room, again.Body)
+	}
+	y.s.want(204, "PUT", "/v1/accounts/me/blocks/"+y.ada.user, y.bob.access, "")
+	if f := y.a.ask("ROOM_SEND", `{"room":"`+room+`","content":1}`); f.Field("code") != "FORBIDDEN" {
+		y.t.Errorf("got %s", f.Raw)
+	}
 }
 
 // Fifty members on two nodes send at once; all see one order.

@@ -1,0 +1,121 @@
+package chat_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seed-3d8c1042/switchboard/internal/chat"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// What a session may have missed while its rooms could not be looked at is looked for
+// when they can, also where no other node is known.
+func TestWhatCouldNotBeLookedAtIsLookedAtLater(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.alone = true
+		one, other := w.run(), w.run()
+		ann := other.client(1)
+		room := ann.create("")
+		ann.ask("ROOM_INVITE", fmt.Sprintf(`{"room":%q,"user":"chat-2"}`, room))
+		w.store.blind.Store(true)
+		bob := one.client(2)
+		ann.ask("ROOM_SEND", fmt.Sprintf(`{"room":%q,"content":"x"}`, room)) // of which the node of bob is not told
+		w.store.blind.Store(false)
+		if f := bob.until("ROOM_MESSAGE"); f.in.Seq != 1 {
+			t.Errorf("bob heard %s", f.Data)
+		}
+	})
+}
+
+// While the database is gone senders hear so, and what its end left open is said to be.
+func TestADatabaseThatIsGoneIsSaidAndComesBack(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		n := w.run()
+		ann := n.client(1)
+		room := ann.create("")
+		w.store.fault.Store(&errGone)
+		data := fmt.Sprintf(`{"room":%q,"content":"x","clientId":"c"}`, room)
+		if f := ann.ask("ROOM_SEND", data); f.code() != wire.CodeStoreDown || strings.Contains(string(f.Data), "mayYetArrive") {
+			t.Errorf("sent: %s", f.Data)
+		}
+		if f := ann.ask("ROOM_CREATE", `{"name":"a"}`); f.code() != wire.CodeStoreDown {
+			t.Errorf("created: %s", f.Data)
+		}
+		w.store.fault.Store(nil)
+		unknown := errors.Join(errGone, chat.ErrUnknown)
+		w.store.late.Store(&unknown)
+		if f := ann.ask("ROOM_SEND", data); f.code() != wire.CodeStoreDown || !strings.Contains(string(f.Data), `"mayYetArrive":true`) {
+			t.Errorf("sent without an answer of the database: %s", f.Data)
+		}
+		w.store.late.Store(nil)
+		if f := ann.ask("ROOM_SEND", data); f.in.Seq != 1 {
+			t.Errorf("sent again: %s", f.Data)
+		}
+		full := errors.Join(chat.ErrFull)
+		w.store.fault.Store(&full)
+		if f := ann.ask("ROOM_SEND", data); f.code() != wire.CodeStoreFull {
+			t.Errorf("sent to a full disk: %s", f.Data)
+		}
+	})
+}
+
+func TestLimitsOfRoomsHold(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.limits = chat.Limits{Content: 100, Members: 2, Rooms: 3, Owned: 2}
+		n := w.run()
+		ann, bob, cat := n.client(1), n.client(2), n.client(3)
+		room := ann.create("", bob)
+		want := func(f frame, code string) {
+			t.Helper()
+			if f.code() != code {
+				t.Errorf("got %s %s, want %s", f.Type, f.Data, code)
+			}
+		}
+		want(ann.ask("ROOM_SEND", fmt.Sprintf(`{"room":%q,"content":"%s"}`, room, strings.Repeat("x", 99))), wire.CodeBadField)
+		want(ann.ask("ROOM_INVITE", fmt.Sprintf(`{"room":%q,"user":"chat-3"}`, room)), wire.CodeTooMany)
+		ann.create("")
+		want(ann.ask("ROOM_CREATE", `{"name":"third"}`), wire.CodeTooMany)
+		want(ann.ask("ROOM_CREATE", `{"with":"chat-3"}`), "ROOM_CHANGED")
+		want(cat.ask("ROOM_INVITE", fmt.Sprintf(`{"room":%q,"user":"chat-1"}`, cat.create(""))), wire.CodeTooMany)
+		want(ann.ask("ROOM_CREATE", `{"with":"chat-1"}`), wire.CodeBadField)
+		want(ann.ask("ROOM_CREATE", `{"with":"chat-200000"}`), wire.CodeNotFound)
+		want(ann.ask("ROOM_CREATE", `{"with":"ANZ-2"}`), wire.CodeBadField)
+		want(ann.ask("ROOM_CREATE", `{"name":"  "}`), wire.CodeBadField)
+		want(ann.ask("ROOM_CREATE", `{"name":"a\u0000b"}`), wire.CodeBadField)
+		want(ann.ask("ROOM_CREATE", `{}`), wire.CodeMissingField)
+		want(ann.ask("ROOM_HISTORY", fmt.Sprintf(`{"room":"%s@there"}`, room)), wire.CodeWrongDomain)
+		want(ann.ask("ROOM_HISTORY", fmt.Sprintf(`{"room":"%s@here"}`, room)), "ROOM_MESSAGES")
+		want(n.client(4).ask("ROOM_LIST", `{"after":"x"}`), wire.CodeBadField)
+	})
+}
+
+func TestAnExportHasTheRoomsAndWhatWasSaid(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		n := w.run()
+		ann, bob := n.client(1), n.client(2)
+		room, left := ann.create("", bob), ann.create("", bob)
+		for i := range 250 {
+			bob.send(room, fmt.Sprint("said ", i))
+		}
+		ann.send(room, "not bob's")
+		bob.send(left, "in the room that is left")
+		bob.ask("ROOM_LEAVE", fmt.Sprintf(`{"room":%q}`, left))
+		b, err := n.Export(t.Context(), "chat-2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Rooms    []struct{ ID string }
+			Messages []struct{ Room, Content string }
+		}
+		if err := json.Unmarshal(b, &got); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if len(got.Rooms) != 1 || got.Rooms[0].ID != room || len(got.Messages) != 251 || got.Messages[249].Content != "said 249" || got.Messages[250].Room != left {
+			t.Errorf("exported %.2000s", b)
+		}
+	})
+}
