@@ -100,6 +100,7 @@ func Codes() []Code {
 		{KindAuthReply, CodeHookFailed, "The app's own server could not be asked, or its answer was not understood."},
 		{KindAuthReply, CodeBusy, "Too many sign-ins are waiting; try again later."},
 		{KindAuthReply, CodeTooManySessions, "The user has too many sessions."},
+		{KindAuthReply, CodeStoreDown, "The server cannot reach its database at present; try again later."},
 	}
 }
 

@@ -222,6 +222,9 @@ func (s session) Hold(ctx context.Context, end func()) (func(), error) {
 
 // refusedSignIn returns what the accounts refuse as sign-ins are refused.
 func refusedSignIn(err error) error {
+	if errors.Is(err, db.ErrDown) { // it passes, so clients are not to take it as the last word
+		return apps.Refuse(wire.CodeStoreDown, "The database does not answer.", err)
+	}
 	var r *accounts.Refusal
 	if !errors.As(err, &r) {
 		return err

@@ -102,8 +102,13 @@ func TestWhileTheDatabaseIsGoneAllElseIsServedAndThenAccountsToo(t *testing.T) {
 	p.Expect("MESSAGE")
 	q := Dial(t, s)
 	q.Send(signInFrame(ada, ada.access))
-	if f := q.Expect("AUTH_CLIENT_REPLY"); f.Field("code") != "HOOK_FAILED" {
-		t.Errorf("got %s", f.Raw)
+	for _, x := range []*Peer{q, DialShown(t, s, "?auth="+ada.access, "")} { // and may come again
+		if f := x.Expect("AUTH_CLIENT_REPLY"); f.Field("code") != "STORE_DOWN" {
+			t.Errorf("got %s", f.Raw)
+		}
+		if code := x.CloseCode(); code != 1012 {
+			t.Errorf("closed with %d", code)
+		}
 	}
 	server.Start()
 	Eventually(t, "accounts are back", func() bool { return s.Call("GET", "/v1/accounts/me", ada.access, "").Status == 200 })
