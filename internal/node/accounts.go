@@ -25,8 +25,8 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// databaseFile is the database in the data folder, where no other is named.
-const databaseFile = "switchboard.db"
+// DatabaseFile is the database in the data folder, where no other is named.
+const DatabaseFile = "switchboard.db"
 
 // chat is what a node has of accounts and rooms. Without them db and accounts are nil,
 // and off says why.
@@ -57,7 +57,7 @@ func (n *node) openDatabase(ctx context.Context) (err error) {
 		return nil
 	}
 	n.chat.db, err = db.New(db.Options{
-		URL: s.DB.URL, Path: filepath.Join(s.Data, databaseFile), Connections: s.DB.Connections,
+		URL: s.DB.URL, Path: filepath.Join(s.Data, DatabaseFile), Connections: s.DB.Connections,
 		Free:    func() (uint64, error) { return n.bus.Free() }, // of the same folder; it is open before anything is written
 		MinFree: func() uint64 { return uint64(n.limits().MinDiskFree) }, Log: n.log, Metrics: n.metrics,
 	})
@@ -268,6 +268,6 @@ func (n *node) sayChat() {
 	case n.chat.db != nil && s.DB.URL != "":
 		n.say("chat", fmt.Sprintf("app %s (appId %s), in PostgreSQL", s.Chat.AppName, s.Chat.AppID))
 	case n.chat.db != nil:
-		n.say("chat", fmt.Sprintf("app %s (appId %s), in %s", s.Chat.AppName, s.Chat.AppID, filepath.Join(s.Data, databaseFile)))
+		n.say("chat", fmt.Sprintf("app %s (appId %s), in %s", s.Chat.AppName, s.Chat.AppID, filepath.Join(s.Data, DatabaseFile)))
 	}
 }

@@ -2,6 +2,7 @@ package nodetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -102,33 +103,15 @@ func arrive(t *testing.T, s *Server, accounts, sessions int) (people []tokens, p
 	return people, peers
 }
 
-// crowd makes further accounts, with the password of the first, and puts them into the
-// first room: what would take an hour of hashing over HTTP.
+// crowd makes further accounts, and puts them into the first room: what would take an
+// hour of hashing over HTTP.
 func crowd(t *testing.T, s *Server, members int) {
 	t.Helper()
-	ctx := context.Background()
-	d, err := db.Open(ctx, db.Options{Path: filepath.Join(s.Data, "switchboard.db")})
+	d, err := db.Open(t.Context(), db.Options{Path: filepath.Join(s.Data, "switchboard.db")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.Write(ctx, func(tx *db.Tx) error {
-		const all = "WITH RECURSIVE new(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM new WHERE n < $1) "
-		if _, err := tx.Exec(ctx, all+"INSERT INTO accounts (number, username, name_key, password, version, display_name, bio, avatar_url, created_at) SELECT n, 'user' || n, 'user' || n, password, version, '', '', '', created_at FROM new, accounts WHERE number = 1", members); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, all+"INSERT INTO chat_members (room, account, role, since, read_seq, own) SELECT 1, n, 'member', 1, 0, 0 FROM new", members); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "UPDATE counters SET value = $1 WHERE name = 'accounts'", members); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, "UPDATE chat_rooms SET members = $1 WHERE n = 1", members)
-		return err
-	})
-	if err == nil {
-		err = d.Close()
-	}
-	if err != nil {
+	if err := errors.Join(d.Crowd(t.Context(), "user", members), d.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
