@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seed-3d8c1042/switchboard/internal/chat"
+	"github.com/seed-3d8c1042/switchboard/internal/db"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -60,6 +63,46 @@ func TestADatabaseThatIsGoneIsSaidAndComesBack(t *testing.T) {
 			t.Errorf("sent to a full disk: %s", f.Data)
 		}
 	})
+}
+
+// With less of the disk than its reserve nothing is kept, and what makes room is done all
+// the same.
+func TestOnAFullDiskPeopleLeaveDeleteAndCloseRooms(t *testing.T) {
+	var free atomic.Uint64
+	free.Store(100)
+	w := newWorld(t, db.Options{
+		Path: filepath.Join(t.TempDir(), "switchboard.db"),
+		Free: func() (uint64, error) { return free.Load(), nil }, MinFree: func() uint64 { return 10 },
+	})
+	n := w.run()
+	ann, bob, cat, dan := n.client(1), n.client(2), n.client(3), n.client(4)
+	room := ann.create("", bob, cat, dan)
+	id := ann.send(room, "much").in.ID
+	free.Store(5)
+	in := func(more string) string { return fmt.Sprintf(`{"room":%q%s}`, room, more) }
+	for _, c := range []struct {
+		who        *client
+		kind, data string
+		want       string
+	}{
+		{ann, "ROOM_SEND", in(`,"content":"more"`), wire.CodeStoreFull},
+		{ann, "ROOM_EDIT", in(`,"content":"more","id":"` + id + `"`), wire.CodeStoreFull},
+		{ann, "ROOM_CREATE", `{"name":"more"}`, wire.CodeStoreFull},
+		{ann, "ROOM_BAN", in(`,"user":"chat-3"`), wire.CodeStoreFull},
+		{ann, "ROOM_DELETE", in(`,"id":"` + id + `"`), "ROOM_MESSAGE_CHANGED"},
+		{bob, "ROOM_LEAVE", in(""), "ROOM_MEMBER_LEFT"},
+		{ann, "ROOM_REMOVE", in(`,"user":"chat-3"`), "ROOM_MEMBER_LEFT"},
+	} {
+		if f := c.who.ask(c.kind, c.data); f.code() != c.want {
+			t.Errorf("%s: got %s %s, want %s", c.kind, f.Type, f.Data, c.want)
+		}
+	}
+	if err := n.Forget(t.Context(), "chat-4"); err != nil {
+		t.Errorf("an account cannot be deleted: %v", err)
+	}
+	if f := ann.ask("ROOM_CLOSE", in("")); f.code() != "ROOM_CHANGED" {
+		t.Errorf("close: got %s %s", f.Type, f.Data)
+	}
 }
 
 func TestLimitsOfRoomsHold(t *testing.T) {

@@ -136,7 +136,7 @@ func (c *Chat) hasRole(by actor, r *Room, m *Member) *news {
 // leave ends somebody's own membership.
 func (c *Chat) leave(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
 	var d departure
-	err := c.opts.Store.Write(ctx, func(tx Tx) error {
+	err := c.opts.Store.Relieve(ctx, func(tx Tx) error {
 		r, err := c.enter(tx, who, ask.Room, opLeave)
 		if err != nil {
 			return err
@@ -153,16 +153,16 @@ func (c *Chat) leave(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer,
 // remove ends somebody else's membership, and with a ban for good.
 func (c *Chat) remove(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
 	user, ban := ask.User.Number(), ask.Type == wire.TypeRoomBan
-	op, reason := opRemove, wire.ReasonRemoved
+	op, reason, write := opRemove, wire.ReasonRemoved, c.opts.Store.Relieve
 	if ban {
-		op, reason = opBan, wire.ReasonBanned
+		op, reason, write = opBan, wire.ReasonBanned, c.opts.Store.Write
 	}
 	if user == who.n {
 		return Answer{}, badField("data.user", " is the user who asks; to leave is another operation")
 	}
 	var d departure
 	var was *Member
-	err := c.opts.Store.Write(ctx, func(tx Tx) error {
+	err := write(ctx, func(tx Tx) error {
 		r, err := c.enter(tx, who, ask.Room, op)
 		if err != nil {
 			return err
@@ -292,7 +292,7 @@ func (c *Chat) Forget(ctx context.Context, user wire.UserID) error {
 // forgetIn takes a user whose account is gone out of one room.
 func (c *Chat) forgetIn(ctx context.Context, who actor, room wire.ID) error {
 	var d departure
-	err := c.opts.Store.Write(ctx, func(tx Tx) error {
+	err := c.opts.Store.Relieve(ctx, func(tx Tx) error {
 		d = departure{}
 		list, err := tx.Lock([]wire.ID{room})
 		if err != nil || len(list) == 0 {

@@ -112,7 +112,11 @@ func (c *Chat) fillPage(page *wire.RoomPage, list []Message, hits found) {
 func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
 	out := &wire.RoomChange{Room: ask.Room, ID: ask.ID, By: who.user}
 	var told *news
-	err := c.opts.Store.Write(ctx, func(tx Tx) error {
+	write := c.opts.Store.Write
+	if ask.Type == wire.TypeRoomDelete {
+		write = c.opts.Store.Relieve
+	}
+	err := write(ctx, func(tx Tx) error {
 		told = nil
 		r, err := c.enter(tx, who, ask.Room, opChange)
 		if err != nil {

@@ -246,7 +246,7 @@ func (c *Chat) update(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 // closeRoom ends a room, and all that was said in it.
 func (c *Chat) closeRoom(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
 	var r in
-	err := c.opts.Store.Write(ctx, func(tx Tx) (err error) {
+	err := c.opts.Store.Relieve(ctx, func(tx Tx) (err error) {
 		if r, err = c.enter(tx, who, ask.Room, opClose); err != nil {
 			return err
 		}

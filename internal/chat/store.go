@@ -118,6 +118,9 @@ type Store interface {
 	// f may be called again from the start, so it changes nothing but through Tx and
 	// what it sets anew.
 	Write(ctx context.Context, f func(Tx) error) error
+	// Relieve is Write for what makes room: it goes on where Write fails with ErrFull
+	// because little is left.
+	Relieve(ctx context.Context, f func(Tx) error) error
 	// Read has f read.
 	Read(ctx context.Context, f func(View) error) error
 	// Sweep clears away a part of what was in rooms that are gone; false: nothing was

@@ -104,10 +104,18 @@ func (v view) Heads(rooms []int64) ([]chat.Head, error) {
 }
 
 func (f *faulty) Write(ctx context.Context, do func(chat.Tx) error) error {
+	return f.write(ctx, do, f.Store.Write)
+}
+
+func (f *faulty) Relieve(ctx context.Context, do func(chat.Tx) error) error {
+	return f.write(ctx, do, f.Store.Relieve)
+}
+
+func (f *faulty) write(ctx context.Context, do func(chat.Tx) error, write func(context.Context, func(chat.Tx) error) error) error {
 	if err := f.fault.Load(); err != nil {
 		return *err
 	}
-	err := f.Store.Write(ctx, do)
+	err := write(ctx, do)
 	if late := f.late.Load(); late != nil && err == nil {
 		return *late
 	}

@@ -38,6 +38,11 @@ func (c *Chat) Write(ctx context.Context, f func(chat.Tx) error) error {
 	return asChat(c.db.Write(ctx, func(tx *Tx) error { return f(&chatTx{ctx: ctx, Tx: tx}) }))
 }
 
+// Relieve implements chat.Store.
+func (c *Chat) Relieve(ctx context.Context, f func(chat.Tx) error) error {
+	return asChat(c.db.Relieve(ctx, func(tx *Tx) error { return f(&chatTx{ctx: ctx, Tx: tx}) }))
+}
+
 // asChat returns an error as the room of rooms knows it.
 func asChat(err error) error {
 	switch {
