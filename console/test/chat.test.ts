@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SwitchboardError } from "@switchboard/client";
-import { Problem } from "../src/api.js";
+import { Problem, type Api, type Ask } from "../src/api.js";
 import { readMessage, readOwnRoom, readPage, readRoom, type Message, type OwnRoom, type Role } from "../src/chat/answers.js";
 import { ReadMarks } from "../src/chat/marks.js";
 import { Outbox } from "../src/chat/outbox.js";
 import { badge, RoomList } from "../src/chat/roomlist.js";
+import { People } from "../src/chat/people.js";
 import { rowsOf } from "../src/chat/rows.js";
 import { mayInRoom, mayToMember, mayToMessage } from "../src/chat/rules.js";
 import { readTokens, savedTokens, Session, type Tokens } from "../src/chat/session.js";
@@ -329,6 +330,31 @@ function signedIn(): Renewals {
   });
   return world;
 }
+
+test("all whose names are needed at once are asked for with one call", async () => {
+  const asked: string[] = [];
+  let changes = 0;
+  let lost = 0;
+  const get = (path: string, { query }: Ask): Promise<unknown> => {
+    const ids = String(query?.["ids"]);
+    asked.push(`${path} ${ids.split(",").length}`);
+    if (lost-- > 0) return Promise.reject(new Problem("UNREACHABLE", ""));
+    return Promise.resolve({ profiles: ids.split(",").map((userId) => ({ userId, username: `name of ${userId}` })) });
+  };
+  const people = new People({ get } as unknown as Api, () => changes++);
+  const settled = () => new Promise((done) => setImmediate(done));
+  for (let n = 1; n <= 130; n++) assert.equal(people.name(`chat-${n}`), `chat-${n}`);
+  people.name("chat-1");
+  await settled();
+  assert.deepEqual([asked, changes], [["/profiles 100", "/profiles 30"], 2]);
+  assert.equal(people.name("chat-130"), "name of chat-130");
+  lost = 1;
+  people.name("chat-131");
+  await settled();
+  people.name("chat-132");
+  await settled();
+  assert.deepEqual([people.name("chat-131"), people.name("chat-132")], ["chat-131", "name of chat-132"]);
+});
 
 test("an access token is renewed before it ends, once for all who wait for it", async () => {
   const world = signedIn();

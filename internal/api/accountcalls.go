@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -26,6 +27,7 @@ type Accounts interface {
 
 	Profile(ctx context.Context, user wire.UserID) (accounts.Profile, error)
 	ProfileOf(ctx context.Context, username string) (accounts.Profile, error)
+	Profiles(ctx context.Context, users []wire.UserID) (map[wire.UserID]accounts.Profile, error)
 	SetProfile(ctx context.Context, h accounts.Holder, c accounts.Change) (accounts.Profile, error)
 	SetPassword(ctx context.Context, address string, h accounts.Holder, old, password string) error
 	Delete(ctx context.Context, address string, h accounts.Holder, password string) error
@@ -44,6 +46,7 @@ func (r Rooms) accountCalls() []Call {
 	return []Call{
 		{Method: "POST", Path: "/v1/accounts", Auth: ByNobody, Status: http.StatusCreated, Handler: Handle(r.signUp)},
 		{Method: "GET", Path: "/v1/accounts", Auth: ByAccount, Handler: Handle(r.findAccount)},
+		{Method: "GET", Path: "/v1/profiles", Auth: ByAccount, Handler: Handle(r.listProfiles)},
 		{Method: "GET", Path: "/v1/accounts/{userId}", Auth: ByAccount, Handler: Handle(r.getAccount)},
 		{Method: "GET", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.myAccount)},
 		{Method: "PATCH", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.changeAccount)},
@@ -188,6 +191,45 @@ func (r Rooms) findAccount(ctx context.Context, _ Identity, q findAccountRequest
 		return account{}, err
 	}
 	return r.showAccount(p), nil
+}
+
+// maxProfiles is how many profiles are given at once.
+const maxProfiles = 100
+
+type profilesRequest struct {
+	IDs string `query:"ids"`
+}
+
+type profilesAnswer struct {
+	Profiles []account `json:"profiles"`
+}
+
+// listProfiles gives those of some users, in the order in which they are named; of those
+// that there are not nothing.
+func (r Rooms) listProfiles(ctx context.Context, _ Identity, q profilesRequest) (profilesAnswer, error) {
+	if q.IDs == "" {
+		return profilesAnswer{}, Invalid("ids", "is needed: user IDs with commas between them")
+	}
+	named := strings.SplitN(q.IDs, ",", maxProfiles+1)
+	if len(named) > maxProfiles {
+		return profilesAnswer{}, Invalid("ids", "has more than %d user IDs", maxProfiles)
+	}
+	users := make([]wire.UserID, len(named))
+	for i, text := range named {
+		var err error
+		if users[i], err = wire.ParseUserID(text); err != nil {
+			return profilesAnswer{}, Invalid("ids", "must be user IDs with commas between them; %q is none: %s", clip(text), err)
+		}
+	}
+	found, err := r.Accounts.Profiles(ctx, users)
+	answer := profilesAnswer{Profiles: make([]account, 0, len(found))}
+	for _, user := range users {
+		if p, ok := found[user]; ok {
+			answer.Profiles = append(answer.Profiles, r.showAccount(p))
+			delete(found, user) // once, however often it is named
+		}
+	}
+	return answer, err
 }
 
 type changeAccountRequest struct {

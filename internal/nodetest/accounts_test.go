@@ -98,6 +98,10 @@ func TestAnAccountFromSignUpToItsEnd(t *testing.T) {
 		if a := s.want(200, "GET", "/v1/accounts/chat-1", grace.access, ""); a.Field("displayName") != "Ada Lovelace" || a.Field("username") != "Ada" {
 			t.Errorf("got %s", a.Body)
 		}
+		a := s.want(200, "GET", "/v1/profiles?ids=chat-2,chat-99,ANZ-1,chat-1,chat-2", grace.access, "")
+		if both := a.Body; strings.Index(both, `"username":"grace"`) > strings.Index(both, `"displayName":"Ada Lovelace"`) || strings.Count(both, `"userId"`) != 2 {
+			t.Errorf("both profiles: %s", both)
+		}
 		s.want(204, "PUT", "/v1/accounts/me/blocks/chat-1", grace.access, "")
 		if a := s.want(200, "GET", "/v1/accounts/me/export", grace.access, ""); !strings.Contains(a.Body, `"blocks":["chat-1"]`) {
 			t.Errorf("got %s", a.Body)
