@@ -68,6 +68,23 @@ func TestARoomWithTenThousandMembers(t *testing.T) {
 	s.want(200, "PUT", "/v1/rooms/"+room+"/read", people[0].access, `{"seq":15}`)
 	unread(people[0], messages-15)
 	unread(s.signInAs("user1", aPassword), 0)
+
+	// What one of so many has read the reader's own sessions hear, and nobody else.
+	own := 0
+	sender.Send(fmt.Sprintf(`{"type":"ROOM_SEND","data":{"room":%q,"content":"last"}}`, room))
+	for _, p := range peers {
+		f := p.Next()
+		if f.Type == "ROOM_READ_BY" && p.user == people[0].user {
+			own++
+			f = p.Next()
+		}
+		if f.Type != "ROOM_MESSAGE" {
+			t.Errorf("%s got %s", p.user, f.Raw)
+		}
+	}
+	if own != sessions {
+		t.Errorf("%d of the reader's %d sessions heard of it", own, sessions)
+	}
 }
 
 // arrive signs users in, from the second on, each on so many sockets.
@@ -92,6 +109,7 @@ func arrive(t *testing.T, s *Server, accounts, sessions int) (people []tokens, p
 						t.Error(err)
 						return
 					}
+					p.user = people[i].user
 					mu.Lock()
 					peers = append(peers, p)
 					mu.Unlock()
