@@ -15,13 +15,15 @@ type Nodes interface {
 	Send(node string, parts ...[]byte) bool
 }
 
-// live are the sockets of this node that rest on sessions, and the nodes that are to
-// be told when one ends.
+// live are the sockets of this node that rest on sessions, by whom their users are
+// blocked, and the nodes that are to be told when a session ends.
 type live struct {
-	mu     sync.Mutex
-	held   map[int64]map[*held]struct{} // by account
-	peers  map[string]struct{}
-	behind chan struct{} // what other nodes said may have been missed
+	mu      sync.RWMutex
+	held    map[int64]map[*held]struct{}       // by account
+	shunned map[int64]map[wire.UserID]struct{} // of held ones that anybody has blocked; see Shunned
+	shuns   uint64                             // rises when somebody blocks, or does no longer
+	peers   map[string]struct{}
+	behind  chan struct{} // what other nodes said may have been missed
 }
 
 // held is one socket.
@@ -32,6 +34,7 @@ type held struct {
 
 func (l *live) init() {
 	l.held = make(map[int64]map[*held]struct{})
+	l.shunned = make(map[int64]map[wire.UserID]struct{})
 	l.peers = make(map[string]struct{})
 	l.behind = make(chan struct{}, 1)
 }
@@ -51,7 +54,11 @@ func (r *Room) Hold(ctx context.Context, h Holder, end func()) (release func(), 
 	}
 	of[x] = struct{}{}
 	r.live.mu.Unlock()
-	if err := r.stands(ctx, h); err != nil {
+	err = r.stands(ctx, h)
+	if err == nil {
+		err = r.learnShunned(ctx, number)
+	}
+	if err != nil {
 		r.release(number, x)
 		return nil, err
 	}
@@ -69,6 +76,7 @@ func (r *Room) release(number int64, x *held) {
 	delete(of, x)
 	if len(of) == 0 {
 		delete(r.live.held, number)
+		delete(r.live.shunned, number)
 	}
 }
 
@@ -112,10 +120,13 @@ func (r *Room) end(number int64, session wire.ID) {
 	}
 }
 
-// What nodes say to each other: a byte, the account's number in 8, and an ID.
+// What nodes say to each other: a byte, the account's number in 8, and an ID, or the
+// number of whoever blocks it.
 const (
-	saysEnded    = 1
-	saysEndedAll = 2
+	saysEnded     = 1
+	saysEndedAll  = 2
+	saysBlocked   = 3
+	saysUnblocked = 4
 )
 
 // tell tells all other nodes.
@@ -164,6 +175,8 @@ func (r *Room) PeerReceive(_ string, message []byte) {
 		r.end(number, wire.ID{})
 	case kind == saysEnded && len(rest) == len(wire.ID{}):
 		r.end(number, wire.ID(rest))
+	case (kind == saysBlocked || kind == saysUnblocked) && len(rest) == 8:
+		r.shun(Blocking{By: int64(binary.BigEndian.Uint64(rest)), Whom: number}, kind == saysBlocked)
 	}
 }
 
@@ -207,6 +220,9 @@ func (r *Room) recheckAll(ctx context.Context) error {
 		}
 	}
 	r.live.mu.Unlock()
+	if err := r.relearnShunned(ctx); err != nil {
+		return err
+	}
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), recheckAtOnce)]
 		ids = ids[len(some):]

@@ -161,7 +161,7 @@ func (r *Room) Export(ctx context.Context, h Holder) (Export, error) {
 	return e, err
 }
 
-// Block has the holder block another user: neither may begin to write to the other.
+// Block has the holder block another user, who cannot write to the holder from then on.
 func (r *Room) Block(ctx context.Context, h Holder, other wire.UserID) error {
 	if other == h.User {
 		return invalid("userId", "is your own")
@@ -175,6 +175,8 @@ func (r *Room) Block(ctx context.Context, h Holder, other wire.UserID) error {
 		return notThere()
 	case errors.Is(err, ErrMany):
 		return refuse(CodeTooMany, "you have blocked as many users as limits.blockedUsers allows")
+	case err == nil:
+		r.blocks(Blocking{By: h.Number(), Whom: other.Number()}, true)
 	}
 	return err
 }
@@ -184,7 +186,11 @@ func (r *Room) Unblock(ctx context.Context, h Holder, other wire.UserID) error {
 	if other.App() != r.opts.App {
 		return nil
 	}
-	return r.opts.Store.Unblock(ctx, h.Number(), other.Number())
+	err := r.opts.Store.Unblock(ctx, h.Number(), other.Number())
+	if err == nil {
+		r.blocks(Blocking{By: h.Number(), Whom: other.Number()}, false)
+	}
+	return err
 }
 
 // Blocks returns whom the holder has blocked, by number, those after one.

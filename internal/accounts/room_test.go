@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -341,6 +343,58 @@ func TestWhatEndsOnOneNodeClosesSocketsOnAnother(t *testing.T) {
 				break
 			}
 		}
+	})
+}
+
+// Who is blocked by whom each node knows of those who have sockets there: from their
+// sign-in on, from what other nodes say, and, where that was lost, from the store.
+func TestEachNodeKnowsByWhomItsUsersAreBlocked(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		there := w.room
+		link := &between{to: there}
+		here := w.another(accounts.Options{
+			Store: w.store, App: "chat", AppID: "chat-id", Lifetimes: w.options.Lifetimes, Limits: w.options.Limits, Now: w.time, Cost: w.options.Cost, Nodes: link,
+		})
+		here.PeerUp("other")
+		run(t, there)
+		ada, bob, cat := w.member("ada"), w.member("bob"), w.member("cat")
+		shunned := func(want ...wire.UserID) {
+			t.Helper()
+			if got := slices.Sorted(maps.Keys(there.Shunned(ada.User))); !slices.Equal(got, want) {
+				t.Errorf("by %v, want %v", got, want)
+			}
+		}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(here.Block(t.Context(), bob, ada.User)) // before the sign-in
+		shunned()
+		release, err := there.Hold(t.Context(), ada, func() {})
+		must(err)
+		shunned(bob.User)
+		must(here.Block(t.Context(), cat, ada.User))
+		shunned(bob.User, cat.User)
+		must(there.Unblock(t.Context(), bob, ada.User))
+		shunned(cat.User)
+		link.cut = true
+		must(here.Unblock(t.Context(), cat, ada.User))
+		must(here.Block(t.Context(), bob, ada.User))
+		there.PeerUp("here") // the link begins anew
+		for _, is := there.Shunned(ada.User)[bob.User]; !is; _, is = there.Shunned(ada.User)[bob.User] {
+			runtime.Gosched()
+		}
+		shunned(bob.User)
+		if by := there.Shunned(bob.User); len(by) > 0 {
+			t.Errorf("who blocks is blocked by %v", by)
+		}
+		if by := there.Shunned("ANZ-1"); len(by) > 0 {
+			t.Errorf("a user of another app is blocked by %v", by)
+		}
+		release()
+		shunned()
 	})
 }
 

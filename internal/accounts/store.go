@@ -133,6 +133,8 @@ type Store interface {
 	Unblock(ctx context.Context, number, blocked int64) error
 	// Blocks returns whom an account has blocked, from a number on, by number.
 	Blocks(ctx context.Context, number, after int64, limit int) ([]Block, error)
+	// BlockedBy returns by whom some accounts are blocked.
+	BlockedBy(ctx context.Context, numbers []int64) ([]Blocking, error)
 	// Blocked says whether one account has blocked another one.
 	Blocked(ctx context.Context, by, number int64) (bool, error)
 }

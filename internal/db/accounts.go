@@ -306,6 +306,24 @@ func (a *Accounts) Blocks(ctx context.Context, number, after int64, limit int) (
 	return list, err
 }
 
+// BlockedBy implements accounts.Store.
+func (a *Accounts) BlockedBy(ctx context.Context, numbers []int64) (all []accounts.Blocking, err error) {
+	err = a.db.Read(ctx, func(tx *Tx) error {
+		all = nil
+		args := make([]any, len(numbers))
+		for i, n := range numbers {
+			args[i] = n
+		}
+		return tx.Each(ctx, "SELECT account, blocked FROM account_blocks WHERE blocked IN "+list(1, len(args)), func(row func(...any) error) error {
+			var b accounts.Blocking
+			err := row(&b.By, &b.Whom)
+			all = append(all, b)
+			return err
+		}, args...)
+	})
+	return all, err
+}
+
 // Blocked implements accounts.Store.
 func (a *Accounts) Blocked(ctx context.Context, by, number int64) (bool, error) {
 	n := 0
