@@ -46,6 +46,7 @@ type liveRoom struct {
 	id       wire.ID
 	n        int64
 	feed     feed
+	edits    edits
 	sessions []*attached
 	at       map[*attached]int // where in sessions
 	wrote    bool
@@ -141,8 +142,12 @@ func (l *lane) take(n *news) {
 		return
 	case r == nil:
 		return
-	case n.kind == newsMessage || n.kind == newsChange:
+	case n.kind == newsMessage:
 		l.handAll(r, r.feed.take(n, l.c.mono()))
+		return
+	case n.kind == newsChange:
+		now := l.c.mono()
+		l.change(r, r.edits.take(n, now), now)
 		return
 	}
 	l.hand(r, n)
@@ -155,11 +160,20 @@ func (l *lane) take(n *news) {
 	}
 }
 
+// change hands over changes that are in order, each when its message was told.
+func (l *lane) change(r *liveRoom, list []*news, now time.Duration) {
+	var ready []*news
+	for _, n := range list {
+		ready = append(ready, r.feed.take(n, now)...)
+	}
+	l.handAll(r, ready)
+}
+
 func (l *lane) handAll(r *liveRoom, list []*news) {
 	for _, n := range list {
 		l.hand(r, n)
 	}
-	if r.feed.open() {
+	if r.feed.open() || r.edits.open() {
 		l.gaps[r] = struct{}{}
 	} else {
 		delete(l.gaps, r)
@@ -214,7 +228,7 @@ func (l *lane) joined(n *news) {
 	fresh := false
 	for _, a := range l.c.local.of(n.user) {
 		a.gen.Add(1)
-		fresh = l.enter(a, &Room{ID: n.room, N: n.n, LastSeq: n.seq}) || fresh
+		fresh = l.enter(a, &Room{ID: n.room, N: n.n, LastSeq: n.seq, Changes: n.change}) || fresh
 	}
 	if !fresh {
 		return
@@ -259,6 +273,7 @@ func (l *lane) enter(a *attached, room *Room) (fresh bool) {
 	if r == nil {
 		r = &liveRoom{id: room.ID, n: room.N, at: make(map[*attached]int)}
 		r.feed.begin(room.LastSeq)
+		r.edits.begin(room.Changes)
 		l.rooms[room.ID], l.byN[room.N] = r, r
 		l.c.metrics.liveRooms.Inc()
 		fresh = true
@@ -349,8 +364,13 @@ func (l *lane) numbers() []int64 {
 func (l *lane) heads(list []Head) {
 	now := l.c.mono()
 	for _, h := range list {
-		if r := l.byN[h.N]; r != nil && h.LastSeq > r.feed.last {
+		r := l.byN[h.N]
+		if r != nil && h.LastSeq > r.feed.last {
 			r.feed.saw(h.LastSeq, now)
+			l.gaps[r] = struct{}{}
+		}
+		if r != nil && h.Changes > r.edits.last {
+			r.edits.saw(h.Changes, now)
 			l.gaps[r] = struct{}{}
 		}
 	}
@@ -363,6 +383,9 @@ func (l *lane) fill(ctx context.Context) {
 	}
 	now := l.c.mono()
 	for r := range l.gaps {
+		if r.edits.due(now) {
+			l.fillChanges(ctx, r)
+		}
 		if !r.feed.due(now) {
 			continue
 		}
@@ -377,6 +400,44 @@ func (l *lane) fill(ctx context.Context) {
 			})
 		})
 	}
+}
+
+// fillChanges has the changes read that a room lacks.
+func (l *lane) fillChanges(ctx context.Context, r *liveRoom) {
+	n, id, after, to := r.n, r.id, r.edits.told, r.edits.last
+	l.fills.Go(func() {
+		list, err := l.c.missedChanges(ctx, id, n, after)
+		l.do(func() {
+			if l.rooms[id] == r {
+				now := l.c.mono()
+				l.change(r, r.edits.read(list, to, err != nil, now), now)
+			}
+		})
+	})
+}
+
+// missedChanges reads the changes of a room behind one; the last of them if they are many.
+func (c *Chat) missedChanges(ctx context.Context, id wire.ID, room, after int64) ([]*news, error) {
+	ctx, cancel := context.WithTimeout(ctx, opTime)
+	defer cancel()
+	var list []Message
+	err := c.opts.Store.Read(ctx, func(v View) (err error) {
+		list, err = v.ChangedAfter(room, after, wire.MaxRoomPage)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*news, len(list))
+	for i := range list {
+		m := &list[i]
+		change := &wire.RoomChange{Room: id, ID: m.ID, Seq: uint64(m.Seq), By: c.user(m.EditedBy), At: moment(m.EditedAt), Content: m.Content}
+		if m.Content == nil {
+			change.By, change.At = c.user(m.DeletedBy), moment(m.DeletedAt)
+		}
+		out[i] = &news{kind: newsChange, room: id, n: room, seq: m.Seq, change: m.Changed, frame: frameOf(wire.TypeRoomMessageChanged, change)}
+	}
+	return out, nil
 }
 
 // missed reads the messages of a room from one number to another; the last of them if

@@ -142,11 +142,16 @@ func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 			return general(wire.CodeConflict, "the message was deleted")
 		}
 		now := c.opts.Now()
+		r.Changes++
+		m.Changed = r.Changes
+		if err := tx.PutRoom(r.Room); err != nil {
+			return err
+		}
 		if err := c.rewrite(tx, who, m, ask, milli(now)); err != nil {
 			return err
 		}
 		out.At, out.Content = moment(milli(now)), m.Content
-		told = &news{kind: newsChange, room: r.ID, n: r.N, seq: m.Seq, origin: who.session}
+		told = &news{kind: newsChange, room: r.ID, n: r.N, seq: m.Seq, change: m.Changed, origin: who.session}
 		return nil
 	})
 	if err != nil {

@@ -26,24 +26,25 @@ type news struct {
 	room   wire.ID
 	n      int64       // the room's number
 	seq    int64       // of the message
+	change int64       // of newsChange, its number; of newsJoined, how many there were
 	origin wire.ID     // the session that hears of it otherwise; zero for none
 	user   wire.UserID // whom it is about; empty where nobody asks
 	frame  []byte
 }
 
-const newsVersion = 1
+const newsVersion = 2
 
 // appendNews writes news for another node:
 //
 //	version, kind  1 byte each
 //	room, origin   16 bytes each
-//	n, seq         varints
+//	n, seq, change varints
 //	user           with its length before it
 //	frame          the rest
 func appendNews(dst []byte, n *news) []byte {
 	dst = append(dst, newsVersion, byte(n.kind))
 	dst = append(append(dst, n.room[:]...), n.origin[:]...)
-	dst = binary.AppendVarint(binary.AppendVarint(dst, n.n), n.seq)
+	dst = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(dst, n.n), n.seq), n.change)
 	dst = append(binary.AppendUvarint(dst, uint64(len(n.user))), n.user...)
 	return dst
 }
@@ -58,7 +59,7 @@ func parseNews(b []byte) (*news, bool) {
 	copy(n.room[:], b[2:])
 	copy(n.origin[:], b[2+16:])
 	b = b[head:]
-	for _, v := range []*int64{&n.n, &n.seq} {
+	for _, v := range []*int64{&n.n, &n.seq, &n.change} {
 		value, size := binary.Varint(b)
 		if size <= 0 {
 			return nil, false

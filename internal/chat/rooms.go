@@ -169,7 +169,7 @@ func (c *Chat) cameIn(by actor, r *Room, m *Member) []*news {
 	user := c.user(m.User)
 	origin := by.session
 	return []*news{
-		{kind: newsJoined, room: r.ID, n: r.N, seq: r.LastSeq, origin: origin, user: user, frame: frameOf(wire.TypeRoomMemberJoined, &wire.RoomMembership{
+		{kind: newsJoined, room: r.ID, n: r.N, seq: r.LastSeq, change: r.Changes, origin: origin, user: user, frame: frameOf(wire.TypeRoomMemberJoined, &wire.RoomMembership{
 			Room: r.ID, User: user, Role: m.Role, By: by.user,
 		})},
 		{kind: newsOwn, room: r.ID, n: r.N, origin: origin, user: user, frame: frameOf(wire.TypeRoomChanged, c.mine(r, m))},

@@ -31,6 +31,7 @@ type Room struct {
 	Members   int64
 	LastSeq   int64 // 0: nothing was sent yet
 	LastAt    int64
+	Changes   int64 // how many edits and deletions there were
 }
 
 // other returns the other one of a one-to-one room.
@@ -72,6 +73,7 @@ type Message struct {
 	EditedAt, EditedBy   int64 // EditedAt 0: never
 	DeletedAt, DeletedBy int64 // likewise
 	Versions             int64 // how many it had before
+	Changed              int64 // which of the room's changes was its last; 0: none
 }
 
 // Version is a message as it was until it was changed.
@@ -110,7 +112,7 @@ type Word struct {
 }
 
 // Head says how far a room has come.
-type Head struct{ N, LastSeq int64 }
+type Head struct{ N, LastSeq, Changes int64 }
 
 // Store keeps all that. Its methods may be called from any goroutine.
 type Store interface {
@@ -155,6 +157,9 @@ type View interface {
 	// History reads messages below a number, the newest first, or above one, the oldest
 	// first: at most limit of them, and no more once their contents have so many bytes.
 	History(room int64, from int64, up bool, limit, bytes int) (list []Message, more bool, err error)
+	// ChangedAfter reads the messages whose last change is behind one, by their changes:
+	// of more than limit the last.
+	ChangedAfter(room, change int64, limit int) ([]Message, error)
 	MessagesAt(room int64, seqs []int64) ([]Message, error)
 	CountOwn(room, user, above int64) (int64, error)
 	WordList(room int64, word string, most int64, limit int) ([]int64, error)

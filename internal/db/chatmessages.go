@@ -3,19 +3,20 @@ package db
 import (
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/seed-3d8c1042/switchboard/internal/chat"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-const messageColumns text = "room, seq, id, author, client_id, content, at, edited_at, edited_by, deleted_at, deleted_by, versions"
+const messageColumns text = "room, seq, id, author, client_id, content, at, edited_at, edited_by, deleted_at, deleted_by, versions, changed"
 
 // messageOf reads a row of messages.
 func messageOf(row func(...any) error) (chat.Message, error) {
 	var m chat.Message
 	var id string
 	var client, content sql.NullString
-	if err := row(&m.Room, &m.Seq, &id, &m.Author, &client, &content, &m.At, &m.EditedAt, &m.EditedBy, &m.DeletedAt, &m.DeletedBy, &m.Versions); err != nil {
+	if err := row(&m.Room, &m.Seq, &id, &m.Author, &client, &content, &m.At, &m.EditedAt, &m.EditedBy, &m.DeletedAt, &m.DeletedBy, &m.Versions, &m.Changed); err != nil {
 		return m, err
 	}
 	m.ClientID = client.String
@@ -104,6 +105,23 @@ func (t *chatTx) MessagesAt(room int64, seqs []int64) (messages []chat.Message, 
 	return messages, err
 }
 
+// changedQuery says once more what the index is of.
+const changedQuery text = "SELECT " + messageColumns + " FROM chat_messages WHERE room = $1 AND changed > $2 AND changed > 0 ORDER BY changed DESC LIMIT $3"
+
+// ChangedAfter implements chat.View.
+func (t *chatTx) ChangedAfter(room, change int64, limit int) (messages []chat.Message, err error) {
+	if err := t.ordered(); err != nil {
+		return nil, err
+	}
+	err = t.Each(t.ctx, changedQuery, func(row func(...any) error) error {
+		m, err := messageOf(row)
+		messages = append(messages, m)
+		return err
+	}, room, change, limit)
+	slices.Reverse(messages)
+	return messages, err
+}
+
 // CountOwn implements chat.View.
 func (t *chatTx) CountOwn(room, user, above int64) (int64, error) {
 	return t.count(ownQuery, room, user, above)
@@ -180,8 +198,8 @@ func (t *chatTx) AddMessages(messages []chat.Message) error {
 
 // PutMessage implements chat.Tx.
 func (t *chatTx) PutMessage(m *chat.Message) error {
-	_, err := t.do("UPDATE chat_messages SET content = $3, edited_at = $4, edited_by = $5, deleted_at = $6, deleted_by = $7, versions = $8 WHERE room = $1 AND seq = $2",
-		m.Room, m.Seq, nullJSON(m.Content), m.EditedAt, m.EditedBy, m.DeletedAt, m.DeletedBy, m.Versions)
+	_, err := t.do("UPDATE chat_messages SET content = $3, edited_at = $4, edited_by = $5, deleted_at = $6, deleted_by = $7, versions = $8, changed = $9 WHERE room = $1 AND seq = $2",
+		m.Room, m.Seq, nullJSON(m.Content), m.EditedAt, m.EditedBy, m.DeletedAt, m.DeletedBy, m.Versions, m.Changed)
 	return err
 }
 
