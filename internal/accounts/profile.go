@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -27,6 +28,9 @@ func (r *Room) Profile(ctx context.Context, user wire.UserID) (Profile, error) {
 
 // ProfileOf returns that of whoever has a name.
 func (r *Room) ProfileOf(ctx context.Context, username string) (Profile, error) {
+	if CheckName(username) != nil {
+		return Profile{}, notThere()
+	}
 	a, err := r.opts.Store.ByName(ctx, NameKey(username))
 	if errors.Is(err, ErrUnknown) {
 		return Profile{}, notThere()
@@ -135,7 +139,8 @@ type Export struct {
 	Profile  Profile
 	Sessions []Session
 	Blocks   []wire.UserID
-	Chat     []byte // JSON of what is kept elsewhere; nil for nothing
+	// Chat writes what is kept elsewhere, as JSON; nil for nothing.
+	Chat func(w io.Writer) error
 }
 
 // Export returns all that is kept of the holder, but for his password's hash.
@@ -156,9 +161,9 @@ func (r *Room) Export(ctx context.Context, h Holder) (Export, error) {
 		e.Blocks = append(e.Blocks, r.user(b.Number))
 	}
 	if r.opts.Chat != nil {
-		e.Chat, err = r.opts.Chat.Export(ctx, h.User)
+		e.Chat = func(w io.Writer) error { return r.opts.Chat.Export(ctx, h.User, w) }
 	}
-	return e, err
+	return e, nil
 }
 
 // Block has the holder block another user, who cannot write to the holder from then on.

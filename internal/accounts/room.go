@@ -61,8 +61,8 @@ type Options struct {
 
 // Chat is what is kept of users elsewhere.
 type Chat interface {
-	// Export returns all of it, as JSON.
-	Export(ctx context.Context, user wire.UserID) ([]byte, error)
+	// Export writes all of it, as JSON.
+	Export(ctx context.Context, user wire.UserID, w io.Writer) error
 	// Forget is told that an account is about to go. It may be called again.
 	Forget(ctx context.Context, user wire.UserID) error
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"runtime"
 	"slices"
@@ -73,8 +74,9 @@ func TestANewPasswordEndsAllOtherSessions(t *testing.T) {
 // elsewhere is what else is kept of users.
 type elsewhere struct{ forgotten []wire.UserID }
 
-func (e *elsewhere) Export(context.Context, wire.UserID) ([]byte, error) {
-	return []byte(`{"rooms":[]}`), nil
+func (e *elsewhere) Export(_ context.Context, _ wire.UserID, w io.Writer) error {
+	_, err := io.WriteString(w, `{"rooms":[]}`)
+	return err
 }
 
 func (e *elsewhere) Forget(_ context.Context, user wire.UserID) error {
@@ -148,6 +150,19 @@ func TestAProfileIsWhatItsOwnerSays(t *testing.T) {
 	})
 }
 
+func TestANameIsFoundAsItIsWrittenButForCase(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.signUp("kim")
+		if p, err := w.room.ProfileOf(t.Context(), "KIM"); err != nil || p.Username != "kim" {
+			t.Errorf("got %+v, %v", p, err)
+		}
+		for _, name := range []string{"\u212aim", "k\u0131m", "kim\x00", "\x00", "kim\xff", ""} { // the first begins with the KELVIN SIGN
+			_, err := w.room.ProfileOf(t.Context(), name)
+			wantCode(t, fmt.Sprintf("%q", name), err, accounts.CodeNotFound)
+		}
+	})
+}
+
 func TestAnExportHasAllThatIsKept(t *testing.T) {
 	w := onFile(t)
 	w.build(func(o *accounts.Options) { o.Chat = &elsewhere{} })
@@ -157,8 +172,12 @@ func TestAnExportHasAllThatIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, err := w.room.Export(t.Context(), h)
-	if err != nil || e.Profile.Username != "ada" || len(e.Sessions) != 1 || !slices.Equal(e.Blocks, []wire.UserID{"chat-2"}) || string(e.Chat) != `{"rooms":[]}` {
+	if err != nil || e.Profile.Username != "ada" || len(e.Sessions) != 1 || !slices.Equal(e.Blocks, []wire.UserID{"chat-2"}) {
 		t.Errorf("got %+v, %v", e, err)
+	}
+	var chat strings.Builder
+	if err := e.Chat(&chat); err != nil || chat.String() != `{"rooms":[]}` {
+		t.Errorf("of chat it has %q, %v", chat.String(), err)
 	}
 }
 
@@ -181,11 +200,15 @@ func TestATokenSetsAForgottenPasswordAnewOnce(t *testing.T) {
 			t.Fatalf("got %+v, %v", made, err)
 		}
 		use := func(token string) error { return w.room.UseReset(t.Context(), token, "battery staple") }
+		before := w.count("switchboard_accounts_hashes_total")
 		for what, token := range map[string]string{"one of long ago": earlier[1].Token, "one that never was": "sbp_x", "nothing": "", "a refresh token": tokens.Refresh} {
 			wantCode(t, what, use(token), accounts.CodeBadToken)
 		}
 		if !w.good(tokens) {
 			t.Error("what was refused has ended a session")
+		}
+		if n := w.count("switchboard_accounts_hashes_total") - before; n != 0 {
+			t.Errorf("%v passwords were hashed for tokens that are not good", n)
 		}
 		if err := use(earlier[2].Token); err != nil { // of the newest five
 			t.Fatal(err)

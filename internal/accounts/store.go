@@ -120,6 +120,8 @@ type Store interface {
 	// AddReset keeps the hash of a token that may set a password anew, and of earlier
 	// ones of the account the newest, so that there are no more than most.
 	AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error
+	// FindReset fails with ErrUnknown where there is no such token, or it has expired.
+	FindReset(ctx context.Context, hash string, now time.Time) error
 	// UseReset replaces the password of whoever the token belongs to, ends all of his
 	// sessions, raises the version and removes his tokens. It fails with ErrUnknown
 	// where there is no such token, or it has expired.

@@ -5,8 +5,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/go-json-experiment/json"
 
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
@@ -52,7 +53,7 @@ func (r Rooms) accountCalls() []Call {
 		{Method: "PATCH", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.changeAccount)},
 		{Method: "DELETE", Path: "/v1/accounts/me", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.deleteAccount)},
 		{Method: "POST", Path: "/v1/accounts/me/password", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.changePassword)},
-		{Method: "GET", Path: "/v1/accounts/me/export", Auth: ByAccount, Handler: Handle(r.exportAccount)},
+		{Method: "GET", Path: "/v1/accounts/me/export", Auth: ByAccount, Handler: Serve(r.exportAccount)},
 		{Method: "GET", Path: "/v1/accounts/me/sessions", Auth: ByAccount, Handler: Handle(r.mySessions)},
 		{Method: "GET", Path: "/v1/accounts/me/blocks", Auth: ByAccount, Handler: Handle(r.myBlocks)},
 		{Method: "PUT", Path: "/v1/accounts/me/blocks/{userId}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.block)},
@@ -301,20 +302,58 @@ func (r Rooms) mySessions(ctx context.Context, who Identity, _ noRequest) (accou
 	return accountSessionsAnswer{showAccountSessions(who, list)}, err
 }
 
-// exportAnswer is all that is kept of somebody.
+// exportAnswer is all that is kept of somebody, but for what follows as "chat".
 type exportAnswer struct {
 	Account  account          `json:"account"`
 	Sessions []accountSession `json:"sessions"`
 	Blocks   []wire.UserID    `json:"blocks"`
-	Chat     jsontext.Value   `json:"chat,omitzero"`
 }
 
-func (r Rooms) exportAccount(ctx context.Context, who Identity, _ noRequest) (exportAnswer, error) {
-	e, err := r.Accounts.Export(ctx, who.Account)
+// exportAccount writes its answer as it reads it: that may be more than is to be held in
+// memory. What is short of its end is not JSON, and its connection is cut.
+func (r Rooms) exportAccount(w http.ResponseWriter, q *http.Request, who Identity, _ noRequest) error {
+	e, err := r.Accounts.Export(q.Context(), who.Account)
 	if err != nil {
-		return exportAnswer{}, err
+		return err
 	}
-	return exportAnswer{Account: r.showAccount(e.Profile), Sessions: showAccountSessions(who, e.Sessions), Blocks: e.Blocks, Chat: e.Chat}, nil
+	head, err := json.Marshal(exportAnswer{Account: r.showAccount(e.Profile), Sessions: showAccountSessions(who, e.Sessions), Blocks: e.Blocks}, jsonOptions())
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if e.Chat == nil {
+		_, _ = w.Write(append(head, '\n')) // the client may be gone
+		return nil
+	}
+	sink := &lateHead{w: w, head: append(head[:len(head)-1], `,"chat":`...)}
+	if err := e.Chat(sink); err != nil {
+		if sink.head != nil {
+			return err
+		}
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write([]byte("}\n"))
+	return nil
+}
+
+// lateHead writes a head before the first of what is written, so that an error before
+// that can still be answered.
+type lateHead struct {
+	w    http.ResponseWriter
+	head []byte
+}
+
+// Write implements io.Writer.
+func (l *lateHead) Write(b []byte) (int, error) {
+	// A client that takes this much has some time for the next.
+	_ = http.NewResponseController(l.w).SetWriteDeadline(time.Now().Add(answerTime))
+	if l.head != nil {
+		if _, err := l.w.Write(l.head); err != nil {
+			return 0, err
+		}
+		l.head = nil
+	}
+	return l.w.Write(b)
 }
 
 type resetAnswer struct {

@@ -164,6 +164,21 @@ func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 	return Answer{wire.TypeRoomMessageChanged, out}, nil
 }
 
+// What is kept of the earlier contents of a message: past either it is edited no more.
+const (
+	maxVersions     = 100
+	maxVersionBytes = 1 << 20
+)
+
+// editable refuses to keep more of what a message was.
+func editable(v View, m *Message) error {
+	bytes, err := v.VersionBytes(m.Room, m.Seq)
+	if err == nil && (m.Versions >= maxVersions || bytes >= maxVersionBytes) {
+		return general(wire.CodeTooMany, "the message was edited too often, or too much is kept of what it was; delete it, and send another one")
+	}
+	return err
+}
+
 // rewrite gives a message another content, or none.
 func (c *Chat) rewrite(tx Tx, who actor, m *Message, ask *wire.RoomAsk, now int64) error {
 	was, is := wordsOf(m.Content), wordsOf(ask.Content)
@@ -175,6 +190,9 @@ func (c *Chat) rewrite(tx Tx, who actor, m *Message, ask *wire.RoomAsk, now int6
 		version.Content, version.Deleted = nil, true
 		m.Content, m.DeletedAt, m.DeletedBy = nil, now, who.n
 	} else {
+		if err := editable(tx, m); err != nil {
+			return err
+		}
 		m.Content, m.EditedAt, m.EditedBy = ask.Content, now, who.n
 	}
 	m.Versions++

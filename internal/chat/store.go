@@ -164,9 +164,11 @@ type View interface {
 	CountOwn(room, user, above int64) (int64, error)
 	WordList(room int64, word string, most int64, limit int) ([]int64, error)
 	Versions(room, seq int64) ([]Version, error)
+	// VersionBytes counts what is kept of the earlier contents of a message.
+	VersionBytes(room, seq int64) (int64, error)
 	// AuthoredBy reads what a user has said, in the order of rooms and numbers, behind a
-	// place.
-	AuthoredBy(user int64, after Mark, limit int) ([]Authored, error)
+	// place: at most limit messages, and no more once their contents have so many bytes.
+	AuthoredBy(user int64, after Mark, limit, bytes int) (list []Authored, more bool, err error)
 }
 
 // Tx reads and writes.

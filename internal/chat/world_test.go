@@ -238,6 +238,7 @@ type frame struct {
 	Type      string          `json:"type"`
 	Data      json.RawMessage `json:"data"`
 	Reference string          `json:"reference"`
+	whole     []byte
 	// What tests look at in data.
 	in struct {
 		ID, Name, Room, User, From, By, Role, Reason, Code string
@@ -301,7 +302,7 @@ func (c *client) Queue(frame []byte, _ func()) bool {
 }
 
 func (c *client) take(b []byte) {
-	var f frame
+	f := frame{whole: b}
 	if err := json.Unmarshal(b, &f); err != nil {
 		panic(fmt.Sprintf("%s: %v", b, err))
 	}

@@ -240,6 +240,14 @@ func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now,
 	})
 }
 
+// FindReset implements accounts.Store.
+func (a *Accounts) FindReset(ctx context.Context, hash string, now time.Time) error {
+	return a.db.Read(ctx, func(tx *Tx) error {
+		var number int64
+		return missing(tx.Row(ctx, "SELECT account FROM account_resets WHERE hash = $1 AND expires_at > $2", hash, millis(now)).Scan(&number), accounts.ErrUnknown)
+	})
+}
+
 // UseReset implements accounts.Store.
 func (a *Accounts) UseReset(ctx context.Context, hash string, now time.Time, password string) (number int64, err error) {
 	err = a.db.Relieve(ctx, func(tx *Tx) error {
