@@ -60,10 +60,7 @@ func (r *Room) Profiles(ctx context.Context, users []wire.UserID) (map[wire.User
 
 // SetProfile changes the holder's profile and returns what it is then.
 func (r *Room) SetProfile(ctx context.Context, h Holder, c Change) (Profile, error) {
-	p, err := r.Profile(ctx, h.User)
-	if err != nil {
-		return Profile{}, err
-	}
+	var p Profile
 	for _, one := range []struct{ to, from *string }{{&p.DisplayName, c.DisplayName}, {&p.Bio, c.Bio}, {&p.AvatarURL, c.AvatarURL}} {
 		if one.from != nil {
 			*one.to = *one.from
@@ -72,7 +69,10 @@ func (r *Room) SetProfile(ctx context.Context, h Holder, c Change) (Profile, err
 	if refused := checkProfile(p); refused != nil {
 		return Profile{}, refused
 	}
-	return p, r.opts.Store.SetProfile(ctx, p)
+	if err := r.opts.Store.SetProfile(ctx, h.Number(), c); err != nil {
+		return Profile{}, err
+	}
+	return r.Profile(ctx, h.User)
 }
 
 // SetPassword replaces the holder's password, and ends his other sessions.
@@ -117,21 +117,35 @@ func (r *Room) confirm(ctx context.Context, address string, h Holder, password s
 
 // Delete removes the holder's account.
 func (r *Room) Delete(ctx context.Context, address string, h Holder, password string) error {
-	a, err := r.confirm(ctx, address, h, password)
-	if err != nil {
+	if _, err := r.confirm(ctx, address, h, password); err != nil {
 		return err
 	}
-	if r.opts.Chat != nil {
-		if err := r.opts.Chat.Forget(ctx, h.User); err != nil {
-			return fmt.Errorf("leave all rooms: %w", err)
+	return r.remove(ctx, h.User)
+}
+
+// leaveAgain is how often an account leaves all rooms before it is deleted, where it goes
+// on coming into others.
+const leaveAgain = 100
+
+// remove deletes an account, which is in no room any more then.
+func (r *Room) remove(ctx context.Context, user wire.UserID) error {
+	for i := 0; ; i++ {
+		if r.opts.Chat != nil {
+			if err := r.opts.Chat.Forget(ctx, user); err != nil {
+				return fmt.Errorf("leave all rooms: %w", err)
+			}
 		}
+		err := r.opts.Store.Delete(ctx, user.Number())
+		if errors.Is(err, ErrMember) && i < leaveAgain {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("delete an account: %w", err)
+		}
+		r.metrics.deleted.Inc()
+		r.endedAll(user.Number())
+		return nil
 	}
-	if err := r.opts.Store.Delete(ctx, a.Number); err != nil {
-		return fmt.Errorf("delete an account: %w", err)
-	}
-	r.metrics.deleted.Inc()
-	r.endedAll(a.Number)
-	return nil
 }
 
 // Export is all that is kept of somebody.

@@ -16,6 +16,7 @@ var (
 	ErrEnded     = errors.New("the session has ended")
 	ErrReused    = errors.New("the refresh token was used before")
 	ErrMany      = errors.New("there are as many as there may be")
+	ErrMember    = errors.New("the account is in a room")
 )
 
 // Profile is what everybody may know of an account.
@@ -84,14 +85,16 @@ type Store interface {
 	ByNumber(ctx context.Context, number int64) (Account, error)
 	// Profiles returns those of these numbers that there are, in any order.
 	Profiles(ctx context.Context, numbers []int64) ([]Profile, error)
-	// SetProfile replaces what of a profile can be changed.
-	SetProfile(ctx context.Context, p Profile) error
+	// SetProfile replaces what a change has, and nothing else.
+	SetProfile(ctx context.Context, number int64, c Change) error
 	// Rehash replaces the hash of a password, if it is still the old one.
 	Rehash(ctx context.Context, number int64, old, hash string) error
 	// SetPassword replaces the hash of a password, if it is still the old one, and ends
 	// all sessions but one; else it fails with ErrUnknown. It returns those that it ended.
 	SetPassword(ctx context.Context, number int64, old, hash string, keep wire.ID) ([]wire.ID, error)
-	// Delete removes an account with all that belongs to it, and frees its name.
+	// Delete removes an account with all that belongs to it, and frees its name. It
+	// fails with ErrMember while the account is in a room: so nobody can come into one
+	// meanwhile.
 	Delete(ctx context.Context, number int64) error
 
 	// Begin keeps a session of an account that is still as it is given: with another

@@ -270,3 +270,69 @@ func TestNamesOfRoomsCanBeSeenAndReadFromTheirBeginning(t *testing.T) {
 		}
 	})
 }
+
+// Others may fill half of what one may be in, so nobody is kept from rooms of their own.
+func TestOthersDoNotTakeSomebodysRoomsAway(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.limits = chat.Limits{Rooms: 6}
+		n := w.run()
+		ann, bob := n.client(1), n.client(2)
+		invite := func() string {
+			return bob.ask("ROOM_INVITE", fmt.Sprintf(`{"room":%q,"user":"chat-1"}`, bob.create(""))).code()
+		}
+		for range 3 {
+			if code := invite(); code != "ROOM_MEMBER_JOINED" {
+				t.Fatal(code)
+			}
+		}
+		if code := invite(); code != wire.CodeTooMany {
+			t.Errorf("the fourth: %s", code)
+		}
+		if f := bob.ask("ROOM_CREATE", `{"with":"chat-1"}`); f.code() != wire.CodeTooMany {
+			t.Errorf("a room of two: %s", f.Data)
+		}
+		ann.create("")
+		if f := ann.ask("ROOM_CREATE", `{"with":"chat-3"}`); f.code() != "ROOM_CHANGED" {
+			t.Errorf("one's own room of two: %s", f.Data)
+		}
+	})
+}
+
+// However a read mark moves, what is unread are the messages of others behind it.
+func TestUnreadIsRightHoweverTheMarkMoves(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		n := w.run()
+		ann, bob := n.client(1), n.client(2)
+		room := ann.create("", bob)
+		var own []int // numbers of bob's
+		for i := range 40 {
+			if who := ann; i%3 == 0 {
+				who = bob
+				own = append(own, i+1)
+				who.send(room, "own")
+			} else {
+				who.send(room, "of the other")
+			}
+		}
+		for _, mark := range []int{0, 1, 2, 5, 5, 4, 17, 18, 19, 39, 40, 60} {
+			bob.ask("ROOM_READ", fmt.Sprintf(`{"room":%q,"seq":%d}`, room, mark))
+			at := max(5*b2i(mark == 4), min(mark, 40)) // it never goes back
+			want := 40 - at
+			for _, seq := range own {
+				want -= b2i(seq > at)
+			}
+			var list struct{ Rooms []struct{ Unread int } }
+			f := bob.ask("ROOM_LIST", `{}`)
+			if err := json.Unmarshal(f.Data, &list); err != nil || len(list.Rooms) != 1 || list.Rooms[0].Unread != want {
+				t.Errorf("read up to %d: %s, want %d unread", at, f.Data, want)
+			}
+		}
+	})
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

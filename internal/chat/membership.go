@@ -44,7 +44,11 @@ func (c *Chat) add(ctx context.Context, who actor, user int64, room wire.ID, op 
 		if fresh = m == nil; !fresh {
 			return nil
 		}
-		m, err = c.admit(tx, r.Room, user)
+		how := byThemselves
+		if op == opInvite {
+			how = byOthers
+		}
+		m, err = c.admit(tx, r.Room, user, how)
 		return err
 	})
 	if err != nil {
@@ -57,7 +61,7 @@ func (c *Chat) add(ctx context.Context, who actor, user int64, room wire.ID, op 
 }
 
 // admit writes a new member down. What was said before counts as read.
-func (c *Chat) admit(tx Tx, r *Room, user int64) (*Member, error) {
+func (c *Chat) admit(tx Tx, r *Room, user int64, how how) (*Member, error) {
 	out, err := tx.Banned(r.N, user)
 	switch most := c.opts.Limits().filled().Members; {
 	case err != nil:
@@ -67,7 +71,7 @@ func (c *Chat) admit(tx Tx, r *Room, user int64) (*Member, error) {
 	case r.Members >= int64(most):
 		return nil, general(wire.CodeTooMany, "a room may have "+strconv.Itoa(most)+" members")
 	}
-	if err := c.mayHave(tx, user, false); err != nil {
+	if err := c.mayHave(tx, user, how); err != nil {
 		return nil, err
 	}
 	m := &Member{Room: r.N, User: user, Role: wire.RoleMember, Since: milli(c.opts.Now()), ReadSeq: r.LastSeq}

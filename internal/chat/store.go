@@ -161,7 +161,8 @@ type View interface {
 	// of more than limit the last.
 	ChangedAfter(room, change int64, limit int) ([]Message, error)
 	MessagesAt(room int64, seqs []int64) ([]Message, error)
-	CountOwn(room, user, above int64) (int64, error)
+	// CountOwn counts the messages of a user behind one number and up to another.
+	CountOwn(room, user, above, upTo int64) (int64, error)
 	WordList(room int64, word string, most int64, limit int) ([]int64, error)
 	Versions(room, seq int64) ([]Version, error)
 	// VersionBytes counts what is kept of the earlier contents of a message.
@@ -174,6 +175,10 @@ type View interface {
 // Tx reads and writes.
 type Tx interface {
 	View
+	// LockUser says whether a user has an account, and if so keeps it from being deleted,
+	// and others from counting the user's rooms, until the transaction ends. Rooms are
+	// locked before users, and users in the order of their numbers.
+	LockUser(user int64) (bool, error)
 	// Lock returns those of the rooms that there are, and keeps others from writing to
 	// them until the transaction is over.
 	Lock(rooms []wire.ID) ([]*Room, error)

@@ -115,12 +115,17 @@ func (f *faulty) write(ctx context.Context, do func(chat.Tx) error, write func(c
 	if err := f.fault.Load(); err != nil {
 		return *err
 	}
-	err := write(ctx, do)
+	err := write(ctx, func(tx chat.Tx) error { return do(populated{tx}) })
 	if late := f.late.Load(); late != nil && err == nil {
 		return *late
 	}
 	return err
 }
+
+// populated is a transaction where the users 1 to 100000 have accounts.
+type populated struct{ chat.Tx }
+
+func (populated) LockUser(user int64) (bool, error) { return user <= 100_000, nil }
 
 // Known says that the users 1 to 100000 exist.
 func (w *world) Known(_ context.Context, user wire.UserID) (bool, error) {

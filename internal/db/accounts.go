@@ -172,9 +172,10 @@ func (a *Accounts) Profiles(ctx context.Context, numbers []int64) (found []accou
 }
 
 // SetProfile implements accounts.Store.
-func (a *Accounts) SetProfile(ctx context.Context, p accounts.Profile) error {
+func (a *Accounts) SetProfile(ctx context.Context, number int64, c accounts.Change) error {
 	return a.db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE accounts SET display_name = $1, bio = $2, avatar_url = $3 WHERE number = $4", p.DisplayName, p.Bio, p.AvatarURL, p.Number)
+		_, err := tx.Exec(ctx, "UPDATE accounts SET display_name = coalesce(CAST($1 AS TEXT), display_name), bio = coalesce(CAST($2 AS TEXT), bio), avatar_url = coalesce(CAST($3 AS TEXT), avatar_url)"+
+			" WHERE number = $4", c.DisplayName, c.Bio, c.AvatarURL, number)
 		return err
 	})
 }
@@ -222,6 +223,17 @@ func idsIn(ctx context.Context, tx *Tx, query text, args ...any) (ids []wire.ID,
 // Delete implements accounts.Store.
 func (a *Accounts) Delete(ctx context.Context, number int64) error {
 	return a.db.Relieve(ctx, func(tx *Tx) error {
+		// Whoever makes it a member locks it, too: see chatTx.LockUser.
+		t := &chatTx{ctx: ctx, Tx: tx}
+		if _, err := t.LockUser(number); err != nil {
+			return err
+		}
+		switch rooms, err := t.CountRoomsOf(number); {
+		case err != nil:
+			return err
+		case rooms > 0:
+			return accounts.ErrMember
+		}
 		_, err := tx.Exec(ctx, "DELETE FROM accounts WHERE number = $1", number)
 		return err
 	})

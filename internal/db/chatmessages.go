@@ -123,11 +123,11 @@ func (t *chatTx) ChangedAfter(room, change int64, limit int) (messages []chat.Me
 }
 
 // CountOwn implements chat.View.
-func (t *chatTx) CountOwn(room, user, above int64) (int64, error) {
-	return t.count(ownQuery, room, user, above)
+func (t *chatTx) CountOwn(room, user, above, upTo int64) (int64, error) {
+	return t.count(ownQuery, room, user, above, upTo)
 }
 
-const ownQuery text = "SELECT count(*) FROM chat_messages WHERE room = $1 AND author = $2 AND seq > $3"
+const ownQuery text = "SELECT count(*) FROM chat_messages WHERE room = $1 AND author = $2 AND seq > $3 AND seq <= $4"
 
 // WordList implements chat.View.
 func (t *chatTx) WordList(room int64, word string, most int64, limit int) (seqs []int64, err error) {
