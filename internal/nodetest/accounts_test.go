@@ -259,6 +259,16 @@ func TestWhoHasForgottenHisPasswordSetsItAnewThroughTheAppsServer(t *testing.T) 
 	if e.Type != "passwordReset" || e.Data.App != "chat" || e.Data.UserID != ada.user || e.Data.Username != "ada" {
 		t.Fatalf("got %+v", heard)
 	}
+
+	// Whoever may read what was posted cannot set the password.
+	_, reads := s.NewKey(`{"app":"chat","scopes":["webhooks:read"]}`)
+	Eventually(t, "the history of the webhook", func() bool {
+		a := s.want(200, "GET", "/v1/webhooks/mailer/events?app=chat", reads, "")
+		if strings.Contains(a.Body, e.Data.Token) || strings.Contains(a.Body, `"token"`) {
+			t.Fatalf("the token stands in it: %s", a.Body)
+		}
+		return strings.Contains(a.Body, `"username":"ada"`)
+	})
 	body := `{"token":"` + e.Data.Token + `","password":"battery staple"}`
 	s.want(204, "POST", "/v1/passwords", "", body)
 	if a := s.Call("POST", "/v1/passwords", "", body); a.Status != 401 || a.Code() != "BAD_TOKEN" {
