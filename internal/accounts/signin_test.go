@@ -1,14 +1,17 @@
 package accounts_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 func TestWhoSignsUpIsFoundUnderHisNameInAnyCase(t *testing.T) {
@@ -53,8 +56,12 @@ func TestOfManyWhoWantOneNameAtOnceOneGetsIt(t *testing.T) {
 		if made != 1 {
 			t.Errorf("%d accounts have the name", made)
 		}
-		if user := w.signUp("next"); user != "chat-2" {
-			t.Errorf("those who did not get it took numbers: the next is %s", user)
+		users := []string{string(w.signIn("grace").User)}
+		for i := range many - 1 {
+			users = append(users, string(w.signUp(fmt.Sprint("next", i))))
+		}
+		if slices.Sort(users); users[many-1] != fmt.Sprint("chat-", many) {
+			t.Errorf("those who did not get it took numbers: there are %v", users)
 		}
 	})
 }
@@ -312,6 +319,33 @@ func TestNumbersComeFromTheDomainsOwnShare(t *testing.T) {
 		for range 2 {
 			_, err := w.room.SignUp(t.Context(), address, "another", password)
 			wantCode(t, "none left", err, accounts.CodeNoNumbers)
+		}
+	})
+}
+
+// What was sent to a number before it was somebody's is gone before anybody can sign in
+// with it; where that cannot be seen to nobody gets the number.
+func TestNothingWaitsForANewAccount(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var emptied []wire.UserID
+		broken := errors.New("out of order")
+		w.build(func(o *accounts.Options) {
+			o.Empty = func(ctx context.Context, user wire.UserID) error {
+				if _, err := w.room.Profile(ctx, user); !errors.Is(err, &accounts.Refusal{Code: accounts.CodeNotFound}) {
+					t.Errorf("%s has an account already: %v", user, err)
+				}
+				emptied = append(emptied, user)
+				return broken
+			}
+		})
+		if _, err := w.room.SignUp(t.Context(), address, "ada", password); !errors.Is(err, broken) {
+			t.Errorf("got %v", err)
+		}
+		_, err := w.room.SignIn(t.Context(), address, "ada", password)
+		wantCode(t, "signed in", err, accounts.CodeBadCredentials)
+		broken = nil
+		if user := w.signUp("ada"); len(emptied) != 2 || emptied[1] != user {
+			t.Errorf("%s was made, and emptied were %v", user, emptied)
 		}
 	})
 }

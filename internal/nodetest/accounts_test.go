@@ -275,3 +275,24 @@ func TestWhoHasForgottenHisPasswordSetsItAnewThroughTheAppsServer(t *testing.T) 
 		t.Errorf("another app's key: got %d %s", a.Status, a.Body)
 	}
 }
+
+// What was sent to a number before it was anybody's is not for whoever gets it.
+func TestANewAccountGetsNothingThatWasSentBeforeThereWasOne(t *testing.T) {
+	t.Parallel()
+	onBothDatabases(t, func(t *testing.T, s *Server) {
+		ada, p := s.signUp("ada"), Dial(t, s)
+		p.Send(strings.Replace(signInFrame(ada, ada.access), `"data":{`, `"data":{"options":{"receipts":true},`, 1))
+		p.Expect("AUTH_CLIENT_REPLY")
+		p.Message("chat-2", "to nobody", `"reference":"r1"`)
+		p.Expect("MESSAGE_STORED")
+		grace := s.signUp("grace")
+		if grace.user != "chat-2" {
+			t.Fatalf("got %s", grace.user)
+		}
+		p.Message("chat-2", "to grace", `"reference":"r2"`)
+		p.Expect("MESSAGE_STORED")
+		if missed, _ := socketOf(t, s, grace).Fetch(10); len(missed) != 1 || missed[0].Field("content") != "to grace" {
+			t.Errorf("got %v", missed)
+		}
+	})
+}
