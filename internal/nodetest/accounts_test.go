@@ -296,3 +296,17 @@ func TestANewAccountGetsNothingThatWasSentBeforeThereWasOne(t *testing.T) {
 		}
 	})
 }
+
+func TestAServerOfChatAloneServesNoDemo(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOwn)
+	s := startWith(t, "chat: {enabled: true}\n")
+	ada := s.signUp("ada")
+	socketOf(t, s, ada)
+	if err := Dial(t, s).TrySignIn("app-id-343", "ANZ-1", ""); err == nil {
+		t.Error("a user of the demo was let in")
+	}
+	if strings.Contains(s.Output(), "demo") {
+		t.Errorf("it said\n%s", s.Output())
+	}
+}
