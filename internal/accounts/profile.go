@@ -117,16 +117,28 @@ func (r *Room) Delete(ctx context.Context, address string, h Holder, password st
 	if err != nil {
 		return err
 	}
+	return r.remove(ctx, a.Number)
+}
+
+// DeleteAccount removes somebody's account for the operator.
+func (r *Room) DeleteAccount(ctx context.Context, user wire.UserID) error {
+	if _, err := r.Profile(ctx, user); err != nil {
+		return err
+	}
+	return r.remove(ctx, user.Number())
+}
+
+func (r *Room) remove(ctx context.Context, number int64) error {
 	if r.opts.Chat != nil {
-		if err := r.opts.Chat.Forget(ctx, h.User); err != nil {
+		if err := r.opts.Chat.Forget(ctx, r.user(number)); err != nil {
 			return fmt.Errorf("leave all rooms: %w", err)
 		}
 	}
-	if err := r.opts.Store.Delete(ctx, a.Number); err != nil {
+	if err := r.opts.Store.Delete(ctx, number); err != nil {
 		return fmt.Errorf("delete an account: %w", err)
 	}
 	r.metrics.deleted.Inc()
-	r.endedAll(a.Number)
+	r.endedAll(number)
 	return nil
 }
 

@@ -24,10 +24,7 @@ type Tokens struct {
 
 // SignUp makes an account, for somebody at an address.
 func (r *Room) SignUp(ctx context.Context, address, username, password string) (Profile, error) {
-	if refused := CheckName(username); refused != nil {
-		return Profile{}, refused
-	}
-	if refused := checkPassword("password", password); refused != nil {
+	if refused := checkAccount(username, password); refused != nil {
 		return Profile{}, refused
 	}
 	if !r.opts.SignUp {
@@ -45,6 +42,15 @@ func (r *Room) SignUp(ctx context.Context, address, username, password string) (
 		r.signUps.giveBack(from)
 	}
 	return p, err
+}
+
+// MakeAccount makes an account for the operator, who may make as many as he likes, also
+// where nobody else may.
+func (r *Room) MakeAccount(ctx context.Context, username, password string) (Profile, error) {
+	if refused := checkAccount(username, password); refused != nil {
+		return Profile{}, refused
+	}
+	return r.make(ctx, username, password)
 }
 
 // make makes an account, of a name and a password that may be.
@@ -274,10 +280,15 @@ func (r *Room) SignOut(ctx context.Context, h Holder, all bool) error {
 		r.endedAll(h.Number())
 		return nil
 	}
-	if err := r.opts.Store.End(ctx, h.Number(), h.Session); err != nil {
+	return r.EndSession(ctx, h, h.Session)
+}
+
+// EndSession ends one of the holder's sessions; where there is none, that is no error.
+func (r *Room) EndSession(ctx context.Context, h Holder, id wire.ID) error {
+	if err := r.opts.Store.End(ctx, h.Number(), id); err != nil {
 		return fmt.Errorf("end a session: %w", err)
 	}
-	r.ended(h.Number(), h.Session)
+	r.ended(h.Number(), id)
 	return nil
 }
 

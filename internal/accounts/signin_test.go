@@ -297,6 +297,52 @@ func TestSessionsOfOneAccountAreBounded(t *testing.T) {
 	})
 }
 
+// Where nobody may make an account the operator may, and as many as he likes.
+func TestTheOperatorMakesAndEndsAccounts(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.build(func(o *accounts.Options) {
+			o.SignUp = false
+			o.Limits = func() accounts.Limits { return accounts.Limits{SignUps: 1, Sessions: 100, Blocks: 10} }
+		})
+		_, err := w.room.SignUp(t.Context(), address, "ada", password)
+		wantCode(t, "signed up", err, accounts.CodeSignUpClosed)
+		for i := range 3 {
+			if _, err := w.room.MakeAccount(t.Context(), fmt.Sprint("user", i), password); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = w.room.MakeAccount(t.Context(), "USER0", password)
+		wantCode(t, "made twice", err, accounts.CodeNameTaken)
+		_, err = w.room.MakeAccount(t.Context(), "user4", "short")
+		wantCode(t, "made with a short password", err, accounts.CodeInvalid)
+		tokens := w.signIn("user0")
+		if err := w.room.DeleteAccount(t.Context(), tokens.User); err != nil {
+			t.Fatal(err)
+		}
+		if w.good(tokens) {
+			t.Error("the tokens of an account that is gone are good")
+		}
+		wantCode(t, "deleted twice", w.room.DeleteAccount(t.Context(), tokens.User), accounts.CodeNotFound)
+		wantCode(t, "deleted another app's", w.room.DeleteAccount(t.Context(), "ANZ-1"), accounts.CodeNotFound)
+	})
+}
+
+func TestOneSessionIsEndedByItself(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.signUp("ada")
+		w.signUp("grace")
+		here, there, others := w.signIn("ada"), w.signIn("ada"), w.signIn("grace")
+		for _, id := range []wire.ID{there.Session, there.Session, others.Session} {
+			if err := w.room.EndSession(t.Context(), w.holder(here), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.good(there) || !w.good(here) || !w.good(others) {
+			t.Errorf("good are: that which was ended %t, the other %t, somebody else's %t", w.good(there), w.good(here), w.good(others))
+		}
+	})
+}
+
 func TestNumbersComeFromTheDomainsOwnShare(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		// 3, 4, 100 and 101 are ours.
