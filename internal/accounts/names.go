@@ -42,6 +42,14 @@ func CheckName(name string) *Refusal {
 	return nil
 }
 
+// checkAccount says what is wrong with what an account is to be made of.
+func checkAccount(username, password string) *Refusal {
+	if refused := CheckName(username); refused != nil {
+		return refused
+	}
+	return checkPassword("password", password)
+}
+
 // checkPassword says what is wrong with a password that is to be.
 func checkPassword(field, password string) *Refusal {
 	if n := utf8.RuneCountInString(password); n < MinPassword || n > MaxPassword || !utf8.ValidString(password) {

@@ -123,6 +123,14 @@ func (r *Room) Delete(ctx context.Context, address string, h Holder, password st
 	return r.remove(ctx, h.User)
 }
 
+// DeleteAccount removes somebody's account for the operator.
+func (r *Room) DeleteAccount(ctx context.Context, user wire.UserID) error {
+	if _, err := r.Profile(ctx, user); err != nil {
+		return err
+	}
+	return r.remove(ctx, user)
+}
+
 // leaveAgain is how often an account leaves all rooms before it is deleted, where it goes
 // on coming into others.
 const leaveAgain = 100

@@ -46,6 +46,9 @@ type Options struct {
 	Place func(n int64) (int64, bool)
 	// Chat is what else is kept of users; nil: nothing.
 	Chat Chat
+	// Empty takes out what waits for a user, whom there is not yet: what others have
+	// sent to a number before it was somebody's is nobody's. Nil: nothing waits.
+	Empty func(ctx context.Context, user wire.UserID) error
 	// Deliver hands a token that sets a password anew to the app's own server, which
 	// gives it to the user. Nil: nobody can ask for one.
 	Deliver func(ctx context.Context, r Reset) error
@@ -84,6 +87,7 @@ type Room struct {
 	mu     sync.Mutex
 	ring   *keyring  // nil: it was not read yet
 	looked time.Time // when it was read
+	spares []int64   // numbers that were given away and nobody got, in order
 }
 
 // New returns a room. It does not ask the store anything.

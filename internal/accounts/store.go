@@ -74,11 +74,13 @@ type Store interface {
 	// it keeps the fresh ones: the same for everybody who asks at once.
 	Keys(ctx context.Context, fresh []Key) ([]Key, error)
 
-	// Create makes an account, with the number that place makes of the next one that
-	// was never given away: the first from there on that may be; false for none. It
-	// fails with ErrTaken where the name in lower case is another's, and with
-	// ErrNoNumbers.
-	Create(ctx context.Context, a Account, place func(next int64) (int64, bool)) (number int64, err error)
+	// NewNumber gives away a number: that which place makes of the next one that was
+	// never given away, the first from there on that may be; false for none: then it
+	// fails with ErrNoNumbers.
+	NewNumber(ctx context.Context, place func(next int64) (int64, bool)) (int64, error)
+	// Create makes an account, of a number that was given away for it. It fails with
+	// ErrTaken where the name in lower case is another's.
+	Create(ctx context.Context, a Account) error
 	// ByName and ByNumber find an account, or fail with ErrUnknown. key is the name in
 	// lower case.
 	ByName(ctx context.Context, key string) (Account, error)

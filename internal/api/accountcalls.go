@@ -21,9 +21,11 @@ type Accounts interface {
 	UserOf(number int64) wire.UserID
 
 	SignUp(ctx context.Context, address, username, password string) (accounts.Profile, error)
+	MakeAccount(ctx context.Context, username, password string) (accounts.Profile, error)
 	SignIn(ctx context.Context, address, username, password string) (accounts.Tokens, error)
 	Refresh(ctx context.Context, token string) (accounts.Tokens, error)
 	SignOut(ctx context.Context, h accounts.Holder, all bool) error
+	EndSession(ctx context.Context, h accounts.Holder, id wire.ID) error
 	Sessions(ctx context.Context, h accounts.Holder) ([]accounts.Session, error)
 
 	Profile(ctx context.Context, user wire.UserID) (accounts.Profile, error)
@@ -32,6 +34,7 @@ type Accounts interface {
 	SetProfile(ctx context.Context, h accounts.Holder, c accounts.Change) (accounts.Profile, error)
 	SetPassword(ctx context.Context, address string, h accounts.Holder, old, password string) error
 	Delete(ctx context.Context, address string, h accounts.Holder, password string) error
+	DeleteAccount(ctx context.Context, user wire.UserID) error
 	Export(ctx context.Context, h accounts.Holder) (accounts.Export, error)
 
 	MakeReset(ctx context.Context, user wire.UserID) (accounts.Reset, error)
@@ -45,16 +48,18 @@ type Accounts interface {
 
 func (r Rooms) accountCalls() []Call {
 	return []Call{
-		{Method: "POST", Path: "/v1/accounts", Auth: ByNobody, Status: http.StatusCreated, Handler: Handle(r.signUp)},
-		{Method: "GET", Path: "/v1/accounts", Auth: ByAccount, Handler: Handle(r.findAccount)},
+		{Method: "POST", Path: "/v1/accounts", Auth: ByNobody, Also: keys.AccountsManage, Status: http.StatusCreated, Handler: Handle(r.signUp)},
+		{Method: "GET", Path: "/v1/accounts", Auth: ByAccount, Also: keys.AccountsManage, Handler: Handle(r.findAccount)},
 		{Method: "GET", Path: "/v1/profiles", Auth: ByAccount, Handler: Handle(r.listProfiles)},
-		{Method: "GET", Path: "/v1/accounts/{userId}", Auth: ByAccount, Handler: Handle(r.getAccount)},
+		{Method: "DELETE", Path: "/v1/accounts/{userId}", Scope: keys.AccountsManage, Once: true, Handler: Handle(r.endAccount)},
+		{Method: "GET", Path: "/v1/accounts/{userId}", Auth: ByAccount, Also: keys.AccountsManage, Handler: Handle(r.getAccount)},
 		{Method: "GET", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.myAccount)},
 		{Method: "PATCH", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.changeAccount)},
 		{Method: "DELETE", Path: "/v1/accounts/me", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.deleteAccount)},
 		{Method: "POST", Path: "/v1/accounts/me/password", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.changePassword)},
 		{Method: "GET", Path: "/v1/accounts/me/export", Auth: ByAccount, Handler: Serve(r.exportAccount)},
 		{Method: "GET", Path: "/v1/accounts/me/sessions", Auth: ByAccount, Handler: Handle(r.mySessions)},
+		{Method: "DELETE", Path: "/v1/accounts/me/sessions/{id}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.endSession)},
 		{Method: "GET", Path: "/v1/accounts/me/blocks", Auth: ByAccount, Handler: Handle(r.myBlocks)},
 		{Method: "PUT", Path: "/v1/accounts/me/blocks/{userId}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.block)},
 		{Method: "DELETE", Path: "/v1/accounts/me/blocks/{userId}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.unblock)},
@@ -113,11 +118,30 @@ type credentialsRequest struct {
 }
 
 func (r Rooms) signUp(ctx context.Context, who Identity, q credentialsRequest) (account, error) {
-	p, err := r.Accounts.SignUp(ctx, who.address, q.Body.Username, q.Body.Password)
+	p, err := r.makeAccount(ctx, who, q.Body)
 	if err != nil {
 		return account{}, err
 	}
 	return r.showAccount(p), nil
+}
+
+// makeAccount makes an account for whoever comes, or for who manages them.
+func (r Rooms) makeAccount(ctx context.Context, who Identity, c credentials) (accounts.Profile, error) {
+	if who.May(keys.AccountsManage) {
+		return r.Accounts.MakeAccount(ctx, c.Username, c.Password)
+	}
+	return r.Accounts.SignUp(ctx, who.address, c.Username, c.Password)
+}
+
+type deletedAnswer struct {
+	Deleted wire.UserID `json:"deleted"`
+}
+
+func (r Rooms) endAccount(ctx context.Context, _ Identity, q accountRequest) (deletedAnswer, error) {
+	if refused := r.chat(); refused != nil {
+		return deletedAnswer{}, refused
+	}
+	return deletedAnswer{q.User}, r.Accounts.DeleteAccount(ctx, q.User)
 }
 
 // tokensAnswer is the one place where tokens leave.
@@ -300,6 +324,14 @@ type accountSessionsAnswer struct {
 func (r Rooms) mySessions(ctx context.Context, who Identity, _ noRequest) (accountSessionsAnswer, error) {
 	list, err := r.Accounts.Sessions(ctx, who.Account)
 	return accountSessionsAnswer{showAccountSessions(who, list)}, err
+}
+
+type endSessionRequest struct {
+	ID wire.ID `path:"id"`
+}
+
+func (r Rooms) endSession(w http.ResponseWriter, q *http.Request, who Identity, e endSessionRequest) error {
+	return done(w, http.StatusNoContent, r.Accounts.EndSession(q.Context(), who.Account, e.ID))
 }
 
 // exportAnswer is all that is kept of somebody, but for what follows as "chat".

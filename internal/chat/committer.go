@@ -34,6 +34,7 @@ type job struct {
 
 	seq     int64   // of a read mark: how far
 	message wire.ID // of a read mark: the message that says how far; zero: seq does
+	quiet   bool    // of a read mark: only the member's own sessions hear of it
 
 	done func(*job)
 
@@ -334,8 +335,8 @@ func (b *batch) send(j *job) error {
 		j.sent = sentOf(r, was)
 		return nil
 	}
-	if r.OneToOne && r.Members < 2 {
-		return general(wire.CodeForbidden, "the other one of this room is gone")
+	if r.left() {
+		return otherIsGone()
 	}
 	id, err := b.c.newID(b.now)
 	if err != nil {
@@ -401,7 +402,7 @@ func (b *batch) mark(tx Tx, j *job) error {
 	b.marked[m] = struct{}{}
 	j.mark = wire.RoomMark{Room: r.ID, User: j.who.user, Seq: uint64(seq), At: b.now}
 	j.news = &news{kind: newsPlain, room: r.ID, n: r.N, origin: j.who.session, user: j.who.user, frame: frameOf(wire.TypeRoomReadBy, &j.mark)}
-	if r.Members > markMembers {
+	if j.quiet || r.Members > markMembers {
 		j.news.kind = newsOwn
 	}
 	return nil

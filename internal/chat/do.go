@@ -171,8 +171,11 @@ func (c *Chat) jobOf(ctx context.Context, who actor, ask *wire.RoomAsk) (*job, e
 			return nil, err
 		}
 		j.content, j.client, j.words = ask.Content, ask.ClientID, wordsOf(ask.Content)
+		return j, nil
 	}
-	return j, nil
+	var err error
+	j.quiet, err = c.blocked(ctx, who, ask.Room)
+	return j, err
 }
 
 // answer is what becomes of a job that is done.

@@ -110,6 +110,11 @@ func (c *Chat) fillPage(page *wire.RoomPage, list []Message, hits found) {
 
 // change edits or deletes a message.
 func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
+	if ask.Type == wire.TypeRoomEdit { // which says something, as a message does
+		if err := c.unblocked(ctx, who, ask.Room); err != nil {
+			return Answer{}, err
+		}
+	}
 	out := &wire.RoomChange{Room: ask.Room, ID: ask.ID, By: who.user}
 	var told *news
 	write := c.opts.Store.Write
@@ -121,6 +126,9 @@ func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 		r, err := c.enter(tx, who, ask.Room, opChange)
 		if err != nil {
 			return err
+		}
+		if ask.Type == wire.TypeRoomEdit && r.left() {
+			return otherIsGone()
 		}
 		m, err := tx.Message(r.N, ask.ID)
 		switch {

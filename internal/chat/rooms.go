@@ -315,20 +315,26 @@ func (c *Chat) members(ctx context.Context, who actor, ask *wire.RoomAsk) (Answe
 	return Answer{wire.TypeRoomMemberList, page}, err
 }
 
-// typing tells the others that somebody is writing.
-func (c *Chat) typing(a *attached, ask *wire.RoomAsk, now time.Duration) *wire.Error {
+// typing tells the others that somebody is writing: none who has blocked that one.
+func (c *Chat) typing(ctx context.Context, a *attached, ask *wire.RoomAsk, now time.Duration) *wire.Error {
 	if e := c.checkDomain(ask.Domain); e != nil {
 		return e
 	}
 	in, tell := a.types(ask.Room, now)
-	switch {
-	case !in:
+	if !in {
 		return noRoom()
-	case tell:
-		c.publish(&news{
-			kind: newsPlain, room: ask.Room, origin: a.s.ID(), user: a.user,
-			frame: frameOf(wire.TypeRoomTyping, &wire.RoomTyping{Room: ask.Room, User: a.user}),
-		})
 	}
+	if !tell {
+		return nil
+	}
+	n := &news{
+		kind: newsPlain, room: ask.Room, origin: a.s.ID(), user: a.user,
+		frame: frameOf(wire.TypeRoomTyping, &wire.RoomTyping{Room: ask.Room, User: a.user}),
+	}
+	// Where that cannot be found out it is not told: it is worth nothing a moment later.
+	if blocked, err := c.blocked(ctx, actor{user: a.user, n: a.n}, ask.Room); err != nil || blocked {
+		n.kind = newsOwn
+	}
+	c.publish(n)
 	return nil
 }

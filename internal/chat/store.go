@@ -42,6 +42,9 @@ func (r *Room) other(user int64) int64 {
 	return r.Low
 }
 
+// left says whether it is a room of two one of whom is gone.
+func (r *Room) left() bool { return r.OneToOne && r.Members < 2 }
+
 // Member is a member of a room.
 type Member struct {
 	Room    int64

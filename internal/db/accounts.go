@@ -81,8 +81,8 @@ func keysIn(ctx context.Context, tx *Tx) (list []accounts.Key, err error) {
 	return list, err
 }
 
-// Create implements accounts.Store.
-func (a *Accounts) Create(ctx context.Context, x accounts.Account, place func(int64) (int64, bool)) (number int64, err error) {
+// NewNumber implements accounts.Store.
+func (a *Accounts) NewNumber(ctx context.Context, place func(int64) (int64, bool)) (number int64, err error) {
 	err = a.db.Write(ctx, func(tx *Tx) error {
 		next, err := tx.Next(ctx, "accounts")
 		if err != nil {
@@ -93,19 +93,24 @@ func (a *Accounts) Create(ctx context.Context, x accounts.Account, place func(in
 			return accounts.ErrNoNumbers
 		}
 		if number != next {
-			if _, err := tx.Exec(ctx, "UPDATE counters SET value = $1 WHERE name = 'accounts'", number); err != nil {
-				return err
-			}
+			_, err = tx.Exec(ctx, "UPDATE counters SET value = $1 WHERE name = 'accounts'", number)
 		}
+		return err
+	})
+	return number, err
+}
+
+// Create implements accounts.Store.
+func (a *Accounts) Create(ctx context.Context, x accounts.Account) error {
+	return a.db.Write(ctx, func(tx *Tx) error {
 		n, err := tx.Exec(ctx, "INSERT INTO accounts (number, username, name_key, password, version, display_name, bio, avatar_url, created_at)"+
 			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name_key) DO NOTHING",
-			number, x.Username, accounts.NameKey(x.Username), x.Password, x.Version, x.DisplayName, x.Bio, x.AvatarURL, millis(x.Created))
+			x.Number, x.Username, accounts.NameKey(x.Username), x.Password, x.Version, x.DisplayName, x.Bio, x.AvatarURL, millis(x.Created))
 		if err == nil && n == 0 {
 			err = accounts.ErrTaken
 		}
 		return err
 	})
-	return number, err
 }
 
 const (

@@ -140,8 +140,19 @@ func (n *node) buildAccounts() (err error) {
 	if err := n.buildChat(); err != nil {
 		return err
 	}
-	o.Chat = n.chat.rooms
+	o.Chat, o.Empty = n.chat.rooms, n.emptyMailbox
 	n.chat.accounts, err = accounts.New(o)
+	return err
+}
+
+// emptyMailbox takes out what waits for somebody who is about to have an account.
+func (n *node) emptyMailbox(ctx context.Context, user wire.UserID) error {
+	ctx, cancel := context.WithTimeout(ctx, n.limits().APITimeout)
+	defer cancel()
+	_, err := n.office.Clear(ctx, user)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &wire.Error{Kind: wire.KindGeneralError, Code: wire.CodeTimeout, Reason: "the message store did not answer; try again later"}
+	}
 	return err
 }
 
