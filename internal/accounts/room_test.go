@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -418,6 +419,49 @@ func TestEachNodeKnowsByWhomItsUsersAreBlocked(t *testing.T) {
 		}
 		release()
 		shunned()
+	})
+}
+
+// While a node that lives may not be heard, the store is asked again and again; and an end
+// that hears later that a conversation has begun has the other ask once more.
+func TestWhatEndsWhereANodeIsNotHeardClosesSocketsAllTheSame(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var apart atomic.Bool
+		of := func(nodes accounts.Nodes) *accounts.Room {
+			return w.another(accounts.Options{
+				Store: w.store, App: "chat", AppID: "chat-id", Lifetimes: w.options.Lifetimes, Limits: w.options.Limits, Now: w.time, Cost: w.options.Cost,
+				Nodes: nodes, Apart: apart.Load,
+			})
+		}
+		there := of(nil)
+		link := &between{to: there}
+		here := of(link)
+		run(t, there)
+		w.signUp("ada")
+		one, two := w.signIn("ada"), w.signIn("ada")
+		ended := make(chan int, 10)
+		for i, tokens := range []accounts.Tokens{one, two} {
+			if _, err := there.Hold(t.Context(), w.holder(tokens), func() { ended <- i }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, tokens := range []accounts.Tokens{one, two} {
+			if err := here.SignOut(t.Context(), w.holder(tokens), false); err != nil {
+				t.Fatal(err)
+			}
+			if len(ended) > 0 {
+				t.Fatal("what is cut is not cut")
+			}
+			if i == 0 {
+				apart.Store(true)
+			} else {
+				here.PeerUp("there")
+			}
+			if got := <-ended; got != i {
+				t.Errorf("socket %d was closed", got)
+			}
+			apart.Store(false)
+		}
 	})
 }
 

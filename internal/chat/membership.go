@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -55,9 +56,35 @@ func (c *Chat) add(ctx context.Context, who actor, user int64, room wire.ID, op 
 		return Answer{}, err
 	}
 	if fresh {
-		c.publish(c.cameIn(who, r.Room, m)...)
+		c.welcome(ctx, c.cameIn(who, r.Room, m))
 	}
 	return Answer{wire.TypeRoomMemberJoined, &wire.RoomMembership{Room: r.ID, User: c.user(user), Role: m.Role, By: who.user}}, nil
+}
+
+// welcomeTime bounds how long an answer waits for sessions to be in a room. What the room
+// tells meanwhile is kept for them.
+const welcomeTime = time.Second
+
+// welcome tells of new members, and returns when their sessions on this node are in the
+// room.
+func (c *Chat) welcome(ctx context.Context, list []*news) {
+	var settled []chan struct{}
+	for _, n := range list {
+		if n.kind == newsJoined {
+			n.settled = make(chan struct{})
+			settled = append(settled, n.settled)
+		}
+	}
+	c.publish(list...)
+	ctx, cancel := context.WithTimeout(ctx, welcomeTime)
+	defer cancel()
+	for _, s := range settled {
+		select {
+		case <-s:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // admit writes a new member down. What was said before counts as read.

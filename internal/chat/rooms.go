@@ -38,7 +38,7 @@ func (c *Chat) create(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 	if err != nil {
 		return Answer{}, err
 	}
-	c.publish(c.cameIn(who, r, &me)...)
+	c.welcome(ctx, c.cameIn(who, r, &me))
 	return Answer{wire.TypeRoomChanged, c.mine(r, &me)}, nil
 }
 
@@ -146,7 +146,7 @@ func (c *Chat) createPair(ctx context.Context, who actor, ask *wire.RoomAsk) (An
 		return Answer{}, err
 	}
 	if made {
-		c.publish(append(c.cameIn(who, r, &list[0]), c.cameIn(who, r, &list[1])...)...)
+		c.welcome(ctx, append(c.cameIn(who, r, &list[0]), c.cameIn(who, r, &list[1])...))
 	}
 	return Answer{wire.TypeRoomChanged, c.mine(r, &list[0])}, nil
 }

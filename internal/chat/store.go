@@ -117,6 +117,20 @@ type Word struct {
 // Head says how far a room has come.
 type Head struct{ N, LastSeq, Changes int64 }
 
+// Roster says which rooms a user is in, in few numbers: of two that are equal the rooms
+// are, but by a chance that nobody meets.
+type Roster struct{ User, Rooms, Sum, Squares int64 }
+
+// rosterModulus keeps the squares apart from the sum, and small.
+const rosterModulus = 1<<31 - 1
+
+// add adds a room, or with -1 takes it away.
+func (r *Roster) add(room, times int64) {
+	r.Rooms += times
+	r.Sum += times * room
+	r.Squares += times * (room * room % rosterModulus)
+}
+
 // Store keeps all that. Its methods may be called from any goroutine.
 type Store interface {
 	// Write has f carried out as one transaction, which is stored when it returns nil.
@@ -143,6 +157,8 @@ type View interface {
 	Heads(rooms []int64) ([]Head, error)
 	PublicRooms(after int64, limit int) ([]Room, error)
 	RoomsOf(user, after int64, limit int) ([]Membership, error)
+	// Rosters leaves out users who are in no room.
+	Rosters(users []int64) ([]Roster, error)
 	CountRoomsOf(user int64) (int, error)
 	CountOwned(user int64) (int, error)
 

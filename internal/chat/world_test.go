@@ -160,8 +160,12 @@ type node struct {
 	name    string
 	metrics *prometheus.Registry
 
-	mu   sync.Mutex
-	mute bool // what it tells others is lost
+	apart atomic.Bool // it does not hear what others tell
+
+	mu      sync.Mutex
+	mute    bool // what it tells others is lost
+	holding bool // what it tells others is on its way
+	way     []func()
 }
 
 // run starts one more node.
@@ -171,7 +175,7 @@ func (w *world) run() *node {
 	var err error
 	o := chat.Options{
 		Store: w.store, People: w, App: "chat", Domain: "here", Metrics: n.metrics,
-		HomeURL: func(domain string) string { return "wss://" + domain }, Limits: func() chat.Limits { return w.limits },
+		Apart: n.apart.Load, HomeURL: func(domain string) string { return "wss://" + domain }, Limits: func() chat.Limits { return w.limits },
 	}
 	if !w.alone {
 		o.Nodes = n
@@ -202,17 +206,39 @@ func (w *world) run() *node {
 // Send implements chat.Nodes.
 func (n *node) Send(to string, parts ...[]byte) bool {
 	n.mu.Lock()
-	mute := n.mute
-	n.mu.Unlock()
-	if mute {
+	defer n.mu.Unlock()
+	if n.mute {
 		return false
 	}
 	for _, other := range n.w.nodes {
-		if other.name == to {
-			other.PeerReceive(n.name, slices.Concat(parts...))
+		if other.name != to {
+			continue
+		}
+		message := slices.Concat(parts...)
+		arrive := func() { other.PeerReceive(n.name, message) }
+		if n.holding {
+			n.way = append(n.way, arrive)
+		} else {
+			arrive()
 		}
 	}
 	return true
+}
+
+// hold has all that the node tells others wait on its way.
+func (n *node) hold() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.holding = true
+}
+
+// held returns what has waited, piece by piece.
+func (n *node) held() []func() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.way
+	n.holding, n.way = false, nil
+	return list
 }
 
 func (n *node) silence(on bool) {
