@@ -127,7 +127,7 @@ export class Door {
     this.#reset.disabled = true;
     try {
       await this.#api.post("/resets", { body: { username } });
-      this.#say("If there is an account of this name, a code for it is on its way: how it comes to you, whoever runs this server has settled. Write it above when you have it.", false);
+      this.#say("If there is an account of this name, a code for it was handed on; whoever runs this server knows how it reaches you. Write it above when you have it.", false);
       this.#field("token").focus();
     } catch (error) {
       if (error instanceof Problem && error.field === "username") this.#wrong("username", explained(error));
