@@ -88,7 +88,7 @@ type Widen struct {
 	Ranges []Range       // of members of the query that are ranges
 }
 
-// Range is one range of a query.
+// Range is what a range of a query becomes. A bound that is infinite stays as it was.
 type Range struct {
 	Name     string
 	Min, Max float64
