@@ -160,3 +160,11 @@ func FuzzParseMatch(f *testing.F) {
 		}
 	})
 }
+
+func TestContentCountsWithoutQuotesAndEscapes(t *testing.T) {
+	for raw, want := range map[string]int{`"ciao"`: 4, `""`: 0, `"\u00e8"`: 2, `"è\n"`: 3, `{"a": "b"}`: 10, `17`: 2, `true`: 4} {
+		if got := wire.ContentSize([]byte(raw)); got != want {
+			t.Errorf("%s counts %d bytes, not %d", raw, got, want)
+		}
+	}
+}
