@@ -287,6 +287,9 @@ func (c *core) prepare(t *ticket) {
 	w := t.wait
 	w.reach = math.Inf(1)
 	w.query = w.request.query
+	if len(w.widen.Ranges) > 0 {
+		w.query = w.query.clone()
+	}
 	w.located = w.request.located
 	if w.located {
 		w.spot = w.at.place(w.plane)
