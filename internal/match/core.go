@@ -248,10 +248,8 @@ func (c *core) admit(e *entry, t *ticket) bool {
 	tell := c.now.to(c.shard, t.node)
 	if p := c.pools[e.pool]; p != nil {
 		if u := p.devices[t.device]; u != nil {
-			// Of whom no node has told yet, nobody knows how old it is, or whether it is.
-			unknown := u.epoch == 0
 			switch {
-			case e.replace && (unknown || u.at < t.at || u.at == t.at && bytes.Compare(u.id[:], t.id[:]) < 0):
+			case e.replace && (u.at < t.at || u.at == t.at && bytes.Compare(u.id[:], t.id[:]) < 0):
 				c.counts.replaced++
 				c.replace(u)
 			case e.replace:
