@@ -22,6 +22,7 @@ type core struct {
 	term   uint64
 	heard  uint64 // the highest term in the log
 	limits Limits
+	tune   tuning
 	random io.Reader
 	base   time.Time     // from which times are counted
 	clock  time.Duration // of the event under way
@@ -78,14 +79,28 @@ type match struct {
 // settleTime is how long a new owner waits for the tickets of other nodes.
 const settleTime = 2 * time.Second
 
-func newCore(shard int, term uint64, limits Limits, random io.Reader, now time.Time) *core {
+// tuning holds sizes, which tests make small.
+type tuning struct {
+	leaf  int // how many tickets a leaf of a tree has before it is divided
+	batch int // how many bytes a batch has before the next one begins, and are copied forward with one at most
+	slack int // how many bytes the log may have beyond twice what the live matches need, before what is at its head is copied forward
+	// trimStep is how many bytes must be dead at the head before they are purged, which
+	// holds up appends.
+	trimStep int
+}
+
+func defaultTuning() tuning {
+	return tuning{leaf: 24, batch: 128 << 10, slack: 4 << 20, trimStep: 1 << 20}
+}
+
+func newCore(shard int, term uint64, limits Limits, random io.Reader, now time.Time, tune tuning) *core {
 	return &core{
-		shard: shard, term: term, limits: limits, random: random, base: now,
+		shard: shard, term: term, limits: limits, random: random, base: now, tune: tune,
 		pools:   make(map[Pool]*pool),
 		tickets: make(map[wire.ID]*ticket),
 		matches: make(map[wire.ID]*match),
 		nodes:   make(map[string]*node),
-		journal: journal{term: term},
+		journal: journal{term: term, tune: tune},
 	}
 }
 
@@ -233,10 +248,8 @@ func (c *core) admit(e *entry, t *ticket) bool {
 	tell := c.now.to(c.shard, t.node)
 	if p := c.pools[e.pool]; p != nil {
 		if u := p.devices[t.device]; u != nil {
-			// Of whom no node has told yet, nobody knows how old it is, or whether it is.
-			unknown := u.epoch == 0
 			switch {
-			case e.replace && (unknown || u.at < t.at || u.at == t.at && bytes.Compare(u.id[:], t.id[:]) < 0):
+			case e.replace && (u.at < t.at || u.at == t.at && bytes.Compare(u.id[:], t.id[:]) < 0):
 				c.counts.replaced++
 				c.replace(u)
 			case e.replace:
@@ -272,6 +285,9 @@ func (c *core) prepare(t *ticket) {
 	w := t.wait
 	w.reach = math.Inf(1)
 	w.query = w.request.query
+	if len(w.widen.Ranges) > 0 {
+		w.query = w.query.clone()
+	}
 	w.located = w.request.located
 	if w.located {
 		w.spot = w.at.place(w.plane)
@@ -296,7 +312,7 @@ func (c *core) prepare(t *ticket) {
 	k := kind{w.key, w.gesture, w.plane}
 	home := t.pool.compartments[k]
 	if home == nil {
-		home = &compartment{kind: k, pool: t.pool}
+		home = &compartment{kind: k, pool: t.pool, tree: tree{leaf: c.tune.leaf}}
 		t.pool.compartments[k] = home
 	}
 	home.users++

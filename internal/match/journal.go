@@ -16,24 +16,12 @@ const (
 	recEnded   byte = 3
 )
 
-const (
-	// batchSize is how many bytes a batch has before the next one begins.
-	batchSize = 128 << 10
-	// slack is how many bytes the log may have beyond twice what the live matches need
-	// before what is at its head is copied forward.
-	slack = 4 << 20
-	// copied is how many bytes are copied forward with one batch at most.
-	copied = batchSize
-	// trimStep is how many bytes must be dead at the head before they are purged, which
-	// holds up appends.
-	trimStep = 1 << 20
-)
-
 var errVersion = errors.New("it is of a newer version")
 
 // journal is what is to be stored, and what the log has.
 type journal struct {
 	term  uint64
+	tune  tuning
 	queue []*batch // to be stored, in order; the first may be under way
 	away  bool     // it is
 	kept  []*batch // stored and not purged, in order
@@ -57,7 +45,7 @@ type batch struct {
 
 // open returns the batch to which something may be added.
 func (j *journal) open() *batch {
-	if n := len(j.queue); n > 0 && !(n == 1 && j.away) && len(j.queue[n-1].buf) < batchSize {
+	if n := len(j.queue); n > 0 && !(n == 1 && j.away) && len(j.queue[n-1].buf) < j.tune.batch {
 		return j.queue[n-1]
 	}
 	b := &batch{buf: binary.AppendUvarint([]byte{logVersion}, j.term)}
@@ -186,21 +174,21 @@ func (j *journal) trim(c *core) {
 		j.kept[0] = nil
 		j.kept = j.kept[1:]
 	}
-	if j.dead >= trimStep {
+	if j.dead >= j.tune.trimStep {
 		j.purge()
 	}
-	if j.bytes <= 2*j.live+slack || len(j.kept) < 2 {
+	if j.bytes <= 2*j.live+j.tune.slack || len(j.kept) < 2 {
 		return
 	}
 	size := 0
 	for _, b := range j.kept[:len(j.kept)-1] {
-		for ; len(b.matches) > 0 && size < copied; b.matches = b.matches[1:] {
+		for ; len(b.matches) > 0 && size < j.tune.batch; b.matches = b.matches[1:] {
 			if m := b.matches[0]; m.home == b {
 				j.matched(c, m)
 				size += m.size
 			}
 		}
-		if size >= copied {
+		if size >= j.tune.batch {
 			return
 		}
 	}

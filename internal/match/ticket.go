@@ -132,9 +132,6 @@ func (w *wait) widenTo(step int) {
 	if len(w.widen.Ranges) == 0 {
 		return
 	}
-	if step == 0 {
-		w.query = w.request.query.clone()
-	}
 	for _, to := range w.widen.Ranges {
 		from, now := w.request.query.find(to.Name), w.query.find(to.Name)
 		now.min, now.max = widened(from.min, to.Min, part), widened(from.max, to.Max, part)

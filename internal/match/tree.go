@@ -10,8 +10,6 @@ const (
 	// maxDims is how many names of properties the tree knows places for; by others it
 	// does not find anybody faster.
 	maxDims = 8
-	// leafSize is how many tickets a leaf has before it is divided.
-	leafSize = 24
 )
 
 // tree holds the tickets of a compartment by all that they are and ask for: each
@@ -23,6 +21,7 @@ type tree struct {
 	users [maxDims]int    // how many tickets ask for something of that name
 	dims  int             // one more than the last that is in use
 	added int             // tickets since the names changed
+	leaf  int             // see tuning
 }
 
 // branch is a leaf with tickets, or has two branches below it.
@@ -217,7 +216,7 @@ func (tr *tree) insert(t *ticket) {
 	b := tr.root
 	for b.less != nil {
 		b.add(t, tr.dims)
-		if big := max(b.less.count, b.more.count); uneven == nil && b.count > 4*leafSize && 4*big > 3*b.count+leafSize {
+		if big := max(b.less.count, b.more.count); uneven == nil && b.count > 4*tr.leaf && 4*big > 3*b.count+tr.leaf {
 			uneven = b
 		}
 		b = b.below(t)
@@ -225,11 +224,11 @@ func (tr *tree) insert(t *ticket) {
 	b.add(t, tr.dims)
 	b.list = append(b.list, t)
 	t.wait.leaf = b
-	if len(b.list) > max(leafSize, b.divideAgain) {
-		b.divide(tr.dims)
+	if len(b.list) > max(tr.leaf, b.divideAgain) {
+		tr.divide(b)
 	}
 	if uneven != nil {
-		uneven.build(uneven.all(nil), tr.dims)
+		tr.build(uneven, uneven.all(nil))
 	}
 }
 
@@ -253,8 +252,8 @@ func (tr *tree) remove(t *ticket) {
 	b.divideAgain = min(b.divideAgain, 2*last)
 	b.measure(tr.dims)
 	for p := b.parent; p != nil; p = p.parent {
-		if p.less.count+p.more.count <= leafSize/2 {
-			p.build(p.all(nil), tr.dims) // which makes a leaf of it
+		if p.less.count+p.more.count <= tr.leaf/2 {
+			tr.build(p, p.all(nil)) // which makes a leaf of it
 			continue
 		}
 		p.join(&p.less.bounds, &p.more.bounds, tr.dims)
@@ -286,25 +285,25 @@ func (tr *tree) rebuild() {
 	for _, t := range list {
 		tr.place(t)
 	}
-	tr.root.build(list, tr.dims)
+	tr.build(tr.root, list)
 }
 
 // build makes a branch hold the tickets of list, which it keeps.
-func (b *branch) build(list []*ticket, dims int) {
+func (tr *tree) build(b *branch, list []*ticket) {
 	b.less, b.more, b.list, b.divideAgain = nil, nil, list, 0
-	b.measure(dims)
+	b.measure(tr.dims)
 	for _, t := range list {
 		t.wait.leaf = b
 	}
-	if len(list) > leafSize {
-		b.divide(dims)
+	if len(list) > tr.leaf {
+		tr.divide(b)
 	}
 }
 
 // divide makes two leaves of one, and of those again until they are small, along the
 // axis on which its tickets are furthest apart, as seen by what they ask for.
-func (b *branch) divide(dims int) {
-	a, split, ok := bestSplit(b.list, dims)
+func (tr *tree) divide(b *branch) {
+	a, split, ok := bestSplit(b.list, tr.dims)
 	if !ok {
 		b.divideAgain = 2 * len(b.list)
 		return
@@ -320,7 +319,7 @@ func (b *branch) divide(dims int) {
 	}
 	b.list = nil
 	b.less, b.more = &branch{parent: b}, &branch{parent: b}
-	b.less.build(less, dims)
-	b.more.build(more, dims)
-	b.join(&b.less.bounds, &b.more.bounds, dims)
+	tr.build(b.less, less)
+	tr.build(b.more, more)
+	b.join(&b.less.bounds, &b.more.bounds, tr.dims)
 }
