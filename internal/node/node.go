@@ -108,6 +108,7 @@ type node struct {
 	refused      chan struct{}  // closed when it must not be a member any more
 	links        *bus.Links     // nil: this node is alone
 	leases       *shards.Leases // nil likewise
+	duties       []duty         // what is done for each shard beside its mailboxes
 	shardMetrics shardMetrics
 	moved        chan struct{} // this node keeps more shards, or fewer
 	copies       *copies       // nil: no processor of this cluster has any of its own
