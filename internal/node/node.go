@@ -92,6 +92,7 @@ type node struct {
 	webhooks *webhooks.Room
 	chat     chat
 	journal  journalPart
+	matching matching
 	serving  atomic.Bool
 	abroad   *abroad    // nil: there are no other domains
 	applying sync.Mutex // held while apps are replaced
@@ -267,6 +268,9 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
+	if err := n.openMatching(); err != nil {
+		return err
+	}
 	if n.sockets, err = socket.New(n.socketOptions()); err != nil {
 		return err
 	}
@@ -301,6 +305,12 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.stats.Run(stopping) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
+	if n.matching.room != nil {
+		rooms.Go(func() error { return n.matching.room.Run(stopping) })
+	}
+	if n.matching.devices != nil {
+		rooms.Go(func() error { return n.matching.devices.Run(stopping) })
+	}
 	if n.chat.db != nil {
 		rooms.Go(func() error { return n.runChat(stopping) })
 		rooms.Go(func() error { return n.chat.rooms.Run(stopping) })
@@ -330,14 +340,29 @@ func (n *node) serve(ctx context.Context) error {
 	n.doors.closePublic()
 	n.exchange.Leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
-	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
-		n.log.Warn("not every client left in time", "err", err)
-	}
+	n.drain(drain)
 	cancel()
 	n.events.Wait()
 	n.exchange.Close()
 	stop()
 	return errors.Join(err, n.doors.close(), rooms.Wait())
+}
+
+// drain has all clients leave, in the time that ctx gives.
+func (n *node) drain(ctx context.Context) {
+	const reason = "the server is stopping"
+	var left sync.WaitGroup
+	if n.matching.devices != nil {
+		left.Go(func() {
+			if err := n.matching.devices.Drain(ctx, reason); err != nil {
+				n.log.Warn("not every device left in time", "err", err)
+			}
+		})
+	}
+	if err := n.sockets.Drain(ctx, reason); err != nil {
+		n.log.Warn("not every client left in time", "err", err)
+	}
+	left.Wait()
 }
 
 // reload puts new settings into effect as they come.
@@ -367,6 +392,9 @@ func (n *node) reload(ctx context.Context) error {
 			changed := config.Diff(before, s).Live
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.limitKeepers()
+			if n.matching.room != nil {
+				n.matching.room.SetLimits(matchLimits(s.Matching))
+			}
 			n.reloadWebhooks(ctx, s)
 			n.reloadAbroad()
 			if len(changed) > 0 {

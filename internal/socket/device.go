@@ -19,6 +19,7 @@ type device struct {
 	reader frameReader
 	id     string
 	at     match.Point
+	until  time.Time      // when it may be here no longer; zero: it always may
 	room   *match.Session // set before anything is read
 	heard  atomic.Int64   // when the client last sent anything, in Unix nanoseconds
 
@@ -151,6 +152,8 @@ func (d *device) tend(now time.Time, l *DeviceLimits) {
 	d.pinged = silent >= l.PingInterval
 	d.mu.Unlock()
 	switch {
+	case !d.until.IsZero() && now.After(d.until):
+		d.close(wire.CloseTokenExpired, "what it connected with has expired")
 	case silent >= l.PingInterval+l.ProofTimeout:
 		d.kill()
 	case silent >= l.PingInterval && !pinged:

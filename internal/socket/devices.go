@@ -42,9 +42,9 @@ type DevicesOptions struct {
 	Name    string // of this node, as devices see it
 	// Limits are asked for each connection, and each frame that waits.
 	Limits func() DeviceLimits
-	// Admit says whether a device may connect under an ID, as its request asks. The
-	// error is a *DeviceRefusal.
-	Admit       func(r *http.Request, id string) error
+	// Admit says whether a device may connect under an ID, as its request asks, and
+	// until when; zero: for ever. The error is a *DeviceRefusal.
+	Admit       func(r *http.Request, id string) (until time.Time, err error)
 	AllowOrigin func(*http.Request) bool
 	Away        func() error      // as in Options; nil: never
 	Note        func(DeviceEvent) // likewise; nil: nobody
@@ -150,13 +150,12 @@ func (x *Devices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if no == nil && !x.opts.AllowOrigin(r) {
 		no = &refusal{awayOrigin, http.StatusForbidden, "this origin may not connect"}
 	}
-	var id string
-	var at match.Point
+	d := &device{door: x}
 	if no == nil {
-		id, at, no = placeOf(r.URL.Query())
+		d.id, d.at, no = placeOf(r.URL.Query())
 	}
 	if no == nil {
-		no = x.admit(r, id)
+		d.until, no = x.admit(r, d.id)
 	}
 	if no == nil {
 		no = x.enter()
@@ -170,7 +169,7 @@ func (x *Devices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.deflate = false
-	if err := x.accept(w, h, id, at); err != nil {
+	if err := x.accept(w, h, d); err != nil {
 		x.refused[awayFailed].Inc()
 		x.opts.Logger.Debug("a device's handshake failed", "err", err)
 		x.leave(nil)
@@ -201,16 +200,16 @@ func placeOf(q url.Values) (id string, at match.Point, no *refusal) {
 	return id, at, nil
 }
 
-func (x *Devices) admit(r *http.Request, id string) *refusal {
-	err := x.opts.Admit(r, id)
+func (x *Devices) admit(r *http.Request, id string) (time.Time, *refusal) {
+	until, err := x.opts.Admit(r, id)
 	var no *DeviceRefusal
 	switch {
 	case err == nil:
-		return nil
+		return until, nil
 	case errors.As(err, &no):
-		return &refusal{awayAccess, no.Status, no.Reason}
+		return until, &refusal{awayAccess, no.Status, no.Reason}
 	}
-	return &refusal{awayAccess, http.StatusServiceUnavailable, err.Error()}
+	return until, &refusal{awayAccess, http.StatusServiceUnavailable, err.Error()}
 }
 
 // enter takes a place for a connection.
@@ -253,7 +252,7 @@ func (x *Devices) checkEmpty() {
 }
 
 // accept upgrades the connection and starts the device.
-func (x *Devices) accept(w http.ResponseWriter, h handshake, id string, at match.Point) error {
+func (x *Devices) accept(w http.ResponseWriter, h handshake, d *device) error {
 	conn, early, err := takeOver(w)
 	if err != nil {
 		return err
@@ -263,7 +262,7 @@ func (x *Devices) accept(w http.ResponseWriter, h handshake, id string, at match
 		conn.Close()
 		return fmt.Errorf("answer the handshake: %w", err)
 	}
-	d := &device{door: x, conn: conn, id: id, at: at}
+	d.conn = conn
 	terms := x.terms
 	terms.limit, terms.first = l.Frame, l.Frame
 	r := &d.reader
