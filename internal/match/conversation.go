@@ -90,9 +90,11 @@ func (c *core) take(now time.Time, from string, request []byte) (byte, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	if begins {
+	n := c.nodes[from]
+	switch {
+	case begins && (n == nil || n.epoch < epoch):
 		c.sync(now, from, epoch)
-	} else if n := c.nodes[from]; n == nil || n.epoch != epoch {
+	case n == nil || n.epoch != epoch || begins: // it was said a conversation ago
 		return answerAgain, nil
 	}
 	for len(r.b) > 0 {

@@ -250,13 +250,6 @@ func (v *view) matched(t *rapid.T, name string, r *reader) {
 	}
 }
 
-// flush returns what nodes may be told at once.
-func (c *core) flush() tells {
-	now := c.now
-	c.now = nil
-	return now
-}
-
 // draw makes a request of the few places, keys and levels that there are, so that many
 // fit.
 func (h *history) draw(node string) *seen {

@@ -134,5 +134,5 @@ type Reason uint8
 const (
 	Asked    Reason = iota // the device asked for it
 	Replaced               // another session of the same device took its place
-	Over                   // the owner no longer knows of it
+	Over                   // the pool's owner no longer knew of it
 )

@@ -3,13 +3,13 @@ package match
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // Owners reaches the owners of shards, and other nodes.
@@ -57,8 +57,16 @@ type Options struct {
 // owns, and the sessions of devices that are connected to it. Its methods may be
 // called from any goroutine and do not wait for anything but memory.
 type Room struct {
-	opts   Options
-	owners Owners
+	opts    Options
+	owners  Owners
+	desks   []*desk
+	metrics *metrics
+	running sync.WaitGroup // what Begin began
+
+	mu     sync.Mutex // guards what follows
+	limits Limits
+	owned  map[int]*owner
+	ended  bool
 }
 
 // New makes a room. Attach, then Run, make it work.
@@ -66,7 +74,39 @@ func New(o Options) (*Room, error) {
 	if o.Node == "" || o.Shards < 1 || o.Logs == nil || o.Now == nil || o.Random == nil || o.Logger == nil {
 		return nil, errors.New("match: Options.Node, Shards, Logs, Now, Random and Logger are needed")
 	}
-	return &Room{opts: o}, nil
+	if o.Nodes == nil {
+		o.Nodes = func() []string { return []string{o.Node} }
+	}
+	r := &Room{opts: o, limits: o.Limits.orDefaults(), owned: make(map[int]*owner)}
+	for shard := range o.Shards {
+		r.desks = append(r.desks, newDesk(r, shard))
+	}
+	var err error
+	if r.metrics, err = newMetrics(r, o.Metrics); err != nil {
+		return nil, fmt.Errorf("register metrics of matching: %w", err)
+	}
+	return r, nil
+}
+
+// orDefaults returns the limits with the defaults in place of zeros.
+func (l Limits) orDefaults() Limits {
+	def := func(n *int, to int) {
+		if *n == 0 {
+			*n = to
+		}
+	}
+	last := func(d *time.Duration, to time.Duration) {
+		if *d == 0 {
+			*d = to
+		}
+	}
+	def(&l.Tickets, 200_000)
+	def(&l.Matches, 200_000)
+	def(&l.PerSession, 16)
+	last(&l.Timeout, 10*time.Minute)
+	last(&l.Patience, 2*time.Second)
+	last(&l.GestureWindow, 2*time.Second)
+	return l
 }
 
 // Attach says how owners and nodes are reached. It is called once, before Run and
@@ -74,96 +114,140 @@ func New(o Options) (*Room, error) {
 func (r *Room) Attach(o Owners) { r.owners = o }
 
 // Run does what is to be done by time and by the conversations with owners, until ctx
-// ends; then it waits for all that Begin began.
-func (r *Room) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// ends; then it waits for all that Begin began, whose contexts must end, too.
+func (r *Room) Run(ctx context.Context) error {
+	var desks sync.WaitGroup
+	for _, d := range r.desks {
+		desks.Go(func() { d.run(ctx) })
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+			for _, d := range r.desks {
+				d.giveUp(r.opts.Now())
+			}
+		}
+	}
+	desks.Wait()
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.running.Wait()
+	r.metrics.unregister()
+	return nil
+}
 
 // Begin has this node own the pools of a shard until ctx ends, for the term'th time.
 // It returns at once.
-func (r *Room) Begin(ctx context.Context, shard int, term uint64) {}
+func (r *Room) Begin(ctx context.Context, shard int, term uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	o := newOwner(r, shard, term)
+	r.owned[shard] = o
+	r.running.Go(func() {
+		o.run(ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.owned[shard] == o {
+			delete(r.owned, shard)
+		}
+	})
+}
+
+var errNotOwned = errors.New("match: this node does not own the shard")
 
 // Serve takes a request of a node to the owner of a shard, and has answer called once,
 // soon or right away. The request is not changed any more.
-func (r *Room) Serve(shard int, from string, request []byte, answer func(reply []byte, err error)) {}
+func (r *Room) Serve(shard int, from string, request []byte, answer func(reply []byte, err error)) {
+	r.mu.Lock()
+	o := r.owned[shard]
+	r.mu.Unlock()
+	if o == nil {
+		answer(nil, errNotOwned)
+		return
+	}
+	o.post(post{from: from, request: request, answer: answer})
+}
 
 // Told takes what a node told this one, which is not changed any more.
-func (r *Room) Told(from string, message []byte) {}
+func (r *Room) Told(from string, message []byte) {
+	in := reader{b: message}
+	what, shard := in.byte(), in.uvarint()
+	if in.err != nil || shard >= uint64(len(r.desks)) {
+		r.opts.Logger.Warn("a node says of matching what this one does not understand", "node", from)
+		return
+	}
+	d := r.desks[shard]
+	switch what {
+	case sayEvents:
+		d.hear(&in)
+	case sayAgain:
+		d.anew()
+	case sayMessage:
+		d.message(&in)
+	}
+	if in.err != nil {
+		r.opts.Logger.Warn("a node says of matching what this one does not understand", "node", from)
+	}
+}
 
 // Moved says that another node owns a shard, or that the conversation with its owner
 // began anew; also for the first owner, and when it is this node.
-func (r *Room) Moved(shard int) {}
+func (r *Room) Moved(shard int) { r.desks[shard].anew() }
 
 // Lost says that a node is dead or gone: what its sessions had is over.
-func (r *Room) Lost(node string) {}
+func (r *Room) Lost(node string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.owned {
+		o.post(post{lost: node})
+	}
+}
 
 // Ready says whether this node's owners have read their logs; of a node that owns
 // nothing it is true.
-func (r *Room) Ready() bool { return true }
+func (r *Room) Ready() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.owned {
+		if !o.ready.Load() {
+			return false
+		}
+	}
+	return true
+}
 
 // SetLimits changes the limits for what is asked for from now on.
-func (r *Room) SetLimits(l Limits) {}
-
-// Outlet is a device's end of a Session. Its methods are called one at a time for the
-// pools of one shard, from whatever goroutine; they must not block. They may call
-// the session's methods.
-type Outlet interface {
-	// Waiting: the ticket waits in its pool. It comes at most once for a ticket, and
-	// before anything else but Refused.
-	Waiting(t Ticket)
-	// Refused: the request was not taken after all, and the ticket is gone; or Cancel
-	// came too late, and nothing has changed (then Reference is that of Cancel).
-	Refused(t Ticket, r *Refusal)
-	// Matched: the ticket is used up, and its device is in a match.
-	Matched(t Ticket, m Match)
-	// TimedOut: the ticket is gone, nobody was found in time.
-	TimedOut(t Ticket)
-	// Canceled: the ticket is gone. reference is that of Cancel, if Asked.
-	Canceled(t Ticket, reference []byte, why Reason)
-	// PeerLeft: a member of the match is gone. If ended, no other one is left, and
-	// the match is over.
-	PeerLeft(m Match, device string, ended bool)
-	// Left: the device is in the match no longer. reference is that of Leave, if Asked.
-	Left(m Match, reference []byte, why Reason)
-	// Message: a peer sent this. content is not changed any more.
-	Message(m Match, from string, content []byte)
+func (r *Room) SetLimits(l Limits) {
+	l = l.orDefaults()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limits = l
+	for _, o := range r.owned {
+		o.post(post{limits: &l})
+	}
 }
 
-// Session is a device that is connected to this node. What it has in pools ends with
-// it.
-type Session struct {
-	room   *Room
-	device string
-	outlet Outlet
+func (r *Room) currentLimits() Limits {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limits
 }
 
-// Open makes a session of a device, whose name has 1 to MaxName bytes. Several
-// sessions may be of one device.
-func (r *Room) Open(device string, o Outlet) *Session {
-	return &Session{room: r, device: device, outlet: o}
+// shardOf says to which shard a pool belongs.
+func (r *Room) shardOf(p Pool) int {
+	const offset, prime = 2166136261, 16777619 // FNV-1a
+	h := uint32(offset)
+	for _, s := range []string{p.App, "\x00", p.Name} {
+		for i := range len(s) {
+			h = (h ^ uint32(s[i])) * prime
+		}
+	}
+	return int(h % uint32(len(r.desks)))
 }
-
-// Request asks to take part. It checks what can be known here and returns a *Refusal
-// or the ticket's ID, of which Outlet may have heard before this returns.
-func (s *Session) Request(q Request) (wire.ID, error) {
-	return wire.ID{}, errors.New("not built yet")
-}
-
-// Cancel takes a ticket back: Canceled or Refused follows, or what comes of the ticket
-// on its way. The error is a *Refusal with NOT_FOUND when the session has no such
-// ticket that waits.
-func (s *Session) Cancel(ticket wire.ID, reference []byte) error { return nil }
-
-// Leave leaves a match: Left follows when that is stored, and no Message meanwhile.
-// The error is a *Refusal with NOT_FOUND when the session is not in it.
-func (s *Session) Leave(match wire.ID, reference []byte) error { return nil }
-
-// Send sends content, which is not to be changed any more, to the members to, or to
-// all others when to is empty. The error is a *Refusal: NOT_FOUND when the session is
-// not in the match, BAD_FIELD when one of to is no other member.
-func (s *Session) Send(match wire.ID, to []string, content []byte) error { return nil }
-
-// Match returns a match that the session is in, as it is now.
-func (s *Session) Match(match wire.ID) (Match, bool) { return Match{}, false }
-
-// Close ends the session: its tickets and its part in matches. Outlet hears nothing
-// more after Close has returned, except from within a call under way.
-func (s *Session) Close() {}
