@@ -257,6 +257,7 @@ const (
 	tagAccounts = 7 // sessions of accounts that have ended
 	tagChat     = 8 // news of rooms
 	tagMatching = 9
+	tagJournal  = 10
 )
 
 // tagged is a part's own way to other nodes.

@@ -57,6 +57,22 @@ func (n *node) openMatching() error {
 	return n.openDevices()
 }
 
+// runMatching has users and devices matched, until stop is called.
+func (n *node) runMatching() (stop func()) {
+	if n.matching.room == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.matching.room.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			n.log.Error("matching ended with an error", "err", err)
+		}
+	}
+}
+
 func matchLimits(m config.Matching) match.Limits {
 	return match.Limits{
 		Tickets: m.Tickets, Matches: m.Matches, PerSession: m.PerSession,

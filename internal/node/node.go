@@ -145,16 +145,15 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer stopKeeping()
-	stopJournal, err := n.openJournal(ctx)
-	if err != nil {
+	if err := n.openJournal(ctx); err != nil {
 		return err
 	}
-	defer stopJournal()
 	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
 	defer n.apps.Close()
 	defer n.keys.Close()
+	defer n.runMatching()() // when the shards are given up, which it waits for
 	leave, err := n.join(ctx)
 	if err != nil {
 		return err
@@ -303,11 +302,9 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.sockets.Run(stopping) })
 	rooms.Go(func() error { return tendMemory(stopping) })
 	rooms.Go(func() error { return n.stats.Run(stopping) })
+	rooms.Go(func() error { return n.journal.room.Run(stopping) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
-	if n.matching.room != nil {
-		rooms.Go(func() error { return n.matching.room.Run(stopping) })
-	}
 	if n.matching.devices != nil {
 		rooms.Go(func() error { return n.matching.devices.Run(stopping) })
 	}
