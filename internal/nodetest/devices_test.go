@@ -242,6 +242,7 @@ func TestADeviceThatDoesNotReadLosesWhatIsSaidToItAndNothingElse(t *testing.T) {
 	}
 	b.Expect("I matched with device 'a'!", "device a says: "+text)
 	c, d := ConnectDevice(t, s, "c", 9, 9), ConnectDevice(t, s, "d", 9, 9)
+	c.Expect("I matched with device 'd'!")
 	c.Say("hello")
 	d.Expect("I matched with device 'c'!", "device c says: hello")
 }
