@@ -164,21 +164,23 @@ func TestRequestsThatMakeNoSenseAreRefusedByName(t *testing.T) {
 	}
 	somewhere := &Point{52, 13}
 	for field, change := range map[string]func(*Request){
-		"pool":               func(q *Request) { q.Pool.Name = "" },
-		"min":                func(q *Request) { q.Min = 1 },
-		"max":                func(q *Request) { q.Max = MaxGroup + 1 },
-		"key":                func(q *Request) { q.Key = strings.Repeat("k", MaxKey+1) },
-		"gesture":            func(q *Request) { q.Gesture, q.Max = SwipeLeft, 3 },
-		"timeout":            func(q *Request) { q.Timeout = -1 },
-		"patience":           func(q *Request) { q.Patience = -1 },
-		"radius":             func(q *Request) { q.Radius = 5 },
-		"lat":                func(q *Request) { q.At = &Point{90.1, 0} },
-		"lon":                func(q *Request) { q.At = &Point{0, -180.1} },
-		"widen.over":         func(q *Request) { q.At, q.Radius, q.Widen.Radius = somewhere, 1, 2 },
-		"widen.radius":       func(q *Request) { q.At, q.Radius, q.Widen = somewhere, 10, Widen{Over: time.Second, Radius: 5} },
-		"widen.query.level":  func(q *Request) { q.Query, q.Widen = query, Widen{Over: time.Second, Ranges: []Range{{"level", 4, 9}}} },
-		"widen.query.mode":   func(q *Request) { q.Query, q.Widen = query, Widen{Over: time.Second, Ranges: []Range{{"mode", 4, 9}}} },
-		"widen.query.absent": func(q *Request) { q.Query, q.Widen = query, Widen{Over: time.Second, Ranges: []Range{{"absent", 4, 9}}} },
+		"pool":              func(q *Request) { q.Pool.Name = "" },
+		"min":               func(q *Request) { q.Min = 1 },
+		"max":               func(q *Request) { q.Max = MaxGroup + 1 },
+		"key":               func(q *Request) { q.Key = strings.Repeat("k", MaxKey+1) },
+		"gesture":           func(q *Request) { q.Gesture, q.Max = SwipeLeft, 3 },
+		"timeout":           func(q *Request) { q.Timeout = -1 },
+		"patience":          func(q *Request) { q.Patience = -1 },
+		"radius":            func(q *Request) { q.Radius = 5 },
+		"lat":               func(q *Request) { q.At = &Point{90.1, 0} },
+		"lon":               func(q *Request) { q.At = &Point{0, -180.1} },
+		"widen.over":        func(q *Request) { q.At, q.Radius, q.Widen.Radius = somewhere, 1, 2 },
+		"widen.radius":      func(q *Request) { q.At, q.Radius, q.Widen = somewhere, 10, Widen{Over: time.Second, Radius: 5} },
+		"widen.query.level": func(q *Request) { q.Query, q.Widen = query, Widen{Over: time.Second, Ranges: []Range{{"level", 4, 9}}} },
+		"widen.query.mode":  func(q *Request) { q.Query, q.Widen = query, Widen{Over: time.Second, Ranges: []Range{{"mode", 4, 9}}} },
+		"widen.query.absent": func(q *Request) {
+			q.Query, q.Widen = query, Widen{Over: time.Second, Ranges: []Range{{"absent", 4, 9}}}
+		},
 	} {
 		q := anyone
 		change(&q)
