@@ -59,9 +59,21 @@ func (a axis) used(dims int) bool {
 	return a < firstVal || int(a-firstVal)%maxDims < dims
 }
 
+// sampleSize is how many tickets are looked at to find out where to divide many.
+const sampleSize = 96
+
 // bestSplit returns an axis and where to divide it, so that both sides have tickets;
 // not ok when all tickets are in the same place.
 func bestSplit(list []*ticket, dims int) (best axis, split float64, ok bool) {
+	if len(list) > sampleSize {
+		sample := make([]*ticket, 0, sampleSize)
+		for i := range sampleSize {
+			sample = append(sample, list[i*len(list)/sampleSize])
+		}
+		if best, split, ok = bestSplit(sample, dims); ok {
+			return best, split, true // what divides some of them divides them all
+		}
+	}
 	bestWorth := 0.0
 	for a := axis(0); a < endAxis; a++ {
 		if !a.used(dims) {

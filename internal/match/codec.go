@@ -127,9 +127,14 @@ func (r *reader) bytes() []byte {
 func (r *reader) text() string { return string(r.bytes()) }
 
 func (r *reader) texts() []string {
-	list := make([]string, 0, min(r.count(), MaxSet))
-	for range cap(list) {
-		list = append(list, r.text())
+	n := r.count()
+	if n > MaxSet {
+		r.fail()
+		return nil
+	}
+	list := make([]string, n)
+	for i := range list {
+		list[i] = r.text()
 	}
 	return list
 }
@@ -158,7 +163,10 @@ func (r *reader) duration() time.Duration { return time.Duration(r.uvarint()) }
 
 func (r *reader) properties() (p Properties) {
 	n := int(r.byte())
-	if n == 0 || n > MaxProperties {
+	if n > MaxProperties {
+		r.fail()
+	}
+	if n == 0 || r.err != nil {
 		return p
 	}
 	p.list = make([]property, n)
@@ -181,7 +189,10 @@ func (r *reader) properties() (p Properties) {
 
 func (r *reader) query() (q Query) {
 	n := int(r.byte())
-	if n == 0 || n > MaxProperties {
+	if n > MaxProperties {
+		r.fail()
+	}
+	if n == 0 || r.err != nil {
 		return q
 	}
 	q.list = make([]demand, n)
@@ -192,7 +203,12 @@ func (r *reader) query() (q Query) {
 		case inRange:
 			d.min, d.max = r.float(), r.float()
 		case inNumbers:
-			d.nums = make([]float64, min(r.count(), MaxSet))
+			n := r.count()
+			if n > MaxSet {
+				r.fail()
+				return q
+			}
+			d.nums = make([]float64, n)
 			for j := range d.nums {
 				d.nums[j] = r.float()
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,6 +150,9 @@ func (o *owner) serve(ctx context.Context, log Log, c *core, again bool) error {
 	defer close(jobs)
 
 	nodes := o.room.opts.Nodes()
+	if !slices.Contains(nodes, o.room.opts.Node) {
+		nodes = append(slices.Clone(nodes), o.room.opts.Node)
+	}
 	c.begin(o.room.opts.Now(), nodes)
 	o.ready.Store(true)
 	if again {

@@ -31,7 +31,10 @@ const (
 	refusedFull  byte = 2 // the shard has as many as it may have
 )
 
-// tells is what nodes are to be told, one message for each.
+// maxTell is from how many bytes on a message for a node is full.
+const maxTell = 256 << 10
+
+// tells is what nodes are to be told, in messages for each.
 type tells []*tell
 
 // tell is a message for one node. It is nobody's when node is nil.
@@ -47,9 +50,12 @@ func (ts *tells) to(shard int, n *node) *tell {
 	if n.epoch == 0 {
 		return &tell{}
 	}
-	for _, t := range *ts {
-		if t.node == n && t.epoch == n.epoch {
-			return t
+	for i := len(*ts) - 1; i >= 0; i-- {
+		if t := (*ts)[i]; t.node == n && t.epoch == n.epoch {
+			if len(t.buf) < maxTell {
+				return t
+			}
+			break
 		}
 	}
 	t := &tell{node: n, epoch: n.epoch, buf: binary.AppendUvarint([]byte{sayEvents}, uint64(shard))}
