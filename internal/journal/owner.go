@@ -93,6 +93,7 @@ type owner struct {
 type asked struct {
 	request request
 	refused []int
+	stored  bool // it was, before the batch that is made now
 	rebuild bool
 	answer  func(reply []byte, err error)
 }
@@ -313,7 +314,11 @@ func (o *owner) store(ctx context.Context, list []*asked) {
 			return
 		case !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrChanged):
 			for _, a := range list {
-				a.answer(answerError(err), nil)
+				if a.stored { // before, when nobody heard of it
+					a.answer(putRefused([]byte{tellDone}, a.refused), nil)
+				} else {
+					a.answer(answerError(err), nil)
+				}
 			}
 			return
 		}
@@ -353,6 +358,7 @@ func (o *owner) form(list []*asked) (b *batch, repeated int) {
 	b = o.core.form(o.room.now())
 	for _, a := range list {
 		var n int
+		a.stored = o.core.has(&a.request)
 		a.refused, n = o.core.admit(b, &a.request, o.room.opts.Limits().Devices)
 		repeated += n
 	}
