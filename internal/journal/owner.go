@@ -63,9 +63,10 @@ const (
 	// keepAfter is how long a chunk that changed is not kept at most.
 	keepAfter = 5 * 60 * 1000
 	// lastTime bounds what an owner does that ends.
-	lastTime = 5 * time.Second
-	retryMin = 20 * time.Millisecond
-	retryMax = time.Second
+	lastTime  = 5 * time.Second
+	lineBytes = 220 // of most events
+	retryMin  = 20 * time.Millisecond
+	retryMax  = time.Second
 )
 
 // owner keeps one shard's journal, from Begin until End.
@@ -356,6 +357,11 @@ func (o *owner) form(list []*asked) (b *batch, repeated int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b = o.core.form(o.room.now())
+	events := 0
+	for _, a := range list {
+		events += len(a.request.events)
+	}
+	b.events, b.data = make([]Event, 0, events), make([]byte, 0, lineBytes*events)
 	for _, a := range list {
 		var n int
 		a.stored = o.core.has(&a.request)
