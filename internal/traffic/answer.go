@@ -104,7 +104,7 @@ func (p *plan) span(q Request) error {
 		p.to = q.To.UnixMilli()
 	}
 	if q.From.IsZero() {
-		p.from = max(p.to-int64(max(q.Past, 1))*step.Milliseconds(), oldest)
+		p.from = max(window.Floor(p.to-1, step)-int64(max(q.Past, 1)-1)*step.Milliseconds(), oldest)
 	} else {
 		p.from = q.From.UnixMilli()
 	}
