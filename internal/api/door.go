@@ -32,7 +32,10 @@ func newDoor(name string, o Options) *door {
 	d.exact("/readyz", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { readiness(w, o.Parts) }))
 	if o.V1 != nil {
 		d.exact("/v1", nil, http.HandlerFunc(noCall))
-		d.below("/v1/", nil, o.V1.handler(name == controlDoor))
+		calls := o.V1.handler(name == controlDoor)
+		d.below("/v1/", nil, calls)
+		d.below("/device/event", nil, calls)
+		d.below("/device/state/", nil, calls)
 		o.V1.docs.add(d)
 	}
 	return d

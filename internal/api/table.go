@@ -29,13 +29,15 @@ type Rooms struct {
 	Accounts Accounts
 	Chat     Chat // nil where Accounts is
 	ChatOff  string
+	Journal  Journal
 }
 
 // MessageLimits bound what is sent.
 type MessageLimits struct {
 	Frame     int           // bytes of the frame that receivers get
 	Receivers int           // of one message
-	Batch     int           // messages of one request
+	Batch     int           // messages, or events, of one request
+	Page      int           // events of one page of the journal
 	Wait      time.Duration // for the store
 }
 
@@ -92,5 +94,6 @@ func Calls(r Rooms) []Call {
 		r.Events.calls(),
 		r.accountCalls(),
 		r.roomCalls(),
+		r.journalCalls(),
 	)
 }

@@ -109,7 +109,9 @@ type Bus struct {
 	mu     sync.Mutex // one start, recovery or stop at a time; guards what follows
 	logs   map[int]*Log
 	tables map[string]*Table
-	trail  *Trail // nil until it is asked for
+	trail  *Trail // nil until it is asked for, and so are the next two
+	events *Events
+	parts  *Parts
 	links  *Links // nil until they are opened, and when they are closed
 	closed bool
 }
@@ -270,6 +272,18 @@ func (b *Bus) Recover(ctx context.Context) error {
 	}
 	if b.trail != nil {
 		if err := b.ensure(ctx, b.current.Load(), b.layout.trail(b.trail.limits)); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	if b.events != nil {
+		if err := b.ensure(ctx, b.current.Load(), b.layout.events(b.events.limits)); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	if b.parts != nil {
+		if err := b.ensure(ctx, b.current.Load(), b.layout.parts()); err != nil {
 			b.stop()
 			return err
 		}

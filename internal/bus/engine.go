@@ -102,7 +102,7 @@ func (e *engine) startServer(ctx context.Context) error {
 	if e.opts.External != nil {
 		return nil
 	}
-	lines := &journal{log: e.opts.Logger, bell: e.suspect, differs: e.differing, said: throttle{now: time.Now}}
+	lines := &serverLines{log: e.opts.Logger, bell: e.suspect, differs: e.differing, said: throttle{now: time.Now}}
 	given := e.serverOptions(ctx)
 	e.given = given.Clone() // the server keeps and changes what it is given
 	e.noteAddresses(given.Routes)
@@ -161,7 +161,7 @@ func (e *engine) serverOptions(ctx context.Context) *server.Options {
 }
 
 // check says whether the server that has started serves all that it found.
-func (e *engine) check(lines *journal) error {
+func (e *engine) check(lines *serverLines) error {
 	if line := lines.failure(); strings.Contains(line, "listening on router port") {
 		return fmt.Errorf("cannot listen for the other servers of the cluster at %s (cluster.listen): %s", e.opts.Cluster.Listen, line)
 	} else if line != "" {

@@ -19,6 +19,7 @@ type Settings struct {
 	NATS    NATS     `yaml:"nats"`    // instead of the embedded one
 	DB      DB       `yaml:"db"`      // what is at rest
 	Chat    Chat     `yaml:"chat"`    // accounts and rooms
+	Journal Journal  `yaml:"journal"` // of what happened to devices
 	Limits  Limits   `yaml:"limits"`
 	Log     Log      `yaml:"log"`
 

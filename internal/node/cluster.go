@@ -218,6 +218,9 @@ func (n *node) died(id string) {
 	n.stats.PeerGone(id)
 	n.hub.PeerGone(id)
 	n.office.Died(id)
+	for _, d := range n.duties {
+		d.Died(id)
+	}
 	n.exchange.PeerGone(id)
 	n.webhooks.PeerGone(id)
 	n.stir()
@@ -273,6 +276,9 @@ func (p peers) Up(peer string) {
 	p.stats.PeerUp(peer)
 	p.hub.PeerUp(peer)
 	p.office.Up(peer)
+	for _, d := range p.duties {
+		d.Up(peer)
+	}
 	p.exchange.PeerUp(peer)
 	p.webhooks.PeerUp(peer)
 	if p.chat.accounts != nil {
@@ -286,6 +292,9 @@ func (p peers) Down(peer string) {
 	p.stats.PeerDown(peer)
 	p.hub.PeerDown(peer)
 	p.office.Down(peer)
+	for _, d := range p.duties {
+		d.Down(peer)
+	}
 	p.exchange.PeerDown(peer)
 	p.webhooks.PeerDown(peer)
 	if p.chat.accounts != nil {
@@ -321,6 +330,12 @@ func (p peers) Receive(peer string, message []byte) {
 	case tagChat:
 		if p.chat.rooms != nil {
 			p.chat.rooms.PeerReceive(peer, body)
+		}
+	default:
+		for _, d := range p.duties {
+			if d.tag == message[0] {
+				d.Receive(peer, body)
+			}
 		}
 	}
 }

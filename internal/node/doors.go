@@ -190,7 +190,7 @@ func (d *doors) close() (err error) {
 // v1Options hand the calls of /v1 the rooms that they are about.
 func (n *node) v1Options() api.V1Options {
 	o := api.V1Options{
-		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away,
+		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away, Demo: n.opts.Settings.Demo,
 		Limits: func() api.V1Limits {
 			l := n.limits()
 			return api.V1Limits{
@@ -202,9 +202,10 @@ func (n *node) v1Options() api.V1Options {
 			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.office, Webhooks: n.webhooks, Events: n.events,
 			Messages: func() api.MessageLimits {
 				l := n.limits()
-				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
+				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Page: l.APIPage, Wait: l.APITimeout}
 			},
 			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n}, ChatOff: n.chat.off,
+			Journal: journalWatch{n.journal.room, n},
 		},
 	}
 	if n.chat.accounts != nil {

@@ -91,6 +91,7 @@ type node struct {
 
 	webhooks *webhooks.Room
 	chat     chat
+	journal  journalPart
 	serving  atomic.Bool
 	abroad   *abroad    // nil: there are no other domains
 	applying sync.Mutex // held while apps are replaced
@@ -107,6 +108,7 @@ type node struct {
 	refused      chan struct{}  // closed when it must not be a member any more
 	links        *bus.Links     // nil: this node is alone
 	leases       *shards.Leases // nil likewise
+	duties       []duty         // what is done for each shard beside its mailboxes
 	shardMetrics shardMetrics
 	moved        chan struct{} // this node keeps more shards, or fewer
 	copies       *copies       // nil: no processor of this cluster has any of its own
@@ -142,6 +144,11 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer stopKeeping()
+	stopJournal, err := n.openJournal(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopJournal()
 	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
@@ -319,6 +326,7 @@ func (n *node) serve(ctx context.Context) error {
 	unlink()
 	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	n.stats.LetGo()                      // or the doors would wait for streams of stats
+	n.journal.letGo()
 	n.doors.closePublic()
 	n.exchange.Leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
