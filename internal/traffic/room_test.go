@@ -123,6 +123,10 @@ func newWorld(shards int, now int64) *world {
 	return w
 }
 
+func (w *world) shard(t *rapid.T) *store {
+	return w.shards[rapid.IntRange(0, len(w.shards)-1).Draw(t, "shard")]
+}
+
 func (w *world) query(t *rapid.T, q Request) Answer {
 	t.Helper()
 	a, err := w.room.Query(context.Background(), q)
@@ -272,7 +276,7 @@ func TestTheSameEventsGiveTheSameAnswerOnAnyNumberOfShardsAndAfterAnyKill(t *tes
 		t.Repeat(map[string]func(*rapid.T){
 			"append": func(t *rapid.T) {
 				batch := rapid.SliceOfN(event(), 1, 20).Draw(t, "events")
-				s := rapid.SampledFrom(w.shards).Draw(t, "shard")
+				s := w.shard(t)
 				for i := range batch {
 					batch[i].Stored = w.now
 					batch[i].At += w.now
@@ -281,15 +285,15 @@ func TestTheSameEventsGiveTheSameAnswerOnAnyNumberOfShardsAndAfterAnyKill(t *tes
 			},
 			"wait": func(t *rapid.T) { w.now += rapid.Int64Range(1, 60_000).Draw(t, "ms") },
 			"keep": func(t *rapid.T) {
-				s := rapid.SampledFrom(w.shards).Draw(t, "shard")
+				s := w.shard(t)
 				for _, i := range slices.Sorted(maps.Keys(s.dirty)) {
 					if rapid.Bool().Draw(t, "this") {
 						s.keep(i)
 					}
 				}
 			},
-			"summarize": func(t *rapid.T) { rapid.SampledFrom(w.shards).Draw(t, "shard").summarize() },
-			"kill":      func(t *rapid.T) { rapid.SampledFrom(w.shards).Draw(t, "shard").start() },
+			"summarize": func(t *rapid.T) { w.shard(t).summarize() },
+			"kill":      func(t *rapid.T) { w.shard(t).start() },
 			"": func(t *rapid.T) {
 				q := request().Draw(t, "request")
 				a := w.query(t, q)

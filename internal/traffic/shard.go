@@ -28,32 +28,39 @@ const (
 // MaxLateness is how late an event may be at most.
 const MaxLateness = 5 * time.Minute
 
-// form says how a layer is kept: in a ring of slots, of which each takes the place of
+// form says how a layer is kept: in a ring of chunks, of which each takes the place of
 // what was there before. It is longer than what is kept by what may still be open.
 // It is the same for ever: what is stored is found by it.
 type form struct {
-	width time.Duration
+	width time.Duration // of a slot
 	keep  time.Duration
-	parts int // in which a slot is kept, so that none is larger than a message may be
-	ring  int
+	parts int // into which a slot is divided, so that none is larger than a message may be
+	pack  int // slots that follow each other in a chunk
+	ring  int // chunks of each part
 }
 
 func (l layer) form() form {
 	return [layers]form{
-		fine:    {Pane, KeptPanes, 1, 760},
-		devices: {Pane, KeptDevices, 4, 400},
-		coarse:  {minute, KeptMinutes, 1, 1460},
+		fine:    {Pane, KeptPanes, 1, 6, 130},
+		devices: {Pane, KeptDevices, deviceParts, 6, 70},
+		coarse:  {minute, KeptMinutes, 1, 10, 150},
 	}[l]
 }
 
 // Chunks is in how many parts the state of a shard is kept.
-const Chunks = 760 + 4*400 + 1460
+const Chunks = 130 + deviceParts*70 + 150
 
 // place is where a slot stands.
 type place struct {
 	layer layer
 	part  uint8
 	start int64
+}
+
+// pack returns when the first slot begins that is in the same chunk.
+func (p place) pack() int64 {
+	f := p.layer.form()
+	return window.Floor(p.start, f.width*time.Duration(f.pack))
 }
 
 // chunk returns the number of the chunk in which a slot is kept.
@@ -63,7 +70,7 @@ func (p place) chunk() int {
 		first += l.form().ring * l.form().parts
 	}
 	f := p.layer.form()
-	n := p.start / f.width.Milliseconds() % int64(f.ring)
+	n := p.start / (f.width.Milliseconds() * int64(f.pack)) % int64(f.ring)
 	return first + int(n)*f.parts + int(p.part)
 }
 
@@ -80,13 +87,6 @@ type limits struct {
 	devices int // and this many with devices, in all parts
 }
 
-func (l *limits) most(of layer) int {
-	if of == devices {
-		return l.devices / devices.form().parts
-	}
-	return l.groups
-}
-
 // due says of a chunk whether it lacks what is folded now, and notes that it changes.
 type due func(chunk int) bool
 
@@ -96,11 +96,12 @@ type shard struct {
 	watermark int64 // the last event was taken in then
 	closed    int64 // panes that begin before this are closed
 	slots     map[place]*slot
-	chunks    map[int]place // which slot is in which chunk
+	chunks    map[int][]place // which slots are in which chunk
+	hot       [1 + deviceParts]hot
 }
 
 func newShard(l *limits) *shard {
-	return &shard{limits: l, slots: make(map[place]*slot), chunks: make(map[int]place)}
+	return &shard{limits: l, slots: make(map[place]*slot), chunks: make(map[int][]place)}
 }
 
 // fold folds what the journal has stored together.
@@ -127,17 +128,35 @@ func (s *shard) foldOne(e *Event, lacks due) {
 		return // before 1970: no clock says so, and such a pane would have no chunk
 	}
 	key.Device = ""
-	if p := (place{fine, 0, start}); lacks(p.chunk()) {
-		s.at(p).add(key, at, late, e, s.limits.most(fine))
+	if h := s.find(place{fine, 0, start}, &s.hot[0]); lacks(h.chunk) {
+		s.at(h).add(key, at, late, e, s.limits.groups)
 	}
 	if device == "" {
 		return
 	}
 	key.Device = device
-	if p := (place{devices, partOf(device), start}); lacks(p.chunk()) {
-		s.at(p).add(key, at, late, e, s.limits.most(devices))
+	part := partOf(device)
+	if h := s.find(place{devices, part, start}, &s.hot[1+part]); lacks(h.chunk) {
+		s.at(h).add(key, at, late, e, s.limits.devices/deviceParts)
 	}
 }
+
+// hot is where the last event of its kind went: mostly the next one goes there, too.
+type hot struct {
+	place
+	chunk int
+	slot  *slot // nil: it is to be looked for
+}
+
+func (s *shard) find(p place, h *hot) *hot {
+	if h.place != p || h.slot == nil {
+		*h = hot{place: p, chunk: p.chunk(), slot: s.slots[p]}
+	}
+	return h
+}
+
+// deviceParts is into how many parts devices are divided.
+const deviceParts = 4
 
 // partOf divides devices, everywhere and always the same way.
 func partOf(device string) uint8 {
@@ -145,25 +164,41 @@ func partOf(device string) uint8 {
 	for i := range len(device) {
 		h = (h ^ uint32(device[i])) * 16777619
 	}
-	return uint8(h % uint32(devices.form().parts))
+	return uint8(h % deviceParts)
 }
 
-// at returns a slot, which takes the place of one that was in its chunk before.
-func (s *shard) at(p place) *slot {
-	if x := s.slots[p]; x != nil {
-		return x
+// at returns a slot.
+func (s *shard) at(h *hot) *slot {
+	if h.slot == nil {
+		p, chunk, x := h.place, h.chunk, &slot{groups: make(map[Key]*window.Aggregate)}
+		s.put(p, x)
+		*h = hot{p, chunk, x}
 	}
-	x := &slot{groups: make(map[Key]*window.Aggregate)}
-	s.put(p, x)
-	return x
+	return h.slot
 }
 
+// put takes in a slot. What was in its chunk in an earlier round goes.
 func (s *shard) put(p place, x *slot) {
 	n := p.chunk()
-	if old, there := s.chunks[n]; there {
-		delete(s.slots, old)
+	if list := s.chunks[n]; len(list) > 0 && list[0].pack() != p.pack() {
+		for _, old := range list {
+			delete(s.slots, old)
+		}
+		s.chunks[n] = nil
 	}
-	s.slots[p], s.chunks[n] = x, p
+	if s.slots[p] == nil {
+		s.chunks[n] = append(s.chunks[n], p)
+	}
+	s.slots[p] = x
+	clear(s.hot[:])
+}
+
+// drop forgets a slot.
+func (s *shard) drop(p place) {
+	n := p.chunk()
+	s.chunks[n] = slices.DeleteFunc(s.chunks[n], func(one place) bool { return one == p })
+	delete(s.slots, p)
+	clear(s.hot[:])
 }
 
 func (x *slot) add(key Key, at int64, late bool, e *Event, most int) {
@@ -211,8 +246,7 @@ func (s *shard) close(lacks due) {
 		f := p.layer.form()
 		switch {
 		case p.start < s.watermark-f.keep.Milliseconds()-f.width.Milliseconds():
-			delete(s.slots, p)
-			delete(s.chunks, p.chunk())
+			s.drop(p)
 		case p.start < before && x.groups != nil:
 			x.seal()
 		}

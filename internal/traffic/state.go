@@ -86,12 +86,18 @@ const version = 1
 
 // save returns what is kept of a chunk; nothing when there is nothing in it.
 func (s *shard) save(chunk int) []byte {
-	p, there := s.chunks[chunk]
-	if !there {
+	list := s.chunks[chunk]
+	if len(list) == 0 {
 		return nil
 	}
-	b := binary.AppendVarint([]byte{version, byte(p.layer), p.part}, p.start)
-	return sum(append(b, s.slots[p].content()...))
+	b := []byte{version, byte(list[0].layer), list[0].part}
+	for _, p := range list {
+		content := s.slots[p].content()
+		b = binary.AppendVarint(b, p.start)
+		b = binary.AppendUvarint(b, uint64(len(content)))
+		b = append(b, content...)
+	}
+	return sum(b)
 }
 
 func sum(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b)) }
@@ -102,17 +108,28 @@ func (s *shard) load(chunk int, state []byte) error {
 		return nil
 	}
 	n := len(state) - 4
-	if n < 4 || !bytes.Equal(sum(state[:n:n])[n:], state[n:]) {
+	if n < 3 || !bytes.Equal(sum(state[:n:n])[n:], state[n:]) {
 		return errBroken
 	}
 	if state[0] != version {
 		return fmt.Errorf("it is of form %d, which this program does not know", state[0])
 	}
-	start, size := binary.Varint(state[3:n])
-	p := place{layer(state[1]), state[2], start}
-	if size <= 0 || p.layer >= layers || start < 0 || p.chunk() != chunk {
+	p, rest := place{layer: layer(state[1]), part: state[2]}, state[3:n]
+	if p.layer >= layers {
 		return errBroken
 	}
-	s.put(p, &slot{sealed: bytes.Clone(state[3+size : n])})
+	for len(rest) > 0 {
+		start, size := binary.Varint(rest)
+		length, more := binary.Uvarint(rest[max(size, 0):])
+		if size <= 0 || more <= 0 || length > uint64(len(rest)-size-more) {
+			return errBroken
+		}
+		p.start, rest = start, rest[size+more:]
+		if start < 0 || p.chunk() != chunk {
+			return errBroken
+		}
+		s.put(p, &slot{sealed: bytes.Clone(rest[:length])})
+		rest = rest[length:]
+	}
 	return nil
 }
