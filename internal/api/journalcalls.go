@@ -34,7 +34,7 @@ func (r Rooms) journalCalls() []Call {
 		{Method: "GET", Path: "/v1/journal", Scope: keys.JournalRead, Handler: Handle(r.listJournal)},
 		{Method: "GET", Path: "/v1/journal/stream", Scope: keys.JournalRead, Stream: true, Handler: Serve(r.watchJournal)},
 		{Method: "GET", Path: "/v1/journal/devices/{id}", Scope: keys.JournalRead, Handler: Handle(r.getDevice)},
-		{Method: "POST", Path: "/v1/journal/rebuild", Scope: keys.JournalWrite, Handler: Handle(r.rebuildJournal)},
+		{Method: "POST", Path: "/v1/journal/rebuild", Scope: keys.JournalWrite, Once: true, Handler: Handle(r.rebuildJournal)},
 	}
 }
 
@@ -76,7 +76,7 @@ func amountOf(t journal.Type, amount *int64) (int64, error) {
 	switch {
 	case amount != nil:
 		return *amount, nil
-	case t.OfBytes():
+	case t.OfBytes() && t != journal.Traffic: // which is refused as a type
 		return 0, &journal.FieldError{Field: "amount", Reason: "is needed: how many bytes"}
 	}
 	return 1, nil

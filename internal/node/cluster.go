@@ -253,6 +253,8 @@ const (
 
 	tagAccounts = 7 // sessions of accounts that have ended
 	tagChat     = 8 // news of rooms
+
+	tagJournal = 10
 )
 
 // tagged is a part's own way to other nodes.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
 	"github.com/seed-3d8c1042/switchboard/internal/journal"
+	"github.com/seed-3d8c1042/switchboard/internal/shards"
 )
 
 // journalPart is the journal and what stands around it.
@@ -20,74 +22,84 @@ type journalPart struct {
 	ended    chan struct{} // closed when nobody is to watch any more
 }
 
-// openJournal makes the journal, and has it written until stop is called.
-func (n *node) openJournal(ctx context.Context) (stop func(), err error) {
+// openJournal makes the journal.
+func (n *node) openJournal(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	n.stage.is("opening the journal")
 	j := n.opts.Settings.Journal
 	log, err := n.bus.Events(ctx, bus.EventLimits{Age: j.Keep, Bytes: int64(j.Bytes)})
 	if err != nil {
-		return nil, fmt.Errorf("open the journal: %w", err)
+		return fmt.Errorf("open the journal: %w", err)
 	}
 	parts, err := n.bus.Parts(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open the checkpoints of the journal: %w", err)
+		return fmt.Errorf("open the checkpoints of the journal: %w", err)
 	}
 	n.journal.ended = make(chan struct{})
-	owners := &aloneOwners{}
+	duty := &journalDuty{}
+	owners, err := n.addDuty("journal", tagJournal, duty)
+	if err != nil {
+		return err
+	}
 	n.journal.room, err = journal.New(journal.Options{
-		Self: n.id, Owners: owners, Log: roomyLog{log, n}, States: parts, Now: time.Now, Random: rand.Reader, Logger: n.log, Metrics: n.metrics,
+		Self: n.id, Owners: journalOwners{owners}, Log: roomyLog{log, n}, States: parts, Now: time.Now, Random: rand.Reader, Logger: n.log, Metrics: n.metrics,
 		Limits: func() journal.Limits {
 			j := n.settings.Load().Journal
 			return journal.Limits{Keep: j.Keep, Queue: j.Queue, Devices: j.Devices}
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	owners.room = n.journal.room
-	if err := n.journal.room.Begin(ctx, 0); err != nil {
-		return nil, err
-	}
-	writing, end := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- n.journal.room.Run(writing) }()
-	return func() {
-		end()
-		if err := <-done; err != nil {
-			n.log.Error("the journal ended with an error", "err", err)
-		}
-		n.journal.room.End(0)
-	}, nil
+	duty.room = n.journal.room
+	return err
 }
 
 // letGo has those who watch the journal leave.
 func (j *journalPart) letGo() { j.leaving.Do(func() { close(j.ended) }) }
 
-// aloneOwners is how a node that is alone asks itself.
-type aloneOwners struct{ room *journal.Room }
+// journalDuty is the journal as what is done for each shard.
+type journalDuty struct{ room *journal.Room }
 
-// Shards implements journal.Owners.
-func (aloneOwners) Shards() int { return 1 }
+// Begin implements shards.Duty.
+func (d *journalDuty) Begin(ctx context.Context, shard int, _ uint64) error {
+	return d.room.Begin(ctx, shard)
+}
 
-// ShardOf implements journal.Owners.
-func (aloneOwners) ShardOf(string) int { return 0 }
+// End implements shards.Duty.
+func (d *journalDuty) End(shard int) { d.room.End(shard) }
+
+// Serve implements shards.Duty.
+func (d *journalDuty) Serve(shard int, _ string, request []byte, answer func(reply []byte, err error)) {
+	d.room.Serve(shard, request, func(reply []byte, err error) {
+		if errors.Is(err, journal.ErrNext) {
+			err = shards.ErrNext
+		}
+		answer(reply, err)
+	})
+}
+
+// Told implements shards.Duty; nobody tells the journal anything.
+func (*journalDuty) Told(string, []byte) {}
+
+// Moved implements shards.Duty: whoever was not answered asks again.
+func (*journalDuty) Moved(int, func([]byte, func([]byte, error))) {}
+
+// Lost implements shards.Duty.
+func (*journalDuty) Lost(string) {}
+
+// journalOwners is how the journal asks those who keep its shards.
+type journalOwners struct{ *shards.Owners }
 
 // Ask implements journal.Owners.
-func (a *aloneOwners) Ask(ctx context.Context, shard int, request []byte) ([]byte, error) {
-	type result struct {
-		reply []byte
-		err   error
+func (o journalOwners) Ask(ctx context.Context, shard int, request []byte) ([]byte, error) {
+	reply, err := o.Owners.Ask(ctx, shard, request)
+	for _, known := range []struct{ theirs, ours error }{
+		{shards.ErrUnknown, journal.ErrUnknown}, {shards.ErrNobody, journal.ErrNobody}, {shards.ErrCrowded, journal.ErrBusy},
+	} {
+		if errors.Is(err, known.theirs) {
+			return nil, fmt.Errorf("%w: %w", known.ours, err)
+		}
 	}
-	answers := make(chan result, 1)
-	a.room.Serve(shard, request, func(reply []byte, err error) { answers <- result{reply, err} })
-	select {
-	case r := <-answers:
-		return r.reply, r.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", journal.ErrUnknown, context.Cause(ctx))
-	}
+	return reply, err
 }
 
 // roomyLog is the journal's log as long as there is room on the disk.

@@ -144,11 +144,9 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer stopKeeping()
-	stopJournal, err := n.openJournal(ctx)
-	if err != nil {
+	if err := n.openJournal(ctx); err != nil {
 		return err
 	}
-	defer stopJournal()
 	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
@@ -299,6 +297,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.sockets.Run(stopping) })
 	rooms.Go(func() error { return tendMemory(stopping) })
 	rooms.Go(func() error { return n.stats.Run(stopping) })
+	rooms.Go(func() error { return n.journal.room.Run(stopping) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
 	if n.chat.db != nil {
