@@ -20,6 +20,7 @@ type Settings struct {
 	DB      DB       `yaml:"db"`      // what is at rest
 	Chat    Chat     `yaml:"chat"`    // accounts and rooms
 	Journal Journal  `yaml:"journal"` // of what happened to devices
+	Traffic Traffic  `yaml:"traffic"` // what was exchanged when
 	Limits  Limits   `yaml:"limits"`
 	Log     Log      `yaml:"log"`
 

@@ -92,6 +92,7 @@ type node struct {
 	webhooks *webhooks.Room
 	chat     chat
 	journal  journalPart
+	traffic  trafficPart
 	serving  atomic.Bool
 	abroad   *abroad    // nil: there are no other domains
 	applying sync.Mutex // held while apps are replaced
@@ -298,6 +299,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return tendMemory(stopping) })
 	rooms.Go(func() error { return n.stats.Run(stopping) })
 	rooms.Go(func() error { return n.journal.room.Run(stopping) })
+	rooms.Go(func() error { return n.traffic.meters.Run(stopping, n.noteTraffic) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
 	if n.chat.db != nil {
@@ -335,6 +337,7 @@ func (n *node) serve(ctx context.Context) error {
 	cancel()
 	n.events.Wait()
 	n.exchange.Close()
+	n.noteTraffic(n.traffic.meters.Take()) // while the journal still takes something
 	stop()
 	return errors.Join(err, n.doors.close(), rooms.Wait())
 }

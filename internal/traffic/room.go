@@ -18,7 +18,7 @@ type Options struct {
 	Ask      Ask
 	Lateness time.Duration         // for how long after its end a pane takes what belongs into it; 0: a minute
 	Skew     time.Duration         // how far events may be ahead; 0: five seconds
-	Groups   int                   // that a shard tells apart in ten seconds; 0: 1000
+	Groups   int                   // that a shard tells apart in ten seconds; 0: 500
 	Devices  int                   // and this many devices; 0: 8000
 	Rows     int                   // of an answer; 0: 10 000
 	Now      func() time.Time      // nil: the system's clock
@@ -46,7 +46,7 @@ func (o *Options) fill() error {
 	for _, d := range []struct {
 		at *int
 		is int
-	}{{&o.Groups, 1000}, {&o.Devices, 8000}, {&o.Rows, 10_000}} {
+	}{{&o.Groups, 500}, {&o.Devices, 8000}, {&o.Rows, 10_000}} {
 		if *d.at == 0 {
 			*d.at = d.is
 		}

@@ -86,6 +86,26 @@ func (a *Aggregate) Merge(b *Aggregate) {
 	}
 }
 
+// Summed returns the aggregate of values of which only numbers are known: as if those
+// between the least and the greatest were all alike.
+func Summed(at int64, n, sum, least, most uint64) Aggregate {
+	var a Aggregate
+	switch {
+	case n == 0:
+		return a
+	case n == 1:
+		a.Add(at, sum)
+		return a
+	}
+	a.Add(at, least)
+	a.Add(at, most)
+	if rest := n - 2; rest > 0 {
+		a.AddSame(at, min(max((sum-min(sum, least+most))/rest, least), most), rest)
+	}
+	a.Sum = sum
+	return a
+}
+
 // Moved returns the aggregate as if all of it had happened at one moment.
 func (a Aggregate) Moved(at int64) Aggregate {
 	a.First, a.Last = at, at

@@ -242,6 +242,22 @@ func TestASketchIsTakenWithItsNumbersOnly(t *testing.T) {
 	})
 }
 
+func TestOfSumsWithoutASketchTheNumbersAreKept(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var a Aggregate
+		for _, v := range rapid.SliceOfN(rapid.Uint64Range(0, 1<<20), 1, 20).Draw(t, "values") {
+			a.Add(5, v)
+		}
+		b := Summed(5, a.Count, a.Sum, a.Min, a.Max)
+		if b.Count != a.Count || b.Sum != a.Sum || b.Min != a.Min || b.Max != a.Max || b.First != 5 || b.Last != 5 {
+			t.Fatalf("%+v of %+v", b, a)
+		}
+		if q := b.Quantile(.5); q < float64(b.Min) || q > float64(b.Max) {
+			t.Fatalf("half of %+v is at %v", b, q)
+		}
+	})
+}
+
 func TestBrokenAggregatesAreRefused(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var a Aggregate
