@@ -131,7 +131,7 @@ func (m *Meters) Run(ctx context.Context, do func([]Event)) error {
 				do(list)
 			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		}
 	}
 }

@@ -59,7 +59,9 @@ func TestSumsAreGivenOnceASecondAndOnlyIfThereAreAny(t *testing.T) {
 		var got []Event
 		times := 0
 		go func() {
-			_ = m.Run(ctx, func(list []Event) { got = append(got, list...); times++ }) // ends with ctx
+			if err := m.Run(ctx, func(list []Event) { got = append(got, list...); times++ }); err != nil {
+				t.Error(err)
+			}
 		}()
 		c := m.Counter("a", "")
 		for range 3 {
