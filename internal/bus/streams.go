@@ -63,6 +63,13 @@ func Streams() []Stream {
 			Writer:  "the shard's keeper, with the expected last sequence of its subject",
 			Kept:    "the last message of each part",
 		},
+		{
+			Name:    "SB_MATCHES",
+			Subject: "sb.matches.<n>",
+			Holds:   "the live matches of the pools of shard n: one message is one batch of what began and ended",
+			Writer:  "the shard's keeper, with the expected last sequence of its subject",
+			Kept:    "until the keeper purges the head: what is live is copied forward",
+		},
 	}
 }
 
@@ -157,6 +164,12 @@ func (l layout) parts() jetstream.StreamConfig {
 	c.MaxMsgsPerSubject = 1
 	return c
 }
+
+// matchesPrefix begins the subjects of matches; then comes the shard.
+const matchesPrefix = "sb.matches."
+
+// matches is the stream of matches.
+func (l layout) matches() jetstream.StreamConfig { return l.kept(Streams()[5], "<n>", "*") }
 
 // kept is the stream of a row, in which what stands for its kind is replaced:
 // nothing in it goes by itself.

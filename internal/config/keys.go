@@ -12,7 +12,7 @@ type Key struct {
 	// for the appName of each app.
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
-	// duration, count, choice, switch, text, names, user, url, key, secret,
+	// duration, count, number, choice, switch, text, names, user, url, key, secret,
 	// secrets, file, peers, roles, servers, meta, domain, database, app.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
@@ -56,6 +56,7 @@ const (
 	kindSize     = "size"
 	kindDuration = "duration"
 	kindCount    = "count"
+	kindNumber   = "number" // above 0, maybe with a fraction
 	kindChoice   = "choice"
 	kindSwitch   = "switch"
 	kindText     = "text"
@@ -77,7 +78,7 @@ const (
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), journalKeys(), trafficKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), journalKeys(), trafficKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.

@@ -116,5 +116,11 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 	if !k.Exists("chat.enabled") {
 		s.Chat.Enabled = s.Demo
 	}
+	if !k.Exists("matching.simple.enabled") {
+		s.Matching.Simple.Enabled = s.Demo
+	}
+	if !k.Exists("matching.simple.access") && !s.Demo {
+		s.Matching.Simple.Access = AccessKey
+	}
 	return s, places, nil
 }

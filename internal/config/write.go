@@ -61,6 +61,8 @@ func (k Key) node(s *Settings) *yaml.Node {
 			break
 		}
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: k.text(s)}
+	case kindNumber:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!float", Value: k.text(s)}
 	case kindSwitch:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: k.text(s)}
 	case kindSecret:
@@ -178,7 +180,7 @@ func (k Key) templateValue() string {
 		return "[]"
 	case k.Kind == kindSecrets:
 		return "{}"
-	case k.Kind == kindSwitch: // as it is without the file, whose apps are the demo's
+	case k.Kind == kindSwitch, k.Kind == kindChoice: // as it is without the file, whose apps are the demo's
 		s := Defaults()
 		return k.text(&s)
 	}

@@ -234,6 +234,9 @@ func (n *node) lost() {
 	const reason = "this server is cut off from its cluster; connect to another"
 	n.hub.CloseAll(wire.CloseRestart, reason)
 	n.sockets.CloseWaiting(wire.CloseRestart, reason)
+	if n.matching.devices != nil {
+		n.matching.devices.CloseAll(wire.CloseRestart, reason)
+	}
 	if n.abroad != nil {
 		n.abroad.links.Stir()
 	}
@@ -253,8 +256,8 @@ const (
 
 	tagAccounts = 7 // sessions of accounts that have ended
 	tagChat     = 8 // news of rooms
-
-	tagJournal = 10
+	tagMatching = 9
+	tagJournal  = 10
 )
 
 // tagged is a part's own way to other nodes.

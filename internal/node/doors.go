@@ -25,6 +25,9 @@ func (n *node) socketOptions() socket.Options {
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off, Count: n.counter,
 	}
+	if n.matching.room != nil {
+		o.Matches, o.Note = n.matching.room, n.noteDevice
+	}
 	if n.chat.accounts != nil {
 		o.Shown, o.Rooms = shown, n.chat.rooms
 	}
@@ -156,6 +159,9 @@ func (d *doors) lead(n *node) {
 	if d.public != nil {
 		public := o
 		public.Socket, public.Console = n.sockets, console.Handler()
+		if n.matching.devices != nil {
+			public.Devices = n.matching.devices
+		}
 		d.public.server.Switch(api.NewPublic(public))
 	}
 	d.admin.server.Switch(api.NewAdmin(o))

@@ -93,6 +93,7 @@ type node struct {
 	chat     chat
 	journal  journalPart
 	traffic  trafficPart
+	matching matching
 	serving  atomic.Bool
 	abroad   *abroad    // nil: there are no other domains
 	applying sync.Mutex // held while apps are replaced
@@ -153,6 +154,7 @@ func (n *node) run(ctx context.Context) (err error) {
 	}
 	defer n.apps.Close()
 	defer n.keys.Close()
+	defer n.runMatching()() // when the shards are given up, which it waits for
 	leave, err := n.join(ctx)
 	if err != nil {
 		return err
@@ -266,6 +268,9 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
+	if err := n.openMatching(); err != nil {
+		return err
+	}
 	if n.sockets, err = socket.New(n.socketOptions()); err != nil {
 		return err
 	}
@@ -302,6 +307,9 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.traffic.meters.Run(stopping, n.noteTraffic) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
+	if n.matching.devices != nil {
+		rooms.Go(func() error { return n.matching.devices.Run(stopping) })
+	}
 	if n.chat.db != nil {
 		rooms.Go(func() error { return n.runChat(stopping) })
 		rooms.Go(func() error { return n.chat.rooms.Run(stopping) })
@@ -331,15 +339,30 @@ func (n *node) serve(ctx context.Context) error {
 	n.doors.closePublic()
 	n.exchange.Leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
-	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
-		n.log.Warn("not every client left in time", "err", err)
-	}
+	n.drain(drain)
 	cancel()
 	n.events.Wait()
 	n.exchange.Close()
 	n.noteTraffic(n.traffic.meters.Take()) // while the journal still takes something
 	stop()
 	return errors.Join(err, n.doors.close(), rooms.Wait())
+}
+
+// drain has all clients leave, in the time that ctx gives.
+func (n *node) drain(ctx context.Context) {
+	const reason = "the server is stopping"
+	var left sync.WaitGroup
+	if n.matching.devices != nil {
+		left.Go(func() {
+			if err := n.matching.devices.Drain(ctx, reason); err != nil {
+				n.log.Warn("not every device left in time", "err", err)
+			}
+		})
+	}
+	if err := n.sockets.Drain(ctx, reason); err != nil {
+		n.log.Warn("not every client left in time", "err", err)
+	}
+	left.Wait()
 }
 
 // reload puts new settings into effect as they come.
@@ -369,6 +392,9 @@ func (n *node) reload(ctx context.Context) error {
 			changed := config.Diff(before, s).Live
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.limitKeepers()
+			if n.matching.room != nil {
+				n.matching.room.SetLimits(matchLimits(s.Matching))
+			}
 			n.reloadWebhooks(ctx, s)
 			n.reloadAbroad()
 			if len(changed) > 0 {

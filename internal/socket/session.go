@@ -110,7 +110,8 @@ type session struct {
 	acks   acks
 	sends  sends
 	asked  asked
-	window int // bytes that may be on their way, of a link; 0 for the usual
+	inPool *inPool // what it has in pools; nil: it has never asked
+	window int     // bytes that may be on their way, of a link; 0 for the usual
 
 	opening   *opening           // the reply waits for hub and keeper; nil: it does not
 	signingIn bool               // an attempt is under way
@@ -295,6 +296,7 @@ func (s *session) leave(keep bool) {
 		if rooms := s.srv.opts.Rooms; rooms != nil {
 			rooms.Detach(s)
 		}
+		s.leavePools()
 		s.srv.opts.Hub.Remove(s)
 		s.srv.metrics.sessionsOf(&s.identity).Add(-1)
 	}

@@ -126,7 +126,12 @@ type Options struct {
 	// Rooms serves frames about rooms. Nil: nobody does, for the reason that RoomsOff is.
 	Rooms    Rooms
 	RoomsOff string
-	Node     string // this node's ID, for the keeper; empty where there is only one
+	// Matches matches devices. Nil: nobody does, for the reason that MatchesOff is.
+	Matches    Matches
+	MatchesOff string
+	// Note is told what devices do, for the journal; it must not block. Nil: nobody is.
+	Note func(DeviceEvent)
+	Node string // this node's ID, for the keeper; empty where there is only one
 	// HomeURL returns where clients of a domain connect; empty when that is not known.
 	// Nil: it never is.
 	HomeURL func(domain string) string
