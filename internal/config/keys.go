@@ -78,7 +78,7 @@ const (
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), journalKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), journalKeys(), trafficKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
