@@ -1,7 +1,8 @@
 // Package console is the web console: a page from which a person signs in, sends
 // and receives messages and watches the frames go by; one for operators, who
-// see how the node is doing, look after users, keys and webhooks; and one on which
-// people with accounts talk in rooms.
+// see how the node is doing, look after users, keys and webhooks; one on which
+// people with accounts talk in rooms; and one on which devices are matched, with what
+// goes between them and the journal of it.
 //
 // The page is TypeScript (src/, built by Vite into dist/) and is embedded here.
 // The package compiles without a built page, and then serves one that says how
@@ -65,7 +66,7 @@ func contentType(name string) string {
 }
 
 // Handler serves the console at "/", the operator's part of it at "/operator", chat
-// at "/chat", and their files. It answers GET and HEAD only, and 404 to every other
+// at "/chat", devices at "/devices", and their files. It answers GET and HEAD only, and 404 to every other
 // path. It may be used by any number of goroutines.
 func Handler() http.Handler {
 	built, err := fs.Sub(dist, "dist")
@@ -102,7 +103,7 @@ func newSite(built fs.FS) site {
 	if err != nil {
 		panic(fmt.Sprintf("console: read embedded files: %v", err)) // they are in memory
 	}
-	pages := map[string]string{"/": "index.html", "/operator": "operator.html", "/chat": "chat.html"}
+	pages := map[string]string{"/": "index.html", "/operator": "operator.html", "/chat": "chat.html", "/devices": "devices.html"}
 	for path, name := range pages {
 		if page, ok := s["/"+name]; ok {
 			s[path] = page

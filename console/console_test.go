@@ -14,6 +14,7 @@ var built = fstest.MapFS{
 	"index.html":             {Data: []byte("<!doctype html><script type=module src=./assets/index-AbC.js></script>")},
 	"operator.html":          {Data: []byte("<!doctype html><title>operator</title>")},
 	"chat.html":              {Data: []byte("<!doctype html><title>chat</title>")},
+	"devices.html":           {Data: []byte("<!doctype html><title>devices</title>")},
 	"favicon.svg":            {Data: []byte("<svg/>")},
 	"licenses.txt":           {Data: []byte("of others")},
 	"assets/index-AbC.js":    {Data: []byte("export {}")},
@@ -38,6 +39,7 @@ func TestFilesHaveTheirTypeAndCaching(t *testing.T) {
 		{"/", "text/html; charset=utf-8", "no-cache"},
 		{"/operator", "text/html; charset=utf-8", "no-cache"},
 		{"/chat", "text/html; charset=utf-8", "no-cache"},
+		{"/devices", "text/html; charset=utf-8", "no-cache"},
 		{"/favicon.svg", "image/svg+xml", "no-cache"},
 		{"/licenses.txt", "text/plain; charset=utf-8", "no-cache"},
 		{"/assets/index-AbC.js", "text/javascript; charset=utf-8", forEver},
@@ -67,7 +69,7 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 }
 
 func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
-	for _, path := range []string{"/none", "/index.html", "/operator.html", "/operator/", "/chat.html", "/chat/", "/.gitkeep", "/assets", "/assets/", "/../console.go", "//"} {
+	for _, path := range []string{"/none", "/index.html", "/operator.html", "/operator/", "/chat.html", "/chat/", "/devices.html", "/devices/", "/.gitkeep", "/assets", "/assets/", "/../console.go", "//"} {
 		if r := get(t, newSite(built), http.MethodGet, "http://host"+path); r.StatusCode != http.StatusNotFound {
 			t.Errorf("GET %s: %d", path, r.StatusCode)
 		}
@@ -93,7 +95,7 @@ func TestUnchangedFilesAreNotSentAgain(t *testing.T) {
 }
 
 func TestWithoutABuildThePagesSayHowToMakeThem(t *testing.T) {
-	for _, path := range []string{"/", "/operator", "/chat"} {
+	for _, path := range []string{"/", "/operator", "/chat", "/devices"} {
 		w := httptest.NewRecorder()
 		newSite(fstest.MapFS{".gitkeep": {}}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "npm run build") {
@@ -104,7 +106,7 @@ func TestWithoutABuildThePagesSayHowToMakeThem(t *testing.T) {
 
 // The embedded pages are either the built ones or none: both must be fit to serve.
 func TestTheEmbeddedPagesHaveNothingInline(t *testing.T) {
-	for _, path := range []string{"/", "/operator", "/chat"} {
+	for _, path := range []string{"/", "/operator", "/chat", "/devices"} {
 		w := httptest.NewRecorder()
 		Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		page := w.Body.String()

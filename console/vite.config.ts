@@ -13,8 +13,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
     license: { fileName: "licenses.txt" }, // of what is bundled; the minifier drops them from the scripts
-    // Three pages: messages at /, the operator's part at /operator, chat at /chat.
-    rolldownOptions: { input: { index: "index.html", operator: "operator.html", chat: "chat.html" } },
+    // Four pages: messages at /, the operator's part at /operator, chat at /chat, devices at /devices.
+    rolldownOptions: { input: { index: "index.html", operator: "operator.html", chat: "chat.html", devices: "devices.html" } },
   },
   server: {
     // `npm run dev` next to a running server.
@@ -23,6 +23,7 @@ export default defineConfig({
       "/console.json": { target: server },
       "/readyz": { target: server },
       "/v1": { target: server },
+      "/device/": { target: server, ws: true },
     },
   },
 });

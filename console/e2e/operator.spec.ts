@@ -173,12 +173,13 @@ test("the pages are light", async ({ context, server }) => {
     await page.goto(server.origin + path, { waitUntil: "networkidle" });
     return (await Promise.all(sizes)).reduce((all, size) => all + size, 0);
   };
-  const [messages, operator, chat] = [await scripts("/"), await scripts("/operator"), await scripts("/chat")];
-  console.log(`scripts: ${messages} bytes for messages, ${operator} for operators, ${chat} for chat`);
+  const [messages, operator, chat, devices] = [await scripts("/"), await scripts("/operator"), await scripts("/chat"), await scripts("/devices")];
+  console.log(`scripts: ${messages} bytes for messages, ${operator} for operators, ${chat} for chat, ${devices} for devices`);
   expect(messages).toBeGreaterThan(10_000);
   expect(messages).toBeLessThan(40_000);
   expect(operator).toBeLessThan(150_000);
   expect(chat).toBeLessThan(105_000);
+  expect(devices).toBeLessThan(90_000);
   const licences = await fetch(`${server.origin}/licenses.txt`);
   expect(await licences.text()).toContain("uplot");
 });

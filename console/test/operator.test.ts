@@ -5,7 +5,7 @@ import { problemOf } from "../src/api.js";
 import { ago, bytes, count, duration, plural, rate, seconds, short } from "../src/format.js";
 import { hrefOf, parseRoute, partOf, type Route } from "../src/operator/route.js";
 import { Samples } from "../src/operator/series.js";
-import { EventParser } from "../src/operator/sse.js";
+import { EventParser } from "../src/sse.js";
 
 test("writes counts in full and in few characters", () => {
   assert.equal(count(1234567), "1,234,567");

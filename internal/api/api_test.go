@@ -195,7 +195,11 @@ func TestTheConsoleLearnsWhetherThisIsTheDemo(t *testing.T) {
 	for _, demo := range []bool{true, false} {
 		o := options()
 		o.Demo = demo
-		if body := wantStatus(t, NewPublic(o), 200, "GET", "/console.json"); body != fmt.Sprintf("{\"demo\":%t}\n", demo) {
+		devices := "off"
+		if demo {
+			o.Devices, o.Access, devices = http.NotFoundHandler(), "open", "open"
+		}
+		if body := wantStatus(t, NewPublic(o), 200, "GET", "/console.json"); body != fmt.Sprintf("{\"demo\":%t,\"devices\":%q}\n", demo, devices) {
 			t.Errorf("demo %t: %s", demo, body)
 		} else if !strings.Contains(string(docs), "`"+strings.TrimSpace(body)+"`") {
 			t.Errorf("docs/operations.md does not say that the answer is %s", body)

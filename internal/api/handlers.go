@@ -39,6 +39,7 @@ type Options struct {
 	// For the public handler only.
 	Socket  http.Handler // at /ws; it checks origins itself
 	Devices http.Handler // at /device/connect; so does it; nil: there is no such door
+	Access  string       // who may connect there, for the console: open, key or jwt
 	Console http.Handler // at / and below
 }
 
@@ -94,10 +95,24 @@ func NewPublic(o Options) http.Handler {
 		}
 	}
 	d.exact("/console.json", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]bool{"demo": o.Demo})
+		writeJSON(w, http.StatusOK, about(o))
 	}))
 	d.below("/", read, o.Console)
 	return d
+}
+
+// aboutServer is what the console has to know before anybody signs in.
+type aboutServer struct {
+	Demo    bool   `json:"demo"`
+	Devices string `json:"devices"`
+}
+
+func about(o Options) aboutServer {
+	a := aboutServer{Demo: o.Demo, Devices: "off"}
+	if o.Devices != nil {
+		a.Devices = o.Access
+	}
+	return a
 }
 
 // devicesOf returns what serves devices, or says that nobody does.

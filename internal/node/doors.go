@@ -160,7 +160,7 @@ func (d *doors) lead(n *node) {
 		public := o
 		public.Socket, public.Console = n.sockets, console.Handler()
 		if n.matching.devices != nil {
-			public.Devices = n.matching.devices
+			public.Devices, public.Access = n.matching.devices, n.opts.Settings.Matching.Simple.Access
 		}
 		d.public.server.Switch(api.NewPublic(public))
 	}

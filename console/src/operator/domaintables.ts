@@ -2,7 +2,7 @@ import { element, setText } from "../dom.js";
 import type { LinkState, Neighbour, OtherDomain } from "./answers.js";
 import { count, seconds } from "../format.js";
 import { mostHops, pathWords, waitingWords, type LinkLook, type ShownLink } from "./network.js";
-import { Table } from "./table.js";
+import { Table } from "../table.js";
 import { fillTime } from "./times.js";
 
 /** The domains that this one has links to: both directions, and what waits. */

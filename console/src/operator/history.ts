@@ -2,7 +2,7 @@ import { element, setText } from "../dom.js";
 import { prettyJson } from "../json.js";
 import type { EndedEvent } from "./answers.js";
 import { count } from "../format.js";
-import { Table } from "./table.js";
+import { Table } from "../table.js";
 import { fillTime } from "./times.js";
 
 /** An event of the history, with what was posted as the text that it was. */

@@ -4,7 +4,7 @@ import { confirmed } from "../dialog.js";
 import { KeyForm } from "./keyform.js";
 import { attempt, card, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { pageSize, PagedList } from "./pagedlist.js";
-import { Table } from "./table.js";
+import { Table } from "../table.js";
 import { fillTime } from "./times.js";
 
 /** API keys: list, make, revoke. */

@@ -5,7 +5,7 @@ import type { Own } from "./answers.js";
 import { domainsPage } from "./domains.js";
 import { dateTime } from "../format.js";
 import { keysPage } from "./keys.js";
-import { rememberedKey, rememberKey } from "./keymemory.js";
+import { rememberedKey, rememberKey } from "../keymemory.js";
 import { say } from "../said.js";
 import { overviewPage } from "./overview.js";
 import { card, pageHead, type Desk, type Page } from "./page.js";

@@ -1,15 +1,15 @@
 import { button, element, setText } from "../dom.js";
 import { isAbort, Problem } from "../api.js";
 import type { Readiness, Stats } from "./answers.js";
-import { Chart, type Line, type Scale } from "./chart.js";
-import { Colours } from "./colours.js";
+import { Chart, type Line, type Scale } from "../chart.js";
+import { Colours } from "../colours.js";
 import { bytes, count, plural, rate, seconds, short } from "../format.js";
 import { Health } from "./health.js";
 import { card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { Poll } from "./poll.js";
 import { calm, Samples, type Total } from "./series.js";
-import { past, StatsStream } from "./stream.js";
-import { Table } from "./table.js";
+import { followStats, past } from "./stream.js";
+import { Table } from "../table.js";
 
 interface Counted {
   name: string;
@@ -74,7 +74,7 @@ class Live {
   readonly #health: Health;
   readonly #freshness = new Freshness();
   readonly #tiles: readonly Tile[] = tiles();
-  readonly #charts: readonly Chart[];
+  readonly #charts: readonly Chart<Samples>[];
   readonly #totals: Table<Counted>;
   readonly #refused: Table<Refusal>;
   readonly #pause: HTMLButtonElement;
@@ -106,15 +106,18 @@ class Live {
   }
 
   async #follow(desk: Desk): Promise<void> {
-    const stream = new StatsStream(desk.api, {
-      samples: (list) => {
-        this.#samples.add(list);
-        if (!this.#paused && !document.hidden) this.#show();
-      },
-      trouble: (problem) => this.#freshness.show(problem),
-    });
     try {
-      await stream.follow(desk.signal);
+      await followStats(
+        desk.api,
+        {
+          samples: (list) => {
+            this.#samples.add(list);
+            if (!this.#paused && !document.hidden) this.#show();
+          },
+          trouble: (problem) => this.#freshness.show(problem),
+        },
+        desk.signal,
+      );
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.#freshness.show(error);
@@ -235,21 +238,21 @@ function tiles(): Tile[] {
   ];
 }
 
-function charts(colours: Colours, signal: AbortSignal): Chart[] {
-  const growth = (name: string, colour: string, total: Total, dash?: number[]): Line => ({
+function charts(colours: Colours, signal: AbortSignal): Chart<Samples>[] {
+  const growth = (name: string, colour: string, total: Total, dash?: number[]): Line<Samples> => ({
     name,
     colour,
     ...(dash === undefined ? {} : { dash }),
     values: (samples) => samples.rates(total),
   });
-  const level = (name: string, colour: string, read: Total, dash?: number[]): Line => ({
+  const level = (name: string, colour: string, read: Total, dash?: number[]): Line<Samples> => ({
     name,
     colour,
     ...(dash === undefined ? {} : { dash }),
     values: (samples) => samples.values(read),
   });
   const dashed = [6, 4];
-  const make = (title: string, scale: Scale, ...lines: Line[]): Chart => new Chart(title, lines, scale, colours, signal);
+  const make = (title: string, scale: Scale, ...lines: Line<Samples>[]): Chart<Samples> => new Chart<Samples>(title, lines, scale, colours, signal);
   const whole: Scale = { format: short, least: 1 };
   const perSecond: Scale = { format: rate, least: 0.1 };
   const time: Scale = { format: seconds, least: 1e-6 };

@@ -3,7 +3,7 @@ import { Problem } from "../api.js";
 import { plural } from "../format.js";
 import { Freshness, type Desk } from "./page.js";
 import { Poll } from "./poll.js";
-import { type Table } from "./table.js";
+import { type Table } from "../table.js";
 
 /** How many entries a page holds: as many as are looked over at once, and no tab hangs of. */
 export const pageSize = 100;

@@ -1,5 +1,5 @@
 import { isAbort, Problem } from "../api.js";
-import { given, pause } from "./stream.js";
+import { given, pause } from "../eventstream.js";
 
 /** How often lists are asked for anew. */
 export const everyMs = 5_000;

@@ -3,7 +3,7 @@ import type { Session } from "./answers.js";
 import { confirmed } from "../dialog.js";
 import { attempt, card, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { pageSize, PagedList } from "./pagedlist.js";
-import { Table, type Column } from "./table.js";
+import { Table, type Column } from "../table.js";
 import { fillTime } from "./times.js";
 import { userLink } from "./users.js";
 

@@ -7,7 +7,7 @@ import { attempt, card, Freshness, lacks, may, pageHead, type Desk, type Page } 
 import { Poll } from "./poll.js";
 import { hrefOf } from "./route.js";
 import { sessionsTable } from "./sessions.js";
-import { type Table } from "./table.js";
+import { type Table } from "../table.js";
 import { fillTime } from "./times.js";
 
 /** One user: sessions and mailbox. */

@@ -4,7 +4,7 @@ import { count } from "../format.js";
 import { card, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { pageSize, PagedList } from "./pagedlist.js";
 import { hrefOf } from "./route.js";
-import { Table } from "./table.js";
+import { Table } from "../table.js";
 import { fillTime } from "./times.js";
 
 /** Who is connected, and a way to any user. */

@@ -4,7 +4,7 @@ import { count, plural } from "../format.js";
 import { card, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { pageSize, PagedList } from "./pagedlist.js";
 import { hrefOf } from "./route.js";
-import { Table } from "./table.js";
+import { Table } from "../table.js";
 import { fillTime } from "./times.js";
 
 /** An app's webhooks, and how it goes with them. */

@@ -1,4 +1,4 @@
-import { element, setText } from "../dom.js";
+import { element, setText } from "./dom.js";
 
 export interface Column<T> {
   /** Its heading; shown beside the value on narrow screens. */

@@ -1,19 +1,24 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { element, setText } from "../dom.js";
+import { element, setText } from "./dom.js";
 import type { Colours } from "./colours.js";
-import { timeOfDay } from "../format.js";
-import type { Samples } from "./series.js";
+import { timeOfDay } from "./format.js";
 
 const height = 190;
 const font = "12px system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
 
-export interface Line {
+/** What is drawn: values at times. */
+export interface Timed {
+  /** In seconds, ascending. */
+  times(): number[];
+}
+
+export interface Line<S extends Timed> {
   name: string;
   /** Custom property with its colour. */
   colour: string;
   dash?: number[];
-  values(samples: Samples): (number | null)[];
+  values(samples: S): (number | null)[];
 }
 
 /** How values are written, and the least step of their scale. */
@@ -23,9 +28,9 @@ export interface Scale {
 }
 
 /** A chart over the last minutes, with its newest values, or those at the pointer, in words below. */
-export class Chart {
+export class Chart<S extends Timed> {
   readonly element: HTMLElement;
-  readonly #lines: readonly Line[];
+  readonly #lines: readonly Line<S>[];
   readonly #scale: Scale;
   readonly #title: string;
   readonly #plot: uPlot;
@@ -35,7 +40,7 @@ export class Chart {
   #described = 0;
   #windowSeconds = 300;
 
-  constructor(title: string, lines: readonly Line[], scale: Scale, colours: Colours, signal: AbortSignal) {
+  constructor(title: string, lines: readonly Line<S>[], scale: Scale, colours: Colours, signal: AbortSignal) {
     this.#title = title;
     this.#lines = lines;
     this.#scale = scale;
@@ -65,7 +70,7 @@ export class Chart {
     this.#plot.redraw(false);
   }
 
-  show(samples: Samples, windowSeconds: number): void {
+  show(samples: S, windowSeconds: number): void {
     this.#windowSeconds = windowSeconds;
     this.#plot.setData([samples.times(), ...this.#lines.map((line) => line.values(samples))]);
     this.#write(this.#plot.cursor.idx ?? undefined);

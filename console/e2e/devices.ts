@@ -1,0 +1,77 @@
+import { expect, type BrowserContext, type Locator, type Page } from "@playwright/test";
+import type { Server } from "./server.js";
+
+/** One tab with the page of devices, used as a person would: by labels and roles. */
+export class Devices {
+  readonly page: Page;
+
+  constructor(page: Page) {
+    this.page = page;
+  }
+
+  static async open(context: BrowserContext, server: Server): Promise<Devices> {
+    const page = await context.newPage();
+    await page.goto(`${server.origin}/devices`);
+    return new Devices(page);
+  }
+
+  /** The card of a device, by the ID that stands in it. */
+  device(id: string): Locator {
+    return this.page.getByRole("region", { name: `Device ${id}`, exact: true });
+  }
+
+  /** How it stands, in words. */
+  state(id: string): Locator {
+    return this.device(id).getByRole("status");
+  }
+
+  /** What it has heard, said, and been told, line by line. */
+  log(id: string): Locator {
+    return this.device(id).locator(".heard .text");
+  }
+
+  async press(id: string, button: string): Promise<void> {
+    await this.device(id).getByRole("button", { name: button, exact: true }).click();
+  }
+
+  /** Connects a device and waits until it is handled. */
+  async connect(id: string): Promise<void> {
+    await this.press(id, "Connect");
+    await expect(this.log(id).filter({ hasText: "Connected and handled by" }).last()).toBeVisible();
+  }
+
+  async say(id: string, text: string): Promise<void> {
+    await this.device(id).getByRole("textbox", { name: "Text" }).fill(text);
+    await this.press(id, "Send");
+  }
+
+  async signIn(key: string): Promise<void> {
+    await this.page.getByLabel("API key").fill(key);
+    await this.page.getByRole("button", { name: "Sign in" }).click();
+    await expect(this.page.locator("#signed")).toContainText("Signed in");
+  }
+
+  get traffic(): Locator {
+    return this.page.getByRole("region", { name: "Traffic" });
+  }
+
+  get journal(): Locator {
+    return this.page.getByRole("region", { name: "Journal" });
+  }
+
+  /** The rows of the journal, each as its cells. */
+  async events(): Promise<string[][]> {
+    return cells(this.journal.locator("tbody tr"));
+  }
+
+  /** The rows of the table of traffic, which is opened for that. */
+  async windows(): Promise<string[][]> {
+    const details = this.traffic.locator("details");
+    if ((await details.getAttribute("open")) === null) await details.locator("summary").click();
+    return cells(details.locator("tbody tr"));
+  }
+}
+
+async function cells(rows: Locator): Promise<string[][]> {
+  return rows.evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
+}
