@@ -84,13 +84,6 @@ type faulty struct {
 	fault atomic.Pointer[error] // of the next writes, instead of them
 	late  atomic.Pointer[error] // of the next writes, after they have taken effect
 	blind atomic.Bool           // nobody sees how far rooms have come
-	gate  sync.RWMutex          // held while no write begins
-}
-
-// close keeps writes from beginning until open is called.
-func (f *faulty) close() (open func()) {
-	f.gate.Lock()
-	return f.gate.Unlock
 }
 
 func (f *faulty) Read(ctx context.Context, do func(chat.View) error) error {
@@ -119,8 +112,6 @@ func (f *faulty) Relieve(ctx context.Context, do func(chat.Tx) error) error {
 }
 
 func (f *faulty) write(ctx context.Context, do func(chat.Tx) error, write func(context.Context, func(chat.Tx) error) error) error {
-	f.gate.RLock()
-	defer f.gate.RUnlock()
 	if err := f.fault.Load(); err != nil {
 		return *err
 	}
