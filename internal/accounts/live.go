@@ -30,6 +30,7 @@ type live struct {
 type held struct {
 	session wire.ID
 	end     func()
+	ended   bool // end was called, or will be
 }
 
 func (l *live) init() {
@@ -109,7 +110,8 @@ func (r *Room) end(number int64, session wire.ID) {
 	r.live.mu.Lock()
 	var list []*held
 	for x := range r.live.held[number] {
-		if session.IsZero() || x.session == session {
+		if !x.ended && (session.IsZero() || x.session == session) {
+			x.ended = true
 			list = append(list, x)
 		}
 	}
@@ -127,6 +129,7 @@ const (
 	saysEndedAll  = 2
 	saysBlocked   = 3
 	saysUnblocked = 4
+	saysBegun     = 5 // nothing: a node can be heard from now on
 )
 
 // tell tells all other nodes.
@@ -149,10 +152,20 @@ func (r *Room) tell(message []byte) {
 // before may be lost, so the store is asked.
 func (r *Room) PeerUp(peer string) {
 	r.live.mu.Lock()
-	defer r.live.mu.Unlock()
 	r.live.peers[peer] = struct{}{}
+	r.live.mu.Unlock()
+	r.live.missed()
+	if r.opts.Nodes != nil {
+		// The other end may have heard of the beginning sooner, and asked before this one
+		// could tell anything.
+		r.opts.Nodes.Send(peer, binary.BigEndian.AppendUint64([]byte{saysBegun}, 0))
+	}
+}
+
+// missed has the store asked.
+func (l *live) missed() {
 	select {
-	case r.live.behind <- struct{}{}:
+	case l.behind <- struct{}{}:
 	default: // it is known already
 	}
 }
@@ -171,6 +184,8 @@ func (r *Room) PeerReceive(_ string, message []byte) {
 	}
 	number := int64(binary.BigEndian.Uint64(message[1:]))
 	switch kind, rest := message[0], message[9:]; {
+	case kind == saysBegun:
+		r.live.missed()
 	case kind == saysEndedAll:
 		r.end(number, wire.ID{})
 	case kind == saysEnded && len(rest) == len(wire.ID{}):
@@ -181,8 +196,10 @@ func (r *Room) PeerReceive(_ string, message []byte) {
 }
 
 const (
-	// recheckAgain is when the store is asked again that did not answer.
-	recheckAgain = time.Second
+	// recheckAgain is when the store is asked again that did not answer, and while
+	// another node may be telling something in vain: what ends there is to end here
+	// within a second.
+	recheckAgain = 500 * time.Millisecond
 	// recheckAtOnce is of how many sessions it is asked with one question.
 	recheckAtOnce = 500
 )
@@ -190,18 +207,20 @@ const (
 // recheck asks the store of all sessions that are held here whenever something may
 // have been missed.
 func (r *Room) recheck(ctx context.Context) error {
+	tick := time.NewTicker(recheckAgain)
+	defer tick.Stop()
+	behind := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.live.behind:
+			behind = true
+		case <-tick.C:
+			behind = behind || r.opts.Apart()
 		}
-		for r.recheckAll(ctx) != nil {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(recheckAgain):
-			}
+		if behind {
+			behind = r.recheckAll(ctx) != nil
 		}
 	}
 }

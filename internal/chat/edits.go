@@ -93,3 +93,35 @@ func (e *edits) read(list []*news, to int64, failed bool, now time.Duration) (re
 	}
 	return append(ready, e.release(now)...)
 }
+
+// ahead knows of messages that were read from the database which change was their last
+// then: what came before it is not told after it. It forgets them as soon as the changes
+// of the room have come so far.
+type ahead map[int64]int64
+
+// follows takes what is told next, and says whether it is: an older change of a message is
+// not.
+func (a *ahead) follows(n *news) bool {
+	switch {
+	case n.kind == newsChange:
+		return n.change > (*a)[n.seq]
+	case n.kind == newsMessage && n.change > 0:
+		if *a == nil {
+			*a = make(ahead)
+		}
+		(*a)[n.seq] = max((*a)[n.seq], n.change)
+	}
+	return true
+}
+
+// settle forgets what all changes up to one are told of, and returns the last that there
+// is.
+func (a ahead) settle(told int64) (last int64) {
+	for seq, change := range a {
+		last = max(last, change)
+		if change <= told {
+			delete(a, seq)
+		}
+	}
+	return last
+}

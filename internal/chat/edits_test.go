@@ -111,3 +111,30 @@ func TestAChangeThatCameIsToldRatherThanWhatWasRead(t *testing.T) {
 		t.Errorf("who made it would get it, too: %v", ready)
 	}
 }
+
+// What was read says how a message was last; older changes of it are not told after that,
+// and nothing is kept of it once newer ones have come.
+func TestNoOlderChangeFollowsAMessageThatWasRead(t *testing.T) {
+	var a ahead
+	for i, c := range []struct {
+		n    news
+		want bool
+	}{
+		{news{kind: newsChange, seq: 1, change: 1}, true},
+		{news{kind: newsMessage, seq: 2, change: 4}, true},
+		{news{kind: newsChange, seq: 1, change: 2}, true},
+		{news{kind: newsChange, seq: 2, change: 3}, false},
+		{news{kind: newsChange, seq: 2, change: 4}, false},
+		{news{kind: newsChange, seq: 2, change: 5}, true},
+	} {
+		if got := a.follows(&c.n); got != c.want {
+			t.Errorf("%d: told is %v", i, got)
+		}
+	}
+	if last := a.settle(3); last != 4 || len(a) != 1 {
+		t.Errorf("the last is %d, and %d are kept", last, len(a))
+	}
+	if a.settle(4); len(a) != 0 {
+		t.Errorf("%d are kept", len(a))
+	}
+}

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -44,20 +45,50 @@ func (c *Chat) add(ctx context.Context, who actor, user int64, room wire.ID, op 
 		if fresh = m == nil; !fresh {
 			return nil
 		}
-		m, err = c.admit(tx, r.Room, user)
+		how := byThemselves
+		if op == opInvite {
+			how = byOthers
+		}
+		m, err = c.admit(tx, r.Room, user, how)
 		return err
 	})
 	if err != nil {
 		return Answer{}, err
 	}
 	if fresh {
-		c.publish(c.cameIn(who, r.Room, m)...)
+		c.welcome(ctx, c.cameIn(who, r.Room, m))
 	}
 	return Answer{wire.TypeRoomMemberJoined, &wire.RoomMembership{Room: r.ID, User: c.user(user), Role: m.Role, By: who.user}}, nil
 }
 
+// welcomeTime bounds how long an answer waits for sessions to be in a room. What the room
+// tells meanwhile is kept for them.
+const welcomeTime = time.Second
+
+// welcome tells of new members, and returns when their sessions on this node are in the
+// room.
+func (c *Chat) welcome(ctx context.Context, list []*news) {
+	var settled []chan struct{}
+	for _, n := range list {
+		if n.kind == newsJoined {
+			n.settled = make(chan struct{})
+			settled = append(settled, n.settled)
+		}
+	}
+	c.publish(list...)
+	ctx, cancel := context.WithTimeout(ctx, welcomeTime)
+	defer cancel()
+	for _, s := range settled {
+		select {
+		case <-s:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // admit writes a new member down. What was said before counts as read.
-func (c *Chat) admit(tx Tx, r *Room, user int64) (*Member, error) {
+func (c *Chat) admit(tx Tx, r *Room, user int64, how how) (*Member, error) {
 	out, err := tx.Banned(r.N, user)
 	switch most := c.opts.Limits().filled().Members; {
 	case err != nil:
@@ -67,7 +98,7 @@ func (c *Chat) admit(tx Tx, r *Room, user int64) (*Member, error) {
 	case r.Members >= int64(most):
 		return nil, general(wire.CodeTooMany, "a room may have "+strconv.Itoa(most)+" members")
 	}
-	if err := c.mayHave(tx, user, false); err != nil {
+	if err := c.mayHave(tx, user, how); err != nil {
 		return nil, err
 	}
 	m := &Member{Room: r.N, User: user, Role: wire.RoleMember, Since: milli(c.opts.Now()), ReadSeq: r.LastSeq}

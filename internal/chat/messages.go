@@ -110,6 +110,11 @@ func (c *Chat) fillPage(page *wire.RoomPage, list []Message, hits found) {
 
 // change edits or deletes a message.
 func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
+	if ask.Type == wire.TypeRoomEdit { // which says something, as a message does
+		if err := c.unblocked(ctx, who, ask.Room); err != nil {
+			return Answer{}, err
+		}
+	}
 	out := &wire.RoomChange{Room: ask.Room, ID: ask.ID, By: who.user}
 	var told *news
 	write := c.opts.Store.Write
@@ -121,6 +126,9 @@ func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 		r, err := c.enter(tx, who, ask.Room, opChange)
 		if err != nil {
 			return err
+		}
+		if ask.Type == wire.TypeRoomEdit && r.left() {
+			return otherIsGone()
 		}
 		m, err := tx.Message(r.N, ask.ID)
 		switch {
@@ -164,6 +172,21 @@ func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 	return Answer{wire.TypeRoomMessageChanged, out}, nil
 }
 
+// What is kept of the earlier contents of a message: past either it is edited no more.
+const (
+	maxVersions     = 100
+	maxVersionBytes = 1 << 20
+)
+
+// editable refuses to keep more of what a message was.
+func editable(v View, m *Message) error {
+	bytes, err := v.VersionBytes(m.Room, m.Seq)
+	if err == nil && (m.Versions >= maxVersions || bytes >= maxVersionBytes) {
+		return general(wire.CodeTooMany, "the message was edited too often, or too much is kept of what it was; delete it, and send another one")
+	}
+	return err
+}
+
 // rewrite gives a message another content, or none.
 func (c *Chat) rewrite(tx Tx, who actor, m *Message, ask *wire.RoomAsk, now int64) error {
 	was, is := wordsOf(m.Content), wordsOf(ask.Content)
@@ -175,6 +198,9 @@ func (c *Chat) rewrite(tx Tx, who actor, m *Message, ask *wire.RoomAsk, now int6
 		version.Content, version.Deleted = nil, true
 		m.Content, m.DeletedAt, m.DeletedBy = nil, now, who.n
 	} else {
+		if err := editable(tx, m); err != nil {
+			return err
+		}
 		m.Content, m.EditedAt, m.EditedBy = ask.Content, now, who.n
 	}
 	m.Versions++

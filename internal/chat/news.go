@@ -17,6 +17,7 @@ const (
 	newsJoined                      // a user has become a member; seq is how far the room had come
 	newsLeft                        // a user is a member no longer, and hears it too
 	newsClosed                      // the room is gone
+	newsBegun                       // none: a node can be heard from now on
 )
 
 // news is one frame for the sessions of members, and what is to be known to hand it
@@ -30,6 +31,8 @@ type news struct {
 	origin wire.ID     // the session that hears of it otherwise; zero for none
 	user   wire.UserID // whom it is about; empty where nobody asks
 	frame  []byte
+
+	settled chan struct{} // of newsJoined, on the node where it was stored: closed when the user's sessions are in the room
 }
 
 const newsVersion = 2
@@ -101,6 +104,9 @@ func (c *Chat) PeerUp(node string) {
 	c.peers[node] = struct{}{}
 	c.peersMu.Unlock()
 	c.compareSoon()
+	// The other end may have heard of the beginning sooner, and compared before this one
+	// could tell anything.
+	c.opts.Nodes.Send(node, appendNews(nil, &news{kind: newsBegun}))
 }
 
 // PeerDown ends one: the node may have stored something and died before it told.
@@ -113,7 +119,11 @@ func (c *Chat) PeerDown(node string) {
 
 // PeerReceive brings news from another node.
 func (c *Chat) PeerReceive(_ string, b []byte) {
-	if n, ok := parseNews(b); ok {
+	switch n, ok := parseNews(b); {
+	case !ok:
+	case n.kind == newsBegun:
+		c.compareSoon()
+	default:
 		c.laneOf(n.room).tell(n)
 	}
 }

@@ -42,6 +42,9 @@ func (r *Room) other(user int64) int64 {
 	return r.Low
 }
 
+// left says whether it is a room of two one of whom is gone.
+func (r *Room) left() bool { return r.OneToOne && r.Members < 2 }
+
 // Member is a member of a room.
 type Member struct {
 	Room    int64
@@ -114,6 +117,20 @@ type Word struct {
 // Head says how far a room has come.
 type Head struct{ N, LastSeq, Changes int64 }
 
+// Roster says which rooms a user is in, in few numbers: of two that are equal the rooms
+// are, but by a chance that nobody meets.
+type Roster struct{ User, Rooms, Sum, Squares int64 }
+
+// rosterModulus keeps the squares apart from the sum, and small.
+const rosterModulus = 1<<31 - 1
+
+// add adds a room, or with -1 takes it away.
+func (r *Roster) add(room, times int64) {
+	r.Rooms += times
+	r.Sum += times * room
+	r.Squares += times * (room * room % rosterModulus)
+}
+
 // Store keeps all that. Its methods may be called from any goroutine.
 type Store interface {
 	// Write has f carried out as one transaction, which is stored when it returns nil.
@@ -140,6 +157,8 @@ type View interface {
 	Heads(rooms []int64) ([]Head, error)
 	PublicRooms(after int64, limit int) ([]Room, error)
 	RoomsOf(user, after int64, limit int) ([]Membership, error)
+	// Rosters leaves out users who are in no room.
+	Rosters(users []int64) ([]Roster, error)
 	CountRoomsOf(user int64) (int, error)
 	CountOwned(user int64) (int, error)
 
@@ -161,17 +180,24 @@ type View interface {
 	// of more than limit the last.
 	ChangedAfter(room, change int64, limit int) ([]Message, error)
 	MessagesAt(room int64, seqs []int64) ([]Message, error)
-	CountOwn(room, user, above int64) (int64, error)
+	// CountOwn counts the messages of a user behind one number and up to another.
+	CountOwn(room, user, above, upTo int64) (int64, error)
 	WordList(room int64, word string, most int64, limit int) ([]int64, error)
 	Versions(room, seq int64) ([]Version, error)
+	// VersionBytes counts what is kept of the earlier contents of a message.
+	VersionBytes(room, seq int64) (int64, error)
 	// AuthoredBy reads what a user has said, in the order of rooms and numbers, behind a
-	// place.
-	AuthoredBy(user int64, after Mark, limit int) ([]Authored, error)
+	// place: at most limit messages, and no more once their contents have so many bytes.
+	AuthoredBy(user int64, after Mark, limit, bytes int) (list []Authored, more bool, err error)
 }
 
 // Tx reads and writes.
 type Tx interface {
 	View
+	// LockUser says whether a user has an account, and if so keeps it from being deleted,
+	// and others from counting the user's rooms, until the transaction ends. Rooms are
+	// locked before users, and users in the order of their numbers.
+	LockUser(user int64) (bool, error)
 	// Lock returns those of the rooms that there are, and keeps others from writing to
 	// them until the transaction is over.
 	Lock(rooms []wire.ID) ([]*Room, error)

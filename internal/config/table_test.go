@@ -90,7 +90,8 @@ func TestTheTemplateHasEveryKeyAndLoadsAsTheDefaults(t *testing.T) {
 	template := string(Template())
 	s := load(t, Sources{File: write(t, template)})
 	want := Defaults()
-	want.Demo = false // it names the demo app itself
+	want.Demo = false         // it names the demo app itself
+	want.Chat.Enabled = false // which is on where nothing names one
 	if got := Diff(s, want); len(got.Live)+len(got.Restart) > 0 {
 		t.Errorf("the template differs from the defaults: %+v", got)
 	}

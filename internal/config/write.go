@@ -178,9 +178,6 @@ func (k Key) templateValue() string {
 		return "[]"
 	case k.Kind == kindSecrets:
 		return "{}"
-	case k.Kind == kindSwitch: // as it is without the file, whose apps are the demo's
-		s := Defaults()
-		return k.text(&s)
 	}
 	return k.Default
 }

@@ -319,6 +319,16 @@ func (t *chatTx) Lock(rooms []wire.ID) (locked []*chat.Room, err error) {
 	return locked, err
 }
 
+// LockUser implements chat.Tx.
+func (t *chatTx) LockUser(user int64) (bool, error) {
+	var query text = "SELECT number FROM accounts WHERE number = $1"
+	if t.kind == onServer {
+		query += " FOR NO KEY UPDATE"
+	}
+	var n int64
+	return t.one(query, []any{&n}, user)
+}
+
 // NextRoom implements chat.Tx.
 func (t *chatTx) NextRoom() (int64, error) { return t.Next(t.ctx, "rooms") }
 

@@ -120,7 +120,7 @@ func TestPagesAreReadByAnIndex(t *testing.T) {
 				"a page forwards":   {historyUp, []any{r.N, 7001, 7051}},
 				"a common word":     {wordQuery, []any{r.N, "all", 20_000, 256}},
 				"a rare word":       {wordQuery, []any{r.N, "rare", 20_000, 256}},
-				"one's own unread":  {ownQuery, []any{r.N, 7, 19_000}},
+				"one's own unread":  {ownQuery, []any{r.N, 7, 19_000, 19_100}},
 				"changes":           {changedQuery, []any{r.N, 1, 200}},
 			} {
 				p := plan(t, d, query.text, query.args...)

@@ -123,11 +123,11 @@ func (t *chatTx) ChangedAfter(room, change int64, limit int) (messages []chat.Me
 }
 
 // CountOwn implements chat.View.
-func (t *chatTx) CountOwn(room, user, above int64) (int64, error) {
-	return t.count(ownQuery, room, user, above)
+func (t *chatTx) CountOwn(room, user, above, upTo int64) (int64, error) {
+	return t.count(ownQuery, room, user, above, upTo)
 }
 
-const ownQuery text = "SELECT count(*) FROM chat_messages WHERE room = $1 AND author = $2 AND seq > $3"
+const ownQuery text = "SELECT count(*) FROM chat_messages WHERE room = $1 AND author = $2 AND seq > $3 AND seq <= $4"
 
 // WordList implements chat.View.
 func (t *chatTx) WordList(room int64, word string, most int64, limit int) (seqs []int64, err error) {
@@ -162,17 +162,23 @@ func (t *chatTx) Versions(room, seq int64) (versions []chat.Version, err error) 
 	return versions, err
 }
 
+// VersionBytes implements chat.View.
+func (t *chatTx) VersionBytes(room, seq int64) (int64, error) {
+	return t.count("SELECT coalesce(sum(octet_length(content)), 0) FROM chat_versions WHERE room = $1 AND seq = $2", room, seq)
+}
+
 // AuthoredBy implements chat.View.
-func (t *chatTx) AuthoredBy(user int64, after chat.Mark, limit int) (list []chat.Authored, err error) {
+func (t *chatTx) AuthoredBy(user int64, after chat.Mark, limit, bytes int) (list []chat.Authored, more bool, err error) {
 	if err := t.ordered(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	err = t.Each(t.ctx, "SELECT m.room, m.seq, m.id, m.content, m.at, r.id FROM chat_messages m JOIN chat_rooms r ON r.n = m.room WHERE m.author = $1 AND (m.room, m.seq) > ($2, $3) ORDER BY m.room, m.seq LIMIT $4",
+	total := 0
+	err = t.Each(t.ctx, "SELECT m.room, m.seq, m.id, m.content, m.at, m.edited_by, r.id FROM chat_messages m JOIN chat_rooms r ON r.n = m.room WHERE m.author = $1 AND (m.room, m.seq) > ($2, $3) ORDER BY m.room, m.seq LIMIT $4",
 		func(row func(...any) error) error {
 			a := chat.Authored{Message: chat.Message{Author: user}}
 			var id, room string
 			var content sql.NullString
-			if err := row(&a.Room, &a.Seq, &id, &content, &a.At, &room); err != nil {
+			if err := row(&a.Room, &a.Seq, &id, &content, &a.At, &a.EditedBy, &room); err != nil {
 				return err
 			}
 			if content.Valid {
@@ -181,10 +187,17 @@ func (t *chatTx) AuthoredBy(user int64, after chat.Mark, limit int) (list []chat
 			var wrong, bad error
 			a.ID, wrong = wire.ParseID(id)
 			a.RoomID, bad = wire.ParseID(room)
+			total += len(a.Content)
+			if more = len(list) == limit || total > bytes && len(list) > 0; more {
+				return errEnough
+			}
 			list = append(list, a)
 			return errors.Join(wrong, bad)
-		}, user, after.Room, after.Seq, limit)
-	return list, err
+		}, user, after.Room, after.Seq, limit+1)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return list, more, err
 }
 
 // AddMessages implements chat.Tx.

@@ -34,13 +34,16 @@ func TestEachCallOfAccountsIsOpenedByAGoodTokenAlone(t *testing.T) {
 		}
 		r := d.example(t, c, "chat", nil)
 		for what, b := range bad {
+			if c.Also != "" && b.token == admin {
+				continue // it opens this one
+			}
 			a := r.do(s, b.token)
 			if a.Status != 401 || a.Code() != b.code || a.Header.Get("WWW-Authenticate") == "" {
 				t.Errorf("%s %s with %s: %d %s", r.method, r.path, what, a.Status, a.Body)
 			}
 			tried++
 		}
-		if a := s.CallControl(r.method, r.path, r.body); a.Status != 401 {
+		if a := s.CallControl(r.method, r.path, r.body); c.Also == "" && a.Status != 401 {
 			t.Errorf("%s %s of the operator, who has no account: %d %s", r.method, r.path, a.Status, a.Body)
 		}
 	}
