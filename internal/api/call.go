@@ -90,11 +90,11 @@ type Call struct {
 	Scope   keys.Scope
 	Auth    Auth
 	Also    keys.Scope // an API key of the chat app with this scope opens it, too; of calls about accounts
-	Once    bool // it takes an Idempotency-Key
-	Secret  bool // its answer holds a secret: a repeat gets it only with the API key that asked first
-	Here    bool // it is about this node alone: one that has lost touch with its cluster answers it, too
-	Stream  bool // asking for its answer does something, and it has no end: HEAD is refused
-	Status  int  // of its answer when all went well; 0: 200
+	Once    bool       // it takes an Idempotency-Key
+	Secret  bool       // its answer holds a secret: a repeat gets it only with the API key that asked first
+	Here    bool       // it is about this node alone: one that has lost touch with its cluster answers it, too
+	Stream  bool       // asking for its answer does something, and it has no end: HEAD is refused
+	Status  int        // of its answer when all went well; 0: 200
 	Handler Handler
 }
 
