@@ -81,9 +81,10 @@ func newWorld(t testing.TB, o db.Options) *world {
 // faulty is the store with faults that a test asks for.
 type faulty struct {
 	chat.Store
-	fault atomic.Pointer[error] // of the next writes, instead of them
-	late  atomic.Pointer[error] // of the next writes, after they have taken effect
-	blind atomic.Bool           // nobody sees how far rooms have come
+	fault atomic.Pointer[error]  // of the next writes, instead of them
+	late  atomic.Pointer[error]  // of the next writes, after they have taken effect
+	blind atomic.Bool            // nobody sees how far rooms have come
+	seen  atomic.Pointer[func()] // called when it was read who is a member
 }
 
 func (f *faulty) Read(ctx context.Context, do func(chat.View) error) error {
@@ -101,6 +102,14 @@ func (v view) Heads(rooms []int64) ([]chat.Head, error) {
 		return nil, errGone
 	}
 	return v.View.Heads(rooms)
+}
+
+func (v view) MembersAt(places []chat.Place) ([]chat.Member, error) {
+	list, err := v.View.MembersAt(places)
+	if seen := v.of.seen.Load(); seen != nil {
+		(*seen)()
+	}
+	return list, err
 }
 
 func (f *faulty) Write(ctx context.Context, do func(chat.Tx) error) error {
