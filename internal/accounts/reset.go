@@ -112,17 +112,28 @@ func (r *Room) UseReset(ctx context.Context, token, password string) error {
 	if refused := checkPassword("password", password); refused != nil {
 		return refused
 	}
+	err := r.opts.Store.FindReset(ctx, hashReset(token), r.now()) // first: a hash is work, and anybody may ask for it
+	if errors.Is(err, ErrUnknown) {
+		return noReset()
+	}
+	if err != nil {
+		return fmt.Errorf("look for a token: %w", err)
+	}
 	hash, err := r.hashes.hash(ctx, password)
 	if err != nil {
 		return err
 	}
 	number, err := r.opts.Store.UseReset(ctx, hashReset(token), r.now(), hash)
 	if errors.Is(err, ErrUnknown) {
-		return refuse(CodeBadToken, "the token was used, has expired, or never was")
+		return noReset()
 	}
 	if err != nil {
 		return fmt.Errorf("set a password anew: %w", err)
 	}
 	r.endedAll(number)
 	return nil
+}
+
+func noReset() *Refusal {
+	return refuse(CodeBadToken, "the token was used, has expired, or never was")
 }

@@ -54,6 +54,9 @@ type Options struct {
 	Deliver func(ctx context.Context, r Reset) error
 	// Nodes are the others of this cluster; nil: this node is alone.
 	Nodes Nodes
+	// Apart says whether another node that lives may be telling something that does not
+	// arrive here. Nil: never.
+	Apart func() bool
 
 	Cost    Cost                  // of hashes; zero: what is advised
 	Now     func() time.Time      // nil: time.Now
@@ -64,8 +67,8 @@ type Options struct {
 
 // Chat is what is kept of users elsewhere.
 type Chat interface {
-	// Export returns all of it, as JSON.
-	Export(ctx context.Context, user wire.UserID) ([]byte, error)
+	// Export writes all of it, as JSON.
+	Export(ctx context.Context, user wire.UserID, w io.Writer) error
 	// Forget is told that an account is about to go. It may be called again.
 	Forget(ctx context.Context, user wire.UserID) error
 }
@@ -103,6 +106,9 @@ func New(o Options) (*Room, error) {
 	}
 	if o.Cost == (Cost{}) {
 		o.Cost = defaultCost
+	}
+	if o.Apart == nil {
+		o.Apart = func() bool { return false }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

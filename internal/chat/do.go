@@ -104,10 +104,15 @@ func (c *Chat) check(ask *wire.RoomAsk) *wire.Error {
 	case !utf8.Valid(ask.Content):
 		return badField("data.content", " is not UTF-8")
 	}
+	if writes {
+		if e := wire.CheckRoomContent(ask.Content); e != nil {
+			return e
+		}
+	}
 	if ask.Name != nil {
 		name := strings.TrimSpace(*ask.Name)
-		if name == "" || utf8.RuneCountInString(name) > maxName || unprintable(name, false) {
-			return badField("data.name", fmt.Sprintf(" has 1 to %d characters, none of them a control character", maxName))
+		if !visible(name) || utf8.RuneCountInString(name) > maxName || unprintable(name, false) {
+			return badField("data.name", fmt.Sprintf(" has 1 to %d characters, some of them to be seen, none a control character", maxName))
 		}
 		ask.Name = &name
 	}

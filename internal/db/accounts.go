@@ -177,9 +177,10 @@ func (a *Accounts) Profiles(ctx context.Context, numbers []int64) (found []accou
 }
 
 // SetProfile implements accounts.Store.
-func (a *Accounts) SetProfile(ctx context.Context, p accounts.Profile) error {
+func (a *Accounts) SetProfile(ctx context.Context, number int64, c accounts.Change) error {
 	return a.db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE accounts SET display_name = $1, bio = $2, avatar_url = $3 WHERE number = $4", p.DisplayName, p.Bio, p.AvatarURL, p.Number)
+		_, err := tx.Exec(ctx, "UPDATE accounts SET display_name = coalesce(CAST($1 AS TEXT), display_name), bio = coalesce(CAST($2 AS TEXT), bio), avatar_url = coalesce(CAST($3 AS TEXT), avatar_url)"+
+			" WHERE number = $4", c.DisplayName, c.Bio, c.AvatarURL, number)
 		return err
 	})
 }
@@ -227,6 +228,17 @@ func idsIn(ctx context.Context, tx *Tx, query text, args ...any) (ids []wire.ID,
 // Delete implements accounts.Store.
 func (a *Accounts) Delete(ctx context.Context, number int64) error {
 	return a.db.Relieve(ctx, func(tx *Tx) error {
+		// Whoever makes it a member locks it, too: see chatTx.LockUser.
+		t := &chatTx{ctx: ctx, Tx: tx}
+		if _, err := t.LockUser(number); err != nil {
+			return err
+		}
+		switch rooms, err := t.CountRoomsOf(number); {
+		case err != nil:
+			return err
+		case rooms > 0:
+			return accounts.ErrMember
+		}
 		_, err := tx.Exec(ctx, "DELETE FROM accounts WHERE number = $1", number)
 		return err
 	})
@@ -242,6 +254,14 @@ func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now,
 		}
 		_, err = tx.Exec(ctx, "INSERT INTO account_resets (hash, account, created_at, expires_at) VALUES ($1, $2, $3, $4)", hash, number, millis(now), millis(expires))
 		return err
+	})
+}
+
+// FindReset implements accounts.Store.
+func (a *Accounts) FindReset(ctx context.Context, hash string, now time.Time) error {
+	return a.db.Read(ctx, func(tx *Tx) error {
+		var number int64
+		return missing(tx.Row(ctx, "SELECT account FROM account_resets WHERE hash = $1 AND expires_at > $2", hash, millis(now)).Scan(&number), accounts.ErrUnknown)
 	})
 }
 
@@ -309,6 +329,24 @@ func (a *Accounts) Blocks(ctx context.Context, number, after int64, limit int) (
 		}, number, after, limit)
 	})
 	return list, err
+}
+
+// BlockedBy implements accounts.Store.
+func (a *Accounts) BlockedBy(ctx context.Context, numbers []int64) (all []accounts.Blocking, err error) {
+	err = a.db.Read(ctx, func(tx *Tx) error {
+		all = nil
+		args := make([]any, len(numbers))
+		for i, n := range numbers {
+			args[i] = n
+		}
+		return tx.Each(ctx, "SELECT account, blocked FROM account_blocks WHERE blocked IN "+list(1, len(args)), func(row func(...any) error) error {
+			var b accounts.Blocking
+			err := row(&b.By, &b.Whom)
+			all = append(all, b)
+			return err
+		}, args...)
+	})
+	return all, err
 }
 
 // Blocked implements accounts.Store.

@@ -26,7 +26,7 @@ func (n *node) socketOptions() socket.Options {
 		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off,
 	}
 	if n.chat.accounts != nil {
-		o.Shown, o.Rooms = shown, n.chat.rooms
+		o.Shown, o.Rooms, o.Shunned = shown, n.chat.rooms, n.chat.accounts.Shunned
 	}
 	if n.abroad != nil {
 		o.HomeURL, o.LinkLost = n.abroad.homeURL, n.abroad.lost.note

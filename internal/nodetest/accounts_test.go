@@ -98,6 +98,10 @@ func TestAnAccountFromSignUpToItsEnd(t *testing.T) {
 		if a := s.want(200, "GET", "/v1/accounts/chat-1", grace.access, ""); a.Field("displayName") != "Ada Lovelace" || a.Field("username") != "Ada" {
 			t.Errorf("got %s", a.Body)
 		}
+		a := s.want(200, "GET", "/v1/profiles?ids=chat-2,chat-99,ANZ-1,chat-1,chat-2", grace.access, "")
+		if both := a.Body; strings.Index(both, `"username":"grace"`) > strings.Index(both, `"displayName":"Ada Lovelace"`) || strings.Count(both, `"userId"`) != 2 {
+			t.Errorf("both profiles: %s", both)
+		}
 		s.want(204, "PUT", "/v1/accounts/me/blocks/chat-1", grace.access, "")
 		if a := s.want(200, "GET", "/v1/accounts/me/export", grace.access, ""); !strings.Contains(a.Body, `"blocks":["chat-1"]`) {
 			t.Errorf("got %s", a.Body)
@@ -255,6 +259,16 @@ func TestWhoHasForgottenHisPasswordSetsItAnewThroughTheAppsServer(t *testing.T) 
 	if e.Type != "passwordReset" || e.Data.App != "chat" || e.Data.UserID != ada.user || e.Data.Username != "ada" {
 		t.Fatalf("got %+v", heard)
 	}
+
+	// Whoever may read what was posted cannot set the password.
+	_, reads := s.NewKey(`{"app":"chat","scopes":["webhooks:read"]}`)
+	Eventually(t, "the history of the webhook", func() bool {
+		a := s.want(200, "GET", "/v1/webhooks/mailer/events?app=chat", reads, "")
+		if strings.Contains(a.Body, e.Data.Token) || strings.Contains(a.Body, `"token"`) {
+			t.Fatalf("the token stands in it: %s", a.Body)
+		}
+		return strings.Contains(a.Body, `"username":"ada"`)
+	})
 	body := `{"token":"` + e.Data.Token + `","password":"battery staple"}`
 	s.want(204, "POST", "/v1/passwords", "", body)
 	if a := s.Call("POST", "/v1/passwords", "", body); a.Status != 401 || a.Code() != "BAD_TOKEN" {
