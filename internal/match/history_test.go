@@ -327,7 +327,14 @@ func (h *history) drawQuery(e *entry, pick func(string, int) int) {
 	if pick("mode", 3) == 0 {
 		e.props.list = append(e.props.list, property{name: "mode", kind: isString, str: []string{"a", "b"}[pick("mode is", 2)]})
 	}
-	switch pick("asks", 4) {
+	if pick("langs", 2) == 0 {
+		e.props.list = append(e.props.list, property{name: "langs", kind: isSet, set: [][]string{{}, {"de"}, {"it"}, {"de", "it"}}[pick("langs are", 4)]})
+	}
+	switch pick("asks", 6) {
+	case 2:
+		e.query.list = append(e.query.list, demand{name: "langs", kind: hasAny, strs: [][]string{{"de"}, {"it", "en"}}[pick("any", 2)]})
+	case 3:
+		e.query.list = append(e.query.list, demand{name: "langs", kind: hasAll, strs: [][]string{{"de"}, {"it", "de"}}[pick("all", 2)]})
 	case 0:
 		from := float64(pick("from", 8))
 		e.query.list = append(e.query.list, demand{name: "level", min: from, max: from + float64(pick("wide", 4))})
@@ -513,7 +520,7 @@ func (b *branch) verify(t *rapid.T, dims int) {
 		}
 		for i := range dims {
 			s := b.dims[i]
-			if v := k.wait.val[i]; v == v && (v < s.min || v > s.max) || k.wait.lo[i] < s.lo || k.wait.hi[i] > s.hi {
+			if d := k.wait.dims[i]; d.val == d.val && (d.val < s.min || d.top > s.max) || d.lo < s.lo || d.hi > s.hi || d.has&^s.has != 0 {
 				t.Fatalf("%v is out of bounds in %d", k.id, i)
 			}
 		}
