@@ -170,3 +170,23 @@ func BenchmarkGroup(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNoGroup has somebody come whom half of those who wait fit, but no two of
+// these fit each other.
+func BenchmarkNoGroup(b *testing.B) {
+	sides := func(i int) (e entry) {
+		mode, other := []string{"a", "b"}[i%2], []string{"b", "a"}[i%2]
+		e.props.list = []property{{name: "mode", kind: isString, str: mode}}
+		e.query.list = []demand{{name: "mode", kind: inStrings, strs: []string{other}}}
+		return e
+	}
+	c := newCrowd(sides)
+	for i := range 10_000 {
+		c.enter(b, i, 3)
+	}
+	b.ResetTimer()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		c.enter(b, i, 3)
+	}
+}
