@@ -25,6 +25,9 @@ type Options struct {
 	// External is a NATS that exists already; nil: the embedded server.
 	External *External
 
+	// Readers lets clients read the journal at the embedded server; nil: nobody.
+	Readers *Readers
+
 	// Folder is where the streams are kept; its last element is "jetstream", as
 	// the embedded server wants it. It is made when there is none. The caller
 	// holds the lock of the data folder around it.
@@ -61,6 +64,14 @@ func (o *Options) check() error {
 	}
 	if o.Cluster != nil {
 		if err := o.Cluster.check(); err != nil {
+			return err
+		}
+	}
+	if o.Readers != nil {
+		if o.External != nil {
+			return errors.New("bus: readers connect to the NATS that exists, not here")
+		}
+		if err := o.Readers.check(); err != nil {
 			return err
 		}
 	}

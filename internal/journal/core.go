@@ -62,7 +62,10 @@ func (c *core) form(now int64) *batch {
 // no room among so many. A request that was stored before, or an event with an ID that
 // was, is passed over: it is as good as stored.
 func (c *core) admit(b *batch, q *request, most int) (refused []int, repeated int) {
-	if q.number <= c.sources[q.source].number || q.number <= b.sources[q.source] {
+	if c.has(q) {
+		return c.missing(q, most), len(q.events)
+	}
+	if q.number <= b.sources[q.source] {
 		return nil, len(q.events)
 	}
 	b.sources[q.source] = q.number
@@ -87,6 +90,23 @@ func (c *core) admit(b *batch, q *request, most int) (refused []int, repeated in
 		b.data = appendLine(b.data, last)
 	}
 	return refused, repeated
+}
+
+// has says whether a request is stored.
+func (c *core) has(q *request) bool { return q.number <= c.sources[q.source].number }
+
+// missing returns which events of a request that is stored are not, since there was no
+// room for their devices.
+func (c *core) missing(q *request, most int) (refused []int) {
+	if c.devices.count < most {
+		return nil
+	}
+	for i := range q.events {
+		if !c.ids.has(c.ids.hash(q.events[i].ID)) {
+			refused = append(refused, i)
+		}
+	}
+	return refused
 }
 
 // apply takes in a batch that is stored at pos, whoever wrote it.

@@ -86,13 +86,14 @@ type owner struct {
 	states atomic.Int64 // of devices, for those who count
 
 	closing sync.RWMutex // held to put something into the inbox
-	closed  bool         // nothing is put there any more
+	closed  bool         // nothing is put there any more; and nothing is answered
 }
 
 // asked is a request with who waits for its answer.
 type asked struct {
 	request request
 	refused []int
+	stored  bool // it was, before the batch that is made now
 	rebuild bool
 	answer  func(reply []byte, err error)
 }
@@ -216,13 +217,37 @@ func (o *owner) open(ctx context.Context) error {
 			}
 		}
 	}
-	last, err := o.replay(ctx, c, c.lacks(s))
-	if err != nil {
+	if o.last, err = o.replay(ctx, c, c.lacks(s)); err != nil {
 		return err
 	}
-	o.core, o.seq, o.at, o.last = c, seq, s.pos, last
+	o.core, o.seq, o.at = c, seq, s.pos
+	if err := o.takeOver(ctx); err != nil {
+		return err
+	}
 	o.states.Store(int64(c.devices.count))
 	return nil
+}
+
+// takeOver stores an empty batch: whoever owned the shard before stores nothing after it,
+// and all that he stored is in the core. Where there is no room for it, there is none for
+// anything of his.
+func (o *owner) takeOver(ctx context.Context) error {
+	for {
+		pos, err := o.room.opts.Log.Append(ctx, o.shard, o.last, "", nil)
+		switch {
+		case err == nil:
+			o.core.apply(pos, nil, nil, 0)
+			o.last = pos
+			return nil
+		case errors.Is(err, ErrFull):
+			return nil
+		case !errors.Is(err, ErrChanged) && !errors.Is(err, ErrUnknown):
+			return fmt.Errorf("take the shard over: %w", err)
+		}
+		if o.last, err = o.replay(ctx, o.core, o.core.pos); err != nil {
+			return err
+		}
+	}
 }
 
 // replay has a core take in what is stored after a position, and returns the last one.
@@ -289,17 +314,41 @@ func (o *owner) store(ctx context.Context, list []*asked) {
 			return
 		case !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrChanged):
 			for _, a := range list {
-				a.answer(answerError(err), nil)
+				if a.stored { // before, when nobody heard of it
+					a.answer(putRefused([]byte{tellDone}, a.refused), nil)
+				} else {
+					a.answer(answerError(err), nil)
+				}
 			}
 			return
 		}
 		// What is stored now may be this batch, or another owner's.
-		if !o.retry(ctx, "catch up", o.catchUp) {
-			for _, a := range list {
+		outcome := ErrUnknown
+		done := o.retry(ctx, "catch up", func(ctx context.Context) error {
+			still, err := o.room.opts.Still(ctx, o.shard)
+			if err == nil && !still {
+				outcome = ErrNext // who knows what was stored
+				return nil
+			}
+			if err == nil {
+				err = o.catchUp(ctx)
+			}
+			return err
+		})
+		if done && outcome == ErrUnknown {
+			continue
+		}
+		for _, a := range list {
+			if outcome == ErrNext {
+				a.answer(nil, ErrNext)
+			} else {
 				a.answer(answerError(ErrUnknown), nil)
 			}
-			return
 		}
+		if outcome == ErrNext {
+			o.leave()
+		}
+		return
 	}
 }
 
@@ -309,6 +358,7 @@ func (o *owner) form(list []*asked) (b *batch, repeated int) {
 	b = o.core.form(o.room.now())
 	for _, a := range list {
 		var n int
+		a.stored = o.core.has(&a.request)
 		a.refused, n = o.core.admit(b, &a.request, o.room.opts.Limits().Devices)
 		repeated += n
 	}
@@ -433,18 +483,24 @@ func (o *owner) keep(ctx context.Context, kind string, i int, after uint64, part
 }
 
 // device returns the state of a device as an answer.
-func (o *owner) device(app string, any bool, name string) []byte {
+func (o *owner) device(app string, any bool, name string) ([]byte, error) {
+	o.closing.RLock()
+	closed := o.closed
+	o.closing.RUnlock()
+	if closed {
+		return nil, ErrNext
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s, ok := o.core.devices.find(app, any, name)
 	if !ok {
-		return answerError(ErrNone)
+		return answerError(ErrNone), nil
 	}
 	b := putText([]byte{tellDone}, s.App)
 	for _, n := range s.numbers() {
 		b = binary.AppendVarint(b, *n)
 	}
-	return b
+	return b, nil
 }
 
 func readState(b []byte) (s State, err error) {

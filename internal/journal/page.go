@@ -131,6 +131,9 @@ func (p *Page) add(q *Query, b Batch) (full bool, err error) {
 		}
 		p.UpTo = Place{b.Pos, i + 1}
 	}
+	if len(b.Data) == 0 {
+		p.UpTo = Place{b.Pos + 1, 0}
+	}
 	return false, nil
 }
 

@@ -22,9 +22,20 @@ func (o *owner) rebuild(ctx context.Context) ([]byte, error) {
 		counter = &counting{}
 		fresh = newCore(o.shard, o.room.opts.Limits().Keep.Milliseconds(), o.room.opts.Kinds)
 		fresh.kinds = append(fresh.kinds, &held{of: counter})
-		_, err := o.replay(ctx, fresh, 0)
-		fresh.kinds = fresh.kinds[:len(fresh.kinds)-1]
-		return err
+		defer func() { fresh.kinds = fresh.kinds[:len(fresh.kinds)-1] }()
+		// Both are to know the same when they are compared.
+		for after := uint64(0); ; after = fresh.pos {
+			last, err := o.replay(ctx, fresh, after)
+			if err == nil && last == o.last {
+				return nil
+			}
+			if err == nil {
+				err = o.catchUp(ctx)
+			}
+			if err != nil {
+				return err
+			}
+		}
 	})
 	if !done {
 		return nil, ErrNext

@@ -26,8 +26,11 @@ type Owners interface {
 
 // Options configure a Room. All but Kinds and Sketch are needed.
 type Options struct {
-	Self    string // this process, among all that ever were; of letters and digits
-	Owners  Owners
+	Self   string // this process, among all that ever were; of letters and digits
+	Owners Owners
+	// Still says whether this node is the owner of a shard still, by what all believe. It
+	// is asked when another one's batch is found.
+	Still   func(ctx context.Context, shard int) (bool, error)
 	Log     Log
 	States  Checkpoints
 	Kinds   []Kind // further projections
@@ -68,8 +71,8 @@ type Room struct {
 
 // New makes a Room. Run has it write.
 func New(o Options) (*Room, error) {
-	if o.Self == "" || o.Owners == nil || o.Log == nil || o.States == nil || o.Limits == nil || o.Now == nil || o.Random == nil || o.Logger == nil || o.Metrics == nil {
-		return nil, errors.New("journal: Options.Self, Owners, Log, States, Limits, Now, Random, Logger and Metrics are needed")
+	if o.Self == "" || o.Owners == nil || o.Still == nil || o.Log == nil || o.States == nil || o.Limits == nil || o.Now == nil || o.Random == nil || o.Logger == nil || o.Metrics == nil {
+		return nil, errors.New("journal: Options.Self, Owners, Still, Log, States, Limits, Now, Random, Logger and Metrics are needed")
 	}
 	r := &Room{opts: o, owners: make(map[int]*owner), senders: make([]*sender, o.Owners.Shards())}
 	r.sums.sketch = o.Sketch
@@ -145,7 +148,7 @@ func (r *Room) Serve(shard int, b []byte, answer func(reply []byte, err error)) 
 			answer(answerError(errRequest), nil)
 			return
 		}
-		answer(o.device(app, any, device), nil)
+		answer(o.device(app, any, device))
 	case askRebuild:
 		o.ask(&asked{rebuild: true, answer: answer})
 	default:

@@ -113,6 +113,12 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 	if err != nil {
 		return o, fmt.Errorf("read the TLS files of other nodes: %w", err)
 	}
+	if n := s.NATS; n.Listen != "" {
+		o.Readers = &bus.Readers{Listen: n.Listen, User: n.User, Password: string(n.Password)}
+		if o.Readers.TLS, err = n.TLS.Config(); err != nil {
+			return o, fmt.Errorf("read the TLS files of nats.listen: %w", err)
+		}
+	}
 	return o, nil
 }
 

@@ -43,7 +43,7 @@ func (n *node) openJournal(ctx context.Context) error {
 		return err
 	}
 	n.journal.room, err = journal.New(journal.Options{
-		Self: n.id, Owners: journalOwners{owners}, Log: roomyLog{log, n}, States: parts, Now: time.Now, Random: rand.Reader, Logger: n.log, Metrics: n.metrics,
+		Self: n.id, Owners: journalOwners{owners}, Still: owners.Still, Log: roomyLog{log, n}, States: parts, Now: time.Now, Random: rand.Reader, Logger: n.log, Metrics: n.metrics,
 		Limits: func() journal.Limits {
 			j := n.settings.Load().Journal
 			return journal.Limits{Keep: j.Keep, Queue: j.Queue, Devices: j.Devices}

@@ -197,6 +197,12 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	if n.bus, err = bus.Open(ctx, o); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
 	}
+	if at := n.bus.ReadersAt(); at != "" {
+		n.say("nats", "nats://"+at+", to read the journal")
+		if s.OpenReaders() {
+			n.log.Warn("who reads the journal sends the password, and gets all events, in clear: set nats.tls, or keep nats.listen off the public network")
+		}
+	}
 	n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "switchboard_store_synced", Help: "1 when what is acknowledged is known to be synced to disk, so that it survives a power cut.",
 	}, func() float64 {
