@@ -42,7 +42,7 @@ func matchingKeys() []Key {
 		{Name: "matching.enabled", Kind: kindSwitch, Default: "true",
 			What:  "Whether users and devices are matched. It is the same on all nodes.",
 			field: func(s *Settings) any { return &s.Matching.Enabled }},
-		limit("tickets", "200000", 1, 10_000_000, "Tickets that wait; in a cluster, in each shard. A further one is refused. Each takes some 1 KiB of memory.",
+		limit("tickets", "200000", 1, 10_000_000, "Tickets that wait; in a cluster, in each shard. A further one is refused.",
 			func(m *Matching) any { return &m.Tickets }),
 		limit("matches", "200000", 1, 10_000_000, "Matches that live; in a cluster, in each shard. Past it tickets wait.",
 			func(m *Matching) any { return &m.Matches }),
