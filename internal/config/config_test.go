@@ -310,10 +310,10 @@ func TestChatMayHaveWebhooksOfItsOwn(t *testing.T) {
 func TestTheSimpleDoorIsOpenInTheDemoOnly(t *testing.T) {
 	const own = "apps: [{appName: A, appId: a, authEnabled: false}]\n"
 	for text, want := range map[string]SimpleDoor{
-		"":  {Enabled: true, Access: AccessOpen},
-		own: {Access: AccessKey},
-		"matching: {simple: {enabled: false}}":                      {Access: AccessOpen},
-		"matching: {simple: {access: jwt}}":                         {Enabled: true, Access: AccessJWT},
+		"":                                     {Enabled: true, Access: AccessOpen},
+		own:                                    {Access: AccessKey},
+		"matching: {simple: {enabled: false}}": {Access: AccessOpen},
+		"matching: {simple: {access: jwt}}":    {Enabled: true, Access: AccessJWT},
 		own + "matching: {simple: {enabled: true}}":                 {Enabled: true, Access: AccessKey},
 		own + "matching: {simple: {enabled: true, access: open}}":   {Enabled: true, Access: AccessOpen},
 		own + "matching: {simple: {maxDistance: 0.5, queue: 2000}}": {Access: AccessKey, MaxDistance: 0.5, Queue: 2000},
