@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // exchanged is what a window holds of a group.
@@ -289,4 +291,63 @@ func TestACleanStopKeepsWhatWasCountedInItsLastSecond(t *testing.T) {
 	if count, _ := s.exchanged(key, "type=traffic&window=10s").total(); count != 25 {
 		t.Errorf("%d messages are counted, not 25", count)
 	}
+}
+
+// enter connects a device at a place through the simple door.
+func (s *Server) enter(ctx context.Context, id string, lon int) *websocket.Conn {
+	s.t.Helper()
+	c, res, err := websocket.Dial(ctx, fmt.Sprintf("ws://%s/device/connect?id=%s&lat=1&lon=%d", s.Addr, id, lon), nil)
+	if err != nil {
+		s.t.Fatal(res, err)
+	}
+	s.t.Cleanup(func() { _ = c.CloseNow() })
+	return c
+}
+
+// hears reads what a device is told until it is something.
+func hears(ctx context.Context, t *testing.T, c *websocket.Conn, what string) {
+	t.Helper()
+	for {
+		_, text, err := c.Read(ctx)
+		if err != nil {
+			t.Fatalf("waiting for %q: %v", what, err)
+		}
+		if string(text) == what {
+			return
+		}
+	}
+}
+
+// What matched devices send each other counts once, as theirs.
+func TestWhatMatchedDevicesExchangeCountsByDevice(t *testing.T) {
+	s := startWith(t, anyApps+"matching: {simple: {enabled: true, access: open}}\n")
+	g := ground{t, &Cluster{t: t, Nodes: []*Server{s}}, 10_000}
+	key := g.adminKey()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	a, b := s.enter(ctx, "a", 1), s.enter(ctx, "b", 2)
+	hears(ctx, t, a, "I matched with device 'b'!")
+	hears(ctx, t, b, "I matched with device 'a'!")
+	for _, text := range []string{"ciao", "addio", "è"} {
+		if err := a.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		hears(ctx, t, b, "device a says: "+text)
+	}
+	const query = "window=10s&by=device,capability"
+	Eventually(t, "all that was exchanged is counted", func() bool {
+		count, _ := s.exchanged(key, query).total()
+		return count >= 3
+	})
+	p := s.exchanged(key, query)
+	if count, sum := p.total(); count != 3 || sum != 4+5+2 {
+		t.Errorf("%d messages of %d bytes are counted, not 3 of 11", count, sum)
+	}
+	if one := p.Windows[0].Groups[0]; *one.Device != "a" || *one.Capability != "match" {
+		t.Errorf("they are %s's, by %s", *one.Device, *one.Capability)
+	}
+	Eventually(t, "what was received is counted, too, for who asks", func() bool {
+		count, sum := s.exchanged(key, "window=10s&by=device&device=b&type=bytesReceived").total()
+		return count == 3 && sum == 11
+	})
 }
