@@ -68,7 +68,7 @@ test("what the journal and the table of traffic show is what the server says", a
 
   await devices.say("c", "bene, grazie");
   await expect.poll(() => has("bytesSent", "c", "12 B")).toBe(true);
-  await devices.traffic.getByText("1 min").click();
+  await devices.traffic.getByRole("radio", { name: "1 min" }).check();
   await sameAsAsked(devices, server, "1m");
   expect(await trafficOf(server, "1m")).toContainEqual(["c", "1", "12", "12", "12"]);
 

@@ -179,7 +179,7 @@ test("the pages are light", async ({ context, server }) => {
   expect(messages).toBeLessThan(40_000);
   expect(operator).toBeLessThan(150_000);
   expect(chat).toBeLessThan(105_000);
-  expect(devices).toBeLessThan(90_000);
+  expect(devices).toBeLessThan(108_000);
   const licences = await fetch(`${server.origin}/licenses.txt`);
   expect(await licences.text()).toContain("uplot");
 });

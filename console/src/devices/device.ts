@@ -26,6 +26,7 @@ export class DeviceCard {
   readonly #connect = element("button", "primary", "Connect");
   readonly #match = element("p", "match");
   readonly #log = element("ol", "heard");
+  readonly #frame = element("div", "heard-frame");
   readonly #text = element("input");
   readonly #send = element("button", "", "Send");
   readonly #line: Line;
@@ -47,11 +48,10 @@ export class DeviceCard {
     });
     this.#fields.id.input.addEventListener("input", () => this.#name());
     this.#match.role = "status";
-    const log = element("div", "heard-frame", this.#log);
-    log.role = "region";
-    log.tabIndex = 0;
-    log.ariaLabel = "What it hears";
-    this.element = element("section", "card device", element("div", "device-head", this.#title, this.#handled), door, this.#match, log, this.#saying());
+    this.#frame.append(this.#log);
+    this.#frame.role = "region";
+    this.#frame.tabIndex = 0;
+    this.element = element("section", "card device", element("div", "device-head", this.#title, this.#handled), door, this.#match, this.#frame, this.#saying());
     this.#name();
     this.#line = new Line({ state: (state, why) => this.#show(state, why), line: (text) => this.#heard(text) });
     this.#show("idle", "");
@@ -77,6 +77,7 @@ export class DeviceCard {
     const name = id === "" ? "A device without an ID" : `Device ${id}`;
     setText(this.#title, name);
     this.element.ariaLabel = name;
+    this.#frame.ariaLabel = `What ${id === "" ? "it" : id} hears`;
   }
 
   #open(): void {
@@ -155,14 +156,14 @@ export class DeviceCard {
   }
 
   #add(kind: "in" | "out" | "note", text: string): void {
-    const frame = this.#log.parentElement;
-    const atEnd = frame === null || frame.scrollTop + frame.clientHeight >= frame.scrollHeight - 8;
+    const frame = this.#frame;
+    const atEnd = frame.scrollTop + frame.clientHeight >= frame.scrollHeight - 8;
     const words = element("span", "text", text);
     if (kind === "out") words.prepend(element("span", "visually-hidden", "Sent: "));
     const time = element("time", "", clockTime(Date.now()).slice(0, 8));
     this.#log.append(element("li", kind, time, words));
     while (this.#log.childElementCount > keptLines) this.#log.firstElementChild?.remove();
-    if (atEnd && frame !== null) frame.scrollTop = frame.scrollHeight;
+    if (atEnd) frame.scrollTop = frame.scrollHeight;
   }
 }
 

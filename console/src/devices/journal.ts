@@ -5,6 +5,7 @@ import { timeOfDay } from "../format.js";
 import { card, Freshness, lacks, may } from "../operator/page.js";
 import { Table } from "../table.js";
 import { amountOf, ofWhat, types, withMore, type JournalEvent, type JournalPage } from "./events.js";
+import { scrolls } from "./scrolls.js";
 import type { Signed } from "./numbers.js";
 
 /** How many events are shown. */
@@ -40,6 +41,7 @@ export class Journal {
   constructor(signed: Signed) {
     this.#signed = signed;
     this.#table = journalTable();
+    scrolls(this.#table.element, "Events");
     this.element = card("Journal", element("div", "filters", this.#deviceFilter(), this.#typeFilter()), this.#freshness.element);
     if (!may(signed.own, "journal:read")) {
       this.element.replaceChildren(element("h3", "card-title", "Journal"), lacks("journal:read"));

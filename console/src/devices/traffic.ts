@@ -6,6 +6,7 @@ import { follow } from "../eventstream.js";
 import { bytes, count, short, timeOfDay } from "../format.js";
 import { card, Freshness, lacks, may } from "../operator/page.js";
 import { Table } from "../table.js";
+import { scrolls } from "./scrolls.js";
 import type { Signed } from "./numbers.js";
 import { shown, Windows, type By, type Row, type Told, type ToldGroup } from "./windows.js";
 
@@ -42,6 +43,7 @@ export class Traffic {
     this.#windows = this.#fresh();
     this.#colours = new Colours(() => this.#drawn.forEach((chart) => chart.redraw()), signed.signal);
     this.#table = trafficTable();
+    scrolls(this.#table.element, "Numbers");
     const details = element("details", "numbers-table", element("summary", "", "The numbers as a table"), this.#table.element);
     this.element = card("Traffic", element("div", "filters", this.#widthChoice(), this.#byChoice()), this.#freshness.element);
     if (!may(signed.own, "stats:read")) {
