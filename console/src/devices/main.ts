@@ -21,6 +21,7 @@ byId("devices", HTMLElement).append(...devices.map(({ element }) => element));
 const known = await about();
 byId("demo-hint", HTMLElement).hidden = !known.demo;
 access.show(known.door);
+byId("page", HTMLElement).hidden = false; // all at once, so that nothing moves
 await numbers.open();
 
 /** Says in the bar how many are connected. */
