@@ -7,16 +7,17 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// Ask sends a frame about rooms, such as wire.TypeRoomSend, and returns the frame that
-// answers it, whose Data is for json.Unmarshal. data is a json.RawMessage, or any other value that
-// encoding/json makes an object of. What the server refuses comes as a *wire.Error.
+// Ask sends a frame about rooms, such as wire.TypeRoomSend, or about matches, such as
+// wire.TypeMatchRequest, and returns the frame that answers it, whose Data is for
+// json.Unmarshal. data is a json.RawMessage, or any other value that encoding/json makes an
+// object of. What the server refuses comes as a *wire.Error.
 //
 // When ctx ends, or the connection is lost, which is ErrNotConnected, what was asked for
 // may have been done: a message is sent again with the same clientId, and stored once.
-// News of rooms come to OnFrame.
+// News of rooms and matches come to OnFrame.
 func (c *Client) Ask(ctx context.Context, t wire.Type, data any) (wire.ServerFrame, error) {
-	if !t.OfRooms() || !t.FromClient() || t == wire.TypeRoomTyping {
-		return wire.ServerFrame{}, fmt.Errorf("client: %s is no frame about rooms that is answered", t)
+	if !isAnswered(t) {
+		return wire.ServerFrame{}, fmt.Errorf("client: %s is no frame about rooms or matches that is answered", t)
 	}
 	raw, err := encode(data)
 	if err != nil {
@@ -59,6 +60,11 @@ func (c *Client) Ask(ctx context.Context, t wire.Type, data any) (wire.ServerFra
 	}
 }
 
+// isAnswered says whether a client's frame of a type is answered by one with its reference.
+func isAnswered(t wire.Type) bool {
+	return t.FromClient() && (t.OfRooms() && t != wire.TypeRoomTyping || t.OfMatches() && t != wire.TypeMatchMessage)
+}
+
 // Typing tells the others in a room that the user is writing.
 func (c *Client) Typing(ctx context.Context, room wire.ID) error {
 	l, err := c.current()
@@ -95,7 +101,7 @@ func (c *Client) expectNot(reference string) {
 
 // answered hands an answer to whoever waits for it, and says whether somebody did.
 func (c *Client) answered(f wire.ServerFrame) bool {
-	if !f.Type.OfRooms() || f.Reference == nil {
+	if !f.Type.OfRooms() && !f.Type.OfMatches() || f.Type == wire.TypeMatchMessage || f.Reference == nil {
 		return false
 	}
 	c.mu.Lock()

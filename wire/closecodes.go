@@ -20,6 +20,7 @@ const (
 	CloseTooManySessions = 4006
 	CloseTooSlow         = 4007
 	CloseNotAcknowledged = 4008
+	CloseReplaced        = 4009
 )
 
 // CloseCode describes one code with which the server closes a socket.
@@ -50,5 +51,6 @@ func CloseCodes() []CloseCode {
 		{CloseTooManySessions, "TOO_MANY_SESSIONS", "The user has too many sessions.", true},
 		{CloseTooSlow, "TOO_SLOW", "The client reads more slowly than it is sent, and its queue is full.", true},
 		{CloseNotAcknowledged, "NOT_ACKNOWLEDGED", "The client asked for \"ack\" but does not acknowledge.", true},
+		{CloseReplaced, "REPLACED", "A device of the simple door has connected again under the same ID, and this is the older connection.", false},
 	}
 }

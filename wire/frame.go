@@ -22,6 +22,7 @@ type Frame struct {
 	Data      []byte        // the object "data"; nil when absent
 	Reference []byte        // "reference": a JSON string with its quotes; nil when absent. It is echoed byte for byte
 	Fast      bool          // "feature" is FAST
+	Reliable  bool          // "feature" is RELIABLE, and was given
 	Confirm   bool          // "confirmationEnabled", true when absent
 	TTL       time.Duration // "ttl", 0 when absent
 
@@ -194,7 +195,7 @@ func (h *messageHint) note(value *[]byte, seen *bool, name string, v []byte) {
 
 func (e *envelope) feature(v []byte) {
 	fast, ok := feature(v)
-	e.f.Fast = fast
+	e.f.Fast, e.f.Reliable = fast, ok && !fast
 	e.require(ok, "feature", " is RELIABLE or FAST")
 }
 

@@ -190,3 +190,12 @@ func shorten(s string) string {
 	}
 	return s[:cut] + "…"
 }
+
+// ContentSize returns how many bytes a valid JSON value counts as content: of a string
+// its text in UTF-8, of any other value its JSON.
+func ContentSize(raw []byte) int {
+	if len(raw) < 2 || raw[0] != '"' {
+		return len(raw)
+	}
+	return len(text(raw))
+}

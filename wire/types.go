@@ -25,9 +25,10 @@ const (
 // Type says what a frame is.
 type Type uint8
 
-// The types of frames. MESSAGE and ROOM_TYPING are sent by clients and by the
-// server; of the others, those up to TypeMessageAck and those from TypeRoomSend to
-// TypeRoomTyping come from clients, the rest from the server.
+// The types of frames. MESSAGE, ROOM_TYPING and MATCH_MESSAGE are sent by clients and
+// by the server; of the others, those up to TypeMessageAck, from TypeRoomSend to
+// TypeRoomTyping and from TypeMatchRequest to TypeMatchMessage come from clients, the
+// rest from the server.
 const (
 	TypeUnknown Type = iota
 	TypeAuthClient
@@ -79,10 +80,21 @@ const (
 	TypeRoomMemberLeft
 	TypeRoomMemberChanged
 	TypeRoomMemberList
+
+	TypeMatchRequest
+	TypeMatchCancel
+	TypeMatchLeave
+	TypeMatchMessage
+	TypeMatchWaiting
+	TypeMatched
+	TypeMatchTimeout
+	TypeMatchCanceled
+	TypeMatchPeerLeft
+	TypeMatchLeft
 )
 
 // LastType is the highest type.
-const LastType = TypeRoomMemberList
+const LastType = TypeMatchLeft
 
 // String returns the type's name on the wire, and "UNKNOWN" for TypeUnknown and
 // for values that are no type.
@@ -125,20 +137,25 @@ func (t Type) String() string {
 	case TypeForward:
 		return NameForward
 	}
-	if t.OfRooms() {
+	switch {
+	case t.OfRooms():
 		return roomTypes()[t-TypeRoomSend]
+	case t.OfMatches():
+		return matchTypes()[t-TypeMatchRequest]
 	}
 	return "UNKNOWN"
 }
 
 // FromClient says whether clients send frames of this type.
 func (t Type) FromClient() bool {
-	return t >= TypeAuthClient && t <= TypeMessageAck || t >= TypeRoomSend && t <= TypeRoomTyping
+	return t >= TypeAuthClient && t <= TypeMessageAck || t >= TypeRoomSend && t <= TypeRoomTyping ||
+		t >= TypeMatchRequest && t <= TypeMatchMessage
 }
 
 // FromServer says whether the server sends frames of this type.
 func (t Type) FromServer() bool {
-	return t == TypeMessage || t >= TypeAuthReply && t <= TypeForward || t >= TypeRoomTyping && t <= LastType
+	return t == TypeMessage || t >= TypeAuthReply && t <= TypeForward || t >= TypeRoomTyping && t <= TypeRoomMemberList ||
+		t >= TypeMatchMessage && t <= TypeMatchLeft
 }
 
 // Types returns all types, in the order of their constants.
@@ -190,5 +207,8 @@ func typeOf(name []byte) Type {
 	case NameForward:
 		return TypeForward
 	}
-	return RoomType(name)
+	if t := RoomType(name); t != TypeUnknown {
+		return t
+	}
+	return MatchType(name)
 }

@@ -93,6 +93,7 @@ type Call struct {
 	Once    bool       // it takes an Idempotency-Key
 	Secret  bool       // its answer holds a secret: a repeat gets it only with the API key that asked first
 	Here    bool       // it is about this node alone: one that has lost touch with its cluster answers it, too
+	Open    bool       // in the demo it is for anybody: without a key it is made as an admin's
 	Stream  bool       // asking for its answer does something, and it has no end: HEAD is refused
 	Status  int        // of its answer when all went well; 0: 200
 	Handler Handler

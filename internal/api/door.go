@@ -14,8 +14,8 @@ type door struct {
 	opts      Options
 	counters  *counters
 	paths     map[string]route
-	prefixes  []route // the first that fits serves
-	ownOrigin string  // the path whose handler checks origins itself; empty for none
+	prefixes  []route  // the first that fits serves
+	ownOrigin []string // paths whose handlers check origins themselves
 }
 
 // route is one path, or all paths below a prefix, and what serves it.
@@ -32,7 +32,10 @@ func newDoor(name string, o Options) *door {
 	d.exact("/readyz", read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { readiness(w, o.Parts) }))
 	if o.V1 != nil {
 		d.exact("/v1", nil, http.HandlerFunc(noCall))
-		d.below("/v1/", nil, o.V1.handler(name == controlDoor))
+		calls := o.V1.handler(name == controlDoor)
+		d.below("/v1/", nil, calls)
+		d.below("/device/event", nil, calls)
+		d.below("/device/state/", nil, calls)
 		o.V1.docs.add(d)
 	}
 	return d
@@ -91,7 +94,7 @@ func (d *door) admit(a *answer, r *http.Request) bool {
 	if d.opts.Demo && !HostAllowed(r) {
 		return refuse(http.StatusMisdirectedRequest, CodeWrongHost, "the demo answers to loopback names only, such as 127.0.0.1 and localhost")
 	}
-	if d.opts.Origin != nil && r.URL.Path != d.ownOrigin && !d.opts.Origin(r) {
+	if d.opts.Origin != nil && !slices.Contains(d.ownOrigin, r.URL.Path) && !d.opts.Origin(r) {
 		return refuse(http.StatusForbidden, CodeOriginRefused, "pages of this origin may not use this server; name it in origins")
 	}
 	limit := d.opts.MaxBody()

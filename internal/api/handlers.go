@@ -38,6 +38,7 @@ type Options struct {
 
 	// For the public handler only.
 	Socket  http.Handler // at /ws; it checks origins itself
+	Devices http.Handler // at /device/connect; so does it; nil: there is no such door
 	Console http.Handler // at / and below
 }
 
@@ -84,7 +85,8 @@ func NewAdmin(o Options) http.Handler {
 func NewPublic(o Options) http.Handler {
 	d := newDoor(publicDoor, o)
 	d.exact("/ws", read, o.Socket)
-	d.ownOrigin = "/ws"
+	d.exact("/device/connect", read, devicesOf(o))
+	d.ownOrigin = []string{"/ws", "/device/connect"}
 	if o.Demo {
 		d.exact("/metrics", read, metrics(o))
 		if o.Cluster != nil {
@@ -96,6 +98,16 @@ func NewPublic(o Options) http.Handler {
 	}))
 	d.below("/", read, o.Console)
 	return d
+}
+
+// devicesOf returns what serves devices, or says that nobody does.
+func devicesOf(o Options) http.Handler {
+	if o.Devices != nil {
+		return o.Devices
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		Problem(w, http.StatusNotFound, CodeNotFound, "devices cannot connect here: the setting matching.simple.enabled lets them")
+	})
 }
 
 // NewControl returns what the operator may ask at the control socket: the calls

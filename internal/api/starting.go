@@ -32,7 +32,7 @@ func Starting(o Options, waiting func(operator bool) string) (public, admin, con
 			refused.write(w)
 		})
 		d := newDoor(name, o)
-		d.ownOrigin = "/ws"
+		d.ownOrigin = []string{"/ws", "/device/connect"}
 		if cluster != "" && o.Cluster != nil {
 			d.exact(cluster, read, clusterPage(o.Cluster))
 		}

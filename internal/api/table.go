@@ -19,6 +19,7 @@ type Rooms struct {
 	Mailboxes Mailboxes
 	Messages  func() MessageLimits
 	Stats     Stats
+	Traffic   Traffic
 	Cluster   Cluster
 	Domains   Domains // nil: there are no others
 	Version   string  // of this program
@@ -28,13 +29,15 @@ type Rooms struct {
 	Accounts Accounts
 	Chat     Chat // nil where Accounts is
 	ChatOff  string
+	Journal  Journal
 }
 
 // MessageLimits bound what is sent.
 type MessageLimits struct {
 	Frame     int           // bytes of the frame that receivers get
 	Receivers int           // of one message
-	Batch     int           // messages of one request
+	Batch     int           // messages, or events, of one request
+	Page      int           // events of one page of the journal
 	Wait      time.Duration // for the store
 }
 
@@ -85,10 +88,12 @@ func Calls(r Rooms) []Call {
 		r.keyCalls(),
 		r.whoamiCalls(),
 		r.statsCalls(),
+		r.trafficCalls(),
 		r.clusterCalls(),
 		r.domainCalls(),
 		r.Events.calls(),
 		r.accountCalls(),
 		r.roomCalls(),
+		r.journalCalls(),
 	)
 }

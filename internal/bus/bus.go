@@ -25,6 +25,9 @@ type Options struct {
 	// External is a NATS that exists already; nil: the embedded server.
 	External *External
 
+	// Readers lets clients read the journal at the embedded server; nil: nobody.
+	Readers *Readers
+
 	// Folder is where the streams are kept; its last element is "jetstream", as
 	// the embedded server wants it. It is made when there is none. The caller
 	// holds the lock of the data folder around it.
@@ -61,6 +64,14 @@ func (o *Options) check() error {
 	}
 	if o.Cluster != nil {
 		if err := o.Cluster.check(); err != nil {
+			return err
+		}
+	}
+	if o.Readers != nil {
+		if o.External != nil {
+			return errors.New("bus: readers connect to the NATS that exists, not here")
+		}
+		if err := o.Readers.check(); err != nil {
 			return err
 		}
 	}
@@ -106,12 +117,15 @@ type Bus struct {
 	layout  layout
 	current atomic.Pointer[engine] // nil when the server does not run
 
-	mu     sync.Mutex // one start, recovery or stop at a time; guards what follows
-	logs   map[int]*Log
-	tables map[string]*Table
-	trail  *Trail // nil until it is asked for
-	links  *Links // nil until they are opened, and when they are closed
-	closed bool
+	mu      sync.Mutex // one start, recovery or stop at a time; guards what follows
+	logs    map[int]*Log
+	tables  map[string]*Table
+	trail   *Trail // nil until it is asked for, and so are the next three
+	events  *Events
+	parts   *Parts
+	matches *Events
+	links   *Links // nil until they are opened, and when they are closed
+	closed  bool
 }
 
 // Open starts the embedded server on its folder and waits until it has
@@ -270,6 +284,24 @@ func (b *Bus) Recover(ctx context.Context) error {
 	}
 	if b.trail != nil {
 		if err := b.ensure(ctx, b.current.Load(), b.layout.trail(b.trail.limits)); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	if b.events != nil {
+		if err := b.ensure(ctx, b.current.Load(), b.layout.events(b.events.limits)); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	if b.parts != nil {
+		if err := b.ensure(ctx, b.current.Load(), b.layout.parts()); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	if b.matches != nil {
+		if err := b.ensure(ctx, b.current.Load(), b.layout.matches()); err != nil {
 			b.stop()
 			return err
 		}

@@ -355,7 +355,7 @@ func TestOpenSaysWhatIsMissingOrWrong(t *testing.T) {
 func TestWarningsOfTheServerReachTheLog(t *testing.T) {
 	t.Parallel()
 	var lines bytes.Buffer
-	j := &journal{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}, said: throttle{now: time.Now}}
+	j := &serverLines{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}, said: throttle{now: time.Now}}
 	j.Noticef("notice")
 	j.Debugf("debug")
 	j.Tracef("trace")
@@ -383,7 +383,7 @@ func TestWhatIsRepeatedIsSaidNowAndThen(t *testing.T) {
 	t.Parallel()
 	var lines bytes.Buffer
 	now := time.Now()
-	j := &journal{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}, said: throttle{now: func() time.Time { return now }}}
+	j := &serverLines{log: slog.New(slog.NewTextHandler(&lines, nil)), bell: func() {}, said: throttle{now: func() time.Time { return now }}}
 	said := func() int {
 		defer lines.Reset()
 		return bytes.Count(lines.Bytes(), []byte("\n"))

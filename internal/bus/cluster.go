@@ -316,7 +316,7 @@ func short(s string, most int) string {
 // the goroutine would do then, and takes its place in the server's count of those
 // it waits for when it stops. That goroutine waits for ever: one for each run of
 // the server, which is one in the life of most processes.
-func (e *engine) startRoutes(lines *journal) {
+func (e *engine) startRoutes(lines *serverLines) {
 	if e.opts.Cluster == nil || lines.failure() != "" {
 		return // when it gave up, it has not come to that goroutine
 	}

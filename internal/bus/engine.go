@@ -40,7 +40,8 @@ type engine struct {
 	reads     *nats.Conn
 	js        jetstream.JetStream // on reads
 	system    *nats.Conn          // of the server's own account; nil where it is no cluster's
-	door      door                // who may come in by it
+	door      *door               // who may come in by it; nil: this process alone
+	gate      *nats.Conn          // where what readers make is looked at; nil: there are none
 
 	// Whether a NATS that exists syncs each message, and whether that is known.
 	syncKnown, synced bool
@@ -102,7 +103,7 @@ func (e *engine) startServer(ctx context.Context) error {
 	if e.opts.External != nil {
 		return nil
 	}
-	lines := &journal{log: e.opts.Logger, bell: e.suspect, differs: e.differing, said: throttle{now: time.Now}}
+	lines := &serverLines{log: e.opts.Logger, bell: e.suspect, differs: e.differing, said: throttle{now: time.Now}}
 	given := e.serverOptions(ctx)
 	e.given = given.Clone() // the server keeps and changes what it is given
 	e.noteAddresses(given.Routes)
@@ -115,7 +116,9 @@ func (e *engine) startServer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the embedded NATS server: %w", err)
 	}
-	e.door.system = srv.SystemAccount
+	if e.door != nil {
+		e.door.system, e.door.streams = srv.SystemAccount, srv.GlobalAccount
+	}
 	srv.SetLoggerV2(lines, false, false, false)
 	e.srv = srv
 
@@ -154,15 +157,22 @@ func (e *engine) serverOptions(ctx context.Context) *server.Options {
 	}
 	if e.opts.Cluster != nil {
 		e.opts.Cluster.configure(ctx, o, e.opts.Logger)
-		e.door = newDoor()
-		o.CustomClientAuthentication = &e.door
+	}
+	if e.opts.Readers != nil {
+		e.opts.Readers.configure(o)
+	}
+	if e.opts.Cluster != nil || e.opts.Readers != nil {
+		e.door = newDoor(e.opts.Readers)
+		o.CustomClientAuthentication = e.door
 	}
 	return o
 }
 
 // check says whether the server that has started serves all that it found.
-func (e *engine) check(lines *journal) error {
-	if line := lines.failure(); strings.Contains(line, "listening on router port") {
+func (e *engine) check(lines *serverLines) error {
+	if line := lines.failure(); strings.Contains(line, "Error listening on port") && e.opts.Readers != nil {
+		return fmt.Errorf("cannot listen for readers of the journal at %s (nats.listen): %s", e.opts.Readers.Listen, line)
+	} else if strings.Contains(line, "listening on router port") {
 		return fmt.Errorf("cannot listen for the other servers of the cluster at %s (cluster.listen): %s", e.opts.Cluster.Listen, line)
 	} else if line != "" {
 		return fmt.Errorf("the embedded NATS server did not start: %s", line)
@@ -195,7 +205,7 @@ func (e *engine) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", e.place(), err)
 	}
-	return nil
+	return e.letIn(ctx)
 }
 
 // place names the NATS in a sentence.
@@ -227,6 +237,9 @@ func (e *engine) dial(ctx context.Context, name string, more ...nats.Option) (*n
 		e.opts.wait("waiting for %s", e.place())
 		return e.opts.External.dial(ctx, opts, log)
 	}
+	if len(more) == 0 && e.door != nil {
+		more = append(more, nats.UserInfo(streamsUser, e.door.secret))
+	}
 	return nats.Connect("", append(append(opts, nats.InProcessServer(e.srv)), more...)...)
 }
 
@@ -234,7 +247,7 @@ func (e *engine) dial(ctx context.Context, name string, more ...nats.Option) (*n
 func (e *engine) stop() {
 	e.fail(errStopped)
 	close(e.quit)
-	for _, c := range []*nats.Conn{e.writes, e.reads, e.system} {
+	for _, c := range []*nats.Conn{e.writes, e.reads, e.system, e.gate} {
 		if c != nil {
 			c.Close()
 		}

@@ -49,6 +49,27 @@ func Streams() []Stream {
 			Writer:  "the webhook's own goroutine, with the expected last sequence of its subject",
 			Kept:    "for limits.webhookHistory, and up to limits.webhookHistoryBytes; then the oldest go",
 		},
+		{
+			Name:    "SB_JOURNAL",
+			Subject: "sb.journal.<n>",
+			Holds:   "the journal of shard n's devices: one message is one batch of events, each one line of JSON",
+			Writer:  "the shard's keeper, with the expected last sequence of its subject",
+			Kept:    "for journal.keep, and up to journal.bytes; then the oldest go",
+		},
+		{
+			Name:    "SB_STATES",
+			Subject: "sb.states.<n>.<kind>.<chunk>",
+			Holds:   "checkpoints of what is folded from the journal of shard n: one message is one part of one kind",
+			Writer:  "the shard's keeper, with the expected last sequence of its subject",
+			Kept:    "the last message of each part",
+		},
+		{
+			Name:    "SB_MATCHES",
+			Subject: "sb.matches.<n>",
+			Holds:   "the live matches of the pools of shard n: one message is one batch of what began and ended",
+			Writer:  "the shard's keeper, with the expected last sequence of its subject",
+			Kept:    "until the keeper purges the head: what is live is copied forward",
+		},
 	}
 }
 
@@ -113,6 +134,42 @@ func (l layout) trail(t TrailLimits) jetstream.StreamConfig {
 	c.MaxAge, c.MaxBytes = t.Age, t.Bytes
 	return c
 }
+
+const (
+	// eventsPrefix begins the subjects of the journal; then comes the shard.
+	eventsPrefix = "sb.journal."
+	// eventsTold begins those on which the server says what it has stored of it.
+	eventsTold = "sb.told.journal."
+	// partsPrefix begins the subjects of checkpoints.
+	partsPrefix = "sb.states."
+	// mostConsumers is how many may read the journal by consumers of their own.
+	mostConsumers = 256
+)
+
+// events is the stream of the journal. Whoever waits for more hears on another subject
+// that more is stored.
+func (l layout) events(limits EventLimits) jetstream.StreamConfig {
+	c := l.kept(Streams()[3], "<n>", "*")
+	c.Discard = jetstream.DiscardOld
+	c.MaxAge, c.MaxBytes = limits.Age, limits.Bytes
+	c.MaxConsumers = mostConsumers
+	c.RePublish = &jetstream.RePublish{Source: c.Subjects[0], Destination: l.subject(eventsTold) + "{{wildcard(1)}}", HeadersOnly: true}
+	return c
+}
+
+// parts is the stream of checkpoints.
+func (l layout) parts() jetstream.StreamConfig {
+	c := l.kept(Streams()[4], "<n>", "*")
+	c.Subjects = []string{l.subject(partsPrefix) + "*.*.*"}
+	c.MaxMsgsPerSubject = 1
+	return c
+}
+
+// matchesPrefix begins the subjects of matches; then comes the shard.
+const matchesPrefix = "sb.matches."
+
+// matches is the stream of matches.
+func (l layout) matches() jetstream.StreamConfig { return l.kept(Streams()[5], "<n>", "*") }
 
 // kept is the stream of a row, in which what stands for its kind is replaced:
 // nothing in it goes by itself.

@@ -215,6 +215,7 @@ func publish(ctx context.Context, e *engine, stream string, kept bool, msg *nats
 	id := rand.Text()
 	return e.insist(ctx, ErrExists, kept, func(ctx context.Context) (uint64, error) {
 		m := &nats.Msg{Subject: msg.Subject, Data: msg.Data, Header: nats.Header{writeHeader: {id}}} // which publishing changes
+		maps.Copy(m.Header, msg.Header)
 		return publishOnce(ctx, e, m, opts)
 	}, func(ctx context.Context) (seq uint64, other bool, err error) {
 		where := direct{Seq: after + 1, NextFor: msg.Subject}

@@ -53,6 +53,12 @@ type NATS struct {
 	// whether it syncs what it stores. Without the first it is URL; both may be empty.
 	SystemURL         string `yaml:"systemUrl"`
 	SystemCredentials string `yaml:"systemCredentials"`
+
+	// Of the embedded one: where clients read the journal, and how they sign in. TLS is
+	// what they are shown; with a CA they need a certificate, too.
+	Listen   string `yaml:"listen"` // host:port, or empty
+	User     string `yaml:"user"`
+	Password Secret `yaml:"password"`
 }
 
 // TLS names files in PEM; none of them is needed.
@@ -389,14 +395,18 @@ func (c *checker) checkNATSUse(s Settings) {
 			key string
 			is  bool
 		}{
-			{"credentials", n.Credentials != ""}, {"acceptUnsynced", n.AcceptUnsynced}, {"systemUrl", n.SystemURL != ""}, {"systemCredentials", n.SystemCredentials != ""}, {"tls.ca", n.TLS.CA != ""}, {"tls.cert", n.TLS.Cert != ""},
+			{"credentials", n.Credentials != ""}, {"acceptUnsynced", n.AcceptUnsynced}, {"systemUrl", n.SystemURL != ""}, {"systemCredentials", n.SystemCredentials != ""}, {"tls.ca", n.TLS.CA != "" && n.Listen == ""}, {"tls.cert", n.TLS.Cert != "" && n.Listen == ""},
 		} {
 			if one.is {
 				c.refuseBy("nats."+one.key, "nats.url", "is required: without it the embedded NATS is used, and nats.%s means nothing", one.key)
 				return
 			}
 		}
+		c.checkReaders(s)
 		return
+	}
+	if n.Listen != "" {
+		c.refuse(c.firstSet("nats.listen", "nats.url"), "nats.listen is a door of the embedded NATS, and with nats.url there is none: let who reads the journal connect to that one")
 	}
 	if n.Prefix == "" {
 		c.refuse("nats.prefix", "is required, with 1 to %d letters, digits, _ and -", maxNodeName)
@@ -472,16 +482,16 @@ func natsKeys() []Key {
 	replicas := key("replicas", kindCount, "", "How many servers have everything that is stored. If absent three where it is a cluster of three or more, else one.",
 		func(n *NATS) any { return &n.Replicas })
 	replicas.Min, replicas.Max = 1, 5
-	return []Key{
+	return append([]Key{
 		key("url", kindNATS, "", "A NATS with JetStream that there is, instead of the embedded one, such as nats://nats.example:4222; several servers with commas. Nodes with the same NATS and prefix make one cluster.",
 			func(n *NATS) any { return &n.URL }),
 		key("credentials", kindFile, "", "File with credentials for it (.creds).",
 			func(n *NATS) any { return &n.Credentials }),
-		key("tls.cert", kindFile, "", "File with this node's certificate, in PEM, where it asks for one.",
+		key("tls.cert", kindFile, "", "File with this node's certificate, in PEM, where it asks for one; or which clients at nats.listen are shown.",
 			func(n *NATS) any { return &n.TLS.Cert }),
 		key("tls.key", kindFile, "", "File with its key.",
 			func(n *NATS) any { return &n.TLS.Key }),
-		key("tls.ca", kindFile, "", "File with the certificates of who signed its own. The system's if absent.",
+		key("tls.ca", kindFile, "", "File with the certificates of who signed its own. The system's if absent. At nats.listen: who signed those that clients have to show; they show none if absent.",
 			func(n *NATS) any { return &n.TLS.CA }),
 		key("prefix", kindText, "sb", "What the names of all its subjects and streams begin with: 1 to 64 letters, digits, _ and -. Two installations on one NATS take two.",
 			func(n *NATS) any { return &n.Prefix }),
@@ -492,5 +502,5 @@ func natsKeys() []Key {
 			func(n *NATS) any { return &n.SystemURL }),
 		key("systemCredentials", kindFile, "", "File with credentials (.creds) of such a user.",
 			func(n *NATS) any { return &n.SystemCredentials }),
-	}
+	}, readersKeys()...)
 }

@@ -120,6 +120,7 @@ limits:
 	})
 	want := Defaults()
 	want.Demo, want.Chat.Enabled = false, false
+	want.Matching.Simple.Enabled, want.Matching.Simple.Access = false, AccessKey
 	want.Apps = []App{{Name: "SHOP", ID: "shop-1", AuthEnabled: true, AuthURL: "https://shop.example/auth"}}
 	want.Listen, want.Admin = "127.0.0.1:3001", "127.0.0.1:1002"
 	want.Limits.Frame, want.Limits.SignInDeadline = 2*KiB, 2*time.Second
@@ -326,5 +327,32 @@ func TestChatMayHaveWebhooksOfItsOwn(t *testing.T) {
 	got = problems(t, Sources{File: write(t, strings.Replace(oneApp, "/auth'}", "/auth', webhooks: ["+hook+"]}", 1))})
 	if len(got) != 1 || !strings.Contains(got[0], `"passwordReset" is none of connected`) {
 		t.Errorf("an app's: got %q", got)
+	}
+}
+
+func TestTheSimpleDoorIsOpenInTheDemoOnly(t *testing.T) {
+	const own = "apps: [{appName: A, appId: a, authEnabled: false}]\n"
+	for text, want := range map[string]SimpleDoor{
+		"":                                     {Enabled: true, Access: AccessOpen},
+		own:                                    {Access: AccessKey},
+		"matching: {simple: {enabled: false}}": {Access: AccessOpen},
+		"matching: {simple: {access: jwt}}":    {Enabled: true, Access: AccessJWT},
+		own + "matching: {simple: {enabled: true}}":                 {Enabled: true, Access: AccessKey},
+		own + "matching: {simple: {enabled: true, access: open}}":   {Enabled: true, Access: AccessOpen},
+		own + "matching: {simple: {maxDistance: 0.5, queue: 2000}}": {Access: AccessKey, MaxDistance: 0.5, Queue: 2000},
+	} {
+		if want.Queue == 0 {
+			want.MaxDistance, want.Queue = 1.42, 1000
+		}
+		if got := load(t, Sources{File: write(t, text)}).Matching.Simple; got != want {
+			t.Errorf("%q: got %+v, not %+v", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"matching: {simple: {maxDistance: near}}": `s.yaml:1: matching.simple.maxDistance: "near" is not a number`,
+		"matching: {simple: {maxDistance: -1}}":   "s.yaml:1: matching.simple.maxDistance: -1 is out of bounds: it must be above 0, and at most 1e+09",
+		"matching: {simple: {access: all}}":       `s.yaml:1: matching.simple.access: "all" is none of open, key, jwt`,
+	} {
+		expect(t, problems(t, Sources{File: write(t, text)}), want)
 	}
 }

@@ -12,7 +12,7 @@ type Key struct {
 	// for the appName of each app.
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
-	// duration, count, choice, switch, text, names, user, url, key, secret,
+	// duration, count, number, choice, switch, text, names, user, url, key, secret,
 	// secrets, file, peers, roles, servers, meta, domain, database, app.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
@@ -56,6 +56,7 @@ const (
 	kindSize     = "size"
 	kindDuration = "duration"
 	kindCount    = "count"
+	kindNumber   = "number" // above 0, maybe with a fraction
 	kindChoice   = "choice"
 	kindSwitch   = "switch"
 	kindText     = "text"
@@ -77,7 +78,7 @@ const (
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), journalKeys(), trafficKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
@@ -254,7 +255,7 @@ func nodeLimits() []Key {
 			func(l *Limits) any { return &l.HookTimeout }),
 		count("hookConcurrency", "64", 1, 10_000, "Calls of auth hooks in flight; more sign-ins wait their turn.",
 			func(l *Limits) any { return &l.HookConcurrency }),
-		count("statsStreams", "16", 1, 1000, "Streams that may be open at once of /v1/stats/stream, one for each console that shows the overview, and /v1/cluster/stream.",
+		count("statsStreams", "16", 1, 1000, "Streams that may be open at once of /v1/stats/stream, one for each console that shows the overview, /v1/traffic/stream and /v1/cluster/stream.",
 			func(l *Limits) any { return &l.StatsStreams }),
 	}
 }

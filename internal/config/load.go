@@ -122,5 +122,11 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 	case s.Demo && s.Chat.Enabled && chatOfFile:
 		s.Apps, s.Demo = nil, false // the app of chat is what there is
 	}
+	if !k.Exists("matching.simple.enabled") {
+		s.Matching.Simple.Enabled = s.Demo
+	}
+	if !k.Exists("matching.simple.access") && !s.Demo {
+		s.Matching.Simple.Access = AccessKey
+	}
 	return s, places, nil
 }

@@ -8,19 +8,22 @@ import (
 // Settings is everything that can be set. The zero value is not usable: take
 // [Defaults] or [Load].
 type Settings struct {
-	Listen  string   `yaml:"listen"`  // host:port for clients; port 0 takes any free one
-	Admin   string   `yaml:"admin"`   // host:port for operators: health, metrics
-	Data    string   `yaml:"data"`    // folder of everything that is kept
-	Roles   []string `yaml:"roles"`   // of [Roles], at least one
-	Origins []string `yaml:"origins"` // web origins besides the console's own, "https://host[:port]"
-	Apps    []App    `yaml:"apps"`    // at least one
-	Domain  string   `yaml:"domain"`  // the name of the site that this node belongs to, or empty
-	Cluster Cluster  `yaml:"cluster"` // with others of its kind
-	NATS    NATS     `yaml:"nats"`    // instead of the embedded one
-	DB      DB       `yaml:"db"`      // what is at rest
-	Chat    Chat     `yaml:"chat"`    // accounts and rooms
-	Limits  Limits   `yaml:"limits"`
-	Log     Log      `yaml:"log"`
+	Listen   string   `yaml:"listen"`  // host:port for clients; port 0 takes any free one
+	Admin    string   `yaml:"admin"`   // host:port for operators: health, metrics
+	Data     string   `yaml:"data"`    // folder of everything that is kept
+	Roles    []string `yaml:"roles"`   // of [Roles], at least one
+	Origins  []string `yaml:"origins"` // web origins besides the console's own, "https://host[:port]"
+	Apps     []App    `yaml:"apps"`    // at least one
+	Domain   string   `yaml:"domain"`  // the name of the site that this node belongs to, or empty
+	Cluster  Cluster  `yaml:"cluster"` // with others of its kind
+	NATS     NATS     `yaml:"nats"`    // instead of the embedded one
+	DB       DB       `yaml:"db"`      // what is at rest
+	Chat     Chat     `yaml:"chat"`    // accounts and rooms
+	Journal  Journal  `yaml:"journal"` // of what happened to devices
+	Matching Matching `yaml:"matching"`
+	Traffic  Traffic  `yaml:"traffic"` // what was exchanged when
+	Limits   Limits   `yaml:"limits"`
+	Log      Log      `yaml:"log"`
 
 	// Meta says where the description of all domains comes from: the URL of a meta
 	// server, or a file as it reads one. Empty: there are no other domains.
@@ -181,7 +184,8 @@ func Defaults() Settings {
 			panic("config: default of " + k.Name + ": " + err.Error()) // our own table is wrong
 		}
 	}
-	s.Chat.Enabled = true // in the demo
+	s.Chat.Enabled = true // in the demo, as the next two
+	s.Matching.Simple.Enabled, s.Matching.Simple.Access = true, AccessOpen
 	return s
 }
 

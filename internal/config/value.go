@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -83,11 +84,23 @@ func (k Key) set(s *Settings, text string) error {
 			return err
 		}
 		*p = n
+	case *float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(n) {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		if n <= 0 || n > mostNumber {
+			return fmt.Errorf("%s is out of bounds: it must be above 0, and at most %g", text, mostNumber)
+		}
+		*p = n
 	default:
 		panic(fmt.Sprintf("config: %s is kept in a %T", k.Name, p)) // our own table is wrong
 	}
 	return nil
 }
+
+// mostNumber is the most that a number may be.
+const mostNumber = 1e9
 
 // item checks one item of a list, and returns it as it is kept.
 func (k Key) item(text string) (string, error) {
@@ -136,6 +149,8 @@ func (k Key) text(s *Settings) string {
 			return ""
 		}
 		return strconv.Itoa(*p)
+	case *float64:
+		return strconv.FormatFloat(*p, 'f', -1, 64)
 	default:
 		panic(fmt.Sprintf("config: %s is kept in a %T", k.Name, p)) // our own table is wrong
 	}

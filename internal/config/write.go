@@ -61,6 +61,8 @@ func (k Key) node(s *Settings) *yaml.Node {
 			break
 		}
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: k.text(s)}
+	case kindNumber:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!float", Value: k.text(s)}
 	case kindSwitch:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: k.text(s)}
 	case kindSecret:

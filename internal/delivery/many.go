@@ -55,13 +55,19 @@ func frameSize(s *Send) int {
 	if s.Producer != "" {
 		size += len(s.Producer) + 48
 	}
+	if !s.Match.IsZero() {
+		size += 64
+	}
 	return size
 }
 
 // appendFrame appends the frame of a message: with its number, where it has one, so that
 // a receiver can tell its sender's order whatever ways its messages took.
 func appendFrame(dst []byte, s *Send) []byte {
-	if s.Producer != "" {
+	switch {
+	case !s.Match.IsZero():
+		return wire.AppendMatchMessage(dst, s.Match, s.From, s.Content, s.Reference)
+	case s.Producer != "":
 		return wire.AppendNumbered(dst, s.From, s.Content, s.Reference, s.Producer, s.Seq)
 	}
 	return wire.AppendMessage(dst, s.From, s.Content, s.Reference)

@@ -15,6 +15,10 @@ type Send struct {
 	Content   []byte // raw JSON value
 	Reference []byte // raw JSON token, nil for none
 
+	// Match is the match whose members the receivers are with the sender, zero for none:
+	// then they get a MATCH_MESSAGE. It is for RELIABLE ones.
+	Match wire.ID
+
 	Fast    bool // in memory only
 	Confirm bool // a MESSAGE_CONFIRMATION is wanted, if there is a Reference
 	Quiet   bool // the sender's mailbox is not told when it expires (RELIABLE only)

@@ -20,6 +20,8 @@ const (
 	WebhooksManage Scope = "webhooks:manage"
 	StatsRead      Scope = "stats:read"
 	AccountsManage Scope = "accounts:manage"
+	JournalRead    Scope = "journal:read"
+	JournalWrite   Scope = "journal:write"
 )
 
 // Permission is a scope with a sentence that says what it lets a key do.
@@ -41,6 +43,8 @@ func Permissions() []Permission {
 		{WebhooksManage, "Send events of webhooks again, and test webhooks."},
 		{StatsRead, "See counters and rates of the server, and the nodes of its cluster."},
 		{AccountsManage, "Make, find and delete accounts of chat, and make tokens with which their users set a forgotten password anew."},
+		{JournalRead, "Read the journal of the app's devices, and their states."},
+		{JournalWrite, "Write events of the app's devices into the journal."},
 	}
 }
 

@@ -155,7 +155,7 @@ func newMeter(pids []int) (*meter, error) {
 }
 
 func (m *meter) moment(now time.Duration, c counts) moment {
-	at := moment{count: c, load: sample{at: now, cpu: ownCPU()}, server: sample{at: now}}
+	at := moment{count: c, load: sample{at: now, cpu: OwnCPU()}, server: sample{at: now}}
 	for _, pid := range m.pids {
 		cpu, rss, err := usage(pid)
 		if err != nil && m.err == nil {

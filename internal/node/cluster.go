@@ -113,6 +113,12 @@ func busOptions(s config.Settings) (o bus.Options, err error) {
 	if err != nil {
 		return o, fmt.Errorf("read the TLS files of other nodes: %w", err)
 	}
+	if n := s.NATS; n.Listen != "" {
+		o.Readers = &bus.Readers{Listen: n.Listen, User: n.User, Password: string(n.Password)}
+		if o.Readers.TLS, err = n.TLS.Config(); err != nil {
+			return o, fmt.Errorf("read the TLS files of nats.listen: %w", err)
+		}
+	}
 	return o, nil
 }
 
@@ -218,6 +224,9 @@ func (n *node) died(id string) {
 	n.stats.PeerGone(id)
 	n.hub.PeerGone(id)
 	n.office.Died(id)
+	for _, d := range n.duties {
+		d.Died(id)
+	}
 	n.exchange.PeerGone(id)
 	n.webhooks.PeerGone(id)
 	n.stir()
@@ -231,6 +240,9 @@ func (n *node) lost() {
 	const reason = "this server is cut off from its cluster; connect to another"
 	n.hub.CloseAll(wire.CloseRestart, reason)
 	n.sockets.CloseWaiting(wire.CloseRestart, reason)
+	if n.matching.devices != nil {
+		n.matching.devices.CloseAll(wire.CloseRestart, reason)
+	}
 	if n.abroad != nil {
 		n.abroad.links.Stir()
 	}
@@ -250,6 +262,8 @@ const (
 
 	tagAccounts = 7 // sessions of accounts that have ended
 	tagChat     = 8 // news of rooms
+	tagMatching = 9
+	tagJournal  = 10
 )
 
 // tagged is a part's own way to other nodes.
@@ -273,6 +287,9 @@ func (p peers) Up(peer string) {
 	p.stats.PeerUp(peer)
 	p.hub.PeerUp(peer)
 	p.office.Up(peer)
+	for _, d := range p.duties {
+		d.Up(peer)
+	}
 	p.exchange.PeerUp(peer)
 	p.webhooks.PeerUp(peer)
 	if p.chat.accounts != nil {
@@ -286,6 +303,9 @@ func (p peers) Down(peer string) {
 	p.stats.PeerDown(peer)
 	p.hub.PeerDown(peer)
 	p.office.Down(peer)
+	for _, d := range p.duties {
+		d.Down(peer)
+	}
 	p.exchange.PeerDown(peer)
 	p.webhooks.PeerDown(peer)
 	if p.chat.accounts != nil {
@@ -321,6 +341,12 @@ func (p peers) Receive(peer string, message []byte) {
 	case tagChat:
 		if p.chat.rooms != nil {
 			p.chat.rooms.PeerReceive(peer, body)
+		}
+	default:
+		for _, d := range p.duties {
+			if d.tag == message[0] {
+				d.Receive(peer, body)
+			}
 		}
 	}
 }

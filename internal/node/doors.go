@@ -23,7 +23,10 @@ func (n *node) socketOptions() socket.Options {
 	o := socket.Options{
 		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
-		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off,
+		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off, Count: n.counter,
+	}
+	if n.matching.room != nil {
+		o.Matches, o.Note = n.matching.room, n.noteDevice
 	}
 	if n.chat.accounts != nil {
 		o.Shown, o.Rooms, o.Shunned = shown, n.chat.rooms, n.chat.accounts.Shunned
@@ -156,6 +159,9 @@ func (d *doors) lead(n *node) {
 	if d.public != nil {
 		public := o
 		public.Socket, public.Console = n.sockets, console.Handler()
+		if n.matching.devices != nil {
+			public.Devices = n.matching.devices
+		}
 		d.public.server.Switch(api.NewPublic(public))
 	}
 	d.admin.server.Switch(api.NewAdmin(o))
@@ -190,7 +196,7 @@ func (d *doors) close() (err error) {
 // v1Options hand the calls of /v1 the rooms that they are about.
 func (n *node) v1Options() api.V1Options {
 	o := api.V1Options{
-		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away,
+		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away, Demo: n.opts.Settings.Demo,
 		Limits: func() api.V1Limits {
 			l := n.limits()
 			return api.V1Limits{
@@ -202,9 +208,10 @@ func (n *node) v1Options() api.V1Options {
 			Apps: n.apps, Keys: n.keys, Hub: n.hub, Mailboxes: n.office, Webhooks: n.webhooks, Events: n.events,
 			Messages: func() api.MessageLimits {
 				l := n.limits()
-				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Wait: l.APITimeout}
+				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Page: l.APIPage, Wait: l.APITimeout}
 			},
 			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n}, ChatOff: n.chat.off,
+			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room,
 		},
 	}
 	if n.chat.accounts != nil {

@@ -69,6 +69,8 @@ func (n *node) join(ctx context.Context) (leave func() error, err error) {
 	}
 	if n.leases != nil {
 		keeper.Go(func() { n.leases.Run(keeping) })
+	} else {
+		keeper.Go(func() { n.doAlone(keeping) })
 	}
 	n.settle(ctx)
 	return leave, nil

@@ -91,6 +91,9 @@ type node struct {
 
 	webhooks *webhooks.Room
 	chat     chat
+	journal  journalPart
+	traffic  trafficPart
+	matching matching
 	serving  atomic.Bool
 	abroad   *abroad    // nil: there are no other domains
 	applying sync.Mutex // held while apps are replaced
@@ -107,6 +110,7 @@ type node struct {
 	refused      chan struct{}  // closed when it must not be a member any more
 	links        *bus.Links     // nil: this node is alone
 	leases       *shards.Leases // nil likewise
+	duties       []duty         // what is done for each shard beside its mailboxes
 	shardMetrics shardMetrics
 	moved        chan struct{} // this node keeps more shards, or fewer
 	copies       *copies       // nil: no processor of this cluster has any of its own
@@ -142,11 +146,15 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer stopKeeping()
+	if err := n.openJournal(ctx); err != nil {
+		return err
+	}
 	if err := n.buildRooms(ctx); err != nil {
 		return err
 	}
 	defer n.apps.Close()
 	defer n.keys.Close()
+	defer n.runMatching()() // when the shards are given up, which it waits for
 	leave, err := n.join(ctx)
 	if err != nil {
 		return err
@@ -189,6 +197,12 @@ func (n *node) openStore(ctx context.Context) (err error) {
 	}
 	if n.bus, err = bus.Open(ctx, o); err != nil {
 		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
+	}
+	if at := n.bus.ReadersAt(); at != "" {
+		n.say("nats", "nats://"+at+", to read the journal")
+		if s.OpenReaders() {
+			n.log.Warn("who reads the journal sends the password, and gets all events, in clear: set nats.tls, or keep nats.listen off the public network")
+		}
 	}
 	n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "switchboard_store_synced", Help: "1 when what is acknowledged is known to be synced to disk, so that it survives a power cut.",
@@ -260,6 +274,9 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.openWebhooks(ctx); err != nil {
 		return err
 	}
+	if err := n.openMatching(); err != nil {
+		return err
+	}
 	if n.sockets, err = socket.New(n.socketOptions()); err != nil {
 		return err
 	}
@@ -292,8 +309,13 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.sockets.Run(stopping) })
 	rooms.Go(func() error { return tendMemory(stopping) })
 	rooms.Go(func() error { return n.stats.Run(stopping) })
+	rooms.Go(func() error { return n.journal.room.Run(stopping) })
+	rooms.Go(func() error { return n.traffic.meters.Run(stopping, n.noteTraffic) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
+	if n.matching.devices != nil {
+		rooms.Go(func() error { return n.matching.devices.Run(stopping) })
+	}
 	if n.chat.db != nil {
 		rooms.Go(func() error { return n.runChat(stopping) })
 		rooms.Go(func() error { return n.chat.rooms.Run(stopping) })
@@ -319,17 +341,34 @@ func (n *node) serve(ctx context.Context) error {
 	unlink()
 	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	n.stats.LetGo()                      // or the doors would wait for streams of stats
+	n.journal.letGo()
 	n.doors.closePublic()
 	n.exchange.Leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
-	if err := n.sockets.Drain(drain, "the server is stopping"); err != nil {
-		n.log.Warn("not every client left in time", "err", err)
-	}
+	n.drain(drain)
 	cancel()
 	n.events.Wait()
 	n.exchange.Close()
+	n.noteTraffic(n.traffic.meters.Take()) // while the journal still takes something
 	stop()
 	return errors.Join(err, n.doors.close(), rooms.Wait())
+}
+
+// drain has all clients leave, in the time that ctx gives.
+func (n *node) drain(ctx context.Context) {
+	const reason = "the server is stopping"
+	var left sync.WaitGroup
+	if n.matching.devices != nil {
+		left.Go(func() {
+			if err := n.matching.devices.Drain(ctx, reason); err != nil {
+				n.log.Warn("not every device left in time", "err", err)
+			}
+		})
+	}
+	if err := n.sockets.Drain(ctx, reason); err != nil {
+		n.log.Warn("not every client left in time", "err", err)
+	}
+	left.Wait()
 }
 
 // reload puts new settings into effect as they come.
@@ -359,6 +398,9 @@ func (n *node) reload(ctx context.Context) error {
 			changed := config.Diff(before, s).Live
 			n.apps.SetHookLimits(s.Limits.HookTimeout, s.Limits.HookConcurrency)
 			n.limitKeepers()
+			if n.matching.room != nil {
+				n.matching.room.SetLimits(matchLimits(s.Matching))
+			}
 			n.reloadWebhooks(ctx, s)
 			n.reloadAbroad()
 			if len(changed) > 0 {

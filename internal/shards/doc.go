@@ -25,4 +25,11 @@
 //   - What a keeper has to tell users of another shard (confirmations, presence for
 //     master users, events of webhooks) is forwarded in order until that shard has
 //     it; it takes each once.
+//
+// # Duties
+//
+// What else whoever keeps a shard does for it is a Duty. Owners is the one face of all
+// who do it: requests go to the node that keeps the shard, messages to the node that is
+// meant. What one goroutine asks of a shard is served in order while one node keeps it,
+// and each request has one outcome.
 package shards

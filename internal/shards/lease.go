@@ -55,6 +55,7 @@ type Leases struct {
 	opts  LeaseOptions
 	wake  chan struct{}
 	wg    sync.WaitGroup
+	does  []*Owners // what this node does for each shard that it keeps
 	terms []*tenure // of this node, by shard; used by Run alone, as is the next
 	// unknown are the owners of shards that are not known, and since when.
 	unknown map[string]time.Time
@@ -79,6 +80,9 @@ const (
 func NewLeases(opts LeaseOptions) *Leases {
 	return &Leases{opts: opts, wake: make(chan struct{}, 1), terms: make([]*tenure, len(opts.Office.desks))}
 }
+
+// Do has this node do a duty for each shard that it keeps. It is called before Run.
+func (l *Leases) Do(o *Owners) { l.does = append(l.does, o) }
 
 // Stir has the plan looked at soon: nodes have come, gone, or begun to leave.
 func (l *Leases) Stir() {
@@ -109,6 +113,9 @@ func (l *Leases) Run(ctx context.Context) {
 		case <-l.wake:
 		case now := <-tick.C:
 			l.opts.Office.Tend(now)
+			for _, o := range l.does {
+				o.Tend(now)
+			}
 		}
 	}
 }
@@ -150,8 +157,9 @@ func (l *Leases) look(ctx context.Context) {
 	}
 	// A shard that stands under our name though we do not keep it: its tenure
 	// ended before the table took that.
-	for shard, s := range seats {
-		if s.Owner == l.opts.Self && l.terms[shard] == nil {
+	for shard := range seats {
+		// Looked up anew: it may have been given up since.
+		if s, _ := l.seat(shard); s.Owner == l.opts.Self && l.terms[shard] == nil {
 			l.begin(ctx, shard, s.Term)
 		}
 	}
@@ -241,6 +249,8 @@ func (l *Leases) begin(ctx context.Context, shard int, term uint64) {
 
 // keep opens the shard's keeper and has it serve until ctx ends, or it is fenced.
 func (l *Leases) keep(ctx context.Context, t *tenure) {
+	rest := l.do(ctx, t)
+	defer rest()
 	gather := l.ids()
 	keeper, err := l.open(ctx, t, gather)
 	if err != nil {
@@ -280,11 +290,28 @@ func (l *Leases) keep(ctx context.Context, t *tenure) {
 		}
 	}
 	l.opts.Office.Leave(t.shard, keeper.Held())
+	rest()
 	l.opts.Logger.Info("this node keeps a shard no more", "shard", t.shard, "term", t.term)
 	quick, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookEvery)
 	defer cancel()
 	if err := l.free(quick, t.shard, t.term); err != nil {
 		l.opts.Logger.Warn("that a shard is given up is not written; others take it when this node is gone", "shard", t.shard, "err", err)
+	}
+}
+
+// do begins the duties for a shard. The returned function ends them, and waits for
+// that: so the next node finds what this one did.
+func (l *Leases) do(ctx context.Context, t *tenure) (end func()) {
+	doing, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for _, o := range l.does {
+		wg.Go(func() {
+			o.posts[t.shard].keep(doing, t.term, l.ids, func(ctx context.Context) error { return l.still(ctx, t) })
+		})
+	}
+	return func() {
+		stop()
+		wg.Wait()
 	}
 }
 
@@ -348,24 +375,39 @@ func (l *Leases) open(ctx context.Context, t *tenure, gather []string) (*mailbox
 // the table's own store: what is in memory here may be old, and who takes a log
 // over that is another's would fence that one in turn.
 func (l *Leases) recover(ctx context.Context, t *tenure) error {
-	s, revision := l.seat(t.shard)
-	mine := s.Owner == l.opts.Self && s.Term == t.term
-	if mine {
+	if l.mine(t) {
 		if err := l.opts.Recover(ctx); err != nil {
 			return fmt.Errorf("recover the engine: %w", err)
 		}
-		err := l.write(ctx, t.shard, s, revision)
-		switch {
-		case errors.Is(err, ErrChanged): // by another, or by ourselves when we did not hear the answer
-			s, _ = l.seat(t.shard)
-			mine = s.Owner == l.opts.Self && s.Term == t.term
-		case err != nil:
-			return fmt.Errorf("see whether the shard is still this node's: %w", err)
-		}
 	}
-	if !mine {
+	err := l.still(ctx, t)
+	if errors.Is(err, mailbox.ErrRetired) {
 		l.opts.Office.Withdraw(t.shard)
+	}
+	return err
+}
+
+// mine says whether a tenure goes on, as far as this node knows.
+func (l *Leases) mine(t *tenure) bool {
+	s, _ := l.seat(t.shard)
+	return s.Owner == l.opts.Self && s.Term == t.term
+}
+
+// still asks the table's own store whether a tenure goes on, and returns
+// mailbox.ErrRetired if not.
+func (l *Leases) still(ctx context.Context, t *tenure) error {
+	s, revision := l.seat(t.shard)
+	if s.Owner != l.opts.Self || s.Term != t.term {
 		return mailbox.ErrRetired
 	}
-	return nil
+	err := l.write(ctx, t.shard, s, revision)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, ErrChanged):
+		return fmt.Errorf("see whether the shard is still this node's: %w", err)
+	case l.mine(t): // changed by ourselves, when we did not hear the answer or two asked
+		return nil
+	}
+	return mailbox.ErrRetired
 }

@@ -106,6 +106,9 @@ func ShardOf(user wire.UserID, shards int) int {
 
 func (o *Office) desk(user wire.UserID) *desk { return o.desks[o.ShardOf(user)] }
 
+// Shards returns how many there are.
+func (o *Office) Shards() int { return len(o.desks) }
+
 // Kept returns the shards that this node keeps.
 func (o *Office) Kept() (list []int) {
 	for _, d := range o.desks {

@@ -27,6 +27,7 @@ type world struct {
 	t      *testing.T
 	shards int
 	bus    *bus.Bus
+	duty   func(*testNode) Duty // makes each node's; nil: none
 
 	mu    sync.Mutex
 	nodes map[string]*testNode
@@ -36,6 +37,7 @@ type world struct {
 // testNode is an office with its leases.
 type testNode struct {
 	*Office
+	owners  *Owners // nil: it has no duty
 	w       *world
 	id      string
 	leases  *Leases
@@ -128,6 +130,13 @@ func (w *world) node(id string) *testNode {
 			})
 		},
 	})
+	if w.duty != nil {
+		n.owners, err = NewOwners(OwnersOptions{Name: "test", Self: id, Shards: w.shards, Links: dutyLinks{n}, Duty: w.duty(n), Logger: logger})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		n.leases.Do(n.owners)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	w.mu.Lock()
@@ -298,6 +307,48 @@ func (w *world) mend(a, b string) {
 	}
 	for _, l := range pair {
 		l.to.Up(l.from)
+	}
+}
+
+// dutyMark tells what is for Owners from what is for the Office.
+const dutyMark = 0xff
+
+// dutyLinks are a node's links as its Owners use them.
+type dutyLinks struct{ n *testNode }
+
+// Send implements Links.
+func (l dutyLinks) Send(node string, parts ...[]byte) bool {
+	return l.n.Send(node, append([][]byte{{dutyMark}}, parts...)...)
+}
+
+// Receive is for one of the two.
+func (n *testNode) Receive(from string, message []byte) {
+	if message[0] == dutyMark {
+		n.owners.Receive(from, message[1:])
+		return
+	}
+	n.Office.Receive(from, message)
+}
+
+// Up is for both, as the next two are.
+func (n *testNode) Up(node string) {
+	n.Office.Up(node)
+	if n.owners != nil {
+		n.owners.Up(node)
+	}
+}
+
+func (n *testNode) Down(node string) {
+	n.Office.Down(node)
+	if n.owners != nil {
+		n.owners.Down(node)
+	}
+}
+
+func (n *testNode) Died(node string) {
+	n.Office.Died(node)
+	if n.owners != nil {
+		n.owners.Died(node)
 	}
 }
 

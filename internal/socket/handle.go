@@ -58,8 +58,11 @@ func (s *session) handle(f *wire.Frame) *wire.Error {
 	case wire.TypeCloseConnection:
 		return s.closeOthers(f)
 	}
-	if f.Type.OfRooms() {
+	switch {
+	case f.Type.OfRooms():
 		return s.room(f)
+	case f.Type.OfMatches():
+		return s.match(f)
 	}
 	return &wire.Error{Kind: wire.KindInvalidMessage, Code: wire.CodeUnknownType, Reason: "this server does not handle " + f.Type.String()}
 }

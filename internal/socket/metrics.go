@@ -44,6 +44,7 @@ type metrics struct {
 	pingsIn      prometheus.Counter
 
 	droppedClosed prometheus.Counter
+	droppedMatch  prometheus.Counter // messages of matches that the session had no room for
 	blocked       prometheus.Counter
 	panics        prometheus.Counter
 
@@ -68,8 +69,9 @@ const (
 
 // registry registers what it makes.
 type registry struct {
-	to  prometheus.Registerer
-	err error
+	prefix string // of names
+	to     prometheus.Registerer
+	err    error
 }
 
 func (r *registry) add(c prometheus.Collector) {
@@ -79,26 +81,26 @@ func (r *registry) add(c prometheus.Collector) {
 }
 
 func (r *registry) counter(name, help string) prometheus.Counter {
-	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "switchboard_socket_" + name, Help: help})
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: r.prefix + name, Help: help})
 	r.add(c)
 	return c
 }
 
 func (r *registry) counters(name, help string, labels ...string) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "switchboard_socket_" + name, Help: help}, labels)
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: r.prefix + name, Help: help}, labels)
 	r.add(c)
 	return c
 }
 
 func (r *registry) gauge(name, help string, value *atomic.Int64) {
 	r.add(prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "switchboard_socket_" + name, Help: help},
+		prometheus.GaugeOpts{Name: r.prefix + name, Help: help},
 		func() float64 { return float64(value.Load()) },
 	))
 }
 
 func newMetrics(to prometheus.Registerer) (*metrics, error) {
-	m, r := new(metrics), &registry{to: to}
+	m, r := new(metrics), &registry{to: to, prefix: "switchboard_socket_"}
 	r.gauge("connections", "Open connections, signed in or not.", &m.connections)
 	r.gauge("sessions", "Signed-in sessions.", &m.sessions)
 	r.gauge("link_sessions", "Sessions of the links from other domains.", &m.links)
@@ -110,8 +112,8 @@ func newMetrics(to prometheus.Registerer) (*metrics, error) {
 	m.pingsIn = r.counter("pings_in_total", "Pings of clients.")
 	m.blocked = r.counter("blocked_total", "Times that a session was not read until earlier messages of it were stored.")
 	m.panics = r.counter("panics_total", "Sessions ended by a fault in this server.")
-	dropped := r.counters("dropped_total", "FAST frames that were queued and not written, by reason.", "reason")
-	m.droppedClosed = dropped.WithLabelValues("closed")
+	dropped := r.counters("dropped_total", "FAST frames that were not written, by reason: closed, queued before the end of the session; match, of a match, and the session had no room.", "reason")
+	m.droppedClosed, m.droppedMatch = dropped.WithLabelValues("closed"), dropped.WithLabelValues("match")
 	m.frames(r)
 	m.outcomes(r)
 	return m, r.err
@@ -123,7 +125,7 @@ func (m *metrics) frames(r *registry) {
 	m.invalidIn = in.WithLabelValues("invalid", "")
 	for t := range frameTypes {
 		for f := range features {
-			featured := t == wire.TypeMessage || t == wire.TypeGroupMessage
+			featured := hasFeature(t)
 			if t.FromClient() && featured == (f != featureNone) {
 				m.in[t][f] = in.WithLabelValues(t.String(), f.String())
 			}
@@ -157,18 +159,27 @@ func (m *metrics) outcomes(r *registry) {
 	}
 }
 
+// hasFeature says whether a client's frames of a type are RELIABLE or FAST.
+func hasFeature(t wire.Type) bool {
+	return t == wire.TypeMessage || t == wire.TypeGroupMessage || t == wire.TypeMatchMessage
+}
+
 func (m *metrics) frameIn(f *wire.Frame) {
 	feature := featureNone
-	if f.Type == wire.TypeMessage || f.Type == wire.TypeGroupMessage {
+	if hasFeature(f.Type) {
 		feature = featureReliable
-		if f.Fast {
+		if f.Fast || f.Type == wire.TypeMatchMessage && !f.Reliable {
 			feature = featureFast
 		}
 	}
 	m.in[f.Type][feature].Inc()
 }
 
-func (m *metrics) frameOut(frame []byte, f feature) { m.out[serverType(frame)][f].Inc() }
+func (m *metrics) frameOut(frame []byte, f feature) wire.Type {
+	t := serverType(frame)
+	m.out[t][f].Inc()
+	return t
+}
 
 // sessionsOf returns where a session is counted.
 func (m *metrics) sessionsOf(i *identity) *atomic.Int64 {
@@ -236,6 +247,9 @@ func serverType(frame []byte) wire.Type {
 	case wire.NameForward:
 		return wire.TypeForward
 	default:
-		return wire.RoomType(name)
+		if t := wire.RoomType(name); t != wire.TypeUnknown {
+			return t
+		}
+		return wire.MatchType(name)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -84,6 +83,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RoomsOff == "" {
 		o.RoomsOff = "there are no rooms on this server: the setting chat.enabled turns them on"
+	}
+	if o.MatchesOff == "" {
+		o.MatchesOff = "this server matches nobody: the setting matching.enabled turns that on"
+	}
+	if o.Note == nil {
+		o.Note = func(DeviceEvent) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -242,26 +247,14 @@ func (srv *Server) shown(r *http.Request) *wire.Auth {
 
 // accept upgrades the connection and starts its session.
 func (srv *Server) accept(w http.ResponseWriter, h handshake, a *wire.Auth) error {
-	hijacker, ok := w.(http.Hijacker)
-	if !ok {
-		http.Error(w, "this connection cannot be upgraded", http.StatusInternalServerError)
-		return errors.New("the HTTP server cannot hand over its connection")
-	}
-	conn, buffered, err := hijacker.Hijack()
+	conn, early, err := takeOver(w)
 	if err != nil {
-		return fmt.Errorf("take the connection over: %w", err)
+		return err
 	}
 	s := &session{srv: srv, conn: conn}
 	s.timer.session = s
 	r := &s.reader
-	r.readTerms, r.conn, r.raw, r.in, r.deflate = srv.terms.Load(), conn, rawConn(conn), s, h.deflate
-	if n := buffered.Reader.Buffered(); n > 0 {
-		s.reader.early = make([]byte, n)
-		if _, err := io.ReadFull(buffered.Reader, s.reader.early); err != nil {
-			conn.Close()
-			return fmt.Errorf("read what came with the handshake: %w", err)
-		}
-	}
+	r.readTerms, r.conn, r.raw, r.in, r.deflate, r.early = srv.terms.Load(), conn, rawConn(conn), s, h.deflate, early
 	if err := h.answer(conn, srv.limits.Load().HandshakeTimeout); err != nil {
 		conn.Close()
 		return fmt.Errorf("answer the handshake: %w", err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/internal/traffic"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -49,6 +50,7 @@ type identity struct {
 	app     string
 	options wire.Options
 	domain  string // of a link: the neighbour
+	traffic *traffic.Counter
 }
 
 // ending is how a session ends.
@@ -108,7 +110,8 @@ type session struct {
 	acks   acks
 	sends  sends
 	asked  asked
-	window int // bytes that may be on their way, of a link; 0 for the usual
+	inPool *inPool // what it has in pools; nil: it has never asked
+	window int     // bytes that may be on their way, of a link; 0 for the usual
 
 	opening   *opening           // the reply waits for hub and keeper; nil: it does not
 	signingIn bool               // an attempt is under way
@@ -293,6 +296,7 @@ func (s *session) leave(keep bool) {
 		if rooms := s.srv.opts.Rooms; rooms != nil {
 			rooms.Detach(s)
 		}
+		s.leavePools()
 		s.srv.opts.Hub.Remove(s)
 		s.srv.metrics.sessionsOf(&s.identity).Add(-1)
 	}

@@ -9,4 +9,6 @@ export const scopes: readonly (readonly [scope: string, what: string])[] = [
   ["webhooks:read", "See webhooks, and what became of their events"],
   ["webhooks:manage", "Send events of webhooks again, and test webhooks"],
   ["stats:read", "See counters and rates of the server, and the nodes of its cluster"],
+  ["journal:read", "Read the journal of the app's devices, and their states"],
+  ["journal:write", "Write events of the app's devices into the journal"],
 ];

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// journal takes the embedded server's log lines: warnings and worse at their
+// serverLines takes the embedded server's log lines: warnings and worse at their
 // level, the rest as DEBUG. It remembers why a start failed, and rings a bell
 // on every error line.
-type journal struct {
+type serverLines struct {
 	log     *slog.Logger
 	bell    func()
 	differs func(address string) // another server may be of another cluster
@@ -67,19 +67,19 @@ const (
 	endsAtOnce   = "another server ends connections of this one at once: it may refuse this one, and says why in its log; with cluster.tls on one all need it, each with a certificate that the other's CA has signed and that has not expired"
 )
 
-func (j *journal) Noticef(format string, v ...any) { j.write(slog.LevelDebug, format, v) }
-func (j *journal) Debugf(format string, v ...any)  { j.write(slog.LevelDebug, format, v) }
-func (j *journal) Tracef(format string, v ...any)  { j.write(slog.LevelDebug, format, v) }
-func (j *journal) Warnf(format string, v ...any)   { j.write(slog.LevelWarn, format, v) }
+func (j *serverLines) Noticef(format string, v ...any) { j.write(slog.LevelDebug, format, v) }
+func (j *serverLines) Debugf(format string, v ...any)  { j.write(slog.LevelDebug, format, v) }
+func (j *serverLines) Tracef(format string, v ...any)  { j.write(slog.LevelDebug, format, v) }
+func (j *serverLines) Warnf(format string, v ...any)   { j.write(slog.LevelWarn, format, v) }
 
-func (j *journal) Errorf(format string, v ...any) {
+func (j *serverLines) Errorf(format string, v ...any) {
 	j.write(slog.LevelError, format, v)
 	j.bell()
 }
 
 // Fatalf is called when the server gives up its start. It does not end the
 // process: Open returns the line as its error.
-func (j *journal) Fatalf(format string, v ...any) {
+func (j *serverLines) Fatalf(format string, v ...any) {
 	j.write(slog.LevelError, format, v)
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -89,13 +89,13 @@ func (j *journal) Fatalf(format string, v ...any) {
 }
 
 // failure returns the first fatal line; empty for none.
-func (j *journal) failure() string {
+func (j *serverLines) failure() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.fatal
 }
 
-func (j *journal) write(level slog.Level, format string, v []any) {
+func (j *serverLines) write(level slog.Level, format string, v []any) {
 	if level <= slog.LevelDebug && !j.log.Enabled(context.Background(), level) && !strings.Contains(format, "closed") && !strings.Contains(format, routeCreated) {
 		return
 	}

@@ -1,0 +1,239 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const readersPassword = "a password of readers"
+
+// withReaders opens a bus that lets readers in, with a journal of three batches and a
+// log of one.
+func withReaders(t *testing.T) (*Bus, *Events) {
+	t.Helper()
+	b := open(t, t.TempDir(), func(o *Options) {
+		o.Readers = &Readers{Listen: "127.0.0.1:0", User: "reader", Password: readersPassword}
+	})
+	v, err := b.Events(t.Context(), EventLimits{Age: time.Hour, Bytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for i := range 3 {
+		if last, err = v.Append(t.Context(), 0, last, "", fmt.Appendf(nil, "batch %d\n", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := b.Log(t.Context(), 0)
+	if err == nil {
+		_, err = log.Append(t.Context(), 0, []byte("secret"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, v
+}
+
+// asReader connects as a reader.
+func asReader(t *testing.T, b *Bus) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	c, err := nats.Connect("nats://"+b.ReadersAt(), nats.UserInfo("reader", readersPassword), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	js, err := jetstream.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, js
+}
+
+func TestReadersFetchTheJournalWithConsumersOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	b, v := withReaders(t)
+	_, js := asReader(t, b)
+	ordered, err := js.OrderedConsumer(t.Context(), "SB_JOURNAL", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := ordered.Messages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	for i := range 3 {
+		m, err := messages.Next()
+		if err != nil || string(m.Data()) != fmt.Sprintf("batch %d\n", i) || m.Subject() != "sb.journal.0" {
+			t.Fatalf("%v, %v", m, err)
+		}
+	}
+	if _, err := v.Append(t.Context(), 0, 3, "", []byte("live\n")); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := messages.Next(); err != nil || string(m.Data()) != "live\n" {
+		t.Fatal(m, err)
+	}
+
+	durable, err := js.CreateOrUpdateConsumer(t.Context(), "SB_JOURNAL", jetstream.ConsumerConfig{Durable: "counter", FilterSubject: "sb.journal.0", AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		m, err := durable.Next(jetstream.FetchMaxWait(10 * time.Second))
+		if err == nil {
+			err = m.DoubleAck(t.Context())
+		}
+		if err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	_, again := asReader(t, b)
+	c, err := again.Consumer(t.Context(), "SB_JOURNAL", "counter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := c.Next(jetstream.FetchMaxWait(10 * time.Second)); err != nil || string(m.Data()) != "batch 2\n" {
+		t.Fatalf("after it came back it gets %v, %v", m, err)
+	}
+	if err := again.DeleteConsumer(t.Context(), "SB_JOURNAL", "counter"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadersDoNothingButReadTheJournal(t *testing.T) {
+	t.Parallel()
+	b, v := withReaders(t)
+	c, js := asReader(t, b)
+	e, err := b.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, try := range map[string]func(context.Context) error{
+		"purge the journal": func(ctx context.Context) error {
+			_, err := c.RequestWithContext(ctx, "$JS.API.STREAM.PURGE.SB_JOURNAL", nil)
+			return err
+		},
+		"delete the journal": func(ctx context.Context) error { return js.DeleteStream(ctx, "SB_JOURNAL") },
+		"see another stream": func(ctx context.Context) error { _, err := js.Stream(ctx, "SB_LOG_0"); return err },
+		"read another stream": func(ctx context.Context) error {
+			_, err := c.RequestWithContext(ctx, "$JS.API.DIRECT.GET.SB_LOG_0", []byte(`{"seq":1}`))
+			return err
+		},
+		"make a consumer of another stream": func(ctx context.Context) error {
+			_, err := js.CreateConsumer(ctx, "SB_LOG_0", jetstream.ConsumerConfig{})
+			return err
+		},
+		"have another stream named in the request": func(ctx context.Context) error {
+			m, err := c.RequestWithContext(ctx, "$JS.API.CONSUMER.CREATE.SB_JOURNAL.x", []byte(`{"stream_name":"SB_LOG_0","config":{"name":"x","deliver_subject":"sb.log.0"}}`))
+			return answered(m, err)
+		},
+		"have events delivered": func(ctx context.Context) error {
+			m, err := c.RequestWithContext(ctx, "$JS.API.CONSUMER.CREATE.SB_JOURNAL", []byte(`{"stream_name":"SB_JOURNAL","config":{"deliver_subject":"sb.log.0","deliver_policy":"all","ack_policy":"none"}}`))
+			return answered(m, err)
+		},
+		"the same in other letters": func(ctx context.Context) error {
+			m, err := c.RequestWithContext(ctx, "$JS.API.CONSUMER.CREATE.SB_JOURNAL", []byte(`{"stream_name":"SB_JOURNAL","config":{"Deliver_Subject":"sb.log.0","deliver_policy":"all","ack_policy":"none"}}`))
+			return answered(m, err)
+		},
+		"the same, with the configuration twice": func(ctx context.Context) error {
+			m, err := c.RequestWithContext(ctx, "$JS.API.CONSUMER.CREATE.SB_JOURNAL", []byte(`{"stream_name":"SB_JOURNAL","Config":{"deliver_subject":"sb.log.0","deliver_policy":"all"},"config":{"deliver_subject":"sb.log.0"}}`))
+			return answered(m, err)
+		},
+		"the same of a durable one": func(ctx context.Context) error {
+			m, err := c.RequestWithContext(ctx, "$JS.API.CONSUMER.DURABLE.CREATE.SB_JOURNAL.x", []byte(`{"stream_name":"SB_JOURNAL","config":{"durable_name":"x","deliver_subject":"sb.log.0"}}`))
+			return answered(m, err)
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		if err := try(ctx); err == nil {
+			t.Errorf("a reader can %s", what)
+		}
+		cancel()
+	}
+	// Neither what he publishes nor answers that he has sent there get into other streams.
+	for _, subject := range []string{"sb.log.0", "sb.journal.0", "sb.table.keys.x", "sb.node.x"} {
+		if err := c.Publish(subject, []byte("forged")); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.PublishRequest("$JS.API.STREAM.INFO.SB_JOURNAL", subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.PublishRequest("$JS.API.DIRECT.GET.SB_JOURNAL", subject, []byte(`{"seq":1}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := js.Stream(t.Context(), "SB_JOURNAL"); err != nil { // all before is done
+		t.Fatal(err)
+	}
+	for stream, last := range map[string]uint64{"SB_LOG_0": 1, v.name: 3} {
+		info, err := e.info(t.Context(), stream)
+		if err != nil || info.State.LastSeq != last {
+			t.Errorf("%s ends at %d, not %d: %v", stream, info.State.LastSeq, last, err)
+		}
+	}
+}
+
+// answered returns the error that an answer of the engine holds.
+func answered(m *nats.Msg, err error) error {
+	if err != nil {
+		return err
+	}
+	if strings.Contains(string(m.Data), `"error"`) {
+		return errors.New(string(m.Data))
+	}
+	return nil
+}
+
+func TestOnlyWhoKnowsThePasswordReads(t *testing.T) {
+	t.Parallel()
+	b, _ := withReaders(t)
+	e, err := b.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, opts := range map[string][]nats.Option{
+		"nobody":                  nil,
+		"another password":        {nats.UserInfo("reader", "another password")},
+		"another name":            {nats.UserInfo("other", readersPassword)},
+		"no password":             {nats.UserInfo("reader", "")},
+		"the system's user":       {nats.UserInfo(systemUser, readersPassword)},
+		"the streams' user":       {nats.UserInfo(streamsUser, "")},
+		"a token":                 {nats.Token(readersPassword)},
+		"nobody, in this process": {nats.InProcessServer(e.srv)},
+	} {
+		c, err := nats.Connect("nats://"+b.ReadersAt(), opts...)
+		if err == nil {
+			c.Close()
+			t.Errorf("%s gets in", what)
+		}
+	}
+}
+
+func TestReadersComeBackWhenTheEngineDoes(t *testing.T) {
+	t.Parallel()
+	b, v := withReaders(t)
+	e, err := b.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.fail(errors.New("a test says so"))
+	if err := b.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, js := asReader(t, b)
+	c, err := js.OrderedConsumer(t.Context(), v.name, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := c.Next(jetstream.FetchMaxWait(10 * time.Second)); err != nil || string(m.Data()) != "batch 0\n" {
+		t.Fatal(m, err)
+	}
+}

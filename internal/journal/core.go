@@ -1,0 +1,298 @@
+package journal
+
+import (
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	// remembered is how many IDs of a shard are remembered, so that the same one again
+	// is stored once.
+	remembered = 100_000
+	// mostSources is of how many nodes it is remembered how far they have come: those
+	// that were heard of last.
+	mostSources = 1000
+	// maxBatch is how many bytes a batch has, unless a single request is larger.
+	maxBatch = 256 << 10
+)
+
+// core is a shard's owner without its world. Its methods change it by what they are
+// given, and nothing else.
+type core struct {
+	shard   int
+	pos     uint64 // of the last batch that it has taken in
+	stored  int64  // the latest time at which an event was stored
+	bytes   uint64 // stored since it began
+	sources map[string]source
+	ids     ids
+	devices *devices
+	kinds   []*held // the first are the devices
+}
+
+func newCore(shard int, keep int64, kinds []Kind) *core {
+	c := &core{shard: shard, sources: make(map[string]source), ids: newIDs(), devices: newDevices(keep)}
+	own := Kind{Name: DevicesKind, Chunks: deviceChunks}
+	c.kinds = append(c.kinds, &held{kind: own, of: c.devices, chunks: make([]chunk, deviceChunks)})
+	for _, k := range kinds {
+		c.kinds = append(c.kinds, &held{kind: k, of: k.New(shard), chunks: make([]chunk, k.Chunks)})
+	}
+	return c
+}
+
+// batch is what is to be stored next.
+type batch struct {
+	data    []byte // as it is stored
+	events  []Event
+	sources map[string]uint64 // with the number that each has come to
+	ids     map[uint64]bool
+	fresh   int // states of devices that it brings
+	now     int64
+}
+
+// form begins a batch at a time.
+func (c *core) form(now int64) *batch {
+	return &batch{sources: make(map[string]uint64), ids: make(map[uint64]bool), now: max(now, c.stored)}
+}
+
+// admit puts a request into a batch. refused are the events for whose devices there is
+// no room among so many. A request that was stored before, or an event with an ID that
+// was, is passed over: it is as good as stored.
+func (c *core) admit(b *batch, q *request, most int) (refused []int, repeated int) {
+	if c.has(q) {
+		return c.missing(q, most), len(q.events)
+	}
+	if q.number <= b.sources[q.source] {
+		return nil, len(q.events)
+	}
+	b.sources[q.source] = q.number
+	for i := range q.events {
+		e := &q.events[i]
+		id := c.ids.hash(e.ID)
+		if c.ids.has(id) || b.ids[id] {
+			repeated++
+			continue
+		}
+		if e.Device != "" && e.Type != Traffic && !c.devices.known(e) {
+			if c.devices.count+b.fresh >= most {
+				refused = append(refused, i)
+				continue
+			}
+			b.fresh++ // once more for each event of the same device: near the limit only
+		}
+		b.ids[id] = true
+		b.events = append(b.events, *e)
+		last := &b.events[len(b.events)-1]
+		last.Stored = b.now
+		b.data = appendLine(b.data, last)
+	}
+	return refused, repeated
+}
+
+// has says whether a request is stored.
+func (c *core) has(q *request) bool { return q.number <= c.sources[q.source].number }
+
+// missing returns which events of a request that is stored are not, since there was no
+// room for their devices.
+func (c *core) missing(q *request, most int) (refused []int) {
+	if c.devices.count < most {
+		return nil
+	}
+	for i := range q.events {
+		if !c.ids.has(c.ids.hash(q.events[i].ID)) {
+			refused = append(refused, i)
+		}
+	}
+	return refused
+}
+
+// apply takes in a batch that is stored at pos, whoever wrote it.
+func (c *core) apply(pos uint64, sources map[string]uint64, events []Event, size int) {
+	c.pos = max(c.pos, pos)
+	c.bytes += uint64(size)
+	for i := range events {
+		c.stored = max(c.stored, events[i].Stored)
+		c.ids.add(c.ids.hash(events[i].ID), pos)
+	}
+	for name, number := range sources {
+		c.sources[name] = source{number: max(number, c.sources[name].number), at: c.stored}
+	}
+	c.forgetSources()
+	for _, h := range c.kinds {
+		h.of.Fold(pos, events, c.due(h, pos))
+		for i := range h.chunks {
+			h.chunks[i].has = max(h.chunks[i].has, pos)
+		}
+	}
+}
+
+// due returns what tells a projection whether a chunk lacks what is at pos.
+func (c *core) due(h *held, pos uint64) func(int) bool {
+	return func(i int) bool {
+		k := &h.chunks[i]
+		if k.has >= pos {
+			return false
+		}
+		k.touch(c)
+		return true
+	}
+}
+
+func (k *chunk) touch(c *core) {
+	if !k.dirty {
+		k.dirty, k.since, k.from = true, c.stored, c.bytes
+	}
+}
+
+// tick lets projections forget what is old.
+func (c *core) tick(now int64) {
+	for _, h := range c.kinds {
+		h.of.Tick(now, func(i int) bool {
+			h.chunks[i].touch(c)
+			return true
+		})
+	}
+}
+
+// forgetSources forgets the nodes of which nothing was heard for longest.
+func (c *core) forgetSources() {
+	if len(c.sources) <= mostSources {
+		return
+	}
+	names := slices.SortedFunc(maps.Keys(c.sources), func(a, b string) int {
+		return int(c.sources[a].at - c.sources[b].at)
+	})
+	for _, name := range names[:len(names)-mostSources*9/10] {
+		delete(c.sources, name)
+	}
+}
+
+// summary returns the checkpoint of the whole.
+func (c *core) summary() summary {
+	s := summary{pos: c.pos, ids: c.ids.from(c.pos), stored: c.stored, sources: c.sources, floors: make(map[string][]floor)}
+	for _, h := range c.kinds {
+		list := make([]floor, len(h.chunks))
+		for i, k := range h.chunks {
+			if list[i].seq = k.seq; !k.dirty {
+				list[i].has = c.pos
+			}
+		}
+		s.floors[h.kind.Name] = list
+	}
+	return s
+}
+
+// begin takes in the checkpoint of the whole, and then each chunk is given to load.
+func (c *core) begin(s summary) {
+	c.stored, c.pos = s.stored, s.pos
+	maps.Copy(c.sources, s.sources)
+}
+
+// load takes in a chunk that is kept under seq; nil when there is none. The summary
+// says how far it counts.
+func (c *core) load(h *held, i int, seq uint64, kept []byte, s summary) error {
+	k := &h.chunks[i]
+	if list := s.floors[h.kind.Name]; i < len(list) {
+		if seq < list[i].seq {
+			return fmt.Errorf("chunk %d of %s is older than the checkpoint says", i, h.kind.Name)
+		}
+		k.has = list[i].has
+	}
+	k.seq = seq
+	if seq == 0 {
+		return nil
+	}
+	has, state, err := decodeKept(kept)
+	if err == nil {
+		err = h.of.Load(i, state)
+	}
+	if err != nil {
+		return fmt.Errorf("load chunk %d of %s: %w", i, h.kind.Name, err)
+	}
+	k.has, k.size = max(k.has, has), len(state)
+	return nil
+}
+
+// lacks returns the position behind which the journal has to be read anew: of the chunk
+// that is least far, or of the IDs that are to be remembered.
+func (c *core) lacks(s summary) uint64 {
+	pos := s.ids
+	for _, h := range c.kinds {
+		for _, k := range h.chunks {
+			pos = min(pos, k.has)
+		}
+	}
+	return pos
+}
+
+// head writes which sources have come how far with a batch: it is stored beside it.
+func head(sources map[string]uint64) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(sources)) {
+		fmt.Fprintf(&b, "%s=%d,", name, sources[name])
+	}
+	return strings.TrimSuffix(b.String(), ",")
+}
+
+func parseHead(text string) (map[string]uint64, error) {
+	sources := make(map[string]uint64)
+	for part := range strings.SplitSeq(text, ",") {
+		if part == "" {
+			continue
+		}
+		name, digits, _ := strings.Cut(part, "=")
+		number, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil || name == "" {
+			return nil, fmt.Errorf("the sources of a batch are %q", text)
+		}
+		sources[name] = number
+	}
+	return sources, nil
+}
+
+// ids are the last IDs, by their hashes, with where they stand.
+type ids struct {
+	seed maphash.Seed
+	of   map[uint64]struct{}
+	ring []idAt
+	next int
+}
+
+type idAt struct{ id, pos uint64 }
+
+func newIDs() ids { return ids{seed: maphash.MakeSeed(), of: make(map[uint64]struct{})} }
+
+func (d *ids) hash(id string) uint64 { return maphash.String(d.seed, id) }
+
+func (d *ids) has(id uint64) bool {
+	_, ok := d.of[id]
+	return ok
+}
+
+func (d *ids) add(id, pos uint64) {
+	if d.has(id) {
+		return
+	}
+	d.of[id] = struct{}{}
+	if len(d.ring) < remembered {
+		d.ring = append(d.ring, idAt{id, pos})
+		return
+	}
+	delete(d.of, d.ring[d.next].id)
+	d.ring[d.next] = idAt{id, pos}
+	d.next = (d.next + 1) % remembered
+}
+
+// from returns the position before the oldest of them; of a shard that is at pos.
+func (d *ids) from(pos uint64) uint64 {
+	switch {
+	case len(d.ring) == 0:
+		return pos
+	case len(d.ring) < remembered:
+		return d.ring[0].pos - 1
+	}
+	return d.ring[d.next].pos - 1
+}

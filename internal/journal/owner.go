@@ -1,0 +1,526 @@
+package journal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Log is where the journal of all shards is stored.
+type Log interface {
+	// Append stores a batch of a shard right after the one at last, of the same shard, 0
+	// for none, and returns its position: positions rise, over all shards. head is kept
+	// beside the batch. ErrChanged says that another batch is stored after last,
+	// ErrUnknown that nothing is known; after any other error nothing was stored. ErrFull
+	// says that there is no room.
+	Append(ctx context.Context, shard int, last uint64, head string, batch []byte) (pos uint64, err error)
+	// Last returns the position of the newest batch of a shard that is there, 0 for none.
+	Last(ctx context.Context, shard int) (uint64, error)
+	// Replay calls f with every batch of a shard that is there, after one position and up
+	// to another, in order.
+	Replay(ctx context.Context, shard int, after, last uint64, f func(pos uint64, head string, batch []byte) error) error
+	// Read returns batches from a position, or from a time where that is later, of one
+	// shard, or of all with shard -1, in order: about most bytes, and one batch at least
+	// if there is any.
+	Read(ctx context.Context, shard int, from uint64, since time.Time, most int) ([]Batch, error)
+	// End returns the position of the newest batch of all, 0 for none.
+	End(ctx context.Context) (uint64, error)
+	// Wait returns when a batch after a position may be there.
+	Wait(ctx context.Context, after uint64) error
+}
+
+// Batch is one that is stored.
+type Batch struct {
+	Pos  uint64
+	Data []byte // events, one a line
+}
+
+// Checkpoints is where parts of projections are kept. A part that is kept has a sequence.
+type Checkpoints interface {
+	// LoadPart returns a part with its sequence; 0 when there is none.
+	LoadPart(ctx context.Context, shard int, kind string, chunk int) (seq uint64, part []byte, err error)
+	// SavePart keeps a part in place of the one with a sequence, 0 for none: ErrChanged
+	// when another one is there.
+	SavePart(ctx context.Context, shard int, kind string, chunk int, after uint64, part []byte) (seq uint64, err error)
+}
+
+const (
+	// summaryKind is the kind under which the checkpoint of a whole shard is kept.
+	summaryKind = "shard"
+	// inboxes is how many requests wait for an owner.
+	inboxes = 1024
+	// gathered is how many of them make one batch.
+	gathered = 256
+	// checkEvery is how often an owner looks whether something is to be kept.
+	checkEvery = 5 * time.Second
+	// keepBytes is how many bytes of events, at least, have to be read anew before a
+	// chunk that changed is kept: as many as its kind has, if that is more.
+	keepBytes = 1 << 20
+	// keepAfter is how long a chunk that changed is not kept at most.
+	keepAfter = 5 * 60 * 1000
+	// lastTime bounds what an owner does that ends.
+	lastTime = 5 * time.Second
+	retryMin = 20 * time.Millisecond
+	retryMax = time.Second
+)
+
+// owner keeps one shard's journal, from Begin until End.
+type owner struct {
+	room  *Room
+	shard int
+	inbox chan *asked
+	stop  chan struct{} // closed by End
+	done  chan struct{} // closed when run has returned
+
+	mu   sync.Mutex // guards core, and what is in it; only run changes it
+	core *core
+	seq  uint64 // of the summary that is kept
+	at   uint64 // position of that summary
+	last uint64 // of the newest batch in the store, for the condition
+	// storing is when the first event was taken in of what is being stored; 0: nothing is.
+	storing int64
+	swept   int64
+
+	states atomic.Int64 // of devices, for those who count
+
+	closing sync.RWMutex // held to put something into the inbox
+	closed  bool         // nothing is put there any more; and nothing is answered
+}
+
+// asked is a request with who waits for its answer.
+type asked struct {
+	request request
+	refused []int
+	stored  bool // it was, before the batch that is made now
+	rebuild bool
+	answer  func(reply []byte, err error)
+}
+
+// run serves until stop is closed, then keeps what has changed and answers those who
+// wait.
+func (o *owner) run() {
+	defer close(o.done)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // ends with run
+		select {
+		case <-o.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case a := <-o.inbox:
+			if a.rebuild {
+				a.answer(o.rebuild(ctx))
+				continue
+			}
+			o.store(ctx, o.gather(a))
+		case <-tick.C:
+			if err := o.check(ctx, false); err != nil && ctx.Err() == nil {
+				o.room.opts.Logger.Warn("a checkpoint of the journal was not kept; it is tried again", "shard", o.shard, "err", err)
+			}
+		}
+	}
+	o.leave()
+	last, end := context.WithTimeout(context.Background(), lastTime)
+	defer end()
+	if err := o.check(last, true); err != nil {
+		o.room.opts.Logger.Info("the last checkpoint of the journal was not kept: more is read at the next start", "shard", o.shard, "err", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, h := range o.core.kinds {
+		h.of.End()
+	}
+}
+
+// leave answers all that wait, and sees to it that nobody does any more.
+func (o *owner) leave() {
+	o.closing.Lock()
+	o.closed = true
+	o.closing.Unlock()
+	for {
+		select {
+		case a := <-o.inbox:
+			a.answer(nil, ErrNext)
+		default:
+			return
+		}
+	}
+}
+
+// ask hands a request to the owner.
+func (o *owner) ask(a *asked) {
+	o.closing.RLock()
+	defer o.closing.RUnlock()
+	if o.closed {
+		a.answer(nil, ErrNext)
+		return
+	}
+	select {
+	case o.inbox <- a:
+	default:
+		a.answer(answerError(ErrBusy), nil)
+	}
+}
+
+// retry does something until it is done; false when ctx ended before.
+func (o *owner) retry(ctx context.Context, what string, do func(context.Context) error) bool {
+	for wait := retryMin; ; wait = min(2*wait, retryMax) {
+		err := do(ctx)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		o.room.opts.Logger.Warn("the journal waits for its store", "what", what, "shard", o.shard, "err", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+}
+
+// open loads the checkpoints and reads what came after them. Nobody else has the owner yet.
+func (o *owner) open(ctx context.Context) error {
+	states := o.room.opts.States
+	c := newCore(o.shard, o.room.opts.Limits().Keep.Milliseconds(), o.room.opts.Kinds)
+	seq, part, err := states.LoadPart(ctx, o.shard, summaryKind, 0)
+	s := summary{}
+	if err == nil && seq > 0 {
+		s, err = decodeSummary(part)
+	}
+	if err != nil {
+		return fmt.Errorf("load the checkpoint: %w", err)
+	}
+	c.begin(s)
+	for _, h := range c.kinds {
+		if seq == 0 {
+			break // all is read anyway
+		}
+		for i := range h.chunks {
+			seq, part, err := states.LoadPart(ctx, o.shard, h.kind.Name, i)
+			if err == nil {
+				err = c.load(h, i, seq, part, s)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if o.last, err = o.replay(ctx, c, c.lacks(s)); err != nil {
+		return err
+	}
+	o.core, o.seq, o.at = c, seq, s.pos
+	if err := o.takeOver(ctx); err != nil {
+		return err
+	}
+	o.states.Store(int64(c.devices.count))
+	return nil
+}
+
+// takeOver stores an empty batch: whoever owned the shard before stores nothing after it,
+// and all that he stored is in the core. Where there is no room for it, there is none for
+// anything of his.
+func (o *owner) takeOver(ctx context.Context) error {
+	for {
+		pos, err := o.room.opts.Log.Append(ctx, o.shard, o.last, "", nil)
+		switch {
+		case err == nil:
+			o.core.apply(pos, nil, nil, 0)
+			o.last = pos
+			return nil
+		case errors.Is(err, ErrFull):
+			return nil
+		case !errors.Is(err, ErrChanged) && !errors.Is(err, ErrUnknown):
+			return fmt.Errorf("take the shard over: %w", err)
+		}
+		if o.last, err = o.replay(ctx, o.core, o.core.pos); err != nil {
+			return err
+		}
+	}
+}
+
+// replay has a core take in what is stored after a position, and returns the last one.
+func (o *owner) replay(ctx context.Context, c *core, after uint64) (last uint64, err error) {
+	log := o.room.opts.Log
+	if last, err = log.Last(ctx, o.shard); err != nil || last <= after {
+		return last, err
+	}
+	var events []Event
+	err = log.Replay(ctx, o.shard, after, last, func(pos uint64, head string, batch []byte) (err error) {
+		events, err = parseBatch(batch, events[:0])
+		if err != nil {
+			return fmt.Errorf("batch %d: %w", pos, err)
+		}
+		sources, err := parseHead(head)
+		if err == nil {
+			c.apply(pos, sources, events, len(batch))
+		}
+		return err
+	})
+	return last, err
+}
+
+// catchUp takes in what is stored that this owner does not know of.
+func (o *owner) catchUp(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	last, err := o.replay(ctx, o.core, o.core.pos)
+	if err == nil {
+		o.last = last
+	}
+	return err
+}
+
+// gather returns what waits, the first one of it given, as far as it fits together.
+func (o *owner) gather(first *asked) []*asked {
+	list, size := []*asked{first}, len(first.request.events)
+	for len(list) < gathered && size < maxBatch/200 {
+		select {
+		case a := <-o.inbox:
+			if a.rebuild {
+				a.answer(answerError(ErrBusy), nil) // it is asked again
+				continue
+			}
+			list, size = append(list, a), size+len(a.request.events)
+		default:
+			return list
+		}
+	}
+	return list
+}
+
+// store stores what requests ask for and answers them.
+func (o *owner) store(ctx context.Context, list []*asked) {
+	defer func() {
+		o.mu.Lock()
+		o.storing = 0
+		o.mu.Unlock()
+	}()
+	for {
+		b, repeated := o.form(list)
+		err := o.append(ctx, b)
+		switch {
+		case err == nil:
+			o.room.metrics.repeated.Add(float64(repeated))
+			for _, a := range list {
+				a.answer(putRefused([]byte{tellDone}, a.refused), nil)
+			}
+			return
+		case !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrChanged):
+			for _, a := range list {
+				if a.stored { // before, when nobody heard of it
+					a.answer(putRefused([]byte{tellDone}, a.refused), nil)
+				} else {
+					a.answer(answerError(err), nil)
+				}
+			}
+			return
+		}
+		// What is stored now may be this batch, or another owner's.
+		outcome := ErrUnknown
+		done := o.retry(ctx, "catch up", func(ctx context.Context) error {
+			still, err := o.room.opts.Still(ctx, o.shard)
+			if err == nil && !still {
+				outcome = ErrNext // who knows what was stored
+				return nil
+			}
+			if err == nil {
+				err = o.catchUp(ctx)
+			}
+			return err
+		})
+		if done && outcome == ErrUnknown {
+			continue
+		}
+		for _, a := range list {
+			if outcome == ErrNext {
+				a.answer(nil, ErrNext)
+			} else {
+				a.answer(answerError(ErrUnknown), nil)
+			}
+		}
+		if outcome == ErrNext {
+			o.leave()
+		}
+		return
+	}
+}
+
+func (o *owner) form(list []*asked) (b *batch, repeated int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b = o.core.form(o.room.now())
+	if o.storing == 0 {
+		o.storing = b.now
+	}
+	for _, a := range list {
+		var n int
+		a.stored = o.core.has(&a.request)
+		a.refused, n = o.core.admit(b, &a.request, o.room.opts.Limits().Devices)
+		repeated += n
+	}
+	return b, repeated
+}
+
+// append stores a batch and takes it in.
+func (o *owner) append(ctx context.Context, b *batch) error {
+	if len(b.events) == 0 {
+		return nil // all of it was stored before; or nothing of it may be
+	}
+	began := time.Now()
+	pos, err := o.room.opts.Log.Append(ctx, o.shard, o.last, head(b.sources), b.data)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	o.core.apply(pos, b.sources, b.events, len(b.data))
+	o.last = pos
+	o.states.Store(int64(o.core.devices.count))
+	o.mu.Unlock()
+	o.room.metrics.stored(b, time.Since(began))
+	return nil
+}
+
+// check keeps what has changed, as far as it is due; all of it at the end.
+func (o *owner) check(ctx context.Context, end bool) error {
+	now := o.room.now()
+	o.mu.Lock()
+	if now-o.swept > time.Hour.Milliseconds() && !end {
+		o.swept = now
+		o.core.tick(now)
+		o.states.Store(int64(o.core.devices.count))
+	}
+	o.mu.Unlock()
+	wrote := false
+	for _, h := range o.core.kinds {
+		size := 0
+		for i := range h.chunks {
+			size += h.chunks[i].size
+		}
+		for i := range h.chunks {
+			if !o.due(&h.chunks[i], size, now, end) {
+				continue
+			}
+			if err := o.save(ctx, h, i); err != nil {
+				return err
+			}
+			wrote = true
+		}
+	}
+	if wrote || o.core.pos != o.at && (end || o.far()) {
+		return o.summarize(ctx)
+	}
+	return nil
+}
+
+// due says whether a chunk of a kind with so many bytes is to be kept.
+func (o *owner) due(k *chunk, size int, now int64, end bool) bool {
+	if !k.dirty || end {
+		return k.dirty
+	}
+	behind := o.core.bytes - k.from
+	return behind >= uint64(max(size, keepBytes)) || now-k.since >= keepAfter
+}
+
+// far says whether so much has come since the summary that a new one is worth it.
+func (o *owner) far() bool { return o.core.pos-o.at > 1000 }
+
+// save keeps a chunk.
+func (o *owner) save(ctx context.Context, h *held, i int) error {
+	k := &h.chunks[i]
+	o.mu.Lock()
+	state, has, after := h.of.Save(i), o.core.pos, k.seq
+	o.mu.Unlock()
+	seq, err := o.keep(ctx, h.kind.Name, i, after, encodeKept(has, state), func(part []byte) bool {
+		other, _, err := decodeKept(part)
+		return err != nil || other <= has
+	})
+	if err != nil {
+		return fmt.Errorf("keep chunk %d of %s: %w", i, h.kind.Name, err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k.seq, k.size, k.dirty = seq, len(state), false
+	return nil
+}
+
+func (o *owner) summarize(ctx context.Context) error {
+	o.mu.Lock()
+	s := o.core.summary()
+	part := s.encode()
+	o.mu.Unlock()
+	seq, err := o.keep(ctx, summaryKind, 0, o.seq, part, func(part []byte) bool {
+		other, err := decodeSummary(part)
+		return err != nil || other.pos <= s.pos
+	})
+	if err != nil {
+		return fmt.Errorf("keep the checkpoint: %w", err)
+	}
+	o.seq, o.at = seq, s.pos
+	return nil
+}
+
+// keep keeps a part in place of the one with a sequence. Where another one stands, which
+// may be of a former owner, or this one after all, it is replaced if older says that
+// it may be: never a newer one.
+func (o *owner) keep(ctx context.Context, kind string, i int, after uint64, part []byte, older func([]byte) bool) (uint64, error) {
+	states := o.room.opts.States
+	seq, err := states.SavePart(ctx, o.shard, kind, i, after, part)
+	if err == nil || !errors.Is(err, ErrChanged) && !errors.Is(err, ErrUnknown) {
+		return seq, err
+	}
+	after, other, err := states.LoadPart(ctx, o.shard, kind, i)
+	if err != nil {
+		return 0, err
+	}
+	if after > 0 && !older(other) {
+		return 0, fmt.Errorf("%w: the checkpoint of a later owner is there", ErrChanged)
+	}
+	return states.SavePart(ctx, o.shard, kind, i, after, part)
+}
+
+// device returns the state of a device as an answer.
+func (o *owner) device(app string, any bool, name string) ([]byte, error) {
+	o.closing.RLock()
+	closed := o.closed
+	o.closing.RUnlock()
+	if closed {
+		return nil, ErrNext
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s, ok := o.core.devices.find(app, any, name)
+	if !ok {
+		return answerError(ErrNone), nil
+	}
+	b := putText([]byte{tellDone}, s.App)
+	for _, n := range s.numbers() {
+		b = binary.AppendVarint(b, *n)
+	}
+	return b, nil
+}
+
+func readState(b []byte) (s State, err error) {
+	r := reader{rest: b}
+	s.App = r.text()
+	for _, n := range s.numbers() {
+		*n = r.int()
+	}
+	if !r.end() {
+		return s, errRequest
+	}
+	return s, nil
+}

@@ -1,0 +1,155 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Place is a place in the journal of all shards, in one order. The zero Place is its
+// beginning.
+type Place struct {
+	pos  uint64 // a batch
+	line int    // how many of its events are before
+}
+
+// IsZero says whether it is the beginning.
+func (p Place) IsZero() bool { return p == Place{} }
+
+// MarshalText implements encoding.TextMarshaler.
+func (p Place) MarshalText() ([]byte, error) {
+	return strconv.AppendInt(append(strconv.AppendUint(nil, p.pos, 36), '-'), int64(p.line), 36), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Place) UnmarshalText(b []byte) error {
+	pos, line, ok := strings.Cut(string(b), "-")
+	n, err := strconv.ParseUint(pos, 36, 64)
+	m, err2 := strconv.ParseUint(line, 36, 31)
+	if !ok || err != nil || err2 != nil {
+		return errors.New(`must be the "next" or "upTo" of an answer, or the id of an event of the stream`)
+	}
+	*p = Place{n, int(m)}
+	return nil
+}
+
+// Query says which events are wanted. What is empty does not matter.
+type Query struct {
+	App, Device string
+	Type        Type
+	From, To    time.Time // of the events' own times; To is not among them
+	After       Place
+	Limit       int // at least 1
+}
+
+func (q *Query) fits(e *Event) bool {
+	return (q.App == "" || e.App == q.App) && (q.Device == "" || e.Device == q.Device) && (q.Type == "" || e.Type == q.Type) &&
+		(q.From.IsZero() || e.At >= q.From.UnixMilli()) && (q.To.IsZero() || e.At < q.To.UnixMilli())
+}
+
+// Found is an event with the place behind it.
+type Found struct {
+	Event
+	Place Place
+}
+
+// Page is what was found up to a place.
+type Page struct {
+	Events []Found
+	UpTo   Place
+	End    bool // there was no more
+}
+
+const (
+	// pageBytes is how much of the journal is read for one page.
+	pageBytes = 8 << 20
+	// readBytes is how much is read at once.
+	readBytes = 512 << 10
+)
+
+// Page returns events in the order of the journal. It reads 8 MiB at most, so a page of
+// rare events may be empty and yet not the last one.
+func (r *Room) Page(ctx context.Context, q Query) (p Page, err error) {
+	p.UpTo = q.After
+	shard := -1
+	if q.Device != "" {
+		shard = r.opts.Owners.ShardOf(q.Device)
+	}
+	var since time.Time
+	if !q.From.IsZero() && q.After.IsZero() {
+		since = q.From.Add(-2 * MaxAhead * time.Millisecond) // it was stored no earlier
+	}
+	for read := 0; read < pageBytes; {
+		list, err := r.opts.Log.Read(ctx, shard, p.UpTo.pos, since, readBytes)
+		if err != nil {
+			return p, fmt.Errorf("read the journal: %w", err)
+		}
+		since = time.Time{}
+		before := p.UpTo
+		for _, b := range list {
+			read += len(b.Data)
+			full, err := p.add(&q, b)
+			if err != nil || full {
+				return p, err
+			}
+		}
+		if p.UpTo == before {
+			p.End = true
+			return p, nil
+		}
+	}
+	return p, nil
+}
+
+// add takes what fits of a batch; full says that the page is.
+func (p *Page) add(q *Query, b Batch) (full bool, err error) {
+	line, rest := 0, b.Data
+	if b.Pos == p.UpTo.pos {
+		line = p.UpTo.line
+	}
+	for i := 0; len(rest) > 0; i++ {
+		one, more, ok := bytes.Cut(rest, []byte{'\n'})
+		if rest = more; !ok {
+			return false, fmt.Errorf("%w: batch %d ends within one", errLine, b.Pos)
+		}
+		if i < line {
+			continue
+		}
+		e, err := parseLine(one)
+		if err != nil {
+			return false, fmt.Errorf("batch %d: %w", b.Pos, err)
+		}
+		if q.fits(&e) {
+			if len(p.Events) == q.Limit {
+				return true, nil
+			}
+			p.Events = append(p.Events, Found{e, Place{b.Pos, i + 1}})
+		}
+		p.UpTo = Place{b.Pos, i + 1}
+	}
+	if len(b.Data) == 0 {
+		p.UpTo = Place{b.Pos + 1, 0}
+	}
+	return false, nil
+}
+
+// Latest returns the place where the journal ends.
+func (r *Room) Latest(ctx context.Context) (Place, error) {
+	pos, err := r.opts.Log.End(ctx)
+	if err != nil || pos == 0 {
+		return Place{}, err
+	}
+	return Place{pos + 1, 0}, nil
+}
+
+// Wait returns when there may be something behind a place where a page ended.
+func (r *Room) Wait(ctx context.Context, p Place) error {
+	if p.line == 0 && p.pos > 0 {
+		return r.opts.Log.Wait(ctx, p.pos-1)
+	}
+	return r.opts.Log.Wait(ctx, p.pos)
+}

@@ -1,0 +1,370 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-3d8c1042/switchboard/internal/match"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+const (
+	// maxDeviceID is how many bytes a device's ID has at most.
+	maxDeviceID = match.MaxName
+	// maxPlace is how far from 0 a device may be, either way.
+	maxPlace = 1e9
+	// devicesPool is where they all wait. It is no app's.
+	devicesPool = "devices"
+	// tendEvery is how often Devices looks for connections that are silent.
+	tendEvery = time.Second
+)
+
+// DevicesOptions configure Devices. Matches, Name, Limits, Admit and AllowOrigin are
+// needed.
+type DevicesOptions struct {
+	Matches Matches
+	Name    string // of this node, as devices see it
+	// Limits are asked for each connection, and each frame that waits.
+	Limits func() DeviceLimits
+	// Admit says whether a device may connect under an ID, as its request asks, and
+	// until when; zero: for ever. The error is a *DeviceRefusal.
+	Admit       func(r *http.Request, id string) (until time.Time, err error)
+	AllowOrigin func(*http.Request) bool
+	Away        func() error      // as in Options; nil: never
+	Note        func(DeviceEvent) // likewise; nil: nobody
+
+	Now     func() time.Time                                     // nil: time.Now
+	Ticks   func(every time.Duration) (<-chan time.Time, func()) // nil: time.NewTicker; the second result stops it
+	Logger  *slog.Logger                                         // nil: nothing is logged
+	Metrics prometheus.Registerer                                // nil: nothing is registered
+}
+
+// DeviceLimits bound devices. All are above 0.
+type DeviceLimits struct {
+	Connections      int
+	Queue            int // frames that wait to be written to one device; past it messages are dropped
+	Frame            int // bytes of a frame that a device sends
+	HandshakeTimeout time.Duration
+	PingInterval     time.Duration // of silence, until a device is pinged
+	ProofTimeout     time.Duration // of silence after that, until it is dead
+	// MaxDistance is below what distance two devices match, as plain numbers.
+	MaxDistance float64
+}
+
+// DeviceRefusal is why a device may not connect.
+type DeviceRefusal struct {
+	Status int // of HTTP
+	Reason string
+}
+
+// Error returns the reason.
+func (r *DeviceRefusal) Error() string { return r.Reason }
+
+// Devices is the simple door: connections of plain text frames, each of a device with an
+// ID and a place. Two that are near enough are matched, and then each hears what the
+// other says. Run must run while it serves.
+//
+// A device that connects under an ID that is connected takes over, on whatever node the
+// older connection is: that is closed with REPLACED.
+type Devices struct {
+	opts    DevicesOptions
+	terms   readTerms
+	inflate inflaters
+	reads   readBuffers
+	number  atomic.Uint64 // of the last connection
+	work    sync.WaitGroup
+
+	mu       sync.Mutex
+	all      map[*device]struct{}
+	room     int           // connections, and handshakes under way
+	stopping bool          // no new connections
+	empty    chan struct{} // closed when stopping and none is left
+
+	refused map[string]prometheus.Counter
+	dropped map[string]prometheus.Counter
+	in, out prometheus.Counter
+}
+
+// Why handshakes are refused, beside what sockets refuse them for, and frames dropped.
+const (
+	awayRequest = "request"
+	awayAccess  = "access"
+
+	dropUnmatched = "unmatched"
+	dropFull      = "full"
+)
+
+// NewDevices returns the simple door.
+func NewDevices(o DevicesOptions) (*Devices, error) {
+	if o.Matches == nil || o.Name == "" || o.Limits == nil || o.Admit == nil || o.AllowOrigin == nil {
+		return nil, errors.New("socket: DevicesOptions.Matches, Name, Limits, Admit and AllowOrigin are needed")
+	}
+	d := Options{Now: o.Now, Ticks: o.Ticks, Logger: o.Logger, Note: o.Note}.withDefaults()
+	o.Now, o.Ticks, o.Logger, o.Note = d.Now, d.Ticks, d.Logger, d.Note
+	x := &Devices{opts: o, all: make(map[*device]struct{}), empty: make(chan struct{})}
+	err := x.measure(&registry{to: o.Metrics})
+	return x, err
+}
+
+func (x *Devices) measure(r *registry) error {
+	r.prefix = "switchboard_devices_"
+	x.in = r.counter("frames_in_total", "Text frames of devices at the simple door.")
+	x.out = r.counter("frames_out_total", "Text frames queued for devices at the simple door.")
+	bytes := r.counter("bytes_in_total", "Bytes read from devices at the simple door.")
+	x.terms = readTerms{lend: &x.reads, inflate: &x.inflate, bytes: bytes}
+	refused := r.counters("handshakes_refused_total", "Handshakes of devices refused, by reason.", "reason")
+	x.refused = make(map[string]prometheus.Counter)
+	for _, reason := range []string{awayMethod, awayProtocol, awayOrigin, awayFull, awayStopping, awayCut, awayFailed, awayRequest, awayAccess} {
+		x.refused[reason] = refused.WithLabelValues(reason)
+	}
+	dropped := r.counters("dropped_total", "Frames of devices dropped, by reason: unmatched, there was nobody to hear it; full, too many waited for the receiver.", "reason")
+	x.dropped = map[string]prometheus.Counter{dropUnmatched: dropped.WithLabelValues(dropUnmatched), dropFull: dropped.WithLabelValues(dropFull)}
+	r.add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "switchboard_devices_connections", Help: "Devices at the simple door."}, func() float64 {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return float64(len(x.all))
+	}))
+	return r.err
+}
+
+// ServeHTTP answers an opening handshake. It returns when the connection is upgraded or
+// refused; the device goes on without it.
+func (x *Devices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, no := checkHandshake(r, w.Header())
+	if no == nil && !x.opts.AllowOrigin(r) {
+		no = &refusal{awayOrigin, http.StatusForbidden, "this origin may not connect"}
+	}
+	d := &device{door: x}
+	if no == nil {
+		d.id, d.at, no = placeOf(r.URL.Query())
+	}
+	if no == nil {
+		d.until, no = x.admit(r, d.id)
+	}
+	if no == nil {
+		no = x.enter()
+	}
+	if no != nil {
+		x.refused[no.away].Inc()
+		if no.status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		http.Error(w, no.text, no.status)
+		return
+	}
+	h.deflate = false
+	if err := x.accept(w, h, d); err != nil {
+		x.refused[awayFailed].Inc()
+		x.opts.Logger.Debug("a device's handshake failed", "err", err)
+		x.leave(nil)
+	}
+}
+
+// placeOf reads who connects, and where that is.
+func placeOf(q url.Values) (id string, at match.Point, no *refusal) {
+	bad := func(text string) (string, match.Point, *refusal) {
+		return "", match.Point{}, &refusal{awayRequest, http.StatusBadRequest, text}
+	}
+	for _, name := range []string{"id", "lat", "lon"} {
+		if len(q[name]) > 1 {
+			return bad(name + " is given twice")
+		}
+	}
+	id = q.Get("id")
+	if id == "" || len(id) > maxDeviceID || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) {
+		return bad(fmt.Sprintf("id is needed: the device's name, 1 to %d bytes of UTF-8, none of them a control character", maxDeviceID))
+	}
+	for name, to := range map[string]*float64{"lat": &at.Lat, "lon": &at.Lon} {
+		n, err := strconv.ParseFloat(q.Get(name), 64)
+		if err != nil || !(math.Abs(n) <= maxPlace) {
+			return bad(name + " is needed: a number from -1e9 to 1e9")
+		}
+		*to = n
+	}
+	return id, at, nil
+}
+
+func (x *Devices) admit(r *http.Request, id string) (time.Time, *refusal) {
+	until, err := x.opts.Admit(r, id)
+	var no *DeviceRefusal
+	switch {
+	case err == nil:
+		return until, nil
+	case errors.As(err, &no):
+		return until, &refusal{awayAccess, no.Status, no.Reason}
+	}
+	return until, &refusal{awayAccess, http.StatusServiceUnavailable, err.Error()}
+}
+
+// enter takes a place for a connection.
+func (x *Devices) enter() *refusal {
+	if x.opts.Away != nil {
+		if err := x.opts.Away(); err != nil {
+			return &refusal{awayCut, http.StatusServiceUnavailable, err.Error()}
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.stopping:
+		return &refusal{awayStopping, http.StatusServiceUnavailable, "the server is stopping"}
+	case x.room >= x.opts.Limits().Connections:
+		return &refusal{awayFull, http.StatusServiceUnavailable, "the server has as many connections as it may"}
+	}
+	x.room++
+	return nil
+}
+
+// leave gives a connection's place back; d is nil when it has not become a device.
+func (x *Devices) leave(d *device) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.all, d)
+	x.room--
+	x.checkEmpty()
+}
+
+func (x *Devices) checkEmpty() {
+	if !x.stopping || x.room > 0 {
+		return
+	}
+	select {
+	case <-x.empty:
+	default:
+		close(x.empty)
+	}
+}
+
+// accept upgrades the connection and starts the device.
+func (x *Devices) accept(w http.ResponseWriter, h handshake, d *device) error {
+	conn, early, err := takeOver(w)
+	if err != nil {
+		return err
+	}
+	l := x.opts.Limits()
+	if err := h.answer(conn, l.HandshakeTimeout); err != nil {
+		conn.Close()
+		return fmt.Errorf("answer the handshake: %w", err)
+	}
+	d.conn = conn
+	terms := x.terms
+	terms.limit, terms.first = l.Frame, l.Frame
+	r := &d.reader
+	r.readTerms, r.conn, r.raw, r.in, r.early = &terms, conn, rawConn(conn), d, early
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.stopping {
+		conn.Close()
+		return errors.New("the server is stopping")
+	}
+	x.all[d] = struct{}{}
+	x.work.Add(1)
+	go d.run(fmt.Sprintf("%s_%d", x.opts.Name, x.number.Add(1)))
+	return nil
+}
+
+// takeOver takes a connection from the HTTP server, with what has been read of it.
+func takeOver(w http.ResponseWriter) (conn net.Conn, early []byte, err error) {
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		http.Error(w, "this connection cannot be upgraded", http.StatusInternalServerError)
+		return nil, nil, errors.New("the HTTP server cannot hand over its connection")
+	}
+	conn, buffered, err := hijacker.Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("take the connection over: %w", err)
+	}
+	if n := buffered.Reader.Buffered(); n > 0 {
+		early = make([]byte, n)
+		if _, err := io.ReadFull(buffered.Reader, early); err != nil {
+			conn.Close()
+			return nil, nil, fmt.Errorf("read what came with the handshake: %w", err)
+		}
+	}
+	return conn, early, nil
+}
+
+// Run looks for devices that are silent, until ctx ends. Then it cuts off those that are
+// left, and returns when nothing of them is left behind.
+func (x *Devices) Run(ctx context.Context) error {
+	ticks, stop := x.opts.Ticks(tendEvery)
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for _, d := range x.stop() {
+				d.kill()
+			}
+			<-x.empty
+			x.work.Wait()
+			return nil
+		case <-ticks:
+		}
+		now, l := x.opts.Now(), x.opts.Limits()
+		for _, d := range x.list() {
+			d.tend(now, &l)
+		}
+	}
+}
+
+func (x *Devices) list() []*device {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	list := make([]*device, 0, len(x.all))
+	for d := range x.all {
+		list = append(list, d)
+	}
+	return list
+}
+
+// stop refuses connections from now on and returns those that there are.
+func (x *Devices) stop() []*device {
+	x.mu.Lock()
+	x.stopping = true
+	x.checkEmpty()
+	x.mu.Unlock()
+	return x.list()
+}
+
+// CloseAll closes all devices with a code and a reason.
+func (x *Devices) CloseAll(code uint16, reason string) {
+	for _, d := range x.list() {
+		d.close(code, reason)
+	}
+}
+
+// Drain closes all devices, what waits for them written first, and returns when the last
+// connection is gone, or ctx ends: then those that are left are cut off. Run must be
+// running.
+func (x *Devices) Drain(ctx context.Context, reason string) error {
+	for _, d := range x.stop() {
+		d.close(wire.CloseRestart, reason)
+	}
+	select {
+	case <-x.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	list := x.list()
+	for _, d := range list {
+		d.kill()
+	}
+	<-x.empty
+	return fmt.Errorf("cut off %d devices that did not close: %w", len(list), ctx.Err())
+}
