@@ -162,10 +162,11 @@ func TestARefusalOnTheWayBackMayBeFinal(t *testing.T) {
 		s.refuse(wire.CodeBusy)
 		s.refuse(wire.CodeHookFailed)
 		s.refuse(wire.CodeTooManySessions)
+		s.refuse(wire.CodeStoreDown)
 		s.refuse(wire.CodeRefused)
 		<-c.Done()
 		var refused *wire.Error
-		if !errors.As(c.Err(), &refused) || refused.Code != wire.CodeRefused || asked != 6 {
+		if !errors.As(c.Err(), &refused) || refused.Code != wire.CodeRefused || asked != 7 {
 			t.Errorf("Err is %v, asked for %d tokens", c.Err(), asked)
 		}
 	})

@@ -68,7 +68,7 @@ func Codes() []Code {
 		{KindInvalidMessage, CodeTooDeep, "Arrays and objects are nested too deeply."},
 		{KindInvalidMessage, CodeTooManyReceivers, "The group message has more receivers than the limit; nobody got it."},
 
-		{KindGeneralError, CodeForbidden, "The user may not do this, or may not reach users of that app."},
+		{KindGeneralError, CodeForbidden, "The user may not do this, or may not reach that user, or users of that app."},
 		{KindGeneralError, CodeAlreadySignedIn, "The session is signed in already, as another user."},
 		{KindGeneralError, CodeBusy, "The server has too much to do at present; try again later."},
 		{KindGeneralError, CodeUnknownID, "MESSAGE_ACK names an ID that this session was not sent, or has acknowledged already."},
@@ -102,6 +102,7 @@ func Codes() []Code {
 		{KindAuthReply, CodeHookFailed, "The app's own server could not be asked, or its answer was not understood."},
 		{KindAuthReply, CodeBusy, "Too many sign-ins are waiting; try again later."},
 		{KindAuthReply, CodeTooManySessions, "The user has too many sessions."},
+		{KindAuthReply, CodeStoreDown, "The server cannot reach its database at present; try again later."},
 	}
 }
 

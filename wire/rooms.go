@@ -193,6 +193,24 @@ func (a *RoomAsk) text(name string, raw []byte) (rule string) {
 	return ""
 }
 
+// RoomContentDepth is how deeply arrays and objects may be nested in the content of a
+// message of a room, which has to fit into every frame that it is told in.
+const RoomContentDepth = MaxDepth - 4 // of ROOM_MESSAGES: the frame, data, messages, a message
+
+// CheckRoomContent says what keeps a JSON value from being such a content; nil for
+// nothing.
+func CheckRoomContent(content []byte) *Error {
+	s := scanner{b: content, depth: MaxDepth - RoomContentDepth}
+	if s.value(); s.fault == faultNone {
+		return nil
+	}
+	code, reason := CodeBadField, "data.content is not JSON"
+	if s.fault == faultDepth {
+		code, reason = CodeTooDeep, "arrays and objects in data.content are nested more than "+strconv.Itoa(RoomContentDepth)+" deep"
+	}
+	return &Error{Kind: KindInvalidMessage, Code: code, Reason: reason, Field: "data.content"}
+}
+
 // GoodClientID says whether a client may call a message so.
 func GoodClientID(s string) bool {
 	return s != "" && len(s) <= MaxClientID && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/db"
 	"github.com/seed-3d8c1042/switchboard/internal/load"
+	"github.com/seed-3d8c1042/switchboard/internal/node"
 )
 
 // outputFlags say where results go.
@@ -82,8 +86,17 @@ func (c suiteCommand) options(p *program) load.SuiteOptions {
 	}
 	return load.SuiteOptions{
 		Short: c.Short, Only: c.Only, Rounds: c.Rounds, Duration: c.Duration, Folder: c.Folder,
-		Child: load.Child{ServerCPU: c.ServerCPU, Procs: c.ServerProcs}, LoadCPU: c.LoadCPU, Version: p.version, Progress: p.terminal(), Log: p.err,
+		Child: load.Child{ServerCPU: c.ServerCPU, Procs: c.ServerProcs}, LoadCPU: c.LoadCPU, Crowd: crowd, Version: p.version, Progress: p.terminal(), Log: p.err,
 	}
+}
+
+// crowd makes the members of the room that is measured in the database of a data folder.
+func crowd(ctx context.Context, data, prefix string, members int) error {
+	d, err := db.Open(ctx, db.Options{Path: filepath.Join(data, node.DatabaseFile)})
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Crowd(ctx, prefix, members), d.Close())
 }
 
 // Validate checks the flags; what it says is a matter of usage.

@@ -102,6 +102,9 @@ func (c checkCommand) Run(p *program) error {
 	if s.Meta != "" && len(s.Apps) == 0 {
 		apps = "apps as the network has them"
 	}
+	if s.Meta == "" && len(s.Apps) == 0 {
+		apps = "no app but that of chat"
+	}
 	if s.BareLinks() {
 		fmt.Fprintf(p.err, "%s: warning: links without a secret may come up between any addresses (insecureLinks): anyone who reaches this domain can take what is meant for a neighbour\n", c.File)
 	}

@@ -1,17 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SwitchboardError } from "@switchboard/client";
-import { Problem } from "../src/api.js";
+import { Problem, type Api, type Ask } from "../src/api.js";
 import { readMessage, readOwnRoom, readPage, readRoom, type Message, type OwnRoom, type Role } from "../src/chat/answers.js";
 import { ReadMarks } from "../src/chat/marks.js";
 import { Outbox } from "../src/chat/outbox.js";
 import { badge, RoomList } from "../src/chat/roomlist.js";
+import { People } from "../src/chat/people.js";
 import { rowsOf } from "../src/chat/rows.js";
 import { mayInRoom, mayToMember, mayToMessage } from "../src/chat/rules.js";
 import { readTokens, savedTokens, Session, type Tokens } from "../src/chat/session.js";
 import { Timeline } from "../src/chat/timeline.js";
 import { Typists, typingMs } from "../src/chat/typists.js";
-import { contentWords, dayName, explained, foundPieces, listed, mayPass, pieces } from "../src/chat/wording.js";
+import { explained, mayPass } from "../src/chat/problems.js";
+import { firstUnread } from "../src/chat/unread.js";
+import { versionsOf } from "../src/chat/versions.js";
+import { contentText, contentWords, dayName, foundPieces, isPlain, listed, pieces, rewritten } from "../src/chat/wording.js";
 
 const me = "chat-1";
 const other = "chat-2";
@@ -258,12 +262,56 @@ test("rows: days, one author's messages together, and where the new ones begin",
   assert.deepEqual(short, ["Yesterday", "1", "Today", "2", "3+", "unread", "4", "5", "draft"]);
 });
 
+test("what blocked people say without a break is one row", () => {
+  const all = [message(1), message(2), message(3, { from: "chat-3" }), message(4, { from: me }), message(5), message(6)];
+  const rows = rowsOf({ messages: all, drafts: [], readers: new Map(), unreadFrom: 6, hides: (user) => user !== me, now: 0 });
+  const short = rows.map((row) => (row.kind === "hidden" ? row.messages.map(({ seq }) => seq) : row.kind));
+  assert.deepEqual(short, ["day", [1, 2, 3], "message", [5], "unread", [6]]);
+});
+
+test("what is unread begins with the first message of others behind the mark", () => {
+  // Sending moves no mark: one's own messages stand between the mark and what is unread.
+  const own = (from: number, to: number): Message[] => messages(from, to).map((one) => ({ ...one, from: me }));
+  const at = (all: Message[]): Timeline => {
+    const timeline = new Timeline();
+    timeline.open({ messages: all, more: (all[0]?.seq ?? 1) > 1 }, 0, true);
+    return timeline;
+  };
+  assert.equal(firstUnread(at([...own(1, 30), message(31)]), me, { after: 0, count: 1, upTo: 31 }), 31);
+  assert.equal(firstUnread(at([...own(182, 230), message(231)]), me, { after: 0, count: 1, upTo: 231 }), 231);
+  assert.equal(firstUnread(at([...messages(1, 4), ...own(5, 5), ...messages(6, 8)]), me, { after: 4, count: 3, upTo: 8 }), 6);
+  assert.equal(firstUnread(at(own(1, 8)), me, { after: 4, count: 2, upTo: 8 }), 0);
+  // The page does not reach back to all that is unread; what came since does not count for it.
+  assert.equal(firstUnread(at(messages(151, 200)), me, { after: 20, count: 180, upTo: 200 }), undefined);
+  assert.equal(firstUnread(at([...own(151, 199), ...messages(200, 203)]), me, { after: 20, count: 2, upTo: 200 }), undefined);
+  assert.equal(firstUnread(new Timeline(), me, { after: 0, count: 1, upTo: 1 }), undefined);
+});
+
+test("the versions of a message are what it said, and whose words that were", () => {
+  const edited = message(3, { content: "c", editedAt: 5000, editedBy: "chat-3" });
+  const answer = { versions: [{ content: "a", by: other, at: new Date(4000).toISOString() }, { content: "b", by: "chat-3", at: new Date(5000).toISOString() }] };
+  assert.deepEqual(versionsOf(edited, answer), [
+    { by: other, at: 3000, content: "a" },
+    { by: other, at: 4000, content: "b" },
+    { by: "chat-3", at: 5000, content: "c" },
+  ]);
+  assert.deepEqual(versionsOf(message(1), {}), [{ by: other, at: 1000, content: "text 1" }]);
+});
+
 test("days, names and contents in words", () => {
   const now = new Date(2026, 10, 26, 0, 5).getTime();
   const at = (...when: [number, number, number, number?]): string => dayName(new Date(...when).getTime(), now);
   assert.deepEqual([at(2026, 10, 26), at(2026, 10, 25, 23), at(2026, 10, 24), at(2025, 10, 24)], ["Today", "Yesterday", "Tuesday 24 November", "24 November 2025"]);
   assert.deepEqual([listed([]), listed(["A"]), listed(["A", "B"]), listed(["A", "B", "C"]), listed(["A", "B", "C", "D", "E"])], ["", "A", "A and B", "A, B and C", "A, B and 3 others"]);
   assert.deepEqual([contentWords("a"), contentWords({ a: 1 }), contentWords(undefined), contentWords(null)], ["a", '{\n  "a": 1\n}', "", "null"]);
+});
+
+test("an object with a text says its text; other JSON is shown as it is", () => {
+  assert.deepEqual([{ text: "Hello" }, { text: "Hello", to: "all" }, { text: "" }, { text: 7 }, ["text"], null, "text"].map(contentText), ["Hello", "Hello", undefined, undefined, undefined, undefined, "text"]);
+  assert.equal(contentWords({ text: "Hello", to: "all" }), "Hello");
+  // What has more than a text would lose it by an edit.
+  assert.deepEqual([{ text: "Hello" }, "Hello", { text: "Hello", to: "all" }, { a: 1 }, null].map(isPlain), [true, true, false, false, false]);
+  assert.deepEqual([rewritten({ text: "Hello" }, "Bye"), rewritten("Hello", "Bye")], [{ text: "Bye" }, "Bye"]);
 });
 
 test("only addresses of the web become links, without the end of the sentence", () => {
@@ -289,7 +337,13 @@ test("found words are whole words, whatever their case", () => {
 test("errors are said for people, and faults of ours go on", () => {
   assert.equal(explained(new Problem("BAD_CREDENTIALS", "x", { status: 401 })), "Name or password is wrong.");
   assert.equal(explained(new Problem("RATE_LIMITED", "x", { status: 429, retryAfterMs: 3200 })), "Too many tries. Wait 4 s, then try again.");
-  assert.equal(explained(new SwitchboardError("GENERAL_ERROR", "FORBIDDEN", "only owners may do this")), "Only owners may do this. (FORBIDDEN)");
+  const forbidden = new SwitchboardError("GENERAL_ERROR", "FORBIDDEN", "the user may not do this in that room");
+  assert.deepEqual([explained(forbidden), explained(forbidden, { FORBIDDEN: "Ben does not want to hear from you." })], ["You may not do this.", "Ben does not want to hear from you."]);
+  assert.equal(explained(new SwitchboardError("INVALID_MESSAGE", "BAD_FIELD", "data.name has 1 to 100 characters, none of them a control character")), "The name of a room has 1 to 100 characters.");
+  assert.equal(explained(new Problem("INVALID_REQUEST", "username must have 3 to 20 characters", { status: 400, field: "username" })), "A name has 3 to 20 letters, digits, dots, hyphens or underscores.");
+  assert.equal(explained(new Problem("INVALID_REQUEST", "limit must be less", { status: 400, field: "limit" })), "Limit must be less.");
+  assert.equal(explained(new SwitchboardError("GENERAL_ERROR", "TOO_MANY", "one user may be in 1000 rooms")), "One user may be in 1000 rooms.");
+  assert.equal(explained(new Problem("LATER_CODE", "of a later server", { status: 400 })), "Of a later server. (LATER_CODE)");
   assert.throws(() => explained(new TypeError("fault")));
   assert.deepEqual([new Problem("UNREACHABLE", ""), new SwitchboardError("CONNECTION", "CONNECTION_LOST", ""), new SwitchboardError("GENERAL_ERROR", "STORE_DOWN", ""), new SwitchboardError("GENERAL_ERROR", "FORBIDDEN", "")].map(mayPass), [true, true, true, false]);
 });
@@ -329,6 +383,31 @@ function signedIn(): Renewals {
   });
   return world;
 }
+
+test("all whose names are needed at once are asked for with one call", async () => {
+  const asked: string[] = [];
+  let changes = 0;
+  let lost = 0;
+  const get = (path: string, { query }: Ask): Promise<unknown> => {
+    const ids = String(query?.["ids"]);
+    asked.push(`${path} ${ids.split(",").length}`);
+    if (lost-- > 0) return Promise.reject(new Problem("UNREACHABLE", ""));
+    return Promise.resolve({ profiles: ids.split(",").map((userId) => ({ userId, username: `name of ${userId}` })) });
+  };
+  const people = new People({ get } as unknown as Api, () => changes++);
+  const settled = () => new Promise((done) => setImmediate(done));
+  for (let n = 1; n <= 130; n++) assert.equal(people.name(`chat-${n}`), `chat-${n}`);
+  people.name("chat-1");
+  await settled();
+  assert.deepEqual([asked, changes], [["/profiles 100", "/profiles 30"], 2]);
+  assert.equal(people.name("chat-130"), "name of chat-130");
+  lost = 1;
+  people.name("chat-131");
+  await settled();
+  people.name("chat-132");
+  await settled();
+  assert.deepEqual([people.name("chat-131"), people.name("chat-132")], ["chat-131", "name of chat-132"]);
+});
 
 test("an access token is renewed before it ends, once for all who wait for it", async () => {
   const world = signedIn();

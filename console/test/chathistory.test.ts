@@ -12,6 +12,8 @@ class Archive {
   /** The next answers wait until `answer` is called. */
   held = false;
   down = false;
+  /** Up to which message all are one's own. */
+  own = 0;
   readonly #waiting: (() => void)[] = [];
 
   constructor(last: number) {
@@ -25,7 +27,7 @@ class Archive {
     const { before, after, limit = 50 } = where;
     const first = after === undefined ? Math.max((before ?? this.last + 1) - limit, 1) : after + 1;
     const end = after === undefined ? (before ?? this.last + 1) - 1 : Math.min(after + limit, this.last);
-    const messages = Array.from({ length: Math.max(end - first + 1, 0) }, (_, i) => ({ id: `${first + i}`, seq: first + i, from: "chat-2", content: "x" }));
+    const messages = Array.from({ length: Math.max(end - first + 1, 0) }, (_, i) => ({ id: `${first + i}`, seq: first + i, from: first + i <= this.own ? "chat-1" : "chat-2", content: "x" }));
     return { messages, more: after === undefined ? first > 1 : end < this.last };
   };
 
@@ -118,4 +120,39 @@ test("a page that cannot be read is said, and read again when asked for", async 
   archive.down = false;
   await history.refresh(state, 120);
   assert.deepEqual([state.problem, range()], ["", [71, 120]]);
+});
+
+test("where what is unread begins is looked for further back, if the newest page does not tell", async () => {
+  const { archive, history, state, range } = reading(1000);
+  archive.own = 600;
+  state.unread = { after: 100, count: 400, upTo: 1000 };
+  await history.refresh(state, 1000);
+  const asked = archive.asked.length;
+  await Promise.all([history.unread(state, "chat-1"), history.unread(state, "chat-1")]);
+  assert.deepEqual([state.unreadFrom, state.unread], [601, undefined]);
+  assert.equal(archive.asked.length, asked + 4);
+  assert.ok(range()[0] <= 101 && range()[1] >= 601);
+});
+
+test("of one message that is unread at the end nothing else is read", async () => {
+  const { archive, history, state, range } = reading(231);
+  archive.own = 230;
+  state.unread = { after: 0, count: 1, upTo: 231 };
+  await history.refresh(state, 231);
+  const asked = archive.asked.length;
+  await history.unread(state, "chat-1");
+  assert.deepEqual([state.unreadFrom, archive.asked.length, range()], [231, asked, [182, 231]]);
+});
+
+test("what is unread is given up where it cannot be found, and the room's end is shown", async () => {
+  const { archive, history, state, range } = reading(5000);
+  archive.own = 4990;
+  state.unread = { after: 100, count: 100, upTo: 5000 }; // more than there are
+  await history.refresh(state, 5000);
+  await history.unread(state, "chat-1");
+  assert.deepEqual([state.unreadFrom, state.unread, range()], [0, undefined, [4951, 5000]]);
+  state.unread = { after: 100, count: 100, upTo: 5000 };
+  archive.down = true;
+  await history.unread(state, "chat-1");
+  assert.deepEqual([state.unreadFrom, state.unread, range()], [0, undefined, [4951, 5000]]);
 });

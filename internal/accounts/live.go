@@ -15,23 +15,27 @@ type Nodes interface {
 	Send(node string, parts ...[]byte) bool
 }
 
-// live are the sockets of this node that rest on sessions, and the nodes that are to
-// be told when one ends.
+// live are the sockets of this node that rest on sessions, by whom their users are
+// blocked, and the nodes that are to be told when a session ends.
 type live struct {
-	mu     sync.Mutex
-	held   map[int64]map[*held]struct{} // by account
-	peers  map[string]struct{}
-	behind chan struct{} // what other nodes said may have been missed
+	mu      sync.RWMutex
+	held    map[int64]map[*held]struct{}       // by account
+	shunned map[int64]map[wire.UserID]struct{} // of held ones that anybody has blocked; see Shunned
+	shuns   uint64                             // rises when somebody blocks, or does no longer
+	peers   map[string]struct{}
+	behind  chan struct{} // what other nodes said may have been missed
 }
 
 // held is one socket.
 type held struct {
 	session wire.ID
 	end     func()
+	ended   bool // end was called, or will be
 }
 
 func (l *live) init() {
 	l.held = make(map[int64]map[*held]struct{})
+	l.shunned = make(map[int64]map[wire.UserID]struct{})
 	l.peers = make(map[string]struct{})
 	l.behind = make(chan struct{}, 1)
 }
@@ -51,7 +55,11 @@ func (r *Room) Hold(ctx context.Context, h Holder, end func()) (release func(), 
 	}
 	of[x] = struct{}{}
 	r.live.mu.Unlock()
-	if err := r.stands(ctx, h); err != nil {
+	err = r.stands(ctx, h)
+	if err == nil {
+		err = r.learnShunned(ctx, number)
+	}
+	if err != nil {
 		r.release(number, x)
 		return nil, err
 	}
@@ -69,6 +77,7 @@ func (r *Room) release(number int64, x *held) {
 	delete(of, x)
 	if len(of) == 0 {
 		delete(r.live.held, number)
+		delete(r.live.shunned, number)
 	}
 }
 
@@ -101,7 +110,8 @@ func (r *Room) end(number int64, session wire.ID) {
 	r.live.mu.Lock()
 	var list []*held
 	for x := range r.live.held[number] {
-		if session.IsZero() || x.session == session {
+		if !x.ended && (session.IsZero() || x.session == session) {
+			x.ended = true
 			list = append(list, x)
 		}
 	}
@@ -112,10 +122,14 @@ func (r *Room) end(number int64, session wire.ID) {
 	}
 }
 
-// What nodes say to each other: a byte, the account's number in 8, and an ID.
+// What nodes say to each other: a byte, the account's number in 8, and an ID, or the
+// number of whoever blocks it.
 const (
-	saysEnded    = 1
-	saysEndedAll = 2
+	saysEnded     = 1
+	saysEndedAll  = 2
+	saysBlocked   = 3
+	saysUnblocked = 4
+	saysBegun     = 5 // nothing: a node can be heard from now on
 )
 
 // tell tells all other nodes.
@@ -138,10 +152,20 @@ func (r *Room) tell(message []byte) {
 // before may be lost, so the store is asked.
 func (r *Room) PeerUp(peer string) {
 	r.live.mu.Lock()
-	defer r.live.mu.Unlock()
 	r.live.peers[peer] = struct{}{}
+	r.live.mu.Unlock()
+	r.live.missed()
+	if r.opts.Nodes != nil {
+		// The other end may have heard of the beginning sooner, and asked before this one
+		// could tell anything.
+		r.opts.Nodes.Send(peer, binary.BigEndian.AppendUint64([]byte{saysBegun}, 0))
+	}
+}
+
+// missed has the store asked.
+func (l *live) missed() {
 	select {
-	case r.live.behind <- struct{}{}:
+	case l.behind <- struct{}{}:
 	default: // it is known already
 	}
 }
@@ -160,16 +184,22 @@ func (r *Room) PeerReceive(_ string, message []byte) {
 	}
 	number := int64(binary.BigEndian.Uint64(message[1:]))
 	switch kind, rest := message[0], message[9:]; {
+	case kind == saysBegun:
+		r.live.missed()
 	case kind == saysEndedAll:
 		r.end(number, wire.ID{})
 	case kind == saysEnded && len(rest) == len(wire.ID{}):
 		r.end(number, wire.ID(rest))
+	case (kind == saysBlocked || kind == saysUnblocked) && len(rest) == 8:
+		r.shun(Blocking{By: int64(binary.BigEndian.Uint64(rest)), Whom: number}, kind == saysBlocked)
 	}
 }
 
 const (
-	// recheckAgain is when the store is asked again that did not answer.
-	recheckAgain = time.Second
+	// recheckAgain is when the store is asked again that did not answer, and while
+	// another node may be telling something in vain: what ends there is to end here
+	// within a second.
+	recheckAgain = 500 * time.Millisecond
 	// recheckAtOnce is of how many sessions it is asked with one question.
 	recheckAtOnce = 500
 )
@@ -177,18 +207,20 @@ const (
 // recheck asks the store of all sessions that are held here whenever something may
 // have been missed.
 func (r *Room) recheck(ctx context.Context) error {
+	tick := time.NewTicker(recheckAgain)
+	defer tick.Stop()
+	behind := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-r.live.behind:
+			behind = true
+		case <-tick.C:
+			behind = behind || r.opts.Apart()
 		}
-		for r.recheckAll(ctx) != nil {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(recheckAgain):
-			}
+		if behind {
+			behind = r.recheckAll(ctx) != nil
 		}
 	}
 }
@@ -207,6 +239,9 @@ func (r *Room) recheckAll(ctx context.Context) error {
 		}
 	}
 	r.live.mu.Unlock()
+	if err := r.relearnShunned(ctx); err != nil {
+		return err
+	}
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), recheckAtOnce)]
 		ids = ids[len(some):]

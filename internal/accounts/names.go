@@ -19,7 +19,14 @@ const (
 )
 
 // NameKey returns what a name is found by: names that differ in case only are one.
-func NameKey(name string) string { return strings.ToLower(name) }
+func NameKey(name string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'A' && c <= 'Z' {
+			return c + 'a' - 'A' // others have no part in names: the KELVIN SIGN is no k
+		}
+		return c
+	}, name)
+}
 
 // CheckName says what is wrong with a name; nil for nothing.
 func CheckName(name string) *Refusal {
@@ -33,6 +40,14 @@ func CheckName(name string) *Refusal {
 		}
 	}
 	return nil
+}
+
+// checkAccount says what is wrong with what an account is to be made of.
+func checkAccount(username, password string) *Refusal {
+	if refused := CheckName(username); refused != nil {
+		return refused
+	}
+	return checkPassword("password", password)
 }
 
 // checkPassword says what is wrong with a password that is to be.

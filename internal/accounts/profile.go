@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -27,6 +28,9 @@ func (r *Room) Profile(ctx context.Context, user wire.UserID) (Profile, error) {
 
 // ProfileOf returns that of whoever has a name.
 func (r *Room) ProfileOf(ctx context.Context, username string) (Profile, error) {
+	if CheckName(username) != nil {
+		return Profile{}, notThere()
+	}
 	a, err := r.opts.Store.ByName(ctx, NameKey(username))
 	if errors.Is(err, ErrUnknown) {
 		return Profile{}, notThere()
@@ -56,10 +60,7 @@ func (r *Room) Profiles(ctx context.Context, users []wire.UserID) (map[wire.User
 
 // SetProfile changes the holder's profile and returns what it is then.
 func (r *Room) SetProfile(ctx context.Context, h Holder, c Change) (Profile, error) {
-	p, err := r.Profile(ctx, h.User)
-	if err != nil {
-		return Profile{}, err
-	}
+	var p Profile
 	for _, one := range []struct{ to, from *string }{{&p.DisplayName, c.DisplayName}, {&p.Bio, c.Bio}, {&p.AvatarURL, c.AvatarURL}} {
 		if one.from != nil {
 			*one.to = *one.from
@@ -68,7 +69,10 @@ func (r *Room) SetProfile(ctx context.Context, h Holder, c Change) (Profile, err
 	if refused := checkProfile(p); refused != nil {
 		return Profile{}, refused
 	}
-	return p, r.opts.Store.SetProfile(ctx, p)
+	if err := r.opts.Store.SetProfile(ctx, h.Number(), c); err != nil {
+		return Profile{}, err
+	}
+	return r.Profile(ctx, h.User)
 }
 
 // SetPassword replaces the holder's password, and ends his other sessions.
@@ -113,21 +117,43 @@ func (r *Room) confirm(ctx context.Context, address string, h Holder, password s
 
 // Delete removes the holder's account.
 func (r *Room) Delete(ctx context.Context, address string, h Holder, password string) error {
-	a, err := r.confirm(ctx, address, h, password)
-	if err != nil {
+	if _, err := r.confirm(ctx, address, h, password); err != nil {
 		return err
 	}
-	if r.opts.Chat != nil {
-		if err := r.opts.Chat.Forget(ctx, h.User); err != nil {
-			return fmt.Errorf("leave all rooms: %w", err)
+	return r.remove(ctx, h.User)
+}
+
+// DeleteAccount removes somebody's account for the operator.
+func (r *Room) DeleteAccount(ctx context.Context, user wire.UserID) error {
+	if _, err := r.Profile(ctx, user); err != nil {
+		return err
+	}
+	return r.remove(ctx, user)
+}
+
+// leaveAgain is how often an account leaves all rooms before it is deleted, where it goes
+// on coming into others.
+const leaveAgain = 100
+
+// remove deletes an account, which is in no room any more then.
+func (r *Room) remove(ctx context.Context, user wire.UserID) error {
+	for i := 0; ; i++ {
+		if r.opts.Chat != nil {
+			if err := r.opts.Chat.Forget(ctx, user); err != nil {
+				return fmt.Errorf("leave all rooms: %w", err)
+			}
 		}
+		err := r.opts.Store.Delete(ctx, user.Number())
+		if errors.Is(err, ErrMember) && i < leaveAgain {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("delete an account: %w", err)
+		}
+		r.metrics.deleted.Inc()
+		r.endedAll(user.Number())
+		return nil
 	}
-	if err := r.opts.Store.Delete(ctx, a.Number); err != nil {
-		return fmt.Errorf("delete an account: %w", err)
-	}
-	r.metrics.deleted.Inc()
-	r.endedAll(a.Number)
-	return nil
 }
 
 // Export is all that is kept of somebody.
@@ -135,7 +161,8 @@ type Export struct {
 	Profile  Profile
 	Sessions []Session
 	Blocks   []wire.UserID
-	Chat     []byte // JSON of what is kept elsewhere; nil for nothing
+	// Chat writes what is kept elsewhere, as JSON; nil for nothing.
+	Chat func(w io.Writer) error
 }
 
 // Export returns all that is kept of the holder, but for his password's hash.
@@ -156,12 +183,12 @@ func (r *Room) Export(ctx context.Context, h Holder) (Export, error) {
 		e.Blocks = append(e.Blocks, r.user(b.Number))
 	}
 	if r.opts.Chat != nil {
-		e.Chat, err = r.opts.Chat.Export(ctx, h.User)
+		e.Chat = func(w io.Writer) error { return r.opts.Chat.Export(ctx, h.User, w) }
 	}
-	return e, err
+	return e, nil
 }
 
-// Block has the holder block another user: neither may begin to write to the other.
+// Block has the holder block another user, who cannot write to the holder from then on.
 func (r *Room) Block(ctx context.Context, h Holder, other wire.UserID) error {
 	if other == h.User {
 		return invalid("userId", "is your own")
@@ -175,6 +202,8 @@ func (r *Room) Block(ctx context.Context, h Holder, other wire.UserID) error {
 		return notThere()
 	case errors.Is(err, ErrMany):
 		return refuse(CodeTooMany, "you have blocked as many users as limits.blockedUsers allows")
+	case err == nil:
+		r.blocks(Blocking{By: h.Number(), Whom: other.Number()}, true)
 	}
 	return err
 }
@@ -184,7 +213,11 @@ func (r *Room) Unblock(ctx context.Context, h Holder, other wire.UserID) error {
 	if other.App() != r.opts.App {
 		return nil
 	}
-	return r.opts.Store.Unblock(ctx, h.Number(), other.Number())
+	err := r.opts.Store.Unblock(ctx, h.Number(), other.Number())
+	if err == nil {
+		r.blocks(Blocking{By: h.Number(), Whom: other.Number()}, false)
+	}
+	return err
 }
 
 // Blocks returns whom the holder has blocked, by number, those after one.

@@ -20,6 +20,7 @@ const (
 	CodeBusy           = "BUSY"
 	CodeNotFound       = "NOT_FOUND"
 	CodeTooMany        = "TOO_MANY"
+	CodeNoResets       = "NO_RESETS"
 )
 
 // Refusal is why something is not done. Code is for programs, Reason a sentence for

@@ -48,10 +48,14 @@ func (r *Room) resetFor(ctx context.Context, p Profile) (Reset, error) {
 }
 
 // AskReset has the app's own server told, if there is an account of that name. It
-// does not wait, so nobody learns from it which names there are.
+// does not wait, so nobody learns from it which names there are. Where nobody is told
+// it is refused, whatever the name.
 func (r *Room) AskReset(address, username string) error {
 	if refused := CheckName(username); refused != nil {
 		return refused
+	}
+	if r.opts.Deliver == nil {
+		return refuse(CodeNoResets, "this server cannot send anybody what sets a password anew: ask its operator for it")
 	}
 	if wait := r.resets.take(place(address), r.opts.Now()); wait > 0 {
 		refused := refuse(CodeRateLimited, "as many resets were asked for from this address as may be in an hour")
@@ -85,7 +89,7 @@ func (r *Room) makeResets(ctx context.Context) error {
 // deliver makes a token for whoever has a name, and hands it to the app's server. One
 // name gets a few, and then one a minute.
 func (r *Room) deliver(ctx context.Context, username string) error {
-	if r.opts.Deliver == nil || r.askedOf.begin(NameKey(username), r.opts.Now()) > 0 {
+	if r.askedOf.begin(NameKey(username), r.opts.Now()) > 0 {
 		return nil
 	}
 	p, err := r.ProfileOf(ctx, username)
@@ -108,17 +112,28 @@ func (r *Room) UseReset(ctx context.Context, token, password string) error {
 	if refused := checkPassword("password", password); refused != nil {
 		return refused
 	}
+	err := r.opts.Store.FindReset(ctx, hashReset(token), r.now()) // first: a hash is work, and anybody may ask for it
+	if errors.Is(err, ErrUnknown) {
+		return noReset()
+	}
+	if err != nil {
+		return fmt.Errorf("look for a token: %w", err)
+	}
 	hash, err := r.hashes.hash(ctx, password)
 	if err != nil {
 		return err
 	}
 	number, err := r.opts.Store.UseReset(ctx, hashReset(token), r.now(), hash)
 	if errors.Is(err, ErrUnknown) {
-		return refuse(CodeBadToken, "the token was used, has expired, or never was")
+		return noReset()
 	}
 	if err != nil {
 		return fmt.Errorf("set a password anew: %w", err)
 	}
 	r.endedAll(number)
 	return nil
+}
+
+func noReset() *Refusal {
+	return refuse(CodeBadToken, "the token was used, has expired, or never was")
 }

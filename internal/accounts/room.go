@@ -46,11 +46,17 @@ type Options struct {
 	Place func(n int64) (int64, bool)
 	// Chat is what else is kept of users; nil: nothing.
 	Chat Chat
+	// Empty takes out what waits for a user, whom there is not yet: what others have
+	// sent to a number before it was somebody's is nobody's. Nil: nothing waits.
+	Empty func(ctx context.Context, user wire.UserID) error
 	// Deliver hands a token that sets a password anew to the app's own server, which
 	// gives it to the user. Nil: nobody can ask for one.
 	Deliver func(ctx context.Context, r Reset) error
 	// Nodes are the others of this cluster; nil: this node is alone.
 	Nodes Nodes
+	// Apart says whether another node that lives may be telling something that does not
+	// arrive here. Nil: never.
+	Apart func() bool
 
 	Cost    Cost                  // of hashes; zero: what is advised
 	Now     func() time.Time      // nil: time.Now
@@ -61,8 +67,8 @@ type Options struct {
 
 // Chat is what is kept of users elsewhere.
 type Chat interface {
-	// Export returns all of it, as JSON.
-	Export(ctx context.Context, user wire.UserID) ([]byte, error)
+	// Export writes all of it, as JSON.
+	Export(ctx context.Context, user wire.UserID, w io.Writer) error
 	// Forget is told that an account is about to go. It may be called again.
 	Forget(ctx context.Context, user wire.UserID) error
 }
@@ -84,6 +90,7 @@ type Room struct {
 	mu     sync.Mutex
 	ring   *keyring  // nil: it was not read yet
 	looked time.Time // when it was read
+	spares []int64   // numbers that were given away and nobody got, in order
 }
 
 // New returns a room. It does not ask the store anything.
@@ -99,6 +106,9 @@ func New(o Options) (*Room, error) {
 	}
 	if o.Cost == (Cost{}) {
 		o.Cost = defaultCost
+	}
+	if o.Apart == nil {
+		o.Apart = func() bool { return false }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

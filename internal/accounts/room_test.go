@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,8 +75,9 @@ func TestANewPasswordEndsAllOtherSessions(t *testing.T) {
 // elsewhere is what else is kept of users.
 type elsewhere struct{ forgotten []wire.UserID }
 
-func (e *elsewhere) Export(context.Context, wire.UserID) ([]byte, error) {
-	return []byte(`{"rooms":[]}`), nil
+func (e *elsewhere) Export(_ context.Context, _ wire.UserID, w io.Writer) error {
+	_, err := io.WriteString(w, `{"rooms":[]}`)
+	return err
 }
 
 func (e *elsewhere) Forget(_ context.Context, user wire.UserID) error {
@@ -146,6 +151,19 @@ func TestAProfileIsWhatItsOwnerSays(t *testing.T) {
 	})
 }
 
+func TestANameIsFoundAsItIsWrittenButForCase(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.signUp("kim")
+		if p, err := w.room.ProfileOf(t.Context(), "KIM"); err != nil || p.Username != "kim" {
+			t.Errorf("got %+v, %v", p, err)
+		}
+		for _, name := range []string{"\u212aim", "k\u0131m", "kim\x00", "\x00", "kim\xff", ""} { // the first begins with the KELVIN SIGN
+			_, err := w.room.ProfileOf(t.Context(), name)
+			wantCode(t, fmt.Sprintf("%q", name), err, accounts.CodeNotFound)
+		}
+	})
+}
+
 func TestAnExportHasAllThatIsKept(t *testing.T) {
 	w := onFile(t)
 	w.build(func(o *accounts.Options) { o.Chat = &elsewhere{} })
@@ -155,8 +173,12 @@ func TestAnExportHasAllThatIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, err := w.room.Export(t.Context(), h)
-	if err != nil || e.Profile.Username != "ada" || len(e.Sessions) != 1 || !slices.Equal(e.Blocks, []wire.UserID{"chat-2"}) || string(e.Chat) != `{"rooms":[]}` {
+	if err != nil || e.Profile.Username != "ada" || len(e.Sessions) != 1 || !slices.Equal(e.Blocks, []wire.UserID{"chat-2"}) {
 		t.Errorf("got %+v, %v", e, err)
+	}
+	var chat strings.Builder
+	if err := e.Chat(&chat); err != nil || chat.String() != `{"rooms":[]}` {
+		t.Errorf("of chat it has %q, %v", chat.String(), err)
 	}
 }
 
@@ -179,11 +201,15 @@ func TestATokenSetsAForgottenPasswordAnewOnce(t *testing.T) {
 			t.Fatalf("got %+v, %v", made, err)
 		}
 		use := func(token string) error { return w.room.UseReset(t.Context(), token, "battery staple") }
+		before := w.count("switchboard_accounts_hashes_total")
 		for what, token := range map[string]string{"one of long ago": earlier[1].Token, "one that never was": "sbp_x", "nothing": "", "a refresh token": tokens.Refresh} {
 			wantCode(t, what, use(token), accounts.CodeBadToken)
 		}
 		if !w.good(tokens) {
 			t.Error("what was refused has ended a session")
+		}
+		if n := w.count("switchboard_accounts_hashes_total") - before; n != 0 {
+			t.Errorf("%v passwords were hashed for tokens that are not good", n)
 		}
 		if err := use(earlier[2].Token); err != nil { // of the newest five
 			t.Fatal(err)
@@ -340,6 +366,101 @@ func TestWhatEndsOnOneNodeClosesSocketsOnAnother(t *testing.T) {
 			if i == 2 {
 				break
 			}
+		}
+	})
+}
+
+// Who is blocked by whom each node knows of those who have sockets there: from their
+// sign-in on, from what other nodes say, and, where that was lost, from the store.
+func TestEachNodeKnowsByWhomItsUsersAreBlocked(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		there := w.room
+		link := &between{to: there}
+		here := w.another(accounts.Options{
+			Store: w.store, App: "chat", AppID: "chat-id", Lifetimes: w.options.Lifetimes, Limits: w.options.Limits, Now: w.time, Cost: w.options.Cost, Nodes: link,
+		})
+		here.PeerUp("other")
+		run(t, there)
+		ada, bob, cat := w.member("ada"), w.member("bob"), w.member("cat")
+		shunned := func(want ...wire.UserID) {
+			t.Helper()
+			if got := slices.Sorted(maps.Keys(there.Shunned(ada.User))); !slices.Equal(got, want) {
+				t.Errorf("by %v, want %v", got, want)
+			}
+		}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(here.Block(t.Context(), bob, ada.User)) // before the sign-in
+		shunned()
+		release, err := there.Hold(t.Context(), ada, func() {})
+		must(err)
+		shunned(bob.User)
+		must(here.Block(t.Context(), cat, ada.User))
+		shunned(bob.User, cat.User)
+		must(there.Unblock(t.Context(), bob, ada.User))
+		shunned(cat.User)
+		link.cut = true
+		must(here.Unblock(t.Context(), cat, ada.User))
+		must(here.Block(t.Context(), bob, ada.User))
+		there.PeerUp("here") // the link begins anew
+		for _, is := there.Shunned(ada.User)[bob.User]; !is; _, is = there.Shunned(ada.User)[bob.User] {
+			runtime.Gosched()
+		}
+		shunned(bob.User)
+		if by := there.Shunned(bob.User); len(by) > 0 {
+			t.Errorf("who blocks is blocked by %v", by)
+		}
+		if by := there.Shunned("ANZ-1"); len(by) > 0 {
+			t.Errorf("a user of another app is blocked by %v", by)
+		}
+		release()
+		shunned()
+	})
+}
+
+// While a node that lives may not be heard, the store is asked again and again; and an end
+// that hears later that a conversation has begun has the other ask once more.
+func TestWhatEndsWhereANodeIsNotHeardClosesSocketsAllTheSame(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var apart atomic.Bool
+		of := func(nodes accounts.Nodes) *accounts.Room {
+			return w.another(accounts.Options{
+				Store: w.store, App: "chat", AppID: "chat-id", Lifetimes: w.options.Lifetimes, Limits: w.options.Limits, Now: w.time, Cost: w.options.Cost,
+				Nodes: nodes, Apart: apart.Load,
+			})
+		}
+		there := of(nil)
+		link := &between{to: there}
+		here := of(link)
+		run(t, there)
+		w.signUp("ada")
+		one, two := w.signIn("ada"), w.signIn("ada")
+		ended := make(chan int, 10)
+		for i, tokens := range []accounts.Tokens{one, two} {
+			if _, err := there.Hold(t.Context(), w.holder(tokens), func() { ended <- i }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, tokens := range []accounts.Tokens{one, two} {
+			if err := here.SignOut(t.Context(), w.holder(tokens), false); err != nil {
+				t.Fatal(err)
+			}
+			if len(ended) > 0 {
+				t.Fatal("what is cut is not cut")
+			}
+			if i == 0 {
+				apart.Store(true)
+			} else {
+				here.PeerUp("there")
+			}
+			if got := <-ended; got != i {
+				t.Errorf("socket %d was closed", got)
+			}
+			apart.Store(false)
 		}
 	})
 }

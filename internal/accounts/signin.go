@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -23,10 +24,7 @@ type Tokens struct {
 
 // SignUp makes an account, for somebody at an address.
 func (r *Room) SignUp(ctx context.Context, address, username, password string) (Profile, error) {
-	if refused := CheckName(username); refused != nil {
-		return Profile{}, refused
-	}
-	if refused := checkPassword("password", password); refused != nil {
+	if refused := checkAccount(username, password); refused != nil {
 		return Profile{}, refused
 	}
 	if !r.opts.SignUp {
@@ -46,6 +44,15 @@ func (r *Room) SignUp(ctx context.Context, address, username, password string) (
 	return p, err
 }
 
+// MakeAccount makes an account for the operator, who may make as many as he likes, also
+// where nobody else may.
+func (r *Room) MakeAccount(ctx context.Context, username, password string) (Profile, error) {
+	if refused := checkAccount(username, password); refused != nil {
+		return Profile{}, refused
+	}
+	return r.make(ctx, username, password)
+}
+
 // make makes an account, of a name and a password that may be.
 func (r *Room) make(ctx context.Context, username, password string) (Profile, error) {
 	taken := refuse(CodeNameTaken, "there is an account with this name, whatever its case")
@@ -60,17 +67,66 @@ func (r *Room) make(ctx context.Context, username, password string) (Profile, er
 		return Profile{}, err
 	}
 	a := Account{Profile: Profile{Username: username, Created: r.now()}, Password: hash, Version: 1}
-	a.Number, err = r.opts.Store.Create(ctx, a, r.opts.Place)
-	switch {
-	case errors.Is(err, ErrTaken):
+	if a.Number, err = r.newNumber(ctx); err != nil {
+		return Profile{}, err
+	}
+	switch err := r.opts.Store.Create(ctx, a); {
+	case errors.Is(err, ErrTaken): // since it was looked for
+		r.spare(a.Number)
 		return Profile{}, taken
-	case errors.Is(err, ErrNoNumbers):
-		return Profile{}, refuse(CodeNoNumbers, "this domain has no number left for another account")
 	case err != nil:
 		return Profile{}, fmt.Errorf("make an account: %w", err)
 	}
 	r.metrics.made.Inc()
 	return a.Profile, nil
+}
+
+// newNumber gives away a number for which nothing waits. Where that cannot be seen to,
+// nobody gets it.
+func (r *Room) newNumber(ctx context.Context) (int64, error) {
+	number, err := r.anyNumber(ctx)
+	switch {
+	case errors.Is(err, ErrNoNumbers):
+		return 0, refuse(CodeNoNumbers, "this domain has no number left for another account")
+	case err != nil:
+		return 0, fmt.Errorf("find a number for an account: %w", err)
+	case r.opts.Empty == nil:
+		return number, nil
+	}
+	if err := r.opts.Empty(ctx, r.user(number)); err != nil {
+		r.spare(number)
+		return 0, fmt.Errorf("empty the mailbox of a new account: %w", err)
+	}
+	return number, nil
+}
+
+// anyNumber returns the lowest number that nobody got to whom it was to be given, or a
+// new one.
+func (r *Room) anyNumber(ctx context.Context) (int64, error) {
+	r.mu.Lock()
+	for len(r.spares) > 0 {
+		number := r.spares[0]
+		r.spares = r.spares[1:]
+		if ours, ok := r.opts.Place(number); ok && ours == number {
+			r.mu.Unlock()
+			return number, nil
+		}
+	}
+	r.mu.Unlock()
+	return r.opts.Store.NewNumber(ctx, r.opts.Place)
+}
+
+// maxSpares is how many numbers are kept that nobody got.
+const maxSpares = 1000
+
+// spare keeps a number that nobody got for whoever comes next.
+func (r *Room) spare(number int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.spares) < maxSpares {
+		at, _ := slices.BinarySearch(r.spares, number)
+		r.spares = slices.Insert(r.spares, at, number)
+	}
 }
 
 // SignIn begins a session.
@@ -224,10 +280,15 @@ func (r *Room) SignOut(ctx context.Context, h Holder, all bool) error {
 		r.endedAll(h.Number())
 		return nil
 	}
-	if err := r.opts.Store.End(ctx, h.Number(), h.Session); err != nil {
+	return r.EndSession(ctx, h, h.Session)
+}
+
+// EndSession ends one of the holder's sessions; where there is none, that is no error.
+func (r *Room) EndSession(ctx context.Context, h Holder, id wire.ID) error {
+	if err := r.opts.Store.End(ctx, h.Number(), id); err != nil {
 		return fmt.Errorf("end a session: %w", err)
 	}
-	r.ended(h.Number(), h.Session)
+	r.ended(h.Number(), id)
 	return nil
 }
 

@@ -1,14 +1,17 @@
 package accounts_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 func TestWhoSignsUpIsFoundUnderHisNameInAnyCase(t *testing.T) {
@@ -53,8 +56,12 @@ func TestOfManyWhoWantOneNameAtOnceOneGetsIt(t *testing.T) {
 		if made != 1 {
 			t.Errorf("%d accounts have the name", made)
 		}
-		if user := w.signUp("next"); user != "chat-2" {
-			t.Errorf("those who did not get it took numbers: the next is %s", user)
+		users := []string{string(w.signIn("grace").User)}
+		for i := range many - 1 {
+			users = append(users, string(w.signUp(fmt.Sprint("next", i))))
+		}
+		if slices.Sort(users); users[many-1] != fmt.Sprint("chat-", many) {
+			t.Errorf("those who did not get it took numbers: there are %v", users)
 		}
 	})
 }
@@ -290,6 +297,52 @@ func TestSessionsOfOneAccountAreBounded(t *testing.T) {
 	})
 }
 
+// Where nobody may make an account the operator may, and as many as he likes.
+func TestTheOperatorMakesAndEndsAccounts(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.build(func(o *accounts.Options) {
+			o.SignUp = false
+			o.Limits = func() accounts.Limits { return accounts.Limits{SignUps: 1, Sessions: 100, Blocks: 10} }
+		})
+		_, err := w.room.SignUp(t.Context(), address, "ada", password)
+		wantCode(t, "signed up", err, accounts.CodeSignUpClosed)
+		for i := range 3 {
+			if _, err := w.room.MakeAccount(t.Context(), fmt.Sprint("user", i), password); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = w.room.MakeAccount(t.Context(), "USER0", password)
+		wantCode(t, "made twice", err, accounts.CodeNameTaken)
+		_, err = w.room.MakeAccount(t.Context(), "user4", "short")
+		wantCode(t, "made with a short password", err, accounts.CodeInvalid)
+		tokens := w.signIn("user0")
+		if err := w.room.DeleteAccount(t.Context(), tokens.User); err != nil {
+			t.Fatal(err)
+		}
+		if w.good(tokens) {
+			t.Error("the tokens of an account that is gone are good")
+		}
+		wantCode(t, "deleted twice", w.room.DeleteAccount(t.Context(), tokens.User), accounts.CodeNotFound)
+		wantCode(t, "deleted another app's", w.room.DeleteAccount(t.Context(), "ANZ-1"), accounts.CodeNotFound)
+	})
+}
+
+func TestOneSessionIsEndedByItself(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.signUp("ada")
+		w.signUp("grace")
+		here, there, others := w.signIn("ada"), w.signIn("ada"), w.signIn("grace")
+		for _, id := range []wire.ID{there.Session, there.Session, others.Session} {
+			if err := w.room.EndSession(t.Context(), w.holder(here), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.good(there) || !w.good(here) || !w.good(others) {
+			t.Errorf("good are: that which was ended %t, the other %t, somebody else's %t", w.good(there), w.good(here), w.good(others))
+		}
+	})
+}
+
 func TestNumbersComeFromTheDomainsOwnShare(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		// 3, 4, 100 and 101 are ours.
@@ -312,6 +365,33 @@ func TestNumbersComeFromTheDomainsOwnShare(t *testing.T) {
 		for range 2 {
 			_, err := w.room.SignUp(t.Context(), address, "another", password)
 			wantCode(t, "none left", err, accounts.CodeNoNumbers)
+		}
+	})
+}
+
+// What was sent to a number before it was somebody's is gone before anybody can sign in
+// with it; where that cannot be seen to nobody gets the number.
+func TestNothingWaitsForANewAccount(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		var emptied []wire.UserID
+		broken := errors.New("out of order")
+		w.build(func(o *accounts.Options) {
+			o.Empty = func(ctx context.Context, user wire.UserID) error {
+				if _, err := w.room.Profile(ctx, user); !errors.Is(err, &accounts.Refusal{Code: accounts.CodeNotFound}) {
+					t.Errorf("%s has an account already: %v", user, err)
+				}
+				emptied = append(emptied, user)
+				return broken
+			}
+		})
+		if _, err := w.room.SignUp(t.Context(), address, "ada", password); !errors.Is(err, broken) {
+			t.Errorf("got %v", err)
+		}
+		_, err := w.room.SignIn(t.Context(), address, "ada", password)
+		wantCode(t, "signed in", err, accounts.CodeBadCredentials)
+		broken = nil
+		if user := w.signUp("ada"); len(emptied) != 2 || emptied[1] != user {
+			t.Errorf("%s was made, and emptied were %v", user, emptied)
 		}
 	})
 }

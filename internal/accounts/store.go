@@ -16,6 +16,7 @@ var (
 	ErrEnded     = errors.New("the session has ended")
 	ErrReused    = errors.New("the refresh token was used before")
 	ErrMany      = errors.New("there are as many as there may be")
+	ErrMember    = errors.New("the account is in a room")
 )
 
 // Profile is what everybody may know of an account.
@@ -73,25 +74,29 @@ type Store interface {
 	// it keeps the fresh ones: the same for everybody who asks at once.
 	Keys(ctx context.Context, fresh []Key) ([]Key, error)
 
-	// Create makes an account, with the number that place makes of the next one that
-	// was never given away: the first from there on that may be; false for none. It
-	// fails with ErrTaken where the name in lower case is another's, and with
-	// ErrNoNumbers.
-	Create(ctx context.Context, a Account, place func(next int64) (int64, bool)) (number int64, err error)
+	// NewNumber gives away a number: that which place makes of the next one that was
+	// never given away, the first from there on that may be; false for none: then it
+	// fails with ErrNoNumbers.
+	NewNumber(ctx context.Context, place func(next int64) (int64, bool)) (int64, error)
+	// Create makes an account, of a number that was given away for it. It fails with
+	// ErrTaken where the name in lower case is another's.
+	Create(ctx context.Context, a Account) error
 	// ByName and ByNumber find an account, or fail with ErrUnknown. key is the name in
 	// lower case.
 	ByName(ctx context.Context, key string) (Account, error)
 	ByNumber(ctx context.Context, number int64) (Account, error)
 	// Profiles returns those of these numbers that there are, in any order.
 	Profiles(ctx context.Context, numbers []int64) ([]Profile, error)
-	// SetProfile replaces what of a profile can be changed.
-	SetProfile(ctx context.Context, p Profile) error
+	// SetProfile replaces what a change has, and nothing else.
+	SetProfile(ctx context.Context, number int64, c Change) error
 	// Rehash replaces the hash of a password, if it is still the old one.
 	Rehash(ctx context.Context, number int64, old, hash string) error
 	// SetPassword replaces the hash of a password, if it is still the old one, and ends
 	// all sessions but one; else it fails with ErrUnknown. It returns those that it ended.
 	SetPassword(ctx context.Context, number int64, old, hash string, keep wire.ID) ([]wire.ID, error)
-	// Delete removes an account with all that belongs to it, and frees its name.
+	// Delete removes an account with all that belongs to it, and frees its name. It
+	// fails with ErrMember while the account is in a room: so nobody can come into one
+	// meanwhile.
 	Delete(ctx context.Context, number int64) error
 
 	// Begin keeps a session of an account that is still as it is given: with another
@@ -120,6 +125,8 @@ type Store interface {
 	// AddReset keeps the hash of a token that may set a password anew, and of earlier
 	// ones of the account the newest, so that there are no more than most.
 	AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error
+	// FindReset fails with ErrUnknown where there is no such token, or it has expired.
+	FindReset(ctx context.Context, hash string, now time.Time) error
 	// UseReset replaces the password of whoever the token belongs to, ends all of his
 	// sessions, raises the version and removes his tokens. It fails with ErrUnknown
 	// where there is no such token, or it has expired.
@@ -133,6 +140,8 @@ type Store interface {
 	Unblock(ctx context.Context, number, blocked int64) error
 	// Blocks returns whom an account has blocked, from a number on, by number.
 	Blocks(ctx context.Context, number, after int64, limit int) ([]Block, error)
+	// BlockedBy returns by whom some accounts are blocked.
+	BlockedBy(ctx context.Context, numbers []int64) ([]Blocking, error)
 	// Blocked says whether one account has blocked another one.
 	Blocked(ctx context.Context, by, number int64) (bool, error)
 }

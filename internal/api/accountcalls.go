@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
+	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/go-json-experiment/json"
 
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
@@ -19,16 +21,20 @@ type Accounts interface {
 	UserOf(number int64) wire.UserID
 
 	SignUp(ctx context.Context, address, username, password string) (accounts.Profile, error)
+	MakeAccount(ctx context.Context, username, password string) (accounts.Profile, error)
 	SignIn(ctx context.Context, address, username, password string) (accounts.Tokens, error)
 	Refresh(ctx context.Context, token string) (accounts.Tokens, error)
 	SignOut(ctx context.Context, h accounts.Holder, all bool) error
+	EndSession(ctx context.Context, h accounts.Holder, id wire.ID) error
 	Sessions(ctx context.Context, h accounts.Holder) ([]accounts.Session, error)
 
 	Profile(ctx context.Context, user wire.UserID) (accounts.Profile, error)
 	ProfileOf(ctx context.Context, username string) (accounts.Profile, error)
+	Profiles(ctx context.Context, users []wire.UserID) (map[wire.UserID]accounts.Profile, error)
 	SetProfile(ctx context.Context, h accounts.Holder, c accounts.Change) (accounts.Profile, error)
 	SetPassword(ctx context.Context, address string, h accounts.Holder, old, password string) error
 	Delete(ctx context.Context, address string, h accounts.Holder, password string) error
+	DeleteAccount(ctx context.Context, user wire.UserID) error
 	Export(ctx context.Context, h accounts.Holder) (accounts.Export, error)
 
 	MakeReset(ctx context.Context, user wire.UserID) (accounts.Reset, error)
@@ -42,15 +48,18 @@ type Accounts interface {
 
 func (r Rooms) accountCalls() []Call {
 	return []Call{
-		{Method: "POST", Path: "/v1/accounts", Auth: ByNobody, Status: http.StatusCreated, Handler: Handle(r.signUp)},
-		{Method: "GET", Path: "/v1/accounts", Auth: ByAccount, Handler: Handle(r.findAccount)},
-		{Method: "GET", Path: "/v1/accounts/{userId}", Auth: ByAccount, Handler: Handle(r.getAccount)},
+		{Method: "POST", Path: "/v1/accounts", Auth: ByNobody, Also: keys.AccountsManage, Status: http.StatusCreated, Handler: Handle(r.signUp)},
+		{Method: "GET", Path: "/v1/accounts", Auth: ByAccount, Also: keys.AccountsManage, Handler: Handle(r.findAccount)},
+		{Method: "GET", Path: "/v1/profiles", Auth: ByAccount, Handler: Handle(r.listProfiles)},
+		{Method: "DELETE", Path: "/v1/accounts/{userId}", Scope: keys.AccountsManage, Once: true, Handler: Handle(r.endAccount)},
+		{Method: "GET", Path: "/v1/accounts/{userId}", Auth: ByAccount, Also: keys.AccountsManage, Handler: Handle(r.getAccount)},
 		{Method: "GET", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.myAccount)},
 		{Method: "PATCH", Path: "/v1/accounts/me", Auth: ByAccount, Handler: Handle(r.changeAccount)},
 		{Method: "DELETE", Path: "/v1/accounts/me", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.deleteAccount)},
 		{Method: "POST", Path: "/v1/accounts/me/password", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.changePassword)},
-		{Method: "GET", Path: "/v1/accounts/me/export", Auth: ByAccount, Handler: Handle(r.exportAccount)},
+		{Method: "GET", Path: "/v1/accounts/me/export", Auth: ByAccount, Handler: Serve(r.exportAccount)},
 		{Method: "GET", Path: "/v1/accounts/me/sessions", Auth: ByAccount, Handler: Handle(r.mySessions)},
+		{Method: "DELETE", Path: "/v1/accounts/me/sessions/{id}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.endSession)},
 		{Method: "GET", Path: "/v1/accounts/me/blocks", Auth: ByAccount, Handler: Handle(r.myBlocks)},
 		{Method: "PUT", Path: "/v1/accounts/me/blocks/{userId}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.block)},
 		{Method: "DELETE", Path: "/v1/accounts/me/blocks/{userId}", Auth: ByAccount, Status: http.StatusNoContent, Handler: Serve(r.unblock)},
@@ -109,11 +118,30 @@ type credentialsRequest struct {
 }
 
 func (r Rooms) signUp(ctx context.Context, who Identity, q credentialsRequest) (account, error) {
-	p, err := r.Accounts.SignUp(ctx, who.address, q.Body.Username, q.Body.Password)
+	p, err := r.makeAccount(ctx, who, q.Body)
 	if err != nil {
 		return account{}, err
 	}
 	return r.showAccount(p), nil
+}
+
+// makeAccount makes an account for whoever comes, or for who manages them.
+func (r Rooms) makeAccount(ctx context.Context, who Identity, c credentials) (accounts.Profile, error) {
+	if who.May(keys.AccountsManage) {
+		return r.Accounts.MakeAccount(ctx, c.Username, c.Password)
+	}
+	return r.Accounts.SignUp(ctx, who.address, c.Username, c.Password)
+}
+
+type deletedAnswer struct {
+	Deleted wire.UserID `json:"deleted"`
+}
+
+func (r Rooms) endAccount(ctx context.Context, _ Identity, q accountRequest) (deletedAnswer, error) {
+	if refused := r.chat(); refused != nil {
+		return deletedAnswer{}, refused
+	}
+	return deletedAnswer{q.User}, r.Accounts.DeleteAccount(ctx, q.User)
 }
 
 // tokensAnswer is the one place where tokens leave.
@@ -190,6 +218,45 @@ func (r Rooms) findAccount(ctx context.Context, _ Identity, q findAccountRequest
 	return r.showAccount(p), nil
 }
 
+// maxProfiles is how many profiles are given at once.
+const maxProfiles = 100
+
+type profilesRequest struct {
+	IDs string `query:"ids"`
+}
+
+type profilesAnswer struct {
+	Profiles []account `json:"profiles"`
+}
+
+// listProfiles gives those of some users, in the order in which they are named; of those
+// that there are not nothing.
+func (r Rooms) listProfiles(ctx context.Context, _ Identity, q profilesRequest) (profilesAnswer, error) {
+	if q.IDs == "" {
+		return profilesAnswer{}, Invalid("ids", "is needed: user IDs with commas between them")
+	}
+	named := strings.SplitN(q.IDs, ",", maxProfiles+1)
+	if len(named) > maxProfiles {
+		return profilesAnswer{}, Invalid("ids", "has more than %d user IDs", maxProfiles)
+	}
+	users := make([]wire.UserID, len(named))
+	for i, text := range named {
+		var err error
+		if users[i], err = wire.ParseUserID(text); err != nil {
+			return profilesAnswer{}, Invalid("ids", "must be user IDs with commas between them; %q is none: %s", clip(text), err)
+		}
+	}
+	found, err := r.Accounts.Profiles(ctx, users)
+	answer := profilesAnswer{Profiles: make([]account, 0, len(found))}
+	for _, user := range users {
+		if p, ok := found[user]; ok {
+			answer.Profiles = append(answer.Profiles, r.showAccount(p))
+			delete(found, user) // once, however often it is named
+		}
+	}
+	return answer, err
+}
+
 type changeAccountRequest struct {
 	Body changeAccountBody `body:"json"`
 }
@@ -259,20 +326,66 @@ func (r Rooms) mySessions(ctx context.Context, who Identity, _ noRequest) (accou
 	return accountSessionsAnswer{showAccountSessions(who, list)}, err
 }
 
-// exportAnswer is all that is kept of somebody.
+type endSessionRequest struct {
+	ID wire.ID `path:"id"`
+}
+
+func (r Rooms) endSession(w http.ResponseWriter, q *http.Request, who Identity, e endSessionRequest) error {
+	return done(w, http.StatusNoContent, r.Accounts.EndSession(q.Context(), who.Account, e.ID))
+}
+
+// exportAnswer is all that is kept of somebody, but for what follows as "chat".
 type exportAnswer struct {
 	Account  account          `json:"account"`
 	Sessions []accountSession `json:"sessions"`
 	Blocks   []wire.UserID    `json:"blocks"`
-	Chat     jsontext.Value   `json:"chat,omitzero"`
 }
 
-func (r Rooms) exportAccount(ctx context.Context, who Identity, _ noRequest) (exportAnswer, error) {
-	e, err := r.Accounts.Export(ctx, who.Account)
+// exportAccount writes its answer as it reads it: that may be more than is to be held in
+// memory. What is short of its end is not JSON, and its connection is cut.
+func (r Rooms) exportAccount(w http.ResponseWriter, q *http.Request, who Identity, _ noRequest) error {
+	e, err := r.Accounts.Export(q.Context(), who.Account)
 	if err != nil {
-		return exportAnswer{}, err
+		return err
 	}
-	return exportAnswer{Account: r.showAccount(e.Profile), Sessions: showAccountSessions(who, e.Sessions), Blocks: e.Blocks, Chat: e.Chat}, nil
+	head, err := json.Marshal(exportAnswer{Account: r.showAccount(e.Profile), Sessions: showAccountSessions(who, e.Sessions), Blocks: e.Blocks}, jsonOptions())
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if e.Chat == nil {
+		_, _ = w.Write(append(head, '\n')) // the client may be gone
+		return nil
+	}
+	sink := &lateHead{w: w, head: append(head[:len(head)-1], `,"chat":`...)}
+	if err := e.Chat(sink); err != nil {
+		if sink.head != nil {
+			return err
+		}
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write([]byte("}\n"))
+	return nil
+}
+
+// lateHead writes a head before the first of what is written, so that an error before
+// that can still be answered.
+type lateHead struct {
+	w    http.ResponseWriter
+	head []byte
+}
+
+// Write implements io.Writer.
+func (l *lateHead) Write(b []byte) (int, error) {
+	// A client that takes this much has some time for the next.
+	_ = http.NewResponseController(l.w).SetWriteDeadline(time.Now().Add(answerTime))
+	if l.head != nil {
+		if _, err := l.w.Write(l.head); err != nil {
+			return 0, err
+		}
+		l.head = nil
+	}
+	return l.w.Write(b)
 }
 
 type resetAnswer struct {

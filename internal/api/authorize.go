@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strings"
@@ -24,9 +25,9 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 	if refused := v.withoutApp(who); refused != nil {
 		return who, refused
 	}
-	if c.Scope != "" && !who.May(c.Scope) {
-		refused := Refuse(http.StatusForbidden, CodeScopeMissing, "the key lacks the scope %s", c.Scope)
-		refused.More = map[string]any{"scope": c.Scope}
+	if scope := cmp.Or(c.Scope, c.Also); scope != "" && !who.May(scope) {
+		refused := Refuse(http.StatusForbidden, CodeScopeMissing, "the key lacks the scope %s", scope)
+		refused.More = map[string]any{"scope": scope}
 		return who, refused
 	}
 	return who, nil
@@ -34,12 +35,12 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 
 // stillAdmitted finds out whether who was authorized still is: a key's scopes never
 // change, but it may have been revoked, or its time be over, or its app be gone.
-func (v *V1) stillAdmitted(w http.ResponseWriter, r *http.Request, c *Call, operator bool) *Refusal {
-	if c.Auth == ByAccount && r.ContentLength != 0 {
+func (v *V1) stillAdmitted(w http.ResponseWriter, r *http.Request, who Identity) *Refusal {
+	if who.Account.User != "" && r.ContentLength != 0 {
 		_, refused := v.holder(w, r)
 		return refused
 	}
-	if operator || c.Auth != ByKey {
+	if who.Key == nil {
 		return nil
 	}
 	who, refused := v.identify(w, r)
@@ -47,6 +48,28 @@ func (v *V1) stillAdmitted(w http.ResponseWriter, r *http.Request, c *Call, oper
 		return refused
 	}
 	return v.withoutApp(who)
+}
+
+// managed says whether a request that a user could make comes from who manages the
+// accounts: with an API key, or from the operator with nothing.
+func managed(r *http.Request, operator bool) bool {
+	presented, given, _ := bearer(r)
+	return operator && !given || strings.HasPrefix(presented, keys.Prefix)
+}
+
+// manager finds out who manages the accounts.
+func (v *V1) manager(w http.ResponseWriter, r *http.Request, c *Call, operator bool) (Identity, *Refusal) {
+	if refused := v.opts.Rooms.chat(); refused != nil {
+		return Identity{}, refused
+	}
+	if operator {
+		return Identity{Admin: true}, nil
+	}
+	who, refused := v.authorize(w, r, c)
+	if refused != nil {
+		return who, refused
+	}
+	return who, who.checkApp("", v.opts.Rooms.Accounts.App())
 }
 
 // account finds out whose access token a request carries.

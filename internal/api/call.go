@@ -59,7 +59,8 @@ import (
 // app with the call's scope may have, say Secret: true. A call that a
 // user's own token opens instead of an API key says Auth: ByToken, and is given
 // no identity; one that is for accounts says Auth: ByAccount, and finds in its
-// Identity whose token it is, which was checked. A call that writes its answer by itself, such as a stream of
+// Identity whose token it is, which was checked. One of these that who manages accounts
+// may make, too, says with which scope: Also. A call that writes its answer by itself, such as a stream of
 // events, is Serve(f) instead of Handle(f); a stream says Stream: true. One that is
 // about this node alone says Here: true: others are refused while it is cut off from
 // its cluster.
@@ -88,12 +89,13 @@ type Call struct {
 	Path    string // with parameters as in "/v1/users/{userId}"
 	Scope   keys.Scope
 	Auth    Auth
-	Once    bool // it takes an Idempotency-Key
-	Secret  bool // its answer holds a secret: a repeat gets it only with the API key that asked first
-	Here    bool // it is about this node alone: one that has lost touch with its cluster answers it, too
-	Open    bool // in the demo it is for anybody: without a key it is made as an admin's
-	Stream  bool // asking for its answer does something, and it has no end: HEAD is refused
-	Status  int  // of its answer when all went well; 0: 200
+	Also    keys.Scope // an API key of the chat app with this scope opens it, too; of calls about accounts
+	Once    bool       // it takes an Idempotency-Key
+	Secret  bool       // its answer holds a secret: a repeat gets it only with the API key that asked first
+	Here    bool       // it is about this node alone: one that has lost touch with its cluster answers it, too
+	Open    bool       // in the demo it is for anybody: without a key it is made as an admin's
+	Stream  bool       // asking for its answer does something, and it has no end: HEAD is refused
+	Status  int        // of its answer when all went well; 0: 200
 	Handler Handler
 }
 

@@ -70,6 +70,7 @@ func ProblemCodes() []ProblemCode {
 		{accounts.CodeNoNumbers, http.StatusConflict},
 		{accounts.CodeBadCredentials, http.StatusUnauthorized},
 		{accounts.CodeTokenReused, http.StatusUnauthorized},
+		{accounts.CodeNoResets, http.StatusNotFound},
 	}
 	// Those of the socket that calls have, too.
 	for _, code := range []string{

@@ -26,7 +26,7 @@ type Chat interface {
 func (r Rooms) roomCalls() []Call {
 	const room = "/v1/rooms/{room}"
 	return []Call{
-		{Method: "POST", Path: "/v1/rooms", Auth: ByAccount, Status: http.StatusCreated, Handler: Handle(r.createRoom)},
+		{Method: "POST", Path: "/v1/rooms", Auth: ByAccount, Once: true, Status: http.StatusCreated, Handler: Handle(r.createRoom)},
 		{Method: "GET", Path: "/v1/rooms", Auth: ByAccount, Handler: Handle(r.listRooms)},
 		{Method: "GET", Path: room, Auth: ByAccount, Handler: Handle(r.getRoom)},
 		{Method: "PATCH", Path: room, Auth: ByAccount, Handler: Handle(r.updateRoom)},

@@ -188,6 +188,10 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	switch {
 	case refused != nil:
 		return refused
+	case c.Also != "" && managed(r, operator):
+		if who, refused = v.manager(w, r, c, operator); refused != nil {
+			return refused
+		}
 	case c.Auth == ByNobody:
 		if refused = v.opts.Rooms.chat(); refused != nil {
 			return refused
@@ -221,7 +225,7 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 		return refused
 	}
 	// A body may take its time, and a key may have ended meanwhile.
-	if refused := v.stillAdmitted(w, r, c, operator); refused != nil {
+	if refused := v.stillAdmitted(w, r, who); refused != nil {
 		return refused
 	}
 	if h.plan.body != nil {

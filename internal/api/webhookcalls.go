@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
@@ -208,17 +209,31 @@ func (r Rooms) webhookHistory(ctx context.Context, _ Identity, q webhookHistoryR
 	return answer, nil
 }
 
-// eventBody is what was posted, as JSON; what could not be read as that is shown
-// as a text.
+// eventBody is what was posted, as JSON, but for the token with which somebody sets a
+// password: whoever may read a history is not to have the accounts, too. What could not
+// be read as JSON is shown as a text.
 func eventBody(body []byte) jsontext.Value {
 	if v := jsontext.Value(body); v.IsValid() {
-		return v
+		return withoutToken(v)
 	}
 	text, err := jsontext.AppendQuote(nil, string(body))
 	if err != nil {
 		return jsontext.Value("null")
 	}
 	return text
+}
+
+// withoutToken leaves the token out of an event that has one.
+func withoutToken(event jsontext.Value) jsontext.Value {
+	var all, data map[string]jsontext.Value
+	if json.Unmarshal(event, &all) != nil || json.Unmarshal(all["data"], &data) != nil || data["token"] == nil {
+		return event
+	}
+	delete(data, "token")
+	// Both are JSON that was read a moment ago.
+	all["data"], _ = json.Marshal(data, json.Deterministic(true))
+	out, _ := json.Marshal(all, json.Deterministic(true))
+	return out
 }
 
 // positionOf writes a place in a history; webhookPosition reads it.

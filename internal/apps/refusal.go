@@ -50,6 +50,7 @@ const (
 	// Of the app of chat, whose accounts say them.
 	reasonForeignToken = "The token is not one of this server."
 	reasonEndedSession = "The session of this token has ended."
+	reasonNoDatabase   = "The database does not answer."
 
 	reasonNoNeighbour  = "The user is not the link user of a neighbour of this domain."
 	reasonWrongLinkID  = "A link signs in with the appId link."
@@ -76,6 +77,7 @@ func Refusals() []Refusal {
 		{Code: wire.CodeTokenExpired, Reason: reasonNotYet},
 		{Code: wire.CodeBadToken, Reason: reasonForeignToken},
 		{Code: wire.CodeTokenExpired, Reason: reasonEndedSession},
+		{Code: wire.CodeStoreDown, Reason: reasonNoDatabase},
 		{Code: wire.CodeUnknownApp, Reason: reasonNoNeighbour},
 		{Code: wire.CodeWrongAppID, Reason: reasonWrongLinkID},
 		{Code: wire.CodeBadToken, Reason: reasonLinkSecret},

@@ -165,6 +165,13 @@ func (p *link) fall() {
 	p.end(p.talk.begin(time.Now()))
 }
 
+// apart says whether something may not arrive.
+func (p *link) apart(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.open || now.Sub(p.talk.heard) > talkBeat+3*linkTick
+}
+
 // leave makes both goroutines end.
 func (p *link) leave() {
 	p.mu.Lock()

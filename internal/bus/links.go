@@ -167,6 +167,21 @@ func (l *Links) Stats() LinkStats {
 	}
 }
 
+// Apart says whether there is a node from which something may not arrive: there is no
+// conversation with it, or it has been silent for longer than it is when all is well,
+// though not for so long that the conversation is over.
+func (l *Links) Apart() bool {
+	now := time.Now()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, p := range l.peers {
+		if p.apart(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // Connect begins to talk to a node; one that it talks to already is no matter. Both
 // nodes must.
 func (l *Links) Connect(peer string) {

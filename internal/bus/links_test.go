@@ -223,8 +223,13 @@ func TestNodesThatAreCutApartBeginAnewAndMissNothingUnheard(t *testing.T) {
 	}
 	flows()
 	for range 2 {
+		a.until("nothing is missed", func() bool { return !a.Apart() })
 		c.cut(0, true)
+		a.until("something may be missed", a.Apart)
 		a.until("it went down", func() bool { return !a.up["b"] })
+		if !a.Apart() {
+			t.Error("it is down, and nothing is missed")
+		}
 		b.until("it went down", func() bool { return !b.up["a"] })
 		c.cut(0, false)
 		flows()

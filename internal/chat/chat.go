@@ -71,6 +71,9 @@ type Options struct {
 	HomeURL func(domain string) string
 	Limits  func() Limits // nil: DefaultLimits
 	Nodes   Nodes         // nil: this node is alone
+	// Apart says whether another node that lives may be telling something that does not
+	// arrive here. Nil: never.
+	Apart func() bool
 
 	Now     func() time.Time      // nil: time.Now
 	Random  io.Reader             // of IDs; nil: crypto/rand.Reader
@@ -128,6 +131,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.HomeURL == nil {
 		o.HomeURL = func(string) string { return "" }
+	}
+	if o.Apart == nil {
+		o.Apart = func() bool { return false }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

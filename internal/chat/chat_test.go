@@ -410,6 +410,44 @@ func TestWhatALinkLosesIsReadFromTheDatabase(t *testing.T) {
 	})
 }
 
+// Edits and deletions that a link loses are told when the next comes, or when the rooms
+// are compared; of two of one message the last.
+func TestChangesThatALinkLosesAreReadFromTheDatabase(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		a, b := w.run(), w.run()
+		ann, bob := a.client(1), b.client(2)
+		room := ann.create("", bob)
+		var at []string
+		for i := range 3 {
+			at = append(at, fmt.Sprintf(`"room":%q,"id":%q`, room, ann.send(room, fmt.Sprint(i)).in.ID))
+			bob.until("ROOM_MESSAGE")
+		}
+		edit := func(i int, text string) { ann.ask("ROOM_EDIT", fmt.Sprintf(`{%s,"content":%q}`, at[i], text)) }
+		changed := func(seq int64, content any, deleted bool) {
+			t.Helper()
+			if f := bob.until("ROOM_MESSAGE_CHANGED"); f.in.Seq != seq || f.in.Content != content || f.in.Deleted != deleted || f.in.By != "chat-1" {
+				t.Errorf("bob got %s", f.Data)
+			}
+		}
+		a.silence(true)
+		edit(0, "first")
+		edit(1, "second")
+		edit(0, "third")
+		a.silence(false)
+		edit(2, "fourth") // shows the gap
+		changed(2, "second", false)
+		changed(1, "third", false)
+		changed(3, "fourth", false)
+		a.silence(true)
+		ann.ask("ROOM_DELETE", "{"+at[1]+"}")
+		a.silence(false)
+		b.PeerUp(a.name) // as when the link begins anew
+		changed(2, nil, true)
+		edit(0, "fifth")
+		changed(1, "fifth", false)
+	})
+}
+
 func TestASessionWhoseQueueIsFullMissesNewsAndSeesIt(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		n := w.run()

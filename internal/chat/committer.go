@@ -10,10 +10,15 @@ import (
 )
 
 const (
-	// batchJobs and batchBytes bound one transaction, queueJobs and queueBytes what may
-	// wait for a committer. Past that senders hear BUSY.
+	// batchJobs, batchBytes and batchWords bound one transaction, which in the index of
+	// words writes a row for each; queueJobs and queueBytes what may wait for a
+	// committer. Past that senders hear BUSY.
 	batchJobs  = 500
 	batchBytes = 1 << 20
+	batchWords = 4096
+	// shares is how many parts a transaction has of which one sender gets one, while
+	// others wait.
+	shares     = 8
 	queueJobs  = 20_000
 	queueBytes = 32 << 20
 )
@@ -29,6 +34,7 @@ type job struct {
 
 	seq     int64   // of a read mark: how far
 	message wire.ID // of a read mark: the message that says how far; zero: seq does
+	quiet   bool    // of a read mark: only the member's own sessions hear of it
 
 	done func(*job)
 
@@ -92,19 +98,61 @@ func (x *committer) run(ctx context.Context) {
 	}
 }
 
-// next takes what one transaction may store.
+// load is how much of a transaction some jobs are.
+type load struct{ jobs, bytes, words int }
+
+func (l load) with(j *job) load { return load{l.jobs + 1, l.bytes + j.bytes(), l.words + len(j.words)} }
+
+// fits says whether it is no more than one of so many parts. One job fits everywhere.
+func (l load) fits(parts int) bool {
+	return l.jobs == 1 || l.jobs*parts <= batchJobs && l.bytes*parts <= batchBytes && l.words*parts <= batchWords
+}
+
+// next takes what one transaction may store: first of each sender a share, so that who
+// sends much holds up nobody else, then more in the order in which it came. What one
+// sender sent stays in order.
 func (x *committer) next() []*job {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(x.queue) && n < batchJobs && (n == 0 || bytes+x.queue[n].bytes() <= batchBytes) {
-		bytes += x.queue[n].bytes()
-		n++
+	if len(x.queue) == 0 {
+		return nil
 	}
-	batch := append([]*job(nil), x.queue[:n]...)
-	left := copy(x.queue, x.queue[n:])
-	clear(x.queue[left:])
-	x.queue, x.bytes = x.queue[:left], x.bytes-bytes
+	var batch []*job
+	var whole load
+	taken, first := make([]bool, len(x.queue)), -1 // which is the first next time: it found no room
+	take := func(i int) {
+		if whole.with(x.queue[i]).fits(1) {
+			whole, taken[i] = whole.with(x.queue[i]), true
+			batch = append(batch, x.queue[i])
+		} else {
+			first = i
+		}
+	}
+	senders := make(map[int64]load)
+	for i := 0; i < len(x.queue) && first < 0; i++ {
+		j := x.queue[i]
+		if own := senders[j.who.n].with(j); own.fits(shares) {
+			take(i)
+			senders[j.who.n] = own
+		} else {
+			senders[j.who.n] = load{jobs: batchJobs} // what comes later of this one waits, too
+		}
+	}
+	for i := 0; i < len(x.queue) && first < 0; i++ {
+		if !taken[i] {
+			take(i)
+		}
+	}
+	left := make([]*job, 0, len(x.queue)-len(batch))
+	if first >= 0 {
+		left, taken[first] = append(left, x.queue[first]), true
+	}
+	for i, j := range x.queue {
+		if !taken[i] {
+			left = append(left, j)
+		}
+	}
+	x.queue, x.bytes = left, x.bytes-whole.bytes
 	return batch
 }
 
@@ -287,8 +335,8 @@ func (b *batch) send(j *job) error {
 		j.sent = sentOf(r, was)
 		return nil
 	}
-	if r.OneToOne && r.Members < 2 {
-		return general(wire.CodeForbidden, "the other one of this room is gone")
+	if r.left() {
+		return otherIsGone()
 	}
 	id, err := b.c.newID(b.now)
 	if err != nil {
@@ -344,29 +392,28 @@ func (b *batch) mark(tx Tx, j *job) error {
 		return nil
 	}
 	if m.Own > 0 {
-		if m.Own, err = b.own(tx, r, m, seq); err != nil {
+		read, err := b.own(tx, m, seq)
+		if err != nil {
 			return err
 		}
+		m.Own -= read
 	}
 	m.ReadSeq = seq
 	b.marked[m] = struct{}{}
 	j.mark = wire.RoomMark{Room: r.ID, User: j.who.user, Seq: uint64(seq), At: b.now}
 	j.news = &news{kind: newsPlain, room: r.ID, n: r.N, origin: j.who.session, user: j.who.user, frame: frameOf(wire.TypeRoomReadBy, &j.mark)}
-	if r.Members > markMembers {
+	if j.quiet || r.Members > markMembers {
 		j.news.kind = newsOwn
 	}
 	return nil
 }
 
-// own counts the messages of a member behind a number: stored ones, and those of this
-// batch.
-func (b *batch) own(tx Tx, r *Room, m *Member, above int64) (int64, error) {
-	if above >= r.LastSeq {
-		return 0, nil
-	}
-	n, err := tx.CountOwn(r.N, m.User, above)
+// own counts the messages of a member behind the read mark and up to a number: stored
+// ones, and those of this batch. So each is counted once, however often the mark moves.
+func (b *batch) own(tx Tx, m *Member, upTo int64) (int64, error) {
+	n, err := tx.CountOwn(m.Room, m.User, m.ReadSeq, upTo)
 	for i := range b.messages {
-		if x := &b.messages[i]; x.Room == r.N && x.Author == m.User && x.Seq > above {
+		if x := &b.messages[i]; x.Room == m.Room && x.Author == m.User && x.Seq > m.ReadSeq && x.Seq <= upTo {
 			n++
 		}
 	}

@@ -104,10 +104,15 @@ func (c *Chat) check(ask *wire.RoomAsk) *wire.Error {
 	case !utf8.Valid(ask.Content):
 		return badField("data.content", " is not UTF-8")
 	}
+	if writes {
+		if e := wire.CheckRoomContent(ask.Content); e != nil {
+			return e
+		}
+	}
 	if ask.Name != nil {
 		name := strings.TrimSpace(*ask.Name)
-		if name == "" || utf8.RuneCountInString(name) > maxName || unprintable(name, false) {
-			return badField("data.name", fmt.Sprintf(" has 1 to %d characters, none of them a control character", maxName))
+		if !visible(name) || utf8.RuneCountInString(name) > maxName || unprintable(name, false) {
+			return badField("data.name", fmt.Sprintf(" has 1 to %d characters, some of them to be seen, none a control character", maxName))
 		}
 		ask.Name = &name
 	}
@@ -166,8 +171,11 @@ func (c *Chat) jobOf(ctx context.Context, who actor, ask *wire.RoomAsk) (*job, e
 			return nil, err
 		}
 		j.content, j.client, j.words = ask.Content, ask.ClientID, wordsOf(ask.Content)
+		return j, nil
 	}
-	return j, nil
+	var err error
+	j.quiet, err = c.blocked(ctx, who, ask.Room)
+	return j, err
 }
 
 // answer is what becomes of a job that is done.

@@ -45,34 +45,43 @@ func (f *facts) put(room wire.ID, x fact) {
 	f.of[room] = x
 }
 
-// unblocked refuses a message to a one-to-one room whose other one has blocked the
-// sender. That is asked before the message waits for the committer, which holds a
-// transaction; where the sender is no member it comes to light there.
-func (c *Chat) unblocked(ctx context.Context, who actor, room wire.ID) error {
+// factOf returns what never changes about a room; that of none where there is none.
+func (c *Chat) factOf(ctx context.Context, room wire.ID) (fact, error) {
 	x, known := c.facts.get(room)
-	if !known {
-		err := c.opts.Store.Read(ctx, func(v View) error {
-			r, err := v.Room(room)
-			if err == nil && r != nil {
-				x, known = fact{r.OneToOne, r.Low, r.High}, true
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if known {
-			c.facts.put(room, x)
-		}
+	if known {
+		return x, nil
 	}
-	if !x.oneToOne || who.n != x.low && who.n != x.high {
-		return nil
+	err := c.opts.Store.Read(ctx, func(v View) error {
+		r, err := v.Room(room)
+		if err == nil && r != nil {
+			x, known = fact{r.OneToOne, r.Low, r.High}, true
+		}
+		return err
+	})
+	if known {
+		c.facts.put(room, x)
+	}
+	return x, err
+}
+
+// blocked says whether a room is one of two, the other of whom has blocked the user.
+// That is asked before a message waits for the committer, which holds a transaction;
+// where the user is no member it comes to light there.
+func (c *Chat) blocked(ctx context.Context, who actor, room wire.ID) (bool, error) {
+	x, err := c.factOf(ctx, room)
+	if err != nil || !x.oneToOne || who.n != x.low && who.n != x.high {
+		return false, err
 	}
 	other := x.low
 	if other == who.n {
 		other = x.high
 	}
-	blocked, err := c.opts.People.Blocked(ctx, c.user(other), who.user)
+	return c.opts.People.Blocked(ctx, c.user(other), who.user)
+}
+
+// unblocked refuses what would put words before somebody who has blocked the user.
+func (c *Chat) unblocked(ctx context.Context, who actor, room wire.ID) error {
+	blocked, err := c.blocked(ctx, who, room)
 	if err == nil && blocked {
 		return general(wire.CodeForbidden, "the other one of this room does not want to hear from the user")
 	}

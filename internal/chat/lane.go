@@ -20,11 +20,14 @@ const (
 // lane hands over the news of some of the rooms, in order. What is below mu is for all;
 // the rest is its goroutine's own.
 type lane struct {
-	c     *Chat
-	rooms map[wire.ID]*liveRoom
-	byN   map[int64]*liveRoom
-	gaps  map[*liveRoom]struct{} // those that lack something
-	wrote []*liveRoom            // those whose sessions have something queued
+	c        *Chat
+	rooms    map[wire.ID]*liveRoom
+	byN      map[int64]*liveRoom
+	gaps     map[*liveRoom]struct{} // those that lack something
+	unsure   map[*doubt]struct{}
+	asking   bool          // a reading of some of them is under way
+	askAgain time.Duration // there is none before
+	wrote    []*liveRoom   // those whose sessions have something queued
 
 	wake  chan struct{} // holds one token when there may be something to do
 	fills sync.WaitGroup
@@ -46,15 +49,23 @@ type liveRoom struct {
 	id       wire.ID
 	n        int64
 	feed     feed
+	edits    edits
+	ahead    ahead
 	sessions []*attached
 	at       map[*attached]int // where in sessions
+	doubts   map[wire.UserID]*doubt
 	wrote    bool
+}
+
+func (r *liveRoom) has(a *attached) bool {
+	_, in := r.at[a]
+	return in
 }
 
 func newLane(c *Chat) *lane {
 	return &lane{
 		c: c, rooms: make(map[wire.ID]*liveRoom), byN: make(map[int64]*liveRoom),
-		gaps: make(map[*liveRoom]struct{}), wake: make(chan struct{}, 1),
+		gaps: make(map[*liveRoom]struct{}), unsure: make(map[*doubt]struct{}), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -95,7 +106,7 @@ func (l *lane) run(ctx context.Context) {
 	defer timer.Stop()
 	var events []event
 	for {
-		if len(l.gaps) > 0 {
+		if len(l.gaps) > 0 || len(l.unsure) > 0 {
 			timer.Reset(gapPatience / 2)
 		}
 		select {
@@ -120,6 +131,7 @@ func (l *lane) run(ctx context.Context) {
 		if lost {
 			l.c.peekSoon()
 		}
+		l.ask(ctx)
 		l.fill(ctx)
 		l.write()
 	}
@@ -141,8 +153,12 @@ func (l *lane) take(n *news) {
 		return
 	case r == nil:
 		return
-	case n.kind == newsMessage || n.kind == newsChange:
+	case n.kind == newsMessage:
 		l.handAll(r, r.feed.take(n, l.c.mono()))
+		return
+	case n.kind == newsChange:
+		now := l.c.mono()
+		l.change(r, r.edits.take(n, now), now)
 		return
 	}
 	l.hand(r, n)
@@ -150,16 +166,36 @@ func (l *lane) take(n *news) {
 		for _, a := range slices.Clone(r.sessions) {
 			a.gen.Add(1)
 			a.s.Write() // nobody does who is in the room
-			l.leave(r, a)
+			l.takeOut(r, a)
 		}
+		l.forget(r)
 	}
+}
+
+// change hands over changes that are in order, each when its message was told.
+func (l *lane) change(r *liveRoom, list []*news, now time.Duration) {
+	var ready []*news
+	for _, n := range list {
+		ready = append(ready, r.feed.take(n, now)...)
+	}
+	l.handAll(r, ready)
 }
 
 func (l *lane) handAll(r *liveRoom, list []*news) {
 	for _, n := range list {
-		l.hand(r, n)
+		if r.ahead.follows(n) {
+			l.hand(r, n)
+		}
 	}
-	if r.feed.open() {
+	l.lacks(r)
+}
+
+// lacks notes whether something of a room is missing.
+func (l *lane) lacks(r *liveRoom) {
+	if len(r.ahead) > 0 {
+		r.edits.saw(r.ahead.settle(r.edits.told), l.c.mono())
+	}
+	if r.feed.open() || r.edits.open() {
 		l.gaps[r] = struct{}{}
 	} else {
 		delete(l.gaps, r)
@@ -179,6 +215,9 @@ func (l *lane) hand(r *liveRoom, n *news) {
 			dropped++
 		}
 	}
+	for _, d := range r.doubts {
+		d.keep(n)
+	}
 	l.c.metrics.told.Add(float64(told))
 	l.c.metrics.dropped.Add(float64(dropped))
 	if !r.wrote {
@@ -189,7 +228,18 @@ func (l *lane) hand(r *liveRoom, n *news) {
 
 // own hands a frame to the sessions of one user.
 func (l *lane) own(n *news) {
+	r := l.rooms[n.room]
+	var d *doubt
+	if r != nil {
+		d = r.doubts[n.user]
+	}
+	if d != nil {
+		d.keep(n)
+	}
 	for _, a := range l.c.local.of(n.user) {
+		if d != nil && !r.has(a) {
+			continue // it is told when it is in the room
+		}
 		if a.s.ID() != n.origin && a.s.Queue(n.frame, nil) {
 			l.c.metrics.told.Inc()
 			a.s.Write()
@@ -209,67 +259,47 @@ func (l *lane) write() {
 	l.wrote = l.wrote[:0]
 }
 
-// joined puts the sessions of a new member into the room.
-func (l *lane) joined(n *news) {
-	fresh := false
-	for _, a := range l.c.local.of(n.user) {
-		a.gen.Add(1)
-		fresh = l.enter(a, &Room{ID: n.room, N: n.n, LastSeq: n.seq}) || fresh
+// open returns the room of a number, which begins where it has come to, if it is not
+// there. fresh: it was not. forget follows once its sessions are in it.
+func (l *lane) open(room *Room) (r *liveRoom, fresh bool) {
+	if r = l.rooms[room.ID]; r != nil {
+		return r, false
 	}
-	if !fresh {
+	r = &liveRoom{id: room.ID, n: room.N, at: make(map[*attached]int)}
+	r.feed.begin(room.LastSeq)
+	r.edits.begin(room.Changes)
+	l.rooms[room.ID], l.byN[room.N] = r, r
+	l.c.metrics.liveRooms.Inc()
+	return r, true
+}
+
+// forget ends a room that nobody is in.
+func (l *lane) forget(r *liveRoom) {
+	if len(r.sessions) > 0 || len(r.doubts) > 0 || l.rooms[r.id] != r {
 		return
 	}
-	// News that were faster found nobody here who is in the room.
-	l.fills.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), opTime)
-		defer cancel()
-		if l.c.look(ctx, []int64{n.n}) != nil {
-			l.c.peekSoon()
-		}
-	})
+	delete(l.rooms, r.id)
+	delete(l.byN, r.n)
+	delete(l.gaps, r)
+	l.c.metrics.liveRooms.Dec()
 }
 
-// left tells of somebody who is a member no longer, and takes the sessions out.
-func (l *lane) left(r *liveRoom, n *news) {
-	if r != nil {
-		l.hand(r, n)
-	}
-	for _, a := range l.c.local.of(n.user) {
-		a.gen.Add(1)
-		if r == nil {
-			continue
-		}
-		a.s.Write()
-		l.leave(r, a)
-	}
-}
-
-// enter puts a session into a room, if it has not ended. fresh: there was none before.
-func (l *lane) enter(a *attached, room *Room) (fresh bool) {
+// enter puts a session into a room. False: it has ended, or is in it.
+func (l *lane) enter(r *liveRoom, a *attached) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.gone {
+	if a.gone || r.has(a) {
 		return false
 	}
-	if _, known := a.rooms[room.ID]; known {
-		return false
-	}
-	a.rooms[room.ID] = 0
-	r := l.rooms[room.ID]
-	if r == nil {
-		r = &liveRoom{id: room.ID, n: room.N, at: make(map[*attached]int)}
-		r.feed.begin(room.LastSeq)
-		l.rooms[room.ID], l.byN[room.N] = r, r
-		l.c.metrics.liveRooms.Inc()
-		fresh = true
-	}
+	a.rooms[r.id] = 0
+	a.roster.add(r.n, 1)
 	r.at[a] = len(r.sessions)
 	r.sessions = append(r.sessions, a)
-	return fresh
+	return true
 }
 
-// leave takes a session out of a room, which is forgotten with the last one.
-func (l *lane) leave(r *liveRoom, a *attached) {
+// takeOut takes a session out of a room; forget follows.
+func (l *lane) takeOut(r *liveRoom, a *attached) {
 	i, ok := r.at[a]
 	if !ok {
 		return
@@ -281,14 +311,9 @@ func (l *lane) leave(r *liveRoom, a *attached) {
 	r.sessions = r.sessions[:last]
 	delete(r.at, a)
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	delete(a.rooms, r.id)
-	a.mu.Unlock()
-	if last == 0 {
-		delete(l.rooms, r.id)
-		delete(l.byN, r.n)
-		delete(l.gaps, r)
-		l.c.metrics.liveRooms.Dec()
-	}
+	a.roster.add(r.n, -1)
 }
 
 // leaveAll takes a session that has ended out of the lane's rooms.
@@ -301,39 +326,59 @@ func (l *lane) leaveAll(a *attached) {
 	a.mu.Unlock()
 	for _, id := range list {
 		if r := l.rooms[id]; r != nil {
-			l.leave(r, a)
+			l.takeOut(r, a)
+			l.forget(r)
 		}
 	}
 }
 
 // place puts a session into those rooms of the lane that are in the list, and out of the
-// others. False: news have come since the list was read.
+// others; of what is in doubt the doubt decides. A session that had its rooms before is
+// told of both: another node should have, and did not. False: news have come since the
+// list was read.
 func (l *lane) place(a *attached, gen uint64, list []Membership) (fresh []int64, ok bool) {
 	if a.gen.Load() != gen {
 		return nil, false
 	}
+	a.mu.Lock()
+	had := a.loaded
+	a.mu.Unlock()
 	wanted := make(map[wire.ID]struct{}, len(list))
 	for i := range list {
 		room := &list[i].Room
 		wanted[room.ID] = struct{}{}
-		if l.enter(a, room) {
+		r, isNew := l.open(room)
+		switch {
+		case r.has(a) || r.doubts[a.user] != nil:
+		case had:
+			d := l.doubtful(r, a.user)
+			d.out, d.after = true, min(d.after, room.LastSeq)
+		case l.enter(r, a) && isNew:
 			fresh = append(fresh, room.N)
 		}
+		l.forget(r)
 	}
-	a.mu.Lock()
-	var over []wire.ID
-	for id := range a.rooms {
-		if _, ok := wanted[id]; !ok && l.c.laneOf(id) == l {
-			over = append(over, id)
-		}
-	}
-	a.mu.Unlock()
-	for _, id := range over {
-		if r := l.rooms[id]; r != nil {
-			l.leave(r, a)
+	for _, id := range l.over(a, wanted) {
+		if r := l.rooms[id]; r != nil && r.doubts[a.user] == nil {
+			l.takeOut(r, a)
+			l.forget(r)
+			a.s.Queue(frameOf(wire.TypeRoomMemberLeft, &wire.RoomMembership{Room: id, User: a.user, By: a.user}), nil)
+			a.s.Write()
 		}
 	}
 	return fresh, true
+}
+
+// over returns the rooms of the lane that a session is in beside those wanted.
+func (l *lane) over(a *attached, wanted map[wire.ID]struct{}) (list []wire.ID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range a.rooms {
+		if _, ok := wanted[id]; !ok && l.c.laneOf(id) == l {
+			list = append(list, id)
+		}
+	}
+	return list
 }
 
 // numbers returns the lane's rooms.
@@ -349,8 +394,13 @@ func (l *lane) numbers() []int64 {
 func (l *lane) heads(list []Head) {
 	now := l.c.mono()
 	for _, h := range list {
-		if r := l.byN[h.N]; r != nil && h.LastSeq > r.feed.last {
+		r := l.byN[h.N]
+		if r != nil && h.LastSeq > r.feed.last {
 			r.feed.saw(h.LastSeq, now)
+			l.gaps[r] = struct{}{}
+		}
+		if r != nil && h.Changes > r.edits.last {
+			r.edits.saw(h.Changes, now)
 			l.gaps[r] = struct{}{}
 		}
 	}
@@ -363,6 +413,9 @@ func (l *lane) fill(ctx context.Context) {
 	}
 	now := l.c.mono()
 	for r := range l.gaps {
+		if r.edits.due(now) {
+			l.fillChanges(ctx, r)
+		}
 		if !r.feed.due(now) {
 			continue
 		}
@@ -379,25 +432,63 @@ func (l *lane) fill(ctx context.Context) {
 	}
 }
 
-// missed reads the messages of a room from one number to another; the last of them if
-// they are many.
-func (c *Chat) missed(ctx context.Context, id wire.ID, room, from, to int64) ([]*news, error) {
+// fillChanges has the changes read that a room lacks.
+func (l *lane) fillChanges(ctx context.Context, r *liveRoom) {
+	n, id, after, to := r.n, r.id, r.edits.told, r.edits.last
+	l.fills.Go(func() {
+		list, err := l.c.missedChanges(ctx, id, n, after)
+		l.do(func() {
+			if l.rooms[id] == r {
+				now := l.c.mono()
+				l.change(r, r.edits.read(list, to, err != nil, now), now)
+			}
+		})
+	})
+}
+
+// missedChanges reads the changes of a room behind one; the last of them if they are many.
+func (c *Chat) missedChanges(ctx context.Context, id wire.ID, room, after int64) ([]*news, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTime)
 	defer cancel()
 	var list []Message
 	err := c.opts.Store.Read(ctx, func(v View) (err error) {
-		list, _, err = v.History(room, to+1, false, wire.MaxRoomPage, fillBytes)
+		list, err = v.ChangedAfter(room, after, wire.MaxRoomPage)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	var out []*news
+	out := make([]*news, len(list))
+	for i := range list {
+		m := &list[i]
+		change := &wire.RoomChange{Room: id, ID: m.ID, Seq: uint64(m.Seq), By: c.user(m.EditedBy), At: moment(m.EditedAt), Content: m.Content}
+		if m.Content == nil {
+			change.By, change.At = c.user(m.DeletedBy), moment(m.DeletedAt)
+		}
+		out[i] = &news{kind: newsChange, room: id, n: room, seq: m.Seq, change: m.Changed, frame: frameOf(wire.TypeRoomMessageChanged, change)}
+	}
+	return out, nil
+}
+
+// missed reads the messages of a room from one number to another; the last of them if
+// they are many.
+func (c *Chat) missed(ctx context.Context, id wire.ID, room, from, to int64) (list []*news, err error) {
+	ctx, cancel := context.WithTimeout(ctx, opTime)
+	defer cancel()
+	err = c.opts.Store.Read(ctx, func(v View) (err error) {
+		list, err = c.missedIn(v, id, room, from, to)
+		return err
+	})
+	return list, err
+}
+
+func (c *Chat) missedIn(v View, id wire.ID, room, from, to int64) (out []*news, err error) {
+	list, _, err := v.History(room, to+1, false, wire.MaxRoomPage, fillBytes)
 	for _, m := range slices.Backward(list) {
 		if m.Seq < from {
 			continue
 		}
-		n := &news{kind: newsMessage, room: id, n: room, seq: m.Seq}
+		n := &news{kind: newsMessage, room: id, n: room, seq: m.Seq, change: m.Changed}
 		if m.Content == nil {
 			n.frame = frameOf(wire.TypeRoomMessageChanged, &wire.RoomChange{
 				Room: id, ID: m.ID, Seq: uint64(m.Seq), By: c.user(m.DeletedBy), At: moment(m.DeletedAt),
@@ -407,7 +498,7 @@ func (c *Chat) missed(ctx context.Context, id wire.ID, room, from, to int64) ([]
 		}
 		out = append(out, n)
 	}
-	return out, nil
+	return out, err
 }
 
 // messageFrame returns the news of a message.

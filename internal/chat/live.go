@@ -38,6 +38,7 @@ type attached struct {
 	loaded bool // the memberships are known
 	gone   bool
 	rooms  map[wire.ID]time.Duration // those that the user is in, and when the user was last writing there
+	roster Roster                    // says which these are
 }
 
 // typingPause is how long nothing is told of somebody who goes on writing.
@@ -254,95 +255,6 @@ func (c *Chat) look(ctx context.Context, rooms []int64) error {
 		}
 		for _, l := range c.lanes {
 			l.do(func() { l.heads(heads) })
-		}
-	}
-	return nil
-}
-
-const (
-	// retryEvery is how often memberships that could not be read are read again.
-	retryEvery = time.Second
-	// compareEvery is how often rooms are compared with the database though nothing
-	// was heard of a loss.
-	compareEvery = 30 * time.Second
-	// compareTime bounds the reading for one session.
-	compareTime = 5 * time.Second
-)
-
-// compareSoon has what is known here compared with the database.
-func (c *Chat) compareSoon() {
-	select {
-	case c.stir <- struct{}{}:
-	default: // it will be
-	}
-}
-
-// peekSoon has how far rooms have come compared.
-func (c *Chat) peekSoon() {
-	select {
-	case c.peek <- struct{}{}:
-	default: // it will be
-	}
-}
-
-// compare keeps sessions where they belong: those whose memberships could not be read,
-// and all of them when news may have been lost.
-func (c *Chat) compare(ctx context.Context) {
-	retry, again := time.NewTicker(retryEvery), time.NewTicker(compareEvery)
-	defer retry.Stop()
-	defer again.Stop()
-	all, heads := false, false
-	for {
-		select {
-		case <-c.stir:
-			all, heads = true, true
-		case <-c.peek:
-			heads = true
-		case <-again.C:
-			heads = heads || c.opts.Nodes != nil
-		case <-retry.C:
-		case <-ctx.Done():
-			return
-		}
-		failed := false
-		for _, a := range c.local.all() {
-			a.mu.Lock()
-			wanted := all || !a.loaded
-			a.mu.Unlock()
-			if !wanted {
-				continue
-			}
-			call, cancel := context.WithTimeout(ctx, compareTime)
-			err := c.load(call, a)
-			cancel()
-			if failed = err != nil; failed { // the store is down: what is left waits for it
-				heads = true
-				break
-			}
-		}
-		all = all && failed
-		if heads && c.lookAtAll(ctx) == nil {
-			heads = false
-		}
-	}
-}
-
-// lookAtAll looks at every room of which there is a session here.
-func (c *Chat) lookAtAll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, compareTime)
-	defer cancel()
-	numbers := make(chan []int64, len(c.lanes))
-	for _, l := range c.lanes {
-		l.do(func() { numbers <- l.numbers() })
-	}
-	for range c.lanes {
-		select {
-		case list := <-numbers:
-			if err := c.look(ctx, list); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 	return nil

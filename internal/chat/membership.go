@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -44,20 +45,50 @@ func (c *Chat) add(ctx context.Context, who actor, user int64, room wire.ID, op 
 		if fresh = m == nil; !fresh {
 			return nil
 		}
-		m, err = c.admit(tx, r.Room, user)
+		how := byThemselves
+		if op == opInvite {
+			how = byOthers
+		}
+		m, err = c.admit(tx, r.Room, user, how)
 		return err
 	})
 	if err != nil {
 		return Answer{}, err
 	}
 	if fresh {
-		c.publish(c.cameIn(who, r.Room, m)...)
+		c.welcome(ctx, c.cameIn(who, r.Room, m))
 	}
 	return Answer{wire.TypeRoomMemberJoined, &wire.RoomMembership{Room: r.ID, User: c.user(user), Role: m.Role, By: who.user}}, nil
 }
 
+// welcomeTime bounds how long an answer waits for sessions to be in a room. What the room
+// tells meanwhile is kept for them.
+const welcomeTime = time.Second
+
+// welcome tells of new members, and returns when their sessions on this node are in the
+// room.
+func (c *Chat) welcome(ctx context.Context, list []*news) {
+	var settled []chan struct{}
+	for _, n := range list {
+		if n.kind == newsJoined {
+			n.settled = make(chan struct{})
+			settled = append(settled, n.settled)
+		}
+	}
+	c.publish(list...)
+	ctx, cancel := context.WithTimeout(ctx, welcomeTime)
+	defer cancel()
+	for _, s := range settled {
+		select {
+		case <-s:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // admit writes a new member down. What was said before counts as read.
-func (c *Chat) admit(tx Tx, r *Room, user int64) (*Member, error) {
+func (c *Chat) admit(tx Tx, r *Room, user int64, how how) (*Member, error) {
 	out, err := tx.Banned(r.N, user)
 	switch most := c.opts.Limits().filled().Members; {
 	case err != nil:
@@ -67,7 +98,7 @@ func (c *Chat) admit(tx Tx, r *Room, user int64) (*Member, error) {
 	case r.Members >= int64(most):
 		return nil, general(wire.CodeTooMany, "a room may have "+strconv.Itoa(most)+" members")
 	}
-	if err := c.mayHave(tx, user, false); err != nil {
+	if err := c.mayHave(tx, user, how); err != nil {
 		return nil, err
 	}
 	m := &Member{Room: r.N, User: user, Role: wire.RoleMember, Since: milli(c.opts.Now()), ReadSeq: r.LastSeq}
@@ -136,7 +167,7 @@ func (c *Chat) hasRole(by actor, r *Room, m *Member) *news {
 // leave ends somebody's own membership.
 func (c *Chat) leave(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
 	var d departure
-	err := c.opts.Store.Write(ctx, func(tx Tx) error {
+	err := c.opts.Store.Relieve(ctx, func(tx Tx) error {
 		r, err := c.enter(tx, who, ask.Room, opLeave)
 		if err != nil {
 			return err
@@ -153,16 +184,16 @@ func (c *Chat) leave(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer,
 // remove ends somebody else's membership, and with a ban for good.
 func (c *Chat) remove(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
 	user, ban := ask.User.Number(), ask.Type == wire.TypeRoomBan
-	op, reason := opRemove, wire.ReasonRemoved
+	op, reason, write := opRemove, wire.ReasonRemoved, c.opts.Store.Relieve
 	if ban {
-		op, reason = opBan, wire.ReasonBanned
+		op, reason, write = opBan, wire.ReasonBanned, c.opts.Store.Write
 	}
 	if user == who.n {
 		return Answer{}, badField("data.user", " is the user who asks; to leave is another operation")
 	}
 	var d departure
 	var was *Member
-	err := c.opts.Store.Write(ctx, func(tx Tx) error {
+	err := write(ctx, func(tx Tx) error {
 		r, err := c.enter(tx, who, ask.Room, op)
 		if err != nil {
 			return err
@@ -292,7 +323,7 @@ func (c *Chat) Forget(ctx context.Context, user wire.UserID) error {
 // forgetIn takes a user whose account is gone out of one room.
 func (c *Chat) forgetIn(ctx context.Context, who actor, room wire.ID) error {
 	var d departure
-	err := c.opts.Store.Write(ctx, func(tx Tx) error {
+	err := c.opts.Store.Relieve(ctx, func(tx Tx) error {
 		d = departure{}
 		list, err := tx.Lock([]wire.ID{room})
 		if err != nil || len(list) == 0 {

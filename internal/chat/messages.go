@@ -110,13 +110,25 @@ func (c *Chat) fillPage(page *wire.RoomPage, list []Message, hits found) {
 
 // change edits or deletes a message.
 func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
+	if ask.Type == wire.TypeRoomEdit { // which says something, as a message does
+		if err := c.unblocked(ctx, who, ask.Room); err != nil {
+			return Answer{}, err
+		}
+	}
 	out := &wire.RoomChange{Room: ask.Room, ID: ask.ID, By: who.user}
 	var told *news
-	err := c.opts.Store.Write(ctx, func(tx Tx) error {
+	write := c.opts.Store.Write
+	if ask.Type == wire.TypeRoomDelete {
+		write = c.opts.Store.Relieve
+	}
+	err := write(ctx, func(tx Tx) error {
 		told = nil
 		r, err := c.enter(tx, who, ask.Room, opChange)
 		if err != nil {
 			return err
+		}
+		if ask.Type == wire.TypeRoomEdit && r.left() {
+			return otherIsGone()
 		}
 		m, err := tx.Message(r.N, ask.ID)
 		switch {
@@ -138,11 +150,16 @@ func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 			return general(wire.CodeConflict, "the message was deleted")
 		}
 		now := c.opts.Now()
+		r.Changes++
+		m.Changed = r.Changes
+		if err := tx.PutRoom(r.Room); err != nil {
+			return err
+		}
 		if err := c.rewrite(tx, who, m, ask, milli(now)); err != nil {
 			return err
 		}
 		out.At, out.Content = moment(milli(now)), m.Content
-		told = &news{kind: newsChange, room: r.ID, n: r.N, seq: m.Seq, origin: who.session}
+		told = &news{kind: newsChange, room: r.ID, n: r.N, seq: m.Seq, change: m.Changed, origin: who.session}
 		return nil
 	})
 	if err != nil {
@@ -153,6 +170,21 @@ func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 		c.publish(told)
 	}
 	return Answer{wire.TypeRoomMessageChanged, out}, nil
+}
+
+// What is kept of the earlier contents of a message: past either it is edited no more.
+const (
+	maxVersions     = 100
+	maxVersionBytes = 1 << 20
+)
+
+// editable refuses to keep more of what a message was.
+func editable(v View, m *Message) error {
+	bytes, err := v.VersionBytes(m.Room, m.Seq)
+	if err == nil && (m.Versions >= maxVersions || bytes >= maxVersionBytes) {
+		return general(wire.CodeTooMany, "the message was edited too often, or too much is kept of what it was; delete it, and send another one")
+	}
+	return err
 }
 
 // rewrite gives a message another content, or none.
@@ -166,6 +198,9 @@ func (c *Chat) rewrite(tx Tx, who actor, m *Message, ask *wire.RoomAsk, now int6
 		version.Content, version.Deleted = nil, true
 		m.Content, m.DeletedAt, m.DeletedBy = nil, now, who.n
 	} else {
+		if err := editable(tx, m); err != nil {
+			return err
+		}
 		m.Content, m.EditedAt, m.EditedBy = ask.Content, now, who.n
 	}
 	m.Versions++

@@ -17,6 +17,7 @@ const (
 	newsJoined                      // a user has become a member; seq is how far the room had come
 	newsLeft                        // a user is a member no longer, and hears it too
 	newsClosed                      // the room is gone
+	newsBegun                       // none: a node can be heard from now on
 )
 
 // news is one frame for the sessions of members, and what is to be known to hand it
@@ -26,24 +27,27 @@ type news struct {
 	room   wire.ID
 	n      int64       // the room's number
 	seq    int64       // of the message
+	change int64       // of newsChange, its number; of newsJoined, how many there were
 	origin wire.ID     // the session that hears of it otherwise; zero for none
 	user   wire.UserID // whom it is about; empty where nobody asks
 	frame  []byte
+
+	settled chan struct{} // of newsJoined, on the node where it was stored: closed when the user's sessions are in the room
 }
 
-const newsVersion = 1
+const newsVersion = 2
 
 // appendNews writes news for another node:
 //
 //	version, kind  1 byte each
 //	room, origin   16 bytes each
-//	n, seq         varints
+//	n, seq, change varints
 //	user           with its length before it
 //	frame          the rest
 func appendNews(dst []byte, n *news) []byte {
 	dst = append(dst, newsVersion, byte(n.kind))
 	dst = append(append(dst, n.room[:]...), n.origin[:]...)
-	dst = binary.AppendVarint(binary.AppendVarint(dst, n.n), n.seq)
+	dst = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(dst, n.n), n.seq), n.change)
 	dst = append(binary.AppendUvarint(dst, uint64(len(n.user))), n.user...)
 	return dst
 }
@@ -58,7 +62,7 @@ func parseNews(b []byte) (*news, bool) {
 	copy(n.room[:], b[2:])
 	copy(n.origin[:], b[2+16:])
 	b = b[head:]
-	for _, v := range []*int64{&n.n, &n.seq} {
+	for _, v := range []*int64{&n.n, &n.seq, &n.change} {
 		value, size := binary.Varint(b)
 		if size <= 0 {
 			return nil, false
@@ -100,6 +104,9 @@ func (c *Chat) PeerUp(node string) {
 	c.peers[node] = struct{}{}
 	c.peersMu.Unlock()
 	c.compareSoon()
+	// The other end may have heard of the beginning sooner, and compared before this one
+	// could tell anything.
+	c.opts.Nodes.Send(node, appendNews(nil, &news{kind: newsBegun}))
 }
 
 // PeerDown ends one: the node may have stored something and died before it told.
@@ -112,7 +119,11 @@ func (c *Chat) PeerDown(node string) {
 
 // PeerReceive brings news from another node.
 func (c *Chat) PeerReceive(_ string, b []byte) {
-	if n, ok := parseNews(b); ok {
+	switch n, ok := parseNews(b); {
+	case !ok:
+	case n.kind == newsBegun:
+		c.compareSoon()
+	default:
 		c.laneOf(n.room).tell(n)
 	}
 }

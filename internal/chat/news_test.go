@@ -13,7 +13,7 @@ func TestNewsCrossALinkAsTheyAre(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := &news{
 			kind: newsKind(rapid.IntRange(1, int(newsClosed)).Draw(t, "kind")),
-			n:    rapid.Int64().Draw(t, "n"), seq: rapid.Int64().Draw(t, "seq"),
+			n:    rapid.Int64().Draw(t, "n"), seq: rapid.Int64().Draw(t, "seq"), change: rapid.Int64().Draw(t, "change"),
 			user:  wire.UserID(rapid.SampledFrom([]string{"", "chat-1", "chat-9223372036854775807"}).Draw(t, "user")),
 			frame: rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "frame"),
 		}

@@ -100,6 +100,7 @@ func stage(t *testing.T, n *node, cast []*client, kind string, me *client) set {
 		s.room = must(owner.ask("ROOM_CREATE", `{"with":"chat-2"}`)).in.ID
 		s.theirs = cast[1].send(s.room, "theirs").in.ID
 		s.own = owner.send(s.room, "own").in.ID
+		cast[1].until("ROOM_MESSAGE") // so the news of the room have come
 		return s
 	}
 	s.room = must(owner.ask("ROOM_CREATE", fmt.Sprintf(`{"name":"a","public":%t}`, kind == "public"))).in.ID
@@ -119,6 +120,7 @@ func stage(t *testing.T, n *node, cast []*client, kind string, me *client) set {
 	s.theirs = cast[5].send(s.room, "theirs").in.ID
 	do("ROOM_BAN", "chat-5", "")
 	do("ROOM_BAN", "chat-9", "")
+	cast[4].until("ROOM_MEMBER_LEFT") // so all the news of before have come, too
 	return s
 }
 

@@ -22,7 +22,7 @@ func (c *Chat) create(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 	}
 	var me Member
 	err := c.opts.Store.Write(ctx, func(tx Tx) error {
-		if err := c.mayHave(tx, who.n, true); err != nil {
+		if err := c.mayHave(tx, who.n, asOwner); err != nil {
 			return err
 		}
 		if err := c.found(tx, r, who.n); err != nil {
@@ -38,7 +38,7 @@ func (c *Chat) create(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 	if err != nil {
 		return Answer{}, err
 	}
-	c.publish(c.cameIn(who, r, &me)...)
+	c.welcome(ctx, c.cameIn(who, r, &me))
 	return Answer{wire.TypeRoomChanged, c.mine(r, &me)}, nil
 }
 
@@ -53,10 +53,28 @@ func (c *Chat) found(tx Tx, r *Room, creator int64) (err error) {
 	return err
 }
 
-// mayHave refuses somebody who is in as many rooms as may be, or owns as many.
-func (c *Chat) mayHave(tx Tx, user int64, owns bool) error {
+// how is how somebody comes to be in a room.
+type how int
+
+const (
+	byThemselves how = iota
+	asOwner
+	byOthers
+)
+
+// mayHave refuses somebody who has no account any more, is in as many rooms as may be, or
+// owns as many. Others fill half of what one may be in: so nobody is kept from rooms of
+// their own.
+func (c *Chat) mayHave(tx Tx, user int64, how how) error {
+	known, err := tx.LockUser(user)
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return general(wire.CodeNotFound, "there is no such user")
+	}
 	l := c.opts.Limits().filled()
-	if owns {
+	if how == asOwner {
 		n, err := tx.CountOwned(user)
 		switch {
 		case err != nil:
@@ -69,6 +87,8 @@ func (c *Chat) mayHave(tx Tx, user int64, owns bool) error {
 	switch {
 	case err != nil:
 		return err
+	case how == byOthers && n >= (l.Rooms+1)/2:
+		return general(wire.CodeTooMany, "that user is in so many rooms that others can add no more")
 	case n >= l.Rooms:
 		return general(wire.CodeTooMany, "one user may be in "+strconv.Itoa(l.Rooms)+" rooms")
 	}
@@ -96,8 +116,12 @@ func (c *Chat) createPair(ctx context.Context, who actor, ask *wire.RoomAsk) (An
 		if err != nil || have != nil {
 			return c.reopen(tx, who, have, r, &list, err)
 		}
-		for _, u := range []int64{who.n, with} {
-			if err := c.mayHave(tx, u, false); err != nil {
+		for _, u := range []int64{r.Low, r.High} {
+			how := byThemselves
+			if u == with {
+				how = byOthers
+			}
+			if err := c.mayHave(tx, u, how); err != nil {
 				return err
 			}
 		}
@@ -122,7 +146,7 @@ func (c *Chat) createPair(ctx context.Context, who actor, ask *wire.RoomAsk) (An
 		return Answer{}, err
 	}
 	if made {
-		c.publish(append(c.cameIn(who, r, &list[0]), c.cameIn(who, r, &list[1])...)...)
+		c.welcome(ctx, append(c.cameIn(who, r, &list[0]), c.cameIn(who, r, &list[1])...))
 	}
 	return Answer{wire.TypeRoomChanged, c.mine(r, &list[0])}, nil
 }
@@ -169,7 +193,7 @@ func (c *Chat) cameIn(by actor, r *Room, m *Member) []*news {
 	user := c.user(m.User)
 	origin := by.session
 	return []*news{
-		{kind: newsJoined, room: r.ID, n: r.N, seq: r.LastSeq, origin: origin, user: user, frame: frameOf(wire.TypeRoomMemberJoined, &wire.RoomMembership{
+		{kind: newsJoined, room: r.ID, n: r.N, seq: r.LastSeq, change: r.Changes, origin: origin, user: user, frame: frameOf(wire.TypeRoomMemberJoined, &wire.RoomMembership{
 			Room: r.ID, User: user, Role: m.Role, By: by.user,
 		})},
 		{kind: newsOwn, room: r.ID, n: r.N, origin: origin, user: user, frame: frameOf(wire.TypeRoomChanged, c.mine(r, m))},
@@ -246,7 +270,7 @@ func (c *Chat) update(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 // closeRoom ends a room, and all that was said in it.
 func (c *Chat) closeRoom(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer, error) {
 	var r in
-	err := c.opts.Store.Write(ctx, func(tx Tx) (err error) {
+	err := c.opts.Store.Relieve(ctx, func(tx Tx) (err error) {
 		if r, err = c.enter(tx, who, ask.Room, opClose); err != nil {
 			return err
 		}
@@ -291,20 +315,26 @@ func (c *Chat) members(ctx context.Context, who actor, ask *wire.RoomAsk) (Answe
 	return Answer{wire.TypeRoomMemberList, page}, err
 }
 
-// typing tells the others that somebody is writing.
-func (c *Chat) typing(a *attached, ask *wire.RoomAsk, now time.Duration) *wire.Error {
+// typing tells the others that somebody is writing: none who has blocked that one.
+func (c *Chat) typing(ctx context.Context, a *attached, ask *wire.RoomAsk, now time.Duration) *wire.Error {
 	if e := c.checkDomain(ask.Domain); e != nil {
 		return e
 	}
 	in, tell := a.types(ask.Room, now)
-	switch {
-	case !in:
+	if !in {
 		return noRoom()
-	case tell:
-		c.publish(&news{
-			kind: newsPlain, room: ask.Room, origin: a.s.ID(), user: a.user,
-			frame: frameOf(wire.TypeRoomTyping, &wire.RoomTyping{Room: ask.Room, User: a.user}),
-		})
 	}
+	if !tell {
+		return nil
+	}
+	n := &news{
+		kind: newsPlain, room: ask.Room, origin: a.s.ID(), user: a.user,
+		frame: frameOf(wire.TypeRoomTyping, &wire.RoomTyping{Room: ask.Room, User: a.user}),
+	}
+	// Where that cannot be found out it is not told: it is worth nothing a moment later.
+	if blocked, err := c.blocked(ctx, actor{user: a.user, n: a.n}, ask.Room); err != nil || blocked {
+		n.kind = newsOwn
+	}
+	c.publish(n)
 	return nil
 }

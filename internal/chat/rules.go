@@ -129,6 +129,10 @@ func noRoom() *wire.Error {
 	return general(wire.CodeNotFound, "there is no such room, or none that the user may know of")
 }
 
+func otherIsGone() *wire.Error {
+	return general(wire.CodeForbidden, "the other one of this room is gone")
+}
+
 func general(code, reason string) *wire.Error {
 	return &wire.Error{Kind: wire.KindGeneralError, Code: code, Reason: reason}
 }

@@ -42,7 +42,7 @@ func (c *Chat) serve(s Session, f *wire.Frame, done func()) *wire.Error {
 	who.session = s.ID()
 	switch ask.Type {
 	case wire.TypeRoomTyping:
-		if e := c.typing(a, &ask, c.mono()); e != nil {
+		if e := c.typing(ctx, a, &ask, c.mono()); e != nil {
 			return e
 		}
 		done()

@@ -31,6 +31,7 @@ type Room struct {
 	Members   int64
 	LastSeq   int64 // 0: nothing was sent yet
 	LastAt    int64
+	Changes   int64 // how many edits and deletions there were
 }
 
 // other returns the other one of a one-to-one room.
@@ -40,6 +41,9 @@ func (r *Room) other(user int64) int64 {
 	}
 	return r.Low
 }
+
+// left says whether it is a room of two one of whom is gone.
+func (r *Room) left() bool { return r.OneToOne && r.Members < 2 }
 
 // Member is a member of a room.
 type Member struct {
@@ -72,6 +76,7 @@ type Message struct {
 	EditedAt, EditedBy   int64 // EditedAt 0: never
 	DeletedAt, DeletedBy int64 // likewise
 	Versions             int64 // how many it had before
+	Changed              int64 // which of the room's changes was its last; 0: none
 }
 
 // Version is a message as it was until it was changed.
@@ -110,7 +115,21 @@ type Word struct {
 }
 
 // Head says how far a room has come.
-type Head struct{ N, LastSeq int64 }
+type Head struct{ N, LastSeq, Changes int64 }
+
+// Roster says which rooms a user is in, in few numbers: of two that are equal the rooms
+// are, but by a chance that nobody meets.
+type Roster struct{ User, Rooms, Sum, Squares int64 }
+
+// rosterModulus keeps the squares apart from the sum, and small.
+const rosterModulus = 1<<31 - 1
+
+// add adds a room, or with -1 takes it away.
+func (r *Roster) add(room, times int64) {
+	r.Rooms += times
+	r.Sum += times * room
+	r.Squares += times * (room * room % rosterModulus)
+}
 
 // Store keeps all that. Its methods may be called from any goroutine.
 type Store interface {
@@ -118,6 +137,9 @@ type Store interface {
 	// f may be called again from the start, so it changes nothing but through Tx and
 	// what it sets anew.
 	Write(ctx context.Context, f func(Tx) error) error
+	// Relieve is Write for what makes room: it goes on where Write fails with ErrFull
+	// because little is left.
+	Relieve(ctx context.Context, f func(Tx) error) error
 	// Read has f read.
 	Read(ctx context.Context, f func(View) error) error
 	// Sweep clears away a part of what was in rooms that are gone; false: nothing was
@@ -135,6 +157,8 @@ type View interface {
 	Heads(rooms []int64) ([]Head, error)
 	PublicRooms(after int64, limit int) ([]Room, error)
 	RoomsOf(user, after int64, limit int) ([]Membership, error)
+	// Rosters leaves out users who are in no room.
+	Rosters(users []int64) ([]Roster, error)
 	CountRoomsOf(user int64) (int, error)
 	CountOwned(user int64) (int, error)
 
@@ -152,18 +176,28 @@ type View interface {
 	// History reads messages below a number, the newest first, or above one, the oldest
 	// first: at most limit of them, and no more once their contents have so many bytes.
 	History(room int64, from int64, up bool, limit, bytes int) (list []Message, more bool, err error)
+	// ChangedAfter reads the messages whose last change is behind one, by their changes:
+	// of more than limit the last.
+	ChangedAfter(room, change int64, limit int) ([]Message, error)
 	MessagesAt(room int64, seqs []int64) ([]Message, error)
-	CountOwn(room, user, above int64) (int64, error)
+	// CountOwn counts the messages of a user behind one number and up to another.
+	CountOwn(room, user, above, upTo int64) (int64, error)
 	WordList(room int64, word string, most int64, limit int) ([]int64, error)
 	Versions(room, seq int64) ([]Version, error)
+	// VersionBytes counts what is kept of the earlier contents of a message.
+	VersionBytes(room, seq int64) (int64, error)
 	// AuthoredBy reads what a user has said, in the order of rooms and numbers, behind a
-	// place.
-	AuthoredBy(user int64, after Mark, limit int) ([]Authored, error)
+	// place: at most limit messages, and no more once their contents have so many bytes.
+	AuthoredBy(user int64, after Mark, limit, bytes int) (list []Authored, more bool, err error)
 }
 
 // Tx reads and writes.
 type Tx interface {
 	View
+	// LockUser says whether a user has an account, and if so keeps it from being deleted,
+	// and others from counting the user's rooms, until the transaction ends. Rooms are
+	// locked before users, and users in the order of their numbers.
+	LockUser(user int64) (bool, error)
 	// Lock returns those of the rooms that there are, and keeps others from writing to
 	// them until the transaction is over.
 	Lock(rooms []wire.ID) ([]*Room, error)

@@ -88,7 +88,15 @@ func alone(r rune) bool {
 	return r >= 0x3040 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
 }
 
-// unprintable says whether a text has what no name may have.
+// unprintable says whether a text has what no name may have: control characters, and
+// those that turn around what stands behind them.
 func unprintable(s string, newlines bool) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && !(newlines && r == '\n') })
+	return strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) && !(newlines && r == '\n') || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	})
+}
+
+// visible says whether there is anything to see in a text.
+func visible(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return unicode.IsPrint(r) && !unicode.In(r, unicode.M, unicode.Z) })
 }

@@ -84,6 +84,13 @@ type faulty struct {
 	fault atomic.Pointer[error] // of the next writes, instead of them
 	late  atomic.Pointer[error] // of the next writes, after they have taken effect
 	blind atomic.Bool           // nobody sees how far rooms have come
+	gate  sync.RWMutex          // held while no write begins
+}
+
+// close keeps writes from beginning until open is called.
+func (f *faulty) close() (open func()) {
+	f.gate.Lock()
+	return f.gate.Unlock
 }
 
 func (f *faulty) Read(ctx context.Context, do func(chat.View) error) error {
@@ -104,15 +111,30 @@ func (v view) Heads(rooms []int64) ([]chat.Head, error) {
 }
 
 func (f *faulty) Write(ctx context.Context, do func(chat.Tx) error) error {
+	return f.write(ctx, do, f.Store.Write)
+}
+
+func (f *faulty) Relieve(ctx context.Context, do func(chat.Tx) error) error {
+	return f.write(ctx, do, f.Store.Relieve)
+}
+
+func (f *faulty) write(ctx context.Context, do func(chat.Tx) error, write func(context.Context, func(chat.Tx) error) error) error {
+	f.gate.RLock()
+	defer f.gate.RUnlock()
 	if err := f.fault.Load(); err != nil {
 		return *err
 	}
-	err := f.Store.Write(ctx, do)
+	err := write(ctx, func(tx chat.Tx) error { return do(populated{tx}) })
 	if late := f.late.Load(); late != nil && err == nil {
 		return *late
 	}
 	return err
 }
+
+// populated is a transaction where the users 1 to 100000 have accounts.
+type populated struct{ chat.Tx }
+
+func (populated) LockUser(user int64) (bool, error) { return user <= 100_000, nil }
 
 // Known says that the users 1 to 100000 exist.
 func (w *world) Known(_ context.Context, user wire.UserID) (bool, error) {
@@ -138,8 +160,12 @@ type node struct {
 	name    string
 	metrics *prometheus.Registry
 
-	mu   sync.Mutex
-	mute bool // what it tells others is lost
+	apart atomic.Bool // it does not hear what others tell
+
+	mu      sync.Mutex
+	mute    bool // what it tells others is lost
+	holding bool // what it tells others is on its way
+	way     []func()
 }
 
 // run starts one more node.
@@ -149,7 +175,7 @@ func (w *world) run() *node {
 	var err error
 	o := chat.Options{
 		Store: w.store, People: w, App: "chat", Domain: "here", Metrics: n.metrics,
-		HomeURL: func(domain string) string { return "wss://" + domain }, Limits: func() chat.Limits { return w.limits },
+		Apart: n.apart.Load, HomeURL: func(domain string) string { return "wss://" + domain }, Limits: func() chat.Limits { return w.limits },
 	}
 	if !w.alone {
 		o.Nodes = n
@@ -180,17 +206,39 @@ func (w *world) run() *node {
 // Send implements chat.Nodes.
 func (n *node) Send(to string, parts ...[]byte) bool {
 	n.mu.Lock()
-	mute := n.mute
-	n.mu.Unlock()
-	if mute {
+	defer n.mu.Unlock()
+	if n.mute {
 		return false
 	}
 	for _, other := range n.w.nodes {
-		if other.name == to {
-			other.PeerReceive(n.name, slices.Concat(parts...))
+		if other.name != to {
+			continue
+		}
+		message := slices.Concat(parts...)
+		arrive := func() { other.PeerReceive(n.name, message) }
+		if n.holding {
+			n.way = append(n.way, arrive)
+		} else {
+			arrive()
 		}
 	}
 	return true
+}
+
+// hold has all that the node tells others wait on its way.
+func (n *node) hold() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.holding = true
+}
+
+// held returns what has waited, piece by piece.
+func (n *node) held() []func() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.way
+	n.holding, n.way = false, nil
+	return list
 }
 
 func (n *node) silence(on bool) {
@@ -230,6 +278,7 @@ type frame struct {
 	Type      string          `json:"type"`
 	Data      json.RawMessage `json:"data"`
 	Reference string          `json:"reference"`
+	whole     []byte
 	// What tests look at in data.
 	in struct {
 		ID, Name, Room, User, From, By, Role, Reason, Code string
@@ -293,7 +342,7 @@ func (c *client) Queue(frame []byte, _ func()) bool {
 }
 
 func (c *client) take(b []byte) {
-	var f frame
+	f := frame{whole: b}
 	if err := json.Unmarshal(b, &f); err != nil {
 		panic(fmt.Sprintf("%s: %v", b, err))
 	}

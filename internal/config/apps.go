@@ -96,11 +96,11 @@ func (r *fileReader) boolean(key string, n *yaml.Node) bool {
 }
 
 // checkApps notes what is wrong with the apps. Where there are other domains the
-// network names apps, too.
+// network names apps, too, and chat is an app of its own.
 func (c *checker) checkApps(s Settings) {
 	apps := s.Apps
-	if len(apps) == 0 && s.Meta == "" {
-		c.refuse("apps", "must name at least one app")
+	if len(apps) == 0 && s.Meta == "" && !s.Chat.Enabled {
+		c.refuse("apps", "must name at least one app, unless chat.enabled is true")
 	}
 	for i, a := range apps {
 		c.checkApp("apps["+strconv.Itoa(i)+"].", a, apps[:i])

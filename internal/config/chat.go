@@ -56,7 +56,7 @@ func chatKeys() []Key {
 	}
 	return []Key{
 		{Name: "chat.enabled", Kind: kindSwitch, Default: "false",
-			What:  "Whether there are accounts and rooms. In the demo there are, unless this is written.",
+			What:  "Whether there are accounts and rooms. In the demo there are, unless this is written. Where a file says true apps may be absent, and there is no demo then.",
 			field: func(s *Settings) any { return &s.Chat.Enabled }},
 		{Name: "chat.appName", Kind: kindApp, Default: "chat",
 			What:  "The app whose users the accounts are; their user IDs begin with it. It is none of apps.",

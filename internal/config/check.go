@@ -140,14 +140,14 @@ func (ps Problems) leave(places map[string]Place, keys ...string) bool {
 }
 
 // leaveApps says whether there are none because none were meant: what the
-// problems are about cannot have been the list of apps.
+// problems are about cannot have been the list of apps, or that of chat.
 func (ps Problems) leaveApps() bool {
 	top := childrenOf("")
 	return !slices.ContainsFunc(ps, func(p Problem) bool {
 		part, _, below := strings.Cut(p.Key, ".")
 		part, _, listed := strings.Cut(part, "[")
 		unknown := !below && !listed && !slices.Contains(top, part)
-		return part == "apps" || p.Place.Flag == "" && unknown // of flags, none sets apps
+		return part == "apps" || p.Key == "chat.enabled" || p.Place.Flag == "" && unknown // of flags, none sets apps
 	})
 }
 
@@ -155,7 +155,7 @@ func (ps Problems) leaveApps() bool {
 func (c *checker) checkReach(key, address string) {
 	if !loopback(address) {
 		c.refuse(key, "other machines can reach %s, and without apps the demo app lets anyone in: "+
-			"name your apps in a settings file (switchboard config init writes one to start from) or take a loopback address", address)
+			"name your apps in a settings file (switchboard config init writes one to start from), or write chat.enabled: true there for accounts and rooms alone, or take a loopback address", address)
 	}
 }
 

@@ -251,6 +251,29 @@ func TestChatIsOnInTheDemoAndElsewhereWhereItIsWritten(t *testing.T) {
 	}
 }
 
+func TestAServerOfChatAloneNeedsNoApps(t *testing.T) {
+	const reachable = "listen: 0.0.0.0:8088\n"
+	for _, text := range []string{"chat: {enabled: true}\n", "chat: {enabled: true}\napps: []\n"} {
+		s := load(t, Sources{File: write(t, reachable+text)})
+		if len(s.Apps) > 0 || s.Demo || !s.Chat.Enabled {
+			t.Errorf("%q: got %+v", text, s)
+		}
+		if again := load(t, Sources{File: write(t, string(s.YAML()))}); len(again.Apps) > 0 || again.Demo {
+			t.Errorf("%q: what is printed is read as %+v", text, again)
+		}
+	}
+	off := Flag{Name: "--set", Key: "chat.enabled", Value: "false"}
+	if s := load(t, Sources{File: write(t, "chat: {enabled: true}\n"), Flags: []Flag{off}}); !s.Demo || len(s.Apps) != 1 {
+		t.Errorf("switched off again: got %+v", s)
+	}
+	if s := load(t, Sources{Environ: []string{"SWITCHBOARD_CHAT_ENABLED=true"}}); !s.Demo || len(s.Apps) != 1 {
+		t.Errorf("without a file: got %+v", s)
+	}
+	if got := problems(t, Sources{File: write(t, reachable+"chat: {enabled: maybe}\n")}); len(got) != 1 {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestSeveralNodesHaveChatOnlyWithADatabaseThatTheyShare(t *testing.T) {
 	s := Defaults()
 	if err := s.ChatOff(); err != nil {
@@ -310,10 +333,10 @@ func TestChatMayHaveWebhooksOfItsOwn(t *testing.T) {
 func TestTheSimpleDoorIsOpenInTheDemoOnly(t *testing.T) {
 	const own = "apps: [{appName: A, appId: a, authEnabled: false}]\n"
 	for text, want := range map[string]SimpleDoor{
-		"":  {Enabled: true, Access: AccessOpen},
-		own: {Access: AccessKey},
-		"matching: {simple: {enabled: false}}":                      {Access: AccessOpen},
-		"matching: {simple: {access: jwt}}":                         {Enabled: true, Access: AccessJWT},
+		"":                                     {Enabled: true, Access: AccessOpen},
+		own:                                    {Access: AccessKey},
+		"matching: {simple: {enabled: false}}": {Access: AccessOpen},
+		"matching: {simple: {access: jwt}}":    {Enabled: true, Access: AccessJWT},
 		own + "matching: {simple: {enabled: true}}":                 {Enabled: true, Access: AccessKey},
 		own + "matching: {simple: {enabled: true, access: open}}":   {Enabled: true, Access: AccessOpen},
 		own + "matching: {simple: {maxDistance: 0.5, queue: 2000}}": {Access: AccessKey, MaxDistance: 0.5, Queue: 2000},

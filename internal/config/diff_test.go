@@ -62,10 +62,10 @@ func TestAppsAreNotTakenAwayFromAProcessThatOthersCanReach(t *testing.T) {
 
 func TestCheckFindsWhatIsWrongWithSettingsMadeByHand(t *testing.T) {
 	s := Defaults()
-	s.Limits.Frame, s.Log.Level, s.Apps = 0, "loud", nil
+	s.Limits.Frame, s.Log.Level, s.Apps, s.Chat.Enabled = 0, "loud", nil, false
 	err := s.Check()
 	want := "limits.frame: 0 is too little: the least is 1KiB\n" +
-		`log.level: "loud" is none of debug, info, warn, error` + "\napps: must name at least one app"
+		`log.level: "loud" is none of debug, info, warn, error` + "\napps: must name at least one app, unless chat.enabled is true"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}

@@ -112,7 +112,7 @@ func childrenOf(prefix string) []string {
 func placeKeys() []Key {
 	return []Key{
 		{Name: "listen", Kind: kindAddress, Default: "127.0.0.1:8088",
-			What:  "Where clients connect: the WebSocket endpoint /ws and the console. Port 0 takes any free port. Anything but loopback needs apps.",
+			What:  "Where clients connect: the WebSocket endpoint /ws and the console. Port 0 takes any free port. Anything but loopback needs apps, or chat.",
 			field: func(s *Settings) any { return &s.Listen }},
 		{Name: "admin", Kind: kindAddress, Default: "127.0.0.1:9088",
 			What:  "Where operators connect: health and metrics. Keep it off the public network.",

@@ -89,7 +89,7 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 	const delim = "."
 	k := koanf.New(delim)
 	s := Defaults()
-	places := map[string]Place{}
+	places, chatOfFile := map[string]Place{}, false
 	for _, l := range layers {
 		if err := k.Load(confmap.Provider(l.values, delim), nil); err != nil {
 			return Settings{}, nil, fmt.Errorf("merge settings: %w", err)
@@ -97,6 +97,9 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 		maps.Copy(places, l.places)
 		if l.apps != nil {
 			s.Apps, s.Demo = l.apps, false
+		}
+		if l.values["chat.enabled"] == "true" && l.places["chat.enabled"].File != "" {
+			chatOfFile = true
 		}
 		if l.ofChat != nil {
 			s.Chat.Webhooks = l.ofChat
@@ -113,8 +116,11 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 	if s.Demo && s.Meta != "" {
 		s.Apps, s.Demo = nil, false // the network names them
 	}
-	if !k.Exists("chat.enabled") {
+	switch {
+	case !k.Exists("chat.enabled"):
 		s.Chat.Enabled = s.Demo
+	case s.Demo && s.Chat.Enabled && chatOfFile:
+		s.Apps, s.Demo = nil, false // the app of chat is what there is
 	}
 	if !k.Exists("matching.simple.enabled") {
 		s.Matching.Simple.Enabled = s.Demo

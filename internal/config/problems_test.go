@@ -64,7 +64,7 @@ apps:
 
 func TestProblemsOfAFlagHideNoOthers(t *testing.T) {
 	const reach = "other machines can reach :21189, and without apps the demo app lets anyone in: " +
-		"name your apps in a settings file (switchboard config init writes one to start from) or take a loopback address"
+		"name your apps in a settings file (switchboard config init writes one to start from), or write chat.enabled: true there for accounts and rooms alone, or take a loopback address"
 	expect(t, problems(t, Sources{Flags: []Flag{
 		{Name: "--admin", Key: "admin", Value: ":21189"},
 		{Name: "--log-level", Key: "log.level", Value: "loud"},
@@ -116,7 +116,7 @@ func TestTheShapeOfTheFileIsChecked(t *testing.T) {
 		"data: a\norigins: [x\nlog: b":     "s.yaml:1: not YAML: did not find expected ',' or ']', here or in a later line",
 		"\tdata: a":                        "s.yaml:1: not YAML: ",
 		"apps: 5":                          "s.yaml:1: apps: must be a list of apps",
-		"apps: []":                         "s.yaml:1: apps: must name at least one app",
+		"apps: []":                         "s.yaml:1: apps: must name at least one app, unless chat.enabled is true",
 		"apps:\n- 5":                       "s.yaml:2: apps[0]: must be keys with values (a mapping), not a single value; the keys are appName, appId,",
 		"origins: https://a.example":       "s.yaml:1: origins: must be a list",
 		"origins: [[a]]":                   "s.yaml:1: origins: every item must be a single value",

@@ -93,7 +93,9 @@ func TestTheTemplateHasEveryKeyAndLoadsAsTheDefaults(t *testing.T) {
 	template := string(Template())
 	s := load(t, Sources{File: write(t, template)})
 	want := Defaults()
-	want.Demo = false // it names the demo app itself
+	want.Demo = false         // it names the demo app itself
+	want.Chat.Enabled = false // which is on where nothing names one, as the next two are
+	want.Matching.Simple.Enabled, want.Matching.Simple.Access = false, AccessKey
 	if got := Diff(s, want); len(got.Live)+len(got.Restart) > 0 {
 		t.Errorf("the template differs from the defaults: %+v", got)
 	}

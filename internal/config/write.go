@@ -180,9 +180,6 @@ func (k Key) templateValue() string {
 		return "[]"
 	case k.Kind == kindSecrets:
 		return "{}"
-	case k.Kind == kindSwitch, k.Kind == kindChoice: // as it is without the file, whose apps are the demo's
-		s := Defaults()
-		return k.text(&s)
 	}
 	return k.Default
 }

@@ -81,8 +81,8 @@ func keysIn(ctx context.Context, tx *Tx) (list []accounts.Key, err error) {
 	return list, err
 }
 
-// Create implements accounts.Store.
-func (a *Accounts) Create(ctx context.Context, x accounts.Account, place func(int64) (int64, bool)) (number int64, err error) {
+// NewNumber implements accounts.Store.
+func (a *Accounts) NewNumber(ctx context.Context, place func(int64) (int64, bool)) (number int64, err error) {
 	err = a.db.Write(ctx, func(tx *Tx) error {
 		next, err := tx.Next(ctx, "accounts")
 		if err != nil {
@@ -93,19 +93,24 @@ func (a *Accounts) Create(ctx context.Context, x accounts.Account, place func(in
 			return accounts.ErrNoNumbers
 		}
 		if number != next {
-			if _, err := tx.Exec(ctx, "UPDATE counters SET value = $1 WHERE name = 'accounts'", number); err != nil {
-				return err
-			}
+			_, err = tx.Exec(ctx, "UPDATE counters SET value = $1 WHERE name = 'accounts'", number)
 		}
+		return err
+	})
+	return number, err
+}
+
+// Create implements accounts.Store.
+func (a *Accounts) Create(ctx context.Context, x accounts.Account) error {
+	return a.db.Write(ctx, func(tx *Tx) error {
 		n, err := tx.Exec(ctx, "INSERT INTO accounts (number, username, name_key, password, version, display_name, bio, avatar_url, created_at)"+
 			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name_key) DO NOTHING",
-			number, x.Username, accounts.NameKey(x.Username), x.Password, x.Version, x.DisplayName, x.Bio, x.AvatarURL, millis(x.Created))
+			x.Number, x.Username, accounts.NameKey(x.Username), x.Password, x.Version, x.DisplayName, x.Bio, x.AvatarURL, millis(x.Created))
 		if err == nil && n == 0 {
 			err = accounts.ErrTaken
 		}
 		return err
 	})
-	return number, err
 }
 
 const (
@@ -172,9 +177,10 @@ func (a *Accounts) Profiles(ctx context.Context, numbers []int64) (found []accou
 }
 
 // SetProfile implements accounts.Store.
-func (a *Accounts) SetProfile(ctx context.Context, p accounts.Profile) error {
+func (a *Accounts) SetProfile(ctx context.Context, number int64, c accounts.Change) error {
 	return a.db.Write(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE accounts SET display_name = $1, bio = $2, avatar_url = $3 WHERE number = $4", p.DisplayName, p.Bio, p.AvatarURL, p.Number)
+		_, err := tx.Exec(ctx, "UPDATE accounts SET display_name = coalesce(CAST($1 AS TEXT), display_name), bio = coalesce(CAST($2 AS TEXT), bio), avatar_url = coalesce(CAST($3 AS TEXT), avatar_url)"+
+			" WHERE number = $4", c.DisplayName, c.Bio, c.AvatarURL, number)
 		return err
 	})
 }
@@ -222,6 +228,17 @@ func idsIn(ctx context.Context, tx *Tx, query text, args ...any) (ids []wire.ID,
 // Delete implements accounts.Store.
 func (a *Accounts) Delete(ctx context.Context, number int64) error {
 	return a.db.Relieve(ctx, func(tx *Tx) error {
+		// Whoever makes it a member locks it, too: see chatTx.LockUser.
+		t := &chatTx{ctx: ctx, Tx: tx}
+		if _, err := t.LockUser(number); err != nil {
+			return err
+		}
+		switch rooms, err := t.CountRoomsOf(number); {
+		case err != nil:
+			return err
+		case rooms > 0:
+			return accounts.ErrMember
+		}
 		_, err := tx.Exec(ctx, "DELETE FROM accounts WHERE number = $1", number)
 		return err
 	})
@@ -237,6 +254,14 @@ func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now,
 		}
 		_, err = tx.Exec(ctx, "INSERT INTO account_resets (hash, account, created_at, expires_at) VALUES ($1, $2, $3, $4)", hash, number, millis(now), millis(expires))
 		return err
+	})
+}
+
+// FindReset implements accounts.Store.
+func (a *Accounts) FindReset(ctx context.Context, hash string, now time.Time) error {
+	return a.db.Read(ctx, func(tx *Tx) error {
+		var number int64
+		return missing(tx.Row(ctx, "SELECT account FROM account_resets WHERE hash = $1 AND expires_at > $2", hash, millis(now)).Scan(&number), accounts.ErrUnknown)
 	})
 }
 
@@ -304,6 +329,24 @@ func (a *Accounts) Blocks(ctx context.Context, number, after int64, limit int) (
 		}, number, after, limit)
 	})
 	return list, err
+}
+
+// BlockedBy implements accounts.Store.
+func (a *Accounts) BlockedBy(ctx context.Context, numbers []int64) (all []accounts.Blocking, err error) {
+	err = a.db.Read(ctx, func(tx *Tx) error {
+		all = nil
+		args := make([]any, len(numbers))
+		for i, n := range numbers {
+			args[i] = n
+		}
+		return tx.Each(ctx, "SELECT account, blocked FROM account_blocks WHERE blocked IN "+list(1, len(args)), func(row func(...any) error) error {
+			var b accounts.Blocking
+			err := row(&b.By, &b.Whom)
+			all = append(all, b)
+			return err
+		}, args...)
+	})
+	return all, err
 }
 
 // Blocked implements accounts.Store.

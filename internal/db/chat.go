@@ -38,6 +38,11 @@ func (c *Chat) Write(ctx context.Context, f func(chat.Tx) error) error {
 	return asChat(c.db.Write(ctx, func(tx *Tx) error { return f(&chatTx{ctx: ctx, Tx: tx}) }))
 }
 
+// Relieve implements chat.Store.
+func (c *Chat) Relieve(ctx context.Context, f func(chat.Tx) error) error {
+	return asChat(c.db.Relieve(ctx, func(tx *Tx) error { return f(&chatTx{ctx: ctx, Tx: tx}) }))
+}
+
 // asChat returns an error as the room of rooms knows it.
 func asChat(err error) error {
 	switch {
@@ -191,7 +196,7 @@ func bit(b bool) int64 {
 	return 0
 }
 
-const roomColumns text = "r.n, r.id, r.name, r.banner, r.public, r.low, r.high, r.creator, r.created_at, r.members, r.last_seq, r.last_at"
+const roomColumns text = "r.n, r.id, r.name, r.banner, r.public, r.low, r.high, r.creator, r.created_at, r.members, r.last_seq, r.last_at, r.changes"
 
 // roomRow is a row of rooms as it is read.
 type roomRow struct {
@@ -202,7 +207,7 @@ type roomRow struct {
 }
 
 func (r *roomRow) into() []any {
-	return []any{&r.N, &r.id, &r.Name, &r.Banner, &r.public, &r.low, &r.high, &r.Creator, &r.CreatedAt, &r.Members, &r.LastSeq, &r.LastAt}
+	return []any{&r.N, &r.id, &r.Name, &r.Banner, &r.public, &r.low, &r.high, &r.Creator, &r.CreatedAt, &r.Members, &r.LastSeq, &r.LastAt, &r.Changes}
 }
 
 func (r *roomRow) room() (chat.Room, error) {
@@ -235,10 +240,10 @@ func (t *chatTx) Pair(low, high int64) (*chat.Room, error) {
 
 // Heads implements chat.View.
 func (t *chatTx) Heads(rooms []int64) (heads []chat.Head, err error) {
-	err = t.in("SELECT n, last_seq FROM chat_rooms WHERE n IN ", "", len(rooms), func(i int) any { return rooms[i] },
+	err = t.in("SELECT n, last_seq, changes FROM chat_rooms WHERE n IN ", "", len(rooms), func(i int) any { return rooms[i] },
 		func(row func(...any) error) error {
 			var h chat.Head
-			err := row(&h.N, &h.LastSeq)
+			err := row(&h.N, &h.LastSeq, &h.Changes)
 			heads = append(heads, h)
 			return err
 		})
@@ -314,6 +319,16 @@ func (t *chatTx) Lock(rooms []wire.ID) (locked []*chat.Room, err error) {
 	return locked, err
 }
 
+// LockUser implements chat.Tx.
+func (t *chatTx) LockUser(user int64) (bool, error) {
+	var query text = "SELECT number FROM accounts WHERE number = $1"
+	if t.kind == onServer {
+		query += " FOR NO KEY UPDATE"
+	}
+	var n int64
+	return t.one(query, []any{&n}, user)
+}
+
 // NextRoom implements chat.Tx.
 func (t *chatTx) NextRoom() (int64, error) { return t.Next(t.ctx, "rooms") }
 
@@ -329,8 +344,8 @@ func (t *chatTx) AddRoom(r *chat.Room) (bool, error) {
 
 // PutRoom implements chat.Tx.
 func (t *chatTx) PutRoom(r *chat.Room) error {
-	_, err := t.do("UPDATE chat_rooms SET name = $2, banner = $3, public = $4, members = $5, last_seq = $6, last_at = $7 WHERE n = $1",
-		r.N, r.Name, r.Banner, bit(r.Public), r.Members, r.LastSeq, r.LastAt)
+	_, err := t.do("UPDATE chat_rooms SET name = $2, banner = $3, public = $4, members = $5, last_seq = $6, last_at = $7, changes = $8 WHERE n = $1",
+		r.N, r.Name, r.Banner, bit(r.Public), r.Members, r.LastSeq, r.LastAt, r.Changes)
 	return err
 }
 

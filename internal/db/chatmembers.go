@@ -35,6 +35,18 @@ func (t *chatTx) MembersAt(places []chat.Place) (members []chat.Member, err erro
 	return members, err
 }
 
+// Rosters implements chat.View.
+func (t *chatTx) Rosters(users []int64) (rosters []chat.Roster, err error) {
+	err = t.in("SELECT account, COUNT(*), CAST(SUM(room) AS BIGINT), CAST(SUM(room * room % 2147483647) AS BIGINT) FROM chat_members WHERE account IN ", " GROUP BY account",
+		len(users), func(i int) any { return users[i] }, func(row func(...any) error) error {
+			var r chat.Roster
+			err := row(&r.User, &r.Rooms, &r.Sum, &r.Squares)
+			rosters = append(rosters, r)
+			return err
+		})
+	return rosters, err
+}
+
 // Members implements chat.View.
 func (t *chatTx) Members(room, after int64, limit int) (members []chat.Member, err error) {
 	if err := t.ordered(); err != nil {

@@ -3,19 +3,20 @@ package db
 import (
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/seed-3d8c1042/switchboard/internal/chat"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-const messageColumns text = "room, seq, id, author, client_id, content, at, edited_at, edited_by, deleted_at, deleted_by, versions"
+const messageColumns text = "room, seq, id, author, client_id, content, at, edited_at, edited_by, deleted_at, deleted_by, versions, changed"
 
 // messageOf reads a row of messages.
 func messageOf(row func(...any) error) (chat.Message, error) {
 	var m chat.Message
 	var id string
 	var client, content sql.NullString
-	if err := row(&m.Room, &m.Seq, &id, &m.Author, &client, &content, &m.At, &m.EditedAt, &m.EditedBy, &m.DeletedAt, &m.DeletedBy, &m.Versions); err != nil {
+	if err := row(&m.Room, &m.Seq, &id, &m.Author, &client, &content, &m.At, &m.EditedAt, &m.EditedBy, &m.DeletedAt, &m.DeletedBy, &m.Versions, &m.Changed); err != nil {
 		return m, err
 	}
 	m.ClientID = client.String
@@ -104,12 +105,29 @@ func (t *chatTx) MessagesAt(room int64, seqs []int64) (messages []chat.Message, 
 	return messages, err
 }
 
-// CountOwn implements chat.View.
-func (t *chatTx) CountOwn(room, user, above int64) (int64, error) {
-	return t.count(ownQuery, room, user, above)
+// changedQuery says once more what the index is of.
+const changedQuery text = "SELECT " + messageColumns + " FROM chat_messages WHERE room = $1 AND changed > $2 AND changed > 0 ORDER BY changed DESC LIMIT $3"
+
+// ChangedAfter implements chat.View.
+func (t *chatTx) ChangedAfter(room, change int64, limit int) (messages []chat.Message, err error) {
+	if err := t.ordered(); err != nil {
+		return nil, err
+	}
+	err = t.Each(t.ctx, changedQuery, func(row func(...any) error) error {
+		m, err := messageOf(row)
+		messages = append(messages, m)
+		return err
+	}, room, change, limit)
+	slices.Reverse(messages)
+	return messages, err
 }
 
-const ownQuery text = "SELECT count(*) FROM chat_messages WHERE room = $1 AND author = $2 AND seq > $3"
+// CountOwn implements chat.View.
+func (t *chatTx) CountOwn(room, user, above, upTo int64) (int64, error) {
+	return t.count(ownQuery, room, user, above, upTo)
+}
+
+const ownQuery text = "SELECT count(*) FROM chat_messages WHERE room = $1 AND author = $2 AND seq > $3 AND seq <= $4"
 
 // WordList implements chat.View.
 func (t *chatTx) WordList(room int64, word string, most int64, limit int) (seqs []int64, err error) {
@@ -144,17 +162,23 @@ func (t *chatTx) Versions(room, seq int64) (versions []chat.Version, err error) 
 	return versions, err
 }
 
+// VersionBytes implements chat.View.
+func (t *chatTx) VersionBytes(room, seq int64) (int64, error) {
+	return t.count("SELECT coalesce(sum(octet_length(content)), 0) FROM chat_versions WHERE room = $1 AND seq = $2", room, seq)
+}
+
 // AuthoredBy implements chat.View.
-func (t *chatTx) AuthoredBy(user int64, after chat.Mark, limit int) (list []chat.Authored, err error) {
+func (t *chatTx) AuthoredBy(user int64, after chat.Mark, limit, bytes int) (list []chat.Authored, more bool, err error) {
 	if err := t.ordered(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	err = t.Each(t.ctx, "SELECT m.room, m.seq, m.id, m.content, m.at, r.id FROM chat_messages m JOIN chat_rooms r ON r.n = m.room WHERE m.author = $1 AND (m.room, m.seq) > ($2, $3) ORDER BY m.room, m.seq LIMIT $4",
+	total := 0
+	err = t.Each(t.ctx, "SELECT m.room, m.seq, m.id, m.content, m.at, m.edited_by, r.id FROM chat_messages m JOIN chat_rooms r ON r.n = m.room WHERE m.author = $1 AND (m.room, m.seq) > ($2, $3) ORDER BY m.room, m.seq LIMIT $4",
 		func(row func(...any) error) error {
 			a := chat.Authored{Message: chat.Message{Author: user}}
 			var id, room string
 			var content sql.NullString
-			if err := row(&a.Room, &a.Seq, &id, &content, &a.At, &room); err != nil {
+			if err := row(&a.Room, &a.Seq, &id, &content, &a.At, &a.EditedBy, &room); err != nil {
 				return err
 			}
 			if content.Valid {
@@ -163,10 +187,17 @@ func (t *chatTx) AuthoredBy(user int64, after chat.Mark, limit int) (list []chat
 			var wrong, bad error
 			a.ID, wrong = wire.ParseID(id)
 			a.RoomID, bad = wire.ParseID(room)
+			total += len(a.Content)
+			if more = len(list) == limit || total > bytes && len(list) > 0; more {
+				return errEnough
+			}
 			list = append(list, a)
 			return errors.Join(wrong, bad)
-		}, user, after.Room, after.Seq, limit)
-	return list, err
+		}, user, after.Room, after.Seq, limit+1)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return list, more, err
 }
 
 // AddMessages implements chat.Tx.
@@ -180,8 +211,8 @@ func (t *chatTx) AddMessages(messages []chat.Message) error {
 
 // PutMessage implements chat.Tx.
 func (t *chatTx) PutMessage(m *chat.Message) error {
-	_, err := t.do("UPDATE chat_messages SET content = $3, edited_at = $4, edited_by = $5, deleted_at = $6, deleted_by = $7, versions = $8 WHERE room = $1 AND seq = $2",
-		m.Room, m.Seq, nullJSON(m.Content), m.EditedAt, m.EditedBy, m.DeletedAt, m.DeletedBy, m.Versions)
+	_, err := t.do("UPDATE chat_messages SET content = $3, edited_at = $4, edited_by = $5, deleted_at = $6, deleted_by = $7, versions = $8, changed = $9 WHERE room = $1 AND seq = $2",
+		m.Room, m.Seq, nullJSON(m.Content), m.EditedAt, m.EditedBy, m.DeletedAt, m.DeletedBy, m.Versions, m.Changed)
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +57,7 @@ type DB struct {
 	counters *counters
 	ready    atomic.Bool // its tables are as this program knows them
 	down     atomic.Bool // it was gone when it was asked last
+	damaged  atomic.Bool // it was found to be
 }
 
 // Open opens a database and brings it up to date: New and Migrate.
@@ -108,6 +110,9 @@ func (d *DB) Ready() bool { return d.ready.Load() }
 
 // Down says whether the database did not answer when it was asked last.
 func (d *DB) Down() bool { return d.down.Load() }
+
+// Damaged says whether a part of the file was found to be damaged; that does not pass.
+func (d *DB) Damaged() bool { return d.damaged.Load() }
 
 // Name says in a word what the database is: "sqlite" or "postgres".
 func (d *DB) Name() string { return string(d.kind) }
@@ -171,7 +176,7 @@ func (d *DB) transact(ctx context.Context, on *sql.DB, reading bool, f func(*Tx)
 	}
 	err = d.told(ctx, within, err)
 	d.counters.observe(reading, time.Since(began), err)
-	d.notice(err)
+	d.notice(ctx, err)
 	return err
 }
 
@@ -212,8 +217,15 @@ func (d *DB) told(asked, within context.Context, err error) error {
 	return classify(err)
 }
 
-// notice has the log know when the database goes, and when it is back.
-func (d *DB) notice(err error) {
+// notice has the log know when the database goes, when it is back, and that it is damaged.
+// Whoever left before it could answer has not heard whether it lives.
+func (d *DB) notice(asked context.Context, err error) {
+	if err != nil && asked.Err() != nil {
+		return
+	}
+	if errors.Is(err, ErrDamaged) && !d.damaged.Swap(true) {
+		d.opts.Log.Error("the database is damaged", "err", d.remedy(err))
+	}
 	gone := errors.Is(err, ErrDown)
 	if d.down.Swap(gone) == gone {
 		return
@@ -223,4 +235,10 @@ func (d *DB) notice(err error) {
 		return
 	}
 	d.opts.Log.Info("the database answers again")
+}
+
+// remedy says of a file that is damaged which it is, and what to do.
+func (d *DB) remedy(err error) error {
+	return fmt.Errorf("the file %s is damaged, or none of SQLite's: stop the server and put a copy from before in its place, without %[2]s-wal and %[2]s-shm; or move it away, to begin with no accounts and rooms: %[3]w",
+		d.opts.Path, filepath.Base(d.opts.Path), err)
 }

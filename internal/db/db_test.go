@@ -250,9 +250,9 @@ func TestAServerThatStopsAndComesBackIsUsedAgain(t *testing.T) {
 	if n, err := next(soon(t), d); n != 3 || err != nil {
 		t.Errorf("back again: got %d, %v", n, err)
 	}
-	want := "# HELP switchboard_db_errors_total Transactions with the database that failed: because it was gone (down), had no room (full), had another row in the place (conflict), or else.\n" +
+	want := "# HELP switchboard_db_errors_total Transactions with the database that failed: because it was gone (down), had no room (full), is damaged, had another row in the place (conflict), or else.\n" +
 		"# TYPE switchboard_db_errors_total counter\n" +
-		`switchboard_db_errors_total{kind="canceled"} 0` + "\n" + `switchboard_db_errors_total{kind="conflict"} 0` + "\n" +
+		`switchboard_db_errors_total{kind="canceled"} 0` + "\n" + `switchboard_db_errors_total{kind="conflict"} 0` + "\n" + `switchboard_db_errors_total{kind="damaged"} 0` + "\n" +
 		`switchboard_db_errors_total{kind="down"} 3` + "\n" + `switchboard_db_errors_total{kind="full"} 0` + "\n" + `switchboard_db_errors_total{kind="other"} 0` + "\n"
 	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "switchboard_db_errors_total"); err != nil {
 		t.Error(err)
@@ -271,6 +271,12 @@ func TestADatabaseThatHoldsSomebodyUpForTooLongIsDown(t *testing.T) {
 		if _, err := next(t.Context(), d); !errors.Is(err, ErrDown) {
 			t.Errorf("got %v", err)
 		}
+		// Who does not wait so long himself has not heard that it lives.
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		if _, err := next(ctx, d); err == nil || !d.Down() {
+			t.Errorf("got %v, down is %v", err, d.Down())
+		}
 		return nil
 	})
 	if err != nil {
@@ -278,6 +284,9 @@ func TestADatabaseThatHoldsSomebodyUpForTooLongIsDown(t *testing.T) {
 	}
 	if n, err := next(t.Context(), d); n != 2 || err != nil {
 		t.Errorf("afterwards: got %d, %v", n, err)
+	}
+	if d.Down() {
+		t.Error("it is down when it has answered")
 	}
 }
 

@@ -7,7 +7,7 @@
 //
 // Promises: what Write has returned nil for is on the disk (on PostgreSQL: as its
 // synchronous_commit says). A database that is gone is an ErrDown, one without room
-// an ErrFull, and a row that is there already an ErrConflict; DB opens connections
+// an ErrFull, one whose file is damaged an ErrDamaged, and a row that is there already an ErrConflict; DB opens connections
 // again by itself. A database that a newer program has changed is refused by
 // Migrate, and not touched.
 //

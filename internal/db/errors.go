@@ -16,11 +16,14 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// What can be wrong with a database. ErrDown and ErrFull are what clients are told,
+// What can be wrong with a database. ErrDown, ErrFull and ErrDamaged are what clients are told,
 // so whoever passes them on needs no code of its own.
 var (
 	ErrDown error = &wire.Error{Kind: wire.KindGeneralError, Code: wire.CodeStoreDown, Reason: "the database does not answer; try again later"}
 	ErrFull error = &wire.Error{Kind: wire.KindGeneralError, Code: wire.CodeStoreFull, Reason: "the database has no room; try again later"}
+
+	// ErrDamaged says that the file is not as SQLite has written it. It does not pass.
+	ErrDamaged error = &wire.Error{Kind: wire.KindGeneralError, Code: wire.CodeStoreDown, Reason: "the database is damaged; its operator has to see to it"}
 
 	// ErrConflict says that a row is there already, or one that is needed is not.
 	ErrConflict = errors.New("the database has another row in its place")
@@ -33,13 +36,13 @@ var (
 	ErrNewer = errors.New("the database is newer than this program")
 )
 
-// classify adds to an error what it is: ErrDown, ErrFull or ErrConflict.
+// classify adds to an error what it is: ErrDown, ErrFull, ErrDamaged or ErrConflict.
 func classify(err error) error {
 	var known error
 	var ofServer *pgconn.PgError
 	var ofFile *sqlite.Error
 	switch {
-	case err == nil, errors.Is(err, ErrDown), errors.Is(err, ErrFull), errors.Is(err, ErrConflict):
+	case err == nil, errors.Is(err, ErrDown), errors.Is(err, ErrFull), errors.Is(err, ErrDamaged), errors.Is(err, ErrConflict):
 		return err
 	case errors.As(err, &ofServer):
 		known = serverError(ofServer)
@@ -84,8 +87,10 @@ func fileError(e *sqlite.Error) error {
 		return ErrConflict
 	case primary == sqlite3.SQLITE_FULL:
 		return ErrFull
+	case primary == sqlite3.SQLITE_NOTADB, primary == sqlite3.SQLITE_CORRUPT:
+		return ErrDamaged
 	case slices.Contains([]int{
-		sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT,
+		sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL,
 	}, primary):
 		return ErrDown
@@ -115,6 +120,8 @@ func kindOf(err error) string {
 		return "down"
 	case errors.Is(err, ErrFull):
 		return "full"
+	case errors.Is(err, ErrDamaged):
+		return "damaged"
 	case errors.Is(err, ErrConflict):
 		return "conflict"
 	case errors.Is(err, context.Canceled):

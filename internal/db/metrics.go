@@ -21,13 +21,13 @@ func newCounters(r prometheus.Registerer, d *DB) *counters {
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"does"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "switchboard_db_errors_total", Help: "Transactions with the database that failed: because it was gone (down), had no room (full), had another row in the place (conflict), or else.",
+			Name: "switchboard_db_errors_total", Help: "Transactions with the database that failed: because it was gone (down), had no room (full), is damaged, had another row in the place (conflict), or else.",
 		}, []string{"kind"}),
 	}
 	for _, does := range []string{"read", "write"} {
 		c.seconds.WithLabelValues(does)
 	}
-	for _, kind := range []string{"down", "full", "conflict", "canceled", "other"} {
+	for _, kind := range []string{"down", "full", "damaged", "conflict", "canceled", "other"} {
 		c.errors.WithLabelValues(kind)
 	}
 	if r == nil {

@@ -27,13 +27,16 @@ const versionTable = "switchboard_migrations"
 // transaction of its own: one that is interrupted has not happened. Of several
 // nodes that do it at once, one does, and the others wait. It fails with ErrDown
 // while the database is gone, and may then be called again; with ErrNewer where a
-// newer program has been there.
+// newer program has been there, and with ErrDamaged, the file's name and what to do.
 func (d *DB) Migrate(ctx context.Context) error {
-	if err := d.migrate(ctx); err != nil {
-		return fmt.Errorf("bring the database up to date: %w", classify(err))
+	if err := classify(d.migrate(ctx)); err != nil {
+		if errors.Is(err, ErrDamaged) {
+			err = d.remedy(err)
+		}
+		return fmt.Errorf("bring the database up to date: %w", err)
 	}
 	d.ready.Store(true)
-	d.notice(nil)
+	d.notice(ctx, nil)
 	return nil
 }
 
@@ -43,7 +46,7 @@ const lookEvery = time.Second
 // Tend looks after the database until ctx ends: one that Migrate has not reached it
 // brings up to date when it is there, and whether it answers is known even while
 // nobody asks for anything. It ends earlier, with an ErrNewer, where a newer program
-// has been there.
+// has been there, or with an ErrDamaged.
 func (d *DB) Tend(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -56,7 +59,7 @@ func (d *DB) Tend(ctx context.Context) error {
 		if d.Ready() {
 			// What comes of it is noticed where it is asked.
 			_ = d.Read(ctx, func(tx *Tx) error { return tx.Row(ctx, "SELECT 1").Scan(new(int)) })
-		} else if err := d.Migrate(ctx); errors.Is(err, ErrNewer) {
+		} else if err := d.Migrate(ctx); errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
 			return err
 		}
 	}

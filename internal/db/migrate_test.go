@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -203,7 +204,7 @@ func TestTheStepsAreNumberedWithoutGapsAndHaveOnlyTypesThatBothKnow(t *testing.T
 	}
 }
 
-func TestAFileThatIsNoDatabaseIsDownUntilItIsReplaced(t *testing.T) {
+func TestAFileThatIsNoDatabaseIsSaidToBeDamagedUntilItIsReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "switchboard.db")
 	if err := os.WriteFile(path, bytes.Repeat([]byte("garbage "), 1000), 0o600); err != nil {
 		t.Fatal(err)
@@ -213,7 +214,7 @@ func TestAFileThatIsNoDatabaseIsDownUntilItIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if err := d.Migrate(t.Context()); !errors.Is(err, ErrDown) {
+	if err := d.Migrate(t.Context()); !errors.Is(err, ErrDamaged) || errors.Is(err, ErrDown) || !strings.Contains(err.Error(), path+" is damaged") {
 		t.Errorf("got %v", err)
 	}
 	if err := os.Truncate(path, 0); err != nil {
@@ -224,6 +225,53 @@ func TestAFileThatIsNoDatabaseIsDownUntilItIsReplaced(t *testing.T) {
 	}
 	if n, err := next(t.Context(), d); n != 1 || err != nil {
 		t.Errorf("got %d, %v", n, err)
+	}
+}
+
+// A part that is damaged is found when it is read, and known of from then on; what is
+// elsewhere in the file is served.
+func TestDamageThatIsFoundWhileItRunsIsSaidAndStaysKnown(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "switchboard.db")
+	d, err := Open(t.Context(), Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page, size int64
+	err = d.Read(t.Context(), func(tx *Tx) error {
+		return errors.Join(
+			tx.Row(t.Context(), "SELECT rootpage FROM sqlite_master WHERE name = 'chat_bans'").Scan(&page),
+			tx.Row(t.Context(), "PRAGMA page_size").Scan(&size))
+	})
+	if err := errors.Join(err, d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		_, err = f.WriteAt(bytes.Repeat([]byte("garbage "), 64), (page-1)*size)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	d = open(t, Options{Path: path, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if d.Damaged() {
+		t.Error("it is known before it is read")
+	}
+	for range 2 {
+		err := d.Read(t.Context(), func(tx *Tx) error { return tx.Row(t.Context(), "SELECT count(by_whom) FROM chat_bans").Scan(new(int)) })
+		if !errors.Is(err, ErrDamaged) || errors.Is(err, ErrDown) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n, err := next(t.Context(), d); n != 1 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+	if !d.Damaged() || d.Down() {
+		t.Errorf("damaged is %v, down is %v", d.Damaged(), d.Down())
+	}
+	if said := log.String(); strings.Count(said, "level=ERROR") != 1 || !strings.Contains(said, path) {
+		t.Errorf("the log says %s", said)
 	}
 }
 

@@ -33,8 +33,10 @@ func (k *Key) May(s Scope) bool { return k.Admin || slices.Contains(k.Scopes, s)
 // expired says whether its time is up.
 func (k *Key) expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
 
+// Prefix is what every key begins with.
+const Prefix = "sb_"
+
 const (
-	prefix      = "sb_"
 	idBytes     = 10
 	secretBytes = 32
 )
@@ -62,15 +64,15 @@ func random(from io.Reader, n int) (string, error) {
 }
 
 // join spells a key.
-func join(id, secret string) string { return prefix + id + "_" + secret }
+func join(id, secret string) string { return Prefix + id + "_" + secret }
 
 // Looks says whether a text looks like a key, maybe of another node or cut off: to
 // tell who presents one where none belongs.
-func Looks(text string) bool { return strings.HasPrefix(text, prefix) }
+func Looks(text string) bool { return strings.HasPrefix(text, Prefix) }
 
 // split takes a key apart. Only its form is checked.
 func split(key string) (id, secret string, err error) {
-	rest, ok := strings.CutPrefix(key, prefix)
+	rest, ok := strings.CutPrefix(key, Prefix)
 	id, secret, found := strings.Cut(rest, "_")
 	if !ok || !found || !spelt(id, idBytes) || !spelt(secret, secretBytes) {
 		return "", "", ErrMalformed

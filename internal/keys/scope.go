@@ -42,7 +42,7 @@ func Permissions() []Permission {
 		{WebhooksRead, "See webhooks, and what became of their events."},
 		{WebhooksManage, "Send events of webhooks again, and test webhooks."},
 		{StatsRead, "See counters and rates of the server, and the nodes of its cluster."},
-		{AccountsManage, "Make tokens with which users of chat set a forgotten password anew."},
+		{AccountsManage, "Make, find and delete accounts of chat, and make tokens with which their users set a forgotten password anew."},
 		{JournalRead, "Read the journal of the app's devices, and their states."},
 		{JournalWrite, "Write events of the app's devices into the journal."},
 	}

@@ -41,56 +41,106 @@ chat: {enabled: true, accessToken: 12h}
 limits: {signUps: 1000000}
 `
 
-// guestPassword is that of all guests of a measurement.
-const guestPassword = "correct horse battery staple"
+// guestPassword is that of all guests of a measurement, guestPrefix what their names
+// begin with.
+const (
+	guestPassword = "correct horse battery staple"
+	guestPrefix   = "guest"
+)
 
-// invite makes accounts on a server, signs them in, and puts them into a room of the
-// first.
-func invite(ctx context.Context, socketURL string, count int) (*guests, string, error) {
-	at, err := url.Parse(socketURL)
+// membersPer is how many members the room has for each who is connected.
+const membersPer = 10
+
+// party is a server of guests, and what is known of its room.
+type party struct {
+	base    string // of its HTTP interface
+	room    string // its ID
+	members int
+}
+
+// newParty returns the party of a server.
+func newParty(server *server, members int) (*party, error) {
+	at, err := url.Parse(server.url)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	base := "http://" + at.Host
+	return &party{base: "http://" + at.Host, members: members}, nil
+}
+
+// found makes the first account, and the room.
+func (p *party) found(ctx context.Context) error {
+	if err := call(ctx, http.MethodPost, p.base+"/v1/accounts", "", p.credentials(1), nil); err != nil {
+		return err
+	}
+	token, err := p.signIn(ctx, 1)
+	if err != nil {
+		return err
+	}
+	var room struct{ ID string }
+	err = call(ctx, http.MethodPost, p.base+"/v1/rooms", token, `{"name":"all","public":true}`, &room)
+	p.room = room.ID
+	return err
+}
+
+// credentials are those of a guest by his number.
+func (p *party) credentials(n int) string {
+	return fmt.Sprintf(`{"username":"%s%d","password":%q}`, guestPrefix, n, guestPassword)
+}
+
+// signIn returns a guest's token.
+func (p *party) signIn(ctx context.Context, n int) (string, error) {
+	var in struct{ UserID, AccessToken string }
+	if err := call(ctx, http.MethodPost, p.base+"/v1/sessions", "", p.credentials(n), &in); err != nil {
+		return "", err
+	}
+	if user, err := wire.ParseUserID(in.UserID); err != nil || user.Number() != int64(n) {
+		return "", fmt.Errorf("guest %d has the user ID %q", n, in.UserID)
+	}
+	return in.AccessToken, nil
+}
+
+// arrive signs the first guests in.
+func (p *party) arrive(ctx context.Context, count int) (*guests, error) {
 	g := &guests{tokens: make([]string, count)}
-	all, making := errgroup.WithContext(ctx)
+	all, within := errgroup.WithContext(ctx)
 	all.SetLimit(4)
 	for i := range count {
-		all.Go(func() error {
-			body := fmt.Sprintf(`{"username":"guest%d","password":%q}`, i, guestPassword)
-			var made, in struct{ UserID, AccessToken, ID string }
-			if err := call(making, base+"/v1/accounts", "", body, &made); err != nil {
-				return err
-			}
-			if err := call(making, base+"/v1/sessions", "", body, &in); err != nil {
-				return err
-			}
-			user, err := wire.ParseUserID(made.UserID)
-			if n := user.Number(); err != nil || n < 1 || n > int64(count) {
-				return fmt.Errorf("an account of a fresh server has the user ID %q", made.UserID)
-			}
-			g.tokens[user.Number()-1] = in.AccessToken
-			return nil
+		all.Go(func() (err error) {
+			g.tokens[i], err = p.signIn(within, i+1)
+			return err
 		})
 	}
 	if err := all.Wait(); err != nil {
-		return nil, "", fmt.Errorf("make accounts: %w", err)
+		return nil, fmt.Errorf("sign the guests in: %w", err)
 	}
-	var room struct{ ID string }
-	if err := call(ctx, base+"/v1/rooms", g.tokens[0], `{"name":"all","public":true}`, &room); err != nil {
-		return nil, "", err
+	return g, nil
+}
+
+// check says what of the room is not as it has to be: all messages are stored once, and
+// not read by whoever was not there.
+func (p *party) check(ctx context.Context, sent int64) error {
+	token, err := p.signIn(ctx, p.members)
+	if err != nil {
+		return err
 	}
-	for _, token := range g.tokens[1:] {
-		if err := call(ctx, base+"/v1/rooms/"+room.ID+"/join", token, "", nil); err != nil {
-			return nil, "", err
+	var list struct {
+		Rooms []struct {
+			Members         int
+			LastSeq, Unread int64
 		}
 	}
-	return g, `"` + room.ID + `"`, nil
+	if err := call(ctx, http.MethodGet, p.base+"/v1/rooms", token, "", &list); err != nil {
+		return err
+	}
+	if len(list.Rooms) != 1 || list.Rooms[0].Members != p.members || list.Rooms[0].LastSeq != sent || list.Rooms[0].Unread != sent {
+		return fmt.Errorf("after %d messages to a room of %d a member who was not there is told %+v", sent, p.members, list.Rooms)
+	}
+	return nil
 }
 
 // call makes a call of the HTTP interface and reads its answer.
-func call(ctx context.Context, url, token, body string, answer any) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader([]byte(body)))
+func call(ctx context.Context, method, url, token, body string, answer any) error {
+	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return err
 	}
@@ -114,8 +164,8 @@ func call(ctx context.Context, url, token, body string, answer any) error {
 	return json.NewDecoder(res.Body).Decode(answer)
 }
 
-// measureRooms compares a message to a room with a group message to the same members, on
-// the same connections' users.
+// measureRooms compares a message to a room, of whose members one in ten is connected,
+// with a group message to those who are.
 func measureRooms(ctx context.Context, s *suite) ([]found, error) {
 	o := s.options(FeatureReliable, 1000)
 	o.Pattern, o.AppID, o.UserPrefix, o.FirstUser = PatternGroup, "chat", "chat", 1
@@ -125,20 +175,19 @@ func measureRooms(ctx context.Context, s *suite) ([]found, error) {
 		if err := os.WriteFile(settings, []byte(chatSettings), 0o600); err != nil {
 			return fmt.Errorf("write settings: %w", err)
 		}
-		server, err := s.o.Child.start(ctx, "serve", "--config", settings, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data)
+		start := func() (*server, error) {
+			return s.o.Child.start(ctx, "serve", "--config", settings, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data)
+		}
+		id, err := s.gather(ctx, start, data, membersPer*o.Connections)
+		if err != nil {
+			return err
+		}
+		server, err := start()
 		if err != nil {
 			return err
 		}
 		o.URLs, o.PIDs = []string{server.url}, watchable(server)
-		guests, id, err := invite(ctx, server.url, o.Connections)
-		if err == nil {
-			o.guests = guests
-			group, err = s.keep(Measure(ctx, o))
-		}
-		if err == nil {
-			guests.room = id
-			room, err = s.keep(Measure(ctx, o))
-		}
+		group, room, err = s.compareRoom(ctx, o, server, id)
 		return errors.Join(err, server.stop())
 	})
 	if err != nil {
@@ -148,9 +197,48 @@ func measureRooms(ctx context.Context, s *suite) ([]found, error) {
 		return nil, errNothing
 	}
 	return []found{
-		{what: "p99 to all members, with that of a GROUP_MESSAGE", unit: unitMicro, value: room.Latency.P99, base: group.Latency.P99, reach: 3, atMost: true},
+		{what: "p99 to all who are connected, with that of a GROUP_MESSAGE", unit: unitMicro, value: room.Latency.P99, base: group.Latency.P99, reach: 3, atMost: true},
 		{what: "p50", unit: unitMicro, value: room.Latency.P50, base: group.Latency.P50, reach: 3, atMost: true},
 	}, nil
+}
+
+// gather makes a room with so many members in a data folder, with a server that it
+// stops again, and returns the room's ID.
+func (s *suite) gather(ctx context.Context, start func() (*server, error), data string, members int) (string, error) {
+	if s.o.Crowd == nil {
+		return "", errors.New("nobody makes the accounts of its members: SuiteOptions.Crowd is needed")
+	}
+	server, err := start()
+	if err != nil {
+		return "", err
+	}
+	p, err := newParty(server, members)
+	if err == nil {
+		err = p.found(ctx)
+	}
+	if err = errors.Join(err, server.stop()); err != nil {
+		return "", err
+	}
+	return p.room, s.o.Crowd(ctx, data, guestPrefix, members)
+}
+
+// compareRoom measures group messages, then messages to the room, on one server.
+func (s *suite) compareRoom(ctx context.Context, o Options, server *server, id string) (group, room Run, err error) {
+	p, err := newParty(server, membersPer*o.Connections)
+	if err != nil {
+		return group, room, err
+	}
+	if o.guests, err = p.arrive(ctx, o.Connections); err != nil {
+		return group, room, err
+	}
+	if group, err = s.keep(Measure(ctx, o)); err != nil {
+		return group, room, err
+	}
+	o.guests.room = `"` + id + `"`
+	if room, err = s.keep(Measure(ctx, o)); err == nil {
+		err = p.check(ctx, room.Sent)
+	}
+	return group, room, err
 }
 
 // The frames of rooms that a run gets by the million.

@@ -21,6 +21,9 @@ type SuiteOptions struct {
 	Duration time.Duration // of each measurement
 	Folder   string        // of the servers' data; empty: the system's for temporary files
 	Child    Child
+	// Crowd makes accounts and members of the first room in a data folder, as of a server
+	// that does not run: db.Crowd. Without it there is no row of rooms.
+	Crowd    func(ctx context.Context, data, prefix string, members int) error
 	LoadCPU  int // processor of the generator; below 0: any
 	Version  string
 	Progress io.Writer // as in Options

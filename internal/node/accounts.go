@@ -25,8 +25,8 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// databaseFile is the database in the data folder, where no other is named.
-const databaseFile = "switchboard.db"
+// DatabaseFile is the database in the data folder, where no other is named.
+const DatabaseFile = "switchboard.db"
 
 // chat is what a node has of accounts and rooms. Without them db and accounts are nil,
 // and off says why.
@@ -57,7 +57,7 @@ func (n *node) openDatabase(ctx context.Context) (err error) {
 		return nil
 	}
 	n.chat.db, err = db.New(db.Options{
-		URL: s.DB.URL, Path: filepath.Join(s.Data, databaseFile), Connections: s.DB.Connections,
+		URL: s.DB.URL, Path: filepath.Join(s.Data, DatabaseFile), Connections: s.DB.Connections,
 		Free:    func() (uint64, error) { return n.bus.Free() }, // of the same folder; it is open before anything is written
 		MinFree: func() uint64 { return uint64(n.limits().MinDiskFree) }, Log: n.log, Metrics: n.metrics,
 	})
@@ -70,8 +70,8 @@ func (n *node) openDatabase(ctx context.Context) (err error) {
 }
 
 // awaitDatabase waits until the database is up to date, or does not answer: then that
-// is tried again while the node runs. One that a newer program has changed, or that
-// this one cannot read, ends the start.
+// is tried again while the node runs. One that a newer program has changed, that is
+// damaged, or that this one cannot read otherwise, ends the start.
 func (n *node) awaitDatabase(ctx context.Context) error {
 	if n.chat.db == nil {
 		return nil
@@ -128,7 +128,7 @@ func (n *node) buildAccounts() (err error) {
 		Now: time.Now, Random: rand.Reader, Log: n.log, Metrics: n.metrics,
 	}
 	if n.links != nil {
-		o.Nodes = tagged{n.links, tagAccounts}
+		o.Nodes, o.Apart = tagged{n.links, tagAccounts}, n.links.Apart
 	}
 	wants := func(w config.Webhook) bool { return slices.Contains(w.Events, "passwordReset") }
 	if slices.ContainsFunc(s.Chat.Webhooks, wants) {
@@ -140,8 +140,19 @@ func (n *node) buildAccounts() (err error) {
 	if err := n.buildChat(); err != nil {
 		return err
 	}
-	o.Chat = n.chat.rooms
+	o.Chat, o.Empty = n.chat.rooms, n.emptyMailbox
 	n.chat.accounts, err = accounts.New(o)
+	return err
+}
+
+// emptyMailbox takes out what waits for somebody who is about to have an account.
+func (n *node) emptyMailbox(ctx context.Context, user wire.UserID) error {
+	ctx, cancel := context.WithTimeout(ctx, n.limits().APITimeout)
+	defer cancel()
+	_, err := n.office.Clear(ctx, user)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &wire.Error{Kind: wire.KindGeneralError, Code: wire.CodeTimeout, Reason: "the message store did not answer; try again later"}
+	}
 	return err
 }
 
@@ -222,6 +233,12 @@ func (s session) Hold(ctx context.Context, end func()) (func(), error) {
 
 // refusedSignIn returns what the accounts refuse as sign-ins are refused.
 func refusedSignIn(err error) error {
+	if errors.Is(err, db.ErrDown) { // it passes, so clients are not to take it as the last word
+		return apps.Refuse(wire.CodeStoreDown, "The database does not answer.", err)
+	}
+	if errors.Is(err, db.ErrDamaged) {
+		return apps.Refuse(wire.CodeStoreDown, "The database is damaged.", err)
+	}
 	var r *accounts.Refusal
 	if !errors.As(err, &r) {
 		return err
@@ -250,6 +267,8 @@ func (n *node) chatPart() []api.Part {
 		switch {
 		case n.chat.db == nil:
 			return n.chat.off
+		case n.chat.db.Damaged():
+			return "the database is damaged: see the log, and docs/chat.md"
 		case !n.chat.db.Ready() || n.chat.db.Down():
 			return "the database does not answer, so there are no accounts and rooms at present"
 		}
@@ -265,6 +284,6 @@ func (n *node) sayChat() {
 	case n.chat.db != nil && s.DB.URL != "":
 		n.say("chat", fmt.Sprintf("app %s (appId %s), in PostgreSQL", s.Chat.AppName, s.Chat.AppID))
 	case n.chat.db != nil:
-		n.say("chat", fmt.Sprintf("app %s (appId %s), in %s", s.Chat.AppName, s.Chat.AppID, filepath.Join(s.Data, databaseFile)))
+		n.say("chat", fmt.Sprintf("app %s (appId %s), in %s", s.Chat.AppName, s.Chat.AppID, filepath.Join(s.Data, DatabaseFile)))
 	}
 }

@@ -29,7 +29,7 @@ func (n *node) socketOptions() socket.Options {
 		o.Matches, o.Note = n.matching.room, n.noteDevice
 	}
 	if n.chat.accounts != nil {
-		o.Shown, o.Rooms = shown, n.chat.rooms
+		o.Shown, o.Rooms, o.Shunned = shown, n.chat.rooms, n.chat.accounts.Shunned
 	}
 	if n.abroad != nil {
 		o.HomeURL, o.LinkLost = n.abroad.homeURL, n.abroad.lost.note

@@ -30,7 +30,7 @@ func (n *node) buildChat() (err error) {
 		Now: time.Now, Random: rand.Reader, Logger: n.log, Metrics: n.metrics,
 	}
 	if n.links != nil {
-		o.Nodes = tagged{n.links, tagChat}
+		o.Nodes, o.Apart = tagged{n.links, tagChat}, n.links.Apart
 	}
 	if n.abroad != nil {
 		o.HomeURL = n.abroad.homeURL

@@ -36,7 +36,7 @@ func TestOnAFullDiskAccountsAreReadAndNoneIsMade(t *testing.T) {
 	}
 }
 
-func TestAPowerCutTakesBackNoAccountAndNoSignOut(t *testing.T) {
+func TestAPowerCutTakesBackNoAccountNoSignOutAndNoMessage(t *testing.T) {
 	t.Parallel()
 	if !ownWorld(t) {
 		return
@@ -44,7 +44,12 @@ func TestAPowerCutTakesBackNoAccountAndNoSignOut(t *testing.T) {
 	d := newDisk(t, faultfs.Strict)
 	s := startOn(t, d.dir, chatOn+"limits: {signUps: 1000000}\n")
 	ada := s.signUp("ada")
+	room := s.want(201, "POST", "/v1/rooms", ada.access, `{"name":"tea"}`).Field("id")
 	for round := range 3 {
+		p := socketOf(t, s, ada)
+		for i := range 10 {
+			p.ask("ROOM_SEND", fmt.Sprintf(`{"room":%q,"content":%d}`, room, 10*round+i))
+		}
 		name := fmt.Sprint("user", round)
 		s.signUp(name)
 		out := s.signInAs("ada", aPassword)
@@ -56,5 +61,14 @@ func TestAPowerCutTakesBackNoAccountAndNoSignOut(t *testing.T) {
 			t.Errorf("a session that was ended stands: %d %s", a.Status, a.Body)
 		}
 		s.want(200, "GET", "/v1/accounts/me", ada.access, "")
+		all := s.historyOf(ada.access, room)
+		for i, m := range all {
+			if m.Content != float64(i) {
+				t.Errorf("message %d is %v", i, m.Content)
+			}
+		}
+		if len(all) != 10*(round+1) {
+			t.Errorf("%d messages are there of %d that were answered", len(all), 10*(round+1))
+		}
 	}
 }

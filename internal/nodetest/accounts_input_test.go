@@ -34,13 +34,16 @@ func TestEachCallOfAccountsIsOpenedByAGoodTokenAlone(t *testing.T) {
 		}
 		r := d.example(t, c, "chat", nil)
 		for what, b := range bad {
+			if c.Also != "" && b.token == admin {
+				continue // it opens this one
+			}
 			a := r.do(s, b.token)
 			if a.Status != 401 || a.Code() != b.code || a.Header.Get("WWW-Authenticate") == "" {
 				t.Errorf("%s %s with %s: %d %s", r.method, r.path, what, a.Status, a.Body)
 			}
 			tried++
 		}
-		if a := s.CallControl(r.method, r.path, r.body); a.Status != 401 {
+		if a := s.CallControl(r.method, r.path, r.body); c.Also == "" && a.Status != 401 {
 			t.Errorf("%s %s of the operator, who has no account: %d %s", r.method, r.path, a.Status, a.Body)
 		}
 	}
@@ -79,6 +82,9 @@ func TestBadInputAboutAccountsIsRefusedByItsField(t *testing.T) {
 		{"GET", "/v1/accounts/ANZ-1", ada.access, "", 403, ""},
 		{"GET", "/v1/accounts/chat-9223372036854775807", ada.access, "", 404, ""},
 		{"GET", "/v1/accounts", ada.access, "", 400, "username"},
+		{"GET", "/v1/profiles", ada.access, "", 400, "ids"},
+		{"GET", "/v1/profiles?ids=chat-1,,chat-2", ada.access, "", 400, "ids"},
+		{"GET", "/v1/profiles?ids=chat-1" + strings.Repeat(",chat-2", 100), ada.access, "", 400, "ids"},
 		{"PUT", "/v1/accounts/me/blocks/chat-1", ada.access, "", 400, "userId"},
 		{"DELETE", "/v1/sessions?all=maybe", ada.access, "", 400, "all"},
 		{"POST", "/v1/passwords", "", `{"token":"sbp_x","password":"short"}`, 400, "password"},

@@ -98,6 +98,10 @@ func TestAnAccountFromSignUpToItsEnd(t *testing.T) {
 		if a := s.want(200, "GET", "/v1/accounts/chat-1", grace.access, ""); a.Field("displayName") != "Ada Lovelace" || a.Field("username") != "Ada" {
 			t.Errorf("got %s", a.Body)
 		}
+		a := s.want(200, "GET", "/v1/profiles?ids=chat-2,chat-99,ANZ-1,chat-1,chat-2", grace.access, "")
+		if both := a.Body; strings.Index(both, `"username":"grace"`) > strings.Index(both, `"displayName":"Ada Lovelace"`) || strings.Count(both, `"userId"`) != 2 {
+			t.Errorf("both profiles: %s", both)
+		}
 		s.want(204, "PUT", "/v1/accounts/me/blocks/chat-1", grace.access, "")
 		if a := s.want(200, "GET", "/v1/accounts/me/export", grace.access, ""); !strings.Contains(a.Body, `"blocks":["chat-1"]`) {
 			t.Errorf("got %s", a.Body)
@@ -255,6 +259,16 @@ func TestWhoHasForgottenHisPasswordSetsItAnewThroughTheAppsServer(t *testing.T) 
 	if e.Type != "passwordReset" || e.Data.App != "chat" || e.Data.UserID != ada.user || e.Data.Username != "ada" {
 		t.Fatalf("got %+v", heard)
 	}
+
+	// Whoever may read what was posted cannot set the password.
+	_, reads := s.NewKey(`{"app":"chat","scopes":["webhooks:read"]}`)
+	Eventually(t, "the history of the webhook", func() bool {
+		a := s.want(200, "GET", "/v1/webhooks/mailer/events?app=chat", reads, "")
+		if strings.Contains(a.Body, e.Data.Token) || strings.Contains(a.Body, `"token"`) {
+			t.Fatalf("the token stands in it: %s", a.Body)
+		}
+		return strings.Contains(a.Body, `"username":"ada"`)
+	})
 	body := `{"token":"` + e.Data.Token + `","password":"battery staple"}`
 	s.want(204, "POST", "/v1/passwords", "", body)
 	if a := s.Call("POST", "/v1/passwords", "", body); a.Status != 401 || a.Code() != "BAD_TOKEN" {
@@ -273,5 +287,94 @@ func TestWhoHasForgottenHisPasswordSetsItAnewThroughTheAppsServer(t *testing.T) 
 	_, shop := s.NewKey(`{"app":"ANZ","scopes":["accounts:manage"]}`)
 	if a := s.Call("POST", "/v1/accounts/chat-1/resets", shop, ""); a.Status != 403 {
 		t.Errorf("another app's key: got %d %s", a.Status, a.Body)
+	}
+}
+
+// What was sent to a number before it was anybody's is not for whoever gets it.
+func TestANewAccountGetsNothingThatWasSentBeforeThereWasOne(t *testing.T) {
+	t.Parallel()
+	onBothDatabases(t, func(t *testing.T, s *Server) {
+		ada, p := s.signUp("ada"), Dial(t, s)
+		p.Send(strings.Replace(signInFrame(ada, ada.access), `"data":{`, `"data":{"options":{"receipts":true},`, 1))
+		p.Expect("AUTH_CLIENT_REPLY")
+		p.Message("chat-2", "to nobody", `"reference":"r1"`)
+		p.Expect("MESSAGE_STORED")
+		grace := s.signUp("grace")
+		if grace.user != "chat-2" {
+			t.Fatalf("got %s", grace.user)
+		}
+		p.Message("chat-2", "to grace", `"reference":"r2"`)
+		p.Expect("MESSAGE_STORED")
+		if missed, _ := socketOf(t, s, grace).Fetch(10); len(missed) != 1 || missed[0].Field("content") != "to grace" {
+			t.Errorf("got %v", missed)
+		}
+	})
+}
+
+func TestAServerOfChatAloneServesNoDemo(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOwn)
+	s := startWith(t, "chat: {enabled: true}\n")
+	ada := s.signUp("ada")
+	socketOf(t, s, ada)
+	if err := Dial(t, s).TrySignIn("app-id-343", "ANZ-1", ""); err == nil {
+		t.Error("a user of the demo was let in")
+	}
+	if strings.Contains(s.Output(), "demo") {
+		t.Errorf("it said\n%s", s.Output())
+	}
+}
+
+// With an API key of the scope, and at the control socket, accounts are made where
+// nobody else may make one.
+func TestAccountsAreManagedWithAKey(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOwn)
+	s := startWith(t, demoApps+"chat: {enabled: true, signUp: false}\nlimits: {signUps: 1}\n")
+	_, key := s.NewKey(`{"app":"chat","scopes":["accounts:manage"]}`)
+	_, poor := s.NewKey(`{"app":"chat","scopes":["users:read"]}`)
+	_, foreign := s.NewKey(`{"app":"ANZ","scopes":["accounts:manage"]}`)
+	for token, want := range map[string]string{"": "SIGN_UP_CLOSED", poor: "SCOPE_MISSING", foreign: "FORBIDDEN", "sb_x": "KEY_INVALID"} {
+		if a := s.Call("POST", "/v1/accounts", token, credentials("ada", aPassword)); a.Code() != want {
+			t.Errorf("got %d %s, want %s", a.Status, a.Body, want)
+		}
+	}
+	for _, name := range []string{"ada", "grace"} {
+		s.want(201, "POST", "/v1/accounts", key, credentials(name, aPassword))
+	}
+	if a := s.CallControl("POST", "/v1/accounts", credentials("mary", aPassword)); a.Status != 201 {
+		t.Errorf("at the control socket: %d %s", a.Status, a.Body)
+	}
+	if a := s.want(200, "GET", "/v1/accounts?username=GRACE", key, ""); a.Field("userId") != "chat-2" {
+		t.Errorf("got %s", a.Body)
+	}
+	s.want(200, "GET", "/v1/accounts/chat-2", key, "")
+	s.want(403, "GET", "/v1/accounts?username=grace", foreign, "")
+	s.want(401, "GET", "/v1/accounts/me", key, "")
+
+	ada := s.signInAs("ada", aPassword)
+	p := socketOf(t, s, ada)
+	s.want(403, "DELETE", "/v1/accounts/chat-1", foreign, "")
+	s.want(200, "DELETE", "/v1/accounts/chat-1", key, "")
+	if code := p.CloseCode(); code != 4002 {
+		t.Errorf("the socket ended with %d", code)
+	}
+	s.want(404, "DELETE", "/v1/accounts/chat-1", key, "")
+
+	// One of one's own sessions is ended by its ID.
+	here, there := s.signInAs("grace", aPassword), s.signInAs("grace", aPassword)
+	q := socketOf(t, s, there)
+	s.want(204, "DELETE", "/v1/accounts/me/sessions/"+there.session, here.access, "")
+	if code := q.CloseCode(); code != 4002 {
+		t.Errorf("the socket of the session that was ended closed with %d", code)
+	}
+	s.want(401, "GET", "/v1/accounts/me", there.access, "")
+	s.want(200, "GET", "/v1/accounts/me", here.access, "")
+
+	// Nobody is told of forgotten passwords here, and that is no secret.
+	for _, name := range []string{"grace", "nobody"} {
+		if a := s.want(404, "POST", "/v1/resets", "", `{"username":"`+name+`"}`); a.Code() != "NO_RESETS" {
+			t.Errorf("got %s", a.Body)
+		}
 	}
 }

@@ -26,6 +26,7 @@ var unreached = map[string]struct {
 	"DELIVER_FAILED TOO_MANY_HOPS":   {"it takes eleven links in a row", "internal/delivery/forward_test.go", "TestAMessageCrossesTenLinksAtMost"},
 	"AUTH_CLIENT_REPLY WRONG_DOMAIN": {"it takes another domain", "internal/nodetest/federation_test.go", "TestAUserIsToldWhereHeLives"},
 	"AUTH_CLIENT_REPLY BUSY":         {"it takes 10 000 connections that wait for one hook", "internal/apps/hook_test.go", "TestWaitingForATurnEndsWithTheAttemptAndIsLimited"},
+	"AUTH_CLIENT_REPLY STORE_DOWN":   {"it takes a database that goes", "internal/nodetest/accounts_db_test.go", "TestWhileTheDatabaseIsGoneAllElseIsServedAndThenAccountsToo"},
 	"GENERAL_ERROR STORE_DOWN":       {"it takes a database that goes", "internal/nodetest/rooms_test.go", "TestTheDatabaseGoesWhileARoomIsTalkedIn"},
 	"GENERAL_ERROR STORE_FULL":       {"it takes a disk that is full, on which nothing else is", "internal/chat/edges_test.go", "TestADatabaseThatIsGoneIsSaidAndComesBack"},
 	"close 1008":                     {why: "no rule of today's server ends a session with it"},

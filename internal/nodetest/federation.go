@@ -30,6 +30,7 @@ type Network struct {
 	Links  []string   // as "1-2" or "1-2 cost 3"
 	Starts []int      // where the numbers of each domain begin; the last one has all that follow
 	Master string     // masterUserId; empty: none
+	Apps   string     // further apps, as they stand in the file
 }
 
 // Meta is a running meta server.
@@ -161,6 +162,7 @@ func (n *Network) text() string {
 		}
 		fmt.Fprintf(&b, "      - {domainName: %s, from: %d%s}\n", domainName(i), start, to)
 	}
+	b.WriteString(n.Apps)
 	return b.String()
 }
 

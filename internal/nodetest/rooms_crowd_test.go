@@ -2,6 +2,7 @@ package nodetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -67,6 +68,23 @@ func TestARoomWithTenThousandMembers(t *testing.T) {
 	s.want(200, "PUT", "/v1/rooms/"+room+"/read", people[0].access, `{"seq":15}`)
 	unread(people[0], messages-15)
 	unread(s.signInAs("user1", aPassword), 0)
+
+	// What one of so many has read the reader's own sessions hear, and nobody else.
+	own := 0
+	sender.Send(fmt.Sprintf(`{"type":"ROOM_SEND","data":{"room":%q,"content":"last"}}`, room))
+	for _, p := range peers {
+		f := p.Next()
+		if f.Type == "ROOM_READ_BY" && p.user == people[0].user {
+			own++
+			f = p.Next()
+		}
+		if f.Type != "ROOM_MESSAGE" {
+			t.Errorf("%s got %s", p.user, f.Raw)
+		}
+	}
+	if own != sessions {
+		t.Errorf("%d of the reader's %d sessions heard of it", own, sessions)
+	}
 }
 
 // arrive signs users in, from the second on, each on so many sockets.
@@ -91,6 +109,7 @@ func arrive(t *testing.T, s *Server, accounts, sessions int) (people []tokens, p
 						t.Error(err)
 						return
 					}
+					p.user = people[i].user
 					mu.Lock()
 					peers = append(peers, p)
 					mu.Unlock()
@@ -102,33 +121,15 @@ func arrive(t *testing.T, s *Server, accounts, sessions int) (people []tokens, p
 	return people, peers
 }
 
-// crowd makes further accounts, with the password of the first, and puts them into the
-// first room: what would take an hour of hashing over HTTP.
+// crowd makes further accounts, and puts them into the first room: what would take an
+// hour of hashing over HTTP.
 func crowd(t *testing.T, s *Server, members int) {
 	t.Helper()
-	ctx := context.Background()
-	d, err := db.Open(ctx, db.Options{Path: filepath.Join(s.Data, "switchboard.db")})
+	d, err := db.Open(t.Context(), db.Options{Path: filepath.Join(s.Data, "switchboard.db")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.Write(ctx, func(tx *db.Tx) error {
-		const all = "WITH RECURSIVE new(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM new WHERE n < $1) "
-		if _, err := tx.Exec(ctx, all+"INSERT INTO accounts (number, username, name_key, password, version, display_name, bio, avatar_url, created_at) SELECT n, 'user' || n, 'user' || n, password, version, '', '', '', created_at FROM new, accounts WHERE number = 1", members); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, all+"INSERT INTO chat_members (room, account, role, since, read_seq, own) SELECT 1, n, 'member', 1, 0, 0 FROM new", members); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "UPDATE counters SET value = $1 WHERE name = 'accounts'", members); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, "UPDATE chat_rooms SET members = $1 WHERE n = 1", members)
-		return err
-	})
-	if err == nil {
-		err = d.Close()
-	}
-	if err != nil {
+	if err := errors.Join(d.Crowd(t.Context(), "user", members), d.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -484,3 +484,28 @@ func TestWhoHasNoRoomsHearsSo(t *testing.T) {
 		t.Errorf("got %s", f.Raw)
 	}
 }
+
+// Who has no answer makes a room again under the same Idempotency-Key, and has one; what
+// has the key but is another wish, or another's, is not it.
+func TestARoomIsMadeOnceUnderItsKey(t *testing.T) {
+	Alone(t, ReasonOwn)
+	s := startWith(t, chatOn)
+	ada, bob := s.signUp("ada"), s.signUp("bob")
+	post := func(who tokens, body string) Answer {
+		return s.Call("POST", "/v1/rooms", who.access, body, "Idempotency-Key", "k1")
+	}
+	first := post(ada, `{"name":"tea"}`)
+	again := post(ada, `{"name":"tea"}`)
+	if first.Status != 201 || again.Status != 201 || again.Field("id") != first.Field("id") || again.Header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("got %d %s, then %d %s", first.Status, first.Body, again.Status, again.Body)
+	}
+	if other := post(ada, `{"name":"coffee"}`); other.Status != 422 || other.Code() != "IDEMPOTENCY_MISMATCH" {
+		t.Errorf("another wish: got %d %s", other.Status, other.Body)
+	}
+	if his := post(bob, `{"name":"tea"}`); his.Status != 201 || his.Field("id") == first.Field("id") {
+		t.Errorf("bob got %d %s", his.Status, his.Body)
+	}
+	if list := s.want(200, "GET", "/v1/rooms", ada.access, ""); strings.Count(list.Body, `"id"`) != 1 {
+		t.Errorf("ada's rooms: %s", list.Body)
+	}
+}

@@ -1,6 +1,8 @@
 package socket
 
 import (
+	"slices"
+
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -125,6 +127,9 @@ func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
 	m.Content, m.Reference = content, f.Reference
 	m.Fast, m.Confirm, m.TTL = f.Fast, f.Confirm, f.TTL
 	m.Origin, m.Later = s, s
+	if s.srv.opts.Shunned != nil && !s.heard(m) {
+		return
+	}
 	if !f.Fast {
 		m.Receipt = s.identity.options.Receipts && len(f.Reference) > 0
 		size := len(f.Data) + len(f.Reference) + receiverCost*(len(m.To)-1)
@@ -134,6 +139,29 @@ func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
 		m.Done = func() { s.settled(size) }
 	}
 	s.srv.opts.Hub.Send(m)
+}
+
+// heard takes out the receivers who do not want to hear from the user, and says whether
+// there are others.
+func (s *session) heard(m *delivery.Send) bool {
+	shunned := s.srv.opts.Shunned(m.From)
+	if len(shunned) == 0 {
+		return true
+	}
+	var deaf []wire.UserID
+	m.To = slices.DeleteFunc(m.To, func(to wire.UserID) bool {
+		_, is := shunned[to]
+		if is {
+			deaf = append(deaf, to)
+		}
+		return is
+	})
+	if len(deaf) > 0 {
+		s.refuse(&wire.Error{
+			Kind: wire.KindGeneralError, Code: wire.CodeForbidden, Reason: "the receiver does not want to hear from the user", To: deaf, Group: m.Group,
+		}, m.Reference)
+	}
+	return len(m.To) > 0
 }
 
 // Later notes a receiver of a FAST message, to be written to when everything is

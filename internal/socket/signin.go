@@ -97,7 +97,7 @@ func (s *session) decide(ctx context.Context, a *wire.Auth, renew bool) {
 	switch {
 	case err != nil:
 		s.srv.logRefused(a, err)
-		s.rejected(a, s.srv.refusalOf(err), wire.CloseNotAuthentic)
+		s.denied(a, err)
 	case !s.grip(ctx, a, &grant):
 	case renew:
 		s.renew(a, &grant)
@@ -116,7 +116,7 @@ func (s *session) grip(ctx context.Context, a *wire.Auth, grant *apps.Grant) boo
 	release, err := grant.Ground.Hold(ctx, func() { s.close(closing(wire.CloseNotAuthentic, revoked)) })
 	if err != nil {
 		s.srv.logRefused(a, err)
-		s.rejected(a, s.srv.refusalOf(err), wire.CloseNotAuthentic)
+		s.denied(a, err)
 		return false
 	}
 	s.letGo(release)
@@ -176,6 +176,16 @@ func (srv *Server) refusalOf(err error) *wire.Error {
 		return e
 	}
 	return &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeHookFailed, Reason: "the sign-in could not be decided"}
+}
+
+// denied answers with the gate's error, and closes: for good, or with the code that has
+// clients come again while the database does not answer.
+func (s *session) denied(a *wire.Auth, err error) {
+	e, code := s.srv.refusalOf(err), uint16(wire.CloseNotAuthentic)
+	if e.Code == wire.CodeStoreDown {
+		code = wire.CloseRestart
+	}
+	s.rejected(a, e, code)
 }
 
 // rejected answers that the sign-in failed, and closes.

@@ -159,6 +159,9 @@ type Options struct {
 	// MayReach says whether users of one app may watch the presence of users of
 	// another. It is not asked about one and the same app. Nil: they may not.
 	MayReach func(from, to string) bool
+	// Shunned returns who does not want to hear from a user; the set is not changed. Nil:
+	// there is nobody like that.
+	Shunned func(user wire.UserID) map[wire.UserID]struct{}
 
 	Now     func() time.Time                                     // nil: time.Now
 	Ticks   func(every time.Duration) (<-chan time.Time, func()) // nil: time.NewTicker; the second result stops it

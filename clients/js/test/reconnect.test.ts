@@ -96,12 +96,14 @@ test("a user who lives elsewhere is told where", async (t) => {
 
 test("a refusal that passes is tried again", async (t) => {
   const server = await startServer(t);
-  server.refuse = "HOOK_FAILED";
-  const client = clientOf(t, server);
-  const connected = client.connect();
-  await inState(client, "waiting");
-  server.refuse = undefined;
-  await connected;
+  for (const code of ["HOOK_FAILED", "STORE_DOWN"]) {
+    server.refuse = code;
+    const client = clientOf(t, server);
+    const connected = client.connect();
+    await inState(client, "waiting");
+    server.refuse = undefined;
+    await connected;
+  }
 });
 
 test("an expired token is asked for anew where that is possible", async (t) => {

@@ -6,7 +6,7 @@ import { items, readProfile, text, time, type Data } from "./answers.js";
 import { attempt, type Desk } from "./desk.js";
 import { askForm } from "./formdialog.js";
 import { readTokens, type Session } from "./session.js";
-import { explained } from "./wording.js";
+import { explained } from "./problems.js";
 
 /** What somebody can do about their own account. */
 export function showAccount(desk: Desk, session: Session): void {
@@ -42,7 +42,7 @@ async function editProfile(desk: Desk): Promise<void> {
       title: "Profile",
       intro: `Others know you as @${profile.username}.`,
       fields: [
-        { name: "displayName", label: "Name to show", value: profile.displayName, maxLength: 100, hint: "Instead of your name, which stays beside it." },
+        { name: "displayName", label: "Name to show", value: profile.displayName, maxLength: 64, hint: "Instead of your name, which stays beside it." },
         { name: "bio", label: "About you", kind: "textarea", value: profile.bio, maxLength: 1000 },
         { name: "avatarUrl", label: "Address of a picture", kind: "url", value: profile.avatarUrl, hint: "Others see the address; this page fetches no pictures from elsewhere." },
       ],
@@ -67,6 +67,7 @@ function changePassword(desk: Desk, session: Session): void {
         { name: "new", label: "New password", kind: "password", required: true, maxLength: 128, autocomplete: "new-password", hint: "8 to 128 characters." },
       ],
       verb: "Change",
+      problems: { BAD_CREDENTIALS: "The password until now is wrong." },
       submit: async (value) => {
         const answer = await desk.api.post<Data | undefined>("/accounts/me/password", { body: { old: value("old"), new: value("new") } });
         if (answer?.["accessToken"] !== undefined) session.adopt(readTokens(answer, Date.now()));
@@ -150,6 +151,7 @@ function deleteAccount(desk: Desk): void {
       fields: [{ name: "password", label: "Password", kind: "password", required: true, autocomplete: "current-password" }],
       verb: "Delete",
       danger: true,
+      problems: { BAD_CREDENTIALS: "The password is wrong." },
       submit: async (value) => {
         await desk.api.delete("/accounts/me", { body: { password: value("password") } });
         desk.signedOut("The account is deleted.");

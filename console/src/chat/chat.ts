@@ -8,7 +8,7 @@ import { People } from "./people.js";
 import { RoomList } from "./roomlist.js";
 import { RoomState } from "./roomstate.js";
 import type { Session } from "./session.js";
-import { explained, mayPass } from "./wording.js";
+import { explained, mayPass, type Sentences } from "./problems.js";
 
 /** How long to wait before what the server could not do is tried again. */
 const againMs = 2_000;
@@ -132,7 +132,8 @@ export class Chat {
     const known = this.#states.get(id);
     const state = known ?? new RoomState(id);
     this.#states.set(id, state);
-    state.unreadFrom = room.unread > 0 ? room.readSeq + 1 : 0;
+    state.passUnread();
+    if (room.unread > 0) state.unread = { after: room.readSeq, count: room.unread, upTo: room.lastSeq };
     this.#open = state;
     this.#changed("rooms", "room", "messages", "members", "typing");
     void this.#refresh(state);
@@ -195,6 +196,7 @@ export class Chat {
     state.membersNext = undefined;
     void this.#members(state).catch(() => undefined); // what is known of them stays
     await this.history.refresh(state, this.rooms.get(state.id)?.lastSeq ?? 0);
+    await this.history.unread(state, this.me);
     await this.#fill(state); // what came while the page was read
   }
 
@@ -247,11 +249,18 @@ export class Chat {
         this.outbox.again(clientId);
         if (this.line.online) this.#later();
       } else {
-        this.outbox.failed(clientId, explained(error));
+        this.outbox.failed(clientId, explained(error, this.#refusals(room)));
       }
     }
     this.#changed("messages");
     if (this.#againTimer === 0) this.#post();
+  }
+
+  /** What a refused message means, which goes by the kind of room. */
+  #refusals(room: string): Sentences {
+    const other = this.rooms.get(room)?.with;
+    if (other === undefined) return { FORBIDDEN: "You may not write in this room.", NOT_FOUND: "You are not in this room any more." };
+    return { FORBIDDEN: `${this.people.name(other)} does not want to hear from you, or is not here any more.` };
   }
 
   /** Tries again in a while. */
@@ -263,7 +272,7 @@ export class Chat {
     }, againMs);
   }
 
-  async edit(message: Message, content: string): Promise<void> {
+  async edit(message: Message, content: unknown): Promise<void> {
     await this.#alter((room) => this.line.ask("ROOM_EDIT", { room, id: message.id, content }));
   }
 

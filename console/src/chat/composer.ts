@@ -1,6 +1,6 @@
 import { byId, setText } from "../dom.js";
 import type { Message } from "./answers.js";
-import { contentWords } from "./wording.js";
+import { contentWords, rewritten } from "./wording.js";
 
 /** How much one message may hold, in bytes, unless the server is set otherwise. */
 const contentLimit = 16 * 1024;
@@ -10,6 +10,8 @@ const nearLimit = 1024;
 export interface ComposerEvents {
   send(text: string): void;
   edit(message: Message, text: string): Promise<boolean>;
+  /** A message is being edited from now on, or none any more. */
+  editing(message: Message | undefined): void;
   typing(): void;
   /** Wants to edit the last own message. */
   editLast(): void;
@@ -43,9 +45,11 @@ export class Composer {
   }
 
   set draft(text: string) {
+    const wasEditing = this.#edited !== undefined;
     this.#edited = undefined;
     this.#text.value = text;
     this.#refresh();
+    if (wasEditing) this.#events.editing(undefined);
   }
 
   /** Says why nothing can be written here; empty when it can. */
@@ -66,6 +70,7 @@ export class Composer {
     this.#refresh();
     this.focus();
     this.#text.setSelectionRange(this.#text.value.length, this.#text.value.length);
+    this.#events.editing(message);
   }
 
   stopEditing(): void {
@@ -111,7 +116,7 @@ export class Composer {
 
   #refresh(): void {
     const text = this.#text.value.trim();
-    const bytes = new TextEncoder().encode(JSON.stringify(text)).length;
+    const bytes = new TextEncoder().encode(JSON.stringify(this.#edited === undefined ? text : rewritten(this.#edited.content, text))).length;
     const tooLong = bytes > contentLimit;
     this.#editing.hidden = this.#edited === undefined;
     this.#send.disabled = text === "" || tooLong || this.#refused !== "";

@@ -1,7 +1,7 @@
 import type { Api } from "../api.js";
 import type { Blocks } from "./blocks.js";
 import type { Chat } from "./chat.js";
-import { explained } from "./wording.js";
+import { explained, type Sentences } from "./problems.js";
 
 /** What the views of one who is signed in work with. */
 export interface Desk {
@@ -18,12 +18,12 @@ export interface Desk {
   signedOut(why: string): void;
 }
 
-/** Runs what somebody asked for; what went wrong is said. */
-export async function attempt(desk: Pick<Desk, "say" | "signal">, act: () => Promise<void>): Promise<void> {
+/** Runs what somebody asked for; what went wrong is said, with sentences for some codes. */
+export async function attempt(desk: Pick<Desk, "say" | "signal">, act: () => Promise<void>, here?: Sentences): Promise<void> {
   try {
     await act();
   } catch (error) {
-    const why = explained(error);
+    const why = explained(error, here);
     if (!desk.signal.aborted && why !== "") desk.say(why);
   }
 }

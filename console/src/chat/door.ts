@@ -1,16 +1,35 @@
 import { Api, Problem } from "../api.js";
 import { byId, chosen, control, setText } from "../dom.js";
+import { capital, withStop } from "../words.js";
 import type { Data } from "./answers.js";
+import { explained, type Sentences } from "./problems.js";
 import { readTokens, type Tokens } from "./session.js";
-import { explained } from "./wording.js";
 
 const ways = {
   "sign-in": { title: "Sign in", verb: "Sign in", hint: "", password: "Password" },
   "sign-up": { title: "New account", verb: "Make account", hint: "The name has 3 to 20 letters, digits, dots, hyphens or underscores; the password 8 to 128 characters.", password: "Password" },
-  reset: { title: "Forgot password", verb: "Set password", hint: "Ask for a code: whoever runs this server sees to it that you get one. With it you set a new password.", password: "New password" },
+  reset: { title: "Forgot password", verb: "Set password", hint: "With a code you set a new password. Ask for one here, where this server can send it to you, or ask whoever runs the server.", password: "New password" },
 } as const;
 
 type Way = keyof typeof ways;
+
+const fieldNames = ["username", "password", "token"] as const;
+
+type FieldName = (typeof fieldNames)[number];
+
+/** The field that an error is about; a code is the only thing that has a token. */
+function wrongField(error: unknown): FieldName | undefined {
+  if (!(error instanceof Problem)) return undefined;
+  return error.code === "BAD_TOKEN" ? "token" : fieldNames.find((name) => name === error.field);
+}
+
+/** Troubles that have nothing to do with codes. */
+const otherTroubles: ReadonlySet<string> = new Set(["RATE_LIMITED", "BUSY", "STORE_DOWN", "STORE_FULL", "CHAT_OFF", "INTERNAL", "UNREACHABLE", "NO_ANSWER", "ODD_ANSWER"]);
+
+/** Why no code is sent. A server that has no way to send one says so itself. */
+function noCode(problem: Problem): string {
+  return otherTroubles.has(problem.code) || problem.message === "" ? explained(problem) : capital(withStop(problem.message));
+}
 
 /** The form at which people sign in, make an account, or set a new password. */
 export class Door {
@@ -73,9 +92,10 @@ export class Door {
     try {
       await this.#act(way);
     } catch (error) {
-      const field = error instanceof Problem && (error.field === "username" || error.field === "password" || error.field === "token") ? error.field : undefined;
-      if (field === undefined) this.#say(explained(error), true);
-      else this.#wrong(field, explained(error));
+      const here: Sentences = way === "reset" ? { BAD_TOKEN: "The code is wrong, was used, or is too old. Ask for another one." } : {};
+      const field = wrongField(error);
+      if (field === undefined) this.#say(explained(error, here), true);
+      else this.#wrong(field, explained(error, here));
     } finally {
       this.#busy(false);
     }
@@ -107,10 +127,11 @@ export class Door {
     this.#reset.disabled = true;
     try {
       await this.#api.post("/resets", { body: { username } });
-      this.#say("If there is such an account, whoever runs this server has a code for it now. Write it above when you have it.", false);
+      this.#say("If there is an account of this name, a code for it was handed on; whoever runs this server knows how it reaches you. Write it above when you have it.", false);
       this.#field("token").focus();
     } catch (error) {
-      this.#say(explained(error), true);
+      if (error instanceof Problem && error.field === "username") this.#wrong("username", explained(error));
+      else this.#say(error instanceof Problem ? noCode(error) : explained(error), true);
     } finally {
       this.#reset.disabled = false;
     }
@@ -126,19 +147,19 @@ export class Door {
     this.#choose();
   }
 
-  #field(name: "username" | "password" | "token"): HTMLInputElement {
+  #field(name: FieldName): HTMLInputElement {
     return control(this.#form, name, HTMLInputElement);
   }
 
   #busy(busy: boolean): void {
     this.#button.disabled = busy;
     if (!busy) return;
-    for (const name of ["username", "password", "token"] as const) this.#field(name).ariaInvalid = null;
+    for (const name of fieldNames) this.#field(name).ariaInvalid = null;
     this.#say("Asking the server …", false);
     document.body.dataset["state"] = "connecting";
   }
 
-  #wrong(name: "username" | "password" | "token", why: string): void {
+  #wrong(name: FieldName, why: string): void {
     this.#say(why, true);
     this.#field(name).ariaInvalid = "true";
     this.#field(name).focus();

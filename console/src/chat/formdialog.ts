@@ -1,6 +1,6 @@
 import { button, element, setText } from "../dom.js";
 import { showDialog } from "../dialog.js";
-import { explained } from "./wording.js";
+import { explained, type Sentences } from "./problems.js";
 
 /** A field of a form in a dialog. */
 export interface Field {
@@ -20,6 +20,8 @@ export interface FormSpec {
   fields: readonly Field[];
   verb: string;
   danger?: boolean;
+  /** What some codes mean here. */
+  problems?: Sentences;
   /** Does what is asked for; what goes wrong is said in the dialog, which stays open. */
   submit(value: (name: string) => string): Promise<void>;
 }
@@ -53,7 +55,7 @@ export function askForm(spec: FormSpec, signal: AbortSignal): HTMLDialogElement 
       });
       dialog.close();
     } catch (error) {
-      setText(problem, explained(error));
+      setText(problem, explained(error, spec.problems));
     } finally {
       submit.disabled = false;
     }

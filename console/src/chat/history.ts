@@ -1,10 +1,12 @@
 import { readPage, type Data, type MessagePage } from "./answers.js";
 import type { RoomState } from "./roomstate.js";
-import { explained } from "./wording.js";
+import { explained } from "./problems.js";
 
 /** How many messages a page has, and how many are asked for to fill a hole. */
 const pageSize = 50;
 const holeSize = 200;
+/** Behind so many pages of nothing but one's own messages it is not looked any further for what is unread. */
+const pagesOfOwn = 5;
 
 /** Which page of a room's history. */
 export interface Place {
@@ -19,6 +21,7 @@ export class History {
   readonly #ask: (where: Place) => Promise<Data>;
   readonly #changed: () => void;
   readonly #under = new WeakMap<RoomState, Promise<boolean>>();
+  readonly #seeking = new WeakSet<RoomState>();
 
   /** `ask` asks for a page of a room; `changed` hears when something was read, or not. */
   constructor(ask: (where: Place) => Promise<Data>, changed: () => void) {
@@ -78,6 +81,26 @@ export class History {
       state.timeline.open(page, 0, !page.more && page.messages[0]?.seq === 1);
       if (!page.more) state.timeline.newer(page);
     });
+  }
+
+  /** Goes to where what is unread begins, if the messages at hand do not tell where that is; once, however many ask. */
+  async unread(state: RoomState, me: string): Promise<void> {
+    if (this.#seeking.has(state)) return;
+    this.#seeking.add(state);
+    await this.#seek(state, me);
+    this.#seeking.delete(state);
+  }
+
+  async #seek(state: RoomState, me: string): Promise<void> {
+    const { timeline, unread } = state;
+    if (unread === undefined || !timeline.loaded || state.findUnread(me)) return;
+    let read = await this.around(state, unread.after + 1);
+    for (let page = 0; read && state.unread === unread && !state.findUnread(me) && page < pagesOfOwn; page++) {
+      read = await this.#load(state, "page", async () => timeline.newer(await this.#page(state, { after: timeline.last, limit: holeSize })));
+    }
+    if (state.unread !== unread) return;
+    state.passUnread();
+    await this.newest(state);
   }
 
   /** Reads; never twice at once for a room: only a way to somewhere else waits for its turn. False when it was not read. */

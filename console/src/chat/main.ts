@@ -17,7 +17,8 @@ import { RoomView } from "./roomview.js";
 import { SearchPane } from "./searchpane.js";
 import { Session, type Tokens } from "./session.js";
 import { drawerOf, hold, keepTokens, takeTokens } from "./store.js";
-import { contentWords, explained } from "./wording.js";
+import { explained } from "./problems.js";
+import { contentWords } from "./wording.js";
 
 /** How long to wait before a refused sign-in is tried again: doubled each time, up to a bound. */
 const firstBeginMs = 1_000;
@@ -107,6 +108,7 @@ function signedOut(why: string, wrong: boolean): void {
   signed?.desk.chat.stop();
   signed?.over.abort();
   signed = undefined;
+  for (const menu of document.querySelectorAll<HTMLElement>(".menu")) menu.hidePopover();
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   for (const id of ["rows", "rooms-list", "aside-body", "said", "me"]) byId(id, HTMLElement).replaceChildren();
   beside = "";

@@ -13,11 +13,19 @@ import { mayInRoom, mayToMember, type MemberDeed } from "./rules.js";
 
 const roleOrder: Readonly<Record<Role, number>> = { owner: 0, moderator: 1, member: 2 };
 
+/** Why nothing is done to a member. */
+const dealProblems = { FORBIDDEN: "You may not do this to this person any more.", NOT_FOUND: "This person is not in the room any more." };
+
+/** From so many characters on what a room is about is long. */
+const longBanner = 160;
+
 /** Who is in the room, and what one may do to it and to them. */
 export class MembersPane {
   readonly #desk: Desk;
   readonly #body = byId("aside-body", HTMLElement);
   #shown = "";
+  /** The room whose long text is shown in full. */
+  #unfolded = "";
 
   constructor(desk: Desk) {
     this.#desk = desk;
@@ -71,11 +79,7 @@ export class MembersPane {
   #about(room: OwnRoom): HTMLElement {
     const { chat } = this.#desk;
     const about = element("div", "about");
-    if (room.banner !== "") {
-      const banner = element("p", "about-banner", room.banner);
-      banner.dir = "auto";
-      about.append(banner);
-    }
+    if (room.banner !== "") about.append(...this.#banner(room));
     const kind = room.oneToOne ? "Only the two of you can read what is said here." : room.public ? "Public: anybody may join, and then read all that was said." : "Private: who is in it was invited.";
     about.append(element("p", "hint", kind));
     const actions = element("div", "about-actions");
@@ -93,6 +97,25 @@ export class MembersPane {
     about.append(actions);
     chat.people.profile(room.with ?? "");
     return about;
+  }
+
+  /** What the room is about; a long text is shown in part, until somebody asks for all of it. */
+  #banner(room: OwnRoom): HTMLElement[] {
+    const banner = element("p", "about-banner", room.banner);
+    banner.dir = "auto";
+    if (room.banner.length <= longBanner) return [banner];
+    const unfold = button("", "small unfold", () => {
+      this.#unfolded = this.#unfolded === room.id ? "" : room.id;
+      show(this.#unfolded === room.id);
+    });
+    unfold.dataset["of"] = "banner";
+    const show = (all: boolean): void => {
+      banner.classList.toggle("folded", !all);
+      unfold.ariaExpanded = String(all);
+      unfold.textContent = all ? "Less" : "More";
+    };
+    show(this.#unfolded === room.id);
+    return [banner, unfold];
   }
 
   #member(room: OwnRoom, { user, role }: Member): HTMLElement {
@@ -117,9 +140,10 @@ export class MembersPane {
     const { chat } = this.#desk;
     const list: MenuItem[] = [{ text: "Profile", act: () => showPerson(this.#desk, user) }];
     if (user === chat.me) return list;
+    list.push({ text: this.#desk.blocks.has(user) ? "Unblock" : "Block", act: () => void attempt(this.#desk, () => this.#block(user)) });
     const about = { room: room.id, user };
-    const change = (type: "ROOM_REMOVE" | "ROOM_BAN"): void => void attempt(this.#desk, () => chat.change(type, about));
-    const makeIt = (role: Role): void => void attempt(this.#desk, () => chat.change("ROOM_ROLE", { ...about, role }));
+    const change = (type: "ROOM_REMOVE" | "ROOM_BAN"): void => void attempt(this.#desk, () => chat.change(type, about), dealProblems);
+    const makeIt = (role: Role): void => void attempt(this.#desk, () => chat.change("ROOM_ROLE", { ...about, role }), dealProblems);
     const offer = (deed: MemberDeed, words: string, act: () => void, danger = false): void => {
       if (mayToMember(room, role, deed)) list.push({ text: words, act, danger });
     };
@@ -129,6 +153,19 @@ export class MembersPane {
     offer("remove", "Remove from the room", () => change("ROOM_REMOVE"), true);
     offer("ban", "Ban from the room", () => void this.#sure("Ban from the room?", `${chat.people.name(user)} leaves the room and cannot come back until unbanned.`, "Ban", () => change("ROOM_BAN")), true);
     return list;
+  }
+
+  /** Blocks somebody, or hears them again. */
+  async #block(user: string): Promise<void> {
+    const { blocks, chat } = this.#desk;
+    const name = chat.people.name(user);
+    if (blocks.has(user)) {
+      await blocks.remove(user);
+      this.#desk.say(`${name} is not blocked any more.`);
+    } else {
+      await blocks.add(user);
+      this.#desk.say(`You have blocked ${name}.`);
+    }
   }
 
   async #sure(title: string, words: string, verb: string, act: () => void): Promise<void> {

@@ -1,4 +1,5 @@
-import { byId, setText } from "../dom.js";
+import { byId, element, setText } from "../dom.js";
+import { badge } from "./roomlist.js";
 import type { RoomState } from "./roomstate.js";
 import type { Row } from "./rows.js";
 import { rowElement, shownIn, type RowWorld } from "./rowelements.js";
@@ -15,6 +16,8 @@ export interface MessageListEvents {
   bottom(): void;
   /** Wants to go to the room's end. */
   latest(): void;
+  /** How many messages wait there to be read. */
+  unread(): number;
 }
 
 /**
@@ -32,6 +35,8 @@ export class MessageList {
   #state: RoomState | undefined;
   #follows = true;
   #size = "";
+  /** The message that is being edited; 0 for none. */
+  #edited = 0;
 
   constructor(events: MessageListEvents, signal: AbortSignal) {
     this.#events = events;
@@ -40,6 +45,7 @@ export class MessageList {
     const resized = new ResizeObserver(() => {
       this.#size = this.#measure();
       if (this.#follows) this.#end();
+      else this.#row(this.#edited)?.scrollIntoView({ block: "nearest" });
     });
     resized.observe(this.#scroller);
     signal.addEventListener("abort", () => resized.disconnect());
@@ -69,6 +75,7 @@ export class MessageList {
   render(rows: readonly Row[], world: RowWorld): void {
     const anchor = this.#anchor();
     this.#fill(rows, world);
+    this.#mark();
     this.#say();
     if (this.#follows && this.#state?.timeline.atEnd === true) this.#end();
     else this.#keep(anchor);
@@ -76,17 +83,22 @@ export class MessageList {
     this.#edges();
   }
 
-  /** Shows the line above which nothing is new, if it is not to be seen. */
+  /** Shows the line below which everything is new: at the end, if it is to be seen from there. */
   toUnread(): void {
     const line = this.#rows.get("unread")?.element;
-    if (line === undefined || line.offsetTop >= this.#scroller.scrollTop) return;
+    if (line === undefined) return;
+    const atEnd = this.#state?.timeline.atEnd === true;
+    if (atEnd) this.toEnd();
+    if (atEnd && line.offsetTop >= this.#scroller.scrollTop) return;
     this.#scroller.scrollTop = line.offsetTop - 24;
-    this.#scrolled();
+    this.#follows = this.#nearEnd();
+    this.#offerLatest();
+    this.#edges();
   }
 
   /** Goes to a message, and shows which one it is. */
   toMessage(seq: number): void {
-    const row = this.#rows.get(`m ${seq}`)?.element;
+    const row = this.#row(seq);
     if (row === undefined) return;
     this.#follows = false;
     row.scrollIntoView({ block: "center" });
@@ -94,6 +106,30 @@ export class MessageList {
     this.#list.querySelector(".pointed")?.classList.remove("pointed");
     row.classList.add("pointed");
     this.#scrolled();
+  }
+
+  /** Shows which message is edited, and brings it into sight; none for 0. */
+  markEdited(seq: number): void {
+    this.#edited = seq;
+    this.#mark();
+    const row = this.#row(seq);
+    if (row === undefined) return;
+    row.scrollIntoView({ block: "nearest" });
+    this.#follows = this.#nearEnd();
+    this.#offerLatest();
+  }
+
+  #mark(): void {
+    this.#list.querySelector(".edited-now")?.classList.remove("edited-now");
+    this.#row(this.#edited)?.classList.add("edited-now");
+  }
+
+  /** The row in which a message stands, by itself or with others. */
+  #row(seq: number): HTMLElement | undefined {
+    const alone = this.#rows.get(`m ${seq}`)?.element;
+    if (alone !== undefined) return alone;
+    const among = ({ dataset }: HTMLElement): boolean => Number(dataset["seq"]) <= seq && seq <= Number(dataset["to"]);
+    return [...this.#list.querySelectorAll<HTMLElement>("[data-to]")].find(among);
   }
 
   #fill(rows: readonly Row[], world: RowWorld): void {
@@ -134,17 +170,17 @@ export class MessageList {
   }
 
   /** The first message to be seen, and where. */
-  #anchor(): { key: string; top: number } | undefined {
+  #anchor(): { seq: number; top: number } | undefined {
     const top = this.#scroller.scrollTop;
     for (const item of this.#list.children) {
       if (!(item instanceof HTMLElement) || item.dataset["seq"] === undefined) continue;
-      if (item.offsetTop + item.offsetHeight > top) return { key: `m ${item.dataset["seq"]}`, top: item.offsetTop - top };
+      if (item.offsetTop + item.offsetHeight > top) return { seq: Number(item.dataset["seq"]), top: item.offsetTop - top };
     }
     return undefined;
   }
 
-  #keep(anchor: { key: string; top: number } | undefined): void {
-    const row = anchor === undefined ? undefined : this.#rows.get(anchor.key)?.element;
+  #keep(anchor: { seq: number; top: number } | undefined): void {
+    const row = anchor === undefined ? undefined : this.#row(anchor.seq);
     if (row !== undefined && anchor !== undefined) this.#scroller.scrollTop = row.offsetTop - anchor.top;
   }
 
@@ -154,6 +190,11 @@ export class MessageList {
 
   #offerLatest(): void {
     this.#latest.hidden = this.#state === undefined || this.follows || this.#rows.size === 0;
+    const unread = badge(this.#events.unread());
+    if (this.#latest.dataset["unread"] === unread) return;
+    this.#latest.dataset["unread"] = unread;
+    this.#latest.replaceChildren("Latest ↓");
+    if (unread !== "") this.#latest.append(" ", element("span", "badge", unread, element("span", "visually-hidden", " new")));
   }
 
   #measure(): string {
@@ -162,10 +203,14 @@ export class MessageList {
 
   #scrolled(): void {
     if (this.#measure() !== this.#size) return; // the box changed, not the reader's mind
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    this.#follows = scrollHeight - scrollTop - clientHeight < atEdge;
+    this.#follows = this.#nearEnd();
     this.#offerLatest();
     this.#edges();
+  }
+
+  #nearEnd(): boolean {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    return scrollHeight - scrollTop - clientHeight < atEdge;
   }
 
   #edges(): void {

@@ -1,8 +1,8 @@
 import type { Api } from "../api.js";
-import { readProfile, type Data, type Profile } from "./answers.js";
+import { items, readProfile, type Data, type Profile } from "./answers.js";
 
-/** So many profiles are asked for at a time. */
-const atOnce = 4;
+/** So many profiles are asked for with one call, as many as the server gives. */
+const atOnce = 100;
 
 /** Who the users are: their profiles, asked for when they are first needed. */
 export class People {
@@ -11,7 +11,7 @@ export class People {
   readonly #known = new Map<string, Profile>();
   readonly #asked = new Set<string>();
   readonly #queue: string[] = [];
-  #under = 0;
+  #asking = false;
 
   constructor(api: Api, changed: () => void) {
     this.#api = api;
@@ -31,7 +31,10 @@ export class People {
     if (known === undefined && userId !== "" && !this.#asked.has(userId)) {
       this.#asked.add(userId);
       this.#queue.push(userId);
-      this.#next();
+      if (!this.#asking) {
+        this.#asking = true;
+        queueMicrotask(() => void this.#ask()); // with all whom this drawing needs
+      }
     }
     return known;
   }
@@ -56,17 +59,21 @@ export class People {
     return profile;
   }
 
-  #next(): void {
-    while (this.#under < atOnce) {
-      const userId = this.#queue.shift();
-      if (userId === undefined) return;
-      this.#under++;
-      void this.look(userId)
-        .catch(() => undefined) // then the user ID stands for the name
-        .finally(() => {
-          this.#under--;
-          this.#next();
-        });
+  /** Asks for those who wait, until nobody does. */
+  async #ask(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const ids = this.#queue.splice(0, atOnce).join(",");
+      try {
+        const found = await this.#api.get<Data>("/profiles", { query: { ids } });
+        for (const data of items(found["profiles"])) {
+          const profile = readProfile(data);
+          this.#known.set(profile.userId, profile);
+        }
+        this.#changed();
+      } catch {
+        continue; // then the user IDs stand for the names
+      }
     }
+    this.#asking = false;
   }
 }

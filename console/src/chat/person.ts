@@ -4,7 +4,8 @@ import { dateTime } from "../format.js";
 import type { Profile } from "./answers.js";
 import { avatar } from "./avatar.js";
 import { attempt, type Desk } from "./desk.js";
-import { explained } from "./wording.js";
+import { explained, type Sentences } from "./problems.js";
+import { writeProblems } from "./roomforms.js";
 
 /** Shows who somebody is, and what one may do about them. */
 export function showPerson(desk: Desk, user: string): void {
@@ -17,7 +18,7 @@ export function showPerson(desk: Desk, user: string): void {
   signal.addEventListener("abort", () => dialog.close());
   const known = chat.people.profile(user);
   if (known !== undefined) fill(known);
-  chat.people.look(user).then(fill, (error: unknown) => setText(problem, explained(error)));
+  chat.people.look(user).then(fill, (error: unknown) => setText(problem, explained(error, { NOT_FOUND: "This account is not there any more." })));
   showActions();
 
   function fill(profile: Profile): void {
@@ -38,15 +39,15 @@ export function showPerson(desk: Desk, user: string): void {
         const room = await chat.create({ with: user });
         dialog.close();
         desk.show(room);
-      }),
+      }, writeProblems(chat.people.name(user))),
     );
     write.disabled = blocked;
     actions.replaceChildren(block, close, write);
   }
 
-  async function act(deed: () => Promise<void>): Promise<void> {
+  async function act(deed: () => Promise<void>, here?: Sentences): Promise<void> {
     setText(problem, "");
-    await attempt({ say: (text) => setText(problem, text), signal }, deed);
+    await attempt({ say: (text) => setText(problem, text), signal }, deed, here);
     showActions();
   }
 }

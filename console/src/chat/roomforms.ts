@@ -1,15 +1,17 @@
-import { SwitchboardError } from "@switchboard/client";
 import { showDialog } from "../dialog.js";
 import { button, element, setText } from "../dom.js";
-import { items, readRoom, text, type OwnRoom, type Room } from "./answers.js";
+import { Problem } from "../api.js";
+import { items, readRoom, text, type OwnRoom, type Profile, type Room } from "./answers.js";
 import { avatar } from "./avatar.js";
 import type { Desk } from "./desk.js";
-import { askForm } from "./formdialog.js";
+import { askForm, type Field } from "./formdialog.js";
 import { mayInRoom } from "./rules.js";
-import { explained } from "./wording.js";
+import { explained, type Sentences } from "./problems.js";
 
 const nameLimit = 100;
-const bannerLimit = 500;
+const bannerLimit = 1000;
+/** A name or a user ID, with the sign that may stand before a name. */
+const whoLimit = 64;
 
 /** Makes a room, or writes to somebody. */
 export function newRoom(desk: Desk): void {
@@ -50,10 +52,11 @@ function writeTo(desk: Desk): void {
   askForm(
     {
       title: "Write to one person",
-      fields: [{ name: "username", label: "Name of the person", required: true, maxLength: 21, autocomplete: "off" }],
+      fields: [whoField],
       verb: "Write",
+      problems: writeProblems("This person"),
       submit: async (value) => {
-        const { userId } = await desk.chat.people.find(plainName(value("username")));
+        const { userId } = await lookUp(desk, value("username"));
         desk.show(await desk.chat.create({ with: userId }));
       },
     },
@@ -61,19 +64,46 @@ function writeTo(desk: Desk): void {
   );
 }
 
-/** Names are often written with the sign that stands before them on the page. */
-function plainName(typed: string): string {
-  return typed.trim().replace(/^@/, "");
+const whoField: Field = { name: "username", label: "Name of the person", required: true, maxLength: whoLimit, autocomplete: "off", hint: "Or the user ID, such as chat-7." };
+
+/** Why nothing can be written to somebody. */
+export function writeProblems(name: string): Sentences {
+  return {
+    FORBIDDEN: `${name} does not want to hear from you.`,
+    NOT_FOUND: "There is nobody of this name or user ID.",
+    CONFLICT: "You two had a room of your own, which you have left for good.",
+  };
+}
+
+/**
+ * Who is meant. What looks like a user ID may be a name as well: it is taken for
+ * the ID, so that nobody is found in another's place by a name that looks like it.
+ */
+async function lookUp(desk: Desk, typed: string): Promise<Profile> {
+  const { people } = desk.chat;
+  const who = typed.trim();
+  if (!/^[a-z]\w*-\d+$/i.test(who)) return people.find(who.replace(/^@/, ""));
+  try {
+    return await people.look(who);
+  } catch (error) {
+    if (error instanceof Problem && (error.code === "NOT_FOUND" || error.code === "INVALID_REQUEST")) return people.find(who);
+    throw error;
+  }
 }
 
 export function inviteSomebody(desk: Desk, room: OwnRoom): void {
   askForm(
     {
       title: `Invite to ${room.name}`,
-      fields: [{ name: "username", label: "Name of the person", required: true, maxLength: 21, autocomplete: "off" }],
+      fields: [whoField],
       verb: "Invite",
+      problems: {
+        FORBIDDEN: "This person does not want to be invited by you, or you may not invite to this room any more.",
+        NOT_FOUND: "There is nobody of this name or user ID.",
+        CONFLICT: "This person is banned from the room.",
+      },
       submit: async (value) => {
-        const { userId } = await desk.chat.people.find(plainName(value("username")));
+        const { userId } = await lookUp(desk, value("username"));
         await desk.chat.change("ROOM_INVITE", { room: room.id, user: userId });
         desk.say(`${desk.chat.people.name(userId)} is in the room now.`);
       },
@@ -107,14 +137,25 @@ export function editRoom(desk: Desk, room: OwnRoom): void {
   );
 }
 
+const joinProblems: Sentences = {
+  FORBIDDEN: "You may not join this room: you were banned from it, or it is not public any more.",
+  NOT_FOUND: "This room is not there any more, or not public any more.",
+};
+
 /** The public rooms, with a way into each. */
 export function findRooms(desk: Desk): void {
   const list = element("ul", "found");
+  const filter = element("input", "found-filter");
+  filter.type = "search";
+  filter.ariaLabel = "Names to show";
+  filter.placeholder = "Filter by name";
+  filter.hidden = true;
+  filter.addEventListener("input", () => sift());
   const problem = element("p", "form-problem", "Loading …");
   problem.role = "status";
   const more = button("Show more", "small", () => void load());
   more.hidden = true;
-  const dialog = showDialog("Public rooms", list, more, problem, element("div", "dialog-actions", button("Close", "", () => dialog.close())));
+  const dialog = showDialog("Public rooms", filter, list, more, problem, element("div", "dialog-actions", button("Close", "", () => dialog.close())));
   desk.signal.addEventListener("abort", () => dialog.close());
   let after = "";
   void load();
@@ -126,10 +167,24 @@ export function findRooms(desk: Desk): void {
       list.append(...rooms.map(itemOf));
       after = text(page["next"]);
       more.hidden = after === "";
-      setText(problem, list.childElementCount === 0 ? "There is no public room yet. Make one!" : "");
+      filter.hidden = list.childElementCount < 2;
+      sift();
     } catch (error) {
       setText(problem, explained(error));
     }
+  }
+
+  /** Shows those of the rooms at hand that have the typed words in their names. */
+  function sift(): void {
+    const words = filter.value.toLowerCase().split(/\s+/).filter((word) => word !== "");
+    const all = [...list.querySelectorAll("li")];
+    for (const item of all) {
+      const name = item.querySelector("b")?.textContent.toLowerCase() ?? "";
+      item.hidden = !words.every((word) => name.includes(word));
+    }
+    const none = `No room of this name${more.hidden ? "" : " among those that are loaded; show more"}.`;
+    if (all.length === 0) setText(problem, "There is no public room yet. Make one!");
+    else setText(problem, all.every(({ hidden }) => hidden) ? none : "");
   }
 
   function itemOf(room: Room): HTMLElement {
@@ -149,8 +204,7 @@ export function findRooms(desk: Desk): void {
       dialog.close();
       desk.show(room.id);
     } catch (error) {
-      const refused = error instanceof SwitchboardError && error.code === "FORBIDDEN";
-      setText(problem, refused ? "You may not join this room: you were banned from it, or it is not public any more." : explained(error));
+      setText(problem, explained(error, joinProblems));
     }
   }
 }

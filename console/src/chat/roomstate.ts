@@ -2,6 +2,7 @@ import type { Member, OwnRoom } from "./answers.js";
 import { ReadMarks } from "./marks.js";
 import { Timeline } from "./timeline.js";
 import { Typists } from "./typists.js";
+import { firstUnread, type Unread } from "./unread.js";
 
 /** What is at hand of a room that was opened. */
 export class RoomState {
@@ -17,13 +18,31 @@ export class RoomState {
   loading: "" | "page" | "older" | "newer" = "";
   /** Why the last question about its history was not answered, for people. */
   problem = "";
-  /** From which message on nothing was read when the room was opened; 0 for none. */
+  /** What was unread when the room was opened, until it is known where that begins. */
+  unread: Unread | undefined;
+  /** The first message of others that was unread when the room was opened; 0 for none. */
   unreadFrom = 0;
   /** What was typed and not sent. */
   draft = "";
 
   constructor(id: string) {
     this.id = id;
+  }
+
+  /** Looks where what is unread begins among the messages at hand; false while they do not tell. */
+  findUnread(me: string): boolean {
+    if (this.unread === undefined) return true;
+    const from = firstUnread(this.timeline, me, this.unread);
+    if (from === undefined) return false;
+    this.unreadFrom = from;
+    this.unread = undefined;
+    return true;
+  }
+
+  /** What was unread is of no interest any more: somebody goes somewhere else, or writes. */
+  passUnread(): void {
+    this.unread = undefined;
+    this.unreadFrom = 0;
   }
 
   put(member: Member): void {

@@ -13,7 +13,15 @@ import { roomName, type RoomState } from "./roomstate.js";
 import { rowsOf } from "./rows.js";
 import type { RowWorld } from "./rowelements.js";
 import { mayToMessage } from "./rules.js";
-import { contentWords, listed } from "./wording.js";
+import { showVersions } from "./versionsdialog.js";
+import { contentWords, isPlain, listed, rewritten } from "./wording.js";
+
+/** Why a message is not edited or deleted. */
+const alterProblems = {
+  FORBIDDEN: "You may not change this message.",
+  CONFLICT: "The message was deleted meanwhile.",
+  NOT_FOUND: "The message is not there any more.",
+};
 
 /** The room that is open: its messages, and what is written to it. */
 export class RoomView {
@@ -24,6 +32,7 @@ export class RoomView {
   /** Messages of blocked users that were asked to be shown. */
   readonly #revealed = new Set<string>();
   #state: RoomState | undefined;
+  /** Whether the room is still to be opened where what is unread begins; nothing counts as seen before that. */
   #toUnread = false;
 
   constructor(desk: Desk) {
@@ -34,6 +43,7 @@ export class RoomView {
         top: () => this.#state !== undefined && void chat.history.older(this.#state),
         bottom: () => this.#bottom(),
         latest: () => void this.#latest(),
+        unread: () => chat.openRoom?.unread ?? 0,
       },
       signal,
     );
@@ -42,7 +52,8 @@ export class RoomView {
         send: (text) => this.#send(text),
         edit: (message, text) => this.#edit(message, text),
         typing: () => chat.typing(),
-        editLast: () => this.#editLast(),
+        editing: (message) => this.#messages.markEdited(message?.seq ?? 0),
+        editLast: () => void this.#editLast(),
       },
       signal,
     );
@@ -53,7 +64,8 @@ export class RoomView {
       online: false,
       openUser: (user) => showPerson(desk, user),
       openMenu: (message, anchor) => this.#menu(message, anchor),
-      reveal: (message) => this.#reveal(message),
+      openVersions: (message) => showVersions(desk, chat.open?.id ?? "", message),
+      reveal: (messages) => this.#reveal(messages),
       retry: ({ clientId }) => chat.retry(clientId),
       discard: ({ clientId }) => chat.discard(clientId),
     };
@@ -75,7 +87,9 @@ export class RoomView {
 
   /** Goes to a message, wherever in the history it is. */
   async goTo(seq: number): Promise<void> {
-    if (this.#state === undefined || !(await this.#desk.chat.history.around(this.#state, seq))) return;
+    if (this.#state === undefined) return;
+    this.#state.unread = undefined;
+    if (!(await this.#desk.chat.history.around(this.#state, seq))) return;
     this.render(new Set(["messages"]));
     this.#messages.toMessage(seq);
   }
@@ -96,7 +110,7 @@ export class RoomView {
   #change(state: RoomState | undefined): void {
     if (this.#state !== undefined) this.#state.draft = this.#composer.draft;
     this.#state = state;
-    this.#toUnread = (state?.unreadFrom ?? 0) > 0;
+    this.#toUnread = state?.unread !== undefined;
     this.#messages.begin(state);
     this.#composer.draft = state?.draft ?? "";
   }
@@ -128,13 +142,14 @@ export class RoomView {
   #list(room: OwnRoom, state: RoomState): void {
     const { chat, blocks } = this.#desk;
     const { timeline } = state;
+    state.findUnread(chat.me);
     const hides = (user: string): boolean => !room.oneToOne && blocks.has(user) && !this.#revealed.has(`${state.id} ${user}`);
     this.#world.withNames = !room.oneToOne;
     this.#world.online = chat.line.online;
     const drafts = timeline.atEnd || !timeline.loaded ? chat.outbox.of(state.id) : [];
     const readers = state.marks.under(timeline.messages, chat.me);
     this.#messages.render(rowsOf({ messages: timeline.messages, drafts, readers, unreadFrom: state.unreadFrom, hides, now: Date.now() }), this.#world);
-    if (this.#toUnread && timeline.loaded) {
+    if (this.#toUnread && state.unread === undefined) {
       this.#toUnread = false;
       this.#messages.toUnread();
     }
@@ -143,7 +158,7 @@ export class RoomView {
 
   /** What is at the end and on a screen that is looked at has been read. */
   #readIfSeen(): void {
-    if (!document.hidden && document.hasFocus() && this.#messages.follows) void this.#desk.chat.read();
+    if (!this.#toUnread && !document.hidden && document.hasFocus() && this.#messages.follows) void this.#desk.chat.read();
   }
 
   #bottom(): void {
@@ -153,6 +168,7 @@ export class RoomView {
   }
 
   async #latest(): Promise<void> {
+    if (this.#state !== undefined) this.#state.unread = undefined;
     if (this.#state?.timeline.atEnd === false) await this.#desk.chat.history.newest(this.#state);
     this.render(new Set(["messages"]));
     this.#messages.toEnd();
@@ -161,7 +177,7 @@ export class RoomView {
   }
 
   #send(text: string): void {
-    if (this.#state !== undefined) this.#state.unreadFrom = 0;
+    this.#state?.passUnread();
     this.#desk.chat.send(text);
     void this.#latest().then(() => this.#composer.focus()); // whoever writes wants to see it
   }
@@ -169,14 +185,18 @@ export class RoomView {
   async #edit(message: Message, text: string): Promise<boolean> {
     let done = false;
     await attempt(this.#desk, async () => {
-      await this.#desk.chat.edit(message, text);
+      await this.#desk.chat.edit(message, rewritten(message.content, text));
       done = true;
-    });
+    }, alterProblems);
     return done;
   }
 
-  #editLast(): void {
-    const last = this.#state?.timeline.messages.findLast((one) => one.from === this.#desk.chat.me && !one.deleted);
+  async #editLast(): Promise<void> {
+    const { chat } = this.#desk;
+    const state = this.#state;
+    if (state?.timeline.atEnd === false) await this.#latest();
+    if (state !== this.#state) return;
+    const last = state?.timeline.messages.findLast((one) => one.from === chat.me && !one.deleted && isPlain(one.content));
     if (last !== undefined) this.#composer.edit(last);
   }
 
@@ -187,7 +207,8 @@ export class RoomView {
     const { chat } = this.#desk;
     const own = message.from === chat.me;
     const items: MenuItem[] = [{ text: "Copy the text", act: () => void this.#copy(message, anchor) }];
-    if (own && typeof message.content === "string") items.unshift({ text: "Edit", act: () => this.#composer.edit(message) });
+    if (own && isPlain(message.content)) items.unshift({ text: "Edit", act: () => this.#composer.edit(message) });
+    if (message.editedAt !== undefined) items.push({ text: "What it said before", act: () => showVersions(this.#desk, room.id, message) });
     items.push({ text: "Who has read it", act: () => this.#sayReaders(message, state) });
     if (!own) items.push({ text: `About ${chat.people.name(message.from)}`, act: () => showPerson(this.#desk, message.from) });
     if (mayToMessage(room, own, "delete")) items.push({ text: "Delete", danger: true, act: () => void this.#delete(message) });
@@ -208,12 +229,12 @@ export class RoomView {
     const { signal, chat } = this.#desk;
     const words = contentWords(message.content);
     const sure = await confirmed("Delete this message?", words.length > 200 ? `${words.slice(0, 200)}…` : words, "Delete", signal);
-    if (sure) await attempt(this.#desk, () => chat.delete(message));
+    if (sure) await attempt(this.#desk, () => chat.delete(message), alterProblems);
   }
 
-  #reveal(message: Message): void {
+  #reveal(messages: readonly Message[]): void {
     if (this.#state === undefined) return;
-    this.#revealed.add(`${this.#state.id} ${message.from}`);
+    for (const { from } of messages) this.#revealed.add(`${this.#state.id} ${from}`);
     this.render(new Set(["messages"]));
   }
 }

@@ -3,7 +3,7 @@ import { dateTime } from "../format.js";
 import type { Message } from "./answers.js";
 import type { Draft } from "./outbox.js";
 import type { Row } from "./rows.js";
-import { contentWords, hourMinute, listed, pieces, type Piece } from "./wording.js";
+import { contentText, contentWords, hourMinute, listed, pieces, type Piece } from "./wording.js";
 
 /** What the rows need to know, and what can be done in them. */
 export interface RowWorld {
@@ -14,7 +14,9 @@ export interface RowWorld {
   online: boolean;
   openUser(user: string): void;
   openMenu(message: Message, anchor: HTMLElement): void;
-  reveal(message: Message): void;
+  openVersions(message: Message): void;
+  /** Shows messages of blocked people after all. */
+  reveal(messages: readonly Message[]): void;
   retry(draft: Draft): void;
   discard(draft: Draft): void;
 }
@@ -28,9 +30,12 @@ export function shownIn(row: Row, world: RowWorld): string {
       return "";
     case "draft":
       return JSON.stringify([row.draft, world.online]);
+    case "hidden":
+      return JSON.stringify(row.messages.map(({ seq, from }) => [seq, from]));
     case "message": {
-      const { message, follows, readers, hidden } = row;
-      return JSON.stringify([message, follows, hidden, world.withNames, world.name(message.from), world.name(message.deletedBy ?? ""), readers.map((user) => world.name(user))]);
+      const { message, follows, readers } = row;
+      const names = [message.from, message.editedBy ?? "", message.deletedBy ?? "", ...readers].map((user) => world.name(user));
+      return JSON.stringify([message, follows, world.withNames, names]);
     }
   }
 }
@@ -44,12 +49,14 @@ export function rowElement(row: Row, world: RowWorld): HTMLElement {
       return element("li", "row-unread", element("span", "", "New"));
     case "draft":
       return draftElement(row.draft, world);
+    case "hidden":
+      return hiddenElement(row.messages, world);
     case "message":
       return messageElement(row, world);
   }
 }
 
-function messageElement({ message, follows, readers, hidden }: Row & { kind: "message" }, world: RowWorld): HTMLElement {
+function messageElement({ message, follows, readers }: Row & { kind: "message" }, world: RowWorld): HTMLElement {
   const own = message.from === world.me;
   const name = world.name(message.from);
   const bubble = element("div", "bubble");
@@ -60,9 +67,9 @@ function messageElement({ message, follows, readers, hidden }: Row & { kind: "me
   } else {
     bubble.append(element("span", "visually-hidden", own ? "You: " : `${name}: `));
   }
-  bubble.append(hidden ? hiddenNote(message, world) : contentElement(message, world), footElement(message));
+  bubble.append(contentElement(message, world), footElement(message, world));
   const line = element("div", "row-line", bubble);
-  if (!message.deleted && !hidden) line.append(menuButton(message, world));
+  if (!message.deleted) line.append(menuButton(message, world));
   const item = element("li", `row ${own ? "out" : "in"}${follows ? " follows" : ""}`, line);
   item.dataset["seq"] = String(message.seq);
   item.tabIndex = -1;
@@ -70,8 +77,15 @@ function messageElement({ message, follows, readers, hidden }: Row & { kind: "me
   return item;
 }
 
-function hiddenNote(message: Message, world: RowWorld): HTMLElement {
-  return element("p", "gone", "From somebody you blocked. ", button("Show", "small", () => world.reveal(message)));
+/** What blocked people say, as one line that leads to it. */
+function hiddenElement(messages: readonly Message[], world: RowWorld): HTMLElement {
+  const whose = new Set(messages.map(({ from }) => from)).size === 1 ? "somebody" : "people";
+  const words = `${messages.length === 1 ? "1 message" : `${messages.length} messages`} from ${whose} you blocked.`;
+  const item = element("li", "row row-hidden", element("p", "gone", words), button("Show", "small", () => world.reveal(messages)));
+  item.dataset["seq"] = String(messages[0]?.seq);
+  item.dataset["to"] = String(messages.at(-1)?.seq);
+  item.tabIndex = -1;
+  return item;
 }
 
 function menuButton(message: Message, world: RowWorld): HTMLElement {
@@ -86,8 +100,13 @@ function contentElement(message: Message, world: RowWorld): HTMLElement {
     const by = message.deletedBy === undefined || message.deletedBy === message.from ? "" : ` by ${world.name(message.deletedBy)}`;
     return element("p", "gone", `Deleted${by}.`);
   }
-  const words = contentWords(message.content);
-  const shown = typeof message.content === "string" ? element("p", "text", ...pieces(words).map(pieceNode)) : element("pre", "text json", words);
+  return contentNode(message.content);
+}
+
+/** What a message says: text with its addresses as links, other JSON as it is. */
+export function contentNode(content: unknown): HTMLElement {
+  const text = contentText(content);
+  const shown = text === undefined ? element("pre", "text json", contentWords(content)) : element("p", "text", ...pieces(text).map(pieceNode));
   shown.dir = "auto";
   return shown;
 }
@@ -103,11 +122,12 @@ export function pieceNode({ text, href, found }: Piece): Node | string {
   return link;
 }
 
-function footElement(message: Message): HTMLElement {
+function footElement(message: Message, world: RowWorld): HTMLElement {
   const foot = element("p", "foot");
   if (message.editedAt !== undefined && !message.deleted) {
-    const edited = element("span", "", "edited");
-    edited.title = `Edited at ${dateTime(message.editedAt)}`;
+    const by = message.editedBy === undefined || message.editedBy === message.from ? "" : ` by ${world.name(message.editedBy)}`;
+    const edited = button(`edited${by}`, "edited", () => world.openVersions(message));
+    edited.title = `Edited at ${dateTime(message.editedAt)}: show what it said before`;
     foot.append(edited);
   }
   foot.append(timeElement(message.at));

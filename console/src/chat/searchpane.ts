@@ -2,7 +2,8 @@ import { button, byId, element, setText } from "../dom.js";
 import { readPage, type Message } from "./answers.js";
 import type { Desk } from "./desk.js";
 import { pieceNode } from "./rowelements.js";
-import { contentWords, explained, foundPieces, hourMinute, shortTime } from "./wording.js";
+import { explained } from "./problems.js";
+import { contentWords, foundPieces, hourMinute, shortTime } from "./wording.js";
 
 /** Finds messages of the room by their words. */
 export class SearchPane {

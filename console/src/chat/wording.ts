@@ -1,7 +1,3 @@
-import { SwitchboardError } from "@switchboard/client";
-import { isAbort, Problem, sentence } from "../api.js";
-import { capital, withStop } from "../words.js";
-
 /** A time of day as people write it: 08:30. */
 export function hourMinute(at: number): string {
   const date = new Date(at);
@@ -45,10 +41,26 @@ export function listed(names: readonly string[], most = 3): string {
   return shown.length === 0 ? last : `${shown.join(", ")} and ${last}`;
 }
 
+/** What a message says, if it is a text or an object with one; undefined for other JSON. */
+export function contentText(content: unknown): string | undefined {
+  if (typeof content === "string") return content;
+  if (typeof content !== "object" || content === null || !("text" in content)) return undefined;
+  return typeof content.text === "string" && content.text !== "" ? content.text : undefined;
+}
+
 /** A message's content in words: text is what it says, everything else JSON. */
 export function contentWords(content: unknown): string {
-  if (typeof content === "string") return content;
-  return content === undefined ? "" : JSON.stringify(content, null, 2);
+  return contentText(content) ?? (content === undefined ? "" : JSON.stringify(content, null, 2));
+}
+
+/** Whether a message is nothing but a text, so that it can be edited as one. */
+export function isPlain(content: unknown): boolean {
+  return typeof content === "string" || (contentText(content) !== undefined && Object.keys(content as object).length === 1);
+}
+
+/** A text in the form that the content had which it replaces. */
+export function rewritten(content: unknown, text: string): unknown {
+  return typeof content === "string" ? text : { text };
 }
 
 /** A part of a text: as it is, a link, or one of the words that were looked for. */
@@ -89,39 +101,4 @@ export function foundPieces(text: string, words: string): Piece[] {
   }
   if (from < text.length) all.push({ text: text.slice(from) });
   return all;
-}
-
-/** What to say to people instead of what the server says to programs. */
-const sentences: Readonly<Record<string, string>> = {
-  BAD_CREDENTIALS: "Name or password is wrong.",
-  NAME_TAKEN: "Somebody has this name already.",
-  SIGN_UP_CLOSED: "New accounts cannot be made on this server; ask whoever runs it.",
-  NO_NUMBERS: "This server has no room for more accounts; tell whoever runs it.",
-  CHAT_OFF: "Chat is off on this server.",
-  STORE_DOWN: "The server cannot reach its database just now. Try again in a moment.",
-  STORE_FULL: "The server's disk is full; tell whoever runs it.",
-  BUSY: "The server has too much to do just now. Try again in a moment.",
-  TOKEN_REUSED: "This sign-in was used from somewhere else, so it was ended. Sign in again.",
-  BAD_TOKEN: "You were signed out. Sign in again.",
-  NOT_CONNECTED: "There is no connection to the server.",
-  CONNECTION_LOST: "The connection was lost before the server had answered.",
-};
-
-/** An error in a sentence for people; one that is none of these is a fault of ours and goes on. */
-export function explained(error: unknown): string {
-  if (isAbort(error)) return "";
-  if (!(error instanceof Problem) && !(error instanceof SwitchboardError)) throw error;
-  const known = sentences[error.code];
-  const wait = error instanceof Problem && error.code === "RATE_LIMITED" ? error.retryAfterMs : undefined;
-  if (wait !== undefined) return `Too many tries. Wait ${Math.max(Math.ceil(wait / 1000), 1)} s, then try again.`;
-  if (known !== undefined) return known;
-  return error instanceof Problem ? sentence(error) : `${capital(withStop(error.message))} (${error.code})`;
-}
-
-/** Whether it is worth to try the same again by itself. */
-export function mayPass(error: unknown): boolean {
-  if (error instanceof Problem) return error.mayPass;
-  if (!(error instanceof SwitchboardError)) return false;
-  const passing = ["STORE_DOWN", "STORE_FULL", "BUSY", "OVERLOADED", "TIMEOUT", "NO_ANSWER", "NOT_CONNECTED", "BUFFER_FULL", "RATE_LIMITED", "TOO_MANY_PENDING"];
-  return error.kind === "CONNECTION" || passing.includes(error.code);
 }
