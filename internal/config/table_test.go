@@ -94,7 +94,8 @@ func TestTheTemplateHasEveryKeyAndLoadsAsTheDefaults(t *testing.T) {
 	s := load(t, Sources{File: write(t, template)})
 	want := Defaults()
 	want.Demo = false         // it names the demo app itself
-	want.Chat.Enabled = false // which is on where nothing names one
+	want.Chat.Enabled = false // which is on where nothing names one, as the next two are
+	want.Matching.Simple.Enabled, want.Matching.Simple.Access = false, AccessKey
 	if got := Diff(s, want); len(got.Live)+len(got.Restart) > 0 {
 		t.Errorf("the template differs from the defaults: %+v", got)
 	}

@@ -26,14 +26,14 @@ func (a axis) of(t *ticket) float64 {
 		}
 		return w.spot[a]
 	case a < firstLo:
-		if v := w.val[a-firstVal]; v == v {
+		if v := w.dims[a-firstVal].val; v == v {
 			return v
 		}
 		return math.Inf(-1)
 	case a < firstHi:
-		return w.lo[a-firstLo]
+		return w.dims[a-firstLo].lo
 	}
-	return w.hi[a-firstHi]
+	return w.dims[a-firstHi].hi
 }
 
 // width returns how much of the axis a ticket takes for itself; ok is false when it
@@ -50,7 +50,7 @@ func (a axis) width(t *ticket) (width float64, ok bool) {
 	default:
 		a -= firstHi
 	}
-	width = w.hi[a] - w.lo[a]
+	width = w.dims[a].hi - w.dims[a].lo
 	return width, !math.IsInf(width, 1)
 }
 

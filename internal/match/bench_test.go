@@ -12,13 +12,11 @@ import (
 // crowd is a core with many who wait, none of whom fits another.
 type crowd struct {
 	core  *core
-	epoch uint64
 	now   time.Time
 	draw  func(i int) entry // two with the same i fit each other, and nobody else
 	chaos *rand.ChaCha8
 	next  int
 	free  []int // those who wait
-	store int
 	seq   uint64
 }
 
@@ -93,6 +91,13 @@ func criteria() map[string]func(i int) entry {
 			}
 			return e
 		},
+		// A language of one's own, and who speaks it.
+		"set": func(i int) (e entry) {
+			lang := []string{fmt.Sprint("l", i)}
+			e.props.list = []property{{name: "langs", kind: isSet, set: lang}}
+			e.query.list = []demand{{name: "langs", kind: hasAny, strs: lang}}
+			return e
+		},
 		// All are in one place and would take anybody of their level; a level is wanted by
 		// others who are near it.
 		"near": func(i int) (e entry) {
@@ -109,7 +114,7 @@ func criteria() map[string]func(i int) entry {
 // BenchmarkMatch makes one match a turn while others wait: somebody comes who fits one
 // of them, and another one takes its place.
 func BenchmarkMatch(b *testing.B) {
-	for _, name := range []string{"key", "place", "level", "properties", "near"} {
+	for _, name := range []string{"key", "place", "level", "properties", "set", "near"} {
 		for _, n := range []int{10_000, 100_000} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				c := newCrowd(criteria()[name])
@@ -161,5 +166,25 @@ func BenchmarkGroup(b *testing.B) {
 				b.Fatalf("%d matches in %d turns", c.core.counts.made, turns)
 			}
 		})
+	}
+}
+
+// BenchmarkNoGroup has somebody come whom half of those who wait fit, but no two of
+// these fit each other.
+func BenchmarkNoGroup(b *testing.B) {
+	sides := func(i int) (e entry) {
+		mode, other := []string{"a", "b"}[i%2], []string{"b", "a"}[i%2]
+		e.props.list = []property{{name: "mode", kind: isString, str: mode}}
+		e.query.list = []demand{{name: "mode", kind: inStrings, strs: []string{other}}}
+		return e
+	}
+	c := newCrowd(sides)
+	for i := range 10_000 {
+		c.enter(b, i, 3)
+	}
+	b.ResetTimer()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		c.enter(b, i, 3)
 	}
 }

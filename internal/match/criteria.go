@@ -100,39 +100,53 @@ func (d *demand) accepts(p *property) bool {
 	return false
 }
 
-// bounds returns an interval in which a property's place must lie for the demand to
-// accept it.
-func (d *demand) bounds() (lo, hi float64) {
-	lo, hi = math.Inf(1), math.Inf(-1)
-	switch d.kind {
-	case inRange:
-		return d.min, d.max
-	case inNumbers:
-		for _, n := range d.nums {
-			lo, hi = min(lo, n), max(hi, n)
-		}
-	case inStrings:
-		for _, s := range d.strs {
-			p := place(s)
-			lo, hi = min(lo, p), max(hi, p)
-		}
-	default:
-		return math.Inf(-1), math.Inf(1)
+// ask says on a property's line where it must lie for the demand to accept it: within
+// bounds, of which a set needs to have something.
+func (d *demand) ask(on *dim) {
+	if d.kind == inRange {
+		on.lo, on.hi = d.min, d.max
+		return
 	}
-	return lo, hi
+	on.lo, on.hi = math.Inf(1), math.Inf(-1)
+	for _, n := range d.nums {
+		on.lo, on.hi = min(on.lo, n), max(on.hi, n)
+	}
+	for _, s := range d.strs {
+		p := place(s)
+		on.lo, on.hi = min(on.lo, p), max(on.hi, p)
+		switch d.kind {
+		case hasAny:
+			on.any |= mark(p)
+		case hasAll:
+			on.all |= mark(p)
+		}
+	}
 }
 
-// place returns where a property stands on a line of its own: a number where it is, a
-// string where its hash is, a set nowhere, which is NaN.
-func (p *property) place() float64 {
+// stand says where a property stands on a line of its own: a number where it is, a
+// string where its hash is, a set from its first to its last string.
+func (p *property) stand(on *dim) {
 	switch p.kind {
 	case isNumber:
-		return p.num
+		on.val, on.top = p.num, p.num
 	case isString:
-		return place(p.str)
+		on.val = place(p.str)
+		on.top = on.val
+	case isSet:
+		if len(p.set) == 0 {
+			return
+		}
+		on.val, on.top = math.Inf(1), math.Inf(-1)
+		for _, s := range p.set {
+			at := place(s)
+			on.val, on.top = min(on.val, at), max(on.top, at)
+			on.has |= mark(at)
+		}
 	}
-	return math.NaN()
 }
+
+// mark is the bit that stands for a string in a set.
+func mark(place float64) uint64 { return 1 << (uint64(place) % 64) }
 
 // place hashes a string into a number that a float64 holds exactly.
 func place(s string) float64 {

@@ -15,20 +15,21 @@ import (
 
 // history drives a core and the model through the same events.
 type history struct {
-	t       *rapid.T
-	core    *core
-	model   *model
-	base    time.Time
-	now     time.Duration
-	log     []stored // what is in it, the oldest first
-	ever    []byte   // all that ever was
-	seq     uint64
-	term    uint64
-	views   map[string]*view
-	random  *rand.ChaCha8
-	ids     int
-	limits  Limits
-	serious bool // all kinds of criteria, not just pairs
+	t      *rapid.T
+	core   *core
+	model  *model
+	base   time.Time
+	now    time.Duration
+	log    []stored // what is in it, the oldest first
+	ever   []byte   // all that ever was
+	shadow *core    // knows all that ever was
+	sent   []byte   // on its way to the log
+	seq    uint64
+	term   uint64
+	views  map[string]*view
+	random *rand.ChaCha8
+	ids    int
+	limits Limits
 }
 
 // smallTuning has trees divide, and the log be trimmed, as soon as they can.
@@ -63,6 +64,7 @@ func newHistory(t *rapid.T) *history {
 		h.views[n] = &view{tickets: make(map[wire.ID]*seen)}
 	}
 	h.model = &model{limits: h.limits}
+	h.shadow = h.empty()
 	h.takeOver()
 	return h
 }
@@ -71,15 +73,39 @@ func (h *history) nodes() []string { return []string{"n1", "n2", "n3"} }
 
 func (h *history) time() time.Time { return h.base.Add(h.now) }
 
+func (h *history) empty() *core { return newCore(0, h.term, h.limits, h.random, h.base, smallTuning) }
+
+// keep has the log take a batch.
+func (h *history) keep(buf []byte) {
+	h.seq += 3
+	h.log, h.ever = append(h.log, stored{h.seq, bytes.Clone(buf)}), append(h.ever, buf...)
+	if err := h.shadow.replay(h.seq, buf); err != nil {
+		h.t.Fatalf("replay %d: %v", h.seq, err)
+	}
+}
+
+// lives returns the live matches of a core, with their members.
+func lives(c *core) (all []string) {
+	for id, m := range c.matches {
+		one := id.String()
+		for _, t := range m.members {
+			one += fmt.Sprint(" ", t.id, t.device, t.node.id, string(t.props.AppendJSON(nil)))
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
 // takeOver makes a new core of the log, and has all nodes tell what they have.
 func (h *history) takeOver() {
 	h.term++
-	h.core = newCore(0, h.term, h.limits, h.random, h.base, smallTuning)
+	h.core = h.empty()
 	for _, b := range h.log {
 		if err := h.core.replay(b.seq, b.buf); err != nil {
 			h.t.Fatalf("replay %d: %v", b.seq, err)
 		}
 	}
+	h.same("matches in the log", lives(h.core), lives(h.shadow))
 	h.model.held = true
 	h.model.matches = h.matchesInLog()
 	h.model.waiting = nil
@@ -150,17 +176,19 @@ func (h *history) say(node string, command []byte) {
 	h.ask(node, append(appendRequestHeader(nil, h.views[node].epoch, false), command...))
 }
 
-// store has the log take the next batch, if there is one.
+// store sends the next batch to the log or, if one is on its way, has it arrive; false
+// when there is none.
 func (h *history) store() bool {
-	last, buf := h.core.journal.next()
-	if buf == nil {
-		return false
+	if h.sent == nil {
+		last, buf := h.core.journal.next()
+		if buf != nil && last != h.seq {
+			h.t.Fatalf("a batch is to follow %d, the log ends at %d", last, h.seq)
+		}
+		h.sent = bytes.Clone(buf)
+		return buf != nil
 	}
-	if last != h.seq {
-		h.t.Fatalf("a batch is to follow %d, the log ends at %d", last, h.seq)
-	}
-	h.seq += 3
-	h.log, h.ever = append(h.log, stored{h.seq, bytes.Clone(buf)}), append(h.ever, buf...)
+	h.keep(h.sent)
+	h.sent = nil
 	h.hear(h.core.landed(h.seq))
 	h.purge()
 	return true
@@ -299,7 +327,14 @@ func (h *history) drawQuery(e *entry, pick func(string, int) int) {
 	if pick("mode", 3) == 0 {
 		e.props.list = append(e.props.list, property{name: "mode", kind: isString, str: []string{"a", "b"}[pick("mode is", 2)]})
 	}
-	switch pick("asks", 4) {
+	if pick("langs", 2) == 0 {
+		e.props.list = append(e.props.list, property{name: "langs", kind: isSet, set: [][]string{{}, {"de"}, {"it"}, {"de", "it"}}[pick("langs are", 4)]})
+	}
+	switch pick("asks", 6) {
+	case 2:
+		e.query.list = append(e.query.list, demand{name: "langs", kind: hasAny, strs: [][]string{{"de"}, {"it", "en"}}[pick("any", 2)]})
+	case 3:
+		e.query.list = append(e.query.list, demand{name: "langs", kind: hasAll, strs: [][]string{{"de"}, {"it", "de"}}[pick("all", 2)]})
 	case 0:
 		from := float64(pick("from", 8))
 		e.query.list = append(e.query.list, demand{name: "level", min: from, max: from + float64(pick("wide", 4))})
@@ -379,6 +414,7 @@ func (h *history) actions() map[string]func(*rapid.T) {
 		},
 		"store":     func(*rapid.T) { h.store() },
 		"store too": func(*rapid.T) { h.store() },
+		"store it":  func(*rapid.T) { h.store() },
 		"lose a node": func(*rapid.T) {
 			n := node()
 			h.views[n] = &view{epoch: h.views[n].epoch, tickets: make(map[wire.ID]*seen)}
@@ -407,15 +443,10 @@ func (h *history) syncWhole(n string) {
 // replaceOwner has another owner take the log over: what the old one has not stored is
 // lost, but for a batch that may be under way.
 func (h *history) replaceOwner() {
-	old := h.core
-	last, buf := old.journal.next()
-	if buf != nil && rapid.Bool().Draw(h.t, "stored") {
-		h.seq += 3
-		h.log, h.ever = append(h.log, stored{h.seq, bytes.Clone(buf)}), append(h.ever, buf...)
-		if last != h.log[max(0, len(h.log)-2)].seq && len(h.log) > 1 {
-			h.t.Fatalf("a batch was to follow %d", last)
-		}
+	if h.sent != nil && rapid.Bool().Draw(h.t, "stored") {
+		h.keep(h.sent)
 	}
+	h.sent = nil
 	h.takeOver()
 }
 
@@ -489,7 +520,7 @@ func (b *branch) verify(t *rapid.T, dims int) {
 		}
 		for i := range dims {
 			s := b.dims[i]
-			if v := k.wait.val[i]; v == v && (v < s.min || v > s.max) || k.wait.lo[i] < s.lo || k.wait.hi[i] > s.hi {
+			if d := k.wait.dims[i]; d.val == d.val && (d.val < s.min || d.top > s.max) || d.lo < s.lo || d.hi > s.hi || d.has&^s.has != 0 {
 				t.Fatalf("%v is out of bounds in %d", k.id, i)
 			}
 		}
@@ -517,23 +548,14 @@ func (h *history) finish() {
 	}
 	h.core.journal.purge()
 	h.purge()
-	again := newCore(0, h.term+1, h.limits, h.random, h.base, smallTuning)
+	again := h.empty()
 	for _, b := range h.log {
 		if err := again.replay(b.seq, b.buf); err != nil {
 			h.t.Fatalf("replay: %v", err)
 		}
 	}
-	var got, want []string
-	for c, list := range map[*core]*[]string{again: &got, h.core: &want} {
-		for id, m := range c.matches {
-			one := id.String()
-			for _, t := range m.members {
-				one += fmt.Sprint(" ", t.id, t.device, t.node.id, string(t.props.AppendJSON(nil)))
-			}
-			*list = append(*list, one)
-		}
-	}
-	h.same("matches after a replay", got, want)
+	h.same("matches after a replay", lives(again), lives(h.core))
+	h.same("matches that were stored", lives(again), lives(h.shadow))
 	if again.journal.live != h.core.journal.live || again.journal.bytes != h.core.journal.bytes {
 		h.t.Fatalf("a replay counts %d of %d bytes, the core %d of %d", again.journal.live, again.journal.bytes, h.core.journal.live, h.core.journal.bytes)
 	}

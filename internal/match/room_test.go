@@ -290,3 +290,88 @@ func TestAMessageWaitsForTheNewsOfItsMatch(t *testing.T) {
 		b.expect(t, "matched [a]", "a: hello")
 	})
 }
+
+func TestWhatIsSaidInAnEarlierConversationIsVoid(t *testing.T) {
+	c := newCrowd(criteria()["key"])
+	now := c.now
+	id := c.enter(t, 1, 2)
+	c.settle()
+	late := append(append(appendRequestHeader(nil, 1, false), cmdGone), id[:]...)
+	e := c.draw(1)
+	e.id, e.pool, e.device, e.min, e.max = id, Pool{"app", "pool"}, "d", 2, 2
+	if answer, err := c.core.take(now, "n", append(appendEntry(appendRequestHeader(nil, 2, true), &e), cmdSynced)); answer != answerTaken || err != nil {
+		t.Fatal(answer, err)
+	}
+	for _, old := range [][]byte{late, append(appendRequestHeader(nil, 1, true), cmdSynced), append(appendRequestHeader(nil, 2, true), cmdSynced)} {
+		if answer, err := c.core.take(now, "n", old); answer != answerAgain || err != nil || c.core.tickets[id] == nil {
+			t.Errorf("%v is answered with %d, %v", old, answer, err)
+		}
+	}
+}
+
+func TestAnOwnerThatWasFollowedEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, "n1", "n2", "n3")
+		r.own(0, "n1")
+		a, b := r.open("n2", "a"), r.open("n3", "b")
+		a.ask(t, anyone)
+		b.ask(t, anyone)
+		settle(time.Millisecond)
+		r.own(0, "n2") // of which n1 does not hear
+		settle(time.Millisecond)
+		r.kill("n3") // so both would end the match
+		settle(time.Millisecond)
+		a.expect(t, "waiting", "matched [b]", "b left [] true")
+		r.nodes["n1"].room.Serve(0, "n2", appendRequestHeader(nil, 99, true), func(_ []byte, err error) {
+			if err == nil {
+				t.Error("an owner that was followed goes on")
+			}
+		})
+	})
+}
+
+func TestANewOwnerWaitsForTicketsThatAreOlder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, "n1", "n2", "n3")
+		r.own(0, "n1")
+		level := func(l int, query string) Request {
+			q := anyone
+			var err error
+			q.Properties = properties(t, fmt.Sprintf(`{"level":%d}`, l))
+			q.Query, err = ParseQuery([]byte(query))
+			must(t, err)
+			return q
+		}
+		old, young, both := r.open("n3", "old"), r.open("n2", "young"), r.open("n2", "both")
+		old.ask(t, level(1, `{"level":5}`))
+		settle(time.Millisecond)
+		young.ask(t, level(1, `{"level":5}`))
+		settle(time.Millisecond)
+		r.logs[0].fault = func(int) (bool, error) { return false, errors500 }
+		both.ask(t, level(5, `{"level":1}`))
+		settle(time.Millisecond)
+		r.mu.Lock()
+		r.nodes["n3"].cut = true
+		r.mu.Unlock()
+		r.logs[0].fault = nil
+		r.kill("n1")
+		r.own(0, "n2")
+		settle(time.Second)
+		r.mu.Lock()
+		r.nodes["n3"].cut = false
+		r.mu.Unlock()
+		both.expect(t, "waiting")
+		r.nodes["n3"].room.Moved(0)
+		settle(time.Millisecond)
+		both.expect(t, "matched [old]")
+		// Nobody is waited for without end.
+		r.mu.Lock()
+		r.nodes["n3"].cut = true
+		r.mu.Unlock()
+		r.own(0, "n2")
+		other := r.open("n2", "other")
+		other.ask(t, level(5, `{"level":1}`))
+		settle(3 * time.Second)
+		other.expect(t, "waiting", "matched [young]")
+	})
+}

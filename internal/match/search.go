@@ -120,8 +120,9 @@ const (
 	// how many at last.
 	fewCandidates = 32
 	allCandidates = 512
-	// maxSteps bounds the search for one group.
-	maxSteps = 20_000
+	// maxSteps bounds the search for one group: how many pairs are compared, some
+	// milliseconds' worth.
+	maxSteps = 8_000
 )
 
 // partners returns those with whom a ticket, which is in no tree, is to be in a match
@@ -146,10 +147,11 @@ func (c *core) partners(t *ticket) (members []*ticket, ambiguous bool) {
 		}
 		return []*ticket{s.found[0].t}, len(s.found) > 1
 	}
+	steps := maxSteps
 	for s.most = fewCandidates; s.most <= allCandidates; s.most *= 4 {
 		s.found = s.found[:0]
 		s.visit(other.tree.root)
-		if members = s.group(); members != nil || len(s.found) < s.most {
+		if members = s.group(&steps); members != nil || len(s.found) < s.most || steps < 0 {
 			break
 		}
 	}
@@ -165,11 +167,10 @@ func (s *search) reset() {
 
 // group finds among those who fit the seeker others for a group: as many as there can
 // be, and of these the first.
-func (s *search) group() []*ticket {
+func (s *search) group(steps *int) []*ticket {
 	w := s.seeker.wait
-	steps := maxSteps
 	for size := w.max; size >= w.min; size-- {
-		if others := s.groupOf(size, &steps); others != nil {
+		if others := s.groupOf(size, steps); others != nil {
 			return others
 		}
 	}
@@ -206,7 +207,7 @@ func (s *search) extend(chosen, from []*ticket, want int, may bool, steps *int) 
 		return nil
 	}
 	for i, t := range from {
-		if *steps--; *steps < 0 || len(chosen)+len(from)-i < want {
+		if *steps -= len(from) - i; *steps < 0 || len(chosen)+len(from)-i < want {
 			return nil
 		}
 		size := want + 1

@@ -71,9 +71,8 @@ type wait struct {
 	heapAt  int
 	spot    vec
 	located bool
-	counted uint8            // among those who ask for which names of the tree
-	val     [maxDims]float64 // see tree.place
-	lo, hi  [maxDims]float64
+	counted uint8 // among those who ask for which names of the tree
+	dims    []dim // by the tree's names, see tree.place
 }
 
 // request is what an owner needs of a Request.

@@ -50,10 +50,20 @@ type bounds struct {
 type span struct {
 	min, max float64 // of those who have it
 	lo, hi   float64 // of what is asked for; infinite when somebody asks for nothing
+	has      uint64  // of what their sets have, see mark
+	any      uint64  // of what sets are asked for; all bits when somebody asks for none
+}
+
+// dim is where one ticket stands for one property, and what it asks for.
+type dim struct {
+	val, top float64 // NaN when it has none; of a set the first and the last of its strings
+	lo, hi   float64 // infinite when it asks for nothing
+	has      uint64  // of what its set has, see mark
+	any, all uint64  // of what it asks of sets; 0 when it does not
 }
 
 var (
-	noSpan   = span{math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)}
+	noSpan   = span{math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1), 0, 0}
 	noBounds = bounds{
 		oldest: math.MaxInt64, newest: math.MinInt64,
 		from: vec{math.Inf(1), math.Inf(1), math.Inf(1)}, to: vec{math.Inf(-1), math.Inf(-1), math.Inf(-1)},
@@ -74,11 +84,16 @@ func (b *bounds) add(t *ticket, dims int) {
 		}
 	}
 	for i := range dims {
-		s := &b.dims[i]
-		if v := w.val[i]; v == v { // not NaN
-			s.min, s.max = min(s.min, v), max(s.max, v)
+		s, d := &b.dims[i], &w.dims[i]
+		if d.val == d.val { // not NaN
+			s.min, s.max = min(s.min, d.val), max(s.max, d.top)
 		}
-		s.lo, s.hi = min(s.lo, w.lo[i]), max(s.hi, w.hi[i])
+		s.lo, s.hi = min(s.lo, d.lo), max(s.hi, d.hi)
+		s.has |= d.has
+		if d.any == 0 {
+			s.any = math.MaxUint64
+		}
+		s.any |= d.any
 	}
 }
 
@@ -92,7 +107,7 @@ func (b *bounds) join(x, y *bounds, dims int) {
 	}
 	for i := range dims {
 		p, q := &x.dims[i], &y.dims[i]
-		b.dims[i] = span{min(p.min, q.min), max(p.max, q.max), min(p.lo, q.lo), max(p.hi, q.hi)}
+		b.dims[i] = span{min(p.min, q.min), max(p.max, q.max), min(p.lo, q.lo), max(p.hi, q.hi), p.has | q.has, p.any | q.any}
 	}
 }
 
@@ -128,40 +143,47 @@ func (b *bounds) mayFit(t *ticket, dims int) bool {
 		}
 	}
 	for i := range dims {
-		if !b.dims[i].mayFit(w.val[i], w.lo[i], w.hi[i]) {
+		if !b.dims[i].mayFit(&w.dims[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-// mayFit says whether somebody may be within lo and hi, and ask for what is at v, NaN
-// for nothing.
-func (s *span) mayFit(v, lo, hi float64) bool {
-	asks := lo > math.Inf(-1) || hi < math.Inf(1)
-	if asks && (s.max < lo || s.min > hi) {
+// mayFit says whether somebody may be what d asks for, and ask for what d is.
+func (s *span) mayFit(d *dim) bool {
+	asks := d.lo > math.Inf(-1) || d.hi < math.Inf(1)
+	switch {
+	case asks && (s.max < d.lo || s.min > d.hi):
+		return false
+	case d.any != 0 && s.has&d.any == 0, s.has&d.all != d.all:
+		return false
+	case d.val != d.val: // who asks for anything does not get it
+		return s.lo == math.Inf(-1) && s.hi == math.Inf(1)
+	case s.any != math.MaxUint64 && s.any&d.has == 0:
 		return false
 	}
-	if v != v { // who asks for anything does not get it
-		return s.lo == math.Inf(-1) && s.hi == math.Inf(1)
-	}
-	return s.lo <= v && v <= s.hi
+	return s.lo <= d.top && d.val <= s.hi
 }
 
 // place says where a ticket stands and what it asks for, for the names of this tree.
 func (tr *tree) place(t *ticket) {
 	w := t.wait
-	for i := range w.val {
-		w.val[i], w.lo[i], w.hi[i] = math.NaN(), math.Inf(-1), math.Inf(1)
+	if cap(w.dims) < tr.dims {
+		w.dims = make([]dim, tr.dims)
+	}
+	w.dims = w.dims[:tr.dims]
+	for i := range w.dims {
+		w.dims[i] = dim{val: math.NaN(), top: math.NaN(), lo: math.Inf(-1), hi: math.Inf(1)}
 		name := tr.names[i]
 		if name == "" {
 			continue
 		}
 		if p := t.props.find(name); p != nil {
-			w.val[i] = p.place()
+			p.stand(&w.dims[i])
 		}
 		if d := w.query.find(name); d != nil {
-			w.lo[i], w.hi[i] = d.bounds()
+			d.ask(&w.dims[i])
 		}
 	}
 }

@@ -43,7 +43,6 @@ type clerk struct {
 	node   *testNode
 	ledger *ledger
 	fail   int // how many times Begin fails
-	wait   chan struct{}
 
 	mu    sync.Mutex
 	books map[int]*book
@@ -273,12 +272,11 @@ type asker struct {
 	node *testNode
 	n    int
 
-	mu       sync.Mutex
-	open     int
-	done     map[string]bool
-	unknown  map[string]bool
-	refused  map[string]error
-	finished []string // in which order they were answered as done
+	mu      sync.Mutex
+	open    int
+	done    map[string]bool
+	unknown map[string]bool
+	refused map[string]error
 }
 
 func newAsker(name string, node *testNode) *asker {

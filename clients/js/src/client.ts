@@ -9,6 +9,7 @@ import type { WebSocketConstructor } from "./link.js";
 import { Outbox } from "./outbox.js";
 import { rawValue } from "./rawjson.js";
 import { Deferred, Receipts, type Receipt } from "./receipts.js";
+import { readMatchNews, type MatchCalls, type MatchNews } from "./matches.js";
 import { Asks, readNews, type RoomCalls, type RoomNews } from "./rooms.js";
 
 export interface ClientOptions extends frames.SignInOptions {
@@ -72,6 +73,8 @@ export interface ClientEvents {
   presence: { userId: string; online: boolean };
   /** News of a room that the user is in. A gap in `seq` is filled with `ROOM_HISTORY`. */
   room: RoomNews;
+  /** What comes of a request to be matched, and what the other members of a match do. */
+  match: MatchNews;
   /** The server's error frames, handlers that failed, frames that are none. Why a connection ended is in `state`. */
   error: SwitchboardError;
   state: StateChange;
@@ -84,6 +87,8 @@ const realClock: Clock = {
   setTimeout: (run, ms) => setTimeout(run, ms),
   clearTimeout: (timer) => clearTimeout(timer),
 };
+
+type Calls = RoomCalls & MatchCalls;
 
 /** One user's session with Switchboard, kept up over lost connections. */
 export class Client {
@@ -245,12 +250,12 @@ export class Client {
   }
 
   /**
-   * Sends a frame about rooms. Fulfilled with the data of its answer; rejected with the server's error, when it
+   * Sends a frame about rooms or matches. Fulfilled with the data of its answer; rejected with the server's error, when it
    * cannot be sent, as `send` throws, and when the connection breaks before the answer (`mayYetArrive`: send it
    * again, a message with the same `clientId`).
    */
-  async ask<K extends keyof RoomCalls>(type: K, data: RoomCalls[K][0]): Promise<RoomCalls[K][1]> {
-    const { reference, answer, forget } = this.#asks.begin<RoomCalls[K][1]>();
+  async ask<K extends keyof Calls>(type: K, data: Calls[K][0]): Promise<Calls[K][1]> {
+    const { reference, answer, forget } = this.#asks.begin<Calls[K][1]>();
     try {
       this.#write(JSON.stringify({ type, data, reference }), reference);
     } catch (error) {
@@ -263,6 +268,15 @@ export class Client {
   /** Tells the others in a room that the user is writing; once a second is enough. Nothing comes of it without a session. */
   typing(room: string): void {
     if (this.state === "online") this.#write(JSON.stringify({ type: "ROOM_TYPING", data: { room } }), undefined);
+  }
+
+  /**
+   * Sends a message to the other members of a match, or to some of them: FAST, or RELIABLE, which waits in the mailbox of
+   * who is away. It throws as `send` does; a refusal arrives as an `error` event.
+   */
+  sendMatch(match: string, content: unknown, options: { reliable?: boolean; to?: string[] } = {}): void {
+    const feature = options.reliable === true ? { feature: "RELIABLE" } : {};
+    this.#write(JSON.stringify({ type: "MATCH_MESSAGE", data: { match, content, to: options.to }, ...feature }), undefined);
   }
 
   /** As the app's master user: closes all sessions of a user. A refusal arrives as an `error` event. */
@@ -373,8 +387,10 @@ export class Client {
       case "DELIVER_FAILED":
         this.#refused(frame);
         break;
+      case "MATCH_MESSAGE":
+        break; // its reference is its sender's
       default:
-        this.#asks.answered(frame);
+        if (this.#asks.answered(frame)) this.#untold.add(frame);
     }
   }
 
@@ -428,7 +444,9 @@ export class Client {
         return this.#emitter.emit("error", frames.readError(frame));
       default: {
         const news = readNews(frame); // of frames of a later protocol there is none: the frame event shows them
-        return news === undefined ? undefined : this.#emitter.emit("room", news);
+        if (news !== undefined) return this.#emitter.emit("room", news);
+        const match = readMatchNews(frame);
+        return match === undefined ? undefined : this.#emitter.emit("match", match);
       }
     }
   }

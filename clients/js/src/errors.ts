@@ -77,6 +77,7 @@ export const closeMeanings: Readonly<Record<number, CloseMeaning>> = {
   4006: { code: "TOO_MANY_SESSIONS", reason: "this user has too many sessions" },
   4007: { code: "TOO_SLOW", reason: "this client read too slowly" },
   4008: { code: "NOT_ACKNOWLEDGED", reason: "messages were not acknowledged in time" },
+  4009: { code: "REPLACED", reason: "another connection has taken this one's place", final: true },
 };
 
 /** What the WebSocket itself says when there was no close frame. */

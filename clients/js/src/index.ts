@@ -11,6 +11,17 @@ export { SwitchboardError, type ErrorKind } from "./errors.js";
 export type { Handler } from "./events.js";
 export type { Feature, Outgoing, SignInOptions } from "./frames.js";
 export type { WebSocketConstructor, WebSocketLike } from "./link.js";
+export type {
+  MatchCalls,
+  Matched,
+  MatchLeft,
+  MatchNews,
+  MatchProperties,
+  MatchQuery,
+  MatchRange,
+  MatchRequest,
+  MatchTicket,
+} from "./matches.js";
 export type { Receipt } from "./receipts.js";
 export type {
   Room,

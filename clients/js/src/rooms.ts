@@ -167,7 +167,7 @@ export function readNews(frame: Envelope): RoomNews | undefined {
   return { type: frame.type, data: frame.data } as unknown as RoomNews;
 }
 
-/** Remembers what was asked of rooms, until it is answered. */
+/** Remembers what was asked of rooms and matches, until it is answered. */
 export class Asks {
   readonly #waiting = new Map<string, Deferred<unknown>>();
   #count = 0;
@@ -180,8 +180,11 @@ export class Asks {
     return { reference, answer: done.promise as Promise<T>, forget: () => this.#waiting.delete(reference) };
   }
 
-  answered(frame: Envelope): void {
-    this.#take(frame.reference)?.fulfil(frame.data);
+  /** Says whether the frame answers something that was asked. */
+  answered(frame: Envelope): boolean {
+    const done = this.#take(frame.reference);
+    done?.fulfil(frame.data);
+    return done !== undefined;
   }
 
   /** Says whether the error answers something that was asked. */

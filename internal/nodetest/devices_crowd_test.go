@@ -1,0 +1,210 @@
+package nodetest
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// throng is many devices at one place, each of which connects again when its connection is
+// lost, at another node. It follows what they are told.
+type throng struct {
+	t     *testing.T
+	c     *Cluster
+	ended chan struct{} // closed when they are to connect no more
+	wg    sync.WaitGroup
+
+	mu      sync.Mutex
+	gone    map[int]bool      // nodes that are not there
+	partner map[string]string // of devices that are matched
+	joined  map[string]time.Time
+	waits   []time.Duration
+	wrong   []string // what no device may see
+}
+
+func newThrong(t *testing.T, c *Cluster) *throng {
+	d := &throng{t: t, c: c, ended: make(chan struct{}), gone: map[int]bool{}, partner: map[string]string{}, joined: map[string]time.Time{}}
+	t.Cleanup(func() {
+		close(d.ended)
+		d.wg.Wait()
+	})
+	return d
+}
+
+// join has device i connect, and follows it from then on.
+func (d *throng) join(i int) {
+	x := d.connect(i, i)
+	d.wg.Go(func() {
+		for turn := i; x != nil; x = d.connect(i, turn) {
+			d.follow(x)
+			turn++
+		}
+	})
+}
+
+// connect connects device i to a node, the turn'th or one after it.
+func (d *throng) connect(i, turn int) *Device {
+	query := url.Values{"id": {fmt.Sprint("d", i)}, "lat": {"1"}, "lon": {"1"}}
+	for {
+		select {
+		case <-d.ended:
+			return nil
+		default:
+		}
+		n := turn % len(d.c.Nodes)
+		turn++
+		d.mu.Lock()
+		gone := d.gone[n]
+		d.mu.Unlock()
+		if gone {
+			continue
+		}
+		d.mu.Lock()
+		d.joined[query.Get("id")] = time.Now()
+		d.mu.Unlock()
+		x, _, err := TryDevice(d.t, d.c.Nodes[n], query, nil)
+		if err == nil {
+			return x
+		}
+		<-time.After(50 * time.Millisecond) // a node that has ended refuses at once
+	}
+}
+
+// follow takes what a device is told, until its connection ends.
+func (d *throng) follow(x *Device) {
+	defer x.Abort()
+	for {
+		select {
+		case line, ok := <-x.lines:
+			if !ok {
+				d.lost(x.Name)
+				return
+			}
+			d.told(x.Name, line)
+		case <-d.ended:
+			return
+		}
+	}
+}
+
+func (d *throng) lost(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.partner, name)
+}
+
+func (d *throng) told(name, line string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	who := ""
+	if parts := strings.Split(line, "'"); len(parts) == 3 {
+		who = parts[1]
+	}
+	have, matched := d.partner[name]
+	switch {
+	case strings.HasPrefix(line, "I matched with device"):
+		if matched {
+			d.wrong = append(d.wrong, fmt.Sprintf("%s has %s and is matched with %s", name, have, who))
+		}
+		d.partner[name] = who
+		d.waits = append(d.waits, time.Since(d.joined[name]))
+	case strings.HasPrefix(line, "device '") && strings.HasSuffix(line, "' left"):
+		if have != who {
+			d.wrong = append(d.wrong, fmt.Sprintf("%s has %q and loses %s", name, have, who))
+		}
+		delete(d.partner, name)
+	}
+}
+
+// alone returns how many of n devices have no partner who has them.
+func (d *throng) alone(n int) (count int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range n {
+		name := fmt.Sprint("d", i)
+		if with, matched := d.partner[name]; !matched || d.partner[with] != name {
+			count++
+		}
+	}
+	return count
+}
+
+// judge fails unless every device has one partner, who has it, and none ever had two.
+func (d *throng) judge(n int) {
+	d.t.Helper()
+	Eventually(d.t, "every device has a partner", func() bool { return d.alone(n) == 0 })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, what := range d.wrong[:min(len(d.wrong), 10)] {
+		d.t.Error(what)
+	}
+	slices.Sort(d.waits)
+	d.t.Logf("%d matches were told; half of them within %s of connecting, 99%% within %s", len(d.waits), d.waits[len(d.waits)/2], d.waits[len(d.waits)*99/100])
+}
+
+// joinAll has devices connect from first up to end, many side by side.
+func (d *throng) joinAll(first, end int) {
+	var wg sync.WaitGroup
+	for worker := range 64 {
+		wg.Go(func() {
+			for i := first + worker; i < end; i += 64 {
+				d.join(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestEveryDeviceOfAThrongHasOnePartnerThoughANodeIsKilledWhileTheyCome(t *testing.T) {
+	c := three(t, devicesOn)
+	const all = 10_000
+	d := newThrong(t, c)
+	began := time.Now()
+	d.joinAll(0, all/2)
+	d.mu.Lock()
+	d.gone[1] = true
+	d.mu.Unlock()
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		c.Nodes[1].Kill()
+	}()
+	d.joinAll(all/2, all)
+	<-killed
+	t.Logf("%d devices connected in %s", all, time.Since(began).Round(time.Millisecond))
+	d.judge(all)
+}
+
+func TestDevicesStayMatchedWhileTheNodesStopAndStartOneAfterTheOther(t *testing.T) {
+	c := three(t, devicesOn)
+	const all = 300
+	d := newThrong(t, c)
+	d.joinAll(0, all)
+	d.judge(all)
+	for i, n := range c.Nodes {
+		d.mu.Lock()
+		d.gone[i] = true
+		d.mu.Unlock()
+		if code := n.Stop(); code != 0 {
+			t.Errorf("node %d ended with %d\n%s", i+1, code, n.Output())
+		}
+		d.judge(all)
+		c.Launch(n)
+		d.mu.Lock()
+		d.gone[i] = false
+		d.mu.Unlock()
+	}
+	a := ConnectDevice(t, c.Nodes[0], "last-a", 900, 900)
+	ConnectDevice(t, c.Nodes[2], "last-b", 900, 900).Expect("I matched with device 'last-a'!")
+	a.Expect("I matched with device 'last-b'!")
+	select {
+	case line, ok := <-a.lines:
+		t.Errorf("told %q, %v, %v", line, ok, errors.Unwrap(a.err))
+	default:
+	}
+}
