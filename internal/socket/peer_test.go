@@ -54,6 +54,12 @@ func (r *rig) dialWith(extra []byte, headers ...string) *peer {
 // request sends a handshake and returns the answer.
 func (r *rig) request(method string, extra []byte, headers ...string) (*peer, *http.Response) {
 	r.t.Helper()
+	return r.requestAt("/ws", method, extra, headers...)
+}
+
+// requestAt is request for a path.
+func (r *rig) requestAt(path, method string, extra []byte, headers ...string) (*peer, *http.Response) {
+	r.t.Helper()
 	conn, err := net.Dial("tcp", r.addr)
 	if err != nil {
 		r.t.Fatal(err)
@@ -69,7 +75,7 @@ func (r *rig) request(method string, extra []byte, headers ...string) (*peer, *h
 			headers = append(headers, h)
 		}
 	}
-	text := method + " /ws HTTP/1.1\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n"
+	text := method + " " + path + " HTTP/1.1\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n"
 	p := &peer{t: r.t, conn: conn, br: bufio.NewReader(conn)}
 	p.write(append([]byte(text), extra...))
 	p.deadline()

@@ -1,0 +1,310 @@
+package socket
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-3d8c1042/switchboard/internal/match"
+	"github.com/seed-3d8c1042/switchboard/wire"
+)
+
+// soloLog is a log of matches that forgets all but its last place.
+type soloLog struct {
+	mu   sync.Mutex
+	last uint64
+}
+
+func (l *soloLog) Append(context.Context, uint64, []byte) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	return l.last, nil
+}
+
+func (l *soloLog) Replay(context.Context, func(uint64, []byte) error) (uint64, error) {
+	return 0, nil
+}
+func (l *soloLog) Purge(context.Context, uint64) error { return nil }
+
+// soloOwners are those of a node that is alone.
+type soloOwners struct{ room *match.Room }
+
+func (o soloOwners) Ask(ctx context.Context, shard int, request []byte) ([]byte, error) {
+	type result struct {
+		reply []byte
+		err   error
+	}
+	results := make(chan result, 1)
+	o.room.Serve(shard, "me", request, func(reply []byte, err error) { results <- result{reply, err} })
+	select {
+	case r := <-results:
+		return r.reply, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (o soloOwners) Tell(_ string, message []byte) { o.room.Told("me", message) }
+
+// matches is a room of matching on one node.
+func matches(t *testing.T) *match.Room {
+	t.Helper()
+	log := new(soloLog)
+	room, err := match.New(match.Options{
+		Node: "me", Shards: 1, Now: time.Now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
+		Logs: func(context.Context, int) (match.Log, error) { return log, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	room.Attach(soloOwners{room})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	room.Begin(ctx, 0, 1)
+	room.Moved(0)
+	go func() { done <- room.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return room
+}
+
+// doorRig is the simple door on a loopback port, with the test's clock.
+type doorRig struct {
+	t     *testing.T
+	door  *Devices
+	clock *clock
+	web   *httptest.Server
+
+	mu     sync.Mutex
+	limits DeviceLimits
+	events []DeviceEvent
+	until  time.Time
+	refuse error
+}
+
+func newDoorRig(t *testing.T) *doorRig {
+	t.Helper()
+	r := &doorRig{
+		t:     t,
+		clock: &clock{now: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), ticks: make(chan time.Time)},
+		limits: DeviceLimits{
+			Connections: 100, Queue: 100, Frame: 1 << 10, HandshakeTimeout: patience, PingInterval: 20 * time.Second, ProofTimeout: 10 * time.Second, MaxDistance: 1.42,
+		},
+	}
+	room := matches(t) // before the door, so that it outlives it
+	var err error
+	r.door, err = NewDevices(DevicesOptions{
+		Matches: room, Name: "here", Now: r.clock.Now, Ticks: r.clock.Ticks, Metrics: prometheus.NewRegistry(),
+		AllowOrigin: func(q *http.Request) bool { return q.Header.Get("Origin") == "" },
+		Limits: func() DeviceLimits {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.limits
+		},
+		Admit: func(*http.Request, string) (time.Time, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.until, r.refuse
+		},
+		Note: func(e DeviceEvent) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.events = append(r.events, e)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.web = httptest.NewServer(r.door)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.door.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		r.web.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// dial shakes hands as a device, and returns the status with which that is answered.
+func (r *doorRig) dial(id, place string, headers ...string) (*peer, int) {
+	r.t.Helper()
+	x := &rig{t: r.t, addr: r.web.Listener.Addr().String()}
+	p, res := x.requestAt("/device/connect?id="+url.QueryEscape(id)+place, "GET", nil, headers...)
+	return p, res.StatusCode
+}
+
+// device connects a device at (1,1).
+func (r *doorRig) device(id string) *peer {
+	r.t.Helper()
+	p, status := r.dial(id, "&lat=1&lon=1")
+	if status != http.StatusSwitchingProtocols {
+		r.t.Fatalf("%s: status %d", id, status)
+	}
+	if first := p.line(); !strings.HasPrefix(first, "Connected and handled by here_") {
+		r.t.Fatalf("%s was told %q first", id, first)
+	}
+	return p
+}
+
+// any returns the next frame.
+func (p *peer) any() (first byte, payload []byte) {
+	p.t.Helper()
+	first, payload, err := p.read()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return first, payload
+}
+
+// line returns the next text frame; pings are passed over.
+func (p *peer) line() string {
+	p.t.Helper()
+	for {
+		first, payload := p.any()
+		switch first {
+		case finText:
+			return string(payload)
+		case finPing:
+		default:
+			p.t.Fatalf("got a frame that begins with %x: %q", first, payload)
+		}
+	}
+}
+
+func (r *doorRig) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+}
+
+func TestADeviceThatIsSilentIsPingedAndThenCutOff(t *testing.T) {
+	r := newDoorRig(t)
+	lives, dies := r.device("lives"), r.device("dies")
+	lives.line()
+	dies.line() // they are matched
+	r.clock.advance(20 * time.Second)
+	for _, p := range []*peer{lives, dies} {
+		if first, _ := p.any(); first != finPing {
+			t.Fatalf("got a frame that begins with %x, not a ping", first)
+		}
+	}
+	lives.pong("")
+	lives.send("still here")
+	if got := dies.line(); got != "device lives says: still here" {
+		t.Errorf("got %q", got)
+	}
+	r.clock.advance(10 * time.Second)
+	if got := lives.line(); got != "device 'dies' left" {
+		t.Errorf("got %q", got)
+	}
+	dies.ended()
+	lives.write(frame(finPing, []byte("p")))
+	if first, payload := lives.any(); first != finPong || string(payload) != "p" {
+		t.Errorf("a ping is answered with %x %q", first, payload)
+	}
+}
+
+func TestADeviceIsClosedWhenWhatItConnectedWithHasExpired(t *testing.T) {
+	r := newDoorRig(t)
+	r.set(func() { r.until = r.clock.Now().Add(time.Minute) })
+	p := r.device("a")
+	r.set(func() { r.limits.PingInterval = time.Hour })
+	r.clock.advance(59 * time.Second)
+	r.clock.advance(2 * time.Second)
+	p.closed(wire.CloseTokenExpired)
+}
+
+func TestWhatADeviceMustNotSendEndsItsConnectionOnly(t *testing.T) {
+	r := newDoorRig(t)
+	a, b := r.device("a"), r.device("b")
+	a.line()
+	b.line()
+	a.send(strings.Repeat("x", 1<<10+1))
+	a.closed(wire.CloseTooBig)
+	if got := b.line(); got != "device 'a' left" {
+		t.Errorf("got %q", got)
+	}
+	b.write(frame(0x82, []byte("binary")))
+	b.closed(wire.CloseUnsupported)
+	c := r.device("c")
+	c.write(frame(finText, []byte{0xff}))
+	c.closed(wire.CloseInvalidText)
+	waitFor(t, "the journal hears of all ends", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		count := map[string]int{}
+		for _, e := range r.events {
+			count[e.Type]++
+		}
+		return count[DeviceConnected] == 3 && count[DeviceDisconnected] == 3 && count[DeviceMatched] == 2 && count[DeviceUnmatched] == 2
+	})
+}
+
+func TestDevicesAreRefusedBeforeTheUpgrade(t *testing.T) {
+	r := newDoorRig(t)
+	wants := func(what string, want int, place string, headers ...string) {
+		t.Helper()
+		if _, status := r.dial("a", place, headers...); status != want {
+			t.Errorf("%s: status %d, not %d", what, status, want)
+		}
+	}
+	const here = "&lat=1&lon=1"
+	wants("a foreign page", http.StatusForbidden, here, "Origin: https://evil.example")
+	wants("no place", http.StatusBadRequest, "&lat=1")
+	wants("no WebSocket", http.StatusUpgradeRequired, here, "Upgrade: none")
+	r.set(func() { r.refuse = &DeviceRefusal{Status: http.StatusUnauthorized, Reason: "who are you?"} })
+	wants("whom nobody admits", http.StatusUnauthorized, here)
+	r.set(func() { r.refuse = errors.New("the keys are away") })
+	wants("while nobody can tell", http.StatusServiceUnavailable, here)
+	r.set(func() { r.refuse, r.limits.Connections = nil, 1 })
+	r.device("a")
+	wants("one too many", http.StatusServiceUnavailable, here)
+}
+
+func TestDrainingClosesDevicesAndCutsOffWhoDoesNotGo(t *testing.T) {
+	r := newDoorRig(t)
+	goes, stays := r.device("goes"), r.device("stays")
+	ctx, cancel := context.WithCancel(t.Context())
+	drained := make(chan error, 1)
+	go func() { drained <- r.door.Drain(ctx, "bye") }()
+	first, payload := goes.any() // it was matched
+	for first != finClose {
+		first, payload = goes.any()
+	}
+	if code, reason := closeOf(payload); code != wire.CloseRestart || reason != "bye" {
+		t.Errorf("closed with %d %q", code, reason)
+	}
+	goes.write(frame(finClose, payload[:2]))
+	waitFor(t, "one is gone", func() bool { return len(r.door.list()) == 1 })
+	if _, status := r.dial("new", "&lat=1&lon=1"); status != http.StatusServiceUnavailable {
+		t.Errorf("status %d while it drains", status)
+	}
+	cancel()
+	if err := <-drained; err == nil || !strings.Contains(err.Error(), "1 devices") {
+		t.Errorf("draining says %v", err)
+	}
+	for {
+		if _, err := stays.br.ReadByte(); err != nil {
+			break
+		}
+	}
+}
