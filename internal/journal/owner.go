@@ -74,6 +74,7 @@ type owner struct {
 	room  *Room
 	shard int
 	inbox chan *asked
+	next  *asked        // came behind what is being stored, and goes by itself; run's own
 	stop  chan struct{} // closed by End
 	done  chan struct{} // closed when run has returned
 
@@ -123,6 +124,10 @@ func (o *owner) run() {
 				continue
 			}
 			o.store(ctx, o.gather(a))
+			if next := o.next; next != nil {
+				o.next = nil
+				next.answer(o.rebuild(ctx))
+			}
 		case <-tick.C:
 			if err := o.check(ctx, false); err != nil && ctx.Err() == nil {
 				o.room.opts.Logger.Warn("a checkpoint of the journal was not kept; it is tried again", "shard", o.shard, "err", err)
@@ -290,8 +295,8 @@ func (o *owner) gather(first *asked) []*asked {
 		select {
 		case a := <-o.inbox:
 			if a.rebuild {
-				a.answer(answerError(ErrBusy), nil) // it is asked again
-				continue
+				o.next = a
+				return list
 			}
 			list, size = append(list, a), size+len(a.request.events)
 		default:
