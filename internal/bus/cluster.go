@@ -320,6 +320,9 @@ func (e *engine) startRoutes(lines *serverLines) {
 	if e.opts.Cluster == nil || lines.failure() != "" {
 		return // when it gave up, it has not come to that goroutine
 	}
+	if e.opts.Readers != nil {
+		return // it listens for clients, and begins by itself
+	}
 	ready := make(chan struct{})
 	close(ready)
 	e.srv.StartRouting(ready)

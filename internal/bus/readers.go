@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -155,7 +156,41 @@ func (e *engine) makeConsumer(m *nats.Msg) {
 		refuse(503, "the server did not answer in time")
 		return
 	}
+	e.awaitConsumer(ctx, reply.Data)
 	_ = m.Respond(reply.Data) // likewise
+}
+
+const (
+	// consumerWait is how long a consumer that is made may take to be reached, and
+	// consumerLook how long one look takes.
+	consumerWait = 2 * time.Second
+	consumerLook = 50 * time.Millisecond
+)
+
+// awaitConsumer waits until a consumer that was made can be asked here. In a cluster it
+// is on one of the servers, and that it is there spreads beside the answer that says so:
+// whoever fetched at once would hear that there is nobody.
+func (e *engine) awaitConsumer(ctx context.Context, answer []byte) {
+	var made struct {
+		Name string `json:"name"`
+	}
+	if !e.opts.shared() || json.Unmarshal(answer, &made) != nil || made.Name == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, consumerWait)
+	defer cancel()
+	for ctx.Err() == nil {
+		look, done := context.WithTimeout(ctx, consumerLook)
+		// What it cannot read it refuses, and nothing is fetched.
+		_, err := e.reads.RequestWithContext(look, "$JS.API.CONSUMER.MSG.NEXT."+alone.stream("SB_JOURNAL")+"."+made.Name, []byte("{"))
+		if err != nil {
+			<-look.Done()
+		}
+		done()
+		if err == nil {
+			return
+		}
+	}
 }
 
 // allowed are the settings of a consumer that a reader may give.

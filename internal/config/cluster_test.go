@@ -131,18 +131,25 @@ func TestWhatIsWrongWithAClusterIsSaidAtItsLine(t *testing.T) {
 
 func TestWhatIsWrongWithANATSIsSaid(t *testing.T) {
 	for text, want := range map[string]string{
-		"nats: {url: 'nats.example:4222'}":            `nats.url: is not a URL such as nats://nats.example:4222, or several with commas between them`,
-		"nats: {url: nats.example}":                   `nats.url: is not a URL such as nats://nats.example:4222, or several with commas between them`,
-		"nats: {url: 'http://a:4222'}":                `nats.url: begins with http://: a URL of NATS begins with nats://, tls://, ws:// or wss://`,
-		"nats: {url: 'nats://a:4222,nats://b:x'}":     `nats.url: is not a URL such as nats://nats.example:4222, or several with commas between them`,
-		"nats: {url: 'nats://a', prefix: a.b}":        `nats.prefix: "a.b" is no name: 1 to 64 letters, digits, _ and -`,
-		"nats: {url: 'nats://a', prefix: ''}":         `nats.prefix: is required, with 1 to 64 letters, digits, _ and -`,
-		"nats: {url: 'nats://a', credentials: /none}": `nats.credentials: cannot be read: stat /none: no such file or directory`,
-		"nats: {url: 'nats://a', credentials: /}":     `nats.credentials: cannot be read: / is no file`,
-		"nats: {url: 'nats://a', tls: {key: k}}":      `nats.tls.cert: is required beside the others`,
-		"nats: {credentials: c}":                      `nats.url: is required: without it the embedded NATS is used, and nats.credentials means nothing`,
-		"nats: {acceptUnsynced: true}":                `nats.url: is required: without it the embedded NATS is used, and nats.acceptUnsynced means nothing`,
-		"nats: {acceptUnsynced: 1}":                   `nats.acceptUnsynced: "1" is neither true nor false`,
+		"nats: {url: 'nats.example:4222'}":                                                         `nats.url: is not a URL such as nats://nats.example:4222, or several with commas between them`,
+		"nats: {url: nats.example}":                                                                `nats.url: is not a URL such as nats://nats.example:4222, or several with commas between them`,
+		"nats: {url: 'http://a:4222'}":                                                             `nats.url: begins with http://: a URL of NATS begins with nats://, tls://, ws:// or wss://`,
+		"nats: {url: 'nats://a:4222,nats://b:x'}":                                                  `nats.url: is not a URL such as nats://nats.example:4222, or several with commas between them`,
+		"nats: {url: 'nats://a', prefix: a.b}":                                                     `nats.prefix: "a.b" is no name: 1 to 64 letters, digits, _ and -`,
+		"nats: {url: 'nats://a', prefix: ''}":                                                      `nats.prefix: is required, with 1 to 64 letters, digits, _ and -`,
+		"nats: {url: 'nats://a', credentials: /none}":                                              `nats.credentials: cannot be read: stat /none: no such file or directory`,
+		"nats: {url: 'nats://a', credentials: /}":                                                  `nats.credentials: cannot be read: / is no file`,
+		"nats: {url: 'nats://a', tls: {key: k}}":                                                   `nats.tls.cert: is required beside the others`,
+		"nats: {credentials: c}":                                                                   `nats.url: is required: without it the embedded NATS is used, and nats.credentials means nothing`,
+		"nats: {acceptUnsynced: true}":                                                             `nats.url: is required: without it the embedded NATS is used, and nats.acceptUnsynced means nothing`,
+		"nats: {listen: '127.0.0.1:4222'}":                                                         `nats.password: is required beside nats.listen, with at least 16 bytes`,
+		"nats: {listen: '127.0.0.1:4222', password: short}":                                        `nats.password: is required beside nats.listen, with at least 16 bytes`,
+		"nats: {listen: '127.0.0.1:4222', password: 0123456789abcdef, user: ''}":                   `nats.user: must not be empty`,
+		"nats: {password: 0123456789abcdef}":                                                       `nats.listen: is required: without it nobody connects, and nats.password means nothing`,
+		"nats: {listen: '127.0.0.1:9088', password: 0123456789abcdef}":                             `nats.listen: nats.listen (127.0.0.1:9088) and admin (127.0.0.1:9088) want the same port`,
+		"nats: {url: 'nats://a', listen: '127.0.0.1:4222', password: 0123456789abcdef}":            `nats.listen: nats.listen is a door of the embedded NATS, and with nats.url there is none: let who reads the journal connect to that one`,
+		"nats: {listen: '127.0.0.1:4222', password: 0123456789abcdef, tls: {cert: /none, key: k}}": `nats.tls: read cert: stat /none: no such file or directory`,
+		"nats: {acceptUnsynced: 1}":                                                                `nats.acceptUnsynced: "1" is neither true nor false`,
 	} {
 		expect(t, problems(t, Sources{File: write(t, text)}), "s.yaml:1: "+want)
 	}

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -231,5 +230,5 @@ func same(got, want map[[2]string]State) error {
 	if maps.Equal(got, want) {
 		return nil
 	}
-	return errors.New(fmt.Sprintf("the states are\n%+v\nthe events say\n%+v", got, want))
+	return fmt.Errorf("the states are\n%+v\nthe events say\n%+v", got, want)
 }

@@ -63,9 +63,10 @@ const (
 	// keepAfter is how long a chunk that changed is not kept at most.
 	keepAfter = 5 * 60 * 1000
 	// lastTime bounds what an owner does that ends.
-	lastTime = 5 * time.Second
-	retryMin = 20 * time.Millisecond
-	retryMax = time.Second
+	lastTime  = 5 * time.Second
+	lineBytes = 220 // of most events
+	retryMin  = 20 * time.Millisecond
+	retryMax  = time.Second
 )
 
 // owner keeps one shard's journal, from Begin until End.
@@ -73,6 +74,7 @@ type owner struct {
 	room  *Room
 	shard int
 	inbox chan *asked
+	next  *asked        // came behind what is being stored, and goes by itself; run's own
 	stop  chan struct{} // closed by End
 	done  chan struct{} // closed when run has returned
 
@@ -124,6 +126,10 @@ func (o *owner) run() {
 				continue
 			}
 			o.store(ctx, o.gather(a))
+			if next := o.next; next != nil {
+				o.next = nil
+				next.answer(o.rebuild(ctx))
+			}
 		case <-tick.C:
 			if err := o.check(ctx, false); err != nil && ctx.Err() == nil {
 				o.room.opts.Logger.Warn("a checkpoint of the journal was not kept; it is tried again", "shard", o.shard, "err", err)
@@ -291,8 +297,8 @@ func (o *owner) gather(first *asked) []*asked {
 		select {
 		case a := <-o.inbox:
 			if a.rebuild {
-				a.answer(answerError(ErrBusy), nil) // it is asked again
-				continue
+				o.next = a
+				return list
 			}
 			list, size = append(list, a), size+len(a.request.events)
 		default:
@@ -366,6 +372,11 @@ func (o *owner) form(list []*asked) (b *batch, repeated int) {
 	if o.storing == 0 {
 		o.storing = b.now
 	}
+	events := 0
+	for _, a := range list {
+		events += len(a.request.events)
+	}
+	b.events, b.data = make([]Event, 0, events), make([]byte, 0, lineBytes*events)
 	for _, a := range list {
 		var n int
 		a.stored = o.core.has(&a.request)

@@ -249,6 +249,17 @@ func TestWhoWasAnsweredFindsItInTheState(t *testing.T) {
 	})
 }
 
+func TestMakingStatesAnewTakesItsTurnAmongEvents(t *testing.T) {
+	o := &owner{inbox: make(chan *asked, 9)}
+	first, second, anew, behind := &asked{}, &asked{}, &asked{rebuild: true}, &asked{}
+	for _, a := range []*asked{second, anew, behind} {
+		o.inbox <- a
+	}
+	if list := o.gather(first); !slices.Equal(list, []*asked{first, second}) || o.next != anew || len(o.inbox) != 1 {
+		t.Errorf("%d go together, %d wait, next is %v", len(list), len(o.inbox), o.next)
+	}
+}
+
 func TestBytesAreSummedByDeviceAndSecondAndNoneIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second + 100*time.Millisecond)))

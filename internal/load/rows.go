@@ -28,6 +28,7 @@ func suiteRows(z sizes) []suiteRow {
 		{"events-10000", spaced(z.connections(10_000)) + " streams of events, silent", measureStreams},
 		{"group", "group messages, FAST, to " + spaced(one) + " receivers", measureGroup},
 		{"rooms", "messages to a room of " + spaced(membersPer*one) + " members of whom " + spaced(one) + " are connected, compared with RELIABLE group messages to those", measureRooms},
+		{"journal", "events of devices, written over HTTP in batches of 1 000 by 8 writers", measureJournal},
 		{"absent", spaced(z.messages(100_000)) + " messages to " + spaced(z.absent(1000)) + " absent users, then fetched by them", measureMail},
 		{"cluster-fast", "FAST, " + spaced(one) + " connections, in pairs over two nodes on one processor, compared with one node", measureClusterFast},
 		{"cluster-reliable", "RELIABLE on three nodes with three replicas, " + spaced(one) + " connections, in pairs over nodes, closed loop", measureClusterReliable},

@@ -3,9 +3,11 @@ package nodetest
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,7 +83,21 @@ func TestEveryLineOfTheStreamIsAsTheSchemaSays(t *testing.T) {
 	_, key := s.NewKey(`{"admin":true}`)
 	a := s.Call("POST", "/v1/journal", key, `{"events":[{"type":"bytesSent","device":"ü \" <&>","amount":0},{"type":"matched","device":"a","at":"1970-01-01T00:00:00Z","id":"x"}]}`)
 	wantAnswer(t, "write", a, 201, "")
-	c, err := nats.Connect(readersURL(t, s))
+	for _, line := range linesRead(t, readersURL(t, s), 2) {
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		if err == nil {
+			err = schema.Validate(value)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+// linesRead reads so many events as a client of NATS.
+func linesRead(t *testing.T, url string, want int) (list []string) {
+	t.Helper()
+	c, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,20 +110,42 @@ func TestEveryLineOfTheStreamIsAsTheSchemaSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for read := 0; read < 2; {
-		m, err := consumer.Next()
+	for len(list) < want {
+		m, err := consumer.Next(jetstream.FetchMaxWait(Patience))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("after %d of %d events: %v", len(list), want, err)
 		}
 		for line := range bytes.Lines(m.Data()) {
-			value, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
-			if err == nil {
-				err = schema.Validate(value)
-			}
-			if err != nil {
-				t.Errorf("%s: %v", line, err)
-			}
-			read++
+			list = append(list, string(line))
 		}
+	}
+	return list
+}
+
+func TestReadersOfAnyNodeGetTheEventsOfAll(t *testing.T) {
+	Alone(t, ReasonOwn)
+	c := StartCluster(t, 3, func(_ int, s *NodeSettings) { s.More = readersSettings })
+	key := ground{t, c, 0}.adminKey()
+	for i := range 30 {
+		body := fmt.Sprintf(`{"deviceId":"device-%d","eventType":"bytesSent","amount":%d}`, i, i)
+		wantAnswer(t, "write", c.Nodes[i%3].Call("POST", "/device/event", key, body), 201, "")
+	}
+	first := linesRead(t, readersURL(t, c.Nodes[0]), 30)
+	for _, n := range c.Nodes[1:] {
+		if list := linesRead(t, readersURL(t, n), 30); !slices.Equal(list, first) {
+			t.Errorf("one reads %q\nanother %q", first, list)
+		}
+	}
+}
+
+func TestTheJournalOnANATSOfOnesOwnIsReadThere(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOwn)
+	n := StartNATS(t)
+	s := startWith(t, plainApp+fmt.Sprintf("nats: {url: %q, systemUrl: %q}\n", n.URL, n.System))
+	_, key := s.NewKey(`{"app":"ANZ","scopes":["journal:write"]}`)
+	wantAnswer(t, "write", s.Call("POST", "/device/event", key, `{"deviceId":"a","eventType":"bytesSent","amount":4}`), 201, "")
+	if list := linesRead(t, n.URL, 1); !strings.Contains(list[0], `"type":"bytesSent","device":"a","app":"ANZ","amount":4}`) {
+		t.Errorf("it reads %q", list)
 	}
 }

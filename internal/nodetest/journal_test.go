@@ -341,3 +341,42 @@ func TestTheDemosDevicesNeedNoKey(t *testing.T) {
 	wantCode(t, "a bad key", s.Call("GET", "/device/state/a", "letmein", ""), 401, "KEY_INVALID")
 	wantCode(t, "the journal itself", s.Call("GET", "/v1/journal", "", ""), 401, "AUTH_REQUIRED")
 }
+
+func TestWhatTheDiskHasNoRoomForIsRefusedAndStatesAreShown(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonEnds)
+	s := startWith(t, plainApp)
+	_, key := s.NewKey(`{"admin":true}`)
+	wantAnswer(t, "write", s.Call("POST", "/device/event", key, `{"deviceId":"a","eventType":"matched"}`), 201, "")
+	s.Stop()
+	s.Args = append(s.Args, "--set", "limits.minDiskFree=1024GiB")
+	s.Start()
+	wantCode(t, "write", s.Call("POST", "/device/event", key, `{"deviceId":"a","eventType":"matched"}`), 507, "STORE_FULL")
+	if a := s.Call("GET", "/v1/journal/devices/a", key, ""); a.Field("matched") != "1" {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+func TestStreamsOfTheJournalAreBoundedAndEndWithTheNode(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonShare)
+	s := startWith(t, plainApp+"journal: {streams: 1, devices: 1}\n")
+	_, key := s.NewKey(`{"admin":true}`)
+	g := ground{t, &Cluster{t: t, Nodes: []*Server{s}}, 1}
+	r := g.follow(0, key, "", "")
+	Eventually(t, "a second stream is refused", func() bool { return s.Call("GET", "/v1/journal/stream", key, "").Code() == "BUSY" })
+	g.write(0, key, "a", "matched", 1)
+	if e, _ := g.next(r); e.Device != "a" {
+		t.Errorf("the stream shows %+v", e)
+	}
+	wantCode(t, "a second device", s.Call("POST", "/device/event", key, `{"deviceId":"b","eventType":"matched"}`), 507, "STORE_FULL")
+	if code := s.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if e, err := r.Next(); err == nil {
+		t.Errorf("it goes on with %+v", e)
+	}
+	if strings.Contains(s.Output(), "cut off") {
+		t.Error(s.Output())
+	}
+}
