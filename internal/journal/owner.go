@@ -414,6 +414,11 @@ func (o *owner) append(ctx context.Context, b *batch) error {
 // check keeps what has changed, as far as it is due; all of it at the end.
 func (o *owner) check(ctx context.Context, end bool) error {
 	now := o.room.now()
+	if o.unfenced && !end {
+		if err := o.catchUp(ctx); err != nil {
+			return err
+		}
+	}
 	o.mu.Lock()
 	if now-o.swept > time.Hour.Milliseconds() && !end {
 		o.swept = now
