@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -92,3 +93,50 @@ func ExampleClient_FetchMissing() {
 		}
 	}
 }
+
+// A user of the chat app in a room: tokens come from the calls about accounts, news of
+// the room come to OnFrame, and what was missed is in its history.
+func ExampleClient_Ask() {
+	ctx := context.Background()
+	c, err := client.Dial(ctx, client.Options{
+		URL: "ws://127.0.0.1:8088/ws", AppID: "chat", UserID: "chat-1",
+		TokenSource: freshToken,                                                 // of POST /v1/sessions, and later of POST /v1/sessions/refresh
+		OnMessage:   func(context.Context, client.Message) error { return nil }, // messages outside of rooms
+		OnFrame: func(f wire.ServerFrame) {
+			if f.Type != wire.TypeRoomMessage {
+				return
+			}
+			var m struct {
+				Room    wire.ID
+				Seq     uint64
+				From    wire.UserID
+				Content json.RawMessage
+			}
+			if err := json.Unmarshal(f.Data, &m); err == nil {
+				fmt.Printf("%s %d %s: %s\n", m.Room, m.Seq, m.From, m.Content)
+			}
+		},
+	})
+	if err != nil {
+		slog.Error("connect", "err", err)
+		return
+	}
+	defer c.Close()
+
+	room, err := c.Ask(ctx, wire.TypeRoomCreate, map[string]any{"name": "tea", "public": true})
+	var made struct{ ID wire.ID }
+	if err == nil {
+		err = json.Unmarshal(room.Data, &made)
+	}
+	if err != nil {
+		slog.Error("make a room", "err", err)
+		return
+	}
+	// Sent again under the same clientId it is stored once.
+	_, err = c.Ask(ctx, wire.TypeRoomSend, map[string]any{"room": made.ID, "content": "hello", "clientId": "c1"})
+	if err != nil {
+		slog.Error("send", "err", err)
+	}
+}
+
+func freshToken(context.Context) (string, error) { return "", errors.New("sign in first") }

@@ -9,7 +9,7 @@ import (
 // Limits on what one frame about rooms may ask for.
 const (
 	DefaultRoomPage = 50  // entries of a page when the client does not say
-	MaxRoomPage     = 200 // and at most; more counts as this
+	MaxRoomPage     = 200 // and at most
 	MaxClientID     = 64  // bytes in the client's own ID of a message
 )
 
@@ -94,7 +94,9 @@ func ParseRoom(f *Frame) (RoomAsk, *Error) {
 		}
 	}
 	if f.Type == TypeRoomRead && ask.ID.IsZero() && v[2] == nil {
-		return ask, missing("data.id")
+		e := missing("data.id")
+		e.Reason += ", or data.seq"
+		return ask, e
 	}
 	if f.Type == TypeRoomHistory && ask.Before > 0 && ask.FromStart {
 		return ask, badField("data.after", " and data.before are not for one and the same page")
@@ -134,11 +136,15 @@ func (a *RoomAsk) number(name string, raw []byte) (rule string) {
 		n, ok = integer(raw)
 	}
 	lowest := int64(1)
-	if name == "after" || name == "seq" {
+	switch name {
+	case "after", "seq":
 		lowest = 0
+	case "limit":
+		ok = ok && n <= MaxRoomPage
+		rule = " to " + strconv.Itoa(MaxRoomPage)
 	}
-	if !ok || n < lowest || n > MaxSeq && name != "limit" {
-		return " is a whole number from " + strconv.FormatInt(lowest, 10)
+	if !ok || n < lowest || n > MaxSeq {
+		return " is a whole number from " + strconv.FormatInt(lowest, 10) + rule
 	}
 	switch name {
 	case "before":
@@ -148,7 +154,7 @@ func (a *RoomAsk) number(name string, raw []byte) (rule string) {
 	case "seq":
 		a.Seq = uint64(n)
 	case "limit":
-		a.Limit = int(min(n, MaxRoomPage))
+		a.Limit = int(n)
 	}
 	return ""
 }

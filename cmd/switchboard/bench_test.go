@@ -244,3 +244,15 @@ func TestBenchMatchesDevicesWhileOthersWait(t *testing.T) {
 		t.Errorf("it found %+v", found)
 	}
 }
+
+func TestBenchFoldsEventsIntoWindows(t *testing.T) {
+	t.Parallel()
+	out, errs, code := benchmark(t, "traffic", "--devices", "50", "--warmup", "10ms", "--duration", "100ms", "--json")
+	var found load.Traffic
+	if err := json.Unmarshal([]byte(out), &found); code != "0" || errs != "" || err != nil {
+		t.Fatalf("exit code %s, %v\n%s%s", code, err, out, errs)
+	}
+	if found.Events == 0 || found.Rate <= 0 || found.State == 0 || found.Query <= 0 || found.Devices != 50 {
+		t.Errorf("it found %+v", found)
+	}
+}

@@ -90,7 +90,7 @@ func (r *Room) SetPassword(ctx context.Context, address string, h Holder, old, p
 	}
 	ended, err := r.opts.Store.SetPassword(ctx, a.Number, a.Password, hash, h.Session)
 	if errors.Is(err, ErrUnknown) { // it was changed meanwhile
-		return refuseCredentials()
+		return refusePassword()
 	}
 	if err != nil {
 		return fmt.Errorf("change a password: %w", err)
@@ -103,7 +103,7 @@ func (r *Room) SetPassword(ctx context.Context, address string, h Holder, old, p
 // it.
 func (r *Room) confirm(ctx context.Context, address string, h Holder, password string) (Account, error) {
 	if len(password) > MaxPassword*4 {
-		return Account{}, refuseCredentials()
+		return Account{}, refusePassword()
 	}
 	a, err := r.opts.Store.ByNumber(ctx, h.Number())
 	if errors.Is(err, ErrUnknown) {
@@ -112,7 +112,11 @@ func (r *Room) confirm(ctx context.Context, address string, h Holder, password s
 	if err != nil {
 		return Account{}, err
 	}
-	return r.prove(ctx, address, a.Username, password)
+	a, err = r.prove(ctx, address, a.Username, password)
+	if errors.Is(err, refuseCredentials()) {
+		err = refusePassword()
+	}
+	return a, err
 }
 
 // Delete removes the holder's account.

@@ -61,6 +61,11 @@ func refuseCredentials() *Refusal {
 	return refuse(CodeBadCredentials, "there is no account with this name and this password")
 }
 
+// refusePassword is the answer to a wrong password of somebody who is known.
+func refusePassword() *Refusal {
+	return refuse(CodeBadCredentials, "this is not the account's password")
+}
+
 func refuseToken() *Refusal { return refuse(CodeBadToken, "the token is not one of this server") }
 
 func refuseEnded() *Refusal {

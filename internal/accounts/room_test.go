@@ -32,7 +32,7 @@ func TestSigningOutEndsOneSessionOrAll(t *testing.T) {
 			t.Error("not this one alone has ended")
 		}
 		_, err := w.room.Refresh(t.Context(), one.Refresh)
-		wantCode(t, "its refresh token", err, accounts.CodeBadToken)
+		wantCode(t, "its refresh token", err, accounts.CodeTokenExpired)
 		before, _ := w.store.ByName(t.Context(), "ada")
 		if err := w.room.SignOut(t.Context(), w.holder(two), true); err != nil {
 			t.Fatal(err)
@@ -521,4 +521,21 @@ func TestWhileTheDatabaseIsGoneNobodyIsLetInAndNothingIsCountedAsWrong(t *testin
 
 func TestThePageNamesEveryMetric(t *testing.T) {
 	nodetest.WantMetrics(t, nodetest.ReadCheckout(t, "docs/chat.md"), onFile(t).metrics, 7)
+}
+
+// Who is signed in and gives a wrong password hears of the password alone: that there is
+// the account is known.
+func TestAWrongPasswordOfWhoIsSignedInIsCalledThat(t *testing.T) {
+	w := onFile(t)
+	h := w.member("ada")
+	for what, err := range map[string]error{
+		"changed": w.room.SetPassword(t.Context(), address, h, "wrong horse", "battery staple"),
+		"deleted": w.room.Delete(t.Context(), address, h, "wrong horse"),
+		"long":    w.room.Delete(t.Context(), address, h, strings.Repeat("x", 1000)),
+	} {
+		wantCode(t, what, err, accounts.CodeBadCredentials)
+		if !strings.Contains(err.Error(), "this is not the account's password") {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
 }

@@ -264,7 +264,7 @@ func (r *Room) Refresh(ctx context.Context, token string) (Tokens, error) {
 		r.ended(s.Account, id)
 		return Tokens{}, refuse(CodeTokenReused, "this refresh token was used before, so its session has ended; sign in anew")
 	case errors.Is(err, ErrEnded):
-		return Tokens{}, refuse(CodeBadToken, "the session of this token has ended")
+		return Tokens{}, refuseEnded()
 	case err != nil:
 		return Tokens{}, fmt.Errorf("refresh a session: %w", err)
 	}

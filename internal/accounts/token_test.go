@@ -163,7 +163,7 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 			t.Error("an access token of the family is still good")
 		}
 		_, err = w.room.Refresh(t.Context(), third.Refresh)
-		wantCode(t, "the newest", err, accounts.CodeBadToken)
+		wantCode(t, "the newest", err, accounts.CodeTokenExpired)
 		if _, err := w.room.Refresh(t.Context(), bystander.Refresh); err != nil {
 			t.Errorf("another session of the account: %v", err)
 		}
@@ -234,12 +234,12 @@ func TestARefreshTokenThatNobodyUsesExpires(t *testing.T) {
 		tokens := w.signIn("ada")
 		w.pass(720 * time.Hour)
 		_, err := w.room.Refresh(t.Context(), tokens.Refresh)
-		wantCode(t, "expired", err, accounts.CodeBadToken)
+		wantCode(t, "expired", err, accounts.CodeTokenExpired)
 		more, err := w.store.Tidy(t.Context(), w.now)
 		if more || err != nil {
 			t.Errorf("got %v, %v", more, err)
 		}
 		_, err = w.room.Refresh(t.Context(), tokens.Refresh)
-		wantCode(t, "removed", err, accounts.CodeBadToken)
+		wantCode(t, "removed", err, accounts.CodeTokenExpired)
 	})
 }

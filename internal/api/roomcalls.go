@@ -35,11 +35,11 @@ func (r Rooms) roomCalls() []Call {
 		{Method: "POST", Path: room + "/leave", Auth: ByAccount, Handler: Handle(r.leaveRoom)},
 		{Method: "GET", Path: room + "/members", Auth: ByAccount, Handler: Handle(r.listMembers)},
 		{Method: "POST", Path: room + "/members", Auth: ByAccount, Status: http.StatusCreated, Handler: Handle(r.inviteMember)},
-		{Method: "PATCH", Path: room + "/members/{userId}", Auth: ByAccount, Handler: Handle(r.giveRole)},
-		{Method: "DELETE", Path: room + "/members/{userId}", Auth: ByAccount, Handler: Handle(r.removeMember)},
+		{Method: "PATCH", Path: room + "/members/{user}", Auth: ByAccount, Handler: Handle(r.giveRole)},
+		{Method: "DELETE", Path: room + "/members/{user}", Auth: ByAccount, Handler: Handle(r.removeMember)},
 		{Method: "GET", Path: room + "/bans", Auth: ByAccount, Handler: Handle(r.listBans)},
-		{Method: "PUT", Path: room + "/bans/{userId}", Auth: ByAccount, Handler: Handle(r.ban)},
-		{Method: "DELETE", Path: room + "/bans/{userId}", Auth: ByAccount, Handler: Handle(r.unban)},
+		{Method: "PUT", Path: room + "/bans/{user}", Auth: ByAccount, Handler: Handle(r.ban)},
+		{Method: "DELETE", Path: room + "/bans/{user}", Auth: ByAccount, Handler: Handle(r.unban)},
 		{Method: "GET", Path: room + "/messages", Auth: ByAccount, Handler: Handle(r.roomMessages)},
 		{Method: "POST", Path: room + "/messages", Auth: ByAccount, Status: http.StatusCreated, Handler: Handle(r.sendToRoom)},
 		{Method: "PATCH", Path: room + "/messages/{message}", Auth: ByAccount, Handler: Handle(r.editMessage)},
@@ -79,20 +79,20 @@ func (q InRoom) ask(t wire.Type) *wire.RoomAsk {
 // Paged is the part of a request that says which page of a list it is about.
 type Paged struct {
 	After string `query:"after"` // the "next" of the page before
-	Limit int    `query:"limit"`
+	Limit *int   `query:"limit"`
 }
 
 // limit returns how many entries are asked for.
 func (p Paged) limit() (int, *Refusal) { return roomPage(p.Limit) }
 
-func roomPage(limit int) (int, *Refusal) {
+func roomPage(limit *int) (int, *Refusal) {
 	switch {
-	case limit < 0:
-		return 0, Invalid("limit", "must be a number from 1 to %d", wire.MaxRoomPage)
-	case limit == 0:
+	case limit == nil:
 		return wire.DefaultRoomPage, nil
+	case *limit < 1 || *limit > wire.MaxRoomPage:
+		return 0, Invalid("limit", "must be a number from 1 to %d", wire.MaxRoomPage)
 	}
-	return min(limit, wire.MaxRoomPage), nil
+	return *limit, nil
 }
 
 // told is an answer that is what a frame has in data. T is what it looks like.
@@ -312,7 +312,7 @@ type inviteRequest struct {
 }
 
 type inviteBody struct {
-	User wire.UserID `json:"userId"`
+	User wire.UserID `json:"user"`
 }
 
 func (r Rooms) inviteMember(ctx context.Context, who Identity, q inviteRequest) (told[membershipShape], error) {
@@ -324,7 +324,7 @@ func (r Rooms) inviteMember(ctx context.Context, who Identity, q inviteRequest) 
 // OfMember names somebody in a room.
 type OfMember struct {
 	InRoom
-	User wire.UserID `path:"userId"`
+	User wire.UserID `path:"user"`
 }
 
 func (q OfMember) about(t wire.Type) *wire.RoomAsk {
@@ -371,10 +371,10 @@ func (r Rooms) unban(ctx context.Context, who Identity, q OfMember) (told[member
 
 type roomMessagesRequest struct {
 	InRoom
-	Before *int64 `query:"before"`
-	After  *int64 `query:"after"`
-	Limit  int    `query:"limit"`
-	Words  string `query:"words"`
+	Before *int64  `query:"before"`
+	After  *int64  `query:"after"`
+	Limit  *int    `query:"limit"`
+	Words  *string `query:"words"`
 }
 
 func (r Rooms) roomMessages(ctx context.Context, who Identity, q roomMessagesRequest) (told[roomMessagesShape], error) {
@@ -383,12 +383,12 @@ func (r Rooms) roomMessages(ctx context.Context, who Identity, q roomMessagesReq
 		return told[roomMessagesShape]{}, refused
 	}
 	ask := q.ask(wire.TypeRoomHistory)
-	ask.Limit, ask.Words = limit, q.Words
-	if q.Words != "" {
-		ask.Type = wire.TypeRoomSearch
+	ask.Limit = limit
+	if q.Words != nil {
+		ask.Type, ask.Words = wire.TypeRoomSearch, *q.Words
 	}
 	switch before, after := q.Before, q.After; {
-	case after != nil && (before != nil || q.Words != ""):
+	case after != nil && (before != nil || q.Words != nil):
 		return told[roomMessagesShape]{}, Invalid("after", "and before, or words, are not for one and the same page")
 	case before != nil && (*before < 1 || *before > wire.MaxSeq):
 		return told[roomMessagesShape]{}, Invalid("before", "must be a whole number from 1")

@@ -41,7 +41,7 @@ type observed struct {
 	later  atomic.Int64 // how much later than x.now the samples are
 }
 
-func newObserved(t *testing.T) *observed {
+func newObserved(t *testing.T, change ...func(*Rooms)) *observed {
 	t.Helper()
 	x := &observed{world: newWorld(t)}
 	registry := prometheus.NewRegistry()
@@ -55,6 +55,9 @@ func newObserved(t *testing.T) *observed {
 	}
 	x.most.Store(10)
 	x.v1.opts.Rooms.Stats, x.v1.opts.Rooms.Version = watching{sampler, &x.most}, "v1.2.3"
+	for _, f := range change {
+		f(&x.v1.opts.Rooms)
+	}
 	x.v1.calls = Calls(x.v1.opts.Rooms)
 	o := options()
 	o.V1 = x.v1

@@ -19,6 +19,7 @@ type Rooms struct {
 	Mailboxes Mailboxes
 	Messages  func() MessageLimits
 	Stats     Stats
+	Traffic   Traffic
 	Cluster   Cluster
 	Domains   Domains // nil: there are no others
 	Version   string  // of this program
@@ -87,6 +88,7 @@ func Calls(r Rooms) []Call {
 		r.keyCalls(),
 		r.whoamiCalls(),
 		r.statsCalls(),
+		r.trafficCalls(),
 		r.clusterCalls(),
 		r.domainCalls(),
 		r.Events.calls(),

@@ -102,6 +102,7 @@ func libraries() []library {
 		{module: "github.com/alecthomas/kong", users: []string{"cmd/switchboard"}},
 		{module: "github.com/knadh/koanf", users: []string{"internal/config"}},
 		{module: "code.dny.dev/ssrf", users: []string{"internal/config"}},
+		{module: "github.com/DataDog/sketches-go", users: []string{"internal/window"}},
 		{module: "github.com/tidwall/btree", users: []string{"internal/delivery"}},
 		{module: "github.com/go-git/go-git/v5", users: []string{"internal/meta"}},
 		{module: "github.com/go-git/go-billy/v5", users: []string{"internal/meta"}},

@@ -149,6 +149,9 @@ func TestReadMarksCountWhatIsUnread(t *testing.T) {
 		ann.send(room, "y")
 		unread(ann, 0)
 		unread(bob, 6)
+		gone := bob.send(room, "said in haste")
+		bob.ask("ROOM_DELETE", fmt.Sprintf(`{"room":%q,"id":%q}`, room, gone.in.ID))
+		unread(ann, 1) // it was there, and is in the history as deleted
 		if f := ann.ask("ROOM_READ", fmt.Sprintf(`{"room":%q,"id":"0199a3e2-7c1b-7f00-8a2b-3c4d5e6f7081"}`, room)); f.code() != wire.CodeNotFound {
 			t.Errorf("a mark at no message: %s", f.Data)
 		}

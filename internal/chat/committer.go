@@ -318,7 +318,7 @@ func (b *batch) enter(j *job) (*Room, *Member, error) {
 		return nil, nil, noRoom()
 	}
 	m := b.members[Place{r.N, j.who.n}]
-	if e := judge(opSend, standingOf(m), kindOf(r)).refusal(); e != nil {
+	if e := refuse(opSend, standingOf(m), kindOf(r)); e != nil {
 		return nil, nil, e
 	}
 	return r, m, nil

@@ -234,7 +234,7 @@ func (c *Chat) admitted(v View, who actor, r *Room, op operation) (in, error) {
 			s = banned
 		}
 	}
-	if e := judge(op, s, kindOf(r)).refusal(); e != nil {
+	if e := refuse(op, s, kindOf(r)); e != nil {
 		return in{}, e
 	}
 	return in{r, me}, nil

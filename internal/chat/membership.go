@@ -230,9 +230,9 @@ func mayEnd(m *Member, by in, ban bool) *wire.Error {
 	case s == stranger && !ban:
 		return general(wire.CodeNotFound, "that user is no member of this room")
 	case s == owner:
-		return verdict(forbidden).refusal()
+		return general(wire.CodeForbidden, "the owner of a room cannot be removed from it or banned")
 	case s == moderator:
-		return judge(opRemoveModerator, standingOf(by.me), kindOf(by.Room)).refusal()
+		return refuse(opRemoveModerator, standingOf(by.me), kindOf(by.Room))
 	}
 	return nil
 }

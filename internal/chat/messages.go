@@ -137,7 +137,7 @@ func (c *Chat) change(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer
 		case m == nil:
 			return noMessage()
 		case m.Author != who.n:
-			if e := judge(opDelete, standingOf(r.me), kindOf(r.Room)).refusal(); e != nil {
+			if e := refuse(opDelete, standingOf(r.me), kindOf(r.Room)); e != nil {
 				return e
 			}
 		}

@@ -65,6 +65,40 @@ func TestWhoCameAndWentIsWhereTheDatabaseSaysHoweverTheNewsCome(t *testing.T) {
 	})
 }
 
+// What was read before the last of the news came counts for nothing.
+func TestWhoIsRemovedWhileItIsReadThatHeIsInStaysOut(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		a, b := w.run(), w.run()
+		ann, bob, cat := a.client(1), b.client(2), b.client(3)
+		room := ann.create("", cat)
+		at := fmt.Sprintf(`{"room":%q,"user":"chat-2"}`, room)
+		a.hold()
+		ann.ask("ROOM_INVITE", at)
+		joined := a.held()
+		read, goOn := make(chan struct{}), make(chan struct{})
+		seen := func() {
+			w.store.seen.Store(nil)
+			close(read)
+			<-goOn
+		}
+		w.store.seen.Store(&seen)
+		for _, arrive := range joined {
+			arrive()
+		}
+		<-read
+		ann.ask("ROOM_REMOVE", at)
+		cat.until("ROOM_MEMBER_LEFT")
+		close(goOn)
+		for i := range 10 {
+			ann.send(room, fmt.Sprint("secret ", i))
+			cat.until("ROOM_MESSAGE")
+		}
+		if got := bob.types(); got != "ROOM_MEMBER_LEFT" {
+			t.Errorf("bob, who was removed, hears %s", got)
+		}
+	})
+}
+
 // What was told between the joining and the news of it is not missed.
 func TestWhoJoinsHearsWhatWasSaidSince(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {

@@ -114,15 +114,36 @@ func kindOf(r *Room) kind {
 	return private
 }
 
-// refusal returns the error that a verdict is told as; nil for allowed.
-func (v verdict) refusal() *wire.Error {
-	switch v {
+// refuse returns the error that an operation is refused with; nil where it is allowed.
+func refuse(op operation, s standing, k kind) *wire.Error {
+	switch judge(op, s, k) {
 	case allowed:
 		return nil
 	case hidden:
 		return noRoom()
 	}
-	return general(wire.CodeForbidden, "the user may not do this in that room")
+	return general(wire.CodeForbidden, why(op, s, k))
+}
+
+// why says what an operation would take that is forbidden.
+func why(op operation, s standing, k kind) string {
+	switch {
+	case s == banned:
+		return "the user is banned from this room"
+	case s == stranger:
+		return "the user is not a member of this room, and has to join it first"
+	case k == oneToOne && op == opDelete:
+		return "in a one-to-one room a message is edited and deleted by its author only"
+	case k == oneToOne && op == opLeave:
+		return "a one-to-one room is not left"
+	case k == oneToOne:
+		return "nothing of a one-to-one room changes: neither who is in it, nor what it is called"
+	case op == opDelete:
+		return "only its author and moderators of this room may edit or delete a message"
+	case judge(op, moderator, k) == allowed:
+		return "only moderators of this room and its owner may do this"
+	}
+	return "only the owner of this room may do this"
 }
 
 func noRoom() *wire.Error {

@@ -3,6 +3,8 @@ package chat
 import (
 	"strings"
 	"testing"
+
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // The table as people read it: for each operation what a stranger, one who is banned, a
@@ -42,6 +44,30 @@ func TestWhoMayDoWhat(t *testing.T) {
 					t.Errorf("operation %d, standing %d, kind %d: %d, want %d", op, s, k, got, want)
 				}
 			}
+		}
+	}
+}
+
+// Whoever is refused is told what it would take.
+func TestWhoIsRefusedHearsWhy(t *testing.T) {
+	for _, x := range []struct {
+		op   operation
+		s    standing
+		k    kind
+		says string
+	}{
+		{opSend, stranger, public, "join it first"},
+		{opJoin, banned, public, "banned"},
+		{opLeave, member, oneToOne, "is not left"},
+		{opInvite, member, oneToOne, "nothing of a one-to-one room changes"},
+		{opDelete, member, oneToOne, "by its author only"},
+		{opDelete, member, private, "its author and moderators"},
+		{opInvite, member, private, "only moderators"},
+		{opClose, moderator, public, "only the owner"},
+	} {
+		e := refuse(x.op, x.s, x.k)
+		if e == nil || e.Code != wire.CodeForbidden || !strings.Contains(e.Reason, x.says) {
+			t.Errorf("operation %d, standing %d, kind %d: %+v does not say %q", x.op, x.s, x.k, e, x.says)
 		}
 	}
 }

@@ -81,16 +81,10 @@ func newWorld(t testing.TB, o db.Options) *world {
 // faulty is the store with faults that a test asks for.
 type faulty struct {
 	chat.Store
-	fault atomic.Pointer[error] // of the next writes, instead of them
-	late  atomic.Pointer[error] // of the next writes, after they have taken effect
-	blind atomic.Bool           // nobody sees how far rooms have come
-	gate  sync.RWMutex          // held while no write begins
-}
-
-// close keeps writes from beginning until open is called.
-func (f *faulty) close() (open func()) {
-	f.gate.Lock()
-	return f.gate.Unlock
+	fault atomic.Pointer[error]  // of the next writes, instead of them
+	late  atomic.Pointer[error]  // of the next writes, after they have taken effect
+	blind atomic.Bool            // nobody sees how far rooms have come
+	seen  atomic.Pointer[func()] // called when it was read who is a member
 }
 
 func (f *faulty) Read(ctx context.Context, do func(chat.View) error) error {
@@ -110,6 +104,14 @@ func (v view) Heads(rooms []int64) ([]chat.Head, error) {
 	return v.View.Heads(rooms)
 }
 
+func (v view) MembersAt(places []chat.Place) ([]chat.Member, error) {
+	list, err := v.View.MembersAt(places)
+	if seen := v.of.seen.Load(); seen != nil {
+		(*seen)()
+	}
+	return list, err
+}
+
 func (f *faulty) Write(ctx context.Context, do func(chat.Tx) error) error {
 	return f.write(ctx, do, f.Store.Write)
 }
@@ -119,8 +121,6 @@ func (f *faulty) Relieve(ctx context.Context, do func(chat.Tx) error) error {
 }
 
 func (f *faulty) write(ctx context.Context, do func(chat.Tx) error, write func(context.Context, func(chat.Tx) error) error) error {
-	f.gate.RLock()
-	defer f.gate.RUnlock()
 	if err := f.fault.Load(); err != nil {
 		return *err
 	}

@@ -76,12 +76,14 @@ type owner struct {
 	stop  chan struct{} // closed by End
 	done  chan struct{} // closed when run has returned
 
-	mu    sync.Mutex // guards core, and what is in it; only run changes it
-	core  *core
-	seq   uint64 // of the summary that is kept
-	at    uint64 // position of that summary
-	last  uint64 // of the newest batch in the store, for the condition
-	swept int64
+	mu   sync.Mutex // guards core, and what is in it; only run changes it
+	core *core
+	seq  uint64 // of the summary that is kept
+	at   uint64 // position of that summary
+	last uint64 // of the newest batch in the store, for the condition
+	// storing is when the first event was taken in of what is being stored; 0: nothing is.
+	storing int64
+	swept   int64
 
 	states atomic.Int64 // of devices, for those who count
 
@@ -302,6 +304,11 @@ func (o *owner) gather(first *asked) []*asked {
 
 // store stores what requests ask for and answers them.
 func (o *owner) store(ctx context.Context, list []*asked) {
+	defer func() {
+		o.mu.Lock()
+		o.storing = 0
+		o.mu.Unlock()
+	}()
 	for {
 		b, repeated := o.form(list)
 		err := o.append(ctx, b)
@@ -356,6 +363,9 @@ func (o *owner) form(list []*asked) (b *batch, repeated int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b = o.core.form(o.room.now())
+	if o.storing == 0 {
+		o.storing = b.now
+	}
 	for _, a := range list {
 		var n int
 		a.stored = o.core.has(&a.request)

@@ -34,6 +34,7 @@ func suiteRows(z sizes) []suiteRow {
 		{"cluster-crowd", spaced(z.connections(10_000)) + " users who connect at once to three nodes, then a message to each from each node", measureClusterCrowd},
 		{"links", "two linked domains on one processor, " + spaced(one) + " connections, in pairs over the link, compared with one domain; then " + spaced(z.messages(10_000)) + " messages that waited for the link", measureLinks},
 		{"matching", "devices that look for each other, while " + spaced(z.of(10_000, 100)) + " others wait; compared with ten times as many", measureMatching},
+		{"traffic", "events of " + spaced(z.of(1000, 20)) + " devices that are folded into windows, by one goroutine", measureTraffic},
 		{"start", "start to ready, after a clean stop and after a kill", measureStart},
 	}
 }

@@ -23,7 +23,7 @@ func (n *node) socketOptions() socket.Options {
 	o := socket.Options{
 		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
-		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off,
+		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off, Count: n.counter,
 	}
 	if n.matching.room != nil {
 		o.Matches, o.Note = n.matching.room, n.noteDevice
@@ -211,7 +211,7 @@ func (n *node) v1Options() api.V1Options {
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Page: l.APIPage, Wait: l.APITimeout}
 			},
 			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n}, ChatOff: n.chat.off,
-			Journal: journalWatch{n.journal.room, n},
+			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room,
 		},
 	}
 	if n.chat.accounts != nil {

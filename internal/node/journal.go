@@ -42,12 +42,16 @@ func (n *node) openJournal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if duty.traffic, err = n.buildTraffic(owners); err != nil {
+		return err
+	}
 	n.journal.room, err = journal.New(journal.Options{
 		Self: n.id, Owners: journalOwners{owners}, Still: owners.Still, Log: roomyLog{log, n}, States: parts, Now: time.Now, Random: rand.Reader, Logger: n.log, Metrics: n.metrics,
 		Limits: func() journal.Limits {
 			j := n.settings.Load().Journal
 			return journal.Limits{Keep: j.Keep, Queue: j.Queue, Devices: j.Devices}
 		},
+		Kinds: []journal.Kind{duty.traffic.kind()}, Sketch: newSizes,
 	})
 	duty.room = n.journal.room
 	return err
@@ -57,18 +61,32 @@ func (n *node) openJournal(ctx context.Context) error {
 func (j *journalPart) letGo() { j.leaving.Do(func() { close(j.ended) }) }
 
 // journalDuty is the journal as what is done for each shard.
-type journalDuty struct{ room *journal.Room }
+type journalDuty struct {
+	room    *journal.Room
+	traffic *trafficDesk
+}
 
 // Begin implements shards.Duty.
 func (d *journalDuty) Begin(ctx context.Context, shard int, _ uint64) error {
-	return d.room.Begin(ctx, shard)
+	if err := d.room.Begin(ctx, shard); err != nil {
+		return err
+	}
+	d.traffic.begin(shard)
+	return nil
 }
 
 // End implements shards.Duty.
-func (d *journalDuty) End(shard int) { d.room.End(shard) }
+func (d *journalDuty) End(shard int) {
+	d.traffic.end(shard)
+	d.room.End(shard)
+}
 
 // Serve implements shards.Duty.
 func (d *journalDuty) Serve(shard int, _ string, request []byte, answer func(reply []byte, err error)) {
+	if len(request) > 0 && request[0] == askTraffic {
+		d.traffic.serve(d.room, shard, request[1:], answer)
+		return
+	}
 	d.room.Serve(shard, request, func(reply []byte, err error) {
 		if errors.Is(err, journal.ErrNext) {
 			err = shards.ErrNext

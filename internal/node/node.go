@@ -92,6 +92,7 @@ type node struct {
 	webhooks *webhooks.Room
 	chat     chat
 	journal  journalPart
+	traffic  trafficPart
 	matching matching
 	serving  atomic.Bool
 	abroad   *abroad    // nil: there are no other domains
@@ -309,6 +310,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return tendMemory(stopping) })
 	rooms.Go(func() error { return n.stats.Run(stopping) })
 	rooms.Go(func() error { return n.journal.room.Run(stopping) })
+	rooms.Go(func() error { return n.traffic.meters.Run(stopping, n.noteTraffic) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
 	if n.matching.devices != nil {
@@ -347,6 +349,7 @@ func (n *node) serve(ctx context.Context) error {
 	cancel()
 	n.events.Wait()
 	n.exchange.Close()
+	n.noteTraffic(n.traffic.meters.Take()) // while the journal still takes something
 	stop()
 	return errors.Join(err, n.doors.close(), rooms.Wait())
 }

@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -204,5 +205,25 @@ func TestTheFileOfAccountsIsItsOwnersOnly(t *testing.T) {
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", f, info.Mode(), err)
 		}
+	}
+}
+
+func TestADamagedFileOfAccountsEndsTheStartWithItsNameAndWhatToDo(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonFolder)
+	data := filepath.Join(t.TempDir(), "data")
+	s := StartIn(t, data, "--config", Settings(t, chatOn))
+	if code := s.Stop(); code != 0 {
+		t.Fatalf("ended with %d", code)
+	}
+	file := filepath.Join(data, "switchboard.db")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("garbage "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s.Starts() {
+		t.Fatal("it started")
+	}
+	if code := s.Wait(); code == 0 || !strings.Contains(s.Output(), file+" is damaged") || !strings.Contains(s.Output(), "put a copy from before in its place") {
+		t.Errorf("ended with %d:\n%s", code, s.Output())
 	}
 }

@@ -115,7 +115,7 @@ func TestAnAccountFromSignUpToItsEnd(t *testing.T) {
 			t.Errorf("the other session's socket was closed with %d", code)
 		}
 		p.Barrier()
-		if a := s.Call("POST", "/v1/sessions/refresh", "", `{"refreshToken":"`+second.refresh+`"}`); a.Status != 401 || a.Code() != "BAD_TOKEN" {
+		if a := s.Call("POST", "/v1/sessions/refresh", "", `{"refreshToken":"`+second.refresh+`"}`); a.Status != 401 || a.Code() != "TOKEN_EXPIRED" {
 			t.Errorf("got %d %s", a.Status, a.Body)
 		}
 

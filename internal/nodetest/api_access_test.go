@@ -51,7 +51,7 @@ func (d openapi) example(t *testing.T, c api.Call, app string, things map[string
 	if !ok {
 		t.Fatalf("the document lacks %s %s", c.Method, c.Path)
 	}
-	r := apiRequest{method: c.Method, path: strings.ReplaceAll(c.Path, "{userId}", app+"-7")}
+	r := apiRequest{method: c.Method, path: strings.NewReplacer("{userId}", app+"-7", "{user}", app+"-7").Replace(c.Path)}
 	for name, value := range things {
 		r.path = strings.ReplaceAll(r.path, "{"+name+"}", value)
 	}

@@ -16,7 +16,7 @@ func TestWhoWasAwayReadsTheHistoryFromTheReadMark(t *testing.T) {
 		ada, bob := s.signUp("ada"), s.signUp("bob")
 		p := socketOf(t, s, ada)
 		room := p.ask("ROOM_CREATE", `{"name":"tea"}`).Field("id")
-		s.want(201, "POST", "/v1/rooms/"+room+"/members", ada.access, `{"userId":"`+bob.user+`"}`)
+		s.want(201, "POST", "/v1/rooms/"+room+"/members", ada.access, `{"user":"`+bob.user+`"}`)
 		send := func(from, to int) {
 			for i := from; i <= to; i++ {
 				if f := p.ask("ROOM_SEND", fmt.Sprintf(`{"room":%q,"content":"m%d"}`, room, i)); seqOf(f) != int64(i) {

@@ -109,7 +109,7 @@ func (y *story) meet() {
 	if f := y.a.until("ROOM_MEMBER_JOINED"); f.Field("user") != y.bob.user || f.Field("role") != "member" {
 		y.t.Errorf("got %s", f.Raw)
 	}
-	y.in(201, y.ada, "POST", "/members", `{"userId":"`+y.cat.user+`"}`)
+	y.in(201, y.ada, "POST", "/members", `{"user":"`+y.cat.user+`"}`)
 	if f := y.c.until("ROOM_CHANGED"); f.Field("name") != "tea" || f.Field("role") != "member" {
 		y.t.Errorf("who was invited got %s", f.Raw)
 	}
@@ -394,7 +394,7 @@ func TestTheDatabaseGoesWhileARoomIsTalkedIn(t *testing.T) {
 	s := startWith(t, chatOn+"db: {url: '"+server.URL("postgres")+"'}\n")
 	ada, bob := s.signUp("ada"), s.signUp("bob")
 	room := s.want(201, "POST", "/v1/rooms", ada.access, `{"name":"tea"}`).Field("id")
-	s.want(201, "POST", "/v1/rooms/"+room+"/members", ada.access, `{"userId":"`+bob.user+`"}`)
+	s.want(201, "POST", "/v1/rooms/"+room+"/members", ada.access, `{"user":"`+bob.user+`"}`)
 	p, q := socketOf(t, s, ada), socketOf(t, s, bob)
 	sent := make(map[string]string)
 	send := func(id int) Frame {
@@ -439,7 +439,7 @@ func TestRoomsOverEvents(t *testing.T) {
 	s := startWith(t, chatOn)
 	ada, bob := s.signUp("ada"), s.signUp("bob")
 	room := s.want(201, "POST", "/v1/rooms", ada.access, `{"name":"tea"}`).Field("id")
-	s.want(201, "POST", "/v1/rooms/"+room+"/members", ada.access, `{"userId":"`+bob.user+`"}`)
+	s.want(201, "POST", "/v1/rooms/"+room+"/members", ada.access, `{"user":"`+bob.user+`"}`)
 	events := listenAs(t, s, bob)
 	s.want(201, "POST", "/v1/rooms/"+room+"/messages", ada.access, `{"content":"over there"}`)
 	for {

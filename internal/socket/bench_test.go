@@ -9,15 +9,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/traffic"
 )
 
 // One FAST message of 1 kB to oneself and back; with a proof, in the same write
 // as its ping, whose pong goes out with the next message. The client makes no
 // allocations: those counted are the server's.
 func BenchmarkFastEcho(b *testing.B) {
-	for _, c := range []struct{ name, reference string }{{"plain", ""}, {"proved", `,"reference":"r"`}} {
+	meters := traffic.NewMeters(nil)
+	for _, c := range []struct {
+		name, reference string
+		count           rigOption
+	}{{"plain", "", func(*Options) {}}, {"counted", "", counted(meters)}, {"proved", `,"reference":"r"`, counted(meters)}} {
 		b.Run(c.name, func(b *testing.B) {
-			r := newRig(b)
+			r := newRig(b, c.count)
 			p := r.join("ANZ-7", "")
 			e := &echo{p: p}
 			e.message = frame(finText, []byte(`{"type":"MESSAGE","data":{"to":"ANZ-7","content":"`+strings.Repeat("x", 1000)+`"},"feature":"FAST","confirmationEnabled":`+strconv.FormatBool(c.reference != "")+c.reference+`}`))

@@ -175,7 +175,11 @@ func (m *metrics) frameIn(f *wire.Frame) {
 	m.in[f.Type][feature].Inc()
 }
 
-func (m *metrics) frameOut(frame []byte, f feature) { m.out[serverType(frame)][f].Inc() }
+func (m *metrics) frameOut(frame []byte, f feature) wire.Type {
+	t := serverType(frame)
+	m.out[t][f].Inc()
+	return t
+}
 
 // sessionsOf returns where a session is counted.
 func (m *metrics) sessionsOf(i *identity) *atomic.Int64 {

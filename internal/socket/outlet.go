@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/traffic"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -62,8 +63,21 @@ func (s *session) queueFast(frame []byte, proof func()) bool {
 	start := s.begin()
 	q.buf = append(q.buf, frame...)
 	s.enqueued(start, finText)
-	s.srv.metrics.frameOut(frame, featureFast)
+	s.given(frame, featureFast)
 	return true
+}
+
+// given counts a message that is queued.
+func (s *session) given(frame []byte, f feature) {
+	switch s.srv.metrics.frameOut(frame, f) {
+	case wire.TypeMessage:
+		s.identity.traffic.Count(traffic.Message, len(frame))
+	case wire.TypeRoomMessage:
+		s.identity.traffic.Count(traffic.Chat, len(frame))
+	case wire.TypeForward:
+		s.identity.traffic.Count(traffic.Link, len(frame))
+	default: // no message: the server's own word
+	}
 }
 
 // full says whether a FAST frame of n bytes is too much. To a link the RELIABLE
@@ -130,7 +144,7 @@ func (s *session) Deliver(d mailbox.Delivery) {
 		s.queue.buf = append(s.queue.buf, d.Frame...)
 	}
 	s.queued(start, finText)
-	s.srv.metrics.frameOut(d.Frame, featureReliable)
+	s.given(d.Frame, featureReliable)
 }
 
 // FetchDone queues the end of a fetch.

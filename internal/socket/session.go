@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
+	"github.com/seed-3d8c1042/switchboard/internal/traffic"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -49,6 +50,7 @@ type identity struct {
 	app     string
 	options wire.Options
 	domain  string // of a link: the neighbour
+	traffic *traffic.Counter
 }
 
 // ending is how a session ends.

@@ -235,6 +235,9 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		return
 	}
 	s.identity = identity{id: id, user: grant.User, app: a.AppID, options: a.Options, domain: grant.Domain}
+	if count := s.srv.opts.Count; count != nil {
+		s.identity.traffic = count(grant.User, grant.Domain)
+	}
 	if a.Options.Link {
 		s.mu.Lock()
 		s.window = s.srv.limits.Load().LinkWindow

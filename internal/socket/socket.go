@@ -61,6 +61,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/traffic"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -138,6 +139,9 @@ type Options struct {
 	// known here. Nil: nobody does.
 	Elsewhere func(user wire.UserID) bool
 
+	// Count returns what counts the messages that a session of a user, or of the link to a
+	// domain, is given. Nil: nobody counts them.
+	Count func(user wire.UserID, domain string) *traffic.Counter
 	// LinkLost is told why the link from a neighbour is not there: it may not sign in
 	// here, or is over. It must not block. Nil for nobody.
 	LinkLost func(domain, why string)

@@ -1,0 +1,113 @@
+package nodetest
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+const readersSettings = plainApp + "nats: {listen: 127.0.0.1:0, password: a password of readers}\n"
+
+// readersURL is where a node lets readers in, with their name and password.
+func readersURL(t *testing.T, s *Server) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(s.Output(), "nats://")
+	addr, _, _ := strings.Cut(rest, ",")
+	if !ok {
+		t.Fatalf("the node does not say where readers connect:\n%s", s.Output())
+	}
+	return "nats://reader:a%20password%20of%20readers@" + addr
+}
+
+func TestTheDocumentedProgramReadsTheJournalOfTheEmbeddedEngine(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOutput)
+	s := startWith(t, readersSettings)
+	source := filepath.Join("testdata", "readjournal", "main.go")
+	text, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/journal.md")
+	if err != nil || !bytes.Contains(doc, append([]byte("```go\n"), append(text, "```\n"...)...)) {
+		t.Errorf("docs/journal.md does not have the program of %s: %v", source, err)
+	}
+	program, err := buildProgram("readjournal", "./"+source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key := s.NewKey(`{"app":"ANZ","scopes":["journal:write"]}`)
+	write := func(amount string) {
+		wantAnswer(t, "write", s.Call("POST", "/device/event", key, `{"deviceId":"sensor 7","eventType":"bytesSent","amount":`+amount+`}`), 201, "")
+	}
+	write("4")
+	cmd := exec.Command(program, readersURL(t, s))
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	for _, want := range []string{"sensor 7 bytesSent 4", "sensor 7 bytesSent 5"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("it prints %q, not %q", lines.Text(), want)
+		}
+		write("5")
+	}
+}
+
+func TestEveryLineOfTheStreamIsAsTheSchemaSays(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOutput)
+	s := startWith(t, readersSettings)
+	schema, err := jsonschema.NewCompiler().Compile("../../docs/journal.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key := s.NewKey(`{"admin":true}`)
+	a := s.Call("POST", "/v1/journal", key, `{"events":[{"type":"bytesSent","device":"ü \" <&>","amount":0},{"type":"matched","device":"a","at":"1970-01-01T00:00:00Z","id":"x"}]}`)
+	wantAnswer(t, "write", a, 201, "")
+	c, err := nats.Connect(readersURL(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	js, err := jetstream.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.OrderedConsumer(t.Context(), "SB_JOURNAL", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for read := 0; read < 2; {
+		m, err := consumer.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(m.Data()) {
+			value, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
+			if err == nil {
+				err = schema.Validate(value)
+			}
+			if err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+			read++
+		}
+	}
+}

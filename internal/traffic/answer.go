@@ -1,0 +1,224 @@
+package traffic
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed-3d8c1042/switchboard/internal/window"
+)
+
+// Request is what is asked for.
+type Request struct {
+	Windows window.Spec
+	By      []string  // of Dimensions; none: all together
+	Types   []string  // of events; none: Exchanged
+	Only    Key       // fields that are not empty have to be as they are here; Type is not looked at
+	From    time.Time // windows that begin from then on; zero: as many as were asked for below
+	To      time.Time // and before; zero: now
+	Past    int       // windows before To, where From is zero
+}
+
+// Answer is what was exchanged.
+type Answer struct {
+	From, To time.Time
+	Settled  time.Time // all is in that was taken in before
+	Windows  []Window  // those with something in them, in order
+	TooLate  uint64    // what is in none, since it came too late
+	Ahead    uint64    // or was said to happen in the future; both by when they came
+}
+
+// Window is one of an Answer.
+type Window struct {
+	Start, End time.Time
+	Final      bool // it does not change any more
+	Groups     []Group
+}
+
+// Group is what is told apart in a window.
+type Group struct {
+	Key
+	window.Aggregate
+}
+
+var (
+	// ErrTooMuch says that an answer would have too many rows.
+	ErrTooMuch = errors.New("the answer would have too many rows: ask for less time, longer windows or fewer groups")
+	// ErrGone says that what is asked for is not kept so long.
+	ErrGone = errors.New("that is not kept so long")
+)
+
+// plan is a request that was checked.
+type plan struct {
+	Request
+	question
+	now      int64
+	from, to int64
+}
+
+// plan checks a request.
+func (r *Room) plan(q Request) (*plan, error) {
+	if err := q.Windows.Check(Pane); err != nil {
+		return nil, err
+	}
+	p := &plan{Request: q, now: r.opts.Now().UnixMilli()}
+	if len(q.Types) == 0 {
+		q.Types = Exchanged()
+	}
+	unit := q.Windows.Unit(Pane)
+	whole := unit%minute == 0 || q.Windows.Kind == window.Session && q.Windows.Gap >= minute
+	p.question = question{By: q.By, Types: q.Types, Only: q.Only, Most: 10 * r.opts.Rows}
+	p.question.Devices = q.Only.Device != "" || slices.Contains(q.By, "device")
+	p.question.Minutes = whole && !p.question.Devices
+	if p.question.Minutes && q.Windows.Kind == window.Session {
+		unit = minute
+	}
+	p.question.Unit = unit.Milliseconds()
+	return p, p.span(q)
+}
+
+// span finds out which time is asked for.
+func (p *plan) span(q Request) error {
+	keep := KeptPanes
+	switch {
+	case p.question.Devices:
+		keep = KeptDevices
+	case p.question.Minutes:
+		keep = KeptMinutes
+	}
+	oldest := p.now - keep.Milliseconds()
+	step, long := q.Windows.Slide, q.Windows.Width
+	switch q.Windows.Kind {
+	case window.Tumbling:
+		step = long
+	case window.Session:
+		step, long = q.Windows.Gap, keep
+	}
+	p.to = p.now + 1
+	if !q.To.IsZero() {
+		p.to = q.To.UnixMilli()
+	}
+	if q.From.IsZero() {
+		p.from = max(window.Floor(p.to-1, step)-int64(max(q.Past, 1)-1)*step.Milliseconds(), oldest)
+	} else {
+		p.from = q.From.UnixMilli()
+	}
+	switch {
+	case p.from >= p.to:
+		return errors.New("there is nothing between from and to")
+	case p.from < oldest:
+		return fmt.Errorf("%w: %s, as it is asked for", ErrGone, keep)
+	}
+	p.question.From, p.question.To = p.from, p.to+long.Milliseconds()
+	if q.Windows.Kind == window.Session {
+		p.question.From = oldest // a session may have begun long before
+	}
+	p.question.From = window.Floor(p.question.From, time.Duration(p.question.Unit)*time.Millisecond)
+	if p.question.Minutes {
+		p.question.To = window.Floor(p.question.To, minute) + minute.Milliseconds()
+	}
+	return nil
+}
+
+// Query adds up what all shards have.
+func (r *Room) Query(ctx context.Context, q Request) (Answer, error) {
+	p, err := r.plan(q)
+	if err != nil {
+		return Answer{}, &Refused{err}
+	}
+	r.metrics.queries.Inc()
+	found, settled, err := r.gather(ctx, &p.question)
+	if err != nil {
+		r.metrics.failed.Inc()
+		return Answer{}, err
+	}
+	a := Answer{From: time.UnixMilli(p.from), To: time.UnixMilli(p.to), Settled: time.UnixMilli(settled)}
+	p.fill(&a, found, settled, r.opts.Lateness)
+	rows := 0
+	for i := range a.Windows {
+		rows += len(a.Windows[i].Groups)
+	}
+	if rows > r.opts.Rows {
+		return Answer{}, &Refused{ErrTooMuch}
+	}
+	return a, nil
+}
+
+// Refused is an error of what was asked.
+type Refused struct{ Err error }
+
+func (e *Refused) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e *Refused) Unwrap() error { return e.Err }
+
+// gather asks all shards. The time that it returns is that up to which all of them
+// hold what was taken in.
+func (r *Room) gather(ctx context.Context, q *question) (rows, int64, error) {
+	request := q.append()
+	replies := make([][]byte, r.opts.Shards)
+	g, ctx := errgroup.WithContext(ctx)
+	for n := range replies {
+		g.Go(func() (err error) {
+			if replies[n], err = r.opts.Ask(ctx, n, request); err != nil {
+				return fmt.Errorf("ask shard %d for its traffic: %w", n, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, 0, err
+	}
+	all, settled := make(rows), int64(0)
+	for n, reply := range replies {
+		one, err := all.addRows(reply)
+		if err != nil {
+			return nil, 0, fmt.Errorf("read what shard %d has of traffic: %w", n, err)
+		}
+		if n == 0 || one < settled {
+			settled = one
+		}
+	}
+	return all, settled, nil
+}
+
+// fill makes windows of rows.
+func (p *plan) fill(a *Answer, found rows, settled int64, lateness time.Duration) {
+	groups := make(map[Key][]window.Piece)
+	for at, sum := range found {
+		switch at.key.Type {
+		case tooLate:
+			a.TooLate += sum.Count
+		case ahead:
+			a.Ahead += sum.Count
+		default:
+			groups[at.key] = append(groups[at.key], window.Piece{Start: at.start, Aggregate: *sum})
+		}
+	}
+	closing := lateness.Milliseconds()
+	if p.Windows.Kind == window.Session {
+		closing += Pane.Milliseconds() // what may still go on with it is in a pane that may end later
+	}
+	type span struct{ start, end int64 }
+	by := make(map[span]*Window)
+	for key, pieces := range groups {
+		slices.SortFunc(pieces, func(a, b window.Piece) int { return cmp.Compare(a.Start, b.Start) })
+		for _, w := range p.Windows.Over(pieces, p.from, p.to) {
+			at := span{w.Start, w.End}
+			if by[at] == nil {
+				by[at] = &Window{Start: time.UnixMilli(w.Start), End: time.UnixMilli(w.End), Final: settled >= w.End+closing}
+			}
+			by[at].Groups = append(by[at].Groups, Group{key, w.Aggregate})
+		}
+	}
+	for _, w := range by {
+		slices.SortFunc(w.Groups, func(a, b Group) int { return compareKeys(a.Key, b.Key) })
+		a.Windows = append(a.Windows, *w)
+	}
+	slices.SortFunc(a.Windows, func(a, b Window) int { return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End)) })
+}

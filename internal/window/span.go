@@ -1,0 +1,141 @@
+package window
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// Kind is a kind of windows.
+type Kind string
+
+// Kinds of windows.
+const (
+	Tumbling Kind = "tumbling" // one after the other
+	Sliding  Kind = "sliding"  // one begins each Slide
+	Session  Kind = "session"  // as long as there is no Gap
+)
+
+// Spec says which windows there are.
+type Spec struct {
+	Kind  Kind
+	Width time.Duration // of tumbling and sliding windows
+	Slide time.Duration // of sliding ones
+	Gap   time.Duration // ends a session
+}
+
+// MaxOverlap is in how many sliding windows a moment may be.
+const MaxOverlap = 1000
+
+// Check says what is wrong with a Spec over panes of a length.
+func (s Spec) Check(pane time.Duration) error {
+	whole := func(d time.Duration) bool { return d > 0 && d%pane == 0 }
+	switch s.Kind {
+	case Tumbling:
+		if !whole(s.Width) {
+			return errors.New("a window is a multiple of " + pane.String())
+		}
+	case Sliding:
+		if !whole(s.Width) || !whole(s.Slide) {
+			return errors.New("a window and its slide are multiples of " + pane.String())
+		}
+		if s.Slide > s.Width {
+			return errors.New("a slide is no longer than its window")
+		}
+		if s.Width/s.Slide > MaxOverlap {
+			return errors.New("no more than 1000 windows overlap")
+		}
+	case Session:
+		if s.Gap < pane {
+			return errors.New("the gap of sessions is at least " + pane.String())
+		}
+	default:
+		return errors.New("windows are tumbling, sliding or session")
+	}
+	return nil
+}
+
+// Unit returns how long pieces may be of which windows are sums, without loss. Of
+// sessions it is a pane.
+func (s Spec) Unit(pane time.Duration) time.Duration {
+	switch s.Kind {
+	case Tumbling:
+		return s.Width
+	case Sliding:
+		a, b := s.Width, s.Slide
+		for b > 0 {
+			a, b = b, a%b
+		}
+		return a
+	}
+	return pane
+}
+
+// Piece is what there is in a part of time.
+type Piece struct {
+	Start int64
+	Aggregate
+}
+
+// Window is one with what is in it.
+type Window struct {
+	Start, End int64
+	Aggregate
+}
+
+// Over sums pieces up into windows, of which those are returned, in order, that have
+// something in them and begin from one time on and before another; of sessions, those
+// that reach into it. Pieces are of one kind of thing, in order, and each within one
+// Unit. They are not changed.
+func (s Spec) Over(pieces []Piece, from, to int64) []Window {
+	switch s.Kind {
+	case Tumbling:
+		return over(pieces, s.Width, s.Width, from, to)
+	case Sliding:
+		return over(pieces, s.Width, s.Slide, from, to)
+	}
+	return s.sessions(pieces, from, to)
+}
+
+func over(pieces []Piece, width, slide time.Duration, from, to int64) []Window {
+	var list []Window
+	by := make(map[int64]int)
+	for i := range pieces {
+		p := &pieces[i]
+		last := Floor(p.Start, slide)
+		for start := last; start > p.Start-width.Milliseconds(); start -= slide.Milliseconds() {
+			if start < from || start >= to {
+				continue
+			}
+			at, there := by[start]
+			if !there {
+				at = len(list)
+				by[start] = at
+				list = append(list, Window{Start: start, End: start + width.Milliseconds()})
+			}
+			list[at].Merge(&p.Aggregate)
+		}
+	}
+	slices.SortFunc(list, func(a, b Window) int { return int(a.Start - b.Start) })
+	return list
+}
+
+// sessions of which an event at the very end of a gap begins the next.
+func (s Spec) sessions(pieces []Piece, from, to int64) []Window {
+	var list []Window
+	gap := s.Gap.Milliseconds()
+	for i := range pieces {
+		p := &pieces[i]
+		if p.Count == 0 {
+			continue
+		}
+		if n := len(list); n == 0 || p.First-list[n-1].Last >= gap {
+			list = append(list, Window{Start: p.First})
+		}
+		list[len(list)-1].Merge(&p.Aggregate)
+	}
+	for i := range list {
+		list[i].End = list[i].Last + gap
+	}
+	return slices.DeleteFunc(list, func(w Window) bool { return w.End <= from || w.Start >= to })
+}
