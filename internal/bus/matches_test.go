@@ -9,8 +9,8 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/match"
 )
 
-// replayed returns what a log has.
-func replayed(t *testing.T, l *MatchLog) (list []string, last uint64) {
+// replayedMatches returns what a log has.
+func replayedMatches(t *testing.T, l *MatchLog) (list []string, last uint64) {
 	t.Helper()
 	last, err := l.Replay(t.Context(), func(_ uint64, batch []byte) error {
 		list = append(list, string(batch))
@@ -34,7 +34,7 @@ func TestMatchesOfShardsAreLogsOfTheirOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list, last := replayed(t, one); list != nil || last != 0 {
+	if list, last := replayedMatches(t, one); list != nil || last != 0 {
 		t.Fatalf("a new log has %q up to %d", list, last)
 	}
 	var last [3]uint64
@@ -50,7 +50,7 @@ func TestMatchesOfShardsAreLogsOfTheirOwn(t *testing.T) {
 	if _, err := one.Append(t.Context(), before, []byte("late")); !errors.Is(err, match.ErrFenced) {
 		t.Errorf("what follows another batch is answered with %v", err)
 	}
-	list, end := replayed(t, one)
+	list, end := replayedMatches(t, one)
 	if len(list) != 10 || list[0] != "0 of 1" || list[9] != "9 of 1" || end != last[1] {
 		t.Errorf("the log has %q up to %d, not %d", list, end, last[1])
 	}
@@ -67,10 +67,10 @@ func TestMatchesOfShardsAreLogsOfTheirOwn(t *testing.T) {
 	if two, err = b.Matches(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	if list, end := replayed(t, one); !slices.Equal(list, []string{"9 of 1"}) || end != last[1] {
+	if list, end := replayedMatches(t, one); !slices.Equal(list, []string{"9 of 1"}) || end != last[1] {
 		t.Errorf("after a purge the log has %q up to %d", list, end)
 	}
-	if list, _ := replayed(t, two); len(list) != 10 {
+	if list, _ := replayedMatches(t, two); len(list) != 10 {
 		t.Errorf("the other log has %q", list)
 	}
 	if _, err := one.Append(t.Context(), last[1], []byte("next")); err != nil {

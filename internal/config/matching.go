@@ -44,7 +44,7 @@ func matchingKeys() []Key {
 			field: func(s *Settings) any { return &s.Matching.Enabled }},
 		limit("tickets", "200000", 1, 10_000_000, "Tickets that wait; in a cluster, in each shard. A further one is refused.",
 			func(m *Matching) any { return &m.Tickets }),
-		limit("matches", "200000", 1, 10_000_000, "Matches that live; in a cluster, in each shard. Past it tickets wait.",
+		limit("matches", "200000", 1, 10_000_000, "Matches that live; in a cluster, in each shard. Past it no ticket is taken.",
 			func(m *Matching) any { return &m.Matches }),
 		limit("perSession", "16", 1, 10_000, "Tickets and matches that one session may have at once.",
 			func(m *Matching) any { return &m.PerSession }),

@@ -74,8 +74,11 @@ type owner struct {
 	room  *Room
 	shard int
 	inbox chan *asked
-	stop  chan struct{} // closed by End
-	done  chan struct{} // closed when run has returned
+	// unfenced says that a former owner may have stored something since open.
+	unfenced bool
+	next     *asked        // came behind what is being stored, and goes by itself; run's own
+	stop     chan struct{} // closed by End
+	done     chan struct{} // closed when run has returned
 
 	mu   sync.Mutex // guards core, and what is in it; only run changes it
 	core *core
@@ -125,6 +128,10 @@ func (o *owner) run() {
 				continue
 			}
 			o.store(ctx, o.gather(a))
+			if next := o.next; next != nil {
+				o.next = nil
+				next.answer(o.rebuild(ctx))
+			}
 		case <-tick.C:
 			if err := o.check(ctx, false); err != nil && ctx.Err() == nil {
 				o.room.opts.Logger.Warn("a checkpoint of the journal was not kept; it is tried again", "shard", o.shard, "err", err)
@@ -232,8 +239,8 @@ func (o *owner) open(ctx context.Context) error {
 }
 
 // takeOver stores an empty batch: whoever owned the shard before stores nothing after it,
-// and all that he stored is in the core. Where there is no room for it, there is none for
-// anything of his.
+// and all that he stored is in the core. Where there is no room for it he may store more, should
+// there be room again: so what is not stored is looked for once more; see store.
 func (o *owner) takeOver(ctx context.Context) error {
 	for {
 		pos, err := o.room.opts.Log.Append(ctx, o.shard, o.last, "", nil)
@@ -243,6 +250,7 @@ func (o *owner) takeOver(ctx context.Context) error {
 			o.last = pos
 			return nil
 		case errors.Is(err, ErrFull):
+			o.unfenced = true
 			return nil
 		case !errors.Is(err, ErrChanged) && !errors.Is(err, ErrUnknown):
 			return fmt.Errorf("take the shard over: %w", err)
@@ -292,8 +300,8 @@ func (o *owner) gather(first *asked) []*asked {
 		select {
 		case a := <-o.inbox:
 			if a.rebuild {
-				a.answer(answerError(ErrBusy), nil) // it is asked again
-				continue
+				o.next = a
+				return list
 			}
 			list, size = append(list, a), size+len(a.request.events)
 		default:
@@ -321,6 +329,7 @@ func (o *owner) store(ctx context.Context, list []*asked) {
 			}
 			return
 		case !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrChanged):
+			o.lookAgain(ctx, list)
 			for _, a := range list {
 				if a.stored { // before, when nobody heard of it
 					a.answer(putRefused([]byte{tellDone}, a.refused), nil)
@@ -360,6 +369,18 @@ func (o *owner) store(ctx context.Context, list []*asked) {
 	}
 }
 
+// lookAgain finds out which requests a former owner has stored after all.
+func (o *owner) lookAgain(ctx context.Context, list []*asked) {
+	if !o.unfenced || o.catchUp(ctx) != nil { // then the next batch finds out
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, a := range list {
+		a.stored = o.core.has(&a.request)
+	}
+}
+
 func (o *owner) form(list []*asked) (b *batch, repeated int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -393,7 +414,7 @@ func (o *owner) append(ctx context.Context, b *batch) error {
 	}
 	o.mu.Lock()
 	o.core.apply(pos, b.sources, b.events, len(b.data))
-	o.last = pos
+	o.last, o.unfenced = pos, false
 	o.states.Store(int64(o.core.devices.count))
 	o.mu.Unlock()
 	o.room.metrics.stored(b, time.Since(began))
@@ -403,6 +424,11 @@ func (o *owner) append(ctx context.Context, b *batch) error {
 // check keeps what has changed, as far as it is due; all of it at the end.
 func (o *owner) check(ctx context.Context, end bool) error {
 	now := o.room.now()
+	if o.unfenced && !end {
+		if err := o.catchUp(ctx); err != nil {
+			return err
+		}
+	}
 	o.mu.Lock()
 	if now-o.swept > time.Hour.Milliseconds() && !end {
 		o.swept = now

@@ -205,11 +205,15 @@ func (r *Room) Add(ctx context.Context, events []Event) error {
 	if !r.reserve(len(events)) {
 		return ErrBusy
 	}
-	w := newWaiter(len(events))
+	w, of := newWaiter(len(events)), make(map[int][]item)
 	for i := range events {
 		e := &events[i]
 		r.fill(e)
-		r.senders[r.opts.Owners.ShardOf(e.Device)].put(item{*e, w})
+		shard := r.opts.Owners.ShardOf(e.Device)
+		of[shard] = append(of[shard], item{*e, w})
+	}
+	for shard, items := range of { // together, so that few are stored where others are refused
+		r.senders[shard].put(items...)
 	}
 	select {
 	case <-w.done:

@@ -12,13 +12,11 @@ import (
 // crowd is a core with many who wait, none of whom fits another.
 type crowd struct {
 	core  *core
-	epoch uint64
 	now   time.Time
 	draw  func(i int) entry // two with the same i fit each other, and nobody else
 	chaos *rand.ChaCha8
 	next  int
 	free  []int // those who wait
-	store int
 	seq   uint64
 }
 

@@ -2,7 +2,6 @@ package match
 
 import (
 	"context"
-	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -20,8 +19,6 @@ const (
 	// firstPause and lastPause are how long a desk waits before it asks again an owner
 	// that did not answer.
 	firstPause, lastPause = 50 * time.Millisecond, time.Second
-	// maxEarly is how many messages wait for the news of the match that they are of.
-	maxEarly = 64
 )
 
 // desk is what the sessions of this node have in the pools of one shard.
@@ -61,7 +58,7 @@ type seat struct {
 	answerTo  []byte // reference of Cancel or Leave
 	group     *group
 	view      Match
-	early     []early
+	early     []letter // what came before the news of its match
 }
 
 type seatState uint8
@@ -88,12 +85,6 @@ type member struct {
 	device string
 	node   string
 	props  Properties
-}
-
-// early is a message that came before its match.
-type early struct {
-	match, from wire.ID
-	content     []byte
 }
 
 func newDesk(r *Room, shard int) *desk {
@@ -330,106 +321,4 @@ func (d *desk) giveUp(now time.Time) {
 		}
 	}
 	d.handOut()
-}
-
-// send sends content from one seat to others.
-func (d *desk) send(s *seat, to []string, content []byte) *Refusal {
-	d.mu.Lock()
-	if s.state != seatMatched {
-		d.mu.Unlock()
-		return notInMatch()
-	}
-	var away []struct {
-		node    string
-		message []byte
-	}
-	targets, refusal := s.targets(to)
-	header := func() []byte {
-		b := binary.AppendUvarint([]byte{sayMessage}, uint64(d.shard))
-		return append(append(b, s.group.id[:]...), s.entry.id[:]...)
-	}
-	for i, m := range targets {
-		switch {
-		case m.node == d.room.opts.Node:
-			d.deliver(d.seats[m.ticket], early{s.group.id, s.entry.id, content})
-		case slices.ContainsFunc(targets[:i], func(n *member) bool { return n.node == m.node }): // it is in the message already
-		default:
-			b := header()
-			var tickets []byte
-			n := 0
-			for _, o := range targets[i:] {
-				if o.node == m.node {
-					tickets = append(tickets, o.ticket[:]...)
-					n++
-				}
-			}
-			b = append(append(b, byte(n)), tickets...)
-			away = append(away, struct {
-				node    string
-				message []byte
-			}{m.node, append(b, content...)})
-		}
-	}
-	d.handOut()
-	for _, a := range away {
-		d.room.owners.Tell(a.node, a.message)
-	}
-	if refusal == nil {
-		d.room.metrics.sent.Inc()
-	}
-	return refusal
-}
-
-// targets returns the members that are meant. mu is held.
-func (s *seat) targets(to []string) ([]*member, *Refusal) {
-	var all []*member
-	for i := range s.group.members {
-		m := &s.group.members[i]
-		if m.ticket != s.entry.id && (len(to) == 0 || slices.Contains(to, m.device)) {
-			all = append(all, m)
-		}
-	}
-	for _, device := range to {
-		if !slices.ContainsFunc(all, func(m *member) bool { return m.device == device }) {
-			return nil, refuseField("to", "names somebody who is no other member of the match")
-		}
-	}
-	return all, nil
-}
-
-// message takes in what a member on another node sent.
-func (d *desk) message(r *reader) {
-	e := early{match: r.id(), from: r.id()}
-	tickets := make([]wire.ID, 0, MaxGroup)
-	for range min(r.byte(), MaxGroup) {
-		tickets = append(tickets, r.id())
-	}
-	if r.err != nil {
-		return
-	}
-	e.content = r.b
-	r.b = nil
-	d.mu.Lock()
-	for _, t := range tickets {
-		d.deliver(d.seats[t], e)
-	}
-	d.handOut()
-}
-
-// deliver hands a message to a seat, now or when it has heard of the match. mu is held.
-func (d *desk) deliver(s *seat, e early) {
-	switch {
-	case s == nil, s.state == seatLeaving:
-	case s.state != seatMatched:
-		if len(s.early) < maxEarly {
-			s.early = append(s.early, e)
-			return
-		}
-	case s.group.id == e.match:
-		if i := slices.IndexFunc(s.group.members, func(m member) bool { return m.ticket == e.from }); i >= 0 {
-			d.tell(news{kind: newsMessage, seat: s, match: s.view, device: s.group.members[i].device, content: e.content})
-			return
-		}
-	}
-	d.room.metrics.dropped.Inc()
 }

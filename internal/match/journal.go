@@ -201,9 +201,6 @@ func (j *journal) purge() {
 	}
 }
 
-// idle says whether all is stored.
-func (j *journal) idle() bool { return len(j.queue) == 0 }
-
 // replay takes in a batch of the log. Records of matches that are unknown are of those
 // whose beginning is purged already.
 func (c *core) replay(seq uint64, buf []byte) error {

@@ -10,7 +10,7 @@ import (
 const (
 	sayEvents  byte = 1 // the owner of a shard: shard, epoch, events
 	sayAgain   byte = 2 // the owner of a shard: shard; begin the conversation anew
-	sayMessage byte = 3 // a member's node: see appendMessage
+	sayMessage byte = 3 // a member's node: see letter.append
 )
 
 // What an owner tells a node of its tickets.

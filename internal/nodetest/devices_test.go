@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,21 @@ func (g ground) at(n int, name string, lat, lon float64) *Device {
 	return ConnectDevice(g.T, g.Nodes[n], g.name(name), lat+float64(g.first), lon)
 }
 
+// waiting waits until so many devices wait, as those know who keep pools: a device is
+// told that it is connected before that.
+func (g ground) waiting(n int) {
+	g.Helper()
+	Eventually(g.T, fmt.Sprint(n, " devices wait"), func() bool {
+		sum := 0.0
+		for i, node := range g.Nodes {
+			if !slices.Contains(g.Nodes[:i], node) {
+				sum += node.Metric("switchboard_match_waiting")
+			}
+		}
+		return sum == float64(n)
+	})
+}
+
 // name is the name of one of the test's devices.
 func (g ground) name(name string) string { return fmt.Sprintf("%s-%d", name, g.first) }
 
@@ -40,7 +56,11 @@ func (g ground) says(name, text string) string {
 }
 
 func devicesMeet(g ground) {
-	a, b := g.at(0, "a", 1, 1), g.at(1, "b", 1, 3)
+	g.waiting(0) // those of other tests are gone
+	a := g.at(0, "a", 1, 1)
+	g.waiting(1)
+	b := g.at(1, "b", 1, 3)
+	g.waiting(2)
 	c := g.at(2, "c", 1, 2) // as near to b; a has waited for longer
 	a.Expect(g.matched("c"))
 	c.Expect(g.matched("a"))
@@ -51,11 +71,13 @@ func devicesMeet(g ground) {
 	b.Say("is anybody there?") // nobody is
 	c.Close()
 	a.Expect(g.left("c"))
+	g.waiting(2)
 	d := g.at(2, "d", 1, 1.5) // too far from b: 1.5
 	d.Expect(g.matched("a"))
 	a.Expect(g.matched("d"))
 	a.Abort()
 	d.Expect(g.left("a"))
+	g.waiting(2)
 	e := g.at(0, "e", 1, 2.5)
 	e.Expect(g.matched("b"))
 	b.Expect(g.matched("e")) // and nothing before
@@ -65,7 +87,9 @@ func devicesMeet(g ground) {
 }
 
 func devicesTakeTheNearest(g ground) {
+	g.waiting(0)
 	far, near := g.at(0, "far", 0, 1.3), g.at(1, "near", 0, -0.5)
+	g.waiting(2)
 	g.at(2, "new", 0, 0).Expect(g.matched("near"))
 	near.Expect(g.matched("new"))
 	g.at(2, "newer", 0, 0).Expect(g.matched("far"))

@@ -24,7 +24,7 @@ const (
 func (c Capability) String() string { return [...]string{"message", "chat", "link"}[c] }
 
 // Meters count what this node hands to sessions, and give sums of it once a second.
-// A message costs a lock that hardly anybody else wants, and a place in a sketch.
+// A message costs a lock that hardly anybody else wants.
 type Meters struct {
 	now func() time.Time
 
@@ -49,9 +49,21 @@ type Counter struct {
 	of          [capabilities]meter
 }
 
+// meter keeps the last sizes by themselves and sums up many at once: so a message
+// touches little memory.
 type meter struct {
-	mu  sync.Mutex // guards sum
-	sum window.Aggregate
+	mu    sync.Mutex // guards what follows
+	n     int
+	sizes [256]uint32
+	sum   window.Aggregate
+}
+
+// fold sums up what waits for it. The caller holds mu.
+func (x *meter) fold() {
+	for _, size := range x.sizes[:x.n] {
+		x.sum.Add(0, uint64(size))
+	}
+	x.n = 0
 }
 
 // Counter returns one for a session of an app in a domain. There are a few of each,
@@ -78,7 +90,10 @@ func (c *Counter) Count(by Capability, bytes int) {
 	}
 	x := &c.of[by]
 	x.mu.Lock()
-	x.sum.Add(0, uint64(bytes))
+	x.sizes[x.n] = uint32(bytes)
+	if x.n++; x.n == len(x.sizes) {
+		x.fold()
+	}
 	x.mu.Unlock()
 }
 
@@ -114,6 +129,7 @@ func (m *Meters) Take() []Event {
 func (x *meter) take() window.Aggregate {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.fold()
 	sum := x.sum
 	x.sum = window.Aggregate{}
 	return sum
