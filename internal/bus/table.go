@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -210,13 +211,13 @@ func publish(ctx context.Context, e *engine, stream string, kept bool, msg *nats
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(after))
 	}
 	if !e.opts.shared() {
-		return publishOnce(ctx, e, msg, opts)
+		return publishOnce(ctx, e, msg, after, opts)
 	}
 	id := rand.Text()
 	return e.insist(ctx, ErrExists, kept, func(ctx context.Context) (uint64, error) {
 		m := &nats.Msg{Subject: msg.Subject, Data: msg.Data, Header: nats.Header{writeHeader: {id}}} // which publishing changes
 		maps.Copy(m.Header, msg.Header)
-		return publishOnce(ctx, e, m, opts)
+		return publishOnce(ctx, e, m, after, opts)
 	}, func(ctx context.Context) (seq uint64, other bool, err error) {
 		where := direct{Seq: after + 1, NextFor: msg.Subject}
 		if after == anyLast {
@@ -236,7 +237,10 @@ func publish(ctx context.Context, e *engine, stream string, kept bool, msg *nats
 	})
 }
 
-func publishOnce(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream.PublishOpt) (seq uint64, err error) {
+// publishOnce sends it once. Of two servers that both take themselves for the leader both
+// get it, and one may store what the other refuses: so the word of one that lacks what the
+// write is to stand after, or has another under way, is none.
+func publishOnce(ctx context.Context, e *engine, msg *nats.Msg, after uint64, opts []jetstream.PublishOpt) (seq uint64, err error) {
 	future, err := e.js.PublishMsgAsync(msg, opts...)
 	if err != nil {
 		return 0, err
@@ -257,6 +261,8 @@ func publishOnce(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream
 		return 0, fmt.Errorf("%w: it is not served", errNoLeader)
 	case !errors.As(err, &refused):
 		return 0, unknown(err)
+	case e.opts.shared() && (refused.ErrorCode == codeInFlight || refused.ErrorCode == codeWrongLastSequence && lagsBehind(refused, after)):
+		return 0, unknown(err)
 	case refused.ErrorCode == codeWrongLastSequence, refused.ErrorCode == codeInFlight:
 		return 0, ErrExists
 	case refused.ErrorCode == codeStoreFailed && e.opts.shared():
@@ -265,6 +271,14 @@ func publishOnce(ctx context.Context, e *engine, msg *nats.Msg, opts []jetstream
 		return 0, fmt.Errorf("%w: %w", mailbox.ErrFull, err)
 	}
 	return 0, err
+}
+
+// lagsBehind says whether a server that found another last sequence than after has not
+// come as far yet.
+func lagsBehind(refused *jetstream.APIError, after uint64) bool {
+	_, last, _ := strings.Cut(refused.Description, ": ")
+	n, err := strconv.ParseUint(last, 10, 64)
+	return err == nil && n < after
 }
 
 // last returns what is stored under a key.

@@ -193,9 +193,9 @@ func (l *lane) settle(list []question, replies []reply, err error) {
 	}
 	for i := range list {
 		d := list[i].of
-		d.release() // what is kept for a session is not lost to it
 		if err != nil {
 			d.due = true
+			d.release() // what is kept for a session is not lost to it
 		}
 		if d.due {
 			continue
@@ -206,6 +206,7 @@ func (l *lane) settle(list []question, replies []reply, err error) {
 		if replies[i].member != nil {
 			l.admit(d, &replies[i])
 		}
+		d.release()
 		l.forget(r)
 	}
 }
