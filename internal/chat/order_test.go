@@ -21,10 +21,11 @@ func TestWhoCameAndWentIsWhereTheDatabaseSaysHoweverTheNewsCome(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		a, b := w.run(), w.run()
 		ann, bob, cat := a.client(1), b.client(2), b.client(3)
-		room := ann.create(`,"public":true`, cat)
-		at := fmt.Sprintf(`{"room":%q,"user":"chat-2"}`, room)
-
+		var room, at string
 		for i := range 5 {
+			// Another room each time: in the same one he is a member again in between.
+			room = ann.create(`,"public":true`, cat)
+			at = fmt.Sprintf(`{"room":%q,"user":"chat-2"}`, room)
 			a.hold()
 			ann.ask("ROOM_INVITE", at)
 			ann.ask("ROOM_REMOVE", at)
