@@ -65,7 +65,8 @@ type Request struct {
 	Query      Query      // what others' properties must be
 	Widen      Widen
 
-	// Timeout is how long it waits; 0: Limits.Timeout, which is also the most.
+	// Timeout is how long it waits; 0: Limits.Timeout, which is also the most, past which
+	// it is refused.
 	Timeout time.Duration
 	// Patience is how long a device waits for Max members before it takes as few as
 	// Min; 0: Limits.Patience; half of the time that it waits in all at most. With

@@ -311,6 +311,8 @@ func wrongMatchFrames(g ground) {
 	bad("MATCH_REQUEST", `{"pool":"p","query":{"a":{"like":"x"}}}`, "data.query.a")
 	bad("MATCH_REQUEST", `{"pool":"p","widen":{"over":1,"query":{"b":{"min":1}}}}`, "data.widen.query.b")
 	bad("MATCH_REQUEST", `{"pool":"p","timeout":-1}`, "data.timeout")
+	bad("MATCH_REQUEST", `{"pool":"p","timeout":601}`, "data.timeout has to be at most 600 seconds")
+	bad("MATCH_REQUEST", `{"pool":"p","radiuss":5}`, "data.radiuss")
 	bad("MATCH_MESSAGE", `{"match":"x","content":1}`, "data.match")
 	bad("MATCH_CANCEL", `{"ticket":"x"}`, "data.ticket")
 	const nobodys = `"0199a3e2-7c1b-7f00-8a2b-3c4d5e6f7081"`
