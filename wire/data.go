@@ -229,3 +229,18 @@ func fields(where string, object []byte, names []string, values [][]byte) *Error
 	}
 	return nil
 }
+
+// unknownMember returns the first member of an object that is none of names, and not
+// null. fields has read the object.
+func unknownMember(object []byte, names []string) (name string, found bool) {
+	s := scanner{b: object, depth: 1} // inside the envelope
+	s.peek()
+	for more := s.open('}'); more; more = s.next('}') {
+		var buf [32]byte
+		key := s.key()
+		if v := s.value(); !isNull(v) && !slices.Contains(names, string(key.name(&buf))) {
+			return shorten(string(appendText(nil, key.raw))), true
+		}
+	}
+	return "", false
+}

@@ -13,7 +13,7 @@ const (
 	MaxPoolName     = 128            // bytes
 	MaxMatchKey     = 256            // bytes
 	MaxMatchRadius  = 20_038_000     // metres: half of the way around the Earth
-	MaxMatchTimeout = 24 * time.Hour // more counts as this
+	MaxMatchTimeout = 24 * time.Hour // of patience more counts as this
 )
 
 // MatchAsk is what a client's frame about matches asks for: only what its type has is
@@ -81,6 +81,10 @@ func ParseMatch(f *Frame) (MatchAsk, *Error) {
 	}
 	if f.Type != TypeMatchRequest {
 		return ask, nil
+	}
+	// One that is misspelt would widen what is asked for, and nobody would notice.
+	if name, found := unknownMember(f.Data, names); found {
+		return ask, badField("data."+name, " is no member of a MATCH_REQUEST")
 	}
 	switch lat, lon := v[1] != nil, v[2] != nil; {
 	case lat && !lon:
@@ -168,7 +172,7 @@ func (a *MatchAsk) number(name string, n float64) (rule string) {
 		return broken(n > 0 && n <= MaxMatchRadius, " is a number of metres above 0, at most "+strconv.Itoa(MaxMatchRadius))
 	case "timeout":
 		a.Timeout = seconds(n)
-		return broken(n > 0, " is a number of seconds above 0")
+		return broken(n > 0 && n <= MaxMatchTimeout.Seconds(), " is a number of seconds above 0, a day at most")
 	case "patience":
 		a.Patience = seconds(n)
 		return broken(n > 0, " is a number of seconds above 0")

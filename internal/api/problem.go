@@ -14,6 +14,14 @@ func Problem(w http.ResponseWriter, status int, code, detail string) {
 	(&Refusal{Status: status, Code: code, Detail: detail}).write(w)
 }
 
+// Deny answers a request with a refusal. One that has to say who it is is told how.
+func Deny(w http.ResponseWriter, r *Refusal) {
+	if r.Status == http.StatusUnauthorized {
+		askBearer(w)
+	}
+	r.write(w)
+}
+
 // codeOf makes the code of an error that a handler answered as plain text.
 func codeOf(status int) string {
 	return strings.ToUpper(strings.NewReplacer(" ", "_", "-", "_").Replace(http.StatusText(status)))

@@ -306,7 +306,7 @@ func (c *core) prepare(t *ticket) {
 		if patience == 0 {
 			patience = c.limits.Patience
 		}
-		w.loses = t.at + patience
+		w.loses = t.at + min(patience, limit/2) // a smaller group is better than none
 		w.elapsed = w.loses <= c.clock
 	}
 	k := kind{w.key, w.gesture, w.plane}

@@ -120,6 +120,40 @@ func TestBadCriteriaAreRefusedByName(t *testing.T) {
 	}
 }
 
+func TestARefusedValueIsToldWhatWouldBeGood(t *testing.T) {
+	const any, set = "a number, a string, or an array of strings", "an array of 0 to 32 strings of at most 256 bytes"
+	for text, want := range map[string]string{
+		`{"a":true}`: "a has to be " + any, `{"a":null}`: "a has to be " + any, `{"a":{}}`: "a has to be " + any,
+		`{"a":[1]}`: "a has to be " + set, `{"a":["x",null]}`: "a has to be " + set,
+		`{"a":1e999}`: "a has to be a number from -1.7e308 to 1.7e308",
+	} {
+		var r *Refusal
+		if _, err := ParseProperties([]byte(text)); !errors.As(err, &r) || r.Reason != want {
+			t.Errorf("%s: %v, not %q", text, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"a":["x"]}`:          "a has to be a number, a string, or an object with min and max, or with one of in, any, all",
+		`{"a":{"in":["x",1]}}`: "a.in has to be an array of 1 to 32 numbers, or of as many strings of at most 256 bytes",
+		`{"a":{"in":[1,"x"]}}`: "a.in has to be an array of 1 to 32 numbers, or of as many strings of at most 256 bytes",
+		`{"a":{"all":[]}}`:     "a.all has to be an array of 1 to 32 strings of at most 256 bytes",
+	} {
+		var r *Refusal
+		if _, err := ParseQuery([]byte(text)); !errors.As(err, &r) || r.Reason != want {
+			t.Errorf("%s: %v, not %q", text, err, want)
+		}
+	}
+}
+
+func TestATimeThatIsTooLongIsRefusedWithItsBound(t *testing.T) {
+	q := anyone
+	q.Timeout = 11 * time.Minute
+	const want = "timeout has to be at most 600 seconds, as the server's setting matching.timeout has it"
+	if r := q.check(Limits{}.orDefaults()); r == nil || r.Field != "timeout" || r.Reason != want {
+		t.Errorf("%v", r)
+	}
+}
+
 func (r *Refusal) fieldOrNone() string {
 	if r == nil {
 		return "(none)"

@@ -314,6 +314,10 @@ func (h *history) draw(node string) *seen {
 	if pick("group", 3) == 0 && e.gesture <= Bump {
 		e.min = 2 + pick("min", 2)
 		e.max = e.min + pick("more", 3)
+		e.patience = time.Duration(1+pick("patience", 3)) * time.Second
+	}
+	if pick("hurries", 4) == 0 {
+		e.timeout = time.Duration(1+pick("timeout", 4)) * time.Second
 	}
 	h.drawWiden(e, pick)
 	s.waited = 0

@@ -187,7 +187,7 @@ func (m *model) enter(node string, e *entry) {
 		m.drop(old.id)
 	}
 	w.step = min(w.widen.steps(), int((m.now-w.at)/w.widen.step()))
-	w.elapsed = w.min == w.max || w.loses() <= m.now
+	w.elapsed = w.min == w.max || w.loses(m.limits) <= m.now
 	if w.until(m.limits) <= m.now {
 		return
 	}
@@ -195,7 +195,10 @@ func (m *model) enter(node string, e *entry) {
 	m.seek(w)
 }
 
-func (w *waiter) until(l Limits) time.Duration {
+func (w *waiter) until(l Limits) time.Duration { return w.at + w.lasts(l) }
+
+// lasts is how long it waits.
+func (w *waiter) lasts(l Limits) time.Duration {
 	limit := l.Timeout
 	if w.timeout > 0 {
 		limit = min(limit, w.timeout)
@@ -203,10 +206,11 @@ func (w *waiter) until(l Limits) time.Duration {
 	if w.gesture != NoGesture {
 		limit = min(limit, l.GestureWindow)
 	}
-	return w.at + limit
+	return limit
 }
 
-func (w *waiter) loses() time.Duration { return w.at + w.patience }
+// loses is when its patience is over: before its time is, however patient it says to be.
+func (w *waiter) loses(l Limits) time.Duration { return w.at + min(w.patience, w.lasts(l)/2) }
 
 // drop ends whatever a ticket has.
 func (m *model) drop(id wire.ID) {
@@ -251,7 +255,7 @@ func (m *model) next(w *waiter) time.Duration {
 		next = min(next, w.at+time.Duration(w.step+1)*w.widen.step())
 	}
 	if !w.elapsed {
-		next = min(next, w.loses())
+		next = min(next, w.loses(m.limits))
 	}
 	return next
 }
@@ -273,7 +277,7 @@ func (m *model) pass(now time.Duration) {
 			m.cancel(first.id)
 			continue
 		}
-		first.elapsed = first.elapsed || first.loses() <= now
+		first.elapsed = first.elapsed || first.loses(m.limits) <= now
 		first.step = min(first.widen.steps(), int((now-first.at)/first.widen.step()))
 		m.seek(first)
 	}

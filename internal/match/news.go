@@ -289,5 +289,5 @@ func refusalOf(why byte, matched bool) *Refusal {
 }
 
 func notInMatch() *Refusal {
-	return &Refusal{Code: codeNotFound, Reason: "the session is in no such match"}
+	return &Refusal{Code: codeNotFound, Reason: "this session is not in that match: it is over, or was never its own; another session of the user may be in it"}
 }

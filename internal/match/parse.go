@@ -53,6 +53,9 @@ func ParseProperties(raw []byte) (Properties, error) {
 			p.list = append(p.list, one)
 			return r
 		}
+		if !isNumeric(value) {
+			return refuseField(name, "has to be a number, a string, or an array of strings")
+		}
 		n, r := parseNumber(name, value)
 		one.num = n
 		p.list = append(p.list, one)
@@ -92,6 +95,9 @@ func parseDemand(name string, value json.RawMessage) (d demand, r *Refusal) {
 		return d, r
 	case '{':
 	default:
+		if !isNumeric(value) {
+			return d, refuseField(name, "has to be a number, a string, or an object with min and max, or with one of in, any, all")
+		}
 		n, r := parseNumber(name, value)
 		d.kind, d.nums = inNumbers, []float64{n}
 		return d, r
@@ -135,19 +141,22 @@ func parseDemand(name string, value json.RawMessage) (d demand, r *Refusal) {
 
 func (d *demand) parseIn(at string, value json.RawMessage) (r *Refusal) {
 	var list []json.RawMessage
+	wrong := refuseField(at, fmt.Sprintf("has to be an array of 1 to %d numbers, or of as many strings of at most %d bytes", MaxSet, MaxString))
 	if json.Unmarshal(value, &list) != nil || len(list) == 0 || len(list) > MaxSet {
-		return refuseField(at, fmt.Sprintf("is an array of 1 to %d strings or numbers", MaxSet))
+		return wrong
 	}
 	if list[0][0] == '"' {
 		d.kind = inStrings
-		d.strs, r = parseStrings(at, value, 1)
-		return r
+		if d.strs, r = parseStrings(at, value, 1); r != nil {
+			return wrong
+		}
+		return nil
 	}
 	d.kind = inNumbers
 	for _, v := range list {
 		n, r := parseNumber(at, v)
 		if r != nil {
-			return r
+			return wrong
 		}
 		d.nums = append(d.nums, n)
 	}
@@ -249,10 +258,16 @@ func eachMember(raw []byte, most int, f func(name string, value json.RawMessage)
 	return nil
 }
 
+// isNumeric says whether a JSON value is a number.
+func isNumeric(raw json.RawMessage) bool { return raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' }
+
 func parseNumber(field string, raw json.RawMessage) (float64, *Refusal) {
 	n, err := strconv.ParseFloat(string(raw), 64)
-	if c := raw[0]; err != nil || c != '-' && (c < '0' || c > '9') || math.IsInf(n, 0) {
+	switch {
+	case !isNumeric(raw):
 		return 0, refuseField(field, "has to be a number")
+	case err != nil || math.IsInf(n, 0):
+		return 0, refuseField(field, "has to be a number from -1.7e308 to 1.7e308")
 	}
 	return n, nil
 }
@@ -266,15 +281,16 @@ func parseString(field string, raw json.RawMessage) (string, *Refusal) {
 }
 
 func parseStrings(field string, raw json.RawMessage, least int) ([]string, *Refusal) {
+	wrong := refuseField(field, fmt.Sprintf("has to be an array of %d to %d strings of at most %d bytes", least, MaxSet, MaxString))
 	var list []json.RawMessage
 	if raw[0] != '[' || json.Unmarshal(raw, &list) != nil || len(list) < least || len(list) > MaxSet {
-		return nil, refuseField(field, fmt.Sprintf("has to be an array of %d to %d strings", least, MaxSet))
+		return nil, wrong
 	}
 	all := make([]string, 0, len(list))
 	for _, one := range list {
 		s, r := parseString(field, one)
 		if r != nil {
-			return nil, r
+			return nil, wrong
 		}
 		all = append(all, s)
 	}

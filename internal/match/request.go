@@ -65,10 +65,13 @@ type Request struct {
 	Query      Query      // what others' properties must be
 	Widen      Widen
 
-	// Timeout is how long it waits; 0: Limits.Timeout, which is also the most.
+	// Timeout is how long it waits; 0: Limits.Timeout, which is also the most, past which
+	// it is refused.
 	Timeout time.Duration
 	// Patience is how long a device waits for Max members before it takes as few as
-	// Min; 0: Limits.Patience. With Min = Max it is nothing.
+	// Min; 0: Limits.Patience; half of the time that it waits in all at most. With
+	// Min = Max it is nothing. A group of fewer than Max is made as soon as the patience
+	// of one of its members is over, or it is as many as one of them wants at most.
 	Patience time.Duration
 
 	Nearest bool // the nearest of those who fit, not the one who waited longest
@@ -106,7 +109,7 @@ type Match struct {
 	ID        wire.ID
 	Pool      Pool
 	Peers     []Peer // the others, in the order in which they came
-	Ambiguous bool   // more than one device made a fitting gesture at that time
+	Ambiguous bool   // when it was made, another device waited whose gesture fitted, too
 }
 
 // Peer is another member.

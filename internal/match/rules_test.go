@@ -132,6 +132,19 @@ func TestGesturesMeetWithinTheirWindow(t *testing.T) {
 	})
 }
 
+// Ambiguous is what was so when the match was made: a pair that is made at once does not
+// hear of who makes the same gesture after that.
+func TestAGestureThatComesAfterThePairMakesItNotAmbiguous(t *testing.T) {
+	solo(t, func(t *testing.T, r *rig) {
+		a, b, c := r.in(t, "a", Request{Gesture: Bump}), r.in(t, "b", Request{Gesture: Bump}), r.in(t, "c", Request{Gesture: Bump})
+		a.expect(t, "waiting", "matched [b]")
+		b.expect(t, "waiting", "matched [a]")
+		c.expect(t, "waiting")
+		settle(2 * time.Second)
+		c.expect(t, "timed out")
+	})
+}
+
 func TestAWindowThatWidensFindsWhoWasTooFar(t *testing.T) {
 	solo(t, func(t *testing.T, r *rig) {
 		q, err := ParseQuery([]byte(`{"level":{"min":5,"max":5}}`))
@@ -173,6 +186,43 @@ func TestAGroupIsAsLargeAsItCanBeWhenPatienceIsOver(t *testing.T) {
 		settle(2 * time.Second)
 		r.in(t, "pair", Request{}).expect(t, "waiting", "matched [small]") // a pair is as many as it wants
 		small.expect(t, "waiting", "matched [pair]")
+	})
+}
+
+// However patient they are: that they are fewer than they may be is no reason to let
+// their time run out.
+func TestAGroupThatIsLargeEnoughIsMadeBeforeItsTimeIsOver(t *testing.T) {
+	for name, q := range map[string]Request{
+		"a bump":          {Gesture: Bump, Min: 2, Max: 4},
+		"a short time":    {Min: 2, Max: 4, Timeout: time.Second},
+		"great patience":  {Min: 2, Max: 4, Timeout: 10 * time.Second, Patience: time.Hour},
+		"no less than it": {Min: 2, Max: 4, Timeout: 3 * time.Second, Patience: 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			solo(t, func(t *testing.T, r *rig) {
+				a, b := r.in(t, "a", q), r.in(t, "b", q)
+				settle(10 * time.Second)
+				a.expect(t, "waiting", "matched [b]")
+				b.expect(t, "waiting", "matched [a]")
+			})
+		})
+	}
+}
+
+// One whose patience is over closes a group, also for those who would wait for more.
+func TestTheFirstWhosePatienceIsOverClosesTheGroup(t *testing.T) {
+	solo(t, func(t *testing.T, r *rig) {
+		patient := Request{Min: 2, Max: 4, Patience: time.Minute}
+		a := r.in(t, "a", patient)
+		b := r.in(t, "b", patient)
+		settle(5 * time.Second)
+		c := r.in(t, "c", Request{Min: 2, Max: 4, Patience: time.Second})
+		settle(900 * time.Millisecond)
+		a.expect(t, "waiting")
+		settle(200 * time.Millisecond)
+		a.expect(t, "matched [b c]")
+		b.expect(t, "waiting", "matched [a c]")
+		c.expect(t, "waiting", "matched [a b]")
 	})
 }
 

@@ -96,7 +96,7 @@ func (q *Request) check(l Limits) *Refusal {
 	if q.Max == 0 {
 		q.Max = q.Min
 	}
-	if q.Timeout == 0 || q.Timeout > l.Timeout {
+	if q.Timeout == 0 {
 		q.Timeout = l.Timeout
 	}
 	if q.Patience == 0 {
@@ -117,6 +117,8 @@ func (q *Request) check(l Limits) *Refusal {
 		return refuseField("gesture", "is for two; a group can bump")
 	case q.Timeout < 0:
 		return refuseField("timeout", "has to be above 0")
+	case q.Timeout > l.Timeout:
+		return refuseField("timeout", fmt.Sprintf("has to be at most %v seconds, as the server's setting matching.timeout has it", l.Timeout.Seconds()))
 	case q.Patience < 0:
 		return refuseField("patience", "has to be above 0")
 	}

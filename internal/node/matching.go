@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/journal"
@@ -97,7 +98,7 @@ func (n *node) openDevices() (err error) {
 		return nil
 	}
 	n.matching.devices, err = socket.NewDevices(socket.DevicesOptions{
-		Matches: n.matching.room, Name: s.NodeName(), Admit: n.admitDevice, AllowOrigin: n.originAllowed, Away: n.away, Note: n.noteDevice,
+		Matches: n.matching.room, Name: s.NodeName(), Admit: n.admitDevice, Refuse: refuseDevice, AllowOrigin: n.originAllowed, Away: n.away, Note: n.noteDevice,
 		Limits: func() socket.DeviceLimits {
 			l, d := n.limits(), n.settings.Load().Matching.Simple
 			return socket.DeviceLimits{
@@ -117,8 +118,8 @@ func (n *node) noteDevice(e socket.DeviceEvent) {
 	})
 }
 
-// admitDevice says whether a device may connect at the simple door, and until when.
-func (n *node) admitDevice(r *http.Request, id string) (until time.Time, err error) {
+// admitDevice says whether a device may connect at the simple door, and as what.
+func (n *node) admitDevice(r *http.Request, id string) (socket.DeviceGrant, error) {
 	presented := r.URL.Query().Get("auth")
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") && presented == "" {
 		presented = strings.TrimSpace(token)
@@ -129,40 +130,61 @@ func (n *node) admitDevice(r *http.Request, id string) (until time.Time, err err
 	case config.AccessJWT:
 		return n.admitUser(r, id, presented)
 	}
-	return time.Time{}, nil
+	return socket.DeviceGrant{}, nil
 }
 
-func (n *node) admitByKey(presented string) (until time.Time, err error) {
+func (n *node) admitByKey(presented string) (socket.DeviceGrant, error) {
+	refuse := func(status int, code, reason string) (socket.DeviceGrant, error) {
+		return socket.DeviceGrant{}, &socket.DeviceRefusal{Status: status, Code: code, Reason: reason}
+	}
+	if presented == "" {
+		return refuse(http.StatusUnauthorized, api.CodeAuthRequired, "devices connect here with an API key: in the header Authorization: Bearer sb_…, or as auth in the URL")
+	}
 	key, err := n.keys.Verify(presented)
 	switch {
+	case errors.Is(err, keys.ErrExpired):
+		return refuse(http.StatusUnauthorized, api.CodeKeyExpired, "the key has expired")
+	case errors.Is(err, keys.ErrMalformed):
+		return refuse(http.StatusUnauthorized, api.CodeKeyInvalid, "what was sent is no API key: one is sb_, its ID, _ and its secret")
 	case err != nil:
-		return until, &socket.DeviceRefusal{Status: http.StatusUnauthorized, Reason: "devices connect here with an API key: in the header Authorization: Bearer sb_…, or as auth in the URL"}
+		return refuse(http.StatusUnauthorized, api.CodeKeyInvalid, "the key is wrong: there is no such key, or it was revoked")
 	case !key.May(keys.MessagesSend):
-		return until, &socket.DeviceRefusal{Status: http.StatusForbidden, Reason: "the key lacks the scope " + string(keys.MessagesSend)}
+		return refuse(http.StatusForbidden, api.CodeScopeMissing, "the key lacks the scope "+string(keys.MessagesSend))
+	case key.App != "" && !n.apps.Known(key.App):
+		return refuse(http.StatusForbidden, api.CodeForbidden, "the key is of app "+key.App+", which is not in the settings any more")
 	}
-	return key.Expires, nil
+	return socket.DeviceGrant{App: key.App, Until: key.Expires}, nil
 }
 
 // admitUser lets a device in whose ID is a user's that may sign in.
-func (n *node) admitUser(r *http.Request, id, token string) (until time.Time, err error) {
-	refuse := func(status int, reason string) (time.Time, error) {
-		return time.Time{}, &socket.DeviceRefusal{Status: status, Reason: reason}
-	}
+func (n *node) admitUser(r *http.Request, id, token string) (socket.DeviceGrant, error) {
 	user, bad := wire.ParseUserID([]byte(id))
 	if bad != nil {
-		return refuse(http.StatusUnauthorized, "id is to be a user ID here, which signs in with appId and auth, its token")
+		return socket.DeviceGrant{}, &socket.DeviceRefusal{
+			Status: http.StatusBadRequest, Code: api.CodeInvalidRequest, Field: "id",
+			Reason: "id has to be a user ID here, such as ANZ-7, which signs in with appId and auth, its token",
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), n.limits().SignInDeadline)
 	defer cancel()
 	grant, err := n.apps.Authenticate(ctx, wire.Auth{AppID: r.URL.Query().Get("appId"), User: user, UserText: id, Token: token})
 	var refused *apps.Refusal
 	switch {
-	case errors.As(err, &refused) && (refused.Code == wire.CodeBusy || refused.Code == wire.CodeHookFailed):
-		return refuse(http.StatusServiceUnavailable, refused.Reason)
-	case err != nil:
-		return refuse(http.StatusUnauthorized, err.Error())
+	case err == nil:
+		return socket.DeviceGrant{App: user.App(), Until: grant.Expires}, nil
+	case !errors.As(err, &refused):
+		return socket.DeviceGrant{}, err
 	}
-	return grant.Expires, nil
+	status := http.StatusUnauthorized
+	if refused.Code == wire.CodeBusy || refused.Code == wire.CodeHookFailed {
+		status = http.StatusServiceUnavailable
+	}
+	return socket.DeviceGrant{}, &socket.DeviceRefusal{Status: status, Code: refused.Code, Reason: refused.Reason}
+}
+
+// refuseDevice answers as calls are.
+func refuseDevice(w http.ResponseWriter, r *socket.DeviceRefusal) {
+	api.Deny(w, &api.Refusal{Status: r.Status, Code: r.Code, Detail: r.Reason, Field: r.Field})
 }
 
 // matchDuty is matching as what is done for each shard.

@@ -163,7 +163,7 @@ func TestWhatADeviceAsksWrongIsRefusedBeforeTheUpgrade(t *testing.T) {
 	for _, query := range []string{
 		"", "id=a", "id=a&lat=1", "id=a&lon=1", "lat=1&lon=1", "id=&lat=1&lon=1", "id=" + long + "&lat=1&lon=1", "id=%ff&lat=1&lon=1", "id=a%0ab&lat=1&lon=1",
 		"id=a&lat=&lon=1", "id=a&lat=x&lon=1", "id=a&lat=1&lon=1,5", "id=a&lat=NaN&lon=1", "id=a&lat=Inf&lon=1", "id=a&lat=1e10&lon=1", "id=a&lat=1&lon=-1e400",
-		"id=a&id=b&lat=1&lon=1", "id=a&lat=1&lat=2&lon=1",
+		"id=a&id=b&lat=1&lon=1", "id=a&lat=1&lat=2&lon=1", "id=a&lat=1_0&lon=1", "id=a&lat=0x1p4&lon=1", "id=a&lat=1&lon=1&radius=5",
 	} {
 		q, err := url.ParseQuery(query)
 		if err != nil {
@@ -173,6 +173,10 @@ func TestWhatADeviceAsksWrongIsRefusedBeforeTheUpgrade(t *testing.T) {
 			t.Errorf("%q: status %d, %v", query, status, err)
 		}
 	}
+	wantCode(t, "a wrong place", atDoor(s, "id=a&lat=1&lon=x", ""), http.StatusBadRequest, "INVALID_REQUEST")
+	if a := atDoor(s, "id=a&lat=1&lon=x", ""); a.Field("field") != "lon" || a.Field("detail") != "lon has to be a number from -1e9 to 1e9" {
+		t.Errorf("a wrong place: %s", a.Body)
+	}
 	ConnectDevice(t, s, long[:128], -1e9, 1e9)
 	ConnectDevice(t, s, "a's ' \"name\" & more", 0, 0)
 	if a := s.Call("GET", "/device/connect?id=a&lat=1&lon=1", "", ""); a.Status != http.StatusUpgradeRequired {
@@ -181,6 +185,11 @@ func TestWhatADeviceAsksWrongIsRefusedBeforeTheUpgrade(t *testing.T) {
 	if a := s.Call("POST", "/device/connect?id=a&lat=1&lon=1", "", ""); a.Status != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %d", a.Status)
 	}
+}
+
+// atDoor asks to be let in at the simple door, and returns how that is refused.
+func atDoor(s *Server, query, key string) Answer {
+	return s.Call("GET", "/device/connect?"+query, key, "", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
 func TestTheSimpleDoorIsForWhomItsSettingLetsIn(t *testing.T) {
@@ -217,6 +226,11 @@ func TestTheSimpleDoorIsForWhomItsSettingLetsIn(t *testing.T) {
 		wants(t, s, "no key", place, nil, http.StatusUnauthorized)
 		wants(t, s, "a wrong key", with("auth", "sb_x_y"), nil, http.StatusUnauthorized)
 		wants(t, s, "a key without the scope", with("auth", reads), nil, http.StatusForbidden)
+		for key, code := range map[string]string{"": "AUTH_REQUIRED", "hello": "KEY_INVALID", good + "a": "KEY_INVALID", good[:len(good)-1] + "a": "KEY_INVALID", reads: "SCOPE_MISSING"} {
+			if a := atDoor(s, place.Encode(), key); a.Code() != code || a.Status == http.StatusUnauthorized && a.Header.Get("WWW-Authenticate") == "" {
+				t.Errorf("with the key %q: %d %s", key, a.Status, a.Body)
+			}
+		}
 		wants(t, s, "a key in the URL", with("auth", good), nil, http.StatusSwitchingProtocols)
 		wants(t, s, "a key in the header", place, http.Header{"Authorization": {"Bearer " + good}}, http.StatusSwitchingProtocols)
 	})
@@ -227,8 +241,41 @@ func TestTheSimpleDoorIsForWhomItsSettingLetsIn(t *testing.T) {
 		wants(t, s, "its app lets it in", with("appId", "app-id-343"), nil, http.StatusSwitchingProtocols)
 		q := with("appId", "app-id-343")
 		q.Set("id", "no user")
-		wants(t, s, "no user ID", q, nil, http.StatusUnauthorized)
+		wants(t, s, "no user ID", q, nil, http.StatusBadRequest)
+		wantCode(t, "no user ID", atDoor(s, q.Encode(), ""), http.StatusBadRequest, "INVALID_REQUEST")
+		wantCode(t, "another app's ID", atDoor(s, with("appId", "other").Encode(), ""), http.StatusUnauthorized, "WRONG_APP_ID")
 	})
+}
+
+// The names of devices, and who is near, are each app's own; so is what the journal has.
+func TestKeysOfAppsKeepTheirDevicesApart(t *testing.T) {
+	t.Parallel()
+	s := startWith(t, anyApps+"matching: {simple: {enabled: true}}\n")
+	keys := map[string]string{}
+	enter := func(app, id string) *Device {
+		d, status, err := TryDevice(t, s, url.Values{"id": {id}, "lat": {"1"}, "lon": {"1"}, "auth": {keys[app]}}, nil)
+		if err != nil {
+			t.Fatalf("%s of %s: status %d, %v", id, app, status, err)
+		}
+		t.Cleanup(d.Abort)
+		d.Next()
+		return d
+	}
+	apps := []string{"ANZ", "SHOP"}
+	for _, app := range apps {
+		_, keys[app] = s.NewKey(`{"app":"` + app + `","scopes":["messages:send","journal:read"]}`)
+	}
+	anz, shop := enter("ANZ", "a"), enter("SHOP", "a")
+	enter("ANZ", "b").Expect("I matched with device 'a'!")
+	enter("SHOP", "c").Expect("I matched with device 'a'!")
+	anz.Expect("I matched with device 'b'!")
+	shop.Expect("I matched with device 'c'!")
+	for _, app := range apps {
+		Eventually(t, "the app's key sees what its own device did", func() bool {
+			page := s.Call("GET", "/v1/journal?device=a", keys[app], "").Body
+			return strings.Count(page, `"type":"connectionsOpen"`) == 1 && strings.Count(page, `"type":"matched"`) == 1 && !strings.Contains(page, `"connectionsClosed"`)
+		})
+	}
 }
 
 func TestDevicesAreToldToGoWhenTheServerStops(t *testing.T) {

@@ -228,8 +228,24 @@ func groupOnSockets(g ground) {
 	}
 }
 
+func TestAnAppsKeySeesWhatItsUsersDoInMatches(t *testing.T) {
+	t.Parallel()
+	s := startWith(t, anyApps)
+	a, b := SignIn(t, s, "ANZ-1", ""), SignIn(t, s, "ANZ-2", "")
+	a.ask("MATCH_REQUEST", `{"pool":"p"}`)
+	b.ask("MATCH_REQUEST", `{"pool":"p"}`)
+	b.Expect("MATCHED")
+	for app, want := range map[string]int{"ANZ": 1, "SHOP": 0} {
+		_, key := s.NewKey(`{"app":"` + app + `","scopes":["journal:read"]}`)
+		Eventually(t, app+" sees its own", func() bool {
+			page := s.Call("GET", "/v1/journal?device=ANZ-2", key, "").Body
+			return strings.HasPrefix(page, "{") && strings.Count(page, `"type":"matched"`) == want
+		})
+	}
+}
+
 func reliableInMatches(g ground) {
-	a, b := g.user(0, 1, `{"receipts":true}`), g.user(1, 2, `{"ack":true}`)
+	a, b, aside := g.user(0, 1, `{"receipts":true}`), g.user(1, 2, `{"ack":true}`), g.user(2, 2, "")
 	ta := g.request(a, "reliable", "")
 	tb := g.request(b, "reliable", "")
 	match := g.matchedWith(a, ta, 2)
@@ -242,6 +258,17 @@ func reliableInMatches(g ground) {
 	if f.ID == "" || f.Field("match") != match || f.Field("from") != g.id(1) || f.Field("content") != "keep this" || string(f.Reference) != `"r1"` {
 		g.Errorf("got %s", f.Raw)
 	}
+	// It is a message to the user: all of its sessions have it; only that in the match answers.
+	if f := aside.Expect("MATCH_MESSAGE"); f.Field("content") != "keep this" {
+		g.Errorf("another session got %s", f.Raw)
+	}
+	for _, feature := range []string{"FAST", "RELIABLE"} {
+		aside.Send(fmt.Sprintf(`{"type":"MATCH_MESSAGE","data":%s,"feature":%q,"reference":"no"}`, inMatch(match, `,"content":1`), feature))
+		if f := aside.Expect("GENERAL_ERROR"); f.Field("code") != "NOT_FOUND" || !strings.Contains(f.Field("reason"), "another session") {
+			g.Errorf("its answer is refused with %s", f.Raw)
+		}
+	}
+	aside.Close()
 	b.Send(`{"type":"MESSAGE_ACK","data":{"id":"` + f.ID + `"}}`)
 	var got []string
 	for range 2 {
@@ -284,6 +311,8 @@ func wrongMatchFrames(g ground) {
 	bad("MATCH_REQUEST", `{"pool":"p","query":{"a":{"like":"x"}}}`, "data.query.a")
 	bad("MATCH_REQUEST", `{"pool":"p","widen":{"over":1,"query":{"b":{"min":1}}}}`, "data.widen.query.b")
 	bad("MATCH_REQUEST", `{"pool":"p","timeout":-1}`, "data.timeout")
+	bad("MATCH_REQUEST", `{"pool":"p","timeout":601}`, "data.timeout has to be at most 600 seconds")
+	bad("MATCH_REQUEST", `{"pool":"p","radiuss":5}`, "data.radiuss")
 	bad("MATCH_MESSAGE", `{"match":"x","content":1}`, "data.match")
 	bad("MATCH_CANCEL", `{"ticket":"x"}`, "data.ticket")
 	const nobodys = `"0199a3e2-7c1b-7f00-8a2b-3c4d5e6f7081"`

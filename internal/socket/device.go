@@ -18,6 +18,7 @@ type device struct {
 	conn   net.Conn
 	reader frameReader
 	id     string
+	app    string // whose devices it is among; empty: those of no app
 	at     match.Point
 	until  time.Time      // when it may be here no longer; zero: it always may
 	room   *match.Session // set before anything is read
@@ -102,12 +103,21 @@ func (d *device) kill() {
 // as it is there.
 func (d *device) join() {
 	_, err := d.room.Request(match.Request{
-		Pool: match.Pool{Name: devicesPool}, At: &d.at, Radius: d.door.opts.Limits().MaxDistance, Plane: true,
+		Pool: poolOf(d.app), At: &d.at, Radius: d.door.opts.Limits().MaxDistance, Plane: true,
 		Nearest: true, Replace: true, Again: true,
 	})
 	if err != nil {
 		d.refused(err)
 	}
+}
+
+// poolOf is where devices of an app wait: not in a pool of the same name that users of
+// the app have on the main socket, for no app has a slash in its name.
+func poolOf(app string) match.Pool {
+	if app != "" {
+		app += "/"
+	}
+	return match.Pool{App: app, Name: devicesPool}
 }
 
 // refused ends a device that cannot be matched.
@@ -249,7 +259,7 @@ func (d *device) linger() {
 }
 
 func (d *device) note(event string, amount int) {
-	d.door.opts.Note(DeviceEvent{Device: d.id, Type: event, Amount: amount})
+	d.door.opts.Note(DeviceEvent{Device: d.id, App: d.app, Type: event, Amount: amount})
 }
 
 // Waiting implements match.Outlet, as the next ones do.

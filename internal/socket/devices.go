@@ -2,14 +2,17 @@ package socket
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +32,7 @@ const (
 	maxDeviceID = match.MaxName
 	// maxPlace is how far from 0 a device may be, either way.
 	maxPlace = 1e9
-	// devicesPool is where they all wait. It is no app's.
+	// devicesPool is where they all wait, see poolOf.
 	devicesPool = "devices"
 	// tendEvery is how often Devices looks for connections that are silent.
 	tendEvery = time.Second
@@ -42,9 +45,11 @@ type DevicesOptions struct {
 	Name    string // of this node, as devices see it
 	// Limits are asked for each connection, and each frame that waits.
 	Limits func() DeviceLimits
-	// Admit says whether a device may connect under an ID, as its request asks, and
-	// until when; zero: for ever. The error is a *DeviceRefusal.
-	Admit       func(r *http.Request, id string) (until time.Time, err error)
+	// Admit says whether a device may connect under an ID, as its request asks, and as
+	// what. The error is a *DeviceRefusal.
+	Admit func(r *http.Request, id string) (DeviceGrant, error)
+	// Refuse answers a request that is refused with a code; nil: in plain text.
+	Refuse      func(w http.ResponseWriter, r *DeviceRefusal)
 	AllowOrigin func(*http.Request) bool
 	Away        func() error      // as in Options; nil: never
 	Note        func(DeviceEvent) // likewise; nil: nobody
@@ -67,11 +72,22 @@ type DeviceLimits struct {
 	MaxDistance float64
 }
 
+// DeviceGrant is as what a device may connect.
+type DeviceGrant struct {
+	App   string    // whose devices it is among; empty: those of no app
+	Until time.Time // zero: for ever
+}
+
 // DeviceRefusal is why a device may not connect.
 type DeviceRefusal struct {
-	Status int // of HTTP
+	Status int    // of HTTP
+	Code   string // as that of a call; empty: the status says it all
+	Field  string // of the query, that is wrong; empty: none
 	Reason string
 }
+
+// codeInvalidRequest is the code of a query that is wrong.
+const codeInvalidRequest = "INVALID_REQUEST"
 
 // Error returns the reason.
 func (r *DeviceRefusal) Error() string { return r.Reason }
@@ -81,7 +97,8 @@ func (r *DeviceRefusal) Error() string { return r.Reason }
 // other says. Run must run while it serves.
 //
 // A device that connects under an ID that is connected takes over, on whatever node the
-// older connection is: that is closed with REPLACED.
+// older connection is: that is closed with REPLACED. Devices of different apps neither
+// match nor take over: an ID is one of its app's.
 type Devices struct {
 	opts    DevicesOptions
 	terms   readTerms
@@ -143,29 +160,34 @@ func (x *Devices) measure(r *registry) error {
 	return r.err
 }
 
+// turnedAway is a handshake that is refused: why, as the metrics have it, and what is
+// said.
+type turnedAway struct {
+	away string
+	DeviceRefusal
+}
+
 // ServeHTTP answers an opening handshake. It returns when the connection is upgraded or
 // refused; the device goes on without it.
 func (x *Devices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h, no := checkHandshake(r, w.Header())
-	if no == nil && !x.opts.AllowOrigin(r) {
-		no = &refusal{awayOrigin, http.StatusForbidden, "this origin may not connect"}
+	h, bad := checkHandshake(r, w.Header())
+	if bad == nil && !x.opts.AllowOrigin(r) {
+		bad = &refusal{awayOrigin, http.StatusForbidden, "this origin may not connect"}
+	}
+	if bad != nil {
+		x.turnAway(w, &turnedAway{bad.away, DeviceRefusal{Status: bad.status, Reason: bad.text}})
+		return
 	}
 	d := &device{door: x}
-	if no == nil {
-		d.id, d.at, no = placeOf(r.URL.Query())
-	}
-	if no == nil {
-		d.until, no = x.admit(r, d.id)
+	var no *turnedAway
+	if d.id, d.at, no = visitorOf(r.URL.RawQuery); no == nil {
+		no = x.admit(r, d)
 	}
 	if no == nil {
 		no = x.enter()
 	}
 	if no != nil {
-		x.refused[no.away].Inc()
-		if no.status == http.StatusServiceUnavailable {
-			w.Header().Set("Retry-After", retryAfter)
-		}
-		http.Error(w, no.text, no.status)
+		x.turnAway(w, no)
 		return
 	}
 	h.deflate = false
@@ -176,56 +198,99 @@ func (x *Devices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// placeOf reads who connects, and where that is.
-func placeOf(q url.Values) (id string, at match.Point, no *refusal) {
-	bad := func(text string) (string, match.Point, *refusal) {
-		return "", match.Point{}, &refusal{awayRequest, http.StatusBadRequest, text}
+func (x *Devices) turnAway(w http.ResponseWriter, no *turnedAway) {
+	x.refused[no.away].Inc()
+	if no.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
 	}
-	for _, name := range []string{"id", "lat", "lon"} {
-		if len(q[name]) > 1 {
-			return bad(name + " is given twice")
+	if no.Code == "" || x.opts.Refuse == nil {
+		http.Error(w, no.Reason, no.Status)
+		return
+	}
+	x.opts.Refuse(w, &no.DeviceRefusal)
+}
+
+// visitorOf reads who connects, and where that is.
+func visitorOf(query string) (id string, at match.Point, no *turnedAway) {
+	bad := func(field, text string) (string, match.Point, *turnedAway) {
+		return "", match.Point{}, &turnedAway{awayRequest, DeviceRefusal{http.StatusBadRequest, codeInvalidRequest, field, text}}
+	}
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return bad("", "the query of the URL cannot be read: "+err.Error())
+	}
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		switch {
+		case !slices.Contains([]string{"id", "lat", "lon", "auth", "appId"}, name):
+			return bad(name, fmt.Sprintf("%q is none of id, lat, lon, auth, appId", name))
+		case len(q[name]) > 1:
+			return bad(name, name+" is given twice")
 		}
 	}
 	id = q.Get("id")
-	if id == "" || len(id) > maxDeviceID || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) {
-		return bad(fmt.Sprintf("id is needed: the device's name, 1 to %d bytes of UTF-8, none of them a control character", maxDeviceID))
+	switch {
+	case id == "":
+		return bad("id", fmt.Sprintf("id is needed: the device's name, 1 to %d bytes of UTF-8", maxDeviceID))
+	case len(id) > maxDeviceID, !utf8.ValidString(id), strings.ContainsFunc(id, unicode.IsControl):
+		return bad("id", fmt.Sprintf("id has to be 1 to %d bytes of UTF-8, none of them a control character", maxDeviceID))
 	}
-	for name, to := range map[string]*float64{"lat": &at.Lat, "lon": &at.Lon} {
-		n, err := strconv.ParseFloat(q.Get(name), 64)
-		if err != nil || !(math.Abs(n) <= maxPlace) {
-			return bad(name + " is needed: a number from -1e9 to 1e9")
+	for _, place := range []struct {
+		name string
+		to   *float64
+	}{{"lat", &at.Lat}, {"lon", &at.Lon}} {
+		n, ok := decimal(q.Get(place.name))
+		switch {
+		case q.Get(place.name) == "":
+			return bad(place.name, place.name+" is needed: a number from -1e9 to 1e9")
+		case !ok || math.Abs(n) > maxPlace:
+			return bad(place.name, place.name+" has to be a number from -1e9 to 1e9")
 		}
-		*to = n
+		*place.to = n
 	}
 	return id, at, nil
 }
 
-func (x *Devices) admit(r *http.Request, id string) (time.Time, *refusal) {
-	until, err := x.opts.Admit(r, id)
+// decimal reads a number as JSON has them, which may have a plus sign, too.
+func decimal(text string) (n float64, ok bool) {
+	digits := strings.TrimLeft(text, "+-")
+	if len(text)-len(digits) > 1 || digits == "" || digits[0] < '0' || digits[0] > '9' || !json.Valid([]byte(digits)) {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil
+}
+
+// admit lets the device in, or says why not.
+func (x *Devices) admit(r *http.Request, d *device) *turnedAway {
+	grant, err := x.opts.Admit(r, d.id)
 	var no *DeviceRefusal
 	switch {
 	case err == nil:
-		return until, nil
+		d.app, d.until = grant.App, grant.Until
+		return nil
 	case errors.As(err, &no):
-		return until, &refusal{awayAccess, no.Status, no.Reason}
+		return &turnedAway{awayAccess, *no}
 	}
-	return until, &refusal{awayAccess, http.StatusServiceUnavailable, err.Error()}
+	return &turnedAway{awayAccess, DeviceRefusal{Status: http.StatusServiceUnavailable, Code: wire.CodeBusy, Reason: err.Error()}}
 }
 
 // enter takes a place for a connection.
-func (x *Devices) enter() *refusal {
+func (x *Devices) enter() *turnedAway {
+	busy := func(away, text string) *turnedAway {
+		return &turnedAway{away, DeviceRefusal{Status: http.StatusServiceUnavailable, Code: wire.CodeBusy, Reason: text}}
+	}
 	if x.opts.Away != nil {
 		if err := x.opts.Away(); err != nil {
-			return &refusal{awayCut, http.StatusServiceUnavailable, err.Error()}
+			return busy(awayCut, err.Error())
 		}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
 	case x.stopping:
-		return &refusal{awayStopping, http.StatusServiceUnavailable, "the server is stopping"}
+		return busy(awayStopping, "the server is stopping")
 	case x.room >= x.opts.Limits().Connections:
-		return &refusal{awayFull, http.StatusServiceUnavailable, "the server has as many connections as it may"}
+		return busy(awayFull, "the server has as many connections as it may")
 	}
 	x.room++
 	return nil

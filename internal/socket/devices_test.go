@@ -93,7 +93,7 @@ type doorRig struct {
 	mu     sync.Mutex
 	limits DeviceLimits
 	events []DeviceEvent
-	until  time.Time
+	grant  DeviceGrant
 	refuse error
 }
 
@@ -116,10 +116,10 @@ func newDoorRig(t *testing.T) *doorRig {
 			defer r.mu.Unlock()
 			return r.limits
 		},
-		Admit: func(*http.Request, string) (time.Time, error) {
+		Admit: func(*http.Request, string) (DeviceGrant, error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return r.until, r.refuse
+			return r.grant, r.refuse
 		},
 		Note: func(e DeviceEvent) {
 			r.mu.Lock()
@@ -225,7 +225,7 @@ func TestADeviceThatIsSilentIsPingedAndThenCutOff(t *testing.T) {
 
 func TestADeviceIsClosedWhenWhatItConnectedWithHasExpired(t *testing.T) {
 	r := newDoorRig(t)
-	r.set(func() { r.until = r.clock.Now().Add(time.Minute) })
+	r.set(func() { r.grant.Until = r.clock.Now().Add(time.Minute) })
 	p := r.device("a")
 	r.set(func() { r.limits.PingInterval = time.Hour })
 	r.clock.advance(59 * time.Second)
@@ -257,6 +257,71 @@ func TestWhatADeviceMustNotSendEndsItsConnectionOnly(t *testing.T) {
 		}
 		return count[DeviceConnected] == 3 && count[DeviceDisconnected] == 3 && count[DeviceMatched] == 2 && count[DeviceUnmatched] == 2
 	})
+}
+
+func TestDevicesOfAnAppHaveNothingToDoWithThoseOfAnother(t *testing.T) {
+	r := newDoorRig(t)
+	as := func(app, id string) *peer {
+		r.set(func() { r.grant.App = app })
+		return r.device(id)
+	}
+	a, other, nobodys := as("ANZ", "a"), as("SHOP", "a"), as("", "a")
+	for app, p := range map[string]*peer{"ANZ": a, "SHOP": other, "": nobodys} {
+		if got := as(app, "b").line(); got != "I matched with device 'a'!" {
+			t.Errorf("of %q b was told %q", app, got)
+		}
+		if got := p.line(); got != "I matched with device 'b'!" {
+			t.Errorf("of %q a was told %q", app, got)
+		}
+	}
+	waitFor(t, "the journal hears whose they are", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		count := map[string]int{}
+		for _, e := range r.events {
+			count[e.App+" "+e.Type]++
+		}
+		return len(count) == 6 && count["ANZ "+DeviceMatched] == 2 && count["SHOP "+DeviceMatched] == 2 && count[" "+DeviceMatched] == 2
+	})
+}
+
+func TestAPoolOfDevicesIsNoneOfUsers(t *testing.T) {
+	if p := poolOf("ANZ"); p == (match.Pool{App: "ANZ", Name: devicesPool}) || p == poolOf("") {
+		t.Errorf("%q", p)
+	}
+}
+
+func TestAVisitorOfTheSimpleDoorIsToldWhatIsWrong(t *testing.T) {
+	for query, want := range map[string]string{
+		"id=a&lat=1&lon=-2.5e1":                           "",
+		"id=a&lat=%2B0.5&lon=-0&auth=x&appId=y":           "",
+		"lat=1&lon=1":                                     "id: id is needed: the device's name, 1 to 128 bytes of UTF-8",
+		"id=a%00&lat=1&lon=1":                             "id: id has to be 1 to 128 bytes of UTF-8, none of them a control character",
+		"id=" + strings.Repeat("a", 129) + "&lat=1&lon=1": "id: id has to be 1 to 128 bytes of UTF-8, none of them a control character",
+		"id=a&lon=1":                                      "lat: lat is needed: a number from -1e9 to 1e9",
+		"id=a&lat=1&lon=":                                 "lon: lon is needed: a number from -1e9 to 1e9",
+		"id=a&lat=1&lon=x":                                "lon: lon has to be a number from -1e9 to 1e9",
+		"id=a&lat=1&lon=1000000001":                       "lon: lon has to be a number from -1e9 to 1e9",
+		"id=a&lat=1&lon=1&lot=2":                          `lot: "lot" is none of id, lat, lon, auth, appId`,
+		"id=a&lat=1&lon=1&auth=a&auth=b":                  "auth: auth is given twice",
+		"id=a&lat=1&lon=1&x=%zz":                          `: the query of the URL cannot be read: invalid URL escape "%zz"`,
+	} {
+		got := ""
+		if _, _, no := visitorOf(query); no != nil {
+			got = no.Field + ": " + no.Reason
+			if no.Status != http.StatusBadRequest || no.Code != "INVALID_REQUEST" || no.away != awayRequest {
+				t.Errorf("%.40s: %+v", query, no)
+			}
+		}
+		if got != want {
+			t.Errorf("%.40s: %q, not %q", query, got, want)
+		}
+	}
+	for _, text := range []string{"1_0", "0x1p4", "0x10", "NaN", "Inf", "-inf", "1.", ".5", "01", "1e", "+-1", "--1", " 1", "1 ", "1,5", "-", "1e400", "true", "[1]"} {
+		if n, ok := decimal(text); ok {
+			t.Errorf("%q is read as %v", text, n)
+		}
+	}
 }
 
 func TestDevicesAreRefusedBeforeTheUpgrade(t *testing.T) {

@@ -193,7 +193,7 @@ func (p *inPool) send(ask *wire.MatchAsk, f *wire.Frame) error {
 func (p *inPool) sendReliable(ask *wire.MatchAsk, f *wire.Frame) error {
 	m, in := p.room.Match(ask.Match)
 	if !in {
-		return &match.Refusal{Code: wire.CodeNotFound, Reason: "this session is not in such a match"}
+		return &match.Refusal{Code: wire.CodeNotFound, Reason: "this session is not in that match: it is over, or was never its own; another session of the user may be in it"}
 	}
 	peers := make(map[wire.UserID]bool, len(m.Peers))
 	all := make([]wire.UserID, 0, len(m.Peers))

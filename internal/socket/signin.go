@@ -234,7 +234,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		s.close(aborting(wire.CloseInternal, ""))
 		return
 	}
-	s.identity = identity{id: id, user: grant.User, app: a.AppID, options: a.Options, domain: grant.Domain}
+	s.identity = identity{id: id, user: grant.User, app: grant.User.App(), options: a.Options, domain: grant.Domain}
 	if count := s.srv.opts.Count; count != nil {
 		s.identity.traffic = count(grant.User, grant.Domain)
 	}
