@@ -112,9 +112,21 @@ func (n *node) openDevices() (err error) {
 
 // noteDevice tells the journal what a device has done.
 func (n *node) noteDevice(e socket.DeviceEvent) {
+	if e.App == "" {
+		e.App = n.appOfDevice(e.Device)
+	}
 	n.journal.room.Note(journal.Event{
 		Type: journal.Type(e.Type), Device: e.Device, Amount: int64(e.Amount), App: e.App, Domain: n.opts.Settings.Domain, Capability: "match",
 	})
+}
+
+// appOfDevice returns the name of the app to which a device of the simple door belongs:
+// where devices are users, who sign in, it is the user's; elsewhere it is none.
+func (n *node) appOfDevice(device string) string {
+	if n.opts.Settings.Matching.Simple.Access != config.AccessJWT {
+		return ""
+	}
+	return wire.UserID(device).App()
 }
 
 // admitDevice says whether a device may connect at the simple door, and until when.
