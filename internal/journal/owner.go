@@ -98,7 +98,7 @@ type owner struct {
 // asked is a request with who waits for its answer.
 type asked struct {
 	request request
-	refused []int
+	verdict verdict
 	stored  bool // it was, before the batch that is made now
 	rebuild bool
 	answer  func(reply []byte, err error)
@@ -325,14 +325,14 @@ func (o *owner) store(ctx context.Context, list []*asked) {
 		case err == nil:
 			o.room.metrics.repeated.Add(float64(repeated))
 			for _, a := range list {
-				a.answer(putRefused([]byte{tellDone}, a.refused), nil)
+				a.answer(putVerdict([]byte{tellDone}, &a.verdict), nil)
 			}
 			return
 		case !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrChanged):
 			o.lookAgain(ctx, list)
 			for _, a := range list {
 				if a.stored { // before, when nobody heard of it
-					a.answer(putRefused([]byte{tellDone}, a.refused), nil)
+					a.answer(putVerdict([]byte{tellDone}, &a.verdict), nil)
 				} else {
 					a.answer(answerError(err), nil)
 				}
@@ -394,10 +394,9 @@ func (o *owner) form(list []*asked) (b *batch, repeated int) {
 	}
 	b.events, b.data = make([]Event, 0, events), make([]byte, 0, lineBytes*events)
 	for _, a := range list {
-		var n int
 		a.stored = o.core.has(&a.request)
-		a.refused, n = o.core.admit(b, &a.request, o.room.opts.Limits().Devices)
-		repeated += n
+		a.verdict = o.core.admit(b, &a.request, o.room.opts.Limits().Devices)
+		repeated += a.verdict.repeated
 	}
 	return b, repeated
 }

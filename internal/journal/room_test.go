@@ -435,6 +435,36 @@ func TestThePlaceOfAPageLeadsOnWithoutGapsOrRepeats(t *testing.T) {
 	})
 }
 
+func TestOtherEventsWithTheSameIDsAreNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, p := newMemory(), &place{}
+		r := newRoom(t, "a", p, m, roomy)
+		owned(t, r, p)
+		stop := running(r)
+		add := func(amounts ...int64) error {
+			events := make([]Event, len(amounts))
+			for i, n := range amounts {
+				events[i] = Event{ID: fmt.Sprint(i), Type: Matched, Device: "d", Amount: n}
+			}
+			return r.Add(t.Context(), events)
+		}
+		if err := add(1, 2, 3); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		err := add(1, 7, 3, 4, 9) // at other times, of which nothing was said
+		var conflict *ConflictError
+		if !errors.As(err, &conflict) || !errors.Is(err, ErrConflict) || !slices.Equal(conflict.Events, []int{1}) {
+			t.Error(err)
+		}
+		if s, err := r.Device(t.Context(), "", true, "d"); s.Matched != 1+2+3+4+9 {
+			t.Errorf("%+v, %v", s, err)
+		}
+		stop()
+		r.End(0)
+	})
+}
+
 func BenchmarkNote(b *testing.B) {
 	m, p := newMemory(), &place{}
 	r := newRoom(b, "a", p, m, Limits{Keep: time.Hour, Queue: 1 << 30, Devices: 1 << 30})
