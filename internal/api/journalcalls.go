@@ -21,6 +21,7 @@ type Journal interface {
 	Device(ctx context.Context, app string, any bool, device string) (journal.State, error)
 	Page(ctx context.Context, q journal.Query) (journal.Page, error)
 	Latest(ctx context.Context) (journal.Place, error)
+	Known(ctx context.Context, p journal.Place) error
 	Wait(ctx context.Context, p journal.Place) error
 	Rebuild(ctx context.Context) (journal.Rebuilt, error)
 	// Watch lets one more watch, if it may; leave has to be called in the end. ended is
@@ -85,7 +86,7 @@ func amountOf(t journal.Type, amount *int64) (int64, error) {
 }
 
 type addDeviceEventRequest struct {
-	App  App             `query:"app" api:"optional"`
+	App  App `query:"app" api:"optional"`
 	Once *Once
 	Body deviceEventBody `body:"json"`
 }
@@ -348,6 +349,12 @@ func (r Rooms) listJournal(ctx context.Context, _ Identity, q listJournalRequest
 	ctx, cancel := context.WithTimeout(ctx, r.Messages().Wait)
 	defer cancel()
 	page, err := r.Journal.Page(ctx, list)
+	if err == nil && len(page.Events) == 0 && page.End { // or it would be so for ever
+		err = r.Journal.Known(ctx, list.After)
+	}
+	if errors.Is(err, journal.ErrPlace) {
+		return journalAnswer{}, Invalid("after", "%s", journal.ErrPlace)
+	}
 	if err != nil {
 		return journalAnswer{}, journalError(err, nil)
 	}

@@ -27,6 +27,8 @@ type Log interface {
 	// shard, or of all with shard -1, in order: about most bytes, and one batch at least
 	// if there is any.
 	Read(ctx context.Context, shard int, from uint64, since time.Time, most int) ([]Batch, error)
+	// Mark returns what tells this log from all others, whatever their positions are.
+	Mark(ctx context.Context) (uint32, error)
 	// End returns the position of the newest batch of all, 0 for none.
 	End(ctx context.Context) (uint64, error)
 	// Wait returns when a batch after a position may be there.

@@ -106,7 +106,7 @@ func noEventsNoState(g ground) {
 		}
 	}
 	for query, field := range map[string]string{
-		"?limit=0": "limit", "?limit=x": "limit", "?type=none": "type", "?from=yesterday": "from", "?after=x": "after", "?device=" + long: "device", "?cursor=x": "cursor",
+		"?limit=0": "limit", "?limit=x": "limit", "?type=none": "type", "?from=yesterday": "from", "?after=x": "after", "?after=zz-1": "after", "?after=zz-1-1": "after", "/stream?after=zz-1-1": "after", "?device=" + long: "device", "?cursor=x": "cursor",
 	} {
 		a := g.Nodes[0].Call("GET", "/v1/journal"+query, key, "")
 		if a.Status != 400 || a.Field("field") != field {
