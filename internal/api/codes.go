@@ -81,7 +81,7 @@ func ProblemCodes() []ProblemCode {
 		wire.CodeNotJSON, wire.CodeUnknownType, wire.CodeMissingField, wire.CodeBadField, wire.CodeTooMany,
 		wire.CodeBadUserID, wire.CodeWrongAppID, wire.CodeWrongDomain, wire.CodeBadToken, wire.CodeTokenExpired,
 		wire.CodeRefused, wire.CodeHookFailed, wire.CodeTooManySessions,
-		// Of rooms.
+		// Of rooms, and of the journal.
 		wire.CodeConflict,
 	} {
 		list = append(list, ProblemCode{code, statusOf(code)})

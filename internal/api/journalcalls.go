@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,6 +21,7 @@ type Journal interface {
 	Device(ctx context.Context, app string, any bool, device string) (journal.State, error)
 	Page(ctx context.Context, q journal.Query) (journal.Page, error)
 	Latest(ctx context.Context) (journal.Place, error)
+	Known(ctx context.Context, p journal.Place) error
 	Wait(ctx context.Context, p journal.Place) error
 	Rebuild(ctx context.Context) (journal.Rebuilt, error)
 	// Watch lets one more watch, if it may; leave has to be called in the end. ended is
@@ -83,8 +86,8 @@ func amountOf(t journal.Type, amount *int64) (int64, error) {
 }
 
 type addDeviceEventRequest struct {
-	App  App             `query:"app" api:"optional"`
-	Once *Once           // it is enough that a repeat is answered from memory
+	App  App `query:"app" api:"optional"`
+	Once *Once
 	Body deviceEventBody `body:"json"`
 }
 
@@ -106,14 +109,15 @@ func (r Rooms) addDeviceEvent(ctx context.Context, _ Identity, q addDeviceEventR
 		return deviceEventAnswer{}, journalError(err, names)
 	}
 	list := []journal.Event{{Type: journal.Type(q.Body.Type), Device: q.Body.Device, Amount: amount, App: string(q.App)}}
-	if err := r.add(ctx, list); err != nil {
+	if err := r.add(ctx, list, q.Once); err != nil {
 		return deviceEventAnswer{}, journalError(err, names)
 	}
 	return deviceEventAnswer{ID: list[0].ID, At: Time(time.UnixMilli(list[0].At))}, nil
 }
 
-// add checks events and has them stored.
-func (r Rooms) add(ctx context.Context, list []journal.Event) error {
+// add checks events and has them stored. Those without an ID get one that a repeat of the
+// request has, too: so the journal itself knows it, on any node and after a restart.
+func (r Rooms) add(ctx context.Context, list []journal.Event, once *Once) error {
 	for i := range list {
 		err := list[i].Check()
 		var field *journal.FieldError
@@ -124,9 +128,41 @@ func (r Rooms) add(ctx context.Context, list []journal.Event) error {
 			return err
 		}
 	}
+	given := make([]bool, len(list))
+	for i := range list {
+		if given[i] = list[i].ID != "" || once == nil; !given[i] {
+			list[i].ID = once.eventID(i)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.Messages().Wait)
 	defer cancel()
-	return r.Journal.Add(ctx, list)
+	err := r.Journal.Add(ctx, list)
+	var conflict *journal.ConflictError
+	if errors.As(err, &conflict) {
+		return conflicting(conflict.Events, given)
+	}
+	return err
+}
+
+// eventID returns the ID of an event of a request.
+func (o *Once) eventID(i int) string {
+	h := sha256.Sum256(binary.BigEndian.AppendUint32(append([]byte("event"), o.Key[:]...), uint32(i)))
+	return "k-" + base64.RawURLEncoding.EncodeToString(h[:18])
+}
+
+// conflicting says that others have the IDs of events, the first of which has its ID
+// from the request, or from its Idempotency-Key.
+func conflicting(events []int, given []bool) error {
+	if !given[events[0]] {
+		return errMismatch()
+	}
+	refused := Refuse(http.StatusConflict, wire.CodeConflict, "another event of the device has this ID, with another type, amount or time")
+	refused.Field = fmt.Sprintf("events[%d].id", events[0])
+	if len(given) > 1 {
+		refused.Detail += "; those whose numbers are not in \"conflicts\" are stored"
+	}
+	refused.More = map[string]any{"conflicts": events}
+	return refused
 }
 
 type deviceRequest struct {
@@ -217,7 +253,7 @@ func (r Rooms) addEvents(ctx context.Context, _ Identity, q addEventsRequest) (a
 			list[i].At = at.UnixMilli()
 		}
 	}
-	err := r.add(ctx, list)
+	err := r.add(ctx, list, q.Once)
 	var field *journal.FieldError
 	if errors.As(err, &field) && len(list) == 1 {
 		err = &journal.FieldError{Field: "events[0]." + field.Field, Reason: field.Reason}
@@ -313,6 +349,12 @@ func (r Rooms) listJournal(ctx context.Context, _ Identity, q listJournalRequest
 	ctx, cancel := context.WithTimeout(ctx, r.Messages().Wait)
 	defer cancel()
 	page, err := r.Journal.Page(ctx, list)
+	if err == nil && len(page.Events) == 0 && page.End { // or it would be so for ever
+		err = r.Journal.Known(ctx, list.After)
+	}
+	if errors.Is(err, journal.ErrPlace) {
+		return journalAnswer{}, Invalid("after", "%s", journal.ErrPlace)
+	}
 	if err != nil {
 		return journalAnswer{}, journalError(err, nil)
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -59,13 +60,19 @@ func (r Rooms) watchJournal(w http.ResponseWriter, req *http.Request, who Identi
 
 // beginAt sets where a stream begins: where the client was, or now.
 func (r Rooms) beginAt(req *http.Request, q *journal.Query) error {
+	from := "after"
 	if id := req.Header.Get("Last-Event-ID"); id != "" {
+		from = "Last-Event-ID"
 		if err := q.After.UnmarshalText([]byte(id)); err != nil {
-			return Invalid("Last-Event-ID", "%s", err)
+			return Invalid(from, "%s", err)
 		}
 	}
 	if !q.After.IsZero() {
-		return nil
+		err := r.Journal.Known(req.Context(), q.After)
+		if errors.Is(err, journal.ErrPlace) {
+			return Invalid(from, "%s", journal.ErrPlace)
+		}
+		return journalError(err, nil)
 	}
 	at, err := r.Journal.Latest(req.Context())
 	q.After = at

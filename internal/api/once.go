@@ -150,8 +150,7 @@ func (m *memory) do(ctx context.Context, key onceKey, print fingerprint, carryOu
 	for {
 		mine, first := m.claim(key, print)
 		if mine.print != print {
-			return nil, false, Refuse(http.StatusUnprocessableEntity, CodeMismatch,
-				"another request was sent with this Idempotency-Key; give each request a key of its own, and repeat it unchanged")
+			return nil, false, errMismatch()
 		}
 		if first {
 			return m.run(mine, carryOut), false, nil
@@ -168,6 +167,12 @@ func (m *memory) do(ctx context.Context, key onceKey, print fingerprint, carryOu
 			return answer, true, nil
 		}
 	}
+}
+
+// errMismatch says that a key was of another request.
+func errMismatch() *Refusal {
+	return Refuse(http.StatusUnprocessableEntity, CodeMismatch,
+		"another request was sent with this Idempotency-Key; give each request a key of its own, and repeat it unchanged")
 }
 
 // claim returns the memo of a key; first says that it was made by this call.

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -29,7 +31,8 @@ type Events struct {
 	name   string // of the stream
 	limits EventLimits
 
-	newest atomic.Int64 // number of the newest file whose name is safe
+	mark   atomic.Uint32 // 0: it was not asked for yet
+	newest atomic.Int64  // number of the newest file whose name is safe
 
 	mu      sync.Mutex
 	told    *engine // on which news of what is stored are heard
@@ -305,6 +308,27 @@ func (v *Events) End(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("look for the end of %s: %w", v.name, err)
 	}
 	return info.State.LastSeq, nil
+}
+
+// Mark implements journal.Log: it comes from when the stream was made.
+func (v *Events) Mark(ctx context.Context) (uint32, error) {
+	if mark := v.mark.Load(); mark != 0 {
+		return mark, nil
+	}
+	e, err := v.bus.engine()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.bus.opts.CallTimeout)
+	defer cancel()
+	info, err := e.info(ctx, v.name)
+	if err != nil {
+		return 0, fmt.Errorf("look for %s: %w", v.name, err)
+	}
+	sum := sha256.Sum256([]byte(v.name + " " + info.Created.UTC().Format(time.RFC3339Nano)))
+	mark := max(1, binary.BigEndian.Uint32(sum[:]))
+	v.mark.Store(mark)
+	return mark, nil
 }
 
 // lookAnew is how often Wait asks where the journal ends, in case news were lost.

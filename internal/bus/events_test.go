@@ -79,6 +79,31 @@ func TestAShardsJournalGrowsOnConditionOfItsOwnLastBatch(t *testing.T) {
 	}
 }
 
+func TestTheMarkOfAJournalIsItsOwnAndStays(t *testing.T) {
+	t.Parallel()
+	mark := func(dir string) uint32 {
+		b := open(t, dir)
+		defer shut(t, b)
+		v, err := b.Events(t.Context(), EventLimits{Age: time.Hour, Bytes: 64 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := v.Mark(t.Context())
+		if err != nil || m == 0 {
+			t.Fatal(m, err)
+		}
+		return m
+	}
+	dir := t.TempDir()
+	first := mark(dir)
+	if again := mark(dir); again != first {
+		t.Errorf("it is %d after a restart, and was %d", again, first)
+	}
+	if other := mark(t.TempDir()); other == first {
+		t.Error("another journal has the same")
+	}
+}
+
 func TestTheJournalIsReadFromAnyPlaceAndTime(t *testing.T) {
 	t.Parallel()
 	v := openEvents(t, open(t, t.TempDir()))

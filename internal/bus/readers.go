@@ -48,9 +48,12 @@ const (
 	mostConsumer = 64 << 10
 )
 
-// readable are the subjects that a reader may ask, of the stream named.
+// readable are the subjects that a reader may ask, of the stream named. The first says
+// how much is stored in all streams together, and nothing of what: clients that ask
+// whether there are streams at all, as that for JavaScript does, fail without an answer.
 func readable(stream string) []string {
 	return []string{
+		"$JS.API.INFO",
 		"$JS.API.STREAM.INFO." + stream,
 		"$JS.API.STREAM.MSG.GET." + stream,
 		"$JS.API.DIRECT.GET." + stream,

@@ -60,6 +60,10 @@ func TestReadersFetchTheJournalWithConsumersOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	b, v := withReaders(t)
 	_, js := asReader(t, b)
+	// Some clients look first whether there are streams at all.
+	if info, err := js.AccountInfo(t.Context()); err != nil || info.Streams < 2 {
+		t.Fatalf("%+v, %v", info, err)
+	}
 	ordered, err := js.OrderedConsumer(t.Context(), "SB_JOURNAL", jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)

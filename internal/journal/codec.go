@@ -48,6 +48,10 @@ func putEvent(b []byte, e *Event) []byte {
 	for _, n := range [...]int64{e.At, e.Amount, e.Count, e.Min, e.Max} {
 		b = binary.AppendVarint(b, n)
 	}
+	b = append(b, 0)
+	if e.Filled {
+		b[len(b)-1] = 1
+	}
 	return putText(b, e.Sketch)
 }
 
@@ -119,6 +123,7 @@ func decodeRequest(b []byte) (q request, err error) {
 	for range n {
 		e := Event{ID: r.text(), Type: Type(r.text()), Device: r.text(), App: r.text(), Domain: r.text(), Capability: r.text()}
 		e.At, e.Amount, e.Count, e.Min, e.Max = r.int(), r.int(), r.int(), r.int(), r.int()
+		e.Filled = r.byte() == 1
 		if sketch := r.bytes(); len(sketch) > 0 {
 			e.Sketch = append([]byte(nil), sketch...)
 		}
@@ -162,23 +167,26 @@ func readAnswer(b []byte) ([]byte, error) {
 	return nil, fmt.Errorf("the keeper of the journal's shard: %s", text)
 }
 
-// putRefused writes which events of a request were not taken, for want of room.
-func putRefused(b []byte, refused []int) []byte {
-	b = binary.AppendUvarint(b, uint64(len(refused)))
-	for _, i := range refused {
-		b = binary.AppendUvarint(b, uint64(i))
+// putVerdict writes which events of a request are not stored.
+func putVerdict(b []byte, v *verdict) []byte {
+	for _, list := range [...][]int{v.refused, v.conflicts} {
+		b = binary.AppendUvarint(b, uint64(len(list)))
+		for _, i := range list {
+			b = binary.AppendUvarint(b, uint64(i))
+		}
 	}
 	return b
 }
 
-func readRefused(b []byte) (refused []int, err error) {
+func readVerdict(b []byte) (v verdict, err error) {
 	r := reader{rest: b}
-	n := r.uint()
-	for range min(n, uint64(len(r.rest))) {
-		refused = append(refused, int(r.uint()))
+	for _, list := range [...]*[]int{&v.refused, &v.conflicts} {
+		for n := r.uint(); n > 0 && !r.bad; n-- {
+			*list = append(*list, int(r.uint()))
+		}
 	}
-	if !r.end() || uint64(len(refused)) != n {
-		return nil, errRequest
+	if !r.end() {
+		return verdict{}, errRequest
 	}
-	return refused, nil
+	return v, nil
 }

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"strconv"
@@ -48,66 +47,77 @@ type batch struct {
 	data    []byte // as it is stored
 	events  []Event
 	sources map[string]uint64 // with the number that each has come to
-	ids     map[uint64]bool
+	ids     map[uint64]content
 	fresh   int // states of devices that it brings
 	now     int64
 }
 
 // form begins a batch at a time.
 func (c *core) form(now int64) *batch {
-	return &batch{sources: make(map[string]uint64), ids: make(map[uint64]bool), now: max(now, c.stored)}
+	return &batch{sources: make(map[string]uint64), ids: make(map[uint64]content), now: max(now, c.stored)}
 }
 
-// admit puts a request into a batch. refused are the events for whose devices there is
-// no room among so many. A request that was stored before, or an event with an ID that
-// was, is passed over: it is as good as stored.
-func (c *core) admit(b *batch, q *request, most int) (refused []int, repeated int) {
-	if c.has(q) {
-		return c.missing(q, most), len(q.events)
+// verdict is which events of a request are not stored, by their indexes, and how many
+// were before.
+type verdict struct {
+	refused   []int // there is no room for their devices
+	conflicts []int // others have their IDs
+	repeated  int
+}
+
+// admit puts a request into a batch, with room for so many devices. A request that was
+// stored before, or an event with an ID that was, is passed over: it is as good as stored.
+func (c *core) admit(b *batch, q *request, most int) (v verdict) {
+	again := c.has(q) || q.number <= b.sources[q.source]
+	if !again {
+		b.sources[q.source] = q.number
 	}
-	if q.number <= b.sources[q.source] {
-		return nil, len(q.events)
-	}
-	b.sources[q.source] = q.number
 	for i := range q.events {
 		e := &q.events[i]
-		id := c.ids.hash(e.ID)
-		if c.ids.has(id) || b.ids[id] {
-			repeated++
-			continue
+		id, now := c.ids.hash(e), c.ids.content(e)
+		was, known := c.ids.of[id]
+		if !known {
+			was, known = b.ids[id]
 		}
-		if e.Device != "" && e.Type != Traffic && !c.devices.known(e) {
-			if c.devices.count+b.fresh >= most {
-				refused = append(refused, i)
-				continue
-			}
-			b.fresh++ // once more for each event of the same device: near the limit only
+		switch {
+		case known && !was.same(now, e.Filled):
+			v.conflicts = append(v.conflicts, i)
+		case known:
+			v.repeated++
+		case again && c.devices.count+b.fresh < most: // it is forgotten
+			v.repeated++
+		case again, !c.room(b, e, most):
+			v.refused = append(v.refused, i)
+		default:
+			b.add(e, id, now)
 		}
-		b.ids[id] = true
-		b.events = append(b.events, *e)
-		last := &b.events[len(b.events)-1]
-		last.Stored = b.now
-		b.data = appendLine(b.data, last)
 	}
-	return refused, repeated
+	return v
+}
+
+// room makes room for the state of an event's device; false when there is none.
+func (c *core) room(b *batch, e *Event, most int) bool {
+	if e.Device == "" || e.Type == Traffic || c.devices.known(e) {
+		return true
+	}
+	if c.devices.count+b.fresh >= most {
+		return false
+	}
+	b.fresh++ // once more for each event of the same device: near the limit only
+	return true
+}
+
+// add adds an event to the batch.
+func (b *batch) add(e *Event, id uint64, is content) {
+	b.ids[id] = is
+	b.events = append(b.events, *e)
+	last := &b.events[len(b.events)-1]
+	last.Stored = b.now
+	b.data = appendLine(b.data, last)
 }
 
 // has says whether a request is stored.
 func (c *core) has(q *request) bool { return q.number <= c.sources[q.source].number }
-
-// missing returns which events of a request that is stored are not, since there was no
-// room for their devices.
-func (c *core) missing(q *request, most int) (refused []int) {
-	if c.devices.count < most {
-		return nil
-	}
-	for i := range q.events {
-		if !c.ids.has(c.ids.hash(q.events[i].ID)) {
-			refused = append(refused, i)
-		}
-	}
-	return refused
-}
 
 // apply takes in a batch that is stored at pos, whoever wrote it.
 func (c *core) apply(pos uint64, sources map[string]uint64, events []Event, size int) {
@@ -115,7 +125,8 @@ func (c *core) apply(pos uint64, sources map[string]uint64, events []Event, size
 	c.bytes += uint64(size)
 	for i := range events {
 		c.stored = max(c.stored, events[i].Stored)
-		c.ids.add(c.ids.hash(events[i].ID), pos)
+		e := &events[i]
+		c.ids.add(c.ids.hash(e), c.ids.content(e), pos)
 	}
 	for name, number := range sources {
 		c.sources[name] = source{number: max(number, c.sources[name].number), at: c.stored}
@@ -251,48 +262,4 @@ func parseHead(text string) (map[string]uint64, error) {
 		sources[name] = number
 	}
 	return sources, nil
-}
-
-// ids are the last IDs, by their hashes, with where they stand.
-type ids struct {
-	seed maphash.Seed
-	of   map[uint64]struct{}
-	ring []idAt
-	next int
-}
-
-type idAt struct{ id, pos uint64 }
-
-func newIDs() ids { return ids{seed: maphash.MakeSeed(), of: make(map[uint64]struct{})} }
-
-func (d *ids) hash(id string) uint64 { return maphash.String(d.seed, id) }
-
-func (d *ids) has(id uint64) bool {
-	_, ok := d.of[id]
-	return ok
-}
-
-func (d *ids) add(id, pos uint64) {
-	if d.has(id) {
-		return
-	}
-	d.of[id] = struct{}{}
-	if len(d.ring) < remembered {
-		d.ring = append(d.ring, idAt{id, pos})
-		return
-	}
-	delete(d.of, d.ring[d.next].id)
-	d.ring[d.next] = idAt{id, pos}
-	d.next = (d.next + 1) % remembered
-}
-
-// from returns the position before the oldest of them; of a shard that is at pos.
-func (d *ids) from(pos uint64) uint64 {
-	switch {
-	case len(d.ring) == 0:
-		return pos
-	case len(d.ring) < remembered:
-		return d.ring[0].pos - 1
-	}
-	return d.ring[d.next].pos - 1
 }

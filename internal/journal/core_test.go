@@ -81,7 +81,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		_, _ = decodeRequest(b) // does not panic, nor take memory without end
 		_, _ = readAnswer(b)
-		_, _ = readRefused(b)
+		_, _ = readVerdict(b)
 		_, _ = decodeSummary(b)
 		_ = newDevices(1).Load(0, b)
 	})
@@ -186,9 +186,11 @@ func TestStatesAreWhatTheEventsSayWhateverWasKeptOfThem(t *testing.T) {
 		if err := same(last.o.core.devices.states(), folded(events)); err != nil {
 			t.Fatal(err)
 		}
-		seen, at := map[string]int{}, int64(0)
+		type identity struct{ app, device, id string }
+		seen, at := map[identity]int{}, int64(0)
 		for _, e := range events {
-			if seen[e.ID]++; seen[e.ID] > 1 {
+			key := identity{e.App, e.Device, e.ID}
+			if seen[key]++; seen[key] > 1 {
 				t.Fatalf("%s is stored twice", e.ID)
 			}
 			if e.Device != "other" && e.Stored < at {
@@ -198,7 +200,7 @@ func TestStatesAreWhatTheEventsSayWhateverWasKeptOfThem(t *testing.T) {
 		}
 		for _, q := range sent {
 			for _, e := range q.events {
-				if seen[e.ID] == 0 {
+				if seen[identity{e.App, e.Device, e.ID}] == 0 {
 					t.Fatalf("%s is not stored", e.ID)
 				}
 			}
@@ -231,7 +233,7 @@ func TestEventsOfFurtherDevicesAreRefusedWhereThereAreTooMany(t *testing.T) {
 	c := newCore(0, 1<<50, nil)
 	add := func(number uint64, events ...Event) []int {
 		b := c.form(1)
-		refused, _ := c.admit(b, &request{source: "a", number: number, events: events}, 2)
+		refused := c.admit(b, &request{source: "a", number: number, events: events}, 2).refused
 		c.apply(number, b.sources, b.events, len(b.data))
 		return refused
 	}
@@ -263,10 +265,52 @@ func TestDevicesOfWhichNothingComesAreForgotten(t *testing.T) {
 	}
 }
 
+func TestAnIDIsOneEventsOfItsDeviceAndApp(t *testing.T) {
+	m := newMemory()
+	first := Event{ID: "x", At: 5, Type: BytesSent, Device: "d", App: "ANZ", Amount: 4}
+	newKeeper(t, m).put(t, 1, request{source: "a", number: 1, events: []Event{first}})
+	k := newKeeper(t, m) // who knows it from what is stored
+	with := func(change func(*Event)) Event {
+		e := first
+		change(&e)
+		return e
+	}
+	for what, c := range map[string]struct {
+		event Event
+		want  verdict
+		adds  int
+	}{
+		"the same again":              {first, verdict{repeated: 1}, 0},
+		"again, at no time said":      {with(func(e *Event) { e.At, e.Filled = 9, true }), verdict{repeated: 1}, 0},
+		"another time":                {with(func(e *Event) { e.At = 9 }), verdict{conflicts: []int{0}}, 0},
+		"another amount":              {with(func(e *Event) { e.Amount = 5 }), verdict{conflicts: []int{0}}, 0},
+		"another type":                {with(func(e *Event) { e.Type = BytesReceived }), verdict{conflicts: []int{0}}, 0},
+		"that of another device":      {with(func(e *Event) { e.Device = "e" }), verdict{}, 1},
+		"that of another app":         {with(func(e *Event) { e.App = "SHOP" }), verdict{}, 1},
+		"that of a device and no app": {with(func(e *Event) { e.App = "" }), verdict{}, 1},
+	} {
+		b := k.o.core.form(1)
+		got := k.o.core.admit(b, &request{source: "b", number: 1, events: []Event{c.event}}, 10)
+		if !reflect.DeepEqual(got, c.want) || len(b.events) != c.adds {
+			t.Errorf("%s: %+v, and %d are stored", what, got, len(b.events))
+		}
+	}
+	b := k.o.core.form(1)
+	other := with(func(e *Event) { e.ID = "y" })
+	twice := request{source: "b", number: 1, events: []Event{other, first, with(func(e *Event) { e.ID, e.Amount = "y", 1 })}}
+	if got := k.o.core.admit(b, &twice, 10); !slices.Equal(got.conflicts, []int{2}) || got.repeated != 1 || len(b.events) != 1 {
+		t.Errorf("within a request: %+v, and %d are stored", got, len(b.events))
+	}
+	k.o.core.apply(9, b.sources, b.events, len(b.data))
+	if got := k.o.core.admit(k.o.core.form(1), &twice, 10); !slices.Equal(got.conflicts, []int{2}) || got.repeated != 2 {
+		t.Errorf("the same request again: %+v", got)
+	}
+}
+
 func TestTheLastIDsAreRemembered(t *testing.T) {
 	d := newIDs()
 	for i := range uint64(remembered + 10) {
-		d.add(i, i/5+1)
+		d.add(i, content{}, i/5+1)
 	}
 	if d.has(9) || !d.has(10) || len(d.of) != remembered || d.from(99) != 2 {
 		t.Errorf("%t, %t, %d, from %d", d.has(9), d.has(10), len(d.of), d.from(99))

@@ -58,8 +58,9 @@ const (
 
 // Event is one thing that happened.
 type Event struct {
-	ID     string // unique; letters, digits, and -_.:
+	ID     string // unique among those of its device and app; letters, digits, and -_.:
 	At     int64  // when it happened, in Unix milliseconds
+	Filled bool   // At is when it was taken in, since nobody said it; not stored
 	Stored int64  // when the owner took it in; never less than that of an event before it in the shard
 	Type   Type
 	Device string // empty for Traffic alone
@@ -90,9 +91,23 @@ var (
 	ErrFull = errors.New("the journal takes nothing more")
 	// ErrChanged is a Log's: what is stored is not what who writes knew.
 	ErrChanged = errors.New("another batch was stored")
+	// ErrConflict is a ConflictError.
+	ErrConflict = errors.New("another event of the device has this ID")
 	// ErrNone says that there is no such device.
 	ErrNone = errors.New("there is nothing about this device")
 )
+
+// ConflictError says which events were not stored, by their indexes, since others of
+// their devices with other contents have their IDs. All the rest was stored.
+type ConflictError struct{ Events []int }
+
+// Error counts them.
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("%s: of %d events", ErrConflict, len(e.Events))
+}
+
+// Is says that it is an ErrConflict.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
 // FieldError says what is wrong with a field of an event.
 type FieldError struct{ Field, Reason string }

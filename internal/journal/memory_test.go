@@ -20,7 +20,8 @@ type memory struct {
 	// faults are what the next appends meet, one each.
 	faults []fault
 	clock  func() int64 // of other owners
-	gone   uint64       // batches up to this position are gone
+	mark   uint32
+	gone   uint64 // batches up to this position are gone
 }
 
 type stored struct {
@@ -133,6 +134,8 @@ func (m *memory) Read(_ context.Context, shard int, from uint64, _ time.Time, mo
 	}
 	return list, nil
 }
+
+func (m *memory) Mark(context.Context) (uint32, error) { return m.mark, nil }
 
 func (m *memory) End(context.Context) (uint64, error) {
 	m.mu.Lock()

@@ -27,6 +27,8 @@ type Log interface {
 	// shard, or of all with shard -1, in order: about most bytes, and one batch at least
 	// if there is any.
 	Read(ctx context.Context, shard int, from uint64, since time.Time, most int) ([]Batch, error)
+	// Mark returns what tells this log from all others, whatever their positions are.
+	Mark(ctx context.Context) (uint32, error)
 	// End returns the position of the newest batch of all, 0 for none.
 	End(ctx context.Context) (uint64, error)
 	// Wait returns when a batch after a position may be there.
@@ -98,7 +100,7 @@ type owner struct {
 // asked is a request with who waits for its answer.
 type asked struct {
 	request request
-	refused []int
+	verdict verdict
 	stored  bool // it was, before the batch that is made now
 	rebuild bool
 	answer  func(reply []byte, err error)
@@ -325,14 +327,14 @@ func (o *owner) store(ctx context.Context, list []*asked) {
 		case err == nil:
 			o.room.metrics.repeated.Add(float64(repeated))
 			for _, a := range list {
-				a.answer(putRefused([]byte{tellDone}, a.refused), nil)
+				a.answer(putVerdict([]byte{tellDone}, &a.verdict), nil)
 			}
 			return
 		case !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrChanged):
 			o.lookAgain(ctx, list)
 			for _, a := range list {
 				if a.stored { // before, when nobody heard of it
-					a.answer(putRefused([]byte{tellDone}, a.refused), nil)
+					a.answer(putVerdict([]byte{tellDone}, &a.verdict), nil)
 				} else {
 					a.answer(answerError(err), nil)
 				}
@@ -394,10 +396,9 @@ func (o *owner) form(list []*asked) (b *batch, repeated int) {
 	}
 	b.events, b.data = make([]Event, 0, events), make([]byte, 0, lineBytes*events)
 	for _, a := range list {
-		var n int
 		a.stored = o.core.has(&a.request)
-		a.refused, n = o.core.admit(b, &a.request, o.room.opts.Limits().Devices)
-		repeated += n
+		a.verdict = o.core.admit(b, &a.request, o.room.opts.Limits().Devices)
+		repeated += a.verdict.repeated
 	}
 	return b, repeated
 }

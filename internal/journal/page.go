@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// Place is a place in the journal of all shards, in one order. The zero Place is its
-// beginning.
+// Place is a place in the journal of all shards, in one order. The zero Place is the
+// beginning of any.
 type Place struct {
+	mark uint32 // of the journal
 	pos  uint64 // a batch
 	line int    // how many of its events are before
 }
@@ -22,19 +23,41 @@ func (p Place) IsZero() bool { return p == Place{} }
 
 // MarshalText implements encoding.TextMarshaler.
 func (p Place) MarshalText() ([]byte, error) {
-	return strconv.AppendInt(append(strconv.AppendUint(nil, p.pos, 36), '-'), int64(p.line), 36), nil
+	b := append(strconv.AppendUint(nil, p.pos, 36), '-')
+	b = append(strconv.AppendInt(b, int64(p.line), 36), '-')
+	return strconv.AppendUint(b, uint64(p.mark), 36), nil
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *Place) UnmarshalText(b []byte) error {
-	pos, line, ok := strings.Cut(string(b), "-")
-	n, err := strconv.ParseUint(pos, 36, 64)
-	m, err2 := strconv.ParseUint(line, 36, 31)
-	if !ok || err != nil || err2 != nil {
-		return errors.New(`must be the "next" or "upTo" of an answer, or the id of an event of the stream`)
+	parts := strings.Split(string(b), "-")
+	if len(parts) != 3 {
+		return ErrPlace
 	}
-	*p = Place{n, int(m)}
+	pos, err := strconv.ParseUint(parts[0], 36, 64)
+	line, err2 := strconv.ParseUint(parts[1], 36, 31)
+	mark, err3 := strconv.ParseUint(parts[2], 36, 32)
+	read := Place{uint32(mark), pos, int(line)}
+	if again, _ := read.MarshalText(); err != nil || err2 != nil || err3 != nil || !bytes.Equal(again, b) { // which does not fail
+		return ErrPlace
+	}
+	*p = read
 	return nil
+}
+
+// ErrPlace says that a place is none of this journal.
+var ErrPlace = errors.New(`must be the "next" or "upTo" of an answer, or the id of an event of the stream; of this journal`)
+
+// Known returns ErrPlace for a place that never was in the journal.
+func (r *Room) Known(ctx context.Context, p Place) error {
+	if p.IsZero() {
+		return nil
+	}
+	end, err := r.Latest(ctx)
+	if err == nil && (p.mark != end.mark || p.pos > end.pos) {
+		err = ErrPlace
+	}
+	return err
 }
 
 // Query says which events are wanted. What is empty does not matter.
@@ -72,8 +95,16 @@ const (
 )
 
 // Page returns events in the order of the journal. It reads 8 MiB at most, so a page of
-// rare events may be empty and yet not the last one.
+// rare events may be empty and yet not the last one. ErrPlace says that the place is one
+// of another journal.
 func (r *Room) Page(ctx context.Context, q Query) (p Page, err error) {
+	mark, err := r.opts.Log.Mark(ctx)
+	if err == nil && !q.After.IsZero() && q.After.mark != mark {
+		err = ErrPlace
+	}
+	if err != nil {
+		return p, err
+	}
 	p.UpTo = q.After
 	shard := -1
 	if q.Device != "" {
@@ -92,7 +123,7 @@ func (r *Room) Page(ctx context.Context, q Query) (p Page, err error) {
 		before := p.UpTo
 		for _, b := range list {
 			read += len(b.Data)
-			full, err := p.add(&q, b)
+			full, err := p.add(&q, mark, b)
 			if err != nil || full {
 				return p, err
 			}
@@ -106,7 +137,7 @@ func (r *Room) Page(ctx context.Context, q Query) (p Page, err error) {
 }
 
 // add takes what fits of a batch; full says that the page is.
-func (p *Page) add(q *Query, b Batch) (full bool, err error) {
+func (p *Page) add(q *Query, mark uint32, b Batch) (full bool, err error) {
 	line, rest := 0, b.Data
 	if b.Pos == p.UpTo.pos {
 		line = p.UpTo.line
@@ -127,23 +158,27 @@ func (p *Page) add(q *Query, b Batch) (full bool, err error) {
 			if len(p.Events) == q.Limit {
 				return true, nil
 			}
-			p.Events = append(p.Events, Found{e, Place{b.Pos, i + 1}})
+			p.Events = append(p.Events, Found{e, Place{mark, b.Pos, i + 1}})
 		}
-		p.UpTo = Place{b.Pos, i + 1}
+		p.UpTo = Place{mark, b.Pos, i + 1}
 	}
 	if len(b.Data) == 0 {
-		p.UpTo = Place{b.Pos + 1, 0}
+		p.UpTo = Place{mark, b.Pos + 1, 0}
 	}
 	return false, nil
 }
 
 // Latest returns the place where the journal ends.
 func (r *Room) Latest(ctx context.Context) (Place, error) {
+	mark, err := r.opts.Log.Mark(ctx)
+	if err != nil {
+		return Place{}, err
+	}
 	pos, err := r.opts.Log.End(ctx)
 	if err != nil || pos == 0 {
 		return Place{}, err
 	}
-	return Place{pos + 1, 0}, nil
+	return Place{mark, pos + 1, 0}, nil
 }
 
 // Wait returns when there may be something behind a place where a page ended.

@@ -189,13 +189,14 @@ func (r *Room) fill(e *Event) {
 		e.ID = id.String()
 	}
 	if e.At == 0 {
-		e.At = r.now()
+		e.At, e.Filled = r.now(), true
 	}
 }
 
 // Add stores events, of which Check has found nothing wrong, and gives each that has
 // none an ID and a time. When it returns nil they are stored, and states have them. One
-// whose ID was stored before is as good as stored. After ErrUnknown, or when ctx ended,
+// whose ID was stored before, of the same device, is as good as stored if it is the same
+// one, and in a ConflictError if it is another. After ErrUnknown, or when ctx ended,
 // nobody knows of some of them; after any other error some may be stored, so it is tried
 // again with the same IDs.
 func (r *Room) Add(ctx context.Context, events []Event) error {
@@ -210,14 +211,14 @@ func (r *Room) Add(ctx context.Context, events []Event) error {
 		e := &events[i]
 		r.fill(e)
 		shard := r.opts.Owners.ShardOf(e.Device)
-		of[shard] = append(of[shard], item{*e, w})
+		of[shard] = append(of[shard], item{*e, w, i})
 	}
 	for shard, items := range of { // together, so that few are stored where others are refused
 		r.senders[shard].put(items...)
 	}
 	select {
 	case <-w.done:
-		return w.err
+		return w.outcome()
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrUnknown, context.Cause(ctx))
 	}

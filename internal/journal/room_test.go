@@ -435,6 +435,72 @@ func TestThePlaceOfAPageLeadsOnWithoutGapsOrRepeats(t *testing.T) {
 	})
 }
 
+func TestOtherEventsWithTheSameIDsAreNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, p := newMemory(), &place{}
+		r := newRoom(t, "a", p, m, roomy)
+		owned(t, r, p)
+		stop := running(r)
+		add := func(amounts ...int64) error {
+			events := make([]Event, len(amounts))
+			for i, n := range amounts {
+				events[i] = Event{ID: fmt.Sprint(i), Type: Matched, Device: "d", Amount: n}
+			}
+			return r.Add(t.Context(), events)
+		}
+		if err := add(1, 2, 3); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		err := add(1, 7, 3, 4, 9) // at other times, of which nothing was said
+		var conflict *ConflictError
+		if !errors.As(err, &conflict) || !errors.Is(err, ErrConflict) || !slices.Equal(conflict.Events, []int{1}) {
+			t.Error(err)
+		}
+		if s, err := r.Device(t.Context(), "", true, "d"); s.Matched != 1+2+3+4+9 {
+			t.Errorf("%+v, %v", s, err)
+		}
+		stop()
+		r.End(0)
+	})
+}
+
+func TestAPlaceThatIsNoneOfThisJournalIsRefused(t *testing.T) {
+	m := newMemory()
+	m.mark = 7
+	r := newRoom(t, "a", &place{}, m, roomy)
+	e := Event{ID: "x", At: 1, Stored: 1, Type: Matched, Device: "d", Amount: 1}
+	m.store(0, "", appendLine(nil, &e))
+	page, err := r.Page(t.Context(), Query{Limit: 10})
+	if err != nil || len(page.Events) != 1 {
+		t.Fatal(page, err)
+	}
+	latest, err := r.Latest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []Place{{}, page.UpTo, page.Events[0].Place, latest} {
+		_, err := r.Page(t.Context(), Query{Limit: 10, After: p})
+		if known := r.Known(t.Context(), p); err != nil || known != nil {
+			t.Errorf("%+v: %v, %v", p, err, known)
+		}
+	}
+	beyond := Place{7, 3, 0}
+	if err := r.Known(t.Context(), beyond); !errors.Is(err, ErrPlace) {
+		t.Errorf("beyond the end: %v", err)
+	}
+	m.mark = 8 // another journal, in the place of that one
+	_, err = r.Page(t.Context(), Query{Limit: 10, After: page.UpTo})
+	if known := r.Known(t.Context(), page.UpTo); !errors.Is(err, ErrPlace) || !errors.Is(known, ErrPlace) {
+		t.Errorf("of another journal: %v, %v", err, known)
+	}
+	for _, text := range []string{"", "zz-1", "zz-1-", "-1-1", "1-1-1-1", "1-1-zzzzzzz", "01-1-1", "A-1-1", "+1-1-1", "1--1-1", "x"} {
+		if err := new(Place).UnmarshalText([]byte(text)); !errors.Is(err, ErrPlace) {
+			t.Errorf("%q is read: %v", text, err)
+		}
+	}
+}
+
 func BenchmarkNote(b *testing.B) {
 	m, p := newMemory(), &place{}
 	r := newRoom(b, "a", p, m, Limits{Keep: time.Hour, Queue: 1 << 30, Devices: 1 << 30})

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,6 +21,7 @@ const (
 type item struct {
 	event Event
 	by    *waiter
+	index int // among what that waits for
 }
 
 func (i *item) size() int {
@@ -32,10 +34,28 @@ type waiter struct {
 	mu   sync.Mutex
 	left int
 	err  error // the first
+	not  []int // which were not stored since others have their IDs
 	done chan struct{}
 }
 
 func newWaiter(events int) *waiter { return &waiter{left: events, done: make(chan struct{})} }
+
+// conflict says that an event was not stored since another one has its ID.
+func (w *waiter) conflict(index int) {
+	w.mu.Lock()
+	w.not = append(w.not, index)
+	w.mu.Unlock()
+	w.settle(1, nil)
+}
+
+// outcome is what became of all of them. It is asked for when done is closed.
+func (w *waiter) outcome() error {
+	if w.err != nil || len(w.not) == 0 {
+		return w.err
+	}
+	slices.Sort(w.not)
+	return &ConflictError{w.not}
+}
 
 // settle says what became of some of the events.
 func (w *waiter) settle(n int, err error) {
@@ -120,10 +140,10 @@ func (s *sender) run(ctx, last context.Context) {
 func (s *sender) send(ctx context.Context, list []item) {
 	s.number++
 	for wait := retryMin; len(list) > 0; wait = min(2*wait, retryMax) {
-		refused, err := s.ask(ctx, list)
+		v, err := s.ask(ctx, list)
 		switch {
 		case err == nil:
-			s.settle(list, refused)
+			s.settle(list, v)
 			return
 		case errors.Is(err, ErrUnknown) && ctx.Err() == nil:
 			// The same again, under the same number: it is stored once.
@@ -144,31 +164,38 @@ func (s *sender) send(ctx context.Context, list []item) {
 	}
 }
 
-func (s *sender) ask(ctx context.Context, list []item) (refused []int, err error) {
+func (s *sender) ask(ctx context.Context, list []item) (v verdict, err error) {
 	q := request{source: s.room.opts.Self, number: s.number, events: make([]Event, len(list))}
 	for i := range list {
 		q.events[i] = list[i].event
 	}
 	reply, err := s.room.ask(ctx, s.shard, q.encode())
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	return readRefused(reply)
+	return readVerdict(reply)
 }
 
-// settle says that all is stored, but for what was refused.
-func (s *sender) settle(list []item, refused []int) {
-	for i := range list {
-		no := len(refused) > 0 && refused[0] == i
-		if no {
-			refused = refused[1:]
+// settle says that all is stored, but for what was not taken.
+func (s *sender) settle(list []item, v verdict) {
+	here := func(at *[]int, i int) bool {
+		is := len(*at) > 0 && (*at)[0] == i
+		if is {
+			*at = (*at)[1:]
 		}
+		return is
+	}
+	for i := range list {
+		full, other := here(&v.refused, i), here(&v.conflicts, i)
 		switch by := list[i].by; {
-		case no && by != nil:
-			by.settle(1, errDevices)
-		case no:
+		case by == nil && full:
 			s.room.metrics.lose("devices", 1)
-		case by != nil:
+		case by == nil: // what this program noted is there: it gives each an ID of its own
+		case full:
+			by.settle(1, errDevices)
+		case other:
+			by.conflict(list[i].index)
+		default:
 			by.settle(1, nil)
 		}
 	}

@@ -239,6 +239,10 @@ func TestTheSimpleDoorIsForWhomItsSettingLetsIn(t *testing.T) {
 		s := startWith(t, demoApps+"matching: {simple: {enabled: true, access: jwt}}\n")
 		wants(t, s, "no appId", place, nil, http.StatusUnauthorized)
 		wants(t, s, "its app lets it in", with("appId", "app-id-343"), nil, http.StatusSwitchingProtocols)
+		_, key := s.NewKey(`{"app":"ANZ","scopes":["journal:read"]}`)
+		Eventually(t, "its app's key sees what it did", func() bool {
+			return s.Call("GET", "/v1/journal/devices/"+place.Get("id"), key, "").Field("opened") == "1"
+		})
 		q := with("appId", "app-id-343")
 		q.Set("id", "no user")
 		wants(t, s, "no user ID", q, nil, http.StatusBadRequest)

@@ -15,6 +15,7 @@ func journalGround() []groundTest {
 		{"what is answered is in the state on every node", stateFollowsEvents},
 		{"a device without events has no state", noEventsNoState},
 		{"several events at once are stored in order, and once", severalEvents},
+		{"an ID is one event's of its device", sameIDs},
 		{"the journal is read in pages", pagesOfTheJournal},
 		{"the journal is watched from any place", streamOfTheJournal},
 		{"an app's key sees its own events", eventsOfApps},
@@ -105,7 +106,7 @@ func noEventsNoState(g ground) {
 		}
 	}
 	for query, field := range map[string]string{
-		"?limit=0": "limit", "?limit=x": "limit", "?type=none": "type", "?from=yesterday": "from", "?after=x": "after", "?device=" + long: "device", "?cursor=x": "cursor",
+		"?limit=0": "limit", "?limit=x": "limit", "?type=none": "type", "?from=yesterday": "from", "?after=x": "after", "?after=zz-1": "after", "?after=zz-1-1": "after", "/stream?after=zz-1-1": "after", "?device=" + long: "device", "?cursor=x": "cursor",
 	} {
 		a := g.Nodes[0].Call("GET", "/v1/journal"+query, key, "")
 		if a.Status != 400 || a.Field("field") != field {
@@ -197,6 +198,53 @@ func severalEvents(g ground) {
 	if a := g.Nodes[1].Call("GET", "/v1/journal/devices/"+g.device(1), key, ""); a.Field("events") != "33" || a.Field("lastAt") != "2026-01-02T03:04:05.097Z" {
 		g.Error(a.Body)
 	}
+}
+
+func sameIDs(g ground) {
+	key := g.adminKey()
+	event := func(id string, device, amount int) string {
+		return fmt.Sprintf(`{"id":%q,"type":"bytesSent","device":%q,"amount":%d}`, id, g.device(device), amount)
+	}
+	add := func(n int, events ...string) Answer {
+		return g.Nodes[n].Call("POST", "/v1/journal", key, `{"events":[`+strings.Join(events, ",")+`]}`)
+	}
+	wantAnswer(g.T, "write", add(0, event("a", 1, 4), event("a", 2, 5)), 201, `{"ids":["a","a"]}`)
+	a := add(1, event("a", 1, 4), event("a", 2, 6), event("b", 2, 1))
+	wantCode(g.T, "another event", a, 409, "CONFLICT")
+	if a.Field("field") != "events[1].id" || a.Field("conflicts") != "[1]" {
+		g.Error(a.Body)
+	}
+	for d, want := range map[int]string{1: "4", 2: "6"} {
+		if s := g.Nodes[2].Call("GET", "/v1/journal/devices/"+g.device(d), key, ""); s.Field("bytesSent") != want {
+			g.Errorf("device %d: %s", d, s.Body)
+		}
+	}
+}
+
+func TestARepeatedRequestWithItsKeyCountsOnceAfterARestart(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonEnds)
+	s := startWith(t, plainApp)
+	_, key := s.NewKey(`{"admin":true}`)
+	const one, two = `{"deviceId":"a","eventType":"bytesSent","amount":4}`, `{"events":[{"type":"bytesSent","device":"b","amount":1},{"type":"bytesSent","device":"b","amount":1}]}`
+	write := func(path, body, once string) Answer { return s.Call("POST", path, key, body, "Idempotency-Key", once) }
+	first := write("/device/event", one, "1")
+	wantAnswer(t, "write", first, 201, "")
+	wantAnswer(t, "write", write("/v1/journal", two, "2"), 201, "")
+	s.Stop()
+	s.Start()
+	wantAnswer(t, "again", write("/v1/journal", two, "2"), 201, "")
+	if again := write("/device/event", one, "1"); again.Status != 201 || again.Field("id") != first.Field("id") {
+		t.Errorf("first %s\nthen %s", first.Body, again.Body)
+	}
+	for device, want := range map[string]string{"a": "4", "b": "2"} {
+		if a := s.Call("GET", "/v1/journal/devices/"+device, key, ""); a.Field("bytesSent") != want {
+			t.Errorf("%s: %s", device, a.Body)
+		}
+	}
+	s.Stop()
+	s.Start()
+	wantCode(t, "another request with the key", write("/device/event", strings.Replace(one, "4", "5", 1), "1"), 422, "IDEMPOTENCY_MISMATCH")
 }
 
 func pagesOfTheJournal(g ground) {

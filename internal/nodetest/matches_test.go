@@ -15,6 +15,7 @@ func TestUsersAreMatchedOnTheMainSocket(t *testing.T) {
 		{"keys, gestures, places and properties have to fit", criteriaFit},
 		{"a group forms, and goes on while two are left", groupOnSockets},
 		{"what is RELIABLE waits in the mailbox", reliableInMatches},
+		{"what users do is in the journal of their app", usersInTheJournal},
 		{"what is wrong is refused by name", wrongMatchFrames},
 	})
 }
@@ -288,6 +289,34 @@ func reliableInMatches(g ground) {
 	missed, _ := again.Fetch(10)
 	if len(missed) != 1 || missed[0].Type != "MATCH_MESSAGE" || missed[0].Field("match") != match || string(missed[0].Reference) != `"r2"` {
 		g.Errorf("in the mailbox there were %v", missed)
+	}
+}
+
+func usersInTheJournal(g ground) {
+	app, _, _ := strings.Cut(g.id(1), "-")
+	_, key := g.Nodes[0].NewKey(fmt.Sprintf(`{"app":%q,"scopes":["journal:read"]}`, app))
+	a, b := g.user(0, 1, ""), g.user(1, 2, "")
+	ta := g.request(a, "journaled", "")
+	tb := g.request(b, "journaled", "")
+	match := g.matchedWith(a, ta, 2)
+	g.matchedWith(b, tb, 1)
+	a.Send(`{"type":"MATCH_MESSAGE","data":` + inMatch(match, `,"content":"ciao"`) + `}`)
+	b.Expect("MATCH_MESSAGE")
+	a.Send(`{"type":"MATCH_MESSAGE","feature":"RELIABLE","data":` + inMatch(match, `,"content":"a domani"`) + `}`)
+	b.Expect("MATCH_MESSAGE")
+	for i, fields := range map[int]map[string]string{
+		1: {"matched": "1", "bytesSent": "12", "bytesReceived": "0"},
+		2: {"matched": "1", "bytesSent": "0", "bytesReceived": "12"},
+	} {
+		var state Answer
+		Eventually(g.T, "the app's key sees what "+g.id(i)+" did", func() bool {
+			state = g.Nodes[i%len(g.Nodes)].Call("GET", "/v1/journal/devices/"+g.id(i), key, "")
+			return !slices.ContainsFunc([]string{"matched", "bytesSent", "bytesReceived"}, func(f string) bool { return state.Field(f) != fields[f] })
+		})
+	}
+	page := g.Nodes[0].Call("GET", "/v1/journal?device="+g.id(1), key, "")
+	if !strings.Contains(page.Body, `"app":"`+app+`"`) {
+		g.Errorf("the journal has %s", page.Body)
 	}
 }
 

@@ -19,7 +19,7 @@ type Matches interface {
 // DeviceEvent is something that a device has done, for the journal.
 type DeviceEvent struct {
 	Device string
-	App    string // empty: of none
+	App    string // the app's name; empty: of none
 	Type   string // one of those below
 	Amount int
 }
@@ -213,14 +213,18 @@ func (p *inPool) sendReliable(ask *wire.MatchAsk, f *wire.Frame) error {
 	if len(to) == 0 {
 		return nil // the last one has left, and this session is told so in a moment
 	}
-	p.note(DeviceSent, wire.ContentSize(ask.Content))
+	size := wire.ContentSize(ask.Content)
+	p.note(DeviceSent, size)
+	for _, user := range to { // here, since a delivery does not know whether it is the first
+		p.s.srv.opts.Note(DeviceEvent{Device: string(user), App: user.App(), Type: DeviceReceived, Amount: size})
+	}
 	p.s.pass(&delivery.Send{To: to, Group: len(to) > 1, Match: ask.Match}, f, ask.Content)
 	return nil
 }
 
 func (p *inPool) note(event string, amount int) {
-	i := &p.s.identity
-	p.s.srv.opts.Note(DeviceEvent{Device: string(i.user), App: i.app, Type: event, Amount: amount})
+	user := p.s.identity.user
+	p.s.srv.opts.Note(DeviceEvent{Device: string(user), App: user.App(), Type: event, Amount: amount})
 }
 
 // began notes a match, and ended that one is over for the user.
