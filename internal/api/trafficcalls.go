@@ -93,18 +93,13 @@ type groupAnswer struct {
 	Revision   uint64  `json:"revision"`
 }
 
-// defaultPast is how many windows are shown where nothing is said, and mostPast how
-// many may be asked for.
-const (
-	defaultPast = 60
-	mostPast    = 1440
-)
+// mostPast is how many windows may be asked for.
+const mostPast = 1440
 
 // read reads which windows are asked for.
 func (q *Windows) read() (traffic.Request, error) {
 	out := traffic.Request{
 		Only: traffic.Key{App: string(q.App), Capability: q.Capability, Domain: q.Domain, Device: q.Device},
-		Past: defaultPast,
 	}
 	if q.Past != nil {
 		if out.Past = *q.Past; out.Past < 1 || out.Past > mostPast {
@@ -119,8 +114,8 @@ func (q *Windows) read() (traffic.Request, error) {
 			continue
 		}
 		span, err := time.ParseDuration(d.text)
-		if err != nil || span <= 0 || span > traffic.KeptMinutes {
-			return out, Invalid(d.name, "must be a time such as 10s, 1m or 1h, and at most %s", traffic.KeptMinutes)
+		if err != nil || span <= 0 {
+			return out, Invalid(d.name, "must be a time such as 10s, 1m or 1h")
 		}
 		*d.into = span
 	}
@@ -150,8 +145,14 @@ func (q *Windows) kind(s *window.Spec) error {
 			s.Kind = window.Tumbling
 		}
 	}
-	if s.Kind != window.Session && s.Width == 0 {
-		s.Width = time.Minute
+	switch s.Kind {
+	case window.Tumbling, window.Sliding:
+		if s.Width == 0 {
+			s.Width = time.Minute
+		}
+	case window.Session:
+	default:
+		return nil // the room knows which there are
 	}
 	for _, c := range []struct {
 		name  string
@@ -174,7 +175,7 @@ func refusedTraffic(err error) error {
 	var refused *traffic.Refused
 	switch {
 	case errors.As(err, &refused):
-		return Invalid("", "%s", refused)
+		return Invalid(refused.Field, "%s", refused.Err)
 	case err != nil && !errors.Is(err, context.Canceled):
 		unavailable := Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "a part of the journal cannot be asked at present: %s", err)
 		unavailable.RetryAfter = soon

@@ -103,6 +103,38 @@ func TestWhatNoWindowsAreIsRefusedWithASentence(t *testing.T) {
 	}
 }
 
+// The world's time is 08:00.
+func TestARefusalOfWindowsNamesTheFieldAndSaysWhatToAskInstead(t *testing.T) {
+	x := newTrafficked(t)
+	for _, c := range []struct{ query, field, says string }{
+		{"window=15s", "window", "a multiple of 10s"},
+		{"window=x", "window", "such as 10s"},
+		{"kind=sliding", "slide", "must be given"},
+		{"slide=15s", "slide", "a multiple of 10s"},
+		{"slide=2m&window=1m", "slide", "no longer than the window"},
+		{"kind=session", "gap", "must be given"},
+		{"gap=9s", "gap", "at least 10s"},
+		{"kind=hopping", "kind", "tumbling, sliding or session"},
+		{"window=24h", "window", "at most 6h"},
+		{"window=1h&by=device", "window", "at most 15m"},
+		{"window=1h&slide=10s", "window", "at most 30m"},
+		{"gap=6h1s", "gap", "at most 6h"},
+		{"window=10s&past=1440", "past", "at most 720"},
+		{"window=1h&past=25", "past", "at most 24"},
+		{"by=device&past=61", "past", "by device all is kept for 1h"},
+		{"from=2026-11-25T07:00:00Z", "from", "2026-11-25T08:02:00Z or later: all is kept for 24h"},
+		{"window=10s&from=2026-11-26T05:59:59Z", "from", "2026-11-26T06:02:00Z or later: windows that are not of whole minutes are kept for 2h"},
+		{"gap=10s&from=2026-11-26T05:00:00Z", "from", "shorter than a minute are kept for 2h"},
+		{"to=2026-11-25T07:00:00Z", "to", "must be after"},
+		{"from=2026-11-26T07:59:00Z&to=2026-11-26T07:58:00Z", "from", "before to"},
+	} {
+		p := x.refused(400, CodeInvalidRequest, "GET", "/v1/traffic?"+c.query, with(x.key("")))
+		if says := p["detail"].(string); p["field"] != c.field || !strings.HasPrefix(says, c.field+" must ") || !strings.Contains(says, c.says) {
+			t.Errorf("%s: field %v, %s", c.query, p["field"], says)
+		}
+	}
+}
+
 func TestTrafficOfWhichAPartIsNotToBeHadIsNotAnswered(t *testing.T) {
 	x := newTrafficked(t)
 	x.down = errors.New("no node does that at the moment; try again")

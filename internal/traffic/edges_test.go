@@ -163,6 +163,62 @@ func TestWhatCannotBeAnsweredIsRefused(t *testing.T) {
 	}
 }
 
+func TestWithoutPastThereAreAsManyWindowsAsAreKeptAtMostSixty(t *testing.T) {
+	for _, c := range []struct {
+		width time.Duration
+		by    []string
+		want  time.Duration
+	}{
+		{Pane, nil, 60 * Pane},
+		{minute, nil, time.Hour},
+		{time.Hour, nil, KeptMinutes},
+		{6 * time.Hour, nil, KeptMinutes},
+		{90 * time.Second, nil, 60 * 90 * time.Second},
+		{5 * minute, []string{"device"}, KeptDevices},
+	} {
+		w := newWorld(1, began+12_345)
+		q := Request{Windows: tumbling(c.width).Windows, By: c.by}
+		a := ask(t, w, q)
+		last := time.UnixMilli(window.Floor(w.now, c.width)).Add(c.width)
+		if got := last.Sub(a.From); got != c.want {
+			t.Errorf("of windows of %s by %v there are %s, not %s", c.width, c.by, got, c.want)
+		}
+	}
+}
+
+// The longest windows that there may be are there for more than half of the time for
+// which they are kept once they are final, whatever they are asked for as.
+func TestTheLongestWindowsAreReadForLongOnceTheyAreFinal(t *testing.T) {
+	for _, c := range []struct {
+		windows window.Spec
+		by      []string
+		keep    time.Duration
+	}{
+		{tumbling(KeptMinutes / share).Windows, nil, KeptMinutes},
+		{tumbling(KeptDevices / share).Windows, []string{"device"}, KeptDevices},
+		{window.Spec{Kind: window.Sliding, Width: KeptPanes / share, Slide: Pane}, nil, KeptPanes},
+	} {
+		width := c.windows.Width
+		start := window.Floor(began, width) + width.Milliseconds()
+		w := newWorld(1, start+1)
+		w.shards[0].append([]Event{sent(start, w.now, "x", 4)})
+		q := Request{Windows: c.windows, By: c.by, From: time.UnixMilli(start), To: time.UnixMilli(start + 1)}
+		end := start + (width + time.Minute).Milliseconds()
+		for w.now = end; w.now <= end+c.keep.Milliseconds()/2; w.now += (5 * time.Minute).Milliseconds() {
+			w.shards[0].append([]Event{sent(w.now, w.now, "y", 1)}) // what is old is forgotten meanwhile
+			a := ask(t, w, q)
+			if len(a.Windows) != 1 || !a.Windows[0].Final || a.Windows[0].Groups[0].Sum != 4 {
+				t.Fatalf("%s of %s after its end: %+v", width, time.Duration(w.now-end)*time.Millisecond, a)
+			}
+		}
+		q.Windows.Width += width
+		var refused *Refused
+		if _, err := w.room.Query(t.Context(), q); !errors.As(err, &refused) || refused.Field != "window" {
+			t.Errorf("twice %s: %v", width, err)
+		}
+	}
+}
+
 func TestAPartThatIsNotToBeHadIsAnError(t *testing.T) {
 	w := newWorld(3, began)
 	w.shards[1].shard.End()

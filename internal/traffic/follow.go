@@ -29,7 +29,7 @@ type state struct {
 // Follow follows the windows that a request is about, from some of the past on.
 func (r *Room) Follow(q Request) (*Follower, error) {
 	if _, err := r.plan(q); err != nil {
-		return nil, &Refused{err}
+		return nil, err
 	}
 	return &Follower{room: r, q: q, told: make(map[told]state)}, nil
 }
