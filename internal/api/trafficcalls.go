@@ -173,15 +173,21 @@ func (q *Windows) kind(s *window.Spec) error {
 // refusedTraffic makes an answer of what kept the room from answering.
 func refusedTraffic(err error) error {
 	var refused *traffic.Refused
+	var of *traffic.Unreachable
+	var unavailable *Refusal
 	switch {
 	case errors.As(err, &refused):
 		return Invalid(refused.Field, "%s", refused.Err)
-	case err != nil && !errors.Is(err, context.Canceled):
-		unavailable := Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "a part of the journal cannot be asked at present: %s", err)
-		unavailable.RetryAfter = soon
-		return unavailable
+	case err == nil || errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &of): // why is of no use here: nothing was to be done, and it may be asked again
+		unavailable = Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown,
+			"the numbers of shard %d cannot be reached at the moment, as when its node has just died, and without them there is no answer; try again", of.Shard)
+	default:
+		unavailable = Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "a part of the numbers cannot be read at the moment: %s", err)
 	}
-	return err
+	unavailable.RetryAfter = soon
+	return unavailable
 }
 
 // trafficTime bounds how long all shards may take.

@@ -137,9 +137,10 @@ func TestARefusalOfWindowsNamesTheFieldAndSaysWhatToAskInstead(t *testing.T) {
 
 func TestTrafficOfWhichAPartIsNotToBeHadIsNotAnswered(t *testing.T) {
 	x := newTrafficked(t)
-	x.down = errors.New("no node does that at the moment; try again")
+	x.down = errors.New("the node that was asked does not answer; it may have been done")
 	p := x.refused(503, "STORE_DOWN", "GET", "/v1/traffic", with(x.key("")))
-	if !strings.Contains(p["detail"].(string), "shard 0") {
+	says := p["detail"].(string)
+	if !strings.Contains(says, "numbers of shard 0 cannot be reached at the moment") || !strings.Contains(says, "try again") || strings.Contains(says, "done") {
 		t.Error(p)
 	}
 }

@@ -79,6 +79,19 @@ func (e *Refused) Error() string {
 // Unwrap returns why.
 func (e *Refused) Unwrap() error { return e.Err }
 
+// Unreachable is the error of a shard that cannot be asked at the moment.
+type Unreachable struct {
+	Shard int
+	Err   error
+}
+
+func (e *Unreachable) Error() string {
+	return fmt.Sprintf("ask shard %d for its traffic: %s", e.Shard, e.Err)
+}
+
+// Unwrap returns why.
+func (e *Unreachable) Unwrap() error { return e.Err }
+
 // gather asks all shards. The time that it returns is that up to which all of them
 // hold what was taken in.
 func (r *Room) gather(ctx context.Context, q *question) (rows, int64, error) {
@@ -88,7 +101,7 @@ func (r *Room) gather(ctx context.Context, q *question) (rows, int64, error) {
 	for n := range replies {
 		g.Go(func() (err error) {
 			if replies[n], err = r.opts.Ask(ctx, n, request); err != nil {
-				return fmt.Errorf("ask shard %d for its traffic: %w", n, err)
+				return &Unreachable{n, err}
 			}
 			return nil
 		})
