@@ -91,6 +91,7 @@ type groupAnswer struct {
 	P90        float64 `json:"p90"`
 	P99        float64 `json:"p99"`
 	Revision   uint64  `json:"revision"`
+	Replaces   []Time  `json:"replaces,omitzero"`
 }
 
 // mostPast is how many windows may be asked for.
@@ -226,6 +227,9 @@ func showWindow(w *traffic.Window, by []string) windowAnswer {
 		one := groupAnswer{
 			Count: g.Count, Sum: g.Sum, Min: g.Min, Max: g.Max, Mean: g.Mean(), Revision: g.Late,
 			P50: g.Quantile(.5), P90: g.Quantile(.9), P99: g.Quantile(.99),
+		}
+		for _, start := range g.Replaces {
+			one.Replaces = append(one.Replaces, Time(start))
 		}
 		for _, d := range by {
 			switch d {

@@ -221,6 +221,31 @@ func TestTrafficIsWatchedAsItChanges(t *testing.T) {
 	}
 }
 
+func TestASessionThatTakesThePlaceOfOthersNamesThem(t *testing.T) {
+	x := newTrafficked(t)
+	x.came(50*time.Second, "ANZ", "message", 1)
+	x.came(32*time.Second, "ANZ", "message", 1)
+	next, _ := x.watch(x.key(""), "?gap=10s&by=app")
+	for _, want := range []string{"07:59:10", "07:59:28"} {
+		w := next()
+		g := w["groups"].([]any)[0].(map[string]any)
+		if _, there := g["replaces"]; w["start"] != "2026-11-26T"+want+".000Z" || there {
+			t.Errorf("told %v", w)
+		}
+	}
+	at := x.time().Add(-41 * time.Second).UnixMilli()
+	between := traffic.Event{At: at, Stored: at, Key: traffic.Key{Type: traffic.Delivered, App: "ANZ", Capability: "message"}, Amount: 1}
+	x.shard.Fold([]traffic.Event{between}, func(int) bool { return true })
+	w := next()
+	g := w["groups"].([]any)[0].(map[string]any)
+	if list, _ := g["replaces"].([]any); w["start"] != "2026-11-26T07:59:10.000Z" || g["count"] != 3.0 || len(list) != 1 || list[0] != "2026-11-26T07:59:28.000Z" {
+		t.Errorf("told %v", w)
+	}
+	if _, text := ask(t, x.h, "GET", "/v1/traffic?gap=10s", with(x.key(""))); strings.Contains(text, "replaces") {
+		t.Errorf("an answer names what it has not told: %s", text)
+	}
+}
+
 func TestStreamsOfTrafficAreBoundedWithThoseOfTheStats(t *testing.T) {
 	x := newTrafficked(t)
 	x.most.Store(1)

@@ -33,6 +33,10 @@ type Window struct {
 type Group struct {
 	Key
 	window.Aggregate
+
+	// Of what a Follower tells, when sessions began that were told of before and are no
+	// more: they are part of this one.
+	Replaces []time.Time
 }
 
 // ErrTooMuch says that an answer would have too many rows.
@@ -148,7 +152,7 @@ func (p *plan) fill(a *Answer, found rows, settled int64, lateness time.Duration
 			if by[at] == nil {
 				by[at] = &Window{Start: time.UnixMilli(w.Start), End: time.UnixMilli(w.End), Final: settled >= w.End+closing}
 			}
-			by[at].Groups = append(by[at].Groups, Group{key, w.Aggregate})
+			by[at].Groups = append(by[at].Groups, Group{Key: key, Aggregate: w.Aggregate})
 		}
 	}
 	for _, w := range by {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -80,58 +79,6 @@ func TestAResultIsCorrectedUntilItIsFinal(t *testing.T) {
 	see(3, 2, true)
 	s.append([]Event{sent(began+9, w.now, "x", 4)})
 	see(3, 2, true)
-}
-
-func TestWhoFollowsIsToldOfWhatIsNewOrChangedOnce(t *testing.T) {
-	w := newWorld(1, began+1000)
-	s := w.shards[0]
-	q := tumbling(Pane)
-	q.By = []string{"app"}
-	f, err := w.room.Follow(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := func(want string) {
-		t.Helper()
-		list, err := f.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, one := range list {
-			for _, g := range one.Groups {
-				got = append(got, fmt.Sprintf("%d:%s=%d/%v", (one.Start.UnixMilli()-began)/1000, g.App, g.Count, one.Final))
-			}
-		}
-		if text := strings.Join(got, " "); text != want {
-			t.Fatalf("told %q, want %q", text, want)
-		}
-	}
-	next("")
-	s.append([]Event{sent(began, w.now, "x", 1)})
-	next("0:a=1/false")
-	next("")
-	w.now = began + 15_000
-	b := sent(began+14_000, w.now, "x", 1)
-	b.App = "b"
-	s.append([]Event{sent(began+9_000, w.now, "x", 1), b})
-	next("0:a=2/false 10:b=1/false")
-	for w.now = began + 16_000; w.now < began+69_000; w.now += 1000 {
-		next("")
-	}
-	w.now = began + 70_000
-	next("0:a=2/true")
-	w.now = began + 200_000
-	next("10:b=1/true")
-	for range 300 {
-		w.now += 1000
-		next("")
-	}
-	s.append([]Event{sent(w.now, w.now, "x", 1)})
-	list, err := f.Next(t.Context())
-	if err != nil || len(list) != 1 {
-		t.Fatalf("after long silence: %v %v", list, err)
-	}
 }
 
 func TestWhatCannotBeAnsweredIsRefused(t *testing.T) {

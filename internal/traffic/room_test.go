@@ -216,7 +216,7 @@ func slowly(w *world, q Request, from, to int64) (Answer, []Event) {
 			if by[at] == nil {
 				by[at] = &Window{Start: time.UnixMilli(x.Start), End: time.UnixMilli(x.End)}
 			}
-			by[at].Groups = append(by[at].Groups, Group{k, x.Aggregate})
+			by[at].Groups = append(by[at].Groups, Group{Key: k, Aggregate: x.Aggregate})
 		}
 	}
 	for _, x := range by {
