@@ -91,20 +91,16 @@ type groupAnswer struct {
 	P90        float64 `json:"p90"`
 	P99        float64 `json:"p99"`
 	Revision   uint64  `json:"revision"`
+	Replaces   []Time  `json:"replaces,omitzero"`
 }
 
-// defaultPast is how many windows are shown where nothing is said, and mostPast how
-// many may be asked for.
-const (
-	defaultPast = 60
-	mostPast    = 1440
-)
+// mostPast is how many windows may be asked for.
+const mostPast = 1440
 
 // read reads which windows are asked for.
 func (q *Windows) read() (traffic.Request, error) {
 	out := traffic.Request{
 		Only: traffic.Key{App: string(q.App), Capability: q.Capability, Domain: q.Domain, Device: q.Device},
-		Past: defaultPast,
 	}
 	if q.Past != nil {
 		if out.Past = *q.Past; out.Past < 1 || out.Past > mostPast {
@@ -119,8 +115,8 @@ func (q *Windows) read() (traffic.Request, error) {
 			continue
 		}
 		span, err := time.ParseDuration(d.text)
-		if err != nil || span <= 0 || span > traffic.KeptMinutes {
-			return out, Invalid(d.name, "must be a time such as 10s, 1m or 1h, and at most %s", traffic.KeptMinutes)
+		if err != nil || span <= 0 {
+			return out, Invalid(d.name, "must be a time such as 10s, 1m or 1h")
 		}
 		*d.into = span
 	}
@@ -150,8 +146,14 @@ func (q *Windows) kind(s *window.Spec) error {
 			s.Kind = window.Tumbling
 		}
 	}
-	if s.Kind != window.Session && s.Width == 0 {
-		s.Width = time.Minute
+	switch s.Kind {
+	case window.Tumbling, window.Sliding:
+		if s.Width == 0 {
+			s.Width = time.Minute
+		}
+	case window.Session:
+	default:
+		return nil // the room knows which there are
 	}
 	for _, c := range []struct {
 		name  string
@@ -172,15 +174,21 @@ func (q *Windows) kind(s *window.Spec) error {
 // refusedTraffic makes an answer of what kept the room from answering.
 func refusedTraffic(err error) error {
 	var refused *traffic.Refused
+	var of *traffic.Unreachable
+	var unavailable *Refusal
 	switch {
 	case errors.As(err, &refused):
-		return Invalid("", "%s", refused)
-	case err != nil && !errors.Is(err, context.Canceled):
-		unavailable := Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "a part of the journal cannot be asked at present: %s", err)
-		unavailable.RetryAfter = soon
-		return unavailable
+		return Invalid(refused.Field, "%s", refused.Err)
+	case err == nil || errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &of): // why is of no use here: nothing was to be done, and it may be asked again
+		unavailable = Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown,
+			"the numbers of shard %d cannot be reached at the moment, as when its node has just died, and without them there is no answer; try again", of.Shard)
+	default:
+		unavailable = Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "a part of the numbers cannot be read at the moment: %s", err)
 	}
-	return err
+	unavailable.RetryAfter = soon
+	return unavailable
 }
 
 // trafficTime bounds how long all shards may take.
@@ -219,6 +227,9 @@ func showWindow(w *traffic.Window, by []string) windowAnswer {
 		one := groupAnswer{
 			Count: g.Count, Sum: g.Sum, Min: g.Min, Max: g.Max, Mean: g.Mean(), Revision: g.Late,
 			P50: g.Quantile(.5), P90: g.Quantile(.9), P99: g.Quantile(.99),
+		}
+		for _, start := range g.Replaces {
+			one.Replaces = append(one.Replaces, Time(start))
 		}
 		for _, d := range by {
 			switch d {

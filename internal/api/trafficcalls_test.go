@@ -103,11 +103,44 @@ func TestWhatNoWindowsAreIsRefusedWithASentence(t *testing.T) {
 	}
 }
 
+// The world's time is 08:00.
+func TestARefusalOfWindowsNamesTheFieldAndSaysWhatToAskInstead(t *testing.T) {
+	x := newTrafficked(t)
+	for _, c := range []struct{ query, field, says string }{
+		{"window=15s", "window", "a multiple of 10s"},
+		{"window=x", "window", "such as 10s"},
+		{"kind=sliding", "slide", "must be given"},
+		{"slide=15s", "slide", "a multiple of 10s"},
+		{"slide=2m&window=1m", "slide", "no longer than the window"},
+		{"kind=session", "gap", "must be given"},
+		{"gap=9s", "gap", "at least 10s"},
+		{"kind=hopping", "kind", "tumbling, sliding or session"},
+		{"window=24h", "window", "at most 6h"},
+		{"window=1h&by=device", "window", "at most 15m"},
+		{"window=1h&slide=10s", "window", "at most 30m"},
+		{"gap=6h1s", "gap", "at most 6h"},
+		{"window=10s&past=1440", "past", "at most 720"},
+		{"window=1h&past=25", "past", "at most 24"},
+		{"by=device&past=61", "past", "by device all is kept for 1h"},
+		{"from=2026-11-25T07:00:00Z", "from", "2026-11-25T08:02:00Z or later: all is kept for 24h"},
+		{"window=10s&from=2026-11-26T05:59:59Z", "from", "2026-11-26T06:02:00Z or later: windows that are not of whole minutes are kept for 2h"},
+		{"gap=10s&from=2026-11-26T05:00:00Z", "from", "shorter than a minute are kept for 2h"},
+		{"to=2026-11-25T07:00:00Z", "to", "must be after"},
+		{"from=2026-11-26T07:59:00Z&to=2026-11-26T07:58:00Z", "from", "before to"},
+	} {
+		p := x.refused(400, CodeInvalidRequest, "GET", "/v1/traffic?"+c.query, with(x.key("")))
+		if says := p["detail"].(string); p["field"] != c.field || !strings.HasPrefix(says, c.field+" must ") || !strings.Contains(says, c.says) {
+			t.Errorf("%s: field %v, %s", c.query, p["field"], says)
+		}
+	}
+}
+
 func TestTrafficOfWhichAPartIsNotToBeHadIsNotAnswered(t *testing.T) {
 	x := newTrafficked(t)
-	x.down = errors.New("no node does that at the moment; try again")
+	x.down = errors.New("the node that was asked does not answer; it may have been done")
 	p := x.refused(503, "STORE_DOWN", "GET", "/v1/traffic", with(x.key("")))
-	if !strings.Contains(p["detail"].(string), "shard 0") {
+	says := p["detail"].(string)
+	if !strings.Contains(says, "numbers of shard 0 cannot be reached at the moment") || !strings.Contains(says, "try again") || strings.Contains(says, "done") {
 		t.Error(p)
 	}
 }
@@ -185,6 +218,31 @@ func TestTrafficIsWatchedAsItChanges(t *testing.T) {
 	x.stop() // the node stops
 	if w := next(); w != nil {
 		t.Errorf("told %v after all", w)
+	}
+}
+
+func TestASessionThatTakesThePlaceOfOthersNamesThem(t *testing.T) {
+	x := newTrafficked(t)
+	x.came(50*time.Second, "ANZ", "message", 1)
+	x.came(32*time.Second, "ANZ", "message", 1)
+	next, _ := x.watch(x.key(""), "?gap=10s&by=app")
+	for _, want := range []string{"07:59:10", "07:59:28"} {
+		w := next()
+		g := w["groups"].([]any)[0].(map[string]any)
+		if _, there := g["replaces"]; w["start"] != "2026-11-26T"+want+".000Z" || there {
+			t.Errorf("told %v", w)
+		}
+	}
+	at := x.time().Add(-41 * time.Second).UnixMilli()
+	between := traffic.Event{At: at, Stored: at, Key: traffic.Key{Type: traffic.Delivered, App: "ANZ", Capability: "message"}, Amount: 1}
+	x.shard.Fold([]traffic.Event{between}, func(int) bool { return true })
+	w := next()
+	g := w["groups"].([]any)[0].(map[string]any)
+	if list, _ := g["replaces"].([]any); w["start"] != "2026-11-26T07:59:10.000Z" || g["count"] != 3.0 || len(list) != 1 || list[0] != "2026-11-26T07:59:28.000Z" {
+		t.Errorf("told %v", w)
+	}
+	if _, text := ask(t, x.h, "GET", "/v1/traffic?gap=10s", with(x.key(""))); strings.Contains(text, "replaces") {
+		t.Errorf("an answer names what it has not told: %s", text)
 	}
 }
 

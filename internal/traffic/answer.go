@@ -13,17 +13,6 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/window"
 )
 
-// Request is what is asked for.
-type Request struct {
-	Windows window.Spec
-	By      []string  // of Dimensions; none: all together
-	Types   []string  // of events; none: Exchanged
-	Only    Key       // fields that are not empty have to be as they are here; Type is not looked at
-	From    time.Time // windows that begin from then on; zero: as many as were asked for below
-	To      time.Time // and before; zero: now
-	Past    int       // windows before To, where From is zero
-}
-
 // Answer is what was exchanged.
 type Answer struct {
 	From, To time.Time
@@ -44,92 +33,20 @@ type Window struct {
 type Group struct {
 	Key
 	window.Aggregate
+
+	// Of what a Follower tells, when sessions began that were told of before and are no
+	// more: they are part of this one.
+	Replaces []time.Time
 }
 
-var (
-	// ErrTooMuch says that an answer would have too many rows.
-	ErrTooMuch = errors.New("the answer would have too many rows: ask for less time, longer windows or fewer groups")
-	// ErrGone says that what is asked for is not kept so long.
-	ErrGone = errors.New("that is not kept so long")
-)
-
-// plan is a request that was checked.
-type plan struct {
-	Request
-	question
-	now      int64
-	from, to int64
-}
-
-// plan checks a request.
-func (r *Room) plan(q Request) (*plan, error) {
-	if err := q.Windows.Check(Pane); err != nil {
-		return nil, err
-	}
-	p := &plan{Request: q, now: r.opts.Now().UnixMilli()}
-	if len(q.Types) == 0 {
-		q.Types = Exchanged()
-	}
-	unit := q.Windows.Unit(Pane)
-	whole := unit%minute == 0 || q.Windows.Kind == window.Session && q.Windows.Gap >= minute
-	p.question = question{By: q.By, Types: q.Types, Only: q.Only, Most: 10 * r.opts.Rows}
-	p.question.Devices = q.Only.Device != "" || slices.Contains(q.By, "device")
-	p.question.Minutes = whole && !p.question.Devices
-	if p.question.Minutes && q.Windows.Kind == window.Session {
-		unit = minute
-	}
-	p.question.Unit = unit.Milliseconds()
-	return p, p.span(q)
-}
-
-// span finds out which time is asked for.
-func (p *plan) span(q Request) error {
-	keep := KeptPanes
-	switch {
-	case p.question.Devices:
-		keep = KeptDevices
-	case p.question.Minutes:
-		keep = KeptMinutes
-	}
-	oldest := p.now - keep.Milliseconds()
-	step, long := q.Windows.Slide, q.Windows.Width
-	switch q.Windows.Kind {
-	case window.Tumbling:
-		step = long
-	case window.Session:
-		step, long = q.Windows.Gap, keep
-	}
-	p.to = p.now + 1
-	if !q.To.IsZero() {
-		p.to = q.To.UnixMilli()
-	}
-	if q.From.IsZero() {
-		p.from = max(window.Floor(p.to-1, step)-int64(max(q.Past, 1)-1)*step.Milliseconds(), oldest)
-	} else {
-		p.from = q.From.UnixMilli()
-	}
-	switch {
-	case p.from >= p.to:
-		return errors.New("there is nothing between from and to")
-	case p.from < oldest:
-		return fmt.Errorf("%w: %s, as it is asked for", ErrGone, keep)
-	}
-	p.question.From, p.question.To = p.from, p.to+long.Milliseconds()
-	if q.Windows.Kind == window.Session {
-		p.question.From = oldest // a session may have begun long before
-	}
-	p.question.From = window.Floor(p.question.From, time.Duration(p.question.Unit)*time.Millisecond)
-	if p.question.Minutes {
-		p.question.To = window.Floor(p.question.To, minute) + minute.Milliseconds()
-	}
-	return nil
-}
+// ErrTooMuch says that an answer would have too many rows.
+var ErrTooMuch = errors.New("the answer would have too many rows: ask for less time, longer windows or fewer groups")
 
 // Query adds up what all shards have.
 func (r *Room) Query(ctx context.Context, q Request) (Answer, error) {
 	p, err := r.plan(q)
 	if err != nil {
-		return Answer{}, &Refused{err}
+		return Answer{}, err
 	}
 	r.metrics.queries.Inc()
 	found, settled, err := r.gather(ctx, &p.question)
@@ -144,18 +61,40 @@ func (r *Room) Query(ctx context.Context, q Request) (Answer, error) {
 		rows += len(a.Windows[i].Groups)
 	}
 	if rows > r.opts.Rows {
-		return Answer{}, &Refused{ErrTooMuch}
+		return Answer{}, &Refused{Err: ErrTooMuch}
 	}
 	return a, nil
 }
 
-// Refused is an error of what was asked.
-type Refused struct{ Err error }
+// Refused is an error of what was asked: of a field of it, after which the error's
+// sentence goes on, or of all of it.
+type Refused struct {
+	Field string // as the interface calls it; empty: all
+	Err   error
+}
 
-func (e *Refused) Error() string { return e.Err.Error() }
+func (e *Refused) Error() string {
+	if e.Field == "" {
+		return e.Err.Error()
+	}
+	return e.Field + " " + e.Err.Error()
+}
 
 // Unwrap returns why.
 func (e *Refused) Unwrap() error { return e.Err }
+
+// Unreachable is the error of a shard that cannot be asked at the moment.
+type Unreachable struct {
+	Shard int
+	Err   error
+}
+
+func (e *Unreachable) Error() string {
+	return fmt.Sprintf("ask shard %d for its traffic: %s", e.Shard, e.Err)
+}
+
+// Unwrap returns why.
+func (e *Unreachable) Unwrap() error { return e.Err }
 
 // gather asks all shards. The time that it returns is that up to which all of them
 // hold what was taken in.
@@ -166,7 +105,7 @@ func (r *Room) gather(ctx context.Context, q *question) (rows, int64, error) {
 	for n := range replies {
 		g.Go(func() (err error) {
 			if replies[n], err = r.opts.Ask(ctx, n, request); err != nil {
-				return fmt.Errorf("ask shard %d for its traffic: %w", n, err)
+				return &Unreachable{n, err}
 			}
 			return nil
 		})
@@ -213,7 +152,7 @@ func (p *plan) fill(a *Answer, found rows, settled int64, lateness time.Duration
 			if by[at] == nil {
 				by[at] = &Window{Start: time.UnixMilli(w.Start), End: time.UnixMilli(w.End), Final: settled >= w.End+closing}
 			}
-			by[at].Groups = append(by[at].Groups, Group{key, w.Aggregate})
+			by[at].Groups = append(by[at].Groups, Group{Key: key, Aggregate: w.Aggregate})
 		}
 	}
 	for _, w := range by {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -82,58 +81,6 @@ func TestAResultIsCorrectedUntilItIsFinal(t *testing.T) {
 	see(3, 2, true)
 }
 
-func TestWhoFollowsIsToldOfWhatIsNewOrChangedOnce(t *testing.T) {
-	w := newWorld(1, began+1000)
-	s := w.shards[0]
-	q := tumbling(Pane)
-	q.By = []string{"app"}
-	f, err := w.room.Follow(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := func(want string) {
-		t.Helper()
-		list, err := f.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, one := range list {
-			for _, g := range one.Groups {
-				got = append(got, fmt.Sprintf("%d:%s=%d/%v", (one.Start.UnixMilli()-began)/1000, g.App, g.Count, one.Final))
-			}
-		}
-		if text := strings.Join(got, " "); text != want {
-			t.Fatalf("told %q, want %q", text, want)
-		}
-	}
-	next("")
-	s.append([]Event{sent(began, w.now, "x", 1)})
-	next("0:a=1/false")
-	next("")
-	w.now = began + 15_000
-	b := sent(began+14_000, w.now, "x", 1)
-	b.App = "b"
-	s.append([]Event{sent(began+9_000, w.now, "x", 1), b})
-	next("0:a=2/false 10:b=1/false")
-	for w.now = began + 16_000; w.now < began+69_000; w.now += 1000 {
-		next("")
-	}
-	w.now = began + 70_000
-	next("0:a=2/true")
-	w.now = began + 200_000
-	next("10:b=1/true")
-	for range 300 {
-		w.now += 1000
-		next("")
-	}
-	s.append([]Event{sent(w.now, w.now, "x", 1)})
-	list, err := f.Next(t.Context())
-	if err != nil || len(list) != 1 {
-		t.Fatalf("after long silence: %v %v", list, err)
-	}
-}
-
 func TestWhatCannotBeAnsweredIsRefused(t *testing.T) {
 	w := newWorld(1, began)
 	at := func(ago time.Duration) time.Time { return time.UnixMilli(began).Add(-ago) }
@@ -159,6 +106,62 @@ func TestWhatCannotBeAnsweredIsRefused(t *testing.T) {
 	for _, text := range []string{"apps", "app,app", "app,", ",", "total,app"} {
 		if by, err := ParseBy(text); err == nil {
 			t.Errorf("by %q is taken for %v", text, by)
+		}
+	}
+}
+
+func TestWithoutPastThereAreAsManyWindowsAsAreKeptAtMostSixty(t *testing.T) {
+	for _, c := range []struct {
+		width time.Duration
+		by    []string
+		want  time.Duration
+	}{
+		{Pane, nil, 60 * Pane},
+		{minute, nil, time.Hour},
+		{time.Hour, nil, KeptMinutes},
+		{6 * time.Hour, nil, KeptMinutes},
+		{90 * time.Second, nil, 60 * 90 * time.Second},
+		{5 * minute, []string{"device"}, KeptDevices},
+	} {
+		w := newWorld(1, began+12_345)
+		q := Request{Windows: tumbling(c.width).Windows, By: c.by}
+		a := ask(t, w, q)
+		last := time.UnixMilli(window.Floor(w.now, c.width)).Add(c.width)
+		if got := last.Sub(a.From); got != c.want {
+			t.Errorf("of windows of %s by %v there are %s, not %s", c.width, c.by, got, c.want)
+		}
+	}
+}
+
+// The longest windows that there may be are there for more than half of the time for
+// which they are kept once they are final, whatever they are asked for as.
+func TestTheLongestWindowsAreReadForLongOnceTheyAreFinal(t *testing.T) {
+	for _, c := range []struct {
+		windows window.Spec
+		by      []string
+		keep    time.Duration
+	}{
+		{tumbling(KeptMinutes / share).Windows, nil, KeptMinutes},
+		{tumbling(KeptDevices / share).Windows, []string{"device"}, KeptDevices},
+		{window.Spec{Kind: window.Sliding, Width: KeptPanes / share, Slide: Pane}, nil, KeptPanes},
+	} {
+		width := c.windows.Width
+		start := window.Floor(began, width) + width.Milliseconds()
+		w := newWorld(1, start+1)
+		w.shards[0].append([]Event{sent(start, w.now, "x", 4)})
+		q := Request{Windows: c.windows, By: c.by, From: time.UnixMilli(start), To: time.UnixMilli(start + 1)}
+		end := start + (width + time.Minute).Milliseconds()
+		for w.now = end; w.now <= end+c.keep.Milliseconds()/2; w.now += (5 * time.Minute).Milliseconds() {
+			w.shards[0].append([]Event{sent(w.now, w.now, "y", 1)}) // what is old is forgotten meanwhile
+			a := ask(t, w, q)
+			if len(a.Windows) != 1 || !a.Windows[0].Final || a.Windows[0].Groups[0].Sum != 4 {
+				t.Fatalf("%s of %s after its end: %+v", width, time.Duration(w.now-end)*time.Millisecond, a)
+			}
+		}
+		q.Windows.Width += width
+		var refused *Refused
+		if _, err := w.room.Query(t.Context(), q); !errors.As(err, &refused) || refused.Field != "window" {
+			t.Errorf("twice %s: %v", width, err)
 		}
 	}
 }

@@ -151,7 +151,7 @@ func (r rows) addRows(src []byte) (settled int64, err error) {
 	case len(src) == 0 || src[0] > replyTooMuch:
 		return 0, errBroken
 	case src[0] == replyTooMuch:
-		return 0, &Refused{ErrTooMuch}
+		return 0, &Refused{Err: ErrTooMuch}
 	}
 	src = src[1:]
 	settled, size := binary.Varint(src)

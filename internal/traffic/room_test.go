@@ -216,7 +216,7 @@ func slowly(w *world, q Request, from, to int64) (Answer, []Event) {
 			if by[at] == nil {
 				by[at] = &Window{Start: time.UnixMilli(x.Start), End: time.UnixMilli(x.End)}
 			}
-			by[at].Groups = append(by[at].Groups, Group{k, x.Aggregate})
+			by[at].Groups = append(by[at].Groups, Group{Key: k, Aggregate: x.Aggregate})
 		}
 	}
 	for _, x := range by {
@@ -247,7 +247,7 @@ func request() *rapid.Generator[Request] {
 		spans := func(name string, from, to int) time.Duration {
 			return time.Duration(rapid.IntRange(from, to).Draw(t, name)) * Pane
 		}
-		q := Request{Past: rapid.IntRange(1, 40).Draw(t, "past")}
+		q := Request{Past: rapid.IntRange(0, 30).Draw(t, "past")}
 		q.Windows.Kind = rapid.SampledFrom([]window.Kind{window.Tumbling, window.Sliding, window.Session}).Draw(t, "kind")
 		switch q.Windows.Kind {
 		case window.Session:

@@ -106,6 +106,10 @@ func newShard(l *limits) *shard {
 
 // fold folds what the journal has stored together.
 func (s *shard) fold(events []Event, lacks due) {
+	if len(events) > 0 { // before they take the places of what is not in minutes yet
+		s.watermark = max(s.watermark, events[0].Stored)
+		s.close(lacks)
+	}
 	for i := range events {
 		s.foldOne(&events[i], lacks)
 	}
@@ -236,22 +240,23 @@ func (x *slot) group(key Key, most int) *window.Aggregate {
 }
 
 // close sees to what the watermark has passed: panes are sealed, minutes are made, and
-// what is old is forgotten.
+// what is old is forgotten; in that order, for nothing may have come for hours.
 func (s *shard) close(lacks due) {
 	before := window.Floor(s.watermark-s.limits.rules.Lateness.Milliseconds(), Pane)
 	if before <= s.closed {
 		return
 	}
 	for p, x := range s.slots {
-		f := p.layer.form()
-		switch {
-		case p.start < s.watermark-f.keep.Milliseconds()-f.width.Milliseconds():
-			s.drop(p)
-		case p.start < before && x.groups != nil:
+		if p.start < before && x.groups != nil {
 			x.seal()
 		}
 	}
 	s.roll(window.Floor(before, minute), lacks)
+	for p := range s.slots {
+		if f := p.layer.form(); p.start < s.watermark-f.keep.Milliseconds()-f.width.Milliseconds() {
+			s.drop(p)
+		}
+	}
 	s.closed = before
 }
 

@@ -129,19 +129,26 @@ func (a *Aggregate) Mean() float64 {
 	return float64(a.Sum) / float64(a.Count)
 }
 
-// Quantile returns the value below which a share of the values is, from 0 to 1; 0 of
-// none. It is never outside of what there is.
-func (a *Aggregate) Quantile(q float64) float64 {
+// Quantile returns the least value that is no less than a share of the values, from 0
+// to 1: of n values in order the one at place ceil(share * n). 0 of none. The least and
+// the greatest are exact, and it is never outside of them.
+func (a *Aggregate) Quantile(share float64) float64 {
 	if a.Count == 0 {
 		return 0
 	}
-	c := *a
-	if c.sketch == nil {
-		c.bins() // of the copy
+	// The product may be a little more than the whole number that it stands for.
+	place := math.Ceil(math.Nextafter(share*float64(a.Count), 0))
+	switch {
+	case place <= 1:
+		return float64(a.Min)
+	case place >= float64(a.Count):
+		return float64(a.Max)
 	}
-	v, err := c.sketch.GetValueAtQuantile(min(max(q, 0), 1))
-	if err != nil {
-		panic(fmt.Sprintf("window: quantile %v of %d values: %v", q, a.Count, err)) // there are some
+	c := *a
+	s := c.bins() // of the copy, if there is no sketch
+	v, before := 0.0, place-1
+	if zeros := s.GetZeroCount(); before >= zeros {
+		v = s.Value(s.GetPositiveValueStore().KeyAtRank(before - zeros))
 	}
 	return min(max(v, float64(a.Min)), float64(a.Max))
 }

@@ -1,7 +1,6 @@
 package window
 
 import (
-	"errors"
 	"slices"
 	"time"
 )
@@ -27,30 +26,43 @@ type Spec struct {
 // MaxOverlap is in how many sliding windows a moment may be.
 const MaxOverlap = 1000
 
-// Check says what is wrong with a Spec over panes of a length.
-func (s Spec) Check(pane time.Duration) error {
+// Misfit is what is wrong with a Spec: a field, which is kind, window, slide or gap, and
+// how it goes on after that.
+type Misfit struct{ Field, Must string }
+
+func (m *Misfit) Error() string { return m.Field + " " + m.Must }
+
+// Check says what is wrong with a Spec over panes of a length; nil: nothing.
+func (s Spec) Check(pane time.Duration) *Misfit {
 	whole := func(d time.Duration) bool { return d > 0 && d%pane == 0 }
 	switch s.Kind {
-	case Tumbling:
+	case Tumbling, Sliding:
 		if !whole(s.Width) {
-			return errors.New("a window is a multiple of " + pane.String())
-		}
-	case Sliding:
-		if !whole(s.Width) || !whole(s.Slide) {
-			return errors.New("a window and its slide are multiples of " + pane.String())
-		}
-		if s.Slide > s.Width {
-			return errors.New("a slide is no longer than its window")
-		}
-		if s.Width/s.Slide > MaxOverlap {
-			return errors.New("no more than 1000 windows overlap")
+			return &Misfit{"window", "must be a multiple of " + pane.String()}
 		}
 	case Session:
-		if s.Gap < pane {
-			return errors.New("the gap of sessions is at least " + pane.String())
+		switch {
+		case s.Gap == 0:
+			return &Misfit{"gap", "must be given for sessions: how long nothing happens before one is over, at least " + pane.String()}
+		case s.Gap < pane:
+			return &Misfit{"gap", "must be at least " + pane.String()}
 		}
+		return nil
 	default:
-		return errors.New("windows are tumbling, sliding or session")
+		return &Misfit{"kind", "must be tumbling, sliding or session"}
+	}
+	if s.Kind == Tumbling {
+		return nil
+	}
+	switch {
+	case s.Slide == 0:
+		return &Misfit{"slide", "must be given for sliding windows: after which time the next one begins, a multiple of " + pane.String()}
+	case !whole(s.Slide):
+		return &Misfit{"slide", "must be a multiple of " + pane.String()}
+	case s.Slide > s.Width:
+		return &Misfit{"slide", "must be no longer than the window"}
+	case s.Width/s.Slide > MaxOverlap:
+		return &Misfit{"slide", "must be at least a thousandth of the window"}
 	}
 	return nil
 }

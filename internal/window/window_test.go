@@ -199,12 +199,65 @@ func TestQuantilesAreCloseToTheValues(t *testing.T) {
 		}
 		slices.Sort(values)
 		for _, q := range quantiles {
-			want := float64(values[int(q*float64(len(values)-1))])
+			want := float64(nearest(values, int(q*100)))
 			if got := a.Quantile(q); math.Abs(got-want) > want*Accuracy*1.0001 {
 				t.Fatalf("quantile %v is %v, of %v", q, got, want)
 			}
 		}
 	})
+}
+
+// nearest is a percentile by its definition, in whole numbers, of values in order.
+func nearest(values []uint64, percent int) uint64 {
+	return values[max((percent*len(values)+99)/100, 1)-1]
+}
+
+func TestQuantilesOfFewValuesAreThoseAtTheNearestRank(t *testing.T) {
+	for _, c := range []struct {
+		values        []uint64
+		p50, p90, p99 float64
+	}{
+		{[]uint64{7}, 7, 7, 7},
+		{[]uint64{0, 11}, 0, 11, 11},
+		{[]uint64{20000, 65536}, 20000, 65536, 65536},
+		{[]uint64{1, 2, 1000}, 2, 1000, 1000},
+		{[]uint64{0, 0, 0, 0, 0, 0, 0, 0, 0, 500}, 0, 0, 500},
+	} {
+		var a Aggregate
+		for _, v := range c.values {
+			a.Add(0, v)
+		}
+		for q, want := range map[float64]float64{.5: c.p50, .9: c.p90, .99: c.p99} {
+			if got := a.Quantile(q); math.Abs(got-want) > want*Accuracy*1.0001 {
+				t.Errorf("quantile %v of %v is %v, not %v", q, c.values, got, want)
+			}
+		}
+	}
+}
+
+// Shares of a hundred are no exact numbers; the place of a value is.
+func TestAQuantileStandsWhereItsShareOfValuesIsFull(t *testing.T) {
+	for n := uint64(1); n <= 3000; n++ {
+		var a Aggregate
+		for _, percent := range []uint64{7, 29, 50, 57, 58, 90, 99} {
+			full := (percent*n + 99) / 100 // as many small values as belong to the share
+			a = Aggregate{}
+			a.AddSame(0, 10, full)
+			a.AddSame(0, 1000, n-full)
+			if got := a.Quantile(float64(percent) / 100); got > 11 {
+				t.Fatalf("%d of 100 of %d: %v", percent, n, got)
+			}
+			if full < 2 {
+				continue
+			}
+			a = Aggregate{}
+			a.AddSame(0, 10, full-1)
+			a.AddSame(0, 1000, n-full+1)
+			if got := a.Quantile(float64(percent) / 100); got < 989 {
+				t.Fatalf("%d of 100 of %d is %v, though there are fewer", percent, n, got)
+			}
+		}
+	}
 }
 
 // Values added together count as those that are added one by one.
