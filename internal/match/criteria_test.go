@@ -121,9 +121,9 @@ func TestBadCriteriaAreRefusedByName(t *testing.T) {
 }
 
 func TestARefusedValueIsToldWhatWouldBeGood(t *testing.T) {
-	const any, set = "a number, a string, or an array of strings", "an array of 0 to 32 strings of at most 256 bytes"
+	const every, set = "a number, a string, or an array of strings", "an array of 0 to 32 strings of at most 256 bytes"
 	for text, want := range map[string]string{
-		`{"a":true}`: "a has to be " + any, `{"a":null}`: "a has to be " + any, `{"a":{}}`: "a has to be " + any,
+		`{"a":true}`: "a has to be " + every, `{"a":null}`: "a has to be " + every, `{"a":{}}`: "a has to be " + every,
 		`{"a":[1]}`: "a has to be " + set, `{"a":["x",null]}`: "a has to be " + set,
 		`{"a":1e999}`: "a has to be a number from -1.7e308 to 1.7e308",
 	} {
