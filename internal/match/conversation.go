@@ -33,7 +33,7 @@ func appendEntry(dst []byte, e *entry) []byte {
 	dst = append(append(dst, cmdEnter), e.id[:]...)
 	dst = appendText(appendText(appendText(dst, e.pool.App), e.pool.Name), e.device)
 	dst = appendProperties(dst, e.props)
-	dst = binary.AppendUvarint(dst, uint64(e.waited))
+	dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(e.waited)), uint64(e.age))
 	var flags byte
 	for i, is := range []bool{e.located, e.plane, e.nearest, e.replace} {
 		flags |= flag(is) << i
@@ -59,7 +59,7 @@ func appendEntry(dst []byte, e *entry) []byte {
 
 func (r *reader) entry() *entry {
 	e := &entry{id: r.id(), pool: Pool{r.text(), r.text()}, device: r.text(), props: r.properties()}
-	e.waited = r.duration()
+	e.waited, e.age = r.duration(), r.duration()
 	flags := r.byte()
 	e.located, e.plane, e.nearest, e.replace = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0
 	e.gesture, e.min, e.max = Gesture(r.byte()), int(r.byte()), int(r.byte())

@@ -205,6 +205,7 @@ type entry struct {
 	device string
 	props  Properties
 	waited time.Duration
+	age    time.Duration // of its session
 }
 
 // enter puts a ticket into its pool. One that is known is told again how it stands.
@@ -221,7 +222,7 @@ func (c *core) enter(now time.Time, from string, e *entry) {
 		return
 	}
 	t := &ticket{
-		id: e.id, device: e.device, node: n, epoch: n.epoch, at: c.clock - e.waited, seq: c.seq,
+		id: e.id, device: e.device, node: n, epoch: n.epoch, at: c.clock - e.waited, began: c.clock - e.age, seq: c.seq,
 		props: e.props, wait: &wait{request: e.request},
 	}
 	c.seq++
@@ -249,7 +250,7 @@ func (c *core) admit(e *entry, t *ticket) bool {
 	if p := c.pools[e.pool]; p != nil {
 		if u := p.devices[t.device]; u != nil {
 			switch {
-			case e.replace && (u.at < t.at || u.at == t.at && bytes.Compare(u.id[:], t.id[:]) < 0):
+			case e.replace && (u.began < t.began || u.began == t.began && bytes.Compare(u.id[:], t.id[:]) < 0):
 				c.counts.replaced++
 				c.replace(u)
 			case e.replace:

@@ -243,7 +243,8 @@ func (d *desk) say(p *pages, c command) {
 		if s.state == seatGone {
 			return
 		}
-		s.entry.waited = max(0, d.room.opts.Now().Sub(s.since))
+		now := d.room.opts.Now()
+		s.entry.waited, s.entry.age = max(0, now.Sub(s.since)), max(0, now.Sub(s.session.began))
 		*to = appendEntry(*to, &s.entry)
 		s.sent = true
 		return

@@ -49,6 +49,7 @@ type view struct {
 type seen struct {
 	entry
 	since   time.Duration
+	began   time.Duration // the session
 	seq     int
 	match   wire.ID // zero: it waits
 	members map[wire.ID]bool
@@ -147,7 +148,7 @@ func (h *history) sync(name string) {
 			req = append(append(append(req, cmdHold), s.id[:]...), byte(len(s.members)))
 			continue
 		}
-		s.waited = h.now - s.since
+		s.waited, s.age = h.now-s.since, h.now-s.began
 		req = appendEntry(req, &s.entry)
 		h.model.enter(name, &s.entry)
 	}
@@ -320,7 +321,8 @@ func (h *history) draw(node string) *seen {
 		e.timeout = time.Duration(1+pick("timeout", 4)) * time.Second
 	}
 	h.drawWiden(e, pick)
-	s.waited = 0
+	s.began = max(0, h.now-time.Duration(pick("age", 3))*time.Second)
+	s.waited, s.age = 0, h.now-s.began
 	return s
 }
 

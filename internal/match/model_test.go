@@ -23,6 +23,7 @@ type model struct {
 type waiter struct {
 	entry
 	at      time.Duration
+	began   time.Duration
 	seq     int
 	step    int
 	elapsed bool
@@ -176,12 +177,12 @@ func (m *model) has(pool Pool, device string) (w *waiter, matched bool) {
 
 func (m *model) enter(node string, e *entry) {
 	m.count++
-	w := &waiter{entry: *e, at: m.now - e.waited, seq: m.count, node: node}
+	w := &waiter{entry: *e, at: m.now - e.waited, began: m.now - e.age, seq: m.count, node: node}
 	if old, _ := m.has(e.pool, e.device); old != nil {
 		if old.id == e.id {
 			return
 		}
-		if !e.replace || old.at > w.at || old.at == w.at && old.id.String() > e.id.String() {
+		if !e.replace || old.began > w.began || old.began == w.began && old.id.String() > e.id.String() {
 			return
 		}
 		m.drop(old.id)

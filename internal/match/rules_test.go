@@ -263,6 +263,31 @@ func TestAnotherSessionOfADeviceTakesItsPlaceInAMatch(t *testing.T) {
 	})
 }
 
+// Which session is the later one does not depend on when it asks: an earlier one that
+// takes part once more, as after its peer has left, does not get the place back.
+func TestTheLaterSessionOfADeviceHasItsPlaceHoweverOftenTheEarlierAsks(t *testing.T) {
+	solo(t, func(t *testing.T, r *rig) {
+		q := anyone
+		q.Replace = true
+		earlier := r.open("n1", "a")
+		settle(time.Second)
+		later := r.open("n1", "a")
+		later.ask(t, q)
+		settle(time.Second)
+		earlier.ask(t, q)
+		settle(time.Millisecond)
+		earlier.expect(t, "waiting", "canceled  1")
+		later.expect(t, "waiting")
+		b := r.in(t, "b", Request{})
+		b.expect(t, "waiting", "matched [a]")
+		later.expect(t, "matched [b]")
+		settle(time.Second)
+		earlier.ask(t, q)
+		settle(time.Millisecond)
+		earlier.expect(t, "waiting", "canceled  1")
+	})
+}
+
 func TestASessionHasSoManyTicketsAndAShardToo(t *testing.T) {
 	solo(t, func(t *testing.T, r *rig) {
 		r.nodes["n1"].room.SetLimits(Limits{PerSession: 2, Tickets: 2})

@@ -42,6 +42,7 @@ type Session struct {
 	room   *Room
 	device string
 	outlet Outlet
+	began  time.Time
 	closed atomic.Bool
 
 	mu    sync.Mutex // guards what follows; taken after a desk's
@@ -51,7 +52,7 @@ type Session struct {
 // Open makes a session of a device, whose name has 1 to MaxName bytes. Several
 // sessions may be of one device.
 func (r *Room) Open(device string, o Outlet) *Session {
-	return &Session{room: r, device: device, outlet: o}
+	return &Session{room: r, device: device, outlet: o, began: r.opts.Now()}
 }
 
 // Request asks to take part. It checks what can be known here and returns a *Refusal

@@ -46,7 +46,8 @@ type ticket struct {
 	node   *node // of its session; nil: it is not known yet, after a replay
 	epoch  uint64
 	at     time.Duration
-	seq    uint64 // of two that came at the same time
+	began  time.Duration // its session: a later one takes over, however often an earlier one asks
+	seq    uint64        // of two that came at the same time
 	pool   *pool
 	props  Properties
 

@@ -102,7 +102,7 @@ func (n *node) openDevices() (err error) {
 		Limits: func() socket.DeviceLimits {
 			l, d := n.limits(), n.settings.Load().Matching.Simple
 			return socket.DeviceLimits{
-				Connections: l.Connections, Queue: d.Queue, Frame: int(l.Frame), HandshakeTimeout: l.HandshakeTimeout,
+				Connections: l.Connections, Queue: d.Queue, QueueBytes: int(l.QueueBytes), Frame: int(l.Frame), HandshakeTimeout: l.HandshakeTimeout,
 				PingInterval: l.PingInterval, ProofTimeout: l.ProofTimeout, MaxDistance: d.MaxDistance,
 			}
 		},

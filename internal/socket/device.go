@@ -28,6 +28,7 @@ type device struct {
 	buf     []byte     // frames that wait to be written
 	frames  int        // how many, and how many of those that are being written
 	taken   int
+	writes  int // bytes that are being written
 	writing bool
 	idle    chan struct{} // closed when nothing is written any more; nil: nobody waits
 	closing bool          // a close frame is at the end of buf, or was written
@@ -183,11 +184,12 @@ func (d *device) say(text string) {
 // already. Frames of the server's own are few: those of matches, and pongs, of which
 // only some wait.
 func (d *device) queue(first byte, payload []byte, bound bool) bool {
-	most := d.door.opts.Limits().Queue
+	limits := d.door.opts.Limits()
+	most := limits.Queue
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	waiting := d.frames + d.taken
-	if d.closing || bound && waiting >= most || waiting >= 2*most {
+	waiting, bytes := d.frames+d.taken, len(d.buf)+d.writes+len(payload)
+	if d.closing || bound && (waiting >= most || bytes > limits.QueueBytes) || waiting >= 2*most {
 		return false
 	}
 	d.buf = appendFrame(d.buf, first, payload)
@@ -229,7 +231,7 @@ func (d *device) write() {
 	for {
 		d.mu.Lock()
 		buf, closing := d.buf, d.closing
-		d.buf, d.taken, d.frames = nil, d.frames, 0
+		d.buf, d.taken, d.writes, d.frames = nil, d.frames, len(buf), 0
 		if len(buf) == 0 {
 			d.writing = false
 			if d.idle != nil {

@@ -64,6 +64,7 @@ type DevicesOptions struct {
 type DeviceLimits struct {
 	Connections      int
 	Queue            int // frames that wait to be written to one device; past it messages are dropped
+	QueueBytes       int // likewise, in bytes
 	Frame            int // bytes of a frame that a device sends
 	HandshakeTimeout time.Duration
 	PingInterval     time.Duration // of silence, until a device is pinged

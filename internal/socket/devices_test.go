@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/seed-3d8c1042/switchboard/internal/match"
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -103,7 +104,7 @@ func newDoorRig(t *testing.T) *doorRig {
 		t:     t,
 		clock: &clock{now: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), ticks: make(chan time.Time)},
 		limits: DeviceLimits{
-			Connections: 100, Queue: 100, Frame: 1 << 10, HandshakeTimeout: patience, PingInterval: 20 * time.Second, ProofTimeout: 10 * time.Second, MaxDistance: 1.42,
+			Connections: 100, Queue: 100, QueueBytes: 1 << 20, Frame: 1 << 10, HandshakeTimeout: patience, PingInterval: 20 * time.Second, ProofTimeout: 10 * time.Second, MaxDistance: 1.42,
 		},
 	}
 	room := matches(t) // before the door, so that it outlives it
@@ -283,6 +284,24 @@ func TestDevicesOfAnAppHaveNothingToDoWithThoseOfAnother(t *testing.T) {
 		}
 		return len(count) == 6 && count["ANZ "+DeviceMatched] == 2 && count["SHOP "+DeviceMatched] == 2 && count[" "+DeviceMatched] == 2
 	})
+}
+
+// A device that reads nothing has so many bytes waiting, however few frames they are.
+func TestWhatWaitsForADeviceIsBoundedInBytes(t *testing.T) {
+	r := newDoorRig(t)
+	r.set(func() { r.limits.Queue, r.limits.QueueBytes = 1<<20, 8<<10 })
+	a, b := r.device("a"), r.device("b")
+	a.line()
+	b.line() // and nothing more
+	text := strings.Repeat("x", 1<<10)
+	full := r.door.dropped[dropFull]
+	for range 1 << 16 { // 64 MiB: more than any connection holds
+		a.send(text)
+		if testutil.ToFloat64(full) > 0 {
+			return
+		}
+	}
+	t.Error("nothing was dropped")
 }
 
 func TestAPoolOfDevicesIsNoneOfUsers(t *testing.T) {
