@@ -55,12 +55,7 @@ func (r *Room) Query(ctx context.Context, q Request) (Answer, error) {
 		return Answer{}, err
 	}
 	a := Answer{From: time.UnixMilli(p.from), To: time.UnixMilli(p.to), Settled: time.UnixMilli(settled)}
-	p.fill(&a, found, settled, r.opts.Lateness)
-	rows := 0
-	for i := range a.Windows {
-		rows += len(a.Windows[i].Groups)
-	}
-	if rows > r.opts.Rows {
+	if !p.fill(&a, found, settled, r.opts.Lateness, r.opts.Rows) {
 		return Answer{}, &Refused{Err: ErrTooMuch}
 	}
 	return a, nil
@@ -126,8 +121,8 @@ func (r *Room) gather(ctx context.Context, q *question) (rows, int64, error) {
 	return all, settled, nil
 }
 
-// fill makes windows of rows.
-func (p *plan) fill(a *Answer, found rows, settled int64, lateness time.Duration) {
+// fill makes windows of rows; false: there would be more than most of them.
+func (p *plan) fill(a *Answer, found rows, settled int64, lateness time.Duration, most int) bool {
 	groups := make(map[Key][]window.Piece)
 	for at, sum := range found {
 		switch at.key.Type {
@@ -145,14 +140,28 @@ func (p *plan) fill(a *Answer, found rows, settled int64, lateness time.Duration
 	}
 	type span struct{ start, end int64 }
 	by := make(map[span]*Window)
-	for key, pieces := range groups {
+	for _, pieces := range groups {
 		slices.SortFunc(pieces, func(a, b window.Piece) int { return cmp.Compare(a.Start, b.Start) })
+		if p.Windows.Kind != window.Session {
+			most -= p.Windows.Count(pieces, p.from, p.to)
+		}
+		if most < 0 {
+			return false
+		}
+	}
+	for key, pieces := range groups {
 		for _, w := range p.Windows.Over(pieces, p.from, p.to) {
 			at := span{w.Start, w.End}
 			if by[at] == nil {
 				by[at] = &Window{Start: time.UnixMilli(w.Start), End: time.UnixMilli(w.End), Final: settled >= w.End+closing}
 			}
 			by[at].Groups = append(by[at].Groups, Group{Key: key, Aggregate: w.Aggregate})
+			if p.Windows.Kind == window.Session {
+				most--
+			}
+		}
+		if most < 0 {
+			return false
 		}
 	}
 	for _, w := range by {
@@ -160,4 +169,5 @@ func (p *plan) fill(a *Answer, found rows, settled int64, lateness time.Duration
 		a.Windows = append(a.Windows, *w)
 	}
 	slices.SortFunc(a.Windows, func(a, b Window) int { return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End)) })
+	return true
 }

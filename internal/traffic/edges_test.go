@@ -143,7 +143,7 @@ func TestTheLongestWindowsAreReadForLongOnceTheyAreFinal(t *testing.T) {
 	}{
 		{tumbling(KeptMinutes / share).Windows, nil, KeptMinutes},
 		{tumbling(KeptDevices / share).Windows, []string{"device"}, KeptDevices},
-		{window.Spec{Kind: window.Sliding, Width: KeptPanes / share, Slide: Pane}, nil, KeptPanes},
+		{window.Spec{Kind: window.Sliding, Width: KeptPanes / share, Slide: KeptPanes / share / window.MaxOverlap}, nil, KeptPanes},
 	} {
 		width := c.windows.Width
 		start := window.Floor(began, width) + width.Milliseconds()

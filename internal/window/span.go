@@ -23,8 +23,8 @@ type Spec struct {
 	Gap   time.Duration // ends a session
 }
 
-// MaxOverlap is in how many sliding windows a moment may be.
-const MaxOverlap = 1000
+// MaxOverlap is in how many sliding windows a moment may be: each of them adds it up.
+const MaxOverlap = 60
 
 // Misfit is what is wrong with a Spec: a field, which is kind, window, slide or gap, and
 // how it goes on after that.
@@ -62,7 +62,7 @@ func (s Spec) Check(pane time.Duration) *Misfit {
 	case s.Slide > s.Width:
 		return &Misfit{"slide", "must be no longer than the window"}
 	case s.Width/s.Slide > MaxOverlap:
-		return &Misfit{"slide", "must be at least a thousandth of the window"}
+		return &Misfit{"slide", "must be at least a sixtieth of the window"}
 	}
 	return nil
 }
@@ -107,6 +107,29 @@ func (s Spec) Over(pieces []Piece, from, to int64) []Window {
 		return over(pieces, s.Width, s.Slide, from, to)
 	}
 	return s.sessions(pieces, from, to)
+}
+
+// Count says, for little, how many windows Over returns of tumbling or sliding ones, of
+// which the pieces all have something in them. Of sessions there are no more than pieces.
+func (s Spec) Count(pieces []Piece, from, to int64) (n int) {
+	slide, width := s.Slide.Milliseconds(), s.Width.Milliseconds()
+	switch s.Kind {
+	case Tumbling:
+		slide = width
+	case Session:
+		return len(pieces)
+	}
+	next := Floor(from+slide-1, time.Duration(slide)*time.Millisecond)
+	for i := range pieces {
+		last := Floor(pieces[i].Start, time.Duration(slide)*time.Millisecond)
+		first := max(next, Floor(pieces[i].Start-width, time.Duration(slide)*time.Millisecond)+slide)
+		last = min(last, Floor(to-1, time.Duration(slide)*time.Millisecond))
+		if first <= last {
+			n += int((last-first)/slide) + 1
+			next = last + slide
+		}
+	}
+	return n
 }
 
 func over(pieces []Piece, width, slide time.Duration, from, to int64) []Window {

@@ -311,6 +311,29 @@ func TestOfSumsWithoutASketchTheNumbersAreKept(t *testing.T) {
 	})
 }
 
+// How many windows there are is known before they are made.
+func TestWindowsAreCountedAsTheyAre(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := Spec{Kind: Tumbling, Width: time.Duration(rapid.IntRange(1, 12).Draw(t, "width")) * 10 * time.Second}
+		if rapid.Bool().Draw(t, "slides") {
+			s.Kind, s.Slide = Sliding, time.Duration(rapid.IntRange(1, int(s.Width/(10*time.Second))).Draw(t, "slide"))*10*time.Second
+		}
+		starts := rapid.SliceOfNDistinct(rapid.Int64Range(-60, 60), 0, 30, rapid.ID).Draw(t, "panes")
+		slices.Sort(starts)
+		var pieces []Piece
+		for _, at := range starts {
+			p := Piece{Start: at * 10_000}
+			p.Add(p.Start, 1)
+			pieces = append(pieces, p)
+		}
+		from := rapid.Int64Range(-400_000, 400_000).Draw(t, "from")
+		to := from + rapid.Int64Range(0, 800_000).Draw(t, "long")
+		if got, want := s.Count(pieces, from, to), len(s.Over(pieces, from, to)); got != want {
+			t.Fatalf("counted %d of %d", got, want)
+		}
+	})
+}
+
 func TestBrokenAggregatesAreRefused(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var a Aggregate
