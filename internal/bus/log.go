@@ -117,22 +117,22 @@ func (l *Log) appendShared(ctx context.Context, e *engine, last uint64, msg *nat
 	}
 	id := rand.Text()
 	msg.Header.Set(writeHeader, id)
-	return e.insist(ctx, mailbox.ErrFenced, true, func(ctx context.Context) (uint64, error) {
+	return e.insist(ctx, mailbox.ErrFenced, func(ctx context.Context) (uint64, error) {
 		return l.append(ctx, e, last, msg, first)
-	}, func(ctx context.Context) (seq uint64, other bool, err error) {
+	}, func(ctx context.Context) (seq uint64, there other, err error) {
 		m, err := e.reads.RequestWithContext(ctx, l.direct(), fmt.Appendf(nil, `{"seq":%d}`, last+1))
 		switch {
 		case err != nil:
-			return 0, false, err
+			return 0, nothingKnown, err
 		case m.Header.Get("Status") == "" && m.Header.Get(writeHeader) == id:
-			return last + 1, false, nil
+			return last + 1, nothingKnown, nil
 		case m.Header.Get("Status") == "":
-			return 0, true, nil
+			return 0, standsInstead, nil
 		}
 		// It is not there, as whoever answered knows, who may lag behind: a node that was
 		// frozen has its own server answer, which for a moment may also take itself for
 		// the leader. So nothing is known.
-		return 0, false, nil
+		return 0, nothingKnown, nil
 	})
 }
 

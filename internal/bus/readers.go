@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -146,6 +148,10 @@ func (e *engine) makeConsumer(m *nats.Msg) {
 		refuse(403, "readers of the journal make consumers that they fetch from, without "+extra)
 		return
 	}
+	if bound := excess(asked.Config); bound != "" {
+		refuse(400, "of a consumer of the journal "+bound)
+		return
+	}
 	// Passed on as it was understood, so that nothing is read another way.
 	ctx, cancel := context.WithTimeout(context.Background(), e.opts.CallTimeout)
 	defer cancel()
@@ -214,6 +220,34 @@ func forbidden(config map[string]json.RawMessage) string {
 		if !allowed(name) && !empty {
 			return short(name, 60)
 		}
+	}
+	return ""
+}
+
+// bounds are those of settings by which a consumer costs memory or work: 0, or none,
+// stands for the server's own.
+var bounds = []struct {
+	name        string
+	least, most int64
+}{
+	{"max_waiting", 0, 512},
+	{"max_ack_pending", 0, 10_000},
+	{"max_batch", 0, 10_000},
+	{"ack_wait", int64(time.Second), math.MaxInt64},
+}
+
+// excess says which setting is out of its bounds; empty for none.
+func excess(config map[string]json.RawMessage) string {
+	for _, b := range bounds {
+		value, given := config[b.name]
+		var n int64
+		if given && (json.Unmarshal(value, &n) != nil || n != 0 && (n < b.least || n < 0 || n > b.most)) {
+			return fmt.Sprintf("%s must be from %d to %d, or absent", b.name, max(b.least, 1), b.most)
+		}
+	}
+	var pauses []int64
+	if given, ok := config["backoff"]; ok && json.Unmarshal(given, &pauses) != nil || slices.ContainsFunc(pauses, func(n int64) bool { return n < int64(time.Second) }) {
+		return "each backoff must be at least a second"
 	}
 	return ""
 }

@@ -155,6 +155,22 @@ func TestReadersDoNothingButReadTheJournal(t *testing.T) {
 			m, err := c.RequestWithContext(ctx, "$JS.API.CONSUMER.DURABLE.CREATE.SB_JOURNAL.x", []byte(`{"stream_name":"SB_JOURNAL","config":{"durable_name":"x","deliver_subject":"sb.log.0"}}`))
 			return answered(m, err)
 		},
+		"have as many wait as he likes": func(ctx context.Context) error {
+			_, err := js.CreateConsumer(ctx, "SB_JOURNAL", jetstream.ConsumerConfig{MaxWaiting: 100_000_000})
+			return err
+		},
+		"have as many under way as he likes": func(ctx context.Context) error {
+			_, err := js.CreateConsumer(ctx, "SB_JOURNAL", jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1})
+			return err
+		},
+		"have everything again at once": func(ctx context.Context) error {
+			_, err := js.CreateConsumer(ctx, "SB_JOURNAL", jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, AckWait: 1})
+			return err
+		},
+		"have it again at once, a little later": func(ctx context.Context) error {
+			_, err := js.CreateConsumer(ctx, "SB_JOURNAL", jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 9, BackOff: []time.Duration{1, 2}})
+			return err
+		},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		if err := try(ctx); err == nil {

@@ -32,6 +32,9 @@ const (
 	// writeHeader names a write, so that who has sent it more than once, or was not
 	// answered, can tell whether it is the one that is stored.
 	writeHeader = "Switchboard-Write"
+	// afterHeader says, of a write to a stream that keeps the last message of a subject
+	// only, which one it has replaced.
+	afterHeader = "Switchboard-After"
 )
 
 var (
@@ -99,13 +102,21 @@ func (e *engine) patiently(ctx context.Context, ask func(context.Context) error)
 	}
 }
 
+// other is what is known of another write.
+type other int
+
+const (
+	nothingKnown  other = iota
+	standsInstead       // it was stored where this one was to be, which so never was
+	standsSince         // it was stored there or later, and this one may have been before it
+)
+
 // insist sends a write until it is answered for, or ctx ends. The write expects
 // something of what is stored, so of all that were sent one is stored at most; try
 // fails with taken when that is not so any more, which a server that was the leader
-// may say wrongly. look says whether the write is stored, by its sequence, or another
-// one in its place; neither when nothing is known. kept says that what is stored stays:
-// otherwise the other one may stand in the place of this one.
-func (e *engine) insist(ctx context.Context, taken error, kept bool, try func(context.Context) (uint64, error), look func(context.Context) (seq uint64, other bool, err error)) (uint64, error) {
+// may say wrongly. look says whether the write is stored, by its sequence, or what is
+// known of another one.
+func (e *engine) insist(ctx context.Context, taken error, try func(context.Context) (uint64, error), look func(context.Context) (seq uint64, other other, err error)) (uint64, error) {
 	doubt := false // one that was sent may be stored, or be yet
 	grace := time.Now().Add(leaderGrace)
 	for {
@@ -130,9 +141,9 @@ func (e *engine) insist(ctx context.Context, taken error, kept bool, try func(co
 			switch {
 			case seq > 0:
 				return seq, nil
-			case other && doubt && !kept:
+			case other == standsSince && doubt:
 				return 0, unknown(taken)
-			case other:
+			case other != nothingKnown:
 				return 0, taken
 			}
 		}

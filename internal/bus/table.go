@@ -214,26 +214,40 @@ func publish(ctx context.Context, e *engine, stream string, kept bool, msg *nats
 		return publishOnce(ctx, e, msg, after, opts)
 	}
 	id := rand.Text()
-	return e.insist(ctx, ErrExists, kept, func(ctx context.Context) (uint64, error) {
+	return e.insist(ctx, ErrExists, func(ctx context.Context) (uint64, error) {
 		m := &nats.Msg{Subject: msg.Subject, Data: msg.Data, Header: nats.Header{writeHeader: {id}}} // which publishing changes
+		if !kept && after != anyLast {
+			m.Header.Set(afterHeader, strconv.FormatUint(after, 10))
+		}
 		maps.Copy(m.Header, msg.Header)
 		return publishOnce(ctx, e, m, after, opts)
-	}, func(ctx context.Context) (seq uint64, other bool, err error) {
+	}, func(ctx context.Context) (seq uint64, there other, err error) {
 		where := direct{Seq: after + 1, NextFor: msg.Subject}
 		if after == anyLast {
 			where = direct{LastFor: msg.Subject}
 		}
 		m, err := e.read(ctx, stream, where)
+		if errors.Is(err, errNoMessage) && after != 0 && after != anyLast {
+			if _, err = e.read(ctx, stream, direct{Seq: after}); err == nil {
+				return 0, nothingKnown, nil
+			}
+			if gone := err; errors.Is(err, errNoMessage) { // replaced since the first look, or gone by itself
+				if m, err = e.read(ctx, stream, where); errors.Is(err, errNoMessage) {
+					return 0, standsSince, gone
+				}
+			}
+		}
 		switch {
 		case err == nil && m.Header.Get(writeHeader) == id:
-			return m.Sequence, false, nil
+			return m.Sequence, nothingKnown, nil
+		case err == nil && after == anyLast:
+			return 0, nothingKnown, nil
+		case err == nil && (kept || m.Header.Get(afterHeader) == strconv.FormatUint(after, 10)):
+			return 0, standsInstead, nil
 		case err == nil:
-			return 0, after != anyLast, nil
-		case !errors.Is(err, errNoMessage) || after == 0 || after == anyLast:
-			return 0, false, err
+			return 0, standsSince, nil
 		}
-		_, err = e.read(ctx, stream, direct{Seq: after}) // which must be there, then
-		return 0, errors.Is(err, errNoMessage), err
+		return 0, nothingKnown, err
 	})
 }
 

@@ -159,6 +159,7 @@ func TestTheLongestWindowsAreReadForLongOnceTheyAreFinal(t *testing.T) {
 			}
 		}
 		q.Windows.Width += width
+		q.Windows.Slide = 2*q.Windows.Slide + Pane // no whole minutes
 		var refused *Refused
 		if _, err := w.room.Query(t.Context(), q); !errors.As(err, &refused) || refused.Field != "window" {
 			t.Errorf("twice %s: %v", width, err)
