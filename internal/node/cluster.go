@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/members"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -143,7 +144,11 @@ func (n *node) formed(ctx context.Context, table *bus.Table) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := table.Update(ctx, key, row, 0); err != nil && !errors.Is(err, bus.ErrChanged) {
+	err = mailbox.ErrUnknown
+	for errors.Is(err, mailbox.ErrUnknown) && ctx.Err() == nil { // what was written after all is found
+		_, err = table.Update(ctx, key, row, 0)
+	}
+	if err != nil && !errors.Is(err, bus.ErrChanged) {
 		return 0, fmt.Errorf("write how many shards the cluster has: %w", err)
 	}
 	have, _, _ := table.Get(key)
