@@ -337,7 +337,7 @@ func TestOneServerThatKeepsStreamsIsEnoughAndMayBecomeThree(t *testing.T) {
 // It is told that it is alone, and comes back by itself.
 func TestAnEngineThatIsWellIsNotStartedAnewForWantOfALeader(t *testing.T) {
 	t.Parallel()
-	c := formed(t, 3, func(_ int, o *Options) { o.CallTimeout, o.StartTimeout = 3*time.Second, 8*time.Second })
+	c := formed(t, 3, func(_ int, o *Options) { o.CallTimeout, o.StartTimeout = 3*time.Second, time.Minute })
 	before, err := c.bus[0].engine()
 	must(t, err)
 	for c.bus[0].Health() != nil { // which is so until all have heard of the leader
