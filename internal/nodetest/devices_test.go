@@ -110,6 +110,7 @@ func devicesTakeOver(g ground) {
 	again.Expect(g.says("b", "still there?"))
 	// One that waits is taken over, too.
 	waits := g.at(0, "w", 5, 5)
+	g.waiting(1) // or it might get to the owner after the one that is to take over
 	g.at(1, "w", 5, 5)
 	if code := waits.CloseCode(); code != 4009 {
 		g.Errorf("the older connection was closed with %d", code)
