@@ -112,21 +112,21 @@ func (s Spec) Over(pieces []Piece, from, to int64) []Window {
 // Count says, for little, how many windows Over returns of tumbling or sliding ones, of
 // which the pieces all have something in them. Of sessions there are no more than pieces.
 func (s Spec) Count(pieces []Piece, from, to int64) (n int) {
-	slide, width := s.Slide.Milliseconds(), s.Width.Milliseconds()
+	slide := s.Slide
 	switch s.Kind {
 	case Tumbling:
-		slide = width
+		slide = s.Width
 	case Session:
 		return len(pieces)
 	}
-	next := Floor(from+slide-1, time.Duration(slide)*time.Millisecond)
+	step := slide.Milliseconds()
+	next, end := Floor(from+step-1, slide), Floor(to-1, slide)
 	for i := range pieces {
-		last := Floor(pieces[i].Start, time.Duration(slide)*time.Millisecond)
-		first := max(next, Floor(pieces[i].Start-width, time.Duration(slide)*time.Millisecond)+slide)
-		last = min(last, Floor(to-1, time.Duration(slide)*time.Millisecond))
+		at := pieces[i].Start
+		first, last := max(next, Floor(at-s.Width.Milliseconds(), slide)+step), min(end, Floor(at, slide))
 		if first <= last {
-			n += int((last-first)/slide) + 1
-			next = last + slide
+			n += int((last-first)/step) + 1
+			next = last + step
 		}
 	}
 	return n
