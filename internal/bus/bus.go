@@ -253,7 +253,7 @@ func (b *Bus) Recover(ctx context.Context) error {
 	if b.closed {
 		return errStopped
 	}
-	if err := b.room(MaxBatch); err != nil {
+	if err := b.Full(); err != nil {
 		return err
 	}
 	if e := b.current.Load(); e != nil {
@@ -341,6 +341,10 @@ func (b *Bus) Free() (bytes uint64, err error) {
 	}
 	return bytes, nil
 }
+
+// Full fails with ErrFull while the disk does not take another batch and leave the
+// reserve: then nothing is stored, and a server that ended does not come back.
+func (b *Bus) Full() error { return b.room(MaxBatch) }
 
 // room fails with ErrFull when the disk does not take n bytes and leave the
 // reserve.

@@ -176,7 +176,7 @@ func (n *node) shardsChanged() {
 
 // settle waits for every shard to have a keeper, and every stream its replicas, for
 // a while: so that where all nodes start side by side any one may be missing as soon
-// as they say that they are ready.
+// as they say that they are ready. A node alone whose disk is full waits for nobody.
 func (n *node) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
@@ -187,6 +187,10 @@ func (n *node) settle(ctx context.Context) {
 			n.stage.is(fmt.Sprintf("waiting for the shards %v to have keepers", list))
 		} else {
 			n.stage.is(fmt.Sprintf("waiting for the streams %v to have all their replicas", n.bus.Lacking()))
+		}
+		if err := n.bus.Full(); n.leases == nil && err != nil {
+			n.log.Warn("nothing can be stored yet; messages are refused", "err", err)
+			return
 		}
 		select {
 		case <-tick.C:
