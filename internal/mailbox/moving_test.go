@@ -120,8 +120,10 @@ func (w *world) nodeEnds(what, node string, which func(*client) bool, event func
 				w.model.expectClosed(x)
 			}
 		}
-		if slices.ContainsFunc(gone, func(x *client) bool { return x.unseen }) {
-			w.model.backToMissed()
+		for _, x := range gone {
+			if x.unseen {
+				w.model.backToMissed(x.User)
+			}
 		}
 		delete(w.gather, node)
 		if !w.core.down {
@@ -134,7 +136,7 @@ func (w *world) nodeEnds(what, node string, which func(*client) bool, event func
 
 // expectUnseen expects a session to end that was not registered anew.
 func (m *model) expectUnseen(x *client) {
-	m.backToMissed()
+	m.backToMissed(x.User)
 	if r, running := m.running[x.ID]; running && !m.core.down {
 		m.expectEnd(r)
 	}
@@ -213,15 +215,14 @@ func (w *world) takeover(stored bool, nodes ...string) {
 	})
 }
 
-// backToMissed forgets what was given back and is before everybody's mark: the new
-// keeper does not know, so it is what was missed again.
-func (m *model) backToMissed() {
-	for user, b := range m.boxes {
-		for id := range b.owed {
-			x := b.byID(id)
-			if x == nil || !slices.ContainsFunc(m.of(user), func(c *client) bool { return c.due(x) }) {
-				delete(b.owed, id)
-			}
+// backToMissed forgets what was given back to a user's session that the new keeper
+// never knew, and is before the marks of all others: it is what was missed again.
+func (m *model) backToMissed(user wire.UserID) {
+	b := m.box(user)
+	for id := range b.owed {
+		x := b.byID(id)
+		if x == nil || !slices.ContainsFunc(m.of(user), func(c *client) bool { return c.due(x) }) {
+			delete(b.owed, id)
 		}
 	}
 }
