@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -18,12 +19,15 @@ var docsTemplate string
 //go:embed docs.css
 var docsStyle string
 
-// docs are the OpenAPI document and the page that is made of it. They are made
-// once; tests see to it that they can be.
+// docs are the OpenAPI document and the page that is made of it.
 type docs struct {
 	openapi, page []byte
 	policy        string // of the page
 }
+
+// theDocs are made once, when somebody asks for them: it takes longer than all else at
+// the start of a server. Tests see to it that they can be.
+var theDocs = sync.OnceValues(newDocs)
 
 func newDocs() (*docs, error) {
 	d, err := loadDocument()
@@ -82,18 +86,29 @@ func addressOf(r *http.Request) string {
 }
 
 // add puts both on a door.
-func (d *docs) add(to *door) {
-	to.exact("/openapi.json", read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func addDocs(to *door) {
+	to.exact("/openapi.json", read, ofDocs(func(d *docs, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.openapi))
 	}))
 	for _, near := range []string{"/docs", "/docs/", "/docs/api/"} {
 		to.exact(near, read, http.RedirectHandler("/docs/api", http.StatusFound))
 	}
-	to.exact("/docs/api", read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	to.exact("/docs/api", read, ofDocs(func(d *docs, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", d.policy)
 		page := bytes.ReplaceAll(d.page, []byte(demoAddress), []byte(addressOf(r)))
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(page))
 	}))
+}
+
+func ofDocs(serve func(*docs, http.ResponseWriter, *http.Request)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d, err := theDocs()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		serve(d, w, r)
+	})
 }

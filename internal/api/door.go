@@ -36,7 +36,7 @@ func newDoor(name string, o Options) *door {
 		d.below("/v1/", nil, calls)
 		d.below("/device/event", nil, calls)
 		d.below("/device/state/", nil, calls)
-		o.V1.docs.add(d)
+		addDocs(d)
 	}
 	return d
 }

@@ -50,7 +50,6 @@ type V1 struct {
 	paces    *paces
 	memory   *memory
 	counters *callCounters
-	docs     *docs
 }
 
 // NewV1 makes the calls of the table.
@@ -61,9 +60,7 @@ func NewV1(o V1Options) (*V1, error) {
 	v := &V1{opts: o, calls: Calls(o.Rooms), counters: newCallCounters(o.Metrics)}
 	v.paces = newPaces(func() int { return o.Limits().Rate }, o.Now)
 	v.memory = newMemory(func() OnceLimits { return o.Limits().Once }, o.Now, v.counters.forgotten.Inc)
-	var err error
-	v.docs, err = newDocs()
-	return v, err
+	return v, nil
 }
 
 // handler serves the calls. operator says that whoever can ask needs no key.
