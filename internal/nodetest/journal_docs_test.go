@@ -3,6 +3,7 @@ package nodetest
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -110,8 +112,11 @@ func linesRead(t *testing.T, url string, want int) (list []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for len(list) < want {
+	for began := time.Now(); len(list) < want; {
 		m, err := consumer.Next(jetstream.FetchMaxWait(Patience))
+		if errors.Is(err, nats.ErrNoResponders) && time.Since(began) < Patience {
+			continue // a leader is being elected
+		}
 		if err != nil {
 			t.Fatalf("after %d of %d events: %v", len(list), want, err)
 		}
