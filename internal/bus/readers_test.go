@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -234,6 +235,49 @@ func TestOnlyWhoKnowsThePasswordReads(t *testing.T) {
 			c.Close()
 			t.Errorf("%s gets in", what)
 		}
+	}
+}
+
+// What a reader tries is not the engine's trouble, and does not fill the log.
+func TestWhatAReaderMustNotDoIsAWarningNowAndThen(t *testing.T) {
+	t.Parallel()
+	var said lines
+	b := open(t, t.TempDir(), func(o *Options) {
+		o.Readers = &Readers{Listen: "127.0.0.1:0", User: "reader", Password: readersPassword}
+		o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	})
+	for range 3 {
+		c, err := nats.Connect("nats://"+b.ReadersAt(), nats.UserInfo("reader", readersPassword))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		refused := make(chan error, 100)
+		c.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })
+		for i := range 5 {
+			_, err := c.SubscribeSync(fmt.Sprint("sb.secret.", i))
+			if err == nil {
+				err = c.Publish("$JS.API.STREAM.DELETE.SB_JOURNAL", nil)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := nats.Connect("nats://"+b.ReadersAt(), nats.UserInfo("reader", "another password")); err == nil {
+			t.Fatal("a wrong password is good")
+		}
+	}
+	said.comes(t, "Violation")
+	said.mu.Lock()
+	defer said.mu.Unlock()
+	text := said.buf.String()
+	if strings.Contains(text, "level=ERROR") || strings.Count(text, "level=WARN") != 1 {
+		t.Errorf("the log has\n%s", text)
 	}
 }
 
