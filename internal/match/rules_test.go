@@ -343,6 +343,19 @@ func TestASessionHasSoManyTicketsAndAShardToo(t *testing.T) {
 	})
 }
 
+func TestAShardHasSoManyMatches(t *testing.T) {
+	solo(t, func(t *testing.T, r *rig) {
+		r.nodes["n1"].room.SetLimits(Limits{Matches: 1})
+		a, b := r.in(t, "a", Request{}), r.in(t, "b", Request{})
+		a.expect(t, "waiting", "matched [b]")
+		b.expect(t, "waiting", "matched [a]")
+		r.in(t, "c", Request{}).expect(t, "refused  BUSY")
+		a.Close()
+		settle(time.Millisecond)
+		r.in(t, "c", Request{}).expect(t, "waiting")
+	})
+}
+
 func TestNothingIsHeardOfAClosedSession(t *testing.T) {
 	solo(t, func(t *testing.T, r *rig) {
 		a := r.in(t, "a", Request{})
