@@ -34,3 +34,17 @@ func TestTheCostOfAMatchDoesNotGrowWithThoseWhoWait(t *testing.T) {
 		}
 	}
 }
+
+// However many matches are made while a batch is on its way, one more holds them all.
+func TestManyMatchesShareAWrite(t *testing.T) {
+	const pairs = 1000
+	c := newCrowd(criteria()["key"])
+	for i := range pairs {
+		c.enter(t, i, 2)
+		c.enter(t, i, 2)
+	}
+	c.settle()
+	if c.core.counts.made != pairs || c.seq > 2 {
+		t.Errorf("%d matches, not %d, in %d writes", c.core.counts.made, pairs, c.seq)
+	}
+}

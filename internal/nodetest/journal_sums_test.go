@@ -75,20 +75,27 @@ func TestACleanStopWritesAllThatMatchedDevicesSaid(t *testing.T) {
 func TestAKillLosesTheLastSecondOfWhatDevicesSaidAndNothingElse(t *testing.T) {
 	t.Parallel()
 	x := newTalking(t)
+	sums := map[string]string{"a": "bytesSent", "b": "bytesReceived"}
 	var before int // was said by then
-	for began := time.Now(); time.Since(began) < 4*time.Second; {
-		x.say()
-		if time.Since(began) < 1500*time.Millisecond {
-			before = x.said
+	written := func() bool {
+		return x.number("a", sums["a"]) >= before && x.number("b", sums["b"]) >= before
+	}
+	began := time.Now()
+	for time.Since(began) < 4*time.Second || !written() { // while they talk, and on a slow machine for longer
+		if x.say(); time.Since(began) < 1500*time.Millisecond {
+			before = x.said * len(whatIsSaid)
+		}
+		if time.Since(began) > Patience {
+			t.Fatal("what was said is not written while they talk")
 		}
 	}
 	x.Kill()
 	x.Start()
-	for device, field := range map[string]string{"a": "bytesSent", "b": "bytesReceived"} {
-		got := x.number(device, field)
-		t.Logf("%d of %d bytes are %s", got, x.said*len(whatIsSaid), field)
-		if got < before*len(whatIsSaid) || got > x.said*len(whatIsSaid) {
-			t.Errorf("%d bytes are %s, of %d, of which %d were older", got, field, x.said*len(whatIsSaid), before*len(whatIsSaid))
+	for device, sum := range sums {
+		got, all := x.number(device, sum), x.said*len(whatIsSaid)
+		t.Logf("%d of %d bytes are %s", got, all, sum)
+		if got < before || got > all {
+			t.Errorf("%d bytes are %s, of %d, of which %d were older", got, sum, all, before)
 		}
 		for field, want := range map[string]int{"opened": 1, "matched": 1} {
 			if got := x.number(device, field); got != want {
