@@ -66,6 +66,8 @@ test("what the journal and the table of traffic show is what the server says", a
   await expect(devices.traffic.getByRole("img", { name: /^Messages in 10 s/ })).toBeVisible();
   await expect(devices.traffic.locator(".legend").first()).toContainText("a");
 
+  await chartsAsTable(devices);
+
   await devices.say("c", "bene, grazie");
   await expect.poll(() => has("bytesSent", "c", "12 B")).toBe(true);
   await devices.traffic.getByRole("radio", { name: "1 min" }).check();
@@ -78,6 +80,20 @@ test("what the journal and the table of traffic show is what the server says", a
   await devices.journal.getByLabel("Of device").fill("nobody");
   await expect(devices.journal).toContainText("No such event in the last 15 minutes.");
 });
+
+/** Waits until the charts have, at each time, what the table has, and nothing where it has no row. */
+async function chartsAsTable(devices: Devices): Promise<void> {
+  await expect(async () => {
+    const rows = await devices.windows();
+    for (const [title, column, unit] of [[/^Messages in/, 2, ""], [/^Bytes in/, 3, " B"]] as const) {
+      const charted = await devices.charted(title);
+      expect(charted.size).toBeGreaterThan(50); // of the 60 windows that are shown
+      for (const row of rows) expect(charted.get(row[0] ?? "")).toContain(`${row[1]} ${row[column]}${unit}`);
+      const others = [...charted].filter(([when]) => when !== "now" && !rows.some((row) => row[0] === when));
+      for (const [, lines] of others) for (const line of lines) expect(line).toBe(`${line.split(" ")[0]} 0${unit}`);
+    }
+  }).toPass({ timeout: 30_000 });
+}
 
 /** Waits until the table has the rows that the API answers. */
 async function sameAsAsked(devices: Devices, server: Server, width: string): Promise<void> {

@@ -64,6 +64,22 @@ export class Devices {
     return cells(this.journal.locator("tbody tr"));
   }
 
+  /** What a chart says below when the pointer is over it, from one side to the other: by time, the lines with their values. */
+  async charted(title: RegExp): Promise<Map<string, string[]>> {
+    const card = this.traffic.locator("figure").filter({ hasText: title });
+    await card.scrollIntoViewIfNeeded();
+    const box = await card.locator(".u-over").boundingBox();
+    const said = new Map<string, string[]>();
+    if (box === null) return said;
+    for (let x = 1; x < box.width; x += 3) {
+      await this.page.mouse.move(box.x + x, box.y + box.height / 2);
+      const [when = "", ...lines] = await card.evaluate((of) => [".legend-when", ".legend-item"].flatMap((part) => [...of.querySelectorAll(part)].map((one) => one.textContent)));
+      said.set(when, lines);
+    }
+    await this.page.mouse.move(0, 0);
+    return said;
+  }
+
   /** The rows of the table of traffic, which is opened for that. */
   async windows(): Promise<string[][]> {
     const details = this.traffic.locator("details");

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,41 @@ func TestTheMarkOfAJournalIsItsOwnAndStays(t *testing.T) {
 	}
 	if other := mark(t.TempDir()); other == first {
 		t.Error("another journal has the same")
+	}
+}
+
+// What is too old, or too much, goes: the oldest first.
+func TestTheJournalKeepsAsMuchAndForAsLongAsItMay(t *testing.T) {
+	t.Parallel()
+	full, err := open(t, t.TempDir()).Events(t.Context(), EventLimits{Age: time.Hour, Bytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	const batches, size = 40, 64 << 10
+	for range batches {
+		last = append1(t, full, 0, last, "", strings.Repeat("x", size))
+	}
+	list, err := full.Read(t.Context(), -1, 0, time.Time{}, 1<<30)
+	if n := len(list); err != nil || n < 10 || n*size > 1<<20 || list[n-1].Pos != last {
+		t.Errorf("%d batches of %d bytes are there: %v", n, size, err)
+	}
+	brief, err := open(t, t.TempDir()).Events(t.Context(), EventLimits{Age: 200 * time.Millisecond, Bytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	append1(t, brief, 0, 0, "", "old")
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		list, err := brief.Read(t.Context(), -1, 0, time.Time{}, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is still there")
+		}
 	}
 }
 

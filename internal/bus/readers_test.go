@@ -2,8 +2,12 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -234,6 +238,98 @@ func TestOnlyWhoKnowsThePasswordReads(t *testing.T) {
 			c.Close()
 			t.Errorf("%s gets in", what)
 		}
+	}
+}
+
+// Where readers have to show a certificate, none and a wrong one are refused, and so is who
+// talks in clear.
+func TestReadersTalkByTLS(t *testing.T) {
+	t.Parallel()
+	ca, cert := authority(t)
+	_, foreign := authority(t)
+	for _, mutual := range []bool{false, true} {
+		shown := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		if mutual {
+			shown.ClientCAs, shown.ClientAuth = ca, tls.RequireAndVerifyClientCert
+		}
+		b := open(t, t.TempDir(), func(o *Options) {
+			o.Readers = &Readers{Listen: "127.0.0.1:0", User: "reader", Password: readersPassword, TLS: shown}
+			o.Logger = slog.New(slog.DiscardHandler)
+		})
+		for _, c := range []struct {
+			what string
+			opts []nats.Option
+			good bool
+		}{
+			{"without a certificate", []nats.Option{nats.Secure(&tls.Config{RootCAs: ca, MinVersion: tls.VersionTLS12})}, !mutual},
+			{"with one", []nats.Option{nats.Secure(&tls.Config{RootCAs: ca, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})}, true},
+			{"with one of another CA", []nats.Option{nats.Secure(&tls.Config{RootCAs: ca, Certificates: []tls.Certificate{foreign}, MinVersion: tls.VersionTLS12})}, !mutual},
+			{"without knowing whose the server's is", []nats.Option{nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12})}, false},
+		} {
+			conn, err := nats.Connect("nats://"+b.ReadersAt(), append(c.opts, nats.UserInfo("reader", readersPassword))...)
+			if err == nil {
+				_, err = conn.RequestWithContext(t.Context(), "$JS.API.INFO", nil)
+				conn.Close()
+			}
+			if (err == nil) != c.good {
+				t.Errorf("%s, certificates of clients looked at %v: %v", c.what, mutual, err)
+			}
+		}
+		clear, err := net.Dial("tcp", b.ReadersAt())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer clear.Close()
+		_, err = fmt.Fprintf(clear, "CONNECT {\"user\":\"reader\",\"pass\":%q}\r\nPING\r\n", readersPassword)
+		if err == nil {
+			err = clear.SetReadDeadline(time.Now().Add(20 * time.Second))
+		}
+		if said, _ := io.ReadAll(clear); err != nil || strings.Contains(string(said), "PONG") { // it may break off
+			t.Errorf("who talks in clear is answered %q, %v", said, err)
+		}
+	}
+}
+
+// What a reader tries is not the engine's trouble, and does not fill the log.
+func TestWhatAReaderMustNotDoIsAWarningNowAndThen(t *testing.T) {
+	t.Parallel()
+	var said lines
+	b := open(t, t.TempDir(), func(o *Options) {
+		o.Readers = &Readers{Listen: "127.0.0.1:0", User: "reader", Password: readersPassword}
+		o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	})
+	for range 3 {
+		c, err := nats.Connect("nats://"+b.ReadersAt(), nats.UserInfo("reader", readersPassword))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		refused := make(chan error, 100)
+		c.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })
+		for i := range 5 {
+			_, err := c.SubscribeSync(fmt.Sprint("sb.secret.", i))
+			if err == nil {
+				err = c.Publish("$JS.API.STREAM.DELETE.SB_JOURNAL", nil)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := nats.Connect("nats://"+b.ReadersAt(), nats.UserInfo("reader", "another password")); err == nil {
+			t.Fatal("a wrong password is good")
+		}
+	}
+	said.comes(t, "Violation")
+	said.mu.Lock()
+	defer said.mu.Unlock()
+	text := said.buf.String()
+	if strings.Contains(text, "level=ERROR") || strings.Count(text, "level=WARN") != 1 {
+		t.Errorf("the log has\n%s", text)
 	}
 }
 

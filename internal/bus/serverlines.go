@@ -13,7 +13,7 @@ import (
 
 // serverLines takes the embedded server's log lines: warnings and worse at their
 // level, the rest as DEBUG. It remembers why a start failed, and rings a bell
-// on every error line.
+// on every error line; those about clients from outside are warnings at most, now and then.
 type serverLines struct {
 	log     *slog.Logger
 	bell    func()
@@ -62,6 +62,8 @@ func (t *throttle) may(what string) bool {
 
 const (
 	journalLine = "the embedded NATS server reports"
+	// clientMark is in the name of a client's connection, which is in its lines.
+	clientMark = " - cid:"
 	// routeCreated is in the server's line about a connection to another one that begins.
 	routeCreated = "Route connection created"
 	endsAtOnce   = "another server ends connections of this one at once: it may refuse this one, and says why in its log; with cluster.tls on one all need it, each with a certificate that the other's CA has signed and that has not expired"
@@ -73,9 +75,18 @@ func (j *serverLines) Tracef(format string, v ...any)  { j.write(slog.LevelDebug
 func (j *serverLines) Warnf(format string, v ...any)   { j.write(slog.LevelWarn, format, v) }
 
 func (j *serverLines) Errorf(format string, v ...any) {
+	if fromOutside(format) {
+		j.write(slog.LevelWarn, format, v)
+		return
+	}
 	j.write(slog.LevelError, format, v)
 	j.bell()
 }
+
+// fromOutside says whether a line is about a client's connection over the network, so one
+// of a reader. The server has such lines for what a client may not do, or does wrong: of
+// the server itself they say nothing.
+func fromOutside(line string) bool { return remote(line) != "" && strings.Contains(line, clientMark) }
 
 // Fatalf is called when the server gives up its start. It does not end the
 // process: Open returns the line as its error.
@@ -117,7 +128,11 @@ func (j *serverLines) write(level slog.Level, format string, v []any) {
 		}
 		return
 	}
-	if level > slog.LevelDebug && !j.said.may(format+remote(line)) {
+	about := format
+	if fromOutside(line) {
+		about = clientMark // whatever it is: a client would find ever more to be said
+	}
+	if level > slog.LevelDebug && !j.said.may(about+remote(line)) {
 		level = slog.LevelDebug
 	}
 	j.log.Log(context.Background(), level, journalLine, "line", short(line, mostOfLine))

@@ -213,42 +213,54 @@ func publish(ctx context.Context, e *engine, stream string, kept bool, msg *nats
 	if !e.opts.shared() {
 		return publishOnce(ctx, e, msg, after, opts)
 	}
-	id := rand.Text()
+	w := written{stream: stream, kept: kept, subject: msg.Subject, after: after, id: rand.Text()}
 	return e.insist(ctx, ErrExists, func(ctx context.Context) (uint64, error) {
-		m := &nats.Msg{Subject: msg.Subject, Data: msg.Data, Header: nats.Header{writeHeader: {id}}} // which publishing changes
+		m := &nats.Msg{Subject: msg.Subject, Data: msg.Data, Header: nats.Header{writeHeader: {w.id}}} // which publishing changes
 		if !kept && after != anyLast {
 			m.Header.Set(afterHeader, strconv.FormatUint(after, 10))
 		}
 		maps.Copy(m.Header, msg.Header)
 		return publishOnce(ctx, e, m, after, opts)
-	}, func(ctx context.Context) (seq uint64, there other, err error) {
-		where := direct{Seq: after + 1, NextFor: msg.Subject}
-		if after == anyLast {
-			where = direct{LastFor: msg.Subject}
-		}
-		m, err := e.read(ctx, stream, where)
-		if errors.Is(err, errNoMessage) && after != 0 && after != anyLast {
-			if _, err = e.read(ctx, stream, direct{Seq: after}); err == nil {
-				return 0, nothingKnown, nil
-			}
-			if gone := err; errors.Is(err, errNoMessage) { // replaced since the first look, or gone by itself
-				if m, err = e.read(ctx, stream, where); errors.Is(err, errNoMessage) {
-					return 0, standsSince, gone
-				}
-			}
-		}
-		switch {
-		case err == nil && m.Header.Get(writeHeader) == id:
-			return m.Sequence, nothingKnown, nil
-		case err == nil && after == anyLast:
+	}, func(ctx context.Context) (uint64, other, error) { return w.look(ctx, e) })
+}
+
+// written is a write of which nobody knows whether it is stored.
+type written struct {
+	stream  string
+	kept    bool // the stream keeps more than the last message of a subject
+	subject string
+	after   uint64 // what it was to follow, or anyLast
+	id      string // stands in its header
+}
+
+// look finds out whether a write is stored, or what is in its place.
+func (w *written) look(ctx context.Context, e *engine) (seq uint64, there other, err error) {
+	where := direct{Seq: w.after + 1, NextFor: w.subject}
+	if w.after == anyLast {
+		where = direct{LastFor: w.subject}
+	}
+	m, err := e.read(ctx, w.stream, where)
+	if errors.Is(err, errNoMessage) && w.after != 0 && w.after != anyLast {
+		if _, err = e.read(ctx, w.stream, direct{Seq: w.after}); err == nil {
 			return 0, nothingKnown, nil
-		case err == nil && (kept || m.Header.Get(afterHeader) == strconv.FormatUint(after, 10)):
-			return 0, standsInstead, nil
-		case err == nil:
-			return 0, standsSince, nil
 		}
-		return 0, nothingKnown, err
-	})
+		if gone := err; errors.Is(err, errNoMessage) { // replaced since the first look, or gone by itself
+			if m, err = e.read(ctx, w.stream, where); errors.Is(err, errNoMessage) {
+				return 0, standsSince, gone
+			}
+		}
+	}
+	switch {
+	case err == nil && m.Header.Get(writeHeader) == w.id:
+		return m.Sequence, nothingKnown, nil
+	case err == nil && w.after == anyLast:
+		return 0, nothingKnown, nil
+	case err == nil && (w.kept || m.Header.Get(afterHeader) == strconv.FormatUint(w.after, 10)):
+		return 0, standsInstead, nil
+	case err == nil:
+		return 0, standsSince, nil
+	}
+	return 0, nothingKnown, err
 }
 
 // publishOnce sends it once. Of two servers that both take themselves for the leader both

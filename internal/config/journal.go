@@ -25,7 +25,7 @@ func journalKeys() []Key {
 			func(j *Journal) any { return &j.Keep }),
 		key("bytes", kindSize, "4GiB", int64(64*MiB), int64(1024*GiB), false, "Bytes of the journal; past it the oldest events go. One takes some 200.",
 			func(j *Journal) any { return &j.Bytes }),
-		key("devices", kindCount, "1000000", 1, 100_000_000, true, "Devices whose state is known; in a cluster, for each shard. Events of a further one are refused, or counted as lost. Each takes some 300 bytes of memory.",
+		key("devices", kindCount, "1000000", 1, 100_000_000, true, "Devices whose state is known; in a cluster, for each shard. Events of a further one are refused, or counted as lost. The last tenth is for apps that have fewer devices than there is room left. Each takes some 300 bytes of memory.",
 			func(j *Journal) any { return &j.Devices }),
 		key("queue", kindCount, "100000", 1000, 10_000_000, true, "Events of this node that wait to be stored; a further one is refused, or counted as lost.",
 			func(j *Journal) any { return &j.Queue }),

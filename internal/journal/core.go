@@ -48,13 +48,14 @@ type batch struct {
 	events  []Event
 	sources map[string]uint64 // with the number that each has come to
 	ids     map[uint64]content
-	fresh   int // states of devices that it brings
+	fresh   map[string]int // states of devices that it brings, by app
+	brings  int            // of all apps together
 	now     int64
 }
 
 // form begins a batch at a time.
 func (c *core) form(now int64) *batch {
-	return &batch{sources: make(map[string]uint64), ids: make(map[uint64]content), now: max(now, c.stored)}
+	return &batch{sources: make(map[string]uint64), ids: make(map[uint64]content), fresh: make(map[string]int), now: max(now, c.stored)}
 }
 
 // verdict is which events of a request are not stored, by their indexes, and how many
@@ -84,7 +85,7 @@ func (c *core) admit(b *batch, q *request, most int) (v verdict) {
 			v.conflicts = append(v.conflicts, i)
 		case known:
 			v.repeated++
-		case again && c.devices.count+b.fresh < most: // it is forgotten
+		case again && c.fits(b, e.App, most): // it is forgotten
 			v.repeated++
 		case again, !c.room(b, e, most):
 			v.refused = append(v.refused, i)
@@ -100,11 +101,19 @@ func (c *core) room(b *batch, e *Event, most int) bool {
 	if e.Device == "" || e.Type == Traffic || c.devices.known(e) {
 		return true
 	}
-	if c.devices.count+b.fresh >= most {
+	if !c.fits(b, e.App, most) {
 		return false
 	}
-	b.fresh++ // once more for each event of the same device: near the limit only
+	b.fresh[e.App]++ // once more for each event of the same device: near the limit only
+	b.brings++
 	return true
+}
+
+// fits says whether there is room for one more device of an app. The last tenth of it is
+// for apps that have fewer devices than there is room left, so that none has all of it.
+func (c *core) fits(b *batch, app string, most int) bool {
+	left := most - c.devices.count - b.brings
+	return left > most/10 || left > 0 && c.devices.apps[app]+b.fresh[app] < left
 }
 
 // add adds an event to the batch.

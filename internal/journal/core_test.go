@@ -316,3 +316,38 @@ func TestTheLastIDsAreRemembered(t *testing.T) {
 		t.Errorf("%t, %t, %d, from %d", d.has(9), d.has(10), len(d.of), d.from(99))
 	}
 }
+
+// However many devices one app has, others have room for some of theirs.
+func TestNoAppHasTheRoomOfAllDevices(t *testing.T) {
+	c := newCore(0, 100, nil)
+	var number uint64
+	// add stores an event of each of many new devices of an app, and returns for how many there was room.
+	add := func(app string, devices, most int) int {
+		number++
+		q := request{source: "a", number: number}
+		for i := range devices {
+			q.events = append(q.events, Event{At: 1, ID: fmt.Sprint(number, i), Type: Matched, Device: fmt.Sprint(number, i), App: app, Amount: 1})
+		}
+		b := c.form(1000)
+		refused := c.admit(b, &q, most).refused
+		c.apply(number, b.sources, b.events, len(b.data))
+		return devices - len(refused)
+	}
+	for i, step := range []struct {
+		app  string
+		want int
+	}{{"ANZ", 90}, {"SHOP", 5}, {"ANZ", 0}, {"SHOP", 0}, {"", 3}, {"TAXI", 1}, {"BANK", 1}, {"LATE", 0}} {
+		if got := add(step.app, 200, 100); got != step.want {
+			t.Errorf("step %d: room for %d devices of %q, not %d", i, got, step.app, step.want)
+		}
+	}
+	if got := add("ANZ", 50, 200); got != 50 { // there is more room
+		t.Errorf("room for %d", got)
+	}
+	if c.tick(2000); c.devices.count != 0 || len(c.devices.apps) != 0 {
+		t.Errorf("when all are forgotten there are %d, of %v", c.devices.count, c.devices.apps)
+	}
+	if got := add("ANZ", 200, 100); got != 90 {
+		t.Errorf("room for %d", got)
+	}
+}

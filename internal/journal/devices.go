@@ -61,11 +61,12 @@ func (s *State) add(o *State) {
 // devices are the states of a shard's devices: by name, and of each name by app.
 type devices struct {
 	chunks [deviceChunks]map[string][]State
-	count  int   // of states
-	keep   int64 // how long one stays of which nothing comes, in milliseconds
+	count  int            // of states
+	apps   map[string]int // how many of them each app has
+	keep   int64          // how long one stays of which nothing comes, in milliseconds
 }
 
-func newDevices(keep int64) *devices { return &devices{keep: keep} }
+func newDevices(keep int64) *devices { return &devices{apps: make(map[string]int), keep: keep} }
 
 // chunkOf is the chunk of a device. It is the same for ever.
 func chunkOf(device string) int {
@@ -101,6 +102,7 @@ func (d *devices) state(c int, device, app string) *State {
 	of = append(of[:len(of):len(of)], State{App: app})
 	d.chunks[c][device] = of
 	d.count++
+	d.apps[app]++
 	return &of[len(of)-1]
 }
 
@@ -127,15 +129,28 @@ func (d *devices) known(e *Event) bool {
 func (d *devices) Tick(now int64, due func(chunk int) bool) {
 	for c, chunk := range d.chunks {
 		for name, of := range chunk {
-			left := slices.DeleteFunc(of, func(s State) bool { return s.Stored < now-d.keep })
-			if len(left) == len(of) || !due(c) {
+			old := func(s State) bool { return s.Stored < now-d.keep }
+			if !slices.ContainsFunc(of, old) || !due(c) {
 				continue
 			}
-			d.count -= len(of) - len(left)
+			for i := range of {
+				if old(of[i]) {
+					d.forget(of[i].App)
+				}
+			}
+			left := slices.DeleteFunc(of, old)
 			if chunk[name] = left; len(left) == 0 {
 				delete(chunk, name)
 			}
 		}
+	}
+}
+
+// forget counts one state less of an app.
+func (d *devices) forget(app string) {
+	d.count--
+	if d.apps[app]--; d.apps[app] == 0 {
+		delete(d.apps, app)
 	}
 }
 

@@ -254,7 +254,11 @@ func (r *Room) note(e Event) {
 	r.senders[r.opts.Owners.ShardOf(key)].put(item{event: e})
 }
 
-// Device returns the state of a device: as far as it is of an app, or all of it.
+// lookAgain is how long it is waited before a state is asked for once more.
+const lookAgain = 100 * time.Millisecond
+
+// Device returns the state of a device: as far as it is of an app, or all of it. Where the
+// owner is gone that was asked the next one is, until ctx ends: then it is ErrNobody.
 func (r *Room) Device(ctx context.Context, app string, any bool, device string) (State, error) {
 	b := putText([]byte{askDevice}, app)
 	if any {
@@ -262,11 +266,21 @@ func (r *Room) Device(ctx context.Context, app string, any bool, device string) 
 	} else {
 		b = append(b, 0)
 	}
-	reply, err := r.ask(ctx, r.opts.Owners.ShardOf(device), putText(b, device))
-	if err != nil {
-		return State{}, err
+	b = putText(b, device)
+	for {
+		reply, err := r.ask(ctx, r.opts.Owners.ShardOf(device), b)
+		if err == nil {
+			return readState(reply)
+		}
+		if !errors.Is(err, ErrUnknown) {
+			return State{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return State{}, fmt.Errorf("%w: %w", ErrNobody, context.Cause(ctx))
+		case <-time.After(lookAgain):
+		}
 	}
-	return readState(reply)
 }
 
 // Rebuild makes all that is folded from events anew, of all shards, one after the

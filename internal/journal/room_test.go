@@ -20,8 +20,9 @@ import (
 
 // place is where one shard's owner is: in one of several rooms, or nowhere.
 type place struct {
-	mu sync.Mutex
-	at *Room
+	mu   sync.Mutex
+	at   *Room
+	lost int // requests that are lost with who is asked
 }
 
 func (p *place) move(r *Room) {
@@ -33,6 +34,13 @@ func (p *place) move(r *Room) {
 func (*place) Shards() int        { return 1 }
 func (*place) ShardOf(string) int { return 0 }
 
+// lose has so many requests be lost with who is asked.
+func (p *place) lose(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = n
+}
+
 // Ask asks whoever is the owner, as nodes do: what the next owner is to be asked waits.
 func (p *place) Ask(ctx context.Context, shard int, request []byte) ([]byte, error) {
 	type result struct {
@@ -41,8 +49,12 @@ func (p *place) Ask(ctx context.Context, shard int, request []byte) ([]byte, err
 	}
 	for {
 		p.mu.Lock()
-		at := p.at
+		at, lost := p.at, p.lost > 0
+		p.lost--
 		p.mu.Unlock()
+		if lost {
+			return nil, ErrUnknown
+		}
 		if at != nil {
 			answer := make(chan result, 1)
 			at.Serve(shard, request, func(reply []byte, err error) { answer <- result{reply, err} })
@@ -245,6 +257,31 @@ func TestWhoWasAnsweredFindsItInTheState(t *testing.T) {
 		if _, err := r.Device(t.Context(), "", true, "none"); !errors.Is(err, ErrNone) {
 			t.Errorf("of a device without events: %v", err)
 		}
+		stop()
+		r.End(0)
+	})
+}
+
+func TestAStateIsAskedForAgainWhenItsOwnerIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, p := newMemory(), &place{}
+		r := newRoom(t, "a", p, m, roomy)
+		owned(t, r, p)
+		stop := running(r)
+		if err := r.Add(t.Context(), []Event{{Type: Matched, Device: "d", Amount: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		p.lose(3)
+		if s, err := r.Device(t.Context(), "", true, "d"); err != nil || s.Matched != 1 {
+			t.Errorf("%+v, %v", s, err)
+		}
+		p.lose(1 << 20)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.Device(ctx, "", true, "d"); !errors.Is(err, ErrNobody) || errors.Is(err, ErrUnknown) {
+			t.Errorf("as long as it may take: %v", err)
+		}
+		p.lose(0)
 		stop()
 		r.End(0)
 	})

@@ -309,12 +309,12 @@ func (h *history) draw(node string) *seen {
 	e.key = []string{"", "", "k"}[pick("key", 3)]
 	e.replace = pick("replace", 3) == 0
 	h.drawQuery(e, pick)
-	if g := pick("gesture", 10); g < 3 {
-		e.gesture = []Gesture{Bump, SwipeLeft, SwipeRight}[g]
+	if g := pick("gesture", 12); g < 5 {
+		e.gesture = []Gesture{Bump, SwipeLeft, SwipeRight, SwipeUp, SwipeDown}[g]
 	}
 	if pick("group", 3) == 0 && e.gesture <= Bump {
-		e.min = 2 + pick("min", 2)
-		e.max = e.min + pick("more", 3)
+		e.min = 2 + pick("min", 3)
+		e.max = min(e.min+pick("more", 7), MaxGroup)
 		e.patience = time.Duration(1+pick("patience", 3)) * time.Second
 	}
 	if pick("hurries", 4) == 0 {

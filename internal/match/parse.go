@@ -173,7 +173,7 @@ func ParseWiden(raw []byte) (Widen, error) {
 		case "over":
 			var seconds float64
 			if seconds, r = parseNumber(name, value); r == nil && !(seconds > 0 && seconds <= 24*3600) {
-				r = refuseField(name, "is a number of seconds above 0, a day at most")
+				r = refuseField(name, "has to be a number of seconds above 0, a day at most")
 			}
 			w.Over = time.Duration(seconds * float64(time.Second))
 		case "radius":

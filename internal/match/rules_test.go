@@ -226,6 +226,42 @@ func TestTheFirstWhosePatienceIsOverClosesTheGroup(t *testing.T) {
 	})
 }
 
+func TestGroupsAreOfAnySizeUpToEight(t *testing.T) {
+	solo(t, func(t *testing.T, r *rig) {
+		for size := 2; size <= MaxGroup; size++ {
+			q := Request{Key: fmt.Sprint(size), Min: size}
+			var all []*device
+			for i := range size {
+				all = append(all, r.in(t, fmt.Sprint(size, "-", i), q))
+				if i < size-1 {
+					all[i].expect(t, "waiting")
+				}
+			}
+			for i, d := range all {
+				if m := d.in(); len(m.Peers) != size-1 {
+					t.Errorf("member %d of a group of %d has %d peers", i, size, len(m.Peers))
+				}
+			}
+		}
+	})
+}
+
+func TestSwipesMeetTheOppositeOnesAndBumpsMeetBumps(t *testing.T) {
+	all := []Gesture{Bump, SwipeLeft, SwipeRight, SwipeUp, SwipeDown}
+	meets := map[Gesture]Gesture{Bump: Bump, SwipeLeft: SwipeRight, SwipeRight: SwipeLeft, SwipeUp: SwipeDown, SwipeDown: SwipeUp}
+	solo(t, func(t *testing.T, r *rig) {
+		for _, one := range all {
+			for _, other := range all {
+				key := fmt.Sprint(one, other)
+				a, b := r.in(t, "a"+key, Request{Key: key, Gesture: one}), r.in(t, "b"+key, Request{Key: key, Gesture: other})
+				if matched := a.in().ID != (wire.ID{}); matched != (meets[one] == other) || matched != (b.in().ID != (wire.ID{})) {
+					t.Errorf("%v and %v: matched %v", one, other, matched)
+				}
+			}
+		}
+	})
+}
+
 func TestAGroupLivesUntilOneIsLeft(t *testing.T) {
 	solo(t, func(t *testing.T, r *rig) {
 		q := Request{Min: 3}
@@ -304,6 +340,19 @@ func TestASessionHasSoManyTicketsAndAShardToo(t *testing.T) {
 		d.Close()
 		settle(time.Millisecond)
 		r.in(t, "e", Request{}).expect(t, "waiting")
+	})
+}
+
+func TestAShardHasSoManyMatches(t *testing.T) {
+	solo(t, func(t *testing.T, r *rig) {
+		r.nodes["n1"].room.SetLimits(Limits{Matches: 1})
+		a, b := r.in(t, "a", Request{}), r.in(t, "b", Request{})
+		a.expect(t, "waiting", "matched [b]")
+		b.expect(t, "waiting", "matched [a]")
+		r.in(t, "c", Request{}).expect(t, "refused  BUSY")
+		a.Close()
+		settle(time.Millisecond)
+		r.in(t, "c", Request{}).expect(t, "waiting")
 	})
 }
 

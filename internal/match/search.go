@@ -34,6 +34,7 @@ type search struct {
 	most   int
 	dims   int
 	found  []candidate // in order
+	looked int         // how many were looked at, ever
 }
 
 // rank says in which order a ticket wants those who fit: of a gesture the nearest in
@@ -101,6 +102,7 @@ func (s *search) visit(b *branch) {
 }
 
 func (s *search) consider(t *ticket) {
+	s.looked++
 	c := candidate{t, s.rank(t)}
 	if len(s.found) == s.most && !before(c, s.found[s.most-1]) || !fits(s.seeker, t, s.window) {
 		return

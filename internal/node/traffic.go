@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/journal"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
@@ -28,7 +30,7 @@ func (n *node) buildTraffic(owners *shards.Owners) (*trafficDesk, error) {
 	room, err := traffic.New(traffic.Options{
 		Shards: owners.Shards(), Lateness: t.Lateness, Groups: t.Groups, Devices: t.Devices, Rows: t.Rows, Metrics: n.metrics,
 		Ask: func(ctx context.Context, shard int, request []byte) ([]byte, error) {
-			return owners.Ask(ctx, shard, append([]byte{askTraffic}, request...))
+			return askUntilKnown(ctx, func() ([]byte, error) { return owners.Ask(ctx, shard, append([]byte{askTraffic}, request...)) })
 		},
 	})
 	if err != nil {
@@ -36,6 +38,25 @@ func (n *node) buildTraffic(owners *shards.Owners) (*trafficDesk, error) {
 	}
 	n.traffic = trafficPart{room, traffic.NewMeters(nil)}
 	return &trafficDesk{room: room, here: make(map[int]*trafficShard)}, nil
+}
+
+// trafficAgain is how long it is waited before a shard is asked once more.
+const trafficAgain = 100 * time.Millisecond
+
+// askUntilKnown asks what may be asked twice until there is an answer, or ctx ends: whoever
+// was asked may be gone with the question, and the next keeper knows as much.
+func askUntilKnown(ctx context.Context, ask func() ([]byte, error)) ([]byte, error) {
+	for {
+		reply, err := ask()
+		if !errors.Is(err, shards.ErrUnknown) {
+			return reply, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(trafficAgain):
+		}
+	}
 }
 
 // counter returns what counts the messages of a session: of a user, or of the link to

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -178,6 +179,37 @@ func TestEveryDeviceOfAThrongHasOnePartnerThoughANodeIsKilledWhileTheyCome(t *te
 	<-killed
 	t.Logf("%d devices connected in %s", all, time.Since(began).Round(time.Millisecond))
 	d.judge(all)
+}
+
+// A node that is frozen keeps what it kept of pools and devices, as far as it knows when it goes
+// on; others have done so meanwhile.
+func TestNoDeviceHasTwoPartnersThoughNodesAreFrozen(t *testing.T) {
+	c := three(t, devicesOn)
+	const all = 150
+	d := newThrong(t, c)
+	d.joinAll(0, all)
+	d.judge(all)
+	for i, n := range c.Nodes {
+		d.mu.Lock()
+		d.gone[i] = true
+		d.mu.Unlock()
+		n.Signal(syscall.SIGSTOP)
+		thaw := time.AfterFunc(2*Patience, func() { _ = n.cmd.Process.Signal(syscall.SIGCONT) }) // whatever becomes of the test
+		place := float64(100 * (i + 1))
+		a, b := ConnectDevice(t, c.Nodes[(i+1)%3], fmt.Sprint("a", i), place, 1), ConnectDevice(t, c.Nodes[(i+2)%3], fmt.Sprint("b", i), place, 1)
+		a.Expect(fmt.Sprintf("I matched with device 'b%d'!", i)) // by another node, where it was that one's
+		b.Expect(fmt.Sprintf("I matched with device 'a%d'!", i))
+		Eventually(t, "the others count it as gone", func() bool {
+			return !slices.ContainsFunc(c.Nodes, func(o *Server) bool { return o != n && o.Metric(`switchboard_cluster_members{status="up"}`) == 3 })
+		})
+		thaw.Stop()
+		n.Signal(syscall.SIGCONT)
+		c.AwaitReady()
+		d.mu.Lock()
+		d.gone[i] = false
+		d.mu.Unlock()
+		d.judge(all)
+	}
 }
 
 func TestDevicesStayMatchedWhileTheNodesStopAndStartOneAfterTheOther(t *testing.T) {

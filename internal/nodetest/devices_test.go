@@ -283,6 +283,17 @@ func TestKeysOfAppsKeepTheirDevicesApart(t *testing.T) {
 	}
 }
 
+func TestHowFarDevicesMayBeApartIsASetting(t *testing.T) {
+	t.Parallel()
+	s := startWith(t, demoApps+"matching: {simple: {enabled: true, access: open, maxDistance: 2.5}}\n")
+	a := ConnectDevice(t, s, "a", 1, 1)
+	ConnectDevice(t, s, "far", 1, 3.5)
+	b := ConnectDevice(t, s, "b", 1, 3.4) // the first that is near enough to far
+	b.Expect("I matched with device 'far'!")
+	ConnectDevice(t, s, "c", 1, 3).Expect("I matched with device 'a'!")
+	a.Expect("I matched with device 'c'!")
+}
+
 func TestDevicesAreToldToGoWhenTheServerStops(t *testing.T) {
 	Alone(t, ReasonEnds)
 	t.Parallel()

@@ -371,6 +371,8 @@ func statesMadeAnew(g ground) {
 		g.write(i, key, g.device(i%20), []string{"bytesSent", "connectionsOpen", "matched"}[i%3], i)
 	}
 	before := states()
+	_, apps := g.Nodes[1].NewKey(`{"app":"ANZ","scopes":["journal:write"]}`)
+	wantCode(g.T, "an app's key", g.Nodes[1].Call("POST", "/v1/journal/rebuild", apps, ""), 403, "FORBIDDEN")
 	a := g.Nodes[1].Call("POST", "/v1/journal/rebuild", key, "")
 	if a.Status != 200 || a.Field("changed") != "0" || a.Field("events") == "0" || a.Field("devices") == "0" {
 		g.Fatalf("%d %s", a.Status, a.Body)

@@ -190,6 +190,7 @@ func criteriaFit(g ground) {
 	pair("another key", `"key":"k1"`+brief, `"key":"k2"`+brief, false)
 	pair("bumps", `"gesture":"bump"`, `"gesture":"bump"`, true)
 	pair("opposite swipes", `"gesture":"swipe-left"`, `"gesture":"swipe-right"`, true)
+	pair("a bump and a swipe", `"gesture":"bump"`+brief, `"gesture":"swipe-down"`+brief, false)
 	pair("the same swipe", `"gesture":"swipe-up"`+brief, `"gesture":"swipe-up"`+brief, false)
 	pair("mutual", `"properties":{"level":5},"query":{"level":{"min":3,"max":8}}`, `"properties":{"level":8},"query":{"level":5}`, true)
 	pair("not mutual", `"properties":{"level":5},"query":{"level":{"min":3,"max":8}}`+brief, `"properties":{"level":8},"query":{"level":6}`+brief, false)
@@ -330,6 +331,7 @@ func wrongMatchFrames(g ground) {
 	}
 	g.refused(a, "MATCH_REQUEST", `{}`, "INVALID_MESSAGE MISSING_FIELD")
 	bad("MATCH_REQUEST", `{"pool":"p","lat":91,"lon":0}`, "data.lat")
+	bad("MATCH_REQUEST", `{"pool":"p","lat":90,"lon":-180.1}`, "data.lon")
 	bad("MATCH_REQUEST", `{"pool":"p","lat":"1","lon":0}`, "data.lat")
 	bad("MATCH_REQUEST", `{"pool":"p","gesture":"wave"}`, "data.gesture")
 	bad("MATCH_REQUEST", `{"pool":"p","max":9}`, "data.max")

@@ -136,10 +136,13 @@ func (g ground) mine(p trafficPage) string {
 func devicesCount(g ground) {
 	key := g.adminKey()
 	around := time.Now().Add(-30 * time.Second).Truncate(10 * time.Second)
-	body, want := g.happened(around)
-	wantAnswer(g.T, "write", g.Nodes[0].Call("POST", "/v1/journal", key, body), 201, "")
 	late := fmt.Sprintf(`{"events":[{"type":"bytesSent","device":%q,"amount":7,"at":%q}]}`, g.device(9), around.Add(-2*time.Minute).Format(time.RFC3339))
 	wantAnswer(g.T, "write", g.Nodes[1].Call("POST", "/v1/journal", key, late), 201, "")
+	// One clock that is ahead moves nothing for others: what they say afterwards is in time.
+	ahead := fmt.Sprintf(`{"events":[{"type":"bytesSent","device":%q,"amount":7,"at":%q}]}`, g.device(8), time.Now().Add(45*time.Second).Format(time.RFC3339))
+	wantAnswer(g.T, "write", g.Nodes[2].Call("POST", "/v1/journal", key, ahead), 201, "")
+	body, want := g.happened(around)
+	wantAnswer(g.T, "write", g.Nodes[0].Call("POST", "/v1/journal", key, body), 201, "")
 	for _, n := range g.Nodes {
 		p := n.exchanged(key, "by=device&window=10s") // what was answered is there at once
 		if got := g.mine(p); got != want {
@@ -147,6 +150,9 @@ func devicesCount(g ground) {
 		}
 		if p.TooLate != 1 {
 			g.Errorf("%d came too late, not 1", p.TooLate)
+		}
+		if p.Ahead != 1 {
+			g.Errorf("%d are ahead, not 1", p.Ahead)
 		}
 		one := n.exchanged(key, "window=30s&slide=10s&device="+g.device(3))
 		if count, sum := one.total(); count != 3*40 || sum != 3*(3+198)*40/2 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -286,22 +287,56 @@ func TestDevicesOfAnAppHaveNothingToDoWithThoseOfAnother(t *testing.T) {
 	})
 }
 
-// A device that reads nothing has so many bytes waiting, however few frames they are.
-func TestWhatWaitsForADeviceIsBoundedInBytes(t *testing.T) {
+// A device that reads nothing has so many bytes waiting, however few frames they are, and so
+// many frames, however few bytes.
+func TestWhatWaitsForADeviceIsBoundedInFramesAndInBytes(t *testing.T) {
+	for name, c := range map[string]struct{ frames, bytes int }{"bytes": {1 << 20, 8 << 10}, "frames": {100, 1 << 30}} {
+		t.Run(name, func(t *testing.T) {
+			r := newDoorRig(t)
+			r.set(func() { r.limits.Queue, r.limits.QueueBytes = c.frames, c.bytes })
+			a, b := r.device("a"), r.device("b")
+			a.line()
+			b.line() // and nothing more
+			text := strings.Repeat("x", 1<<10)
+			full := r.door.dropped[dropFull]
+			for range 1 << 16 { // 64 MiB: more than any connection holds
+				a.send(text)
+				if testutil.ToFloat64(full) > 0 {
+					return
+				}
+			}
+			t.Error("nothing was dropped")
+		})
+	}
+}
+
+// The first line says which node has the connection, and which of its connections that is.
+func TestADeviceIsToldWhoHandlesIt(t *testing.T) {
 	r := newDoorRig(t)
-	r.set(func() { r.limits.Queue, r.limits.QueueBytes = 1<<20, 8<<10 })
-	a, b := r.device("a"), r.device("b")
-	a.line()
-	b.line() // and nothing more
-	text := strings.Repeat("x", 1<<10)
-	full := r.door.dropped[dropFull]
-	for range 1 << 16 { // 64 MiB: more than any connection holds
-		a.send(text)
-		if testutil.ToFloat64(full) > 0 {
-			return
+	for n, id := range []string{"a", "b", "a"} {
+		p, _ := r.dial(id, "&lat=1&lon=1")
+		if got, want := p.line(), fmt.Sprint("Connected and handled by here_", n+1); got != want {
+			t.Errorf("%s was told %q, not %q", id, got, want)
 		}
 	}
-	t.Error("nothing was dropped")
+}
+
+func TestWhatADeviceSaysToNobodyIsDroppedAndCounted(t *testing.T) {
+	r := newDoorRig(t)
+	a := r.device("a")
+	for range 3 {
+		a.send("is anybody there?")
+	}
+	waitFor(t, "three lines are counted", func() bool { return testutil.ToFloat64(r.door.dropped[dropUnmatched]) == 3 })
+	b := r.device("b")
+	if got := b.line(); got != "I matched with device 'a'!" {
+		t.Errorf("b was told %q", got)
+	}
+	a.line()
+	a.send("ciao")
+	if got := b.line(); got != "device a says: ciao" { // and nothing of what was said before
+		t.Errorf("b was told %q", got)
+	}
 }
 
 func TestAPoolOfDevicesIsNoneOfUsers(t *testing.T) {
