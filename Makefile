@@ -84,7 +84,7 @@ test-large-faults: ## its faults alone
 	ROOM_HISTORY=1000000 go test -count=1 -v -timeout 1h -run 'TestALongHistory' ./internal/db
 
 test-large-nodes: ## faults of several nodes, which take too long for make test
-	FAULT_TIME=3m go test -count=1 -v -parallel 1 -timeout 1h -run 'TestACrowd|TestAClusterAtWork|TestAClusterGrows|TestAMinority|TestANodeWhose|TestAStandaloneStoreIsImportedInto|TestKilledWhileItImports|TestTheSuiteMeasuresClusters|TestWhateverHappens' ./internal/nodetest ./cmd/switchboard
+	FAULT_VICTIMS=all FAULT_TIME=3m go test -count=1 -v -parallel 1 -timeout 1h -run 'TestACrowd|TestEachSessionOf|TestAClusterAtWork|TestAClusterGrows|TestAMinority|TestANodeWhose|TestAStandaloneStoreIsImportedInto|TestKilledWhileItImports|TestTheSuiteMeasuresClusters|TestWhateverHappens' ./internal/nodetest ./cmd/switchboard
 
 test-large-topologies: ## all tests of one node with a connector and a processor, three nodes, three on one NATS
 	for topology in split cluster external; do \
