@@ -43,6 +43,7 @@ type peer struct {
 	gone   bool      // another has its name now: nothing that comes from it counts any more
 	wiped  bool      // its row is removed
 	asked  bool      // it is being found out whether its process has ended
+	again  time.Time // when that may be asked again
 	ended  time.Time // when that was found first since it beat last; zero: it was not
 	sure   bool      // and found again
 }
@@ -202,8 +203,8 @@ func (c *core) tick(now time.Time, valid bool) (list []doing) {
 // whether they have ended: ended is to be called for each.
 func (c *core) missing(now time.Time) (list []Member) {
 	for _, p := range c.peers {
-		if p.met && p.dead.IsZero() && !p.asked && c.late(p, now) {
-			p.asked = true
+		if p.met && p.dead.IsZero() && !p.asked && c.late(p, now) && !now.Before(p.again) {
+			p.asked, p.again = true, now.Add(c.stall/4)
 			list = append(list, p.Member)
 		}
 	}

@@ -161,7 +161,10 @@ func TestANodeWhoseProcessHasEndedIsDeadBeforeItsLeaseIsOver(t *testing.T) {
 	j.own = j.now
 	j.passes(250*time.Millisecond, false)
 	j.says(t) // it is lost, and judges nobody
-	j.finds(true)
+	if !j.finds(true) || j.finds(true) {
+		t.Error("it is not asked once in a quarter of a beat")
+	}
+	j.passes(250*time.Millisecond, true)
 	j.finds(true)
 	j.own = j.now.Add(time.Millisecond)
 	j.passes(250*time.Millisecond, true)
@@ -182,6 +185,7 @@ func TestANodeThatIsSlowHasItsWholeLease(t *testing.T) {
 		"it beats while it is found out": func(j *judge) { j.missing(j.now); j.hears("id-b", "b", 2); j.ended("id-b", true, j.now) },
 		"this process did not run": func(j *judge) {
 			j.finds(true)
+			j.passes(250*time.Millisecond, true)
 			j.finds(true)
 			j.now = j.now.Add(time.Minute)
 		},
