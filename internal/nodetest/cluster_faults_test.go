@@ -363,8 +363,7 @@ func TestEachSessionOfAKilledNodeLeavesExactlyOnce(t *testing.T) {
 func TestAKilledNodeIsNoticedBeforeItsLeaseIsOver(t *testing.T) {
 	t.Parallel()
 	const lease = 40 * time.Second
-	c := StartCluster(t, 3, func(_ int, s *NodeSettings) { s.More, s.Lease = devicesOn, lease.String() })
-	t.Cleanup(c.tell)
+	c := threeLeased(t, devicesOn, lease.String())
 	a, b := ConnectDevice(t, c.Nodes[0], "a", 1, 1), ConnectDevice(t, c.Nodes[1], "b", 1, 1)
 	a.Expect("I matched with device 'b'!")
 	b.Expect("I matched with device 'a'!")

@@ -156,14 +156,11 @@ func (d *throng) judge(n int) {
 	}
 }
 
-// sayWaits logs how long devices waited for their partners, by when they began to.
-func (d *throng) sayWaits(killed time.Time) {
+// sayWaits logs how long devices waited for their partners, by when they began to: before
+// a node was killed, before its lease was over, or later.
+func (d *throng) sayWaits(killed, over time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	lease, err := time.ParseDuration(clusterLease)
-	if err != nil {
-		d.t.Fatal(err)
-	}
 	sets := []struct {
 		who  string
 		have func(spell) bool
@@ -171,9 +168,9 @@ func (d *throng) sayWaits(killed time.Time) {
 		{"devices that connected once, for the first partner", func(s spell) bool { return s.first }},
 		{"of these, before the kill", func(s spell) bool { return s.first && s.since.Before(killed) }},
 		{"of these, in a lease after it", func(s spell) bool {
-			return s.first && !s.since.Before(killed) && s.since.Before(killed.Add(lease))
+			return s.first && !s.since.Before(killed) && s.since.Before(over)
 		}},
-		{"of these, later", func(s spell) bool { return s.first && !s.since.Before(killed.Add(lease)) }},
+		{"of these, later", func(s spell) bool { return s.first && !s.since.Before(over) }},
 		{"devices that lost a partner or their connection, for the next", func(s spell) bool { return !s.first }},
 	}
 	for _, set := range sets {
@@ -220,7 +217,8 @@ func (d *throng) joinAll(first, end int, began time.Time) {
 // The node that keeps the pool is killed while the devices come, a thousand in each
 // second, as far as the machine lets them.
 func TestEveryDeviceOfAThrongHasOnePartnerThoughANodeIsKilledWhileTheyCome(t *testing.T) {
-	c := three(t, devicesOn)
+	const lease = 6 * time.Second // as where there is no setting
+	c := threeLeased(t, devicesOn, lease.String())
 	const all = 10_000
 	d := newThrong(t, c)
 	keeps := d.keeper()
@@ -238,7 +236,7 @@ func TestEveryDeviceOfAThrongHasOnePartnerThoughANodeIsKilledWhileTheyCome(t *te
 	<-dead
 	t.Logf("%d devices connected in %s", all, time.Since(began).Round(time.Millisecond))
 	d.judge(all)
-	d.sayWaits(killed)
+	d.sayWaits(killed, killed.Add(lease))
 }
 
 func TestDevicesStayMatchedWhileTheNodesStopAndStartOneAfterTheOther(t *testing.T) {
