@@ -191,6 +191,15 @@ func (c *Cluster) only() string {
 // kinds, only those of the more frequent one count. have are routes of an earlier
 // call that are in use: they stay.
 func (c *Cluster) routes(ctx context.Context, have []string) []*url.URL {
+	all := c.addresses(ctx, have)
+	urls := make([]*url.URL, len(all))
+	for i, a := range all {
+		urls[i] = &url.URL{Scheme: "nats-route", Host: a, User: url.UserPassword(c.signature(), c.Secret)}
+	}
+	return urls
+}
+
+func (c *Cluster) addresses(ctx context.Context, have []string) []string {
 	lookup := net.DefaultResolver.LookupHost
 	if c.lookup != nil {
 		lookup = c.lookup
@@ -213,12 +222,7 @@ func (c *Cluster) routes(ctx context.Context, have []string) []*url.URL {
 		}
 	}
 	slices.Sort(all)
-	all = slices.Compact(all)
-	urls := make([]*url.URL, len(all))
-	for i, a := range all {
-		urls[i] = &url.URL{Scheme: "nats-route", Host: a, User: url.UserPassword(c.signature(), c.Secret)}
-	}
-	return urls
+	return slices.Compact(all)
 }
 
 // family returns the addresses of the kind, version 4 or 6, that there are more of.

@@ -158,11 +158,23 @@ func (p *link) end(does turn) {
 // clear forgets what is queued. mu is held.
 func (p *link) clear() { p.queue, p.first, p.queued = nil, 0, 0 }
 
-// fall ends the conversation, since what carries it has ended.
-func (p *link) fall() {
+// fall ends the conversation, since what carries it is about to end, and returns the
+// packet that says so to the other end; nil when there is none to be told.
+func (p *link) fall() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	farewell := p.farewell(make([]byte, p.head))
 	p.end(p.talk.begin(time.Now()))
+	return farewell
+}
+
+// farewell writes a bye; nil when there is no conversation. mu is held.
+func (p *link) farewell(b []byte) []byte {
+	if !p.talk.up {
+		return nil
+	}
+	putHead(b, packet{kind: bye, from: p.talk.mine, to: p.talk.theirs, n: p.talk.sent, done: p.talk.done}, p.links.self)
+	return b
 }
 
 // apart says whether something may not arrive.
@@ -321,11 +333,7 @@ func (p *link) next(control []byte) (b []byte, last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.leaving {
-		if !p.talk.up {
-			return nil, true
-		}
-		putHead(control, packet{kind: bye, from: p.talk.mine, to: p.talk.theirs, n: p.talk.sent, done: p.talk.done}, p.links.self)
-		return control, true
+		return p.farewell(control), true
 	}
 	what, ok := p.talk.speak(p.first < len(p.queue), time.Now())
 	if !ok {

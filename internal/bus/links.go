@@ -38,6 +38,8 @@ const (
 	// linkArrivals is how many packets may wait for a peer's goroutine. More than the
 	// window cannot be of one conversation, so it is never full for long.
 	linkArrivals = 8 * talkWindow
+	// linkFarewell bounds how long an engine that ends is held up to tell the others so.
+	linkFarewell = 250 * time.Millisecond
 	// linkSpare is how many packets that were sent are kept for the next messages.
 	linkSpare = 2
 	// linkTick is how often a link looks at the clock.
@@ -125,14 +127,32 @@ func (l *Links) attach(ctx context.Context, e *engine) error {
 
 // detach ends their use of an engine. Bus.mu is held.
 func (l *Links) detach() {
-	if conn := l.conn.Swap(nil); conn != nil {
-		conn.Close()
-	}
+	conn := l.conn.Swap(nil)
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, p := range l.peers {
-		p.fall()
+		if b := p.fall(); b != nil && conn != nil {
+			_ = conn.Publish(l.subject(p.peer), b) // a courtesy, as the next
+		}
 	}
+	if conn != nil {
+		_ = conn.FlushTimeout(linkFarewell)
+		conn.Close()
+	}
+}
+
+// Left says whether a node has ended the conversation with a word, and begun none since:
+// it stops, or has its engine started anew.
+func (l *Links) Left(peer string) bool {
+	l.mu.RLock()
+	p := l.peers[peer]
+	l.mu.RUnlock()
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.talk.left
 }
 
 // Close ends all conversations. The handler is called no more once it returns.

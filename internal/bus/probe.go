@@ -32,34 +32,51 @@ type probed struct {
 	trusts  bool // it takes this server's secret
 }
 
+// firstLine is what a server says before it is asked.
+type firstLine struct {
+	Name      string `json:"server_name"`
+	Cluster   string `json:"cluster"`
+	JetStream bool   `json:"jetstream"`
+	TLS       bool   `json:"tls_required"`
+}
+
+// read reads it.
+func (f *firstLine) read(r *bufio.Reader, address string) error {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	text, is := strings.CutPrefix(line, "INFO ")
+	if !is || json.Unmarshal([]byte(text), f) != nil {
+		return fmt.Errorf("%s is no server", address)
+	}
+	return nil
+}
+
+// call calls a server, and returns what it says first. The connection lasts as long as
+// ctx.
+func call(ctx context.Context, address string) (info firstLine, conn net.Conn, r *bufio.Reader, err error) {
+	var d net.Dialer
+	if conn, err = d.DialContext(ctx, "tcp", address); err != nil {
+		return info, nil, nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	r = bufio.NewReader(io.LimitReader(conn, probeLine))
+	err = info.read(r, address)
+	return info, conn, r, err
+}
+
 // probe calls a server, and signs in as one does that looks. A server of a cluster then
 // says that this is none of it, or that the secret is another one.
 func (c *Cluster) probe(ctx context.Context, address string) (p probed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	info, conn, r, err := call(ctx, address)
 	if err != nil {
 		return p, err
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	r := bufio.NewReader(io.LimitReader(conn, probeLine))
-	line, err := r.ReadString('\n')
-	if err != nil {
-		return p, err
-	}
-	var info struct {
-		Name      string `json:"server_name"`
-		Cluster   string `json:"cluster"`
-		JetStream bool   `json:"jetstream"`
-		TLS       bool   `json:"tls_required"`
-	}
-	text, is := strings.CutPrefix(line, "INFO ")
-	if !is || json.Unmarshal([]byte(text), &info) != nil {
-		return p, fmt.Errorf("%s is no server", address)
 	}
 	p = probed{cluster: info.Cluster, node: info.Name, stores: info.JetStream}
+	var is bool
 	if p.id, is = strings.CutPrefix(info.Cluster, c.Name+"."); !is || p.id == "" {
 		p.id = ""
 		return p, nil

@@ -29,6 +29,9 @@ const (
 	// askAgain is how long an answer to a write may take before it is sent again:
 	// the one who was to answer may have died.
 	askAgain = time.Second
+	// readStep is how long an answer about one message may take before it is asked for
+	// again.
+	readStep = waitStep / 8
 	// writeHeader names a write, so that who has sent it more than once, or was not
 	// answered, can tell whether it is the one that is stored.
 	writeHeader = "Switchboard-Write"
@@ -86,11 +89,21 @@ func passing(err error) bool {
 // patiently calls ask until it succeeds, fails for good, or ctx ends; each time
 // with a part of the time. Where there is one server alone it calls once.
 func (e *engine) patiently(ctx context.Context, ask func(context.Context) error) error {
+	return e.again(ctx, waitStep, ask)
+}
+
+// promptly is patiently for what may be asked often: who was to answer may have died,
+// and nobody says so, so it is asked again soon, and then less and less soon.
+func (e *engine) promptly(ctx context.Context, ask func(context.Context) error) error {
+	return e.again(ctx, readStep, ask)
+}
+
+func (e *engine) again(ctx context.Context, wait time.Duration, ask func(context.Context) error) error {
 	if !e.opts.shared() {
 		return ask(ctx)
 	}
-	for {
-		step, cancel := context.WithTimeout(ctx, waitStep)
+	for ; ; wait = min(2*wait, waitStep) {
+		step, cancel := context.WithTimeout(ctx, wait)
 		err := ask(step)
 		cancel()
 		if err == nil || !passing(err) {
@@ -209,7 +222,7 @@ func (e *engine) read(ctx context.Context, stream string, what direct) (m *jetst
 	if err != nil {
 		return nil, err
 	}
-	err = e.patiently(ctx, func(ctx context.Context) error {
+	err = e.promptly(ctx, func(ctx context.Context) error {
 		reply, err := e.reads.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, ask)
 		if err != nil {
 			return err

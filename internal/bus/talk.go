@@ -16,6 +16,7 @@ import "time"
 type talk struct {
 	mine, theirs uint64 // the ends' numbers; theirs is 0 until it is known
 	up           bool
+	left         bool // the other end said bye, and has not been up since
 	say          bool // something is to be said soon, without messages if need be
 
 	sent, acked uint64 // packets of messages that went out, and that the other end has handled
@@ -65,7 +66,7 @@ type turn struct {
 // begin makes this end begin anew.
 func (t *talk) begin(now time.Time) (was turn) {
 	was.down = t.up
-	*t = talk{mine: max(t.mine+1, uint64(now.UnixNano())), theirs: t.theirs, say: true, heard: now}
+	*t = talk{mine: max(t.mine+1, uint64(now.UnixNano())), theirs: t.theirs, left: t.left, say: true, heard: now}
 	return was
 }
 
@@ -92,6 +93,7 @@ func (t *talk) meet(p packet, now time.Time) (does turn) {
 	}
 	t.theirs = p.from
 	t.say = true
+	t.left = t.left || p.kind == bye
 	if p.to != t.mine || p.kind == bye {
 		return does
 	}
@@ -101,13 +103,16 @@ func (t *talk) meet(p packet, now time.Time) (does turn) {
 
 // listen takes in a packet of a conversation that both ends agree on.
 func (t *talk) listen(p packet, now time.Time) (does turn) {
+	if p.kind == bye {
+		t.left = true
+	}
 	if p.kind == bye || p.n > t.got+1 || p.n == t.got+1 && p.kind != data {
 		return t.begin(now) // it ends, or something was lost
 	}
 	t.heard = now
 	if !t.up {
 		t.up, does.up = true, true
-		t.say = true
+		t.left, t.say = false, true
 	}
 	t.say = t.say || p.kind == hello
 	if p.done > t.acked && p.done <= t.sent {

@@ -25,6 +25,7 @@ type core struct {
 	in    bool // this node is a member: nobody refuses it
 	peers map[string]*peer
 	last  time.Time // of the last tick
+	own   time.Time // when the last write of the own row was begun that was stored
 }
 
 // peer is another node.
@@ -41,6 +42,10 @@ type peer struct {
 	dead   time.Time // when it was found dead; zero: it was not
 	gone   bool      // another has its name now: nothing that comes from it counts any more
 	wiped  bool      // its row is removed
+	asked  bool      // it is being found out whether its process has ended
+	again  time.Time // when that may be asked again
+	ended  time.Time // when that was found first since it beat last; zero: it was not
+	sure   bool      // and found again
 }
 
 // doing is something to be done about a peer.
@@ -115,6 +120,7 @@ func (c *core) row(m Member, speaks Range, beat uint64, now time.Time) (list []d
 // update takes in what a peer's row says.
 func (c *core) update(p *peer, m Member, speaks Range, beat uint64, now time.Time) []doing {
 	p.Member, p.speaks, p.beat, p.seen, p.heard, p.dead, p.wiped = m, speaks, beat, now, now, time.Time{}, false
+	p.ended, p.sure = time.Time{}, false
 	switch {
 	case !c.speaks.meets(speaks) && !p.told:
 		p.told = true
@@ -174,9 +180,12 @@ func (c *core) tick(now time.Time, valid bool) (list []doing) {
 	c.last = now
 	for id, p := range c.peers {
 		p.seen = p.seen.Add(pause)
+		if pause > 0 {
+			p.ended, p.sure = time.Time{}, false // it may have begun to beat meanwhile
+		}
 		switch {
 		case p.dead.IsZero():
-			if valid && now.Sub(p.seen) >= c.lease {
+			if valid && (now.Sub(p.seen) >= c.lease || p.sure && c.own.After(p.ended)) {
 				list = append(list, c.die(p, now)...)
 			}
 		case now.Sub(p.dead) < Kept:
@@ -188,6 +197,42 @@ func (c *core) tick(now time.Time, valid bool) (list []doing) {
 		}
 	}
 	return list
+}
+
+// missing returns the nodes that have missed a beat and of which it is to be found out
+// whether they have ended: ended is to be called for each.
+func (c *core) missing(now time.Time) (list []Member) {
+	for _, p := range c.peers {
+		if p.met && p.dead.IsZero() && !p.asked && c.late(p, now) && !now.Before(p.again) {
+			p.asked, p.again = true, now.Add(c.stall/4)
+			list = append(list, p.Member)
+		}
+	}
+	return list
+}
+
+// late says whether a node has missed a beat.
+func (c *core) late(p *peer, now time.Time) bool { return now.Sub(p.seen) >= c.stall*5/4 }
+
+// ended takes in whether the process of a node has ended. It is dead when that was found
+// twice, and this node has stored its row in between: so it is where the majority is,
+// and would have heard of a beat. first says that it was found for the first time.
+func (c *core) ended(id string, has bool, now time.Time) (first bool) {
+	p := c.peers[id]
+	if p == nil {
+		return false
+	}
+	p.asked = false
+	switch {
+	case !has || !c.late(p, now):
+		p.ended, p.sure = time.Time{}, false
+	case p.ended.IsZero():
+		p.ended = now
+		return true
+	default:
+		p.sure = true
+	}
+	return false
 }
 
 // back takes in that this node's lease holds again. The table may have stood still

@@ -136,6 +136,72 @@ func TestANodeTakesItsNameFromItsEarlierRunsAndLosesItToALaterOne(t *testing.T) 
 	}
 }
 
+// finds says whether the process of b has ended, if that is to be found out.
+func (j *judge) finds(has bool) (asked bool) {
+	for _, m := range j.missing(j.now) {
+		j.ended(m.ID, has, j.now)
+		asked = true
+	}
+	return asked
+}
+
+func TestANodeWhoseProcessHasEndedIsDeadBeforeItsLeaseIsOver(t *testing.T) {
+	j := newJudge()
+	j.hears("id-b", "b", 1)
+	j.passes(time.Second, true)
+	if j.finds(true) {
+		t.Error("it is asked whether a node has ended that has missed no beat")
+	}
+	j.passes(250*time.Millisecond, true)
+	j.finds(true)
+	j.passes(250*time.Millisecond, true)
+	j.finds(true)
+	j.passes(250*time.Millisecond, true)
+	j.says(t, "joined id-b") // this node may be where the minority is
+	j.own = j.now
+	j.passes(250*time.Millisecond, false)
+	j.says(t) // it is lost, and judges nobody
+	if !j.finds(true) || j.finds(true) {
+		t.Error("it is not asked once in a quarter of a beat")
+	}
+	j.passes(250*time.Millisecond, true)
+	j.finds(true)
+	j.own = j.now.Add(time.Millisecond)
+	j.passes(250*time.Millisecond, true)
+	j.says(t, "died id-b")
+	if j.alive("id-b") {
+		t.Error("it is alive")
+	}
+	j.hears("id-b", "b", 2) // its machine was wrong
+	j.says(t, "joined id-b")
+	j.passes(lease5-time.Millisecond, true)
+	j.says(t)
+}
+
+func TestANodeThatIsSlowHasItsWholeLease(t *testing.T) {
+	for what, between := range map[string]func(j *judge){
+		"its process has not ended":      func(j *judge) { j.finds(false) },
+		"it beats between two findings":  func(j *judge) { j.finds(true); j.hears("id-b", "b", 2); j.passes(time.Second, true); j.finds(true) },
+		"it beats while it is found out": func(j *judge) { j.missing(j.now); j.hears("id-b", "b", 2); j.ended("id-b", true, j.now) },
+		"this process did not run": func(j *judge) {
+			j.finds(true)
+			j.passes(250*time.Millisecond, true)
+			j.finds(true)
+			j.now = j.now.Add(time.Minute)
+		},
+	} {
+		j := newJudge()
+		j.hears("id-b", "b", 1)
+		j.passes(2*time.Second, true)
+		between(j)
+		j.own = j.now.Add(time.Millisecond)
+		j.passes(1250*time.Millisecond, true)
+		if j.says(t, "joined id-b"); !j.alive("id-b") {
+			t.Error(what)
+		}
+	}
+}
+
 func TestTimeInWhichThisNodeDidNotRunOrWasLostCountsForNobody(t *testing.T) {
 	frozen := newJudge()
 	frozen.hears("id-b", "b", 1)

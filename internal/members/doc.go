@@ -4,7 +4,7 @@
 // Every node keeps a row of its own in a table that all nodes share, and writes
 // it anew about each second, with a number that rises: a beat. Whoever watches
 // the table judges by its own monotonic clock: a node whose row has not changed
-// for a lease is dead. A node whose own last write was begun longer ago than four
+// for a lease is dead, or sooner when its process is known to have ended. A node whose own last write was begun longer ago than four
 // fifths of a lease is lost, and knows it before anybody else says so.
 //
 // # Promises
@@ -15,6 +15,10 @@
 //   - Options.Joined and Options.Died alternate for each node, and come in order,
 //     one at a time, from the goroutine of [Room.Run]. A node that comes back
 //     after it was found dead joins again.
+//   - Of a node that has missed a beat [Options.Ended] is asked. It is dead when that
+//     says twice that its process has ended, and this node's own row was stored in
+//     between: a majority is here, then, and of a beat that it took this node would
+//     have heard. One that is slow, frozen or cut off has the whole lease.
 //   - A node that is lost judges nobody; nor does time count in which this process
 //     did not run. So one that wakes up does not find all others dead, nor do all
 //     when the table has stood still for a while.

@@ -44,6 +44,12 @@ type Options struct {
 	Died   func(id string) // one that Joined was told of has left, or is dead
 	Lost   func()          // this node's lease has run out
 	Found  func()          // it holds again, after Lost
+	// Ended says whether the process of a node that has missed a beat has ended; nil:
+	// that is never known, and such a node is dead when its lease is over. It may take
+	// a second, and is called from several goroutines, for one node by one at a time.
+	// What it says has to be known for certain, as far as it can be: a node that is slow,
+	// or frozen, or out of reach, has not.
+	Ended func(context.Context, Member) bool
 	// Waiting says what a node that is Joining waits for; nil: nothing is said of it.
 	Waiting func() string
 
@@ -59,8 +65,9 @@ type Room struct {
 	hurry  chan struct{} // the own row is to be written now
 	counts counts
 
-	lease lease
-	ended atomic.Bool
+	lease  lease
+	ended  atomic.Bool
+	asking sync.WaitGroup // who asks Ended
 
 	mu      sync.Mutex // guards what follows
 	self    Member

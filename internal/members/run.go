@@ -28,6 +28,7 @@ func (r *Room) Run(ctx context.Context) error {
 	err := r.live(ctx, stored)
 	endWriting()
 	<-written
+	r.asking.Wait()
 	r.leave(ctx)
 	return err
 }
@@ -85,6 +86,8 @@ func (r *Room) take(in func(c *core, m Member, speaks Range, beat uint64, now ti
 // live follows the table, the time and the writes of the own row, until ctx ends
 // or the node has to.
 func (r *Room) live(ctx context.Context, stored <-chan time.Time) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of who asks
 	tick := time.NewTicker(r.opts.Every / 4)
 	defer tick.Stop()
 	lost, told := false, r.opts.Now()
@@ -108,8 +111,12 @@ func (r *Room) live(ctx context.Context, stored <-chan time.Time) error {
 		}
 		urgent := r.take((*core).row)
 		r.mu.Lock()
-		urgent = append(urgent, r.core.tick(now, !lost && r.Valid())...)
+		valid := !lost && r.Valid()
+		urgent = append(urgent, r.core.tick(now, valid)...)
 		r.mu.Unlock()
+		if valid {
+			r.ask(ctx, now)
+		}
 		if err := r.act(urgent); err != nil {
 			return err
 		}
@@ -120,6 +127,26 @@ func (r *Room) live(ctx context.Context, stored <-chan time.Time) error {
 			told = now
 			r.tell()
 		}
+	}
+}
+
+// ask has it found out which of the nodes that have missed a beat have ended.
+func (r *Room) ask(ctx context.Context, now time.Time) {
+	if r.opts.Ended == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.core.missing(now) {
+		r.asking.Go(func() {
+			has := r.opts.Ended(ctx, m)
+			r.mu.Lock()
+			first := r.core.ended(m.ID, has, r.opts.Now())
+			r.mu.Unlock()
+			if first {
+				ring(r.hurry)
+			}
+		})
 	}
 }
 
@@ -154,6 +181,9 @@ func (r *Room) lose() {
 // hold takes in that the own row was stored. Whoever was lost is valid again only
 // now: after Lost has returned.
 func (r *Room) hold(begun time.Time, lost bool) {
+	r.mu.Lock()
+	r.core.own = begun
+	r.mu.Unlock()
 	if !lost && r.lease.begun.Load() != nil {
 		return // renewed by who wrote it
 	}

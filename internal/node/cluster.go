@@ -62,6 +62,7 @@ func (n *node) openCluster(ctx context.Context) (stop func(), err error) {
 	if err := n.openCopies(ctx, seats); err != nil {
 		return nil, err
 	}
+	n.peerDoors = n.bus.Doors()
 	if err := n.buildMembers(nodes); err != nil {
 		return nil, err
 	}
@@ -224,7 +225,16 @@ func (n *node) peers() (list []shards.Peer) {
 func (n *node) joined(m members.Member) {
 	n.exchange.PeerJoined(m.ID)
 	n.links.Connect(m.ID)
+	if n.peerDoors != nil {
+		n.peerDoors.Find(m.Name)
+	}
 	n.stir()
+}
+
+// ended says whether the process of another node has ended, as far as its machine says.
+// One that said so before it shut its door may be back in a moment.
+func (n *node) ended(ctx context.Context, m members.Member) bool {
+	return !n.links.Left(m.ID) && n.peerDoors.Shut(ctx, m.Name)
 }
 
 // died is told of a node that is gone.

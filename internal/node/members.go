@@ -30,6 +30,9 @@ func (n *node) buildMembers(table members.Store) (err error) {
 	if table != nil {
 		o.Joined, o.Died, o.Lost, o.Found = n.joined, n.died, n.lost, n.stir
 	}
+	if n.peerDoors != nil {
+		o.Ended = n.ended
+	}
 	n.members, err = members.New(o)
 	n.room.Store(n.members)
 	return err
@@ -58,6 +61,9 @@ func (n *node) join(ctx context.Context) (leave func() error, err error) {
 		end()
 		member.Wait()
 		return ended
+	}
+	if n.peerDoors != nil {
+		keeper.Go(func() { n.peerDoors.Run(keeping) })
 	}
 	n.stage.is("waiting to become a member of " + n.sharedName())
 	select {

@@ -109,6 +109,7 @@ type node struct {
 	id           string         // of this process, among the nodes of its cluster
 	refused      chan struct{}  // closed when it must not be a member any more
 	links        *bus.Links     // nil: this node is alone
+	peerDoors    *bus.Doors     // of the other nodes; nil: they have none that are known
 	leases       *shards.Leases // nil likewise
 	duties       []duty         // what is done for each shard beside its mailboxes
 	shardMetrics shardMetrics

@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -34,6 +35,7 @@ type NodeSettings struct {
 	Roles   []string // both if empty
 	More    string   // the rest of the settings file; empty: the demo's apps
 	Args    []string // further arguments
+	Lease   string   // empty: clusterLease
 	Data    string   // folder
 	Host    string   // where clients and operators come to
 
@@ -57,11 +59,12 @@ func (s NodeSettings) extra() string {
 	if len(s.Peers) == 1 && s.NATS == nil && len(s.Roles) == 0 {
 		return ""
 	}
+	lease := cmp.Or(s.Lease, clusterLease)
 	fmt.Fprintf(&b, "\ncluster: {name: %s, node: %s, listen: %q, peers: [%s], secret: %s, lease: %s}\n",
-		s.Cluster, s.Name, s.Listen, quoted(s.Peers), s.Secret, clusterLease)
+		s.Cluster, s.Name, s.Listen, quoted(s.Peers), s.Secret, lease)
 	if s.NATS != nil {
 		b.Reset()
-		fmt.Fprintf(&b, "\nnats: {url: %q, systemUrl: %q}\ncluster: {node: %s, lease: %s}\n", s.NATS.URL, s.NATS.System, s.Name, clusterLease)
+		fmt.Fprintf(&b, "\nnats: {url: %q, systemUrl: %q}\ncluster: {node: %s, lease: %s}\n", s.NATS.URL, s.NATS.System, s.Name, lease)
 	}
 	if len(s.Roles) > 0 {
 		fmt.Fprintf(&b, "roles: [%s]\n", strings.Join(s.Roles, ", "))

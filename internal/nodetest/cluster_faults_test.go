@@ -359,6 +359,27 @@ func TestEachSessionOfAKilledNodeLeavesExactlyOnce(t *testing.T) {
 	}
 }
 
+// The machine of a node says that its process has ended, so nobody waits for its lease
+// to be over.
+func TestAKilledNodeIsNoticedBeforeItsLeaseIsOver(t *testing.T) {
+	t.Parallel()
+	const lease = 40 * time.Second
+	c := threeLeased(t, devicesOn, lease.String())
+	a, b := ConnectDevice(t, c.Nodes[0], "a", 1, 1), ConnectDevice(t, c.Nodes[1], "b", 1, 1)
+	a.Expect("I matched with device 'b'!")
+	b.Expect("I matched with device 'a'!")
+	began := time.Now()
+	c.Nodes[1].Kill()
+	a.Expect("device 'b' left")
+	took := time.Since(began).Round(10 * time.Millisecond)
+	if took >= lease {
+		t.Errorf("it took %s, and the lease is %s", took, lease)
+	}
+	t.Logf("it was told %s after the kill, with a lease of %s", took, lease)
+	ConnectDevice(t, c.Nodes[2], "c", 1, 1).Expect("I matched with device 'a'!")
+	a.Expect("I matched with device 'c'!")
+}
+
 // Nobody hears of sessions that a frozen node ends when it goes on: they have left
 // already.
 func TestEachSessionOfAFrozenNodeLeavesExactlyOnce(t *testing.T) {

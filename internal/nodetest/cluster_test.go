@@ -67,8 +67,14 @@ const nodesVariable = "FAULT_NODES"
 // three starts three nodes with settings.
 func three(t *testing.T, settings string) *Cluster {
 	t.Helper()
+	return threeLeased(t, settings, clusterLease)
+}
+
+// threeLeased is three with a lease of the test's own.
+func threeLeased(t *testing.T, settings, lease string) *Cluster {
+	t.Helper()
 	Alone(t, ReasonOwn)
-	c := StartCluster(t, numberFromEnvironment(t, nodesVariable, 3), func(_ int, s *NodeSettings) { s.More = settings })
+	c := StartCluster(t, numberFromEnvironment(t, nodesVariable, 3), func(_ int, s *NodeSettings) { s.More, s.Lease = settings, lease })
 	t.Cleanup(c.tell)
 	return c
 }

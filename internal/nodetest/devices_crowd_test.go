@@ -21,15 +21,23 @@ type throng struct {
 	wg    sync.WaitGroup
 
 	mu      sync.Mutex
-	gone    map[int]bool      // nodes that are not there
-	partner map[string]string // of devices that are matched
-	joined  map[string]time.Time
-	waits   []time.Duration
+	gone    map[int]bool         // nodes that are not there
+	partner map[string]string    // of devices that are matched
+	since   map[string]time.Time // when those began to wait that do
+	met     map[string]bool      // those that had a partner, or lost a connection
+	waits   []spell
 	wrong   []string // what no device may see
 }
 
+// spell is the time that a device waited for one partner.
+type spell struct {
+	since time.Time
+	took  time.Duration
+	first bool // it never had one, and connected once only
+}
+
 func newThrong(t *testing.T, c *Cluster) *throng {
-	d := &throng{t: t, c: c, ended: make(chan struct{}), gone: map[int]bool{}, partner: map[string]string{}, joined: map[string]time.Time{}}
+	d := &throng{t: t, c: c, ended: make(chan struct{}), gone: map[int]bool{}, partner: map[string]string{}, since: map[string]time.Time{}, met: map[string]bool{}}
 	t.Cleanup(func() {
 		close(d.ended)
 		d.wg.Wait()
@@ -66,7 +74,7 @@ func (d *throng) connect(i, turn int) *Device {
 			continue
 		}
 		d.mu.Lock()
-		d.joined[query.Get("id")] = time.Now()
+		d.since[query.Get("id")] = time.Now()
 		d.mu.Unlock()
 		x, _, err := TryDevice(d.t, d.c.Nodes[n], query, nil)
 		if err == nil {
@@ -97,6 +105,7 @@ func (d *throng) lost(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.partner, name)
+	d.met[name] = true
 }
 
 func (d *throng) told(name, line string) {
@@ -113,12 +122,14 @@ func (d *throng) told(name, line string) {
 			d.wrong = append(d.wrong, fmt.Sprintf("%s has %s and is matched with %s", name, have, who))
 		}
 		d.partner[name] = who
-		d.waits = append(d.waits, time.Since(d.joined[name]))
+		d.waits = append(d.waits, spell{d.since[name], time.Since(d.since[name]), !d.met[name]})
+		d.met[name] = true
 	case strings.HasPrefix(line, "device '") && strings.HasSuffix(line, "' left"):
 		if have != who {
 			d.wrong = append(d.wrong, fmt.Sprintf("%s has %q and loses %s", name, have, who))
 		}
 		delete(d.partner, name)
+		d.since[name] = time.Now()
 	}
 }
 
@@ -144,16 +155,59 @@ func (d *throng) judge(n int) {
 	for _, what := range d.wrong[:min(len(d.wrong), 10)] {
 		d.t.Error(what)
 	}
-	slices.Sort(d.waits)
-	d.t.Logf("%d matches were told; half of them within %s of connecting, 99%% within %s", len(d.waits), d.waits[len(d.waits)/2], d.waits[len(d.waits)*99/100])
 }
 
-// joinAll has devices connect from first up to end, many side by side.
-func (d *throng) joinAll(first, end int) {
+// sayWaits logs how long devices waited for their partners, by when they began to: before
+// a node was killed, before its lease was over, or later.
+func (d *throng) sayWaits(killed, over time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sets := []struct {
+		who  string
+		have func(spell) bool
+	}{
+		{"devices that connected once, for the first partner", func(s spell) bool { return s.first }},
+		{"of these, before the kill", func(s spell) bool { return s.first && s.since.Before(killed) }},
+		{"of these, in a lease after it", func(s spell) bool {
+			return s.first && !s.since.Before(killed) && s.since.Before(over)
+		}},
+		{"of these, later", func(s spell) bool { return s.first && !s.since.Before(over) }},
+		{"devices that lost a partner or their connection, for the next", func(s spell) bool { return !s.first }},
+	}
+	for _, set := range sets {
+		var took []time.Duration
+		for _, s := range d.waits {
+			if set.have(s) {
+				took = append(took, s.took.Round(100*time.Microsecond))
+			}
+		}
+		slices.Sort(took)
+		if n := len(took); n > 0 {
+			d.t.Logf("%s: %d waits, half of them within %s, 99%% within %s, all within %s", set.who, n, took[n/2], took[n*99/100], took[n-1])
+		}
+	}
+}
+
+// keeper returns which node keeps the pool, as it shows when one device waits.
+func (d *throng) keeper() (keeps int) {
+	one := ConnectDevice(d.t, d.c.Nodes[0], "lone", 1, 1)
+	Eventually(d.t, "a node says that a device waits", func() bool {
+		keeps = slices.IndexFunc(d.c.Nodes, func(s *Server) bool { return s.Metric("switchboard_match_waiting") == 1 })
+		return keeps >= 0
+	})
+	one.Close()
+	Eventually(d.t, "no device waits", func() bool { return d.c.Nodes[keeps].Metric("switchboard_match_waiting") == 0 })
+	return keeps
+}
+
+// joinAll has devices connect from first up to end, many side by side: each a millisecond
+// after the one before, counted from began, or as soon as it can be.
+func (d *throng) joinAll(first, end int, began time.Time) {
 	var wg sync.WaitGroup
 	for worker := range 64 {
 		wg.Go(func() {
 			for i := first + worker; i < end; i += 64 {
+				<-time.After(time.Until(began.Add(time.Duration(i) * time.Millisecond)))
 				d.join(i)
 			}
 		})
@@ -161,24 +215,29 @@ func (d *throng) joinAll(first, end int) {
 	wg.Wait()
 }
 
+// The node that keeps the pool is killed while the devices come, a thousand in each
+// second, as far as the machine lets them.
 func TestEveryDeviceOfAThrongHasOnePartnerThoughANodeIsKilledWhileTheyCome(t *testing.T) {
-	c := three(t, devicesOn)
+	const lease = 6 * time.Second // as where there is no setting
+	c := threeLeased(t, devicesOn, lease.String())
 	const all = 10_000
 	d := newThrong(t, c)
+	keeps := d.keeper()
 	began := time.Now()
-	d.joinAll(0, all/2)
+	d.joinAll(0, all/2, began)
 	d.mu.Lock()
-	d.gone[1] = true
+	d.gone[keeps] = true
 	d.mu.Unlock()
-	killed := make(chan struct{})
+	killed, dead := time.Now(), make(chan struct{})
 	go func() {
-		defer close(killed)
-		c.Nodes[1].Kill()
+		defer close(dead)
+		c.Nodes[keeps].Kill()
 	}()
-	d.joinAll(all/2, all)
-	<-killed
+	d.joinAll(all/2, all, began)
+	<-dead
 	t.Logf("%d devices connected in %s", all, time.Since(began).Round(time.Millisecond))
 	d.judge(all)
+	d.sayWaits(killed, killed.Add(lease))
 }
 
 // A node that is frozen keeps what it kept of pools and devices, as far as it knows when it goes
@@ -216,7 +275,7 @@ func TestDevicesStayMatchedWhileTheNodesStopAndStartOneAfterTheOther(t *testing.
 	c := three(t, devicesOn)
 	const all = 300
 	d := newThrong(t, c)
-	d.joinAll(0, all)
+	d.joinAll(0, all, time.Now())
 	d.judge(all)
 	for i, n := range c.Nodes {
 		d.mu.Lock()
