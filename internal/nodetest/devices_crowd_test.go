@@ -246,7 +246,7 @@ func TestNoDeviceHasTwoPartnersThoughNodesAreFrozen(t *testing.T) {
 	c := three(t, devicesOn)
 	const all = 150
 	d := newThrong(t, c)
-	d.joinAll(0, all)
+	d.joinAll(0, all, time.Now())
 	d.judge(all)
 	for i, n := range c.Nodes {
 		d.mu.Lock()
