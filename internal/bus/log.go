@@ -227,7 +227,7 @@ func (l *Log) wait(ctx context.Context, e *engine, first uint64) (*nats.Msg, err
 // noRoom holds the numbers of errors that say that some limit is reached: of
 // the server, of the account, of the store.
 func noRoom(code jetstream.ErrorCode) bool {
-	return code == 10002 || code == 10023 || code == 10047 || code == codeStoreFailed
+	return code == 10002 || code == 10023 || code == codeNoStorage || code == codeStoreFailed
 }
 
 // verdict reads the server's answer to an append after last. shared says whether

@@ -52,6 +52,7 @@ const (
 	codeNotLeader         = 10009
 	codeNoMessage         = 10037
 	codeNotEnabled        = 10039 // for the account: no server with streams is known yet
+	codeNoStorage         = 10047 // a limit of the server or account is reached
 	codeNameInUse         = 10058 // with other settings
 	codeWrongLastSequence = 10071
 	codeNoReplicas        = 10074 // no cluster

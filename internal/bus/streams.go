@@ -280,6 +280,9 @@ func (b *Bus) create(ctx context.Context, e *engine, want jetstream.StreamConfig
 	if errors.As(err, &refused) && refused.ErrorCode == codeNameInUse {
 		return errTwice
 	}
+	if refused != nil && refused.ErrorCode == codeNoStorage && want.MaxBytes > 0 {
+		return fmt.Errorf("the NATS server has no room for the %d bytes that it may come to: raise its max_file_store, which is three quarters of the free disk by itself, or lower the setting: %w", want.MaxBytes, err)
+	}
 	if err != nil {
 		return err
 	}

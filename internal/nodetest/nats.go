@@ -31,15 +31,15 @@ type NATS struct {
 }
 
 // StartNATS starts one, which ends with the test.
-func StartNATS(t testing.TB) *NATS { return startNATS(t, "always") }
+func StartNATS(t testing.TB) *NATS { return startNATS(t, "sync_interval: always") }
 
-// startNATS starts one that syncs what it stores so often.
-func startNATS(t testing.TB, sync string) *NATS {
+// startNATS starts one whose streams are set up so.
+func startNATS(t testing.TB, streams string) *NATS {
 	t.Helper()
 	dir := t.TempDir()
 	addr := freeAddress(t)
 	n := &NATS{t: t, URL: "nats://" + addr, System: "nats://system:sesame@" + addr, addr: addr, file: filepath.Join(dir, "nats.conf"), out: filepath.Join(dir, "nats.log")}
-	text := fmt.Sprintf("listen: %q\nserver_name: outside\nmax_payload: 8MB\njetstream {store_dir: %q, sync_interval: %s}\n", addr, filepath.Join(dir, "store"), sync) +
+	text := fmt.Sprintf("listen: %q\nserver_name: outside\nmax_payload: 8MB\njetstream {store_dir: %q, %s}\n", addr, filepath.Join(dir, "store"), streams) +
 		"accounts {$SYS {users: [{user: system, password: sesame}]}, ours {jetstream: enabled, users: [{user: us, password: us}]}}\nno_auth_user: us\n"
 	if err := os.WriteFile(n.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

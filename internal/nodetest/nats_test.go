@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,7 @@ func TestTheNATSOutsideComesBackAtItsAddress(t *testing.T) {
 func TestANATSThatDoesNotSyncIsAcceptedByNameAndSaysSo(t *testing.T) {
 	t.Parallel()
 	Alone(t, ReasonOwn)
-	lazy := startNATS(t, "1m")
+	lazy := startNATS(t, "sync_interval: 1m")
 	for more, want := range map[string]string{
 		", systemUrl: '" + lazy.System + "'": "does not sync each message before it says that it is stored",
 		"":                                   "it cannot be found out whether NATS at",
@@ -55,5 +56,16 @@ func TestANATSThatDoesNotSyncIsAcceptedByNameAndSaysSo(t *testing.T) {
 		if v := n.Metric("switchboard_store_synced"); v != c.metric {
 			t.Errorf("the metric is %v", v)
 		}
+	}
+}
+
+func TestANATSWithLessRoomThanTheSettingsAskForIsRefusedByWhatToChange(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOwn)
+	small := startNATS(t, "sync_interval: always, max_file_store: 256MB")
+	file := Settings(t, plainApp+fmt.Sprintf("nats: {url: %q, systemUrl: %q}\n", small.URL, small.System))
+	code, text := refusedStart(t, "--config", file, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", t.TempDir())
+	if code != 1 || !strings.Contains(text, "raise its max_file_store") {
+		t.Errorf("exit code %d, it says %s", code, text)
 	}
 }
