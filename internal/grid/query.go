@@ -43,12 +43,12 @@ func windowOf(b Box) window {
 	return w
 }
 
-func (w *window) meets(s *square) bool {
+func (w *window) meets(s square) bool {
 	size := uint32(around) >> s.level
 	return w.x.meets(s.x, size) && w.y.meets(s.y, size)
 }
 
-func (w *window) covers(s *square) bool {
+func (w *window) covers(s square) bool {
 	size := uint32(around) >> s.level
 	return w.x.covers(s.x, size) && w.y.covers(s.y, size)
 }
@@ -126,16 +126,13 @@ func (s *search) node(at int32) {
 		}
 	}
 	for i := range 4 {
-		c := n.child[first^i]
-		switch {
+		q := first ^ i
+		switch c := n.child[q]; {
+		case c == 0 || !s.window.meets(n.square.child(q)):
 		case c > 0:
-			if s.window.meets(&s.t.nodes.at(c).square) {
-				s.node(c)
-			}
-		case c < 0:
-			if s.window.meets(&s.t.leafs.at(^c).square) {
-				s.leaf(^c)
-			}
+			s.node(c)
+		default:
+			s.leaf(^c)
 		}
 	}
 }
@@ -212,16 +209,13 @@ func (s *search) count(at int32, metres float64) (sum int) {
 	if s.inside(n.square, metres) {
 		return int(n.count)
 	}
-	for _, c := range n.child {
+	for q, c := range n.child {
 		switch {
+		case c == 0 || !s.window.meets(n.square.child(q)):
 		case c > 0:
-			if s.window.meets(&s.t.nodes.at(c).square) {
-				sum += s.count(c, metres)
-			}
-		case c < 0:
-			if s.window.meets(&s.t.leafs.at(^c).square) {
-				sum += s.countLeaf(^c)
-			}
+			sum += s.count(c, metres)
+		default:
+			sum += s.countLeaf(^c)
 		}
 	}
 	return sum
@@ -266,20 +260,29 @@ func (t *Tree) In(b Box, f func(id uint32, lat, lon float64) bool) {
 }
 
 func (t *Tree) in(at int32, w *window, b Box, f func(uint32, float64, float64) bool) bool {
-	for _, c := range t.nodes.at(at).child {
+	n := t.nodes.at(at)
+	for q, c := range n.child {
 		switch {
-		case c > 0 && w.meets(&t.nodes.at(c).square):
+		case c == 0 || !w.meets(n.square.child(q)):
+		case c > 0:
 			if !t.in(c, w, b, f) {
 				return false
 			}
-		case c < 0 && w.meets(&t.leafs.at(^c).square):
-			for leaf := ^c; leaf != 0; leaf = t.leafs.at(leaf).next {
-				l := t.leafs.at(leaf)
-				for i := range int(l.n) {
-					if b.Contains(l.lat[i], l.lon[i]) && !f(l.id[i], l.lat[i], l.lon[i]) {
-						return false
-					}
-				}
+		default:
+			if !t.inLeaf(^c, b, f) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (t *Tree) inLeaf(at int32, b Box, f func(uint32, float64, float64) bool) bool {
+	for ; at != 0; at = t.leafs.at(at).next {
+		l := t.leafs.at(at)
+		for i := range int(l.n) {
+			if b.Contains(l.lat[i], l.lon[i]) && !f(l.id[i], l.lat[i], l.lon[i]) {
+				return false
 			}
 		}
 	}
@@ -306,22 +309,16 @@ func (t *Tree) Count(b Box) int {
 
 func (t *Tree) countBox(at int32, w, inner *window, b Box) (sum int) {
 	n := t.nodes.at(at)
-	if n.level > 0 && inner.covers(&n.square) {
+	if n.level > 0 && inner.covers(n.square) {
 		return int(n.count)
 	}
-	for _, c := range n.child {
+	for q, c := range n.child {
 		switch {
-		case c > 0 && w.meets(&t.nodes.at(c).square):
+		case c == 0 || !w.meets(n.square.child(q)):
+		case c > 0:
 			sum += t.countBox(c, w, inner, b)
-		case c < 0 && w.meets(&t.leafs.at(^c).square):
-			for leaf := ^c; leaf != 0; leaf = t.leafs.at(leaf).next {
-				l := t.leafs.at(leaf)
-				for i := range int(l.n) {
-					if b.Contains(l.lat[i], l.lon[i]) {
-						sum++
-					}
-				}
-			}
+		default:
+			t.inLeaf(^c, b, func(uint32, float64, float64) bool { sum++; return true })
 		}
 	}
 	return sum
