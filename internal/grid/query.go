@@ -2,6 +2,7 @@ package grid
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -56,10 +57,18 @@ func (w *window) covers(s square) bool {
 // Circle is what lies within a radius, its edge included.
 type Circle struct{ Lat, Lon, Metres float64 }
 
-// search is one query for a circle.
+// Contains says whether a place is in the circle, as a Tree does.
+func (c Circle) Contains(lat, lon float64) bool {
+	from := newCentre(c.Lat, c.Lon)
+	return from.haversine(lat, lon) <= haversineOf(c.Metres)
+}
+
+// search is one query for the nearest.
 type search struct {
 	t      *Tree
 	window window
+	box    *Box   // only who is in it; nil: anybody
+	outer  window // its window
 	centre centre
 	x, y   uint32
 	south  float64 // of the window, for points
@@ -67,7 +76,8 @@ type search struct {
 	most   float64 // haversine
 	drawn  float64 // the haversine for which the window is
 	limit  int
-	hits   []Hit
+	hits   []Hit // from base on
+	base   int
 	tie    func(a, b uint32) int
 	over   bool // there are more than limit
 }
@@ -85,18 +95,45 @@ func (t *Tree) Near(c Circle, limit int, tie func(a, b uint32) int, dst []Hit) (
 	if tie == nil {
 		tie = cmp.Compare[uint32]
 	}
-	s := search{t: t, centre: newCentre(c.Lat, c.Lon), x: xOf(c.Lon), y: yOf(c.Lat), most: haversineOf(c.Metres), limit: limit, hits: dst[len(dst):], tie: tie}
+	s := search{t: t, centre: newCentre(c.Lat, c.Lon), x: xOf(c.Lon), y: yOf(c.Lat), most: haversineOf(c.Metres), limit: limit, hits: dst, base: len(dst), tie: tie}
 	s.draw(c.Metres)
+	if s.run(); s.over {
+		return s.hits, t.CountIn(c)
+	}
+	return s.hits, len(s.hits) - s.base
+}
+
+// NearIn is Near for the points in a box, the nearest to its middle first.
+func (t *Tree) NearIn(b Box, limit int, tie func(a, b uint32) int, dst []Hit) (hits []Hit, total int) {
+	if t.n == 0 {
+		return dst, 0
+	}
+	if limit <= 0 {
+		return dst, t.Count(b)
+	}
+	if tie == nil {
+		tie = cmp.Compare[uint32]
+	}
+	lat, lon := b.Middle()
+	s := search{t: t, centre: newCentre(lat, lon), x: xOf(lon), y: yOf(lat), most: math.Inf(1), limit: limit, hits: dst, base: len(dst), tie: tie, box: &b, outer: windowOf(b)}
+	if b.North == 90 || b.South == -90 {
+		s.outer.x = span{0, around} // the pole has all longitudes
+	}
+	s.draw(math.Pi * Radius)
+	if s.run(); s.over {
+		return s.hits, t.Count(b)
+	}
+	return s.hits, len(s.hits) - s.base
+}
+
+// run searches, and puts what it found in order.
+func (s *search) run() {
 	s.node(1)
-	slices.SortFunc(s.hits, s.compare)
-	for i := range s.hits {
-		s.hits[i].Metres = s.centre.metres(s.hits[i].order)
+	found := s.hits[s.base:]
+	slices.SortFunc(found, s.compare)
+	for i := range found {
+		found[i].Metres = s.centre.metres(found[i].order)
 	}
-	total = len(s.hits)
-	if s.over {
-		total = t.CountIn(c)
-	}
-	return append(dst, s.hits...), total
 }
 
 // draw has the search look only where those may be who are as near as this.
@@ -128,7 +165,7 @@ func (s *search) node(at int32) {
 	for i := range 4 {
 		q := first ^ i
 		switch c := n.child[q]; {
-		case c == 0 || !s.window.meets(n.square.child(q)):
+		case c == 0 || !s.window.meets(n.square.child(q)) || s.box != nil && !s.outer.meets(n.square.child(q)):
 		case c > 0:
 			s.node(c)
 		default:
@@ -145,6 +182,9 @@ func (s *search) leaf(at int32) {
 			if lat < s.south || lat > s.north || xOf(l.lon[i])-s.window.x.from > s.window.x.wide {
 				continue
 			}
+			if s.box != nil && !s.box.Contains(lat, l.lon[i]) {
+				continue
+			}
 			if h := s.centre.haversine(lat, l.lon[i]); h <= s.most {
 				s.found(Hit{ID: l.id[i], Lat: lat, Lon: l.lon[i], order: h})
 			}
@@ -156,39 +196,40 @@ func (s *search) leaf(at int32) {
 // found takes in a point. When there are as many as may be, they are a heap with the
 // farthest on top.
 func (s *search) found(h Hit) {
-	if len(s.hits) < s.limit {
+	if len(s.hits)-s.base < s.limit {
 		s.hits = append(s.hits, h)
 		return
 	}
+	heap := s.hits[s.base:]
 	if !s.over {
 		s.over = true
 		for i := s.limit/2 - 1; i >= 0; i-- {
-			s.down(i)
+			s.down(heap, i)
 		}
 	}
-	if s.compare(h, s.hits[0]) >= 0 {
+	if s.compare(h, heap[0]) >= 0 {
 		return
 	}
-	s.hits[0] = h
-	s.down(0)
-	s.most = s.hits[0].order
+	heap[0] = h
+	s.down(heap, 0)
+	s.most = heap[0].order
 	if s.most < s.drawn*0.8 {
 		s.draw(s.centre.metres(s.most))
 	}
 }
 
-func (s *search) down(i int) {
+func (s *search) down(heap []Hit, i int) {
 	for {
 		big := i
-		for c := 2*i + 1; c <= 2*i+2 && c < len(s.hits); c++ {
-			if s.compare(s.hits[c], s.hits[big]) > 0 {
+		for c := 2*i + 1; c <= 2*i+2 && c < len(heap); c++ {
+			if s.compare(heap[c], heap[big]) > 0 {
 				big = c
 			}
 		}
 		if big == i {
 			return
 		}
-		s.hits[i], s.hits[big] = s.hits[big], s.hits[i]
+		heap[i], heap[big] = heap[big], heap[i]
 		i = big
 	}
 }

@@ -125,6 +125,21 @@ func compareBox(t *rapid.T, tree *Tree, m model) {
 			want[id] = true
 		}
 	}
+	near, total := tree.NearIn(b, 5, nil, nil)
+	lat, lon := b.Middle()
+	var list []Hit
+	for id := range want {
+		list = append(list, Hit{ID: id, Metres: Distance(lat, lon, m[id][0], m[id][1])})
+	}
+	slices.SortFunc(list, func(a, b Hit) int { return cmp.Or(cmp.Compare(a.Metres, b.Metres), cmp.Compare(a.ID, b.ID)) })
+	if total != len(want) || len(near) != min(5, total) {
+		t.Fatalf("%+v: %d of %d found, want %d", b, len(near), total, len(want))
+	}
+	for i := range near {
+		if near[i].Metres != list[i].Metres || !want[near[i].ID] {
+			t.Fatalf("%+v: place %d is %+v, want %+v", b, i, near[i], list[i])
+		}
+	}
 	if n := tree.Count(b); n != len(want) {
 		t.Fatalf("%+v: %d are counted, want %d", b, n, len(want))
 	}
@@ -178,6 +193,19 @@ func TestBoxesGoAcrossTheAntimeridianAndReachPoles(t *testing.T) {
 			t.Errorf("the tree finds %v, %v in %+v: %v", c.lat, c.lon, c.box, got)
 		}
 	}
+}
+
+func TestASnappedPlaceIsNearAndStaysWhereItIs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lat, lon, metres := drawLat(t), drawLon(t), rapid.Float64Range(1, 100_000).Draw(t, "metres")
+		a, o := Snap(lat, lon, metres)
+		if d := Distance(lat, lon, a, o); d > metres || math.Abs(a) > 90 || o < -180 || o >= 180 {
+			t.Fatalf("%v, %v is at %v, %v, %v m away", lat, lon, a, o, d)
+		}
+		if a2, o2 := Snap(a, o, metres); Distance(a, o, a2, o2) > 1e-6*metres {
+			t.Fatalf("%v, %v moves on to %v, %v", a, o, a2, o2)
+		}
+	})
 }
 
 func TestCellsOfALevelDivideTheEarth(t *testing.T) {
