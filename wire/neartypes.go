@@ -24,8 +24,8 @@ func nearTypes() [TypeNearbyLeave - TypePosition + 1]string {
 // OfPositions says whether frames of this type are about positions.
 func (t Type) OfPositions() bool { return t >= TypePosition && t <= TypeNearbyLeave }
 
-// positionType returns the type of a frame about positions, TypeUnknown for other names.
-func positionType(name []byte) Type {
+// PositionType returns the type of a frame about positions, TypeUnknown for other names.
+func PositionType(name []byte) Type {
 	for i, known := range nearTypes() {
 		if string(name) == known {
 			return TypePosition + Type(i)

@@ -225,5 +225,5 @@ func typeOf(name []byte) Type {
 	if t := MatchType(name); t != TypeUnknown {
 		return t
 	}
-	return positionType(name)
+	return PositionType(name)
 }
