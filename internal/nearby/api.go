@@ -74,6 +74,9 @@ type Outlet interface {
 	Leave(id string, users []string) bool
 	// Cells: these cells have other counts.
 	Cells(id string, changed []Cell) bool
+	// Trouble: a Watch, whose reference it has, cannot be answered at present; it stays,
+	// and is when it can.
+	Trouble(id string, reference []byte, err error) bool
 }
 
 // Log is what the keeper of a shard needs of the log of its positions: batches, stored
