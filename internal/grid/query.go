@@ -364,3 +364,12 @@ func (t *Tree) countBox(at int32, w, inner *window, b Box) (sum int) {
 	}
 	return sum
 }
+
+// Meets says whether two boxes have a place in common, to a few centimetres.
+func (b Box) Meets(other Box) bool {
+	v, w := windowOf(b), windowOf(other)
+	if b.North == 90 && other.North == 90 || b.South == -90 && other.South == -90 {
+		return true // the pole
+	}
+	return v.x.meets(w.x.from, w.x.wide) && v.y.meets(w.y.from, w.y.wide)
+}
