@@ -156,6 +156,7 @@ func (r *Room) remove(ctx context.Context, user wire.UserID) error {
 		}
 		r.metrics.deleted.Inc()
 		r.endedAll(user.Number())
+		r.signedOut(ctx, user.Number(), true)
 		return nil
 	}
 }

@@ -43,7 +43,7 @@ type Cell struct {
 
 // Answer is what is in a view.
 type Answer struct {
-	Users []User // nearest first; of as many at the same distance, by name
+	Users []User // nearest first; those at the same distance by their number
 	Total int    // all in view, also those that a limit leaves out
 	Cells []Cell // in place of Users where there are too many; of watches only
 }
@@ -99,10 +99,14 @@ var (
 	ErrUnknown = errors.New("the log did not answer: the batch may or may not be stored")
 )
 
+// ErrNoAnswer says that a request may have been served or not: its keeper did not answer.
+var ErrNoAnswer = errors.New("the node that keeps these positions did not answer")
+
 // Owners reaches the keepers of shards, and other nodes.
 type Owners interface {
 	// Request has the keeper of a shard take a request, wherever that is, and has answer
-	// called once, perhaps before Request returns.
+	// called once, perhaps before Request returns; with ErrNoAnswer when it may have been
+	// served or not.
 	Request(shard int, request []byte, answer func(reply []byte, err error))
 	// Tell has Room.Told of a node hear a message, in order, unless it is lost: then
 	// Room.Moved is called there. It does not block.
