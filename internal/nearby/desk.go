@@ -314,7 +314,11 @@ func (h *hearing) hear(r *reader) {
 		h.begin(what == pieceNumbers)
 	case pieceAt:
 		user := int64(r.uvarint())
-		if f := r.fact(); r.err == nil && h.knows() {
+		f := r.fact()
+		if checkPlace(f.lat, f.lon) != nil {
+			r.fail()
+		}
+		if r.err == nil && h.knows() {
 			h.square.at(h.shard, user, &f, h.before)
 		}
 	case pieceGone:
