@@ -69,6 +69,8 @@ type square struct {
 	cell    grid.Cell
 	watches []*watch
 	parts   []part // by shard
+	unknown int    // parts that are not known
+	many    int    // and those of which numbers are
 }
 
 // part is what the keeper of a shard says of a square.
@@ -148,7 +150,7 @@ func (d *desk) acquire(w *watch) {
 	for _, cell := range grid.Cover(w.view.box(), covers) {
 		s := a.squares[cell]
 		if s == nil {
-			s = &square{area: a, cell: cell, parts: make([]part, len(d.talks))}
+			s = &square{area: a, cell: cell, parts: make([]part, len(d.talks)), unknown: len(d.talks)}
 			a.squares[cell] = s
 			d.say(cmdWant, s)
 		}
@@ -266,7 +268,9 @@ func (d *desk) moved(shard int) {
 	t.stale, t.retry = true, time.Time{}
 	for _, a := range d.areas {
 		for _, s := range a.squares {
-			s.parts[shard].known = false
+			p := s.parts[shard]
+			p.known = false
+			s.set(shard, p)
 		}
 	}
 }
@@ -347,10 +351,26 @@ func (h *hearing) begin(numbers bool) {
 	h.lose()
 	p := &h.square.parts[h.shard]
 	h.before = p.people
-	*p = part{known: true, people: make(map[int64]*person)}
+	fresh := part{known: true, people: make(map[int64]*person)}
 	if numbers {
-		*p = part{known: true, numbers: make(map[grid.Cell]int)}
+		fresh = part{known: true, numbers: make(map[grid.Cell]int)}
 	}
+	h.square.set(h.shard, fresh)
+}
+
+// set changes what a square knows of a shard, and counts.
+func (s *square) set(shard int, to part) {
+	count := func(p *part, n int) {
+		if !p.known {
+			s.unknown += n
+		}
+		if p.numbers != nil {
+			s.many += n
+		}
+	}
+	count(&s.parts[shard], -1)
+	s.parts[shard] = to
+	count(&to, 1)
 }
 
 // lose says that those who were there before are not, of whom it was not said that they

@@ -120,10 +120,8 @@ func (w *watch) touch(p *person) {
 func (w *watch) known() (all, numbers bool) {
 	all = true
 	for _, s := range w.squares {
-		for i := range s.parts {
-			all = all && s.parts[i].known
-			numbers = numbers || s.parts[i].numbers != nil
-		}
+		all = all && s.unknown == 0
+		numbers = numbers || s.many > 0
 	}
 	return all, numbers
 }
