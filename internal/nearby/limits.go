@@ -15,7 +15,7 @@ const (
 	// MaxMeasure is the greatest accuracy and speed that are taken.
 	MaxMeasure = 1e9
 	// MaxID is how long the name of a watch may be, in bytes.
-	MaxID = 128
+	MaxID = 64
 	// MaxRadius is the greatest limit that there may be for radii: 500 km.
 	MaxRadius = 500_000
 	// MaxAnswer is how many users an answer holds.
