@@ -185,24 +185,29 @@ func (c *core) near(app string, v View, limit int, out *Answer) {
 
 // tick does what time does. It returns when it is to be called again: zero for not.
 func (c *core) tick(now time.Time) (next time.Time) {
-	ms := now.UnixMilli()
 	for _, w := range c.crowds {
-		for w.oldest != 0 {
-			e := w.at(w.oldest)
-			if end := e.taken + c.limits.TTL.Milliseconds(); end > ms {
-				if t := time.UnixMilli(end); next.IsZero() || t.Before(next) {
-					next = t
-				}
-				break
-			}
-			c.counts.expired++
-			c.vanish(w, w.oldest)
-			w.remove(w.oldest)
-			c.known--
+		if end := c.expire(w, now.UnixMilli()); !end.IsZero() && (next.IsZero() || end.Before(next)) {
+			next = end
 		}
 		c.leave(w)
 	}
 	return next
+}
+
+// expire forgets users of whom there was no news for too long, and returns when it is
+// time for the next; zero: there is nobody.
+func (c *core) expire(w *crowd, now int64) time.Time {
+	for w.oldest != 0 {
+		if end := w.at(w.oldest).taken + c.limits.TTL.Milliseconds(); end > now {
+			return time.UnixMilli(end)
+		}
+		slot := w.oldest
+		c.vanish(w, slot)
+		w.remove(slot)
+		c.known--
+		c.counts.expired++
+	}
+	return time.Time{}
 }
 
 // due returns when batch or tick has something to do.

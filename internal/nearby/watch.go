@@ -225,33 +225,42 @@ func (w *watch) answer(now time.Time, l *Limits) (next time.Time) {
 func (v *viewer) first(now time.Time) (first *watch, kind int, next time.Time) {
 	var since time.Time
 	for _, w := range v.watches {
-		if w.fresh {
-			continue
-		}
-		if w.cells != nil && w.numbered {
-			if at := w.answered.Add(slow); at.After(now) {
-				if next.IsZero() || at.Before(next) {
-					next = at
-				}
-			} else if first == nil || at.Before(since) {
-				first, kind, since = w, kinds, at
+		k, at := w.ripe(now)
+		switch {
+		case at.IsZero():
+		case at.After(now):
+			if next.IsZero() || at.Before(next) {
+				next = at
 			}
-			continue
-		}
-		for k := range w.changes {
-			if len(w.changes[k]) == 0 {
-				w.since[k] = time.Time{}
-				continue
-			}
-			if w.since[k].IsZero() {
-				w.since[k] = now
-			}
-			if first == nil || w.since[k].Before(since) {
-				first, kind, since = w, k, w.since[k]
-			}
+		case first == nil || at.Before(since):
+			first, kind, since = w, k, at
 		}
 	}
 	return first, kind, next
+}
+
+// ripe returns what of a watch waits longest to be told, and since when, or from when
+// on; zero: nothing does.
+func (w *watch) ripe(now time.Time) (kind int, at time.Time) {
+	switch {
+	case w.fresh:
+		return kinds, time.Time{}
+	case w.cells != nil && w.numbered:
+		return kinds, w.answered.Add(slow)
+	}
+	for k := range w.changes {
+		if len(w.changes[k]) == 0 {
+			w.since[k] = time.Time{}
+			continue
+		}
+		if w.since[k].IsZero() {
+			w.since[k] = now
+		}
+		if at.IsZero() || w.since[k].Before(at) {
+			kind, at = k, w.since[k]
+		}
+	}
+	return kind, at
 }
 
 // tell tells changes of a kind. False: the session has no room.
