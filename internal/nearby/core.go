@@ -17,7 +17,8 @@ type core struct {
 	heard   uint64 // the greatest term in the log
 	journal journal
 	nodes   map[string]*listener
-	stirred []*want // that have something to say
+	stirred []*want // of which news has to think
+	scratch []byte
 	counts  counts
 }
 

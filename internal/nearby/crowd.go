@@ -2,6 +2,7 @@ package nearby
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 
 	"github.com/seed-3d8c1042/switchboard/internal/grid"
@@ -103,6 +104,21 @@ func (w *crowd) heard(slot uint32, e *entry, now int64) {
 	if w.newest != slot {
 		w.unchain(e)
 		w.chain(slot, e)
+	}
+}
+
+// order makes the chain anew: a log has users in the order in which the log lacked
+// them. Nobody was heard later than now.
+func (w *crowd) order(now int64) {
+	list := make([]uint32, 0, len(w.slots))
+	for slot := w.oldest; slot != 0; slot = w.at(slot).after {
+		w.at(slot).taken = min(w.at(slot).taken, now)
+		list = append(list, slot)
+	}
+	slices.SortStableFunc(list, func(a, b uint32) int { return cmp.Compare(w.at(a).taken, w.at(b).taken) })
+	w.oldest, w.newest = 0, 0
+	for _, slot := range list {
+		w.chain(slot, w.at(slot))
 	}
 }
 

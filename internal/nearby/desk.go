@@ -69,6 +69,8 @@ type square struct {
 	cell    grid.Cell
 	watches []*watch
 	parts   []part // by shard
+	unknown int    // parts that are not known
+	many    int    // and those of which numbers are
 }
 
 // part is what the keeper of a shard says of a square.
@@ -148,7 +150,7 @@ func (d *desk) acquire(w *watch) {
 	for _, cell := range grid.Cover(w.view.box(), covers) {
 		s := a.squares[cell]
 		if s == nil {
-			s = &square{area: a, cell: cell, parts: make([]part, len(d.talks))}
+			s = &square{area: a, cell: cell, parts: make([]part, len(d.talks)), unknown: len(d.talks)}
 			a.squares[cell] = s
 			d.say(cmdWant, s)
 		}
@@ -266,7 +268,9 @@ func (d *desk) moved(shard int) {
 	t.stale, t.retry = true, time.Time{}
 	for _, a := range d.areas {
 		for _, s := range a.squares {
-			s.parts[shard].known = false
+			p := s.parts[shard]
+			p.known = false
+			s.set(shard, p)
 		}
 	}
 }
@@ -284,63 +288,111 @@ func (d *desk) heard(message []byte) error {
 	if t := d.talks[shard]; epoch != t.epoch || t.stale {
 		return nil // it is of a conversation that is over
 	}
-	for len(r.b) > 0 {
-		app, cell, piece := r.bytes(), grid.Cell(r.uvarint()), r.bytes()
-		if r.err != nil {
-			return r.err
-		}
-		a := d.areas[string(app)]
-		if a == nil {
-			continue
-		}
-		if s := a.squares[cell]; s != nil {
-			if err := s.hear(d, int(shard), piece); err != nil {
-				return err
-			}
-		}
+	h := hearing{desk: d, shard: int(shard)}
+	for len(r.b) > 0 && r.err == nil {
+		h.hear(&r)
 	}
-	return nil
+	h.end()
+	return r.err
 }
 
-// hear takes in a piece of a message.
-func (s *square) hear(d *desk, shard int, piece []byte) error {
-	p := &s.parts[shard]
-	if !p.known && len(piece) > 0 && piece[0] != pieceFresh && piece[0] != pieceNumbers {
-		return nil // it is of this cell as it was wanted before
-	}
-	r := reader{b: piece}
-	var before map[int64]*person // those of whom this piece is to say that they are there
-	for len(r.b) > 0 && r.err == nil {
-		switch r.byte() {
-		case pieceFresh:
-			before = p.people
-			p.people, p.numbers, p.known = make(map[int64]*person), nil, true
-		case pieceNumbers:
-			before = p.people
-			p.people, p.numbers, p.known = nil, make(map[grid.Cell]int), true
-		case pieceAt:
-			user := int64(r.uvarint())
-			if f := r.fact(); r.err == nil {
-				s.at(shard, user, &f, before)
-			}
-		case pieceGone:
-			s.drop(shard, int64(r.uvarint()))
-		case pieceCount:
-			if cell, n := grid.Cell(r.uvarint()), r.uvarint(); r.err == nil && p.numbers != nil && cell.Valid() && n < 1<<32 {
-				p.numbers[cell] = int(n)
-			}
-		default:
+// hearing is who is taking in a message.
+type hearing struct {
+	desk   *desk
+	shard  int
+	square *square           // nil: it is not watched (any more)
+	before map[int64]*person // of whom it is to be said whether they are still there
+}
+
+// hear takes in a piece.
+func (h *hearing) hear(r *reader) {
+	what := r.byte()
+	switch what {
+	case pieceCell:
+		h.end()
+		app, cell := r.bytes(), grid.Cell(r.uvarint())
+		if a := h.desk.areas[string(app)]; a != nil && r.err == nil {
+			h.square = a.squares[cell]
+		}
+	case pieceFresh, pieceNumbers:
+		h.begin(what == pieceNumbers)
+	case pieceAt:
+		user := int64(r.uvarint())
+		f := r.fact()
+		if checkPlace(f.lat, f.lon) != nil {
 			r.fail()
 		}
+		if r.err == nil && h.knows() {
+			h.square.at(h.shard, user, &f, h.before)
+		}
+	case pieceGone:
+		if user := int64(r.uvarint()); r.err == nil && h.knows() {
+			h.square.drop(h.shard, user)
+		}
+	case pieceCount:
+		cell, n := grid.Cell(r.uvarint()), r.uvarint()
+		if r.err == nil && h.knows() && h.square.parts[h.shard].numbers != nil && cell.Valid() && n < 1<<32 {
+			h.square.parts[h.shard].numbers[cell] = int(n)
+		}
+	default:
+		r.fail()
 	}
-	for _, old := range before {
-		s.lose(old)
+}
+
+// knows says whether the square is watched, and the keeper has said who is there: if
+// not, this is of the cell as it was wanted before.
+func (h *hearing) knows() bool { return h.square != nil && h.square.parts[h.shard].known }
+
+// begin says that all that there is in the square follows.
+func (h *hearing) begin(numbers bool) {
+	if h.square == nil {
+		return
 	}
-	for _, w := range s.watches {
-		w.numbered = w.numbered || p.numbers != nil
-		d.due[w.viewer] = struct{}{}
+	h.lose()
+	p := &h.square.parts[h.shard]
+	h.before = p.people
+	fresh := part{known: true, people: make(map[int64]*person)}
+	if numbers {
+		fresh = part{known: true, numbers: make(map[grid.Cell]int)}
 	}
-	return r.err
+	h.square.set(h.shard, fresh)
+}
+
+// set changes what a square knows of a shard, and counts.
+func (s *square) set(shard int, to part) {
+	count := func(p *part, n int) {
+		if !p.known {
+			s.unknown += n
+		}
+		if p.numbers != nil {
+			s.many += n
+		}
+	}
+	count(&s.parts[shard], -1)
+	s.parts[shard] = to
+	count(&to, 1)
+}
+
+// lose says that those who were there before are not, of whom it was not said that they
+// are.
+func (h *hearing) lose() {
+	for _, p := range h.before {
+		h.square.lose(p)
+	}
+	h.before = nil
+}
+
+// end says that nothing more of a square follows.
+func (h *hearing) end() {
+	if h.square == nil {
+		return
+	}
+	h.lose()
+	for _, w := range h.square.watches {
+		w.numbered = w.numbered || h.square.parts[h.shard].numbers != nil
+		h.desk.due[w.viewer] = struct{}{}
+	}
+	h.square = nil
 }
 
 // at says that a user is in a square. Of those of before he is one no more.
@@ -350,7 +402,6 @@ func (s *square) at(shard int, user int64, f *fact, before map[int64]*person) {
 		p = &person{user: user, name: string(appendName(nil, s.area.app, user))}
 		s.area.people[user] = p
 	}
-	same := p.refs > 0 && equal(&p.fact, f)
 	part := &s.parts[shard]
 	if part.people == nil {
 		part.people = make(map[int64]*person)
@@ -361,12 +412,9 @@ func (s *square) at(shard int, user int64, f *fact, before map[int64]*person) {
 	} else if part.people[user] == nil {
 		part.people[user] = p
 		p.refs++
-		same = false
 	}
 	p.fact, p.shard = *f, shard
-	if !same {
-		s.touch(p)
-	}
+	s.touch(p)
 }
 
 // drop says that a user is not in a square any more.

@@ -222,11 +222,8 @@ func (c *core) replayOne(r *reader) {
 // the clock of the keeper before was.
 func (c *core) replayed(last uint64, now time.Time) {
 	c.journal.last = last
-	ms := now.UnixMilli()
 	for _, w := range c.crowds {
-		for slot := w.newest; slot != 0 && w.at(slot).taken > ms; slot = w.at(slot).before {
-			w.at(slot).taken = ms
-		}
+		w.order(now.UnixMilli())
 	}
 	c.tick(now)
 }

@@ -24,9 +24,9 @@ const (
 // The kinds of messages between nodes, the first byte of each.
 const sayCells byte = 1 // shard, number of the conversation, pieces
 
-// A piece of a message is an app, a cell, the length of what follows, and that: of a
-// cell, in order.
+// The pieces of a message: all that has happened, in its order.
 const (
+	pieceCell    byte = 0 // app, cell: what follows is of that
 	pieceFresh   byte = 1 // whoever was there is not, but for those who follow
 	pieceAt      byte = 2 // user, fact: he is there
 	pieceGone    byte = 3 // user
@@ -49,6 +49,7 @@ type listener struct {
 	epoch uint64
 	wants map[*want]struct{}
 	out   [][]byte // messages
+	of    *want    // the cell to which the last piece belongs; nil: say it
 }
 
 // want is a cell that nodes want.
@@ -57,8 +58,7 @@ type want struct {
 	cell    grid.Cell
 	nodes   []*listener
 	n       int               // users in the cell
-	buf     []byte            // what the nodes have not been told
-	stirred bool              // it is among those with something to say
+	stirred bool              // it is among those of which news has to think
 	numbers map[grid.Cell]int // how many are in the parts; nil: each user is told
 	changed map[grid.Cell]struct{}
 	told    int64 // when numbers were told, in milliseconds
@@ -122,7 +122,6 @@ func (c *core) join(l *listener, app string, cell grid.Cell) {
 			w.count()
 		}
 	}
-	w.seal()
 	if _, has := l.wants[w]; !has {
 		l.wants[w] = struct{}{}
 		w.nodes = append(w.nodes, l)
@@ -145,7 +144,6 @@ func (c *core) forsake(l *listener, w *want) {
 	if len(w.nodes) > 0 {
 		return
 	}
-	w.buf = nil
 	delete(w.crowd.wants, w.cell)
 	w.crowd.levels[w.cell.Level()]--
 	c.leave(w.crowd)
@@ -232,7 +230,8 @@ func (c *core) left(w, to *want, user int64, was *fact) {
 	case w.numbers != nil:
 		w.add(partOf(w.cell, was.lat, was.lon), -1)
 	case w != to:
-		w.buf = binary.AppendUvarint(append(w.buf, pieceGone), uint64(user))
+		c.scratch = binary.AppendUvarint(append(c.scratch[:0], pieceGone), uint64(user))
+		w.tell(c.scratch)
 	}
 }
 
@@ -244,7 +243,8 @@ func (c *core) came(w *want, user int64, is *fact) {
 		w.add(partOf(w.cell, is.lat, is.lon), 1)
 		return
 	}
-	w.buf = appendAt(w.buf, user, is)
+	c.scratch = appendAt(c.scratch[:0], user, is)
+	w.tell(c.scratch)
 }
 
 func (w *want) add(part grid.Cell, n int) {
@@ -280,7 +280,6 @@ func (c *core) news(now int64) (list []parcel) {
 			rest = append(rest, w)
 			continue
 		}
-		w.seal()
 		w.stirred = false
 	}
 	clear(c.stirred[len(rest):])
@@ -289,7 +288,7 @@ func (c *core) news(now int64) (list []parcel) {
 		for _, m := range l.out {
 			list = append(list, parcel{l.node, l.finish(m, c.shard)})
 		}
-		l.out = nil
+		l.out, l.of = nil, nil
 	}
 	return list
 }
@@ -307,7 +306,7 @@ func (c *core) newsy() bool {
 	return false
 }
 
-// turn has numbers told in place of users when there are many, and users again when
+// turn has numbers told of a cell in place of users when there are many, and users again when
 // there are few.
 func (w *want) turn(l *Limits) {
 	switch {
@@ -318,8 +317,7 @@ func (w *want) turn(l *Limits) {
 	default:
 		return
 	}
-	clear(w.changed)
-	w.buf = w.all()
+	w.tell(w.all())
 }
 
 // tellNumbers says whether it is time to tell them, and does.
@@ -328,35 +326,34 @@ func (w *want) tellNumbers(now int64) bool {
 		return false
 	}
 	w.told = now
+	var b []byte
 	for part := range w.changed {
-		w.buf = appendCount(w.buf, part, w.numbers[part])
+		b = appendCount(b, part, w.numbers[part])
 	}
 	clear(w.changed)
+	w.tell(b)
 	return true
 }
 
-// seal hands what is to be told to the nodes.
-func (w *want) seal() {
-	if len(w.buf) == 0 {
-		return
-	}
+// tell tells all nodes that want the cell.
+func (w *want) tell(pieces []byte) {
 	for _, l := range w.nodes {
-		l.tell(w, w.buf)
-	}
-	if w.buf = w.buf[:0]; cap(w.buf) > 1<<16 {
-		w.buf = nil
+		l.tell(w, pieces)
 	}
 }
 
-// tell adds a piece to what a node is told.
-func (l *listener) tell(w *want, piece []byte) {
+// tell adds pieces to what a node is told.
+func (l *listener) tell(w *want, pieces []byte) {
 	n := len(l.out) - 1
 	if n < 0 || len(l.out[n]) > maxTell {
-		l.out = append(l.out, nil)
+		l.out, l.of = append(l.out, nil), nil
 		n++
 	}
-	b := binary.AppendUvarint(appendText(l.out[n], w.crowd.app), uint64(w.cell))
-	l.out[n] = append(binary.AppendUvarint(b, uint64(len(piece))), piece...)
+	if l.of != w {
+		l.of = w
+		l.out[n] = binary.AppendUvarint(appendText(append(l.out[n], pieceCell), w.crowd.app), uint64(w.cell))
+	}
+	l.out[n] = append(l.out[n], pieces...)
 }
 
 // finish returns pieces as a message.

@@ -54,7 +54,7 @@ type watch struct {
 	troubled bool // and knows that it may take a while
 	answered time.Time
 
-	told    map[int64]*person // whom the session knows
+	told    map[int64]fact // whom the session knows, and where
 	changes [kinds]map[int64]*person
 	since   [kinds]time.Time // when the first of them was seen to be due
 
@@ -67,7 +67,7 @@ func (w *watch) reset() {
 	if w.members == nil {
 		w.members = make(map[int64]*person)
 	}
-	w.told, w.cells = make(map[int64]*person), nil
+	w.told, w.cells = make(map[int64]fact), nil
 	w.changes, w.since = [kinds]map[int64]*person{}, [kinds]time.Time{}
 }
 
@@ -120,10 +120,8 @@ func (w *watch) touch(p *person) {
 func (w *watch) known() (all, numbers bool) {
 	all = true
 	for _, s := range w.squares {
-		for i := range s.parts {
-			all = all && s.parts[i].known
-			numbers = numbers || s.parts[i].numbers != nil
-		}
+		all = all && s.unknown == 0
+		numbers = numbers || s.many > 0
 	}
 	return all, numbers
 }
@@ -217,7 +215,7 @@ func (w *watch) answer(now time.Time, l *Limits) (next time.Time) {
 	w.cells, w.fresh, w.reference, w.answered, w.numbered = cells, false, nil, now, false
 	if !many {
 		for user, p := range w.members {
-			w.told[user] = p
+			w.told[user] = p.fact
 		}
 	}
 	return next
@@ -291,22 +289,26 @@ func (w *watch) tellLeft() bool {
 // tellSeen tells of users who have come or moved. Who has moved on out of view since,
 // of which the watch is to hear yet, is told then.
 func (w *watch) tellSeen(kind int) bool {
-	list := w.users(w.changes[kind])
-	if len(list) == 0 {
-		return true
-	}
-	var ok bool
-	if kind == enters {
-		ok = w.viewer.outlet.Enter(w.id, list)
-	} else {
-		ok = w.viewer.outlet.Move(w.id, list)
-	}
-	if ok && kind == enters {
-		for user, p := range w.changes[enters] {
-			w.told[user] = p
+	changed := w.changes[kind]
+	for user, p := range changed {
+		if f, told := w.told[user]; told && equal(&f, &p.fact) {
+			delete(changed, user) // a keeper has only said it anew
 		}
 	}
-	return ok
+	if len(changed) == 0 {
+		return true
+	}
+	tell := w.viewer.outlet.Move
+	if kind == enters {
+		tell = w.viewer.outlet.Enter
+	}
+	if !tell(w.id, w.users(changed)) {
+		return false
+	}
+	for user, p := range changed {
+		w.told[user] = p.fact
+	}
+	return true
 }
 
 func (w *watch) tellCells(now time.Time) bool {
