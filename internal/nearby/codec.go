@@ -111,7 +111,7 @@ func (r *reader) fact() fact {
 // Requests to the keeper of a shard, the first byte of each.
 const (
 	askWant byte = 1 // see want.go
-	askPut  byte = 2 // app, user, whether at is given or when it was said, fact
+	askPut  byte = 2 // app, user, whether at is given, fact
 	askHide byte = 3 // app, user
 	askGet  byte = 4 // app, user
 	askNear byte = 5 // app, limit, view
@@ -123,32 +123,14 @@ const (
 	replyRefused byte = 1 // code, field, reason
 )
 
-// appendPut asks to take in where a user is. It was said at a time, which is when that was
-// so, unless the position has another: the request may wait for its keeper, when others
-// that are said later do not.
-func appendPut(dst []byte, app, user string, p *Position, said time.Time) []byte {
+func appendPut(dst []byte, app, user string, p *Position) []byte {
 	dst = appendText(appendText(append(dst, askPut), app), user)
+	f := p.fact(p.At)
 	if p.At.IsZero() {
-		f := p.fact(said)
+		f.at = 0
 		return appendFact(append(dst, 0), &f)
 	}
-	f := p.fact(p.At)
 	return appendFact(append(dst, 1), &f)
-}
-
-// mostWait is for how long a request waits at most before it is served.
-const mostWait = 15 * time.Second
-
-// saidAt returns when something was said by the keeper's clock, which that of another node
-// need not agree with.
-func saidAt(said, now time.Time) time.Time {
-	switch {
-	case said.After(now):
-		return now
-	case now.Sub(said) > mostWait:
-		return now.Add(-mostWait)
-	}
-	return said
 }
 
 func appendHide(dst []byte, app, user string) []byte {
@@ -204,7 +186,7 @@ func (c *core) serve(now time.Time, from string, request []byte) (reply []byte, 
 		}
 		p := f.position()
 		if !given {
-			p.At = saidAt(p.At, now)
+			p.At = time.Time{}
 		}
 		return appendReply(c.put(now, app, user, p)), 0, nil
 	case askHide:

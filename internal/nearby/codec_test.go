@@ -35,7 +35,7 @@ func TestWhatAnotherNodeAsksIsWhatIsAskedHere(t *testing.T) {
 			p.Lat = math.NaN()
 		}
 		want := here.put(start, "app", "app-7", p)
-		reply, mark, err := there.serve(start, "n", appendPut(nil, "app", "app-7", &p, start))
+		reply, mark, err := there.serve(start, "n", appendPut(nil, "app", "app-7", &p))
 		if err != nil || mark != 0 {
 			t.Fatal(mark, err)
 		}
@@ -68,7 +68,7 @@ func TestARefusalTravelsWhole(t *testing.T) {
 func FuzzServe(f *testing.F) {
 	p := Position{Lat: 1, Lon: 2, At: start}
 	for _, b := range [][]byte{
-		appendPut(nil, "app", "app-1", &p, start), appendHide(nil, "app", "app-1"), appendGet(nil, "app", "app-1"),
+		appendPut(nil, "app", "app-1", &p), appendHide(nil, "app", "app-1"), appendGet(nil, "app", "app-1"),
 		appendNear(nil, "app", &View{Radius: 5}, 3), appendNear(nil, "app", &View{Box: true, North: 1}, 3),
 		{askWant, 1, 1, cmdWant, 1, 'a', 0, cmdDrop, 1, 'a', 0},
 	} {
@@ -141,33 +141,3 @@ func (silent) Move(string, []User) bool           { return true }
 func (silent) Leave(string, []string) bool        { return true }
 func (silent) Cells(string, []Cell) bool          { return true }
 func (silent) Trouble(string, []byte, error) bool { return true }
-
-// What has waited for its keeper does not take the place of what was said later, and a
-// clock that does not agree refuses nobody.
-func TestAPositionThatWaitedForItsKeeperIsAsOldAsItIs(t *testing.T) {
-	c := newCore(0, Limits{}, start)
-	serve := func(now time.Time, lat float64, said time.Time) {
-		t.Helper()
-		reply, _, err := c.serve(now, "n", appendPut(nil, "app", "app-7", &Position{Lat: lat}, said))
-		if err == nil {
-			err = readPut(reply)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	if err := c.put(start.Add(2*time.Second), "app", "app-7", Position{Lat: 1}); err != nil {
-		t.Fatal(err)
-	}
-	serve(start.Add(3*time.Second), 2, start)
-	if p, _ := c.get("app", "app-7"); p.Lat != 1 {
-		t.Errorf("what was said before has taken the place: %v", p)
-	}
-	for i, off := range []time.Duration{time.Hour, -time.Hour} {
-		user := []string{"app-8", "app-9"}[i]
-		reply, _, err := c.serve(start, "n", appendPut(nil, "app", user, &Position{Lat: 3}, start.Add(off)))
-		if err != nil || readPut(reply) != nil {
-			t.Errorf("with a clock that is off by %s: %v, %v", off, err, readPut(reply))
-		}
-	}
-}

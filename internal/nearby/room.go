@@ -115,7 +115,7 @@ func (r *Room) Put(app, user string, p Position, done func(error)) {
 		done(err)
 		return
 	}
-	r.owners.Request(shard, appendPut(nil, app, user, &p, r.opts.Now()), func(reply []byte, err error) {
+	r.owners.Request(shard, appendPut(nil, app, user, &p), func(reply []byte, err error) {
 		if err == nil {
 			err = readPut(reply)
 		}
