@@ -73,3 +73,39 @@ func TestAKeeperThatWasReplacedWritesNothingMore(t *testing.T) {
 		}
 	})
 }
+
+// holdingOwners are others' that hold back what they are asked, until they are let.
+type holdingOwners struct {
+	rigOwners
+	held *[]func()
+}
+
+func (o holdingOwners) Request(shard int, request []byte, answer func(reply []byte, err error)) {
+	*o.held = append(*o.held, func() { o.rigOwners.Request(shard, request, answer) })
+}
+
+// What waits for a keeper is not overtaken by what is said once the keeper is here: who
+// hides last is hidden.
+func TestWhatIsSaidLaterIsTakenInLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, "a")
+		held := new([]func())
+		r.rooms["a"].Attach(holdingOwners{rigOwners{r, "a"}, held})
+		ignore := func(error) {}
+		r.rooms["a"].Put("app", "app-7", Position{Lat: 1}, ignore)
+		if err := r.rooms["a"].Begin(r.ctx, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		r.owner[0] = "a"
+		r.rooms["a"].Put("app", "app-7", Position{Lat: 2}, ignore)
+		r.rooms["a"].Hide("app", "app-7", ignore)
+		for len(*held) > 0 {
+			next := (*held)[0]
+			*held = (*held)[1:]
+			next()
+		}
+		if r.known("a", "app-7") {
+			t.Error("what was said before brings back who has hidden")
+		}
+	})
+}
