@@ -67,7 +67,7 @@ func nearbyKeys() []Key {
 			func(n *Nearby) any { return &n.Rate }),
 		key("positions", kindCount, "1000000", 1, 100_000_000, "Users whose position is known; in a cluster, in each shard. Further ones are refused.",
 			func(n *Nearby) any { return &n.Positions }),
-		key("crowd", kindCount, "1000", 1, 100_000, "With more users than this in view a watch is told how many there are where, and not who.",
+		key("crowd", kindCount, "1000", 1, 5000, "With more users than this in view a watch is told how many there are where, and not who.",
 			func(n *Nearby) any { return &n.Crowd }),
 	}
 }

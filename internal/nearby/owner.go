@@ -64,7 +64,33 @@ func (r *Room) open(ctx context.Context, shard int, term uint64) (*owner, error)
 	}
 	c.replayed(last, r.opts.Now())
 	c.begin(term)
-	return &owner{room: r, shard: shard, term: term, log: log, core: c, wake: make(chan struct{}, 1), ended: make(chan struct{})}, nil
+	o := &owner{room: r, shard: shard, term: term, log: log, core: c, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	if err := o.takeOver(ctx); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// takeOver writes behind all that keepers before this one have written, so that they write
+// nothing more, and that nothing of theirs was missed: what is read may be a copy that
+// lags. Where the log ends elsewhere it has to be read again. A log that takes nothing
+// for another reason is tried again later.
+func (o *owner) takeOver(ctx context.Context) error {
+	o.core.journal.urgent()
+	var b batch
+	b.last, b.bytes = o.core.batch(o.room.opts.Now())
+	b = o.store(ctx, b)
+	switch {
+	case b.err == nil:
+		o.core.landed(b.seq)
+	case errors.Is(b.err, errElsewhere), errors.Is(b.err, ErrFenced), errors.Is(b.err, ErrUnknown):
+		return b.err
+	default:
+		o.room.opts.Logger.Error("positions cannot be stored; they are known until this node ends", "shard", o.shard, "err", b.err)
+		o.core.again(b.last)
+		o.hold = o.room.opts.Now().Add(retryAfter)
+	}
+	return nil
 }
 
 // do has the core do something that changes it; false: it is not done here.

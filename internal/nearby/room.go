@@ -31,6 +31,7 @@ type Room struct {
 	owners  Owners
 	metrics *metrics
 	here    []atomic.Pointer[owner] // by shard; nil: this node does not keep it
+	asked   []atomic.Int64          // by shard: what was said by way of Owners and is not answered
 	sight   *sight
 }
 
@@ -40,7 +41,7 @@ func New(o Options) (*Room, error) {
 		return nil, errors.New("nearby: Options.Node, Shards, Logs, Now and Logger are needed")
 	}
 	o.Limits = o.Limits.orDefaults()
-	r := &Room{opts: o, here: make([]atomic.Pointer[owner], o.Shards)}
+	r := &Room{opts: o, here: make([]atomic.Pointer[owner], o.Shards), asked: make([]atomic.Int64, o.Shards)}
 	var err error
 	if r.metrics, err = newMetrics(r, o.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics of positions: %w", err)
@@ -111,11 +112,27 @@ func (r *Room) shardOf(user string) int {
 func (r *Room) Put(app, user string, p Position, done func(error)) {
 	shard := r.shardOf(user)
 	var err error
-	if o := r.here[shard].Load(); o != nil && o.do(func(c *core, now time.Time) { err = c.put(now, app, user, p) }) {
+	if o := r.mine(shard); o != nil && o.do(func(c *core, now time.Time) { err = c.put(now, app, user, p) }) {
 		done(err)
 		return
 	}
-	r.owners.Request(shard, appendPut(nil, app, user, &p), func(reply []byte, err error) {
+	r.say(shard, appendPut(nil, app, user, &p), done)
+}
+
+// mine returns the keeper of a shard that is kept here, for who has something to say: not
+// while there is something on its way to it that was said before.
+func (r *Room) mine(shard int) *owner {
+	if r.asked[shard].Load() > 0 {
+		return nil
+	}
+	return r.here[shard].Load()
+}
+
+// say has the keeper of a shard take in something, wherever it is.
+func (r *Room) say(shard int, request []byte, done func(error)) {
+	r.asked[shard].Add(1)
+	r.owners.Request(shard, request, func(reply []byte, err error) {
+		r.asked[shard].Add(-1)
 		if err == nil {
 			err = readPut(reply)
 		}
@@ -129,7 +146,7 @@ func (r *Room) Hide(app, user string, done func(error)) {
 	shard := r.shardOf(user)
 	var err error
 	waits := false
-	if o := r.here[shard].Load(); o != nil && o.do(func(c *core, now time.Time) {
+	if o := r.mine(shard); o != nil && o.do(func(c *core, now time.Time) {
 		if waits, err = c.hide(now, app, user); waits {
 			o.await(c.mark(), done)
 		}
@@ -139,12 +156,7 @@ func (r *Room) Hide(app, user string, done func(error)) {
 		}
 		return
 	}
-	r.owners.Request(shard, appendHide(nil, app, user), func(reply []byte, err error) {
-		if err == nil {
-			err = readPut(reply)
-		}
-		done(err)
-	})
+	r.say(shard, appendHide(nil, app, user), done)
 }
 
 // Get looks where a user is, as others see it.

@@ -10,7 +10,11 @@ func PositionOf(p *wire.Position) Position {
 		}
 		return Measure{Value: *n, Given: true}
 	}
-	return Position{Lat: p.Lat, Lon: p.Lon, At: p.At, Accuracy: measure(p.Accuracy), Heading: measure(p.Heading), Speed: measure(p.Speed)}
+	heading := measure(p.Heading)
+	if heading.Value == 360 { // which is north, too
+		heading.Value = 0
+	}
+	return Position{Lat: p.Lat, Lon: p.Lon, At: p.At, Accuracy: measure(p.Accuracy), Heading: heading, Speed: measure(p.Speed)}
 }
 
 // Told returns a position as clients are told it.

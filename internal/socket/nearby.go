@@ -123,7 +123,7 @@ func unplaced(err error) *wire.Error {
 
 // tell queues a frame of which nothing is lost when there is no room: the room tells
 // later how things stand then.
-func (w *watch) tell(frame []byte) bool { return w.s.Fast(frame, nil) }
+func (w *watch) tell(frame []byte) bool { return w.s.whole(frame) }
 
 // Answer implements nearby.Outlet, as the next ones do.
 func (w *watch) Answer(id string, a nearby.Answer, reference []byte) bool {
