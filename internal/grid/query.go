@@ -130,9 +130,26 @@ func (t *Tree) NearIn(b Box, limit int, tie func(a, b uint32) int, dst []Hit) (h
 func (s *search) run() {
 	s.node(1)
 	found := s.hits[s.base:]
-	slices.SortFunc(found, s.compare)
+	if len(found) > few {
+		slices.SortFunc(found, s.compare)
+	} else {
+		s.insert(found)
+	}
 	for i := range found {
 		found[i].Metres = s.centre.metres(found[i].order)
+	}
+}
+
+// few is how many are put in order one by one, which is quicker then.
+const few = 32
+
+func (s *search) insert(hits []Hit) {
+	for i := 1; i < len(hits); i++ {
+		h, j := hits[i], i
+		for ; j > 0 && (h.order < hits[j-1].order || h.order == hits[j-1].order && s.tie(h.ID, hits[j-1].ID) < 0); j-- {
+			hits[j] = hits[j-1]
+		}
+		hits[j] = h
 	}
 }
 
