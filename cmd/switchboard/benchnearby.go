@@ -38,7 +38,7 @@ const (
 	nearbyApp = "bench"
 	// nearbyHits is how many users are within nearbyRadius, in metres, of each.
 	nearbyHits, nearbyRadius = 15, 1000
-	// watchRadius is what a watcher sees, in metres.
+	// watchRadius is what a onlooker sees, in metres.
 	watchRadius = 5000
 	// newsPeriod is how often a mover says where he is.
 	newsPeriod = 10 * time.Second
@@ -324,7 +324,7 @@ func (c nearbyCommand) watch(ctx context.Context, f *plain, found *load.Nearby) 
 	told := &told{}
 	for i := range c.Watchers {
 		p := &f.places[i*(len(f.places)/c.Watchers)]
-		s := f.room.Open(nearbyApp, &watcher{told: told})
+		s := f.room.Open(nearbyApp, &onlooker{told: told})
 		defer s.Close()
 		if err := s.Watch("map", nearby.View{Lat: p[0], Lon: p[1], Radius: watchRadius}, nil); err != nil {
 			return err
@@ -406,11 +406,11 @@ func (t *told) news(users []nearby.User) bool {
 	return true
 }
 
-// watcher is a session that looks.
-type watcher struct{ told *told }
+// onlooker is a session that looks.
+type onlooker struct{ told *told }
 
 // Answer implements nearby.Outlet.
-func (w *watcher) Answer(string, nearby.Answer, []byte) bool {
+func (w *onlooker) Answer(string, nearby.Answer, []byte) bool {
 	w.told.mu.Lock()
 	defer w.told.mu.Unlock()
 	w.told.answers++
@@ -418,19 +418,19 @@ func (w *watcher) Answer(string, nearby.Answer, []byte) bool {
 }
 
 // Enter implements nearby.Outlet.
-func (w *watcher) Enter(_ string, users []nearby.User) bool { return w.told.news(users) }
+func (w *onlooker) Enter(_ string, users []nearby.User) bool { return w.told.news(users) }
 
 // Move implements nearby.Outlet.
-func (w *watcher) Move(_ string, users []nearby.User) bool { return w.told.news(users) }
+func (w *onlooker) Move(_ string, users []nearby.User) bool { return w.told.news(users) }
 
 // Leave implements nearby.Outlet.
-func (w *watcher) Leave(string, []string) bool { return true }
+func (w *onlooker) Leave(string, []string) bool { return true }
 
 // Cells implements nearby.Outlet.
-func (w *watcher) Cells(string, []nearby.Cell) bool { return true }
+func (w *onlooker) Cells(string, []nearby.Cell) bool { return true }
 
 // Trouble implements nearby.Outlet.
-func (w *watcher) Trouble(string, []byte, error) bool { return true }
+func (w *onlooker) Trouble(string, []byte, error) bool { return true }
 
 // nearbyLoopback is where there is one node.
 type nearbyLoopback struct{ room *nearby.Room }
