@@ -207,7 +207,7 @@ func (r *Room) Block(ctx context.Context, h Holder, other wire.UserID) error {
 	case errors.Is(err, ErrMany):
 		return refuse(CodeTooMany, "you have blocked as many users as limits.blockedUsers allows")
 	case err == nil:
-		r.blocks(Blocking{By: h.Number(), Whom: other.Number()}, true)
+		r.blocks(ctx, Blocking{By: h.Number(), Whom: other.Number()}, true)
 	}
 	return err
 }
@@ -219,7 +219,7 @@ func (r *Room) Unblock(ctx context.Context, h Holder, other wire.UserID) error {
 	}
 	err := r.opts.Store.Unblock(ctx, h.Number(), other.Number())
 	if err == nil {
-		r.blocks(Blocking{By: h.Number(), Whom: other.Number()}, false)
+		r.blocks(ctx, Blocking{By: h.Number(), Whom: other.Number()}, false)
 	}
 	return err
 }

@@ -145,6 +145,7 @@ func (r *Room) Run(ctx context.Context) error {
 	all.Go(func() error { return r.tidy(ctx) })
 	all.Go(func() error { return r.makeResets(ctx) })
 	all.Go(func() error { return r.recheck(ctx) })
+	all.Go(func() error { return r.relearn(ctx) })
 	return all.Wait()
 }
 
