@@ -46,8 +46,9 @@ type Options struct {
 	Place func(n int64) (int64, bool)
 	// Chat is what else is kept of users; nil: nothing.
 	Chat Chat
-	// Empty takes out what waits for a user, whom there is not yet: what others have
-	// sent to a number before it was somebody's is nobody's. Nil: nothing waits.
+	// Empty takes out what waits for a user whom there is not yet, or not any more: what
+	// others have sent to a number before it was somebody's is nobody's. Nil: nothing
+	// waits.
 	Empty func(ctx context.Context, user wire.UserID) error
 	// Deliver hands a token that sets a password anew to the app's own server, which
 	// gives it to the user. Nil: nobody can ask for one.
@@ -69,7 +70,8 @@ type Options struct {
 type Chat interface {
 	// Export writes all of it, as JSON.
 	Export(ctx context.Context, user wire.UserID, w io.Writer) error
-	// Forget is told that an account is about to go. It may be called again.
+	// Forget is told that an account is gone: nobody can bring it into a room any more. It
+	// may be called again.
 	Forget(ctx context.Context, user wire.UserID) error
 }
 
@@ -161,14 +163,19 @@ func (r *Room) tidy(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		for more := true; more && ctx.Err() == nil; {
-			var err error
-			if more, err = r.opts.Store.Tidy(ctx, r.now()); err != nil {
-				r.opts.Log.Debug("what of the accounts has expired is not removed", "err", err)
-				break
-			}
+		if err := r.tidyUp(ctx); err != nil {
+			r.opts.Log.Debug("what of the accounts has expired, or was deleted, is not all removed", "err", err)
 		}
 	}
+}
+
+// tidyUp removes what has expired, and what is left of accounts that were deleted.
+func (r *Room) tidyUp(ctx context.Context) error {
+	var err error
+	for more := true; more && err == nil && ctx.Err() == nil; {
+		more, err = r.opts.Store.Tidy(ctx, r.now())
+	}
+	return errors.Join(err, r.finishAll(ctx))
 }
 
 // now is the time as it is kept.

@@ -94,9 +94,14 @@ type Store interface {
 	// SetPassword replaces the hash of a password, if it is still the old one, and ends
 	// all sessions but one; else it fails with ErrUnknown. It returns those that it ended.
 	SetPassword(ctx context.Context, number int64, old, hash string, keep wire.ID) ([]wire.ID, error)
-	// Delete removes an account with all that belongs to it, and frees its name. It
-	// fails with ErrMember while the account is in a room: so nobody can come into one
-	// meanwhile.
+	// Leave ends an account for everybody: nobody finds it, signs in to it or can make it a
+	// member of a room any more, its name is free, its sessions have ended, and nothing is
+	// kept of its profile. It fails with ErrUnknown where there is none, or not any more.
+	Leave(ctx context.Context, number int64) error
+	// Leaving returns some that are so, by number, those after one.
+	Leaving(ctx context.Context, after int64, limit int) ([]int64, error)
+	// Delete removes what is left of an account that is so. It fails with ErrMember while
+	// that is in a room.
 	Delete(ctx context.Context, number int64) error
 
 	// Begin keeps a session of an account that is still as it is given: with another

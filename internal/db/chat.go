@@ -321,7 +321,7 @@ func (t *chatTx) Lock(rooms []wire.ID) (locked []*chat.Room, err error) {
 
 // LockUser implements chat.Tx.
 func (t *chatTx) LockUser(user int64) (bool, error) {
-	var query text = "SELECT number FROM accounts WHERE number = $1"
+	var query text = "SELECT number FROM accounts WHERE number = $1 AND leaving = 0"
 	if t.kind == onServer {
 		query += " FOR NO KEY UPDATE"
 	}
