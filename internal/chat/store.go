@@ -160,6 +160,7 @@ type View interface {
 	// Rosters leaves out users who are in no room.
 	Rosters(users []int64) ([]Roster, error)
 	CountRoomsOf(user int64) (int, error)
+	// CountOwned counts the rooms that a user made and is the owner of.
 	CountOwned(user int64) (int, error)
 
 	Member(room, user int64) (*Member, error)
