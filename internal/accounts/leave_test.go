@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/db"
@@ -201,4 +202,23 @@ func TestAnAccountIsDeletedOnce(t *testing.T) {
 	if n := w.count("switchboard_accounts_deleted_total"); n != 1 {
 		t.Errorf("%d were deleted", n)
 	}
+}
+
+// vanishing is a store in which an account goes between its being looked for and what is
+// kept of it.
+type vanishing struct{ accounts.Store }
+
+func (v vanishing) AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error {
+	if err := v.Leave(ctx, number); err != nil {
+		return err
+	}
+	return v.Store.AddReset(ctx, number, hash, now, expires, most)
+}
+
+// Whoever asks something of an account that goes meanwhile hears that there is none.
+func TestOfAnAccountThatGoesMeanwhileOneHearsThatThereIsNone(t *testing.T) {
+	w := onFile(t)
+	w.build(func(o *accounts.Options) { o.Store = vanishing{w.store} })
+	_, err := w.room.MakeReset(t.Context(), w.signUp("ada"))
+	wantCode(t, "a token for its password", err, accounts.CodeNotFound)
 }

@@ -128,7 +128,8 @@ type Store interface {
 	Tidy(ctx context.Context, now time.Time) (more bool, err error)
 
 	// AddReset keeps the hash of a token that may set a password anew, and of earlier
-	// ones of the account the newest, so that there are no more than most.
+	// ones of the account the newest, so that there are no more than most. It fails with
+	// ErrUnknown where there is no such account.
 	AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error
 	// FindReset fails with ErrUnknown where there is no such token, or it has expired.
 	FindReset(ctx context.Context, hash string, now time.Time) error
@@ -138,7 +139,7 @@ type Store interface {
 	UseReset(ctx context.Context, hash string, now time.Time, password string) (number int64, err error)
 
 	// Block notes that an account has blocked another one; again is no error. It fails
-	// with ErrUnknown where there is no such other, and with ErrMany where there are
+	// with ErrUnknown where there is one of them not, and with ErrMany where there are
 	// most already.
 	Block(ctx context.Context, number int64, b Block, most int) error
 	// Unblock takes that back; what is not so is no error.

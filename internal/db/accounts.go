@@ -275,9 +275,21 @@ func (a *Accounts) Delete(ctx context.Context, number int64) error {
 	})
 }
 
+// gone turns the error of what is kept of an account that has been deleted meanwhile into
+// one that says so.
+func gone(err error) error {
+	if errors.Is(err, ErrConflict) {
+		return accounts.ErrUnknown
+	}
+	return err
+}
+
 // AddReset implements accounts.Store.
 func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error {
-	return a.db.Write(ctx, func(tx *Tx) error {
+	return gone(a.db.Write(ctx, func(tx *Tx) error {
+		if _, err := byNumber(ctx, tx, number); err != nil {
+			return missing(err, accounts.ErrUnknown)
+		}
 		_, err := tx.Exec(ctx, "DELETE FROM account_resets WHERE account = $1 AND hash IN"+
 			" (SELECT hash FROM account_resets WHERE account = $1 ORDER BY created_at DESC, hash LIMIT 1000 OFFSET $2)", number, most-1)
 		if err != nil {
@@ -285,7 +297,7 @@ func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now,
 		}
 		_, err = tx.Exec(ctx, "INSERT INTO account_resets (hash, account, created_at, expires_at) VALUES ($1, $2, $3, $4)", hash, number, millis(now), millis(expires))
 		return err
-	})
+	}))
 }
 
 // FindReset implements accounts.Store.
@@ -317,7 +329,7 @@ func (a *Accounts) UseReset(ctx context.Context, hash string, now time.Time, pas
 
 // Block implements accounts.Store.
 func (a *Accounts) Block(ctx context.Context, number int64, b accounts.Block, most int) error {
-	return a.db.Write(ctx, func(tx *Tx) error {
+	return gone(a.db.Write(ctx, func(tx *Tx) error {
 		var n int64
 		// The row of whoever blocks is locked, so that no two of his count at once.
 		if changed, err := tx.Exec(ctx, "UPDATE accounts SET version = version WHERE number = $1 AND leaving = 0", number); err != nil || changed == 0 {
@@ -335,7 +347,7 @@ func (a *Accounts) Block(ctx context.Context, number int64, b accounts.Block, mo
 		}
 		_, err = tx.Exec(ctx, "INSERT INTO account_blocks (account, blocked, created_at) VALUES ($1, $2, $3) ON CONFLICT (account, blocked) DO NOTHING", number, b.Number, millis(b.Created))
 		return err
-	})
+	}))
 }
 
 // Unblock implements accounts.Store.
