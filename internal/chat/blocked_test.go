@@ -63,3 +63,28 @@ func TestNothingIsEditedInARoomOfTwoWhoseOtherIsGone(t *testing.T) {
 		}
 	})
 }
+
+// Whose other one is gone need not stay: others could fill all that one may be in.
+func TestARoomOfTwoIsLeftWhenTheOtherIsGone(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		n := w.run()
+		ann := n.client(1)
+		room := ann.ask("ROOM_CREATE", `{"with":"chat-2"}`).in.ID
+		leave := fmt.Sprintf(`{"room":%q}`, room)
+		if f := ann.ask("ROOM_LEAVE", leave); f.code() != wire.CodeForbidden {
+			t.Errorf("left while both are there: %s %s", f.Type, f.Data)
+		}
+		if err := n.Forget(t.Context(), "chat-2"); err != nil {
+			t.Fatal(err)
+		}
+		if f := ann.ask("ROOM_LEAVE", leave); f.code() != "ROOM_MEMBER_LEFT" {
+			t.Errorf("left: %s %s", f.Type, f.Data)
+		}
+		if f := ann.ask("ROOM_LIST", `{}`); len(f.in.Rooms) != 0 {
+			t.Errorf("the rooms are %s", f.Data)
+		}
+		if f := ann.ask("ROOM_HISTORY", leave); f.code() != wire.CodeNotFound {
+			t.Errorf("the history is %s", f.Data)
+		}
+	})
+}
