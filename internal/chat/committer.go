@@ -31,10 +31,13 @@ type job struct {
 	content []byte // nil: it is a read mark
 	client  string
 	words   []string
+	// blocked says that the other one of a room of two has blocked who sends this: it is
+	// refused unless it was stored before, and of a read mark only the member's own sessions
+	// hear.
+	blocked bool
 
 	seq     int64   // of a read mark: how far
 	message wire.ID // of a read mark: the message that says how far; zero: seq does
-	quiet   bool    // of a read mark: only the member's own sessions hear of it
 
 	done func(*job)
 
@@ -335,6 +338,9 @@ func (b *batch) send(j *job) error {
 		j.sent = sentOf(r, was)
 		return nil
 	}
+	if j.blocked {
+		return isBlocked()
+	}
 	if r.left() {
 		return otherIsGone()
 	}
@@ -402,7 +408,7 @@ func (b *batch) mark(tx Tx, j *job) error {
 	b.marked[m] = struct{}{}
 	j.mark = wire.RoomMark{Room: r.ID, User: j.who.user, Seq: uint64(seq), At: b.now}
 	j.news = &news{kind: newsPlain, room: r.ID, n: r.N, origin: j.who.session, user: j.who.user, frame: frameOf(wire.TypeRoomReadBy, &j.mark)}
-	if j.quiet || r.Members > markMembers {
+	if j.blocked || r.Members > markMembers {
 		j.news.kind = newsOwn
 	}
 	return nil
