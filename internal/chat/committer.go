@@ -174,8 +174,8 @@ func (x *committer) end() {
 // store stores a batch, and tells those who sent it and those who are in the rooms.
 func (x *committer) store(ctx context.Context, list []*job) {
 	err := x.write(ctx, list)
-	if err != nil && len(list) > 1 && !errors.Is(err, ErrDown) && !errors.Is(err, ErrFull) && ctx.Err() == nil {
-		for _, j := range list { // one of them is at fault, and is not to take the others with it
+	if err != nil && len(list) > 1 && ofOne(err) && ctx.Err() == nil {
+		for _, j := range list {
 			x.store(ctx, []*job{j})
 		}
 		return
@@ -193,6 +193,12 @@ func (x *committer) store(ctx context.Context, list []*job) {
 	for _, j := range list {
 		j.done(j)
 	}
+}
+
+// ofOne says whether an error may be that of one job, which is not to take the others of its
+// batch with it. What may have been stored is not stored again: who sent it hears so.
+func ofOne(err error) bool {
+	return !errors.Is(err, ErrDown) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrUnknown)
 }
 
 func (x *committer) write(ctx context.Context, list []*job) error {

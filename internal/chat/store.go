@@ -11,7 +11,7 @@ import (
 var (
 	ErrDown = errors.New("the database cannot be reached")
 	ErrFull = errors.New("the database has no room")
-	// ErrUnknown says that a transaction may have taken effect, or may yet. It comes
+	// ErrUnknown says that a transaction may have taken effect, or may yet. It may come
 	// together with one of the others.
 	ErrUnknown = errors.New("it is not known whether the transaction took effect")
 )
