@@ -209,6 +209,8 @@ func (someone) Verify(context.Context, string) (accounts.Holder, error) {
 
 func (someone) App() string { return "ANZ" }
 
+func (someone) UserOf(int64) wire.UserID { return "ANZ-1" }
+
 // Whatever users of chat have remembered, no answer of a backend's is forgotten for it.
 func TestWhatUsersHaveRememberedPushesOutNoAnswerOfAKey(t *testing.T) {
 	var n atomic.Int64

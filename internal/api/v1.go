@@ -193,10 +193,9 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 			return refused
 		}
 	case c.Auth == ByNobody:
-		if refused = v.opts.Rooms.chat(); refused != nil {
+		if who, refused = v.anybody(w, r, c); refused != nil {
 			return refused
 		}
-		who.address = r.RemoteAddr
 	case c.Auth == ByAccount:
 		if who, refused = v.account(w, r); refused != nil {
 			return refused
