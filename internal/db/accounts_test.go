@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
+	"github.com/seed-3d8c1042/switchboard/internal/chat"
 )
 
 // waiting waits until somebody waits for what another transaction has locked. In a file
@@ -23,6 +24,57 @@ func waiting(t *testing.T, d *DB) {
 			return tx.Row(soon(t), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n)
 		})
 		return err == nil && n > 0
+	})
+}
+
+// makeAccounts makes accounts of some numbers.
+func makeAccounts(t *testing.T, store *Accounts, numbers ...int64) {
+	t.Helper()
+	for _, n := range numbers {
+		p := accounts.Profile{Number: n, Username: fmt.Sprint("user", n), Created: time.Unix(1_764_000_000, 0)}
+		if err := store.Create(soon(t), accounts.Account{Profile: p, Password: "hash", Version: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Whoever is making an account a member of a room when that is deleted has done so before,
+// and it is seen to be in the room; nobody does so after.
+func TestAnAccountThatIsDeletedIsMadeAMemberBeforeOrNotAtAll(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		d := open(t, o)
+		store := d.Accounts()
+		makeAccounts(t, store, 1)
+		r := longRoom(t, d, 1)
+		done := make(chan error, 1)
+		err := d.Chat().Write(soon(t), func(tx chat.Tx) error {
+			known, err := tx.LockUser(1)
+			if !known || err != nil {
+				t.Errorf("known %v, %v", known, err)
+			}
+			go func() { done <- store.Leave(soon(t), 1) }()
+			waiting(t, d)
+			return tx.PutMembers([]chat.Member{{Room: r.N, User: 1, Role: "member"}})
+		})
+		if left := <-done; err != nil || left != nil {
+			t.Fatal(err, left)
+		}
+		if err := store.Delete(soon(t), 1); !errors.Is(err, accounts.ErrMember) {
+			t.Errorf("deleted while it is in a room: %v", err)
+		}
+		err = d.Chat().Write(soon(t), func(tx chat.Tx) error {
+			known, err := tx.LockUser(1)
+			if known {
+				t.Error("it can be made a member")
+			}
+			return errors.Join(err, tx.DropMember(r.N, 1))
+		})
+		if deleted := store.Delete(soon(t), 1); err != nil || deleted != nil {
+			t.Error(err, deleted)
+		}
+		if err := store.Leave(soon(t), 1); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("deleted again: %v", err)
+		}
 	})
 }
 
@@ -44,12 +96,7 @@ func TestOfAnAccountThatIsBeingDeletedNothingIsKept(t *testing.T) {
 			},
 		} {
 			stays, goes := int64(2*i+1), int64(2*i+2)
-			for _, n := range []int64{stays, goes} {
-				a := accounts.Account{Profile: accounts.Profile{Number: n, Username: fmt.Sprint("user", n), Created: now}, Password: "hash", Version: 1}
-				if err := store.Create(soon(t), a); err != nil {
-					t.Fatal(err)
-				}
-			}
+			makeAccounts(t, store, stays, goes)
 			done := make(chan error, 1)
 			err := d.Write(soon(t), func(tx *Tx) error {
 				if _, err := tx.Exec(soon(t), "DELETE FROM accounts WHERE number = $1", goes); err != nil {
