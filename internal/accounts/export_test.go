@@ -2,5 +2,5 @@ package accounts
 
 import "context"
 
-// TidyUp does at once what is done every now and then.
-func (r *Room) TidyUp(ctx context.Context) error { return r.tidyUp(ctx) }
+// FinishAll does at once what is done every now and then.
+func (r *Room) FinishAll(ctx context.Context) error { return r.finishAll(ctx) }

@@ -144,11 +144,11 @@ func TestADeletionThatIsCutOffIsFinishedLater(t *testing.T) {
 		if list := w.leaving(); len(list) != 1 || list[0] != h.Number() {
 			t.Errorf("of %v something is left", list)
 		}
-		if err := w.room.TidyUp(t.Context()); !errors.Is(err, down) {
+		if err := w.room.FinishAll(t.Context()); !errors.Is(err, down) {
 			t.Errorf("got %v", err)
 		}
 		fault, forgotten, emptied = nil, nil, nil
-		if err := w.room.TidyUp(t.Context()); err != nil {
+		if err := w.room.FinishAll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if list := w.leaving(); len(list) > 0 || len(forgotten) != 1 || len(emptied) != 1 || emptied[0] != h.User {
@@ -176,7 +176,7 @@ func TestTheMailboxOfADeletedAccountIsEmptied(t *testing.T) {
 		t.Errorf("emptied %d times, %d are left: %v", emptied, len(w.leaving()), err)
 	}
 	fault = nil
-	if err := w.room.TidyUp(t.Context()); err != nil || emptied != 2 || len(w.leaving()) != 0 {
+	if err := w.room.FinishAll(t.Context()); err != nil || emptied != 2 || len(w.leaving()) != 0 {
 		t.Errorf("emptied %d times, %d are left: %v", emptied, len(w.leaving()), err)
 	}
 }

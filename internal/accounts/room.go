@@ -151,31 +151,43 @@ func (r *Room) Run(ctx context.Context) error {
 	return all.Wait()
 }
 
-// tidyEvery is how often what has expired is removed.
-const tidyEvery = 10 * time.Minute
+const (
+	// tidyEvery is how often what has expired is removed.
+	tidyEvery = 10 * time.Minute
+	// finishEvery is how often it is looked for accounts whose deletion was cut off: others
+	// still see them in rooms.
+	finishEvery = 30 * time.Second
+)
 
 func (r *Room) tidy(ctx context.Context) error {
-	tick := time.NewTicker(tidyEvery)
-	defer tick.Stop()
+	tidy, finish := time.NewTicker(tidyEvery), time.NewTicker(finishEvery)
+	defer tidy.Stop()
+	defer finish.Stop()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-tidy.C:
+			err = r.removeExpired(ctx)
+		case <-finish.C:
+			err = r.finishAll(ctx)
 		}
-		if err := r.tidyUp(ctx); err != nil {
+		if err != nil {
 			r.opts.Log.Debug("what of the accounts has expired, or was deleted, is not all removed", "err", err)
 		}
 	}
 }
 
-// tidyUp removes what has expired, and what is left of accounts that were deleted.
-func (r *Room) tidyUp(ctx context.Context) error {
-	var err error
-	for more := true; more && err == nil && ctx.Err() == nil; {
-		more, err = r.opts.Store.Tidy(ctx, r.now())
+// removeExpired removes what has expired.
+func (r *Room) removeExpired(ctx context.Context) error {
+	for more := true; more && ctx.Err() == nil; {
+		var err error
+		if more, err = r.opts.Store.Tidy(ctx, r.now()); err != nil {
+			return err
+		}
 	}
-	return errors.Join(err, r.finishAll(ctx))
+	return nil
 }
 
 // now is the time as it is kept.
