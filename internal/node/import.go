@@ -110,8 +110,10 @@ func (n *node) importFrom(ctx context.Context, folder string) (result imported, 
 	result.sessions = archive.Open()
 	// Last, in a moment: of keys nothing tells whether one is missing because it is
 	// yet to come, or because it was revoked.
-	result.keys, err = importKeys(ctx, old, n.bus)
-	return result, err
+	if result.keys, err = importKeys(ctx, old, n.bus); err != nil {
+		return result, err
+	}
+	return result, n.warnOfEvents(ctx, old)
 }
 
 // sayImport logs how far an import has come, until ctx ends.
