@@ -207,6 +207,7 @@ test("where devices are users each has a token of its own, or none where its app
 test("where devices cannot connect the page says so, and offers nothing else", async ({ context, boot }) => {
   const closed = await Devices.open(context, await boot("apps: [{appName: ANZ, appId: app-id-343, authEnabled: false}]"));
   await expect(closed.page.locator("#access-note")).toContainText("matching.enabled and matching.simple.enabled");
+  await expect(closed.page.getByRole("heading", { name: "Devices", exact: true })).toBeVisible();
   await expect(closed.page.getByRole("button", { name: "Connect" })).toHaveCount(0);
   await expect(closed.page.getByRole("button", { name: "Sign in" })).toBeVisible();
 });

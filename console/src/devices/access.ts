@@ -48,6 +48,7 @@ export class Access {
     setText(note, notes[door]);
     byId("credentials", HTMLElement).hidden = door !== "jwt";
     byId("devices", HTMLElement).hidden = byId("devices-hint", HTMLElement).hidden = door === "off";
+    if (door === "off") setText(byId("devices-title", HTMLElement), "Devices");
   }
 
   /** What goes with the request of a device that has a token, or an empty one; a sentence where something is missing. */
