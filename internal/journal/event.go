@@ -37,8 +37,8 @@ func TypeNames() string {
 	return strings.Join(names, ", ")
 }
 
-// known says whether there is such a type.
-func (t Type) known() bool { return t == Traffic || slices.Contains(Types(), t) }
+// Known says whether there is such a type.
+func (t Type) Known() bool { return t == Traffic || slices.Contains(Types(), t) }
 
 // OfBytes says whether its amount is a number of bytes.
 func (t Type) OfBytes() bool { return t == BytesSent || t == BytesReceived || t == Traffic }
@@ -169,5 +169,5 @@ func goodID(id string) bool {
 func (e *Event) sound() bool {
 	names := len(e.App) <= maxName && len(e.Domain) <= maxName && len(e.Capability) <= maxName && len(e.Sketch) <= maxSketch
 	device := e.Type == Traffic && e.Device == "" || CheckDevice("", e.Device) == nil
-	return names && device && goodID(e.ID) && e.Type.known() && e.Amount >= 0 && e.Count >= 0 && e.At > 0
+	return names && device && goodID(e.ID) && e.Type.Known() && e.Amount >= 0 && e.Count >= 0 && e.At > 0
 }
