@@ -310,12 +310,18 @@ func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 func waitingOn(nodes []*Server) (sum float64) {
 	for _, n := range nodes {
 		_, body := n.Get("/metrics")
-		for line := range strings.Lines(body) {
-			var v float64
-			if rest, ok := strings.CutPrefix(line, "switchboard_mailbox_messages{"); ok {
-				if _, err := fmt.Sscan(rest[strings.Index(rest, " ")+1:], &v); err == nil {
-					sum += v
-				}
+		sum += sumOf(body, "switchboard_mailbox_messages{")
+	}
+	return sum
+}
+
+// sumOf adds up the metrics that begin with a text.
+func sumOf(metrics, with string) (sum float64) {
+	for line := range strings.Lines(metrics) {
+		var v float64
+		if rest, ok := strings.CutPrefix(line, with); ok {
+			if _, err := fmt.Sscan(rest[strings.LastIndex(rest, " ")+1:], &v); err == nil {
+				sum += v
 			}
 		}
 	}
