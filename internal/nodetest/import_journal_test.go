@@ -164,6 +164,18 @@ func TestAJournalIsTheSameAfterANodeHasGrownToThree(t *testing.T) {
 	a.wantSame(t, c)
 }
 
+// On a NATS that exists the journal comes along as well.
+func TestAJournalIsImportedIntoANATSThatExists(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonFolder)
+	a := fillJournal(t)
+	a.nats = StartNATS(t)
+	c := a.join(t)
+	c.Launch(c.Nodes...)
+	a.wantAside(t)
+	a.wantSame(t, c)
+}
+
 // largeJournal is that of a node that was alone, of which the oldest events went by size:
 // connections that were opened are in the states of devices only.
 type largeJournal struct {

@@ -27,6 +27,7 @@ type aloneStore struct {
 	each     int                 // messages of the series for each user
 	waits    map[string][]string // by user, as the HTTP interface shows them
 	ids      []string            // of the requests with a key
+	nats     *NATS               // on which it joins others; nil: on their own
 }
 
 // keyedRequest is one of those.
@@ -122,7 +123,7 @@ func (a *aloneStore) look(t *testing.T, b *backend) map[string][]string {
 func (a *aloneStore) join(t *testing.T) *Cluster {
 	t.Helper()
 	c := newCluster(t, 3, func(i int, s *NodeSettings) {
-		s.More = a.settings
+		s.More, s.NATS = a.settings, a.nats
 		if i == 0 {
 			s.Data = a.data
 		}
