@@ -257,7 +257,7 @@ func FuzzTake(f *testing.F) {
 		r := reader{b: slices.Clone(request)}
 		b := &batch{}
 		for len(r.b) > 0 && r.err == nil {
-			c.replayOne(&r, b)
+			c.replayOne(&r, b, logVersion)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // journalGround are tests of the journal, of devices of their own.
@@ -325,6 +326,13 @@ func streamOfTheJournal(g ground) {
 			g.Fatalf("event %d is %+v", i, e)
 		}
 		ids = append(ids, id)
+	}
+	quiet := g.read(0, key, "device="+g.device(1)+"&from="+time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339)).UpTo
+	if e, _ := g.next(g.follow(0, key, "device="+g.device(1)+"&after=0-0-0", "")); e.ID != place[0].ID {
+		g.Errorf("a stream from the beginning begins with %+v", e)
+	}
+	if quiet == "0-0-0" {
+		g.Errorf("a page of what is to come ends at the beginning")
 	}
 	again := g.follow(2, key, "device="+g.device(1), ids[2])
 	for i := 3; i < 5; i++ {

@@ -74,18 +74,6 @@ func (p place) chunk() int {
 	return first + int(n)*f.parts + int(p.part)
 }
 
-// slot is what there is at a place. Its groups are encoded while nobody adds to them.
-type slot struct {
-	groups map[Key]*window.Aggregate
-	sealed []byte // the groups when there is no map; never changed
-	// brought is what was brought, by itself: it changes when all else here is closed, and
-	// minutes have it beside what is made of panes. Nil: there is nothing.
-	brought *slot
-}
-
-// made says whether it is a minute that is made of its panes.
-func (x *slot) made() bool { return x != nil && x.sealed != nil }
-
 // limits say how much is told apart and what is in time.
 type limits struct {
 	rules   window.Rules
@@ -213,7 +201,7 @@ func partOf(device string) uint8 {
 // at returns a slot.
 func (s *shard) at(h *hot) *slot {
 	if h.slot == nil {
-		p, chunk, x := h.place, h.chunk, &slot{groups: make(map[Key]*window.Aggregate)}
+		p, chunk, x := h.place, h.chunk, newSlot()
 		s.put(p, x)
 		*h = hot{p, chunk, x}
 	}
@@ -242,40 +230,6 @@ func (s *shard) drop(p place) {
 	s.chunks[n] = slices.DeleteFunc(s.chunks[n], func(one place) bool { return one == p })
 	delete(s.slots, p)
 	clear(s.hot[:])
-}
-
-func (x *slot) add(key Key, at int64, late bool, e *Event, most int) {
-	if x.groups == nil {
-		x.groups = make(map[Key]*window.Aggregate)
-		each(x.sealed, func(k Key, a window.Aggregate) { x.groups[k] = &a })
-	}
-	a := x.group(key, most)
-	if e.Sums != nil {
-		moved := e.Sums.Moved(at)
-		a.Merge(&moved)
-	} else {
-		a.Add(at, e.Amount)
-	}
-	if late {
-		a.Late++
-	}
-}
-
-// group returns a slot's group, or that of all for which there is no room.
-func (x *slot) group(key Key, most int) *window.Aggregate {
-	a := x.groups[key]
-	if a == nil && len(x.groups) >= most {
-		rest := Key{Type: key.Type, App: Other, Capability: Other, Domain: Other}
-		if key.Device != "" {
-			rest.Device = Other
-		}
-		key, a = rest, x.groups[rest]
-	}
-	if a == nil {
-		a = new(window.Aggregate)
-		x.groups[key] = a
-	}
-	return a
 }
 
 // close sees to what the watermark has passed: panes are sealed, minutes are made, and
@@ -312,7 +266,7 @@ func (s *shard) roll(before int64, lacks due) {
 	}
 	slices.SortFunc(panes, func(a, b place) int { return cmp.Compare(a.start, b.start) })
 	for i := 0; i < len(panes); {
-		of, m := minuteOf(panes[i].start), &slot{groups: make(map[Key]*window.Aggregate)}
+		of, m := minuteOf(panes[i].start), newSlot()
 		for ; i < len(panes) && minuteOf(panes[i].start) == of; i++ {
 			each(s.slots[panes[i]].sealed, func(k Key, a window.Aggregate) { m.group(k, s.limits.groups).Merge(&a) })
 		}

@@ -16,7 +16,7 @@ import (
 // seal encodes the groups of a slot, in order.
 func (x *slot) seal() {
 	x.sealed = appendGroups(nil, x.groups)
-	x.groups = nil
+	x.groups, x.apps = nil, nil
 }
 
 // content returns a slot's groups as they are encoded.
