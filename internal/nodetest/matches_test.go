@@ -263,11 +263,11 @@ func TestWhatIsRefusedInAMatchIsNotCounted(t *testing.T) {
 	say("1", `["ANZ-2"]`)
 	a.until("MESSAGE_STORED")
 	say("2", `["ANZ-2"]`)
-	if f := a.until("GENERAL_ERROR"); f.Field("code") != "MAILBOX_FULL" {
+	if f := a.until("DELIVER_FAILED"); f.Field("code") != "MAILBOX_FULL" {
 		t.Fatalf("got %s", f.Raw)
 	}
 	say("3", `["ANZ-2","ANZ-3"]`)
-	a.until("GENERAL_ERROR")
+	a.until("DELIVER_FAILED")
 	a.until("MESSAGE_STORED")
 	for device, want := range map[string]string{"ANZ-1": "10 0", "ANZ-2": "0 5", "ANZ-3": "0 5"} {
 		var got string
