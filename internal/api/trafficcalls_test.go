@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -30,7 +31,7 @@ func newTrafficked(t *testing.T) *trafficked {
 	x := new(trafficked)
 	var err error
 	x.room, err = traffic.New(traffic.Options{
-		Shards: 1, Now: func() time.Time { return x.time() },
+		Shards: 1, Rows: 100, Now: func() time.Time { return x.time() },
 		Ask: func(_ context.Context, n int, request []byte) ([]byte, error) {
 			x.mu.Lock()
 			defer x.mu.Unlock()
@@ -259,5 +260,24 @@ func TestStreamsOfTrafficAreBoundedWithThoseOfTheStats(t *testing.T) {
 	resp, text := ask(t, x.h, "GET", "/v1/traffic/stream", with(key))
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(text, "limits.statsStreams") {
 		t.Errorf("a second stream: %d %s", resp.StatusCode, text)
+	}
+}
+
+func TestAStreamOfMoreRowsThanThereMayBeIsRefusedOrEnds(t *testing.T) {
+	x := newTrafficked(t)
+	key := x.key("")
+	x.came(0, "ANZ", "message", 4)
+	next, _ := x.watch(key, "?by=capability&window=10s")
+	next()
+	for i := range 200 {
+		x.came(0, "ANZ", fmt.Sprint("c", i), 1)
+	}
+	x.refused(400, CodeInvalidRequest, "GET", "/v1/traffic/stream?by=capability&window=10s", with(key))
+	end := next()
+	for end != nil && end["detail"] == nil {
+		end = next()
+	}
+	if says, _ := end["detail"].(string); end["code"] != CodeInvalidRequest || !strings.Contains(says, "too many rows") {
+		t.Errorf("it ends with %v", end)
 	}
 }

@@ -280,7 +280,7 @@ func (c *core) cancel(now time.Time, from string, id wire.ID) {
 	switch t := c.tickets[id]; {
 	case t == nil:
 		c.unsay(n, func(e *entry) bool { return e.id == id })
-		c.now.to(c.shard, n).why(evCanceled, id, Over)
+		c.journal.stored(&c.now).to(c.shard, n).why(evCanceled, id, Over) // after the match that it may have had
 	case t.match != nil:
 		c.journal.stored(&c.now).to(c.shard, n).one(evTooLate, id)
 	default:

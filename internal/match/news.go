@@ -131,6 +131,9 @@ func (d *desk) event(r *reader) {
 		d.rise(s)
 		d.tell(news{kind: newsTimedOut, seat: s})
 	case evCanceled:
+		if s.state >= seatMatched {
+			return // the ticket was used up, and the match tells of its own end
+		}
 		d.taken(s)
 		d.rise(s)
 		if s.canceling && Reason(why) == Over {
@@ -220,6 +223,7 @@ func (d *desk) join(s *seat, g *group) {
 	s.state, s.group = seatMatched, g
 	s.look()
 	d.tell(news{kind: newsMatched, seat: s, match: s.view})
+	d.tooLate(s)
 	waiting := s.early
 	s.early = nil
 	for _, e := range waiting {

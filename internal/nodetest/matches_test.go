@@ -253,6 +253,48 @@ func TestAnAppsKeySeesWhatItsUsersDoInMatches(t *testing.T) {
 	}
 }
 
+// Of three in a match the mailbox of one is full: what is said to it alone is refused,
+// and counts for nobody, what is said to both counts for the other one.
+func TestWhatIsRefusedInAMatchIsNotCounted(t *testing.T) {
+	t.Parallel()
+	s := startWith(t, anyApps+"limits: {mailboxMessages: 1}\n")
+	_, key := s.NewKey(`{"app":"ANZ","scopes":["journal:read"]}`)
+	a, full, c := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", `{"ack":true}`), SignIn(t, s, "ANZ-3", "")
+	for _, p := range []*Peer{a, full, c} {
+		p.ask("MATCH_REQUEST", `{"pool":"p","min":3,"max":3}`)
+	}
+	match := a.until("MATCHED").Field("match")
+	say := func(reference, to string) {
+		a.Send(fmt.Sprintf(`{"type":"MATCH_MESSAGE","data":%s,"feature":"RELIABLE","reference":%q}`, inMatch(match, `,"content":"12345","to":`+to), reference))
+	}
+	say("1", `["ANZ-2"]`)
+	a.until("MESSAGE_STORED")
+	say("2", `["ANZ-2"]`)
+	if f := a.until("DELIVER_FAILED"); f.Field("code") != "MAILBOX_FULL" {
+		t.Fatalf("got %s", f.Raw)
+	}
+	say("3", `["ANZ-2","ANZ-3"]`)
+	a.until("DELIVER_FAILED")
+	a.until("MESSAGE_STORED")
+	for device, want := range map[string]string{"ANZ-1": "10 0", "ANZ-2": "0 5", "ANZ-3": "0 5"} {
+		var got string
+		Eventually(t, device+" is in the journal with bytes", func() bool {
+			state := s.Call("GET", "/v1/journal/devices/"+device, key, "")
+			got = state.Field("bytesSent") + " " + state.Field("bytesReceived")
+			return len(got) >= len(want) && got != "0 0"
+		})
+		if device == "ANZ-1" {
+			Eventually(t, "both that were stored are counted", func() bool {
+				got = s.Call("GET", "/v1/journal/devices/"+device, key, "").Field("bytesSent") + " 0"
+				return len(got) >= len(want)
+			})
+		}
+		if got != want {
+			t.Errorf("%s has sent and received %s bytes, not %s", device, got, want)
+		}
+	}
+}
+
 func reliableInMatches(g ground) {
 	a, b, aside := g.user(0, 1, `{"receipts":true}`), g.user(1, 2, `{"ack":true}`), g.user(2, 2, "")
 	ta := g.request(a, "reliable", "")
