@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -312,6 +313,15 @@ func (g ground) next(r *EventReader) (e journaled, id string) {
 
 func streamOfTheJournal(g ground) {
 	key := g.adminKey()
+	for _, end := range []string{"/", "//b", "/../b"} {
+		g.write(0, key, g.device(3)+end, "matched", 1)
+		if a := g.Nodes[1].Call("GET", "/v1/journal/devices/"+url.PathEscape(g.device(3)+end), key, ""); a.Field("matched") != "1" {
+			g.Errorf("of %s there is %d %s", end, a.Status, a.Body)
+		}
+	}
+	if a := g.Nodes[0].Call("POST", "/device/event", key, `{"deviceId":"..","eventType":"matched","amount":1}`); a.Status != 400 {
+		g.Errorf("a device .. is answered %d %s", a.Status, a.Body)
+	}
 	g.write(0, key, g.device(1), "matched", 1)
 	place := g.all(key, "device="+g.device(1), 1)
 	upTo := g.read(0, key, "device="+g.device(1)).UpTo
