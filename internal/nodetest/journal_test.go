@@ -122,6 +122,7 @@ func noEventsNoState(g ground) {
 		`{"events":[{"type":"matched","device":"a","id":"a b"}]}`:                      "events[0].id",
 		`{"events":[{"type":"bytesSent","device":"a"}]}`:                               "events[0].amount",
 		`{"events":[{"type":"matched","device":"a","at":"2999-01-01T00:00:00Z"}]}`:     "events[0].at",
+		`{"events":[{"type":"matched","device":"a","at":"1970-01-01T00:00:00Z"}]}`:     "events[0].at",
 		`{"events":[{"type":"matched","device":"a","stored":"2026-01-01T00:00:00Z"}]}`: "events[0].stored",
 		`{"events":[{"type":"matched","device":"a","amount":9007199254740993}]}`:       "events[0].amount",
 	} {
