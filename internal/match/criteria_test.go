@@ -261,3 +261,9 @@ func FuzzTake(f *testing.F) {
 		}
 	})
 }
+
+func TestAWideningWithinNoTimeIsRefusedForThat(t *testing.T) {
+	if _, err := ParseWiden([]byte(`{"over":1e-12}`)); err == nil || err.Error() == "over is needed" || !strings.Contains(err.Error(), "billionth") {
+		t.Error(err)
+	}
+}
