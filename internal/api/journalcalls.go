@@ -250,7 +250,9 @@ func (r Rooms) addEvents(ctx context.Context, _ Identity, q addEventsRequest) (a
 			if at.After(ahead) {
 				return addedAnswer{}, Invalid(fmt.Sprintf("events[%d].at", i), "is more than a minute in the future")
 			}
-			list[i].At = at.UnixMilli()
+			if list[i].At = at.UnixMilli(); list[i].At == 0 { // which would stand for none
+				return addedAnswer{}, Invalid(fmt.Sprintf("events[%d].at", i), "must be after the beginning of 1970")
+			}
 		}
 	}
 	err := r.add(ctx, list, q.Once)

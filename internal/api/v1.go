@@ -97,8 +97,8 @@ func (v *V1) handler(operator bool) http.Handler {
 		if admitPage(w, r, all) {
 			return
 		}
-		// The mux would send others to a path without them.
-		if path.Clean(r.URL.Path) != r.URL.Path {
+		// The mux would send others to a path without them. What is escaped is of a name.
+		if p := r.URL.EscapedPath(); path.Clean(p) != p {
 			noCall(w, r)
 			return
 		}

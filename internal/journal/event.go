@@ -137,6 +137,8 @@ func CheckDevice(field, name string) error {
 		return wrong(field, "must not be empty")
 	case len(name) > MaxDevice:
 		return wrong(field, "must have at most %d bytes", MaxDevice)
+	case name == "." || name == "..": // no URL can name it
+		return wrong(field, "must not be . or ..")
 	case !utf8.ValidString(name):
 		return wrong(field, "is not UTF-8")
 	case strings.ContainsFunc(name, unicode.IsControl):

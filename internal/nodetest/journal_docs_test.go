@@ -82,7 +82,7 @@ func TestEveryLineOfTheStreamIsAsTheSchemaSays(t *testing.T) {
 	Alone(t, ReasonOutput)
 	s := startWith(t, readersSettings)
 	_, key := s.NewKey(`{"admin":true}`)
-	a := s.Call("POST", "/v1/journal", key, `{"events":[{"type":"bytesSent","device":"ü \" <&>","amount":0},{"type":"matched","device":"a","at":"1970-01-01T00:00:00Z","id":"x"}]}`)
+	a := s.Call("POST", "/v1/journal", key, `{"events":[{"type":"bytesSent","device":"ü \" <&>","amount":0},{"type":"matched","device":"a","at":"1970-01-01T00:00:01Z","id":"x"}]}`)
 	wantAnswer(t, "write", a, 201, "")
 	wantSchema(t, linesRead(t, readersURL(t, s), 2))
 }

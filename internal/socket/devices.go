@@ -253,6 +253,8 @@ func visitorOf(query string) (id string, at match.Point, no *turnedAway) {
 	switch {
 	case id == "":
 		return bad("id", fmt.Sprintf("id is needed: the device's name, 1 to %d bytes of UTF-8", maxDeviceID))
+	case id == "." || id == "..": // as the journal, where no URL could name it
+		return bad("id", "id must not be . or ..")
 	case len(id) > maxDeviceID, !utf8.ValidString(id), strings.ContainsFunc(id, unicode.IsControl):
 		return bad("id", fmt.Sprintf("id has to be 1 to %d bytes of UTF-8, none of them a control character", maxDeviceID))
 	}
