@@ -2,8 +2,8 @@ package bus
 
 import (
 	"context"
-	"net"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
