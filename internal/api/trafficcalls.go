@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/seed-3d8c1042/switchboard/internal/journal"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/traffic"
 	"github.com/seed-3d8c1042/switchboard/internal/window"
@@ -125,6 +126,11 @@ func (q *Windows) read() (traffic.Request, error) {
 	}
 	if q.Type != "" {
 		out.Types = strings.Split(q.Type, ",")
+		for _, t := range out.Types {
+			if !journal.Type(t).Known() {
+				return out, Invalid("type", "must be one of %s, %s, or several with commas between: %q is none", journal.TypeNames(), journal.Traffic, t)
+			}
+		}
 	}
 	var err error
 	if out.By, err = traffic.ParseBy(q.By); err != nil {

@@ -99,7 +99,7 @@ func TestWhatNoWindowsAreIsRefusedWithASentence(t *testing.T) {
 	} {
 		x.refused(400, CodeInvalidRequest, "GET", "/v1/traffic?"+query, with(key))
 	}
-	for _, query := range []string{"window=15s", "from=2026-11-26T07:59:00Z", "by=apps"} {
+	for _, query := range []string{"window=15s", "from=2026-11-26T07:59:00Z", "by=apps", "type=bogus"} {
 		x.refused(400, CodeInvalidRequest, "GET", "/v1/traffic/stream?"+query, with(key))
 	}
 }
@@ -123,6 +123,8 @@ func TestARefusalOfWindowsNamesTheFieldAndSaysWhatToAskInstead(t *testing.T) {
 		{"gap=6h1s", "gap", "at most 6h"},
 		{"window=10s&past=1440", "past", "at most 720"},
 		{"window=1h&past=25", "past", "at most 24"},
+		{"type=bogus", "type", "one of connectionsOpen, connectionsClosed, matched, unmatched, bytesSent, bytesReceived, traffic"},
+		{"type=bytesSent,bogus", "type", `"bogus" is none`},
 		{"by=device&past=61", "past", "by device all is kept for 1h"},
 		{"from=2026-11-25T07:00:00Z", "from", "2026-11-25T08:02:00Z or later: all is kept for 24h"},
 		{"window=10s&from=2026-11-26T05:59:59Z", "from", "2026-11-26T06:02:00Z or later: windows that are not of whole minutes are kept for 2h"},

@@ -209,6 +209,13 @@ func folded(events []Event) map[[2]string]State {
 		key := [2]string{e.App, e.Device}
 		s := all[key]
 		s.App = e.App
+		if e.Type == Carried {
+			before := *e.Before
+			before.At, before.Stored = e.At, e.Stored
+			s.add(&before)
+			all[key] = s
+			continue
+		}
 		s.Events++
 		*map[Type]*int64{
 			ConnectionsOpen: &s.Opened, ConnectionsClosed: &s.Closed, Matched: &s.Matched, Unmatched: &s.Unmatched,

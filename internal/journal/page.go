@@ -70,7 +70,7 @@ type Query struct {
 }
 
 func (q *Query) fits(e *Event) bool {
-	return (q.App == "" || e.App == q.App) && (q.Device == "" || e.Device == q.Device) && (q.Type == "" || e.Type == q.Type) &&
+	return e.Type != Carried && (q.App == "" || e.App == q.App) && (q.Device == "" || e.Device == q.Device) && (q.Type == "" || e.Type == q.Type) &&
 		(q.From.IsZero() || e.At >= q.From.UnixMilli()) && (q.To.IsZero() || e.At < q.To.UnixMilli())
 }
 

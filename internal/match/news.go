@@ -162,7 +162,7 @@ func (d *desk) tooLate(s *seat) {
 		return
 	}
 	s.canceling = false
-	d.tell(news{kind: newsRefused, seat: s, reference: s.answerTo, refusal: &Refusal{Code: codeConflict, Reason: "the device is matched already"}})
+	d.tell(news{kind: newsRefused, seat: s, reference: s.answerTo, refusal: &Refusal{Code: codeConflict, Reason: "the user is matched already; MATCH_LEAVE leaves the match"}})
 	s.answerTo = nil
 }
 
@@ -287,9 +287,9 @@ func refusalOf(why byte, matched bool) *Refusal {
 	case why == refusedFull:
 		return &Refusal{Code: codeBusy, Reason: "as many wait as there may be; try again later"}
 	case matched:
-		return &Refusal{Code: codeConflict, Reason: "the device is in a match of this pool"}
+		return &Refusal{Code: codeConflict, Reason: "the user is in a match of this pool already, maybe by another session; MATCH_LEAVE from there first"}
 	}
-	return &Refusal{Code: codeConflict, Reason: "the device waits in this pool already"}
+	return &Refusal{Code: codeConflict, Reason: "the user waits in this pool already, maybe by another session; MATCH_CANCEL from there first"}
 }
 
 func notInMatch() *Refusal {

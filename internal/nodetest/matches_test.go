@@ -140,7 +140,9 @@ func onePerPool(g ground) {
 	a, same := g.user(0, 1, ""), g.user(1, 1, "")
 	ticket := g.request(a, "one", "")
 	data := fmt.Sprintf(`{"pool":%q}`, g.pool("one"))
-	g.refused(a, "MATCH_REQUEST", data, "GENERAL_ERROR CONFLICT")
+	if f := g.refused(a, "MATCH_REQUEST", data, "GENERAL_ERROR CONFLICT"); !strings.Contains(f.Field("reason"), "the user waits") || !strings.Contains(f.Field("reason"), "MATCH_CANCEL") {
+		g.Errorf("got %s", f.Raw)
+	}
 	g.request(a, "another", "") // which is another pool
 	same.Send(`{"type":"MATCH_REQUEST","data":` + data + `,"reference":"x"}`)
 	if f := same.until("GENERAL_ERROR"); f.Field("code") != "CONFLICT" {
@@ -150,7 +152,9 @@ func onePerPool(g ground) {
 	tb := g.request(b, "one", "")
 	g.matchedWith(a, ticket, 2)
 	g.matchedWith(b, tb, 1)
-	g.refused(a, "MATCH_REQUEST", data, "GENERAL_ERROR CONFLICT") // a match lives
+	if f := g.refused(a, "MATCH_REQUEST", data, "GENERAL_ERROR CONFLICT"); !strings.Contains(f.Field("reason"), "MATCH_LEAVE") { // a match lives
+		g.Errorf("got %s", f.Raw)
+	}
 	shop := Dial(g.T, g.Nodes[0])
 	if err := shop.TrySignIn("shop-id", "SHOP-2", ""); err != nil {
 		g.Fatal(err)
@@ -223,7 +227,10 @@ func groupOnSockets(g ground) {
 			g.Errorf("got %s", f.Raw)
 		}
 	}
-	g.refused(all[1], "MATCH_MESSAGE", inMatch(match, `,"content":1,"to":["`+g.id(1)+`"]`), "INVALID_MESSAGE BAD_FIELD")
+	f := g.refused(all[1], "MATCH_MESSAGE", inMatch(match, `,"content":1,"to":["`+g.id(1)+`"]`), "INVALID_MESSAGE BAD_FIELD")
+	if !strings.Contains(f.Field("reason"), "data.to names "+g.id(1)+", who is no other member") {
+		g.Errorf("got %s", f.Raw)
+	}
 	all[1].Send(`{"type":"MATCH_MESSAGE","data":` + inMatch(match, `,"content":"two"`) + `}`)
 	if f := all[2].Expect("MATCH_MESSAGE"); f.Field("content") != "two" {
 		g.Errorf("got %s", f.Raw)

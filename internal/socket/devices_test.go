@@ -249,7 +249,9 @@ func TestWhatADeviceMustNotSendEndsItsConnectionOnly(t *testing.T) {
 	b.closed(wire.CloseUnsupported)
 	c := r.device("c")
 	c.write(frame(finText, []byte{0xff}))
-	c.closed(wire.CloseInvalidText)
+	if reason := c.closed(wire.CloseInvalidText); reason != "the text is not UTF-8" {
+		t.Errorf("the reason is %q", reason)
+	}
 	waitFor(t, "the journal hears of all ends", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()

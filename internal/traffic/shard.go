@@ -100,18 +100,16 @@ func newShard(l *limits) *shard {
 
 // fold folds what the journal has stored together.
 func (s *shard) fold(events []Event, lacks due) {
-	if len(events) > 0 { // before they take the places of what is not in minutes yet
-		s.watermark = max(s.watermark, events[0].Stored)
-		s.close(lacks)
+	for i := range events {
+		s.watermark = max(s.watermark, events[i].Stored)
 	}
+	s.close(lacks) // before they take the places of what is not in minutes yet
 	for i := range events {
 		s.foldOne(&events[i], lacks)
 	}
-	s.close(lacks)
 }
 
 func (s *shard) foldOne(e *Event, lacks due) {
-	s.watermark = max(s.watermark, e.Stored)
 	at, key, late := e.At, e.Key, false
 	switch s.limits.rules.Judge(e.At, e.Stored) {
 	case window.TooLate:
@@ -120,6 +118,10 @@ func (s *shard) foldOne(e *Event, lacks due) {
 		at, key.Type = e.Stored, ahead
 	case window.Late:
 		late = true
+	}
+	if e.Brought {
+		s.bring(e, at, key, late, lacks)
+		return
 	}
 	start, device := window.Floor(at, Pane), key.Device
 	if start < 0 {
@@ -136,6 +138,37 @@ func (s *shard) foldOne(e *Event, lacks due) {
 	part := partOf(device)
 	if h := s.find(place{devices, part, start}, &s.hot[1+part]); lacks(h.chunk) {
 		s.at(h).add(key, at, late, e, s.limits.devices/deviceParts)
+	}
+}
+
+// bring folds an event that was brought, into its minute as well: whatever was made of
+// panes is made by now, or is never made of this one's.
+func (s *shard) bring(e *Event, at int64, key Key, late bool, lacks due) {
+	if at < 0 {
+		return
+	}
+	to := func(l layer, part uint8, key Key, most int) {
+		p := place{l, part, window.Floor(at, l.form().width)}
+		n := p.chunk()
+		if list := s.chunks[n]; len(list) > 0 && list[0].pack() > p.pack() || !lacks(n) {
+			return // what is newer has taken the place
+		}
+		x := s.slots[p]
+		if x == nil {
+			x = new(slot)
+			s.put(p, x)
+		}
+		if x.brought == nil {
+			x.brought = new(slot)
+		}
+		x.brought.add(key, at, late, e, most)
+	}
+	device := key.Device
+	key.Device = ""
+	to(fine, 0, key, s.limits.groups)
+	to(coarse, 0, key, s.limits.groups)
+	if key.Device = device; device != "" {
+		to(devices, partOf(device), key, s.limits.devices/deviceParts)
 	}
 }
 
@@ -207,8 +240,10 @@ func (s *shard) close(lacks due) {
 		return
 	}
 	for p, x := range s.slots {
-		if p.start < before && x.groups != nil {
-			x.seal()
+		for ; x != nil && p.start < before; x = x.brought {
+			if x.groups != nil {
+				x.seal()
+			}
 		}
 	}
 	s.roll(window.Floor(before, minute), lacks)
@@ -224,8 +259,8 @@ func (s *shard) close(lacks due) {
 // order: so what a minute has no room for is the same whenever it is made.
 func (s *shard) roll(before int64, lacks due) {
 	var panes []place
-	for p := range s.slots {
-		if p.layer == fine && p.start < before && s.slots[minuteOf(p.start)] == nil {
+	for p, x := range s.slots {
+		if p.layer == fine && p.start < before && x.sealed != nil && !s.slots[minuteOf(p.start)].made() {
 			panes = append(panes, p)
 		}
 	}
@@ -237,6 +272,9 @@ func (s *shard) roll(before int64, lacks due) {
 		}
 		if lacks(of.chunk()) {
 			m.seal()
+			if there := s.slots[of]; there != nil {
+				m.brought = there.brought
+			}
 			s.put(of, m)
 		}
 	}

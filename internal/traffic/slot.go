@@ -8,7 +8,13 @@ type slot struct {
 	apps   map[string]int // how many of the groups each app has, rests aside
 	rests  int            // how many are rests
 	sealed []byte         // the groups when there is no map; never changed
+	// brought is what was brought, by itself: it changes when all else here is closed, and
+	// minutes have it beside what is made of panes. Nil: there is nothing.
+	brought *slot
 }
+
+// made says whether it is a minute that is made of its panes.
+func (x *slot) made() bool { return x != nil && x.sealed != nil }
 
 func newSlot() *slot {
 	return &slot{groups: make(map[Key]*window.Aggregate), apps: make(map[string]int)}
@@ -18,6 +24,7 @@ func (x *slot) add(key Key, at int64, late bool, e *Event, most int) {
 	if x.groups == nil {
 		open := newSlot()
 		each(x.sealed, func(k Key, a window.Aggregate) { *open.put(k) = a })
+		open.brought = x.brought
 		*x = *open
 	}
 	a := x.group(key, most)
