@@ -169,10 +169,10 @@ const binaryTests = "internal/nodetest";
 
 /**
  * Those that run with the race detector: a story of each room, on one node or a few. All others,
- * of kills, faults, limits, several nodes and domains, run without, by themselves: with it they
+ * of kills, faults, limits, HTTP, several nodes and domains, run without, by themselves: with it they
  * take four times as long, for what the packages' own tests with the detector find as well.
  */
-const raced = /^(accounts|chat|devices|events|journal|matches|requests|rooms|sending|stats|story|traffic|users|webhooks)(_http|_signin|_end|_input)?_test\.go$/;
+const raced = /^(accounts|chat|devices|events|journal|matches|rooms|story|traffic|webhooks)(_signin|_end|_input)?_test\.go$/;
 
 /** The names of the tests in those files of which which says so. */
 const testsIn = (which) =>
