@@ -169,10 +169,10 @@ const binaryTests = "internal/nodetest";
 
 /**
  * Those that run with the race detector: a story of each room, on one node or a few. All others,
- * of kills, faults, limits, several nodes and domains, run without, by themselves: with it they
+ * of kills, faults, limits, HTTP, several nodes and domains, run without, by themselves: with it they
  * take four times as long, for what the packages' own tests with the detector find as well.
  */
-const raced = /^(accounts|chat|devices|events|journal|matches|requests|rooms|sending|stats|story|traffic|users|webhooks)(_http|_signin|_end|_input)?_test\.go$/;
+const raced = /^(accounts|chat|devices|events|journal|matches|rooms|story|traffic|webhooks)(_signin|_end|_input)?_test\.go$/;
 
 /** The names of the tests in those files of which which says so. */
 const testsIn = (which) =>
@@ -214,10 +214,10 @@ const goRaceTests = (program) => (counts) => {
 const goPlainTests = (counts) =>
   goTests(counts, ["-timeout", "30m", "-run", "^(TestHistories|TestConfirmationsCrossShardsOnce)$", "./internal/mailbox"]);
 
-/** The mix of faults takes its 30 seconds, of which much is waiting. */
+/** Much of it is waiting: for leases, elections, and what a mix of faults does in 30 seconds. */
 const goNodeTests = (counts) => {
   const without = [...testsIn((file) => raced.test(file)), ...large];
-  return goTestsTwice(counts, ["-parallel", "4", "-timeout", "15m", "-skip", `^(${without.join("|")})$`], `./${binaryTests}`, {
+  return goTestsTwice(counts, ["-parallel", "6", "-timeout", "15m", "-skip", `^(${without.join("|")})$`], `./${binaryTests}`, {
     NODETEST_BINARY: `${process.cwd()}/bin/switchboard`,
     FAULT_TIME: "30s",
   });

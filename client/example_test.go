@@ -2,10 +2,14 @@ package client_test
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/client"
@@ -138,5 +142,60 @@ func ExampleClient_Ask() {
 		slog.Error("send", "err", err)
 	}
 }
+
+// A user who is matched, and says something to whom it is matched with. What comes of a
+// request comes to OnFrame.
+func ExampleClient_Match() {
+	if err := play(context.Background()); err != nil {
+		slog.Error("play", "err", err)
+	}
+}
+
+func play(ctx context.Context) error {
+	matches := make(chan client.Matched, 1)
+	c, err := client.Dial(ctx, client.Options{
+		URL: "ws://127.0.0.1:8088/ws", AppID: "app-id-343", UserID: "ANZ-1",
+		OnMessage: func(context.Context, client.Message) error { return nil }, // messages outside of matches
+		OnFrame: func(f wire.ServerFrame) {
+			switch f.Type {
+			case wire.TypeMatched:
+				var m client.Matched
+				if err := json.Unmarshal(f.Data, &m); err == nil {
+					matches <- m
+				}
+			case wire.TypeMatchMessage:
+				var m client.MatchMessage
+				if err := json.Unmarshal(f.Data, &m); err == nil {
+					fmt.Printf("%s: %s\n", m.From, m.Content)
+				}
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Match(ctx, client.MatchRequest{Pool: "chess", Properties: map[string]any{"level": 5}}); err != nil {
+		return err
+	}
+	m := <-matches
+	return c.SendMatch(ctx, m.Match, "e4", client.MatchSend{Reliable: true, Reference: "first-move"})
+}
+
+func TestTheExampleOfMatchingIsTheOneInTheDocs(t *testing.T) {
+	_, rest, _ := strings.Cut(source, "func play(ctx context.Context) error {\n")
+	body, _, found := strings.Cut(rest, "\n}\n")
+	page, err := os.ReadFile("../docs/matching.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := strings.ReplaceAll(strings.TrimPrefix(body, "\t"), "\n\t", "\n")
+	if !found || !strings.Contains(string(page), "```go\n"+printed+"\n```\n") {
+		t.Errorf("docs/matching.md does not print\n%s", printed)
+	}
+}
+
+//go:embed example_test.go
+var source string
 
 func freshToken(context.Context) (string, error) { return "", errors.New("sign in first") }

@@ -36,12 +36,12 @@ func (c *Client) Match(ctx context.Context, q MatchRequest) (ticket wire.ID, err
 		return wire.ID{}, err
 	}
 	var data struct {
-		Ticket string `json:"ticket"`
+		Ticket wire.ID `json:"ticket"`
 	}
 	if err := json.Unmarshal(f.Data, &data); err != nil {
 		return wire.ID{}, fmt.Errorf("client: read what the server answered: %w", err)
 	}
-	return wire.ParseID(data.Ticket)
+	return data.Ticket, nil
 }
 
 // CancelMatch takes a ticket back that waits.
@@ -56,21 +56,34 @@ func (c *Client) LeaveMatch(ctx context.Context, match wire.ID) error {
 	return err
 }
 
-// SendMatch sends a message to the members to of a match, or to all others when to is
-// empty. It is FAST unless reliable. nil means that it has left this process.
-func (c *Client) SendMatch(ctx context.Context, match wire.ID, content any, reliable bool, to ...wire.UserID) error {
+// MatchSend says how a message of a match goes: FAST to all others, unless something
+// else is said.
+type MatchSend struct {
+	To       []wire.UserID // members; none: all others
+	Reliable bool
+	// Reference comes back in OnError when the message is refused, and of a RELIABLE one
+	// in OnStored with Options.Receipts, and in OnConfirmation when it has one receiver.
+	Reference string
+}
+
+// SendMatch sends a message to other members of a match. nil means that it has left this
+// process.
+func (c *Client) SendMatch(ctx context.Context, match wire.ID, content any, how MatchSend) error {
 	data := struct {
-		Match   string        `json:"match"`
+		Match   wire.ID       `json:"match"`
 		Content any           `json:"content"`
 		To      []wire.UserID `json:"to,omitempty"`
-	}{match.String(), content, to}
+	}{match, content, how.To}
 	raw, err := encode(data)
 	if err != nil {
 		return fmt.Errorf("client: encode the message: %w", err)
 	}
 	frame := append(appendType(nil, wire.TypeMatchMessage), raw...)
-	if reliable {
+	if how.Reliable {
 		frame = append(frame, `,"feature":"RELIABLE"`...)
+	}
+	if how.Reference != "" {
+		frame = wire.AppendString(append(frame, `,"reference":`...), how.Reference)
 	}
 	frame = append(frame, '}')
 	if len(frame) > c.opts.MaxFrame {
@@ -85,8 +98,8 @@ func (c *Client) SendMatch(ctx context.Context, match wire.ID, content any, reli
 
 // Matched is the Data of a wire.TypeMatched, for json.Unmarshal.
 type Matched struct {
-	Match      string                     `json:"match"`
-	Ticket     string                     `json:"ticket"`
+	Match      wire.ID                    `json:"match"`
+	Ticket     wire.ID                    `json:"ticket"`
 	Pool       string                     `json:"pool"`
 	Peers      []wire.UserID              `json:"peers"`
 	Properties map[wire.UserID]Properties `json:"properties"`
@@ -98,14 +111,14 @@ type Properties map[string]any
 
 // MatchMessage is the Data of a wire.TypeMatchMessage, for json.Unmarshal.
 type MatchMessage struct {
-	Match   string          `json:"match"`
+	Match   wire.ID         `json:"match"`
 	From    wire.UserID     `json:"from"`
 	Content json.RawMessage `json:"content"`
 }
 
 // PeerLeft is the Data of a wire.TypeMatchPeerLeft, for json.Unmarshal.
 type PeerLeft struct {
-	Match string      `json:"match"`
+	Match wire.ID     `json:"match"`
 	Pool  string      `json:"pool"`
 	Peer  wire.UserID `json:"peer"`
 	Ended bool        `json:"ended"`

@@ -15,6 +15,7 @@ func TestAMatchIsAskedForAndWhatComesOfItComesToOnFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := newServer(t), newLog()
 		o := s.options(l)
+		o.OnConfirmation = func(reference string) { l.add("confirmed %s", reference) }
 		o.OnFrame = func(f wire.ServerFrame) {
 			if f.Type != wire.TypeMatched {
 				l.add("frame %s", f.Type)
@@ -41,10 +42,18 @@ func TestAMatchIsAskedForAndWhatComesOfItComesToOnFrame(t *testing.T) {
 		p.send(`{"type":"MATCHED","data":{"match":"` + match + `","ticket":"` + ticket + `","pool":"p","peers":["a-1"],"properties":{"a-1":{"x":2}}},"reference":` + reference)
 		l.expect(t, "matched "+match+" [a-1] map[a-1:map[x:2]]")
 		id, _ := wire.ParseID(match)
-		if err := c.SendMatch(t.Context(), id, "hi", true, "a-1"); err != nil {
+		if err := c.SendMatch(t.Context(), id, "hi", client.MatchSend{Reliable: true, To: []wire.UserID{"a-1"}, Reference: "r1"}); err != nil {
 			t.Error(err)
 		}
-		if got := p.expect("MATCH_MESSAGE"); got != `{"type":"MATCH_MESSAGE","data":{"match":"`+match+`","content":"hi","to":["a-1"]},"feature":"RELIABLE"}` {
+		if got := p.expect("MATCH_MESSAGE"); got != `{"type":"MATCH_MESSAGE","data":{"match":"`+match+`","content":"hi","to":["a-1"]},"feature":"RELIABLE","reference":"r1"}` {
+			t.Errorf("sent %s", got)
+		}
+		p.send(`{"type":"MESSAGE_CONFIRMATION","data":{"reference":"r1"}}`)
+		l.expect(t, "confirmed r1")
+		if err := c.SendMatch(t.Context(), id, "hi", client.MatchSend{}); err != nil {
+			t.Error(err)
+		}
+		if got := p.expect("MATCH_MESSAGE"); got != `{"type":"MATCH_MESSAGE","data":{"match":"`+match+`","content":"hi"}}` {
 			t.Errorf("sent %s", got)
 		}
 		go func() { l.add("left %v", c.LeaveMatch(t.Context(), id)) }()

@@ -82,7 +82,10 @@ type Options struct {
 	OnStored       func(reference string)                // the message is on disk
 	OnPresence     func(user wire.UserID, online bool)   // a user came or went
 	OnError        func(e *wire.Error, reference string) // the server reports an error; reference "" for none
-	OnFrame        func(f wire.ServerFrame)              // a frame that this package does not know
+	// OnFrame is told every other frame that answers nothing: news of rooms and matches,
+	// such as wire.TypeRoomMessage, wire.TypeMatched and wire.TypeMatchMessage, and types
+	// that this package does not know. Its Data is for json.Unmarshal.
+	OnFrame func(f wire.ServerFrame)
 
 	// OnState is told when the connection is there, lost, and gone for good. It
 	// may use the client, FetchMissing included, but must not call Close. While

@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import { Devices } from "./devices.js";
 import { expect, test } from "./fixtures.js";
 import type { Server } from "./server.js";
@@ -10,6 +11,21 @@ const own = (access: string): string => `
 apps: [{appName: ANZ, appId: app-id-343, authEnabled: false}]
 matching: {simple: {enabled: true, access: ${access}}}
 `;
+
+const secret = "a secret of at least thirty-two bytes, for the test";
+const users = `
+apps:
+  - {appName: ANZ, appId: app-id-343, authEnabled: false}
+  - {appName: SHOP, appId: shop-1, jwt: {secret: "${secret}"}}
+matching: {simple: {enabled: true, access: jwt}}
+`;
+
+/** A token with which user n of SHOP signs in. */
+function tokenOf(n: number): string {
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const text = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub: `SHOP-${n}`, exp: Math.floor(Date.now() / 1000) + 600 })}`;
+  return `${text}.${createHmac("sha256", secret).update(text).digest("base64url")}`;
+}
 
 test("a and c are matched, b waits, a text goes across, and when a leaves c is matched with b", async ({ context, server }) => {
   const devices = await Devices.open(context, server);
@@ -159,23 +175,39 @@ test("where devices need a key they take the one that is signed in with, and par
   await devices.signIn((await server.makeKey("reader", "ANZ", ["stats:read"])).key);
   await expect(devices.journal).toContainText("lacks the scope journal:read");
   await devices.press("a", "Connect");
-  await expect(devices.state("a")).toContainText("The server does not let this device in");
+  await expect(devices.state("a")).toHaveText("The server does not let this device in. The key lacks the scope messages:send.");
   await devices.page.getByRole("button", { name: "Sign out" }).click();
   await devices.signIn((await server.makeKey("devices", "ANZ", ["messages:send", "journal:read"])).key);
   await expect(devices.traffic).toContainText("lacks the scope stats:read");
   await devices.connect("a");
 });
 
-test("where devices are users they sign in with their app's token, and where they cannot connect the page says so", async ({ context, boot }) => {
-  const devices = await Devices.open(context, await boot(own("jwt")));
-  await devices.device("a").getByLabel("ID").fill("ANZ-7");
+test("where devices are users each has a token of its own, or none where its app wants none", async ({ context, boot }) => {
+  const devices = await Devices.open(context, await boot(users));
+  await devices.device("a").getByLabel("ID", { exact: true }).fill("ANZ-7");
   await devices.press("ANZ-7", "Connect");
-  await expect(devices.state("ANZ-7")).toHaveText("Devices need an app ID and a token here: they stand above.");
+  await expect(devices.state("ANZ-7")).toHaveText("Devices need an app ID here: it stands above.");
   await devices.page.getByLabel("App ID").fill("app-id-343");
-  await devices.page.getByLabel("Token").fill("t");
   await devices.connect("ANZ-7");
+  await devices.press("b", "Connect");
+  await expect(devices.state("b")).toHaveText(/^The server does not let this device in\. Id has to be a user ID here, .* \(INVALID_REQUEST\)$/);
+
+  await devices.page.getByLabel("App ID").fill("shop-1");
+  for (const [i, [id, user]] of ([["b", 1], ["c", 2]] as const).entries()) {
+    const name = `SHOP-${user}`;
+    await devices.device(id).getByLabel("ID", { exact: true }).fill(name);
+    await devices.press(name, "Connect");
+    await expect(devices.state(name)).toHaveText(/^The server does not let this device in\. .+ \(BAD_TOKEN\)$/);
+    await devices.device(name).getByLabel("Token").fill(tokenOf(user));
+    await devices.connect(name);
+    await expect(devices.page.locator("#pill")).toHaveText(`${i + 2} connected`);
+  }
+});
+
+test("where devices cannot connect the page says so, and offers nothing else", async ({ context, boot }) => {
   const closed = await Devices.open(context, await boot("apps: [{appName: ANZ, appId: app-id-343, authEnabled: false}]"));
-  await expect(closed.page.locator("#access-note")).toContainText("matching.simple.enabled");
-  await closed.press("a", "Connect");
-  await expect(closed.state("a")).toContainText("Devices cannot connect to this server");
+  await expect(closed.page.locator("#access-note")).toContainText("matching.enabled and matching.simple.enabled");
+  await expect(closed.page.getByRole("heading", { name: "Devices", exact: true })).toBeVisible();
+  await expect(closed.page.getByRole("button", { name: "Connect" })).toHaveCount(0);
+  await expect(closed.page.getByRole("button", { name: "Sign in" })).toBeVisible();
 });

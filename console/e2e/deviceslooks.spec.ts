@@ -34,6 +34,11 @@ for (const colorScheme of ["light", "dark"] as const) {
       await devices.windows();
       await expect.poll(() => devices.events().then((rows) => rows.some((row) => row[0] === "bytesSent"))).toBe(true);
       await look("talking");
+      await expect(devices.traffic.locator(".legend").first()).toHaveText(/^now/);
+      if (name === "narrow") {
+        await expect(devices.journal.locator(".rows-note")).toHaveText(/^\d+ events: scroll in the list to see them all\.$/);
+        await expect(devices.journal.locator("td:empty").filter({ visible: true })).toHaveCount(0);
+      }
       await context.close();
     }
   });

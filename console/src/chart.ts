@@ -48,13 +48,12 @@ export class Chart<S extends Timed> {
     this.#canvas.role = "img";
     this.#canvas.ariaLabel = title;
     this.#values = lines.map(() => element("b", "", "–"));
-    const legend = element("p", "legend");
+    const legend = element("p", "legend", this.#when);
     for (const [i, { name, colour, dash }] of lines.entries()) {
       const swatch = element("span", dash === undefined ? "swatch" : "swatch dashed");
       swatch.style.color = `var(${colour})`;
       legend.append(element("span", "legend-item", swatch, `${name} `, this.#values[i] ?? ""));
     }
-    legend.append(this.#when);
     this.element = element("figure", "card chart-card", element("figcaption", "card-title", title), this.#canvas, legend);
     this.#plot = new uPlot(this.#options(colours), [[], ...lines.map(() => [])], this.#canvas);
     const resized = new ResizeObserver(() => this.#resize());

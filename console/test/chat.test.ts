@@ -238,9 +238,10 @@ test("who types counts for a while, and not any more once it has arrived", () =>
 test("what is offered goes by the role", () => {
   const roles: Role[] = ["owner", "moderator", "member"];
   const deeds = ["invite", "update", "publish", "close", "leave", "bans"] as const;
-  const inRoom = Object.fromEntries(roles.map((role) => [role, deeds.filter((deed) => mayInRoom({ role, oneToOne: false }, deed))]));
+  const inRoom = Object.fromEntries(roles.map((role) => [role, deeds.filter((deed) => mayInRoom({ role, oneToOne: false, members: 2 }, deed))]));
   assert.deepEqual(inRoom, { owner: [...deeds], moderator: ["invite", "update", "leave", "bans"], member: ["leave"] });
-  assert.deepEqual(deeds.filter((deed) => mayInRoom({ role: "owner", oneToOne: true }, deed)), []);
+  assert.deepEqual(deeds.filter((deed) => mayInRoom({ role: "owner", oneToOne: true, members: 2 }, deed)), []);
+  assert.deepEqual(deeds.filter((deed) => mayInRoom({ role: "owner", oneToOne: true, members: 1 }, deed)), ["leave"]);
   const toOthers = ["remove", "ban", "promote", "demote", "handOver"] as const;
   const to = (role: Role, target: Role): string[] => toOthers.filter((deed) => mayToMember({ role, oneToOne: false }, target, deed));
   assert.deepEqual(to("owner", "moderator"), ["remove", "ban", "demote", "handOver"]);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { amountOf, withMore, type JournalEvent } from "../src/devices/events.js";
-import { doorOf, endingOf, hear, wrongIn } from "../src/devices/lines.js";
-import { others, shown, Windows, type ToldGroup } from "../src/devices/windows.js";
+import { doorOf, endingOf, hear, refusalOf, wrongIn } from "../src/devices/lines.js";
+import { Looks, mostLines, others, shown, Windows, type ToldGroup } from "../src/devices/windows.js";
 
 test("a line is what the server says, whatever peers are called and say", () => {
   assert.deepEqual(hear("Connected and handled by node1_7", undefined), { kind: "handled", by: "node1_7" });
@@ -60,4 +60,21 @@ test("events are shown once, the newest first, and no more than may be", () => {
   assert.deepEqual(list.map(({ id }) => id), ["4", "3", "2"]);
   assert.equal(amountOf({ ...event("1"), count: 2 }), "4 B in 2 messages");
   assert.equal(amountOf({ ...event("1"), type: "matched", amount: 1 }), "");
+});
+
+test("a name keeps its look while others come, go and change places, and two that are shown never share one", () => {
+  const looks = new Looks();
+  assert.deepEqual(looks.of(["a", "b"]), [{ name: "a", look: 0 }, { name: "b", look: 1 }]);
+  assert.deepEqual(looks.of(["b", "c", "a"]), [{ name: "a", look: 0 }, { name: "b", look: 1 }, { name: "c", look: 2 }]);
+  assert.deepEqual(looks.of(["c"]), [{ name: "c", look: 2 }]);
+  const many = looks.of(["c", "d", "e", "f", "a", others]);
+  assert.deepEqual(many.find(({ name }) => name === "c"), { name: "c", look: 2 });
+  assert.deepEqual(many.find(({ name }) => name === "a"), { name: "a", look: 0 });
+  assert.equal(new Set(many.map(({ look }) => look)).size, mostLines);
+});
+
+test("what the server refuses is said, and tried again only where that may help", () => {
+  assert.deepEqual(refusalOf({ code: "SCOPE_MISSING", mayPass: false }, "The key lacks it."), { again: false, sentence: "The server does not let this device in. The key lacks it." });
+  assert.deepEqual(refusalOf({ code: "BUSY", mayPass: true }, "Full. (BUSY)"), { again: true, sentence: "Full. (BUSY)" });
+  assert.equal(refusalOf({ code: "UPGRADE_REQUIRED", mayPass: false }, "").again, true);
 });

@@ -16,6 +16,8 @@
 //     holds on to it (Hold) on this node is closed at once, and on other nodes as soon
 //     as they hear of it. A node that has not heard another one for a while asks the
 //     Store of all that it holds.
+//   - An account that is deleted is gone for everybody with one transaction; what comes
+//     after it nobody can hold up, and what is cut off is done later.
 //   - Passwords and tokens are in no log line and no error. Of a password and of a
 //     token that sets it anew the Store has a hash.
 //

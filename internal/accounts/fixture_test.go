@@ -41,6 +41,7 @@ type world struct {
 	t       *testing.T
 	options accounts.Options
 	room    *accounts.Room
+	db      *db.DB
 	store   *db.Accounts
 	metrics *prometheus.Registry
 
@@ -79,7 +80,7 @@ func newWorld(t *testing.T, o db.Options) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, store: d.Accounts(), now: time.Date(2026, 11, 26, 8, 30, 0, 0, time.UTC)}
+	w := &world{t: t, db: d, store: d.Accounts(), now: time.Date(2026, 11, 26, 8, 30, 0, 0, time.UTC)}
 	w.options = accounts.Options{
 		Store: w.store, App: "chat", AppID: "chat-id", SignUp: true,
 		Lifetimes: accounts.Lifetimes{Access: 15 * time.Minute, Refresh: 720 * time.Hour, Reset: time.Hour},

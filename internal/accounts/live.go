@@ -18,12 +18,14 @@ type Nodes interface {
 // live are the sockets of this node that rest on sessions, by whom their users are
 // blocked, and the nodes that are to be told when a session ends.
 type live struct {
-	mu      sync.RWMutex
-	held    map[int64]map[*held]struct{}       // by account
-	shunned map[int64]map[wire.UserID]struct{} // of held ones that anybody has blocked; see Shunned
-	shuns   uint64                             // rises when somebody blocks, or does no longer
-	peers   map[string]struct{}
-	behind  chan struct{} // what other nodes said may have been missed
+	mu       sync.RWMutex
+	held     map[int64]*present // by account
+	readings uint64             // how many have begun
+	due      map[int64]struct{} // of whom other nodes say that it has changed by whom they are blocked
+	peers    map[string]struct{}
+
+	wake   chan struct{} // somebody is due
+	behind chan struct{} // what other nodes said may have been missed
 }
 
 // held is one socket.
@@ -34,9 +36,10 @@ type held struct {
 }
 
 func (l *live) init() {
-	l.held = make(map[int64]map[*held]struct{})
-	l.shunned = make(map[int64]map[wire.UserID]struct{})
+	l.held = make(map[int64]*present)
+	l.due = make(map[int64]struct{})
 	l.peers = make(map[string]struct{})
+	l.wake = make(chan struct{}, 1)
 	l.behind = make(chan struct{}, 1)
 }
 
@@ -48,12 +51,12 @@ func (r *Room) Hold(ctx context.Context, h Holder, end func()) (release func(), 
 	x := &held{session: h.Session, end: end}
 	number := h.Number()
 	r.live.mu.Lock()
-	of := r.live.held[number]
-	if of == nil {
-		of = make(map[*held]struct{}, 1)
-		r.live.held[number] = of
+	p := r.live.held[number]
+	if p == nil {
+		p = &present{sockets: make(map[*held]struct{}, 1)}
+		r.live.held[number] = p
 	}
-	of[x] = struct{}{}
+	p.sockets[x] = struct{}{}
 	r.live.mu.Unlock()
 	err = r.stands(ctx, h)
 	if err == nil {
@@ -70,14 +73,14 @@ func (r *Room) Hold(ctx context.Context, h Holder, end func()) (release func(), 
 func (r *Room) release(number int64, x *held) {
 	r.live.mu.Lock()
 	defer r.live.mu.Unlock()
-	of := r.live.held[number]
-	if _, ok := of[x]; !ok {
+	p := r.live.held[number]
+	if p == nil {
 		return
 	}
-	delete(of, x)
-	if len(of) == 0 {
+	delete(p.sockets, x)
+	if len(p.sockets) == 0 {
 		delete(r.live.held, number)
-		delete(r.live.shunned, number)
+		delete(r.live.due, number)
 	}
 }
 
@@ -85,8 +88,8 @@ func (r *Room) release(number int64, x *held) {
 func (r *Room) sockets() (n int) {
 	r.live.mu.Lock()
 	defer r.live.mu.Unlock()
-	for _, of := range r.live.held {
-		n += len(of)
+	for _, p := range r.live.held {
+		n += len(p.sockets)
 	}
 	return n
 }
@@ -109,10 +112,12 @@ func (r *Room) endedAll(number int64) {
 func (r *Room) end(number int64, session wire.ID) {
 	r.live.mu.Lock()
 	var list []*held
-	for x := range r.live.held[number] {
-		if !x.ended && (session.IsZero() || x.session == session) {
-			x.ended = true
-			list = append(list, x)
+	if p := r.live.held[number]; p != nil {
+		for x := range p.sockets {
+			if !x.ended && (session.IsZero() || x.session == session) {
+				x.ended = true
+				list = append(list, x)
+			}
 		}
 	}
 	r.live.mu.Unlock()
@@ -123,7 +128,8 @@ func (r *Room) end(number int64, session wire.ID) {
 }
 
 // What nodes say to each other: a byte, the account's number in 8, and an ID, or the
-// number of whoever blocks it.
+// number of whoever blocks it. What two of them say of blocks may come in either order, so
+// whoever hears of one asks the store.
 const (
 	saysEnded     = 1
 	saysEndedAll  = 2
@@ -191,7 +197,7 @@ func (r *Room) PeerReceive(_ string, message []byte) {
 	case kind == saysEnded && len(rest) == len(wire.ID{}):
 		r.end(number, wire.ID(rest))
 	case (kind == saysBlocked || kind == saysUnblocked) && len(rest) == 8:
-		r.shun(Blocking{By: int64(binary.BigEndian.Uint64(rest)), Whom: number}, kind == saysBlocked)
+		r.live.changed(number)
 	}
 }
 
@@ -225,13 +231,14 @@ func (r *Room) recheck(ctx context.Context) error {
 	}
 }
 
-// recheckAll closes what rests on sessions that have ended.
+// recheckAll closes what rests on sessions that have ended, and then learns by whom
+// everybody is blocked.
 func (r *Room) recheckAll(ctx context.Context) error {
 	of := make(map[wire.ID]int64)
 	var ids []wire.ID
 	r.live.mu.Lock()
-	for number, list := range r.live.held {
-		for x := range list {
+	for number, p := range r.live.held {
+		for x := range p.sockets {
 			if _, ok := of[x.session]; !ok {
 				of[x.session] = number
 				ids = append(ids, x.session)
@@ -239,9 +246,6 @@ func (r *Room) recheckAll(ctx context.Context) error {
 		}
 	}
 	r.live.mu.Unlock()
-	if err := r.relearnShunned(ctx); err != nil {
-		return err
-	}
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), recheckAtOnce)]
 		ids = ids[len(some):]
@@ -258,5 +262,5 @@ func (r *Room) recheckAll(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return r.relearnShunned(ctx)
 }

@@ -63,11 +63,15 @@ func (p *pace) begin(key string, now time.Time) (wait time.Duration) {
 	if now.Sub(f.last) >= forgetAfter {
 		f = failures{}
 	}
-	if wait := f.last.Add(delay(f.n, p.free)).Sub(now); f.n > 0 && wait > 0 {
-		return wait
+	// One that began earlier may come later: last may lie after now.
+	if d := delay(f.n, p.free); d > 0 && f.last.Add(d).After(now) {
+		return f.last.Add(d).Sub(now)
+	}
+	if f.last.Before(now) {
+		f.last = now
 	}
 	p.makeRoom(now)
-	p.byKey[key] = failures{f.n + 1, now}
+	p.byKey[key] = failures{f.n + 1, f.last}
 	return 0
 }
 

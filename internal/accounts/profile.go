@@ -119,48 +119,6 @@ func (r *Room) confirm(ctx context.Context, address string, h Holder, password s
 	return a, err
 }
 
-// Delete removes the holder's account.
-func (r *Room) Delete(ctx context.Context, address string, h Holder, password string) error {
-	if _, err := r.confirm(ctx, address, h, password); err != nil {
-		return err
-	}
-	return r.remove(ctx, h.User)
-}
-
-// DeleteAccount removes somebody's account for the operator.
-func (r *Room) DeleteAccount(ctx context.Context, user wire.UserID) error {
-	if _, err := r.Profile(ctx, user); err != nil {
-		return err
-	}
-	return r.remove(ctx, user)
-}
-
-// leaveAgain is how often an account leaves all rooms before it is deleted, where it goes
-// on coming into others.
-const leaveAgain = 100
-
-// remove deletes an account, which is in no room any more then.
-func (r *Room) remove(ctx context.Context, user wire.UserID) error {
-	for i := 0; ; i++ {
-		if r.opts.Chat != nil {
-			if err := r.opts.Chat.Forget(ctx, user); err != nil {
-				return fmt.Errorf("leave all rooms: %w", err)
-			}
-		}
-		err := r.opts.Store.Delete(ctx, user.Number())
-		if errors.Is(err, ErrMember) && i < leaveAgain {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("delete an account: %w", err)
-		}
-		r.metrics.deleted.Inc()
-		r.endedAll(user.Number())
-		r.signedOut(ctx, user.Number(), true)
-		return nil
-	}
-}
-
 // Export is all that is kept of somebody.
 type Export struct {
 	Profile  Profile
@@ -208,7 +166,7 @@ func (r *Room) Block(ctx context.Context, h Holder, other wire.UserID) error {
 	case errors.Is(err, ErrMany):
 		return refuse(CodeTooMany, "you have blocked as many users as limits.blockedUsers allows")
 	case err == nil:
-		r.blocks(Blocking{By: h.Number(), Whom: other.Number()}, true)
+		r.blocks(ctx, Blocking{By: h.Number(), Whom: other.Number()}, true)
 	}
 	return err
 }
@@ -220,7 +178,7 @@ func (r *Room) Unblock(ctx context.Context, h Holder, other wire.UserID) error {
 	}
 	err := r.opts.Store.Unblock(ctx, h.Number(), other.Number())
 	if err == nil {
-		r.blocks(Blocking{By: h.Number(), Whom: other.Number()}, false)
+		r.blocks(ctx, Blocking{By: h.Number(), Whom: other.Number()}, false)
 	}
 	return err
 }

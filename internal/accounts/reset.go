@@ -41,7 +41,10 @@ func (r *Room) resetFor(ctx context.Context, p Profile) (Reset, error) {
 	}
 	now := r.now()
 	expires := now.Add(r.opts.Reset)
-	if err := r.opts.Store.AddReset(ctx, p.Number, hash, now, expires, resetsOfOne); err != nil {
+	switch err := r.opts.Store.AddReset(ctx, p.Number, hash, now, expires, resetsOfOne); {
+	case errors.Is(err, ErrUnknown): // deleted since it was looked for
+		return Reset{}, notThere()
+	case err != nil:
 		return Reset{}, fmt.Errorf("keep a token: %w", err)
 	}
 	return Reset{User: r.user(p.Number), Username: p.Username, Token: token, Expires: expires}, nil
@@ -100,6 +103,9 @@ func (r *Room) deliver(ctx context.Context, username string) error {
 		return err
 	}
 	made, err := r.resetFor(ctx, p)
+	if errors.Is(err, notThere()) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -46,8 +46,9 @@ type Options struct {
 	Place func(n int64) (int64, bool)
 	// Chat is what else is kept of users; nil: nothing.
 	Chat Chat
-	// Empty takes out what waits for a user, whom there is not yet: what others have
-	// sent to a number before it was somebody's is nobody's. Nil: nothing waits.
+	// Empty takes out what waits for a user whom there is not yet, or not any more: what
+	// others have sent to a number before it was somebody's is nobody's. Nil: nothing
+	// waits.
 	Empty func(ctx context.Context, user wire.UserID) error
 	// SignedOut is told when a user who did not want to be signed in any more is so nowhere:
 	// who has ended a session, or all, or set the password anew. It takes bounded time. Nil:
@@ -73,7 +74,8 @@ type Options struct {
 type Chat interface {
 	// Export writes all of it, as JSON.
 	Export(ctx context.Context, user wire.UserID, w io.Writer) error
-	// Forget is told that an account is about to go. It may be called again.
+	// Forget is told that an account is gone: nobody can bring it into a room any more. It
+	// may be called again.
 	Forget(ctx context.Context, user wire.UserID) error
 }
 
@@ -149,29 +151,47 @@ func (r *Room) Run(ctx context.Context) error {
 	all.Go(func() error { return r.tidy(ctx) })
 	all.Go(func() error { return r.makeResets(ctx) })
 	all.Go(func() error { return r.recheck(ctx) })
+	all.Go(func() error { return r.relearn(ctx) })
 	return all.Wait()
 }
 
-// tidyEvery is how often what has expired is removed.
-const tidyEvery = 10 * time.Minute
+const (
+	// tidyEvery is how often what has expired is removed.
+	tidyEvery = 10 * time.Minute
+	// finishEvery is how often it is looked for accounts whose deletion was cut off: others
+	// still see them in rooms.
+	finishEvery = 30 * time.Second
+)
 
 func (r *Room) tidy(ctx context.Context) error {
-	tick := time.NewTicker(tidyEvery)
-	defer tick.Stop()
+	tidy, finish := time.NewTicker(tidyEvery), time.NewTicker(finishEvery)
+	defer tidy.Stop()
+	defer finish.Stop()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-tidy.C:
+			err = r.removeExpired(ctx)
+		case <-finish.C:
+			err = r.finishAll(ctx)
 		}
-		for more := true; more && ctx.Err() == nil; {
-			var err error
-			if more, err = r.opts.Store.Tidy(ctx, r.now()); err != nil {
-				r.opts.Log.Debug("what of the accounts has expired is not removed", "err", err)
-				break
-			}
+		if err != nil {
+			r.opts.Log.Debug("what of the accounts has expired, or was deleted, is not all removed", "err", err)
 		}
 	}
+}
+
+// removeExpired removes what has expired.
+func (r *Room) removeExpired(ctx context.Context) error {
+	for more := true; more && ctx.Err() == nil; {
+		var err error
+		if more, err = r.opts.Store.Tidy(ctx, r.now()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // now is the time as it is kept.

@@ -94,9 +94,14 @@ type Store interface {
 	// SetPassword replaces the hash of a password, if it is still the old one, and ends
 	// all sessions but one; else it fails with ErrUnknown. It returns those that it ended.
 	SetPassword(ctx context.Context, number int64, old, hash string, keep wire.ID) ([]wire.ID, error)
-	// Delete removes an account with all that belongs to it, and frees its name. It
-	// fails with ErrMember while the account is in a room: so nobody can come into one
-	// meanwhile.
+	// Leave ends an account for everybody: nobody finds it, signs in to it or can make it a
+	// member of a room any more, its name is free, its sessions have ended, and nothing is
+	// kept of its profile. It fails with ErrUnknown where there is none, or not any more.
+	Leave(ctx context.Context, number int64) error
+	// Leaving returns some that are so, by number, those after one.
+	Leaving(ctx context.Context, after int64, limit int) ([]int64, error)
+	// Delete removes what is left of an account that is so. It fails with ErrMember while
+	// that is in a room.
 	Delete(ctx context.Context, number int64) error
 
 	// Begin keeps a session of an account that is still as it is given: with another
@@ -123,7 +128,8 @@ type Store interface {
 	Tidy(ctx context.Context, now time.Time) (more bool, err error)
 
 	// AddReset keeps the hash of a token that may set a password anew, and of earlier
-	// ones of the account the newest, so that there are no more than most.
+	// ones of the account the newest, so that there are no more than most. It fails with
+	// ErrUnknown where there is no such account.
 	AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error
 	// FindReset fails with ErrUnknown where there is no such token, or it has expired.
 	FindReset(ctx context.Context, hash string, now time.Time) error
@@ -133,7 +139,7 @@ type Store interface {
 	UseReset(ctx context.Context, hash string, now time.Time, password string) (number int64, err error)
 
 	// Block notes that an account has blocked another one; again is no error. It fails
-	// with ErrUnknown where there is no such other, and with ErrMany where there are
+	// with ErrUnknown where there is one of them not, and with ErrMany where there are
 	// most already.
 	Block(ctx context.Context, number int64, b Block, most int) error
 	// Unblock takes that back; what is not so is no error.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -57,6 +58,25 @@ func (v *V1) stillAdmitted(w http.ResponseWriter, r *http.Request, who Identity)
 func managed(r *http.Request, operator bool) bool {
 	presented, given, _ := bearer(r)
 	return operator && !given || strings.HasPrefix(presented, keys.Prefix)
+}
+
+// anybody is who asks without saying who that is. Where a key would be another thing, what
+// was meant as one and is none is refused: whoever mistypes it is not to be taken for
+// anybody. A token of a session, good or not, may be there, and counts for nothing.
+func (v *V1) anybody(w http.ResponseWriter, r *http.Request, c *Call) (Identity, *Refusal) {
+	if refused := v.opts.Rooms.chat(); refused != nil {
+		return Identity{}, refused
+	}
+	if presented, given, ok := bearer(r); given && c.Also != "" {
+		if app, _ := accounts.Peek(presented); !ok || app == "" {
+			_, refused := v.identify(w, r)
+			if r.ContentLength != 0 {
+				endSoon(w)
+			}
+			return Identity{}, refused
+		}
+	}
+	return Identity{address: r.RemoteAddr}, nil
 }
 
 // manager finds out who manages the accounts.

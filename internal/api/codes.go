@@ -19,6 +19,7 @@ const (
 	CodeInvalidRequest = "INVALID_REQUEST"
 	CodeNotFound       = "NOT_FOUND"
 	CodeWrongMethod    = "METHOD_NOT_ALLOWED"
+	CodeUpgradeNeeded  = "UPGRADE_REQUIRED"
 	CodeBodyTooLarge   = "BODY_TOO_LARGE"
 	CodeMessageTooLong = "MESSAGE_TOO_LARGE"
 	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE"
@@ -51,6 +52,7 @@ func ProblemCodes() []ProblemCode {
 		{CodeInvalidRequest, http.StatusBadRequest},
 		{CodeNotFound, http.StatusNotFound},
 		{CodeWrongMethod, http.StatusMethodNotAllowed},
+		{CodeUpgradeNeeded, http.StatusUpgradeRequired},
 		{CodeBodyTooLarge, http.StatusRequestEntityTooLarge},
 		{CodeMessageTooLong, http.StatusRequestEntityTooLarge},
 		{CodeMediaType, http.StatusUnsupportedMediaType},

@@ -41,6 +41,8 @@ type Options struct {
 	Devices http.Handler // at /device/connect; so does it; nil: there is no such door
 	Access  string       // who may connect there, for the console: open, key or jwt
 	Console http.Handler // at / and below
+	// DevicesOff says which setting would let devices in, where there is no such door.
+	DevicesOff string
 }
 
 // Metrics is what /metrics shows, and where the handlers count.
@@ -121,7 +123,7 @@ func devicesOf(o Options) http.Handler {
 		return o.Devices
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		Problem(w, http.StatusNotFound, CodeNotFound, "devices cannot connect here: the setting matching.simple.enabled lets them")
+		Problem(w, http.StatusNotFound, CodeNotFound, o.DevicesOff)
 	})
 }
 

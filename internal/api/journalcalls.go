@@ -250,7 +250,9 @@ func (r Rooms) addEvents(ctx context.Context, _ Identity, q addEventsRequest) (a
 			if at.After(ahead) {
 				return addedAnswer{}, Invalid(fmt.Sprintf("events[%d].at", i), "is more than a minute in the future")
 			}
-			list[i].At = at.UnixMilli()
+			if list[i].At = at.UnixMilli(); list[i].At == 0 { // which would stand for none
+				return addedAnswer{}, Invalid(fmt.Sprintf("events[%d].at", i), "must be after the beginning of 1970")
+			}
 		}
 	}
 	err := r.add(ctx, list, q.Once)
@@ -286,7 +288,7 @@ func (q *JournalQuery) query() (journal.Query, error) {
 			return list, journalError(err, nil)
 		}
 	}
-	if t := list.Type; t != "" && t != journal.Traffic && (&journal.Event{Type: t, Device: "x"}).Check() != nil {
+	if t := list.Type; t != "" && !t.Known() {
 		return list, Invalid("type", "must be one of %s, %s", journal.TypeNames(), journal.Traffic)
 	}
 	return list, nil

@@ -30,7 +30,7 @@ func (r Rooms) watchJournal(w http.ResponseWriter, req *http.Request, who Identi
 		return err
 	}
 	q.Limit = journalPage
-	if err := r.beginAt(req, &q); err != nil {
+	if err := r.beginAt(req, &q, request.After != nil); err != nil {
 		return err
 	}
 	leave, ended, ok := r.Journal.Watch()
@@ -58,16 +58,16 @@ func (r Rooms) watchJournal(w http.ResponseWriter, req *http.Request, who Identi
 	return nil
 }
 
-// beginAt sets where a stream begins: where the client was, or now.
-func (r Rooms) beginAt(req *http.Request, q *journal.Query) error {
+// beginAt sets where a stream begins: where the client says that it was, or now.
+func (r Rooms) beginAt(req *http.Request, q *journal.Query, given bool) error {
 	from := "after"
 	if id := req.Header.Get("Last-Event-ID"); id != "" {
-		from = "Last-Event-ID"
+		from, given = "Last-Event-ID", true
 		if err := q.After.UnmarshalText([]byte(id)); err != nil {
 			return Invalid(from, "%s", err)
 		}
 	}
-	if !q.After.IsZero() {
+	if given { // the zero place, too: of a page of a journal that was empty
 		err := r.Journal.Known(req.Context(), q.After)
 		if errors.Is(err, journal.ErrPlace) {
 			return Invalid(from, "%s", journal.ErrPlace)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -196,6 +197,39 @@ func TestARepeatOfWhatFailsIsCarriedOutAfterIt(t *testing.T) {
 	sum := <-statuses + <-statuses + <-statuses
 	if sum != 500+500+201 || n.Load() != 3 {
 		t.Errorf("the statuses sum up to %d, carried out %d times", sum, n.Load())
+	}
+}
+
+// someone is accounts of which one has an access token.
+type someone struct{ Accounts }
+
+func (someone) Verify(context.Context, string) (accounts.Holder, error) {
+	return accounts.Holder{User: "ANZ-1"}, nil
+}
+
+func (someone) App() string { return "ANZ" }
+
+func (someone) UserOf(int64) wire.UserID { return "ANZ-1" }
+
+// Whatever users of chat have remembered, no answer of a backend's is forgotten for it.
+func TestWhatUsersHaveRememberedPushesOutNoAnswerOfAKey(t *testing.T) {
+	var n atomic.Int64
+	mine := counted(&n)
+	mine.Auth, mine.Scope, mine.Path = ByAccount, "", "/v1/accounts/{userId}/things"
+	x := newWorld(t, counted(&n), mine)
+	x.v1.opts.Rooms.Accounts = someone{}
+	x.limits.Once.Keys = 3
+	key, good := with(x.key("ANZ", keys.MessagesSend)), body(`{"to":"ANZ-1"}`)
+	for range 2 {
+		wantStatus(t, x.h, 201, "POST", things, key, good, header(onceHeader, "a"))
+		for i := range 5 {
+			for range 2 {
+				wantStatus(t, x.h, 201, "POST", "/v1/accounts/ANZ-7/things", with("token"), good, header(onceHeader, fmt.Sprint("b", i)))
+			}
+		}
+	}
+	if n.Load() != 1+2*5 {
+		t.Errorf("carried out %d times", n.Load())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/seed-3d8c1042/switchboard/internal/journal"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/traffic"
 	"github.com/seed-3d8c1042/switchboard/internal/window"
@@ -125,6 +126,11 @@ func (q *Windows) read() (traffic.Request, error) {
 	}
 	if q.Type != "" {
 		out.Types = strings.Split(q.Type, ",")
+		for _, t := range out.Types {
+			if !journal.Type(t).Known() {
+				return out, Invalid("type", "must be one of %s, %s, or several with commas between: %q is none", journal.TypeNames(), journal.Traffic, t)
+			}
+		}
 	}
 	var err error
 	if out.By, err = traffic.ParseBy(q.By); err != nil {
@@ -272,11 +278,13 @@ func (r Rooms) watchTraffic(w http.ResponseWriter, q *http.Request, who Identity
 		return refused
 	}
 	defer leave()
+	s := trafficStream{w: w, sink: http.NewResponseController(w), by: asked.By}
+	if err := s.ask(q.Context(), follower); s.refused != nil {
+		return refusedTraffic(err)
+	}
 	eventsHeader(w.Header())
 	w.WriteHeader(http.StatusOK)
-	sink := http.NewResponseController(w)
-	_ = sink.SetReadDeadline(time.Time{}) // see watchStats
-	s := trafficStream{w: w, sink: sink, by: asked.By}
+	_ = s.sink.SetReadDeadline(time.Time{}) // see watchStats
 	for last := uint64(0); ; {
 		list, more := r.Stats.After(last, 1)
 		for _, one := range list {
@@ -298,36 +306,67 @@ func (r Rooms) watchTraffic(w http.ResponseWriter, q *http.Request, who Identity
 
 // trafficStream is one that is being written.
 type trafficStream struct {
-	w     http.ResponseWriter
-	sink  *http.ResponseController
-	by    []string
-	wrote time.Time
+	w       http.ResponseWriter
+	sink    *http.ResponseController
+	by      []string
+	wrote   time.Time
+	list    []traffic.Window // what is to be told
+	refused *traffic.Refused // the stream ends with it
 }
 
-// tell writes what is new. While a shard cannot be asked there is nothing: it is told
-// when it can.
-func (s *trafficStream) tell(ctx context.Context, f *traffic.Follower, now time.Time) error {
+// ask asks for what is new.
+func (s *trafficStream) ask(ctx context.Context, f *traffic.Follower) error {
 	ctx, cancel := context.WithTimeout(ctx, trafficTime)
 	defer cancel()
 	list, err := f.Next(ctx)
-	if (err != nil || len(list) == 0) && now.Sub(s.wrote) < trafficQuiet {
+	s.list = append(s.list, list...)
+	errors.As(err, &s.refused)
+	return err
+}
+
+// tell writes what is new. While a shard cannot be asked there is nothing: it is told
+// when it can. What is refused is so for good, which is told, and returned.
+func (s *trafficStream) tell(ctx context.Context, f *traffic.Follower, now time.Time) error {
+	err := s.ask(ctx, f)
+	list := s.list
+	s.list = nil
+	if len(list) == 0 && s.refused == nil && now.Sub(s.wrote) < trafficQuiet {
 		return nil
 	}
 	s.wrote = now
 	_ = s.sink.SetWriteDeadline(time.Now().Add(statsWriteTime)) // see watchStats
-	if len(list) == 0 {
+	if len(list) == 0 && s.refused == nil {
 		if _, err := fmt.Fprint(s.w, ":\n\n"); err != nil {
 			return err
 		}
 	}
 	for i := range list {
-		body, err := json.Marshal(showWindow(&list[i], s.by), jsonOptions())
-		if err != nil {
-			panic(fmt.Sprintf("traffic: %v", err)) // our own values marshal
-		}
-		if _, err := fmt.Fprintf(s.w, "event: window\ndata: %s\n\n", body); err != nil {
+		if err := s.event("window", showWindow(&list[i], s.by)); err != nil {
 			return err
 		}
 	}
-	return s.sink.Flush()
+	if s.refused == nil {
+		return s.sink.Flush()
+	}
+	if err := s.event("refused", trafficRefused{CodeInvalidRequest, s.refused.Field, s.refused.Error()}); err != nil {
+		return err
+	}
+	_ = s.sink.Flush() // the stream is over in any case
+	return err
+}
+
+// trafficRefused is the last event of a stream that cannot go on.
+type trafficRefused struct {
+	Code   string `json:"code"`
+	Field  string `json:"field,omitzero"`
+	Detail string `json:"detail"`
+}
+
+func (s *trafficStream) event(name string, content any) error {
+	body, err := json.Marshal(content, jsonOptions())
+	if err != nil {
+		panic(fmt.Sprintf("traffic: %v", err)) // our own values marshal
+	}
+	_, err = fmt.Fprintf(s.w, "event: %s\ndata: %s\n\n", name, body)
+	return err
 }

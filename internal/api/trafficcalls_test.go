@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -30,7 +31,7 @@ func newTrafficked(t *testing.T) *trafficked {
 	x := new(trafficked)
 	var err error
 	x.room, err = traffic.New(traffic.Options{
-		Shards: 1, Now: func() time.Time { return x.time() },
+		Shards: 1, Rows: 100, Now: func() time.Time { return x.time() },
 		Ask: func(_ context.Context, n int, request []byte) ([]byte, error) {
 			x.mu.Lock()
 			defer x.mu.Unlock()
@@ -98,7 +99,7 @@ func TestWhatNoWindowsAreIsRefusedWithASentence(t *testing.T) {
 	} {
 		x.refused(400, CodeInvalidRequest, "GET", "/v1/traffic?"+query, with(key))
 	}
-	for _, query := range []string{"window=15s", "from=2026-11-26T07:59:00Z", "by=apps"} {
+	for _, query := range []string{"window=15s", "from=2026-11-26T07:59:00Z", "by=apps", "type=bogus"} {
 		x.refused(400, CodeInvalidRequest, "GET", "/v1/traffic/stream?"+query, with(key))
 	}
 }
@@ -122,6 +123,8 @@ func TestARefusalOfWindowsNamesTheFieldAndSaysWhatToAskInstead(t *testing.T) {
 		{"gap=6h1s", "gap", "at most 6h"},
 		{"window=10s&past=1440", "past", "at most 720"},
 		{"window=1h&past=25", "past", "at most 24"},
+		{"type=bogus", "type", "one of connectionsOpen, connectionsClosed, matched, unmatched, bytesSent, bytesReceived, traffic"},
+		{"type=bytesSent,bogus", "type", `"bogus" is none`},
 		{"by=device&past=61", "past", "by device all is kept for 1h"},
 		{"from=2026-11-25T07:00:00Z", "from", "2026-11-25T08:02:00Z or later: all is kept for 24h"},
 		{"window=10s&from=2026-11-26T05:59:59Z", "from", "2026-11-26T06:02:00Z or later: windows that are not of whole minutes are kept for 2h"},
@@ -257,5 +260,24 @@ func TestStreamsOfTrafficAreBoundedWithThoseOfTheStats(t *testing.T) {
 	resp, text := ask(t, x.h, "GET", "/v1/traffic/stream", with(key))
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(text, "limits.statsStreams") {
 		t.Errorf("a second stream: %d %s", resp.StatusCode, text)
+	}
+}
+
+func TestAStreamOfMoreRowsThanThereMayBeIsRefusedOrEnds(t *testing.T) {
+	x := newTrafficked(t)
+	key := x.key("")
+	x.came(0, "ANZ", "message", 4)
+	next, _ := x.watch(key, "?by=capability&window=10s")
+	next()
+	for i := range 200 {
+		x.came(0, "ANZ", fmt.Sprint("c", i), 1)
+	}
+	x.refused(400, CodeInvalidRequest, "GET", "/v1/traffic/stream?by=capability&window=10s", with(key))
+	end := next()
+	for end != nil && end["detail"] == nil {
+		end = next()
+	}
+	if says, _ := end["detail"].(string); end["code"] != CodeInvalidRequest || !strings.Contains(says, "too many rows") {
+		t.Errorf("it ends with %v", end)
 	}
 }

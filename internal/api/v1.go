@@ -48,7 +48,8 @@ type V1 struct {
 	opts     V1Options
 	calls    []Call
 	paces    *paces
-	memory   *memory
+	memory   *memory // of requests with keys, and of the operator's
+	ofUsers  *memory // of those with access tokens, which anybody may get: they push out no answer of a backend's
 	counters *callCounters
 }
 
@@ -59,7 +60,9 @@ func NewV1(o V1Options) (*V1, error) {
 	}
 	v := &V1{opts: o, calls: Calls(o.Rooms), counters: newCallCounters(o.Metrics)}
 	v.paces = newPaces(func() int { return o.Limits().Rate }, o.Now)
-	v.memory = newMemory(func() OnceLimits { return o.Limits().Once }, o.Now, v.counters.forgotten.Inc)
+	limits := func() OnceLimits { return o.Limits().Once }
+	v.memory = newMemory(limits, o.Now, v.counters.forgotten.Inc)
+	v.ofUsers = newMemory(limits, o.Now, v.counters.forgotten.Inc)
 	return v, nil
 }
 
@@ -94,8 +97,8 @@ func (v *V1) handler(operator bool) http.Handler {
 		if admitPage(w, r, all) {
 			return
 		}
-		// The mux would send others to a path without them.
-		if path.Clean(r.URL.Path) != r.URL.Path {
+		// The mux would send others to a path without them. What is escaped is of a name.
+		if p := r.URL.EscapedPath(); path.Clean(p) != p {
 			noCall(w, r)
 			return
 		}
@@ -194,10 +197,9 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 			return refused
 		}
 	case c.Auth == ByNobody:
-		if refused = v.opts.Rooms.chat(); refused != nil {
+		if who, refused = v.anybody(w, r, c); refused != nil {
 			return refused
 		}
-		who.address = r.RemoteAddr
 	case c.Auth == ByAccount:
 		if who, refused = v.account(w, r); refused != nil {
 			return refused
@@ -282,7 +284,11 @@ func (v *V1) perform(w http.ResponseWriter, r *http.Request, c *Call, who Identi
 	if once := c.Handler.plan.once; once != nil {
 		*request.Elem().FieldByIndex(once).Addr().Interface().(**Once) = asOnce(key, print)
 	}
-	answer, replayed, refused := v.memory.do(r.Context(), key, print, func(p *reply) {
+	known := v.memory
+	if who.Account.User != "" {
+		known = v.ofUsers
+	}
+	answer, replayed, refused := known.do(r.Context(), key, print, func(p *reply) {
 		// The client may leave and ask again: what was begun goes on.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
 		defer cancel()

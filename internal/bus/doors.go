@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -107,7 +108,7 @@ func (d *Doors) look(ctx context.Context) {
 		calls.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, probeTime)
 			defer cancel()
-			if info, conn, _, err := call(ctx, address); err == nil {
+			if info, conn, _, err := call(ctx, address); err == nil && strings.HasPrefix(info.Cluster, d.cluster.Name+".") {
 				d.met(info.Name, conn.RemoteAddr().String())
 			}
 		})

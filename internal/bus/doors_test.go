@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -75,6 +76,27 @@ func TestADoorIsShutWhenItsServerHasEndedAndNobodyListensThere(t *testing.T) {
 	d.Find("n1") // another process has its name, and is not met
 	if d.Shut(t.Context(), "n1") {
 		t.Error("the door of an earlier process counts for a later one")
+	}
+}
+
+func TestTheDoorOfAnotherClusterIsNotTakenForOnesOwn(t *testing.T) {
+	t.Parallel()
+	for cluster, is := range map[string]bool{"ours.x": true, "theirs.x": false, "": false} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			if conn, err := l.Accept(); err == nil {
+				_, _ = fmt.Fprintf(conn, "INFO {\"server_name\":\"n1\",\"cluster\":%q}\r\n", cluster)
+			}
+		}()
+		d := (&Bus{opts: Options{Cluster: &Cluster{Name: "ours", Peers: []string{l.Addr().String()}}}}).Doors()
+		d.look(t.Context())
+		if _, known := d.known["n1"]; known != is {
+			t.Errorf("of the cluster %q: known %v", cluster, known)
+		}
 	}
 }
 

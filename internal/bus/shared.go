@@ -90,21 +90,11 @@ func passing(err error) bool {
 // patiently calls ask until it succeeds, fails for good, or ctx ends; each time
 // with a part of the time. Where there is one server alone it calls once.
 func (e *engine) patiently(ctx context.Context, ask func(context.Context) error) error {
-	return e.again(ctx, waitStep, ask)
-}
-
-// promptly is patiently for what may be asked often: who was to answer may have died,
-// and nobody says so, so it is asked again soon, and then less and less soon.
-func (e *engine) promptly(ctx context.Context, ask func(context.Context) error) error {
-	return e.again(ctx, readStep, ask)
-}
-
-func (e *engine) again(ctx context.Context, wait time.Duration, ask func(context.Context) error) error {
 	if !e.opts.shared() {
 		return ask(ctx)
 	}
-	for ; ; wait = min(2*wait, waitStep) {
-		step, cancel := context.WithTimeout(ctx, wait)
+	for {
+		step, cancel := context.WithTimeout(ctx, waitStep)
 		err := ask(step)
 		cancel()
 		if err == nil || !passing(err) {
@@ -112,6 +102,49 @@ func (e *engine) again(ctx context.Context, wait time.Duration, ask func(context
 		}
 		if pause(ctx, e) != nil {
 			return fmt.Errorf("%w (for a while)", err)
+		}
+	}
+}
+
+// promptly is patiently for what may be asked often: who was to answer may have died,
+// and nobody says so, so it is asked again soon, and then less and less soon. What was
+// asked before still counts: an answer that is large, or slow, comes nevertheless.
+func promptly[T any](ctx context.Context, e *engine, ask func(context.Context) (T, error)) (what T, err error) {
+	if !e.opts.shared() {
+		return ask(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		what T
+		err  error
+	}
+	answers := make(chan answer)
+	call := func() {
+		what, err := ask(ctx)
+		select {
+		case answers <- answer{what, err}:
+		case <-ctx.Done():
+		}
+	}
+	passed := context.DeadlineExceeded // what the last that was answered says, or that none was
+	wait := readStep
+	go call()
+	for again := time.NewTimer(wait); ; {
+		select {
+		case a := <-answers:
+			if a.err == nil || !passing(a.err) {
+				return a.what, a.err
+			}
+			passed = a.err
+		case <-again.C:
+			go call()
+			wait = min(2*wait, waitStep)
+			again.Reset(wait)
+		case <-e.failed:
+			return what, fmt.Errorf("%w: %w", passed, e.failure())
+		case <-ctx.Done():
+			return what, fmt.Errorf("%w (for a while)", passed)
 		}
 	}
 }
@@ -218,43 +251,50 @@ func led(c *jetstream.ClusterInfo) error {
 }
 
 // read asks the leader of a stream for a message: errNoMessage when there is none.
-func (e *engine) read(ctx context.Context, stream string, what direct) (m *jetstream.RawStreamMsg, err error) {
+func (e *engine) read(ctx context.Context, stream string, what direct) (*jetstream.RawStreamMsg, error) {
 	ask, err := json.Marshal(what)
 	if err != nil {
 		return nil, err
 	}
-	err = e.promptly(ctx, func(ctx context.Context) error {
+	return promptly(ctx, e, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		reply, err := e.reads.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, ask)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		var answer struct {
-			Error   *jetstream.APIError `json:"error"`
-			Message *struct {
-				Subject  string `json:"subject"`
-				Sequence uint64 `json:"seq"`
-				Header   []byte `json:"hdrs"`
-				Data     []byte `json:"data"`
-			} `json:"message"`
-		}
-		if err := json.Unmarshal(reply.Data, &answer); err != nil {
-			return fmt.Errorf("the answer is no JSON: %w", err)
-		}
-		switch {
-		case answer.Error != nil && answer.Error.ErrorCode == codeNoMessage:
-			return errNoMessage
-		case answer.Error != nil:
-			return answer.Error
-		case answer.Message == nil:
-			return errors.New("the answer has no message")
-		}
-		m = &jetstream.RawStreamMsg{Subject: answer.Message.Subject, Sequence: answer.Message.Sequence, Data: answer.Message.Data}
-		if len(answer.Message.Header) > 0 {
-			m.Header, err = nats.DecodeHeadersMsg(answer.Message.Header)
-		}
-		return err
+		return messageOf(reply.Data)
 	})
-	return m, err
+}
+
+// messageOf reads an answer about a message.
+func messageOf(reply []byte) (*jetstream.RawStreamMsg, error) {
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject  string `json:"subject"`
+			Sequence uint64 `json:"seq"`
+			Header   []byte `json:"hdrs"`
+			Data     []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply, &answer); err != nil {
+		return nil, fmt.Errorf("the answer is no JSON: %w", err)
+	}
+	switch {
+	case answer.Error != nil && answer.Error.ErrorCode == codeNoMessage:
+		return nil, errNoMessage
+	case answer.Error != nil:
+		return nil, answer.Error
+	case answer.Message == nil:
+		return nil, errors.New("the answer has no message")
+	}
+	m := &jetstream.RawStreamMsg{Subject: answer.Message.Subject, Sequence: answer.Message.Sequence, Data: answer.Message.Data}
+	if len(answer.Message.Header) > 0 {
+		var err error
+		if m.Header, err = nats.DecodeHeadersMsg(answer.Message.Header); err != nil {
+			return nil, fmt.Errorf("the headers of the message: %w", err)
+		}
+	}
+	return m, nil
 }
 
 // openTimeout bounds how long a log or table may take to be opened: in a cluster a

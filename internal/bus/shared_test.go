@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,26 +15,51 @@ func TestWhoReadsAsksAgainSoonForALeaderMayHaveDied(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{opts: &Options{Cluster: &Cluster{}}, failed: make(chan struct{})}
-		began, asked := time.Now(), 0
-		var longest time.Duration
-		ask := func(ctx context.Context) error {
-			asked++
-			from := time.Now()
-			if from.Sub(began) > time.Minute {
-				return nil
+		began := time.Now()
+		var mu sync.Mutex
+		var asked []time.Duration
+		ask := func(ctx context.Context) (string, error) {
+			mu.Lock()
+			asked = append(asked, time.Since(began))
+			mu.Unlock()
+			if time.Since(began) > time.Minute {
+				return "here", nil
 			}
 			<-ctx.Done()
-			longest = max(longest, time.Since(from))
-			if asked == 2 && time.Since(began) > waitStep/2 {
-				t.Errorf("it was asked for the third time after %s", time.Since(began))
+			return "", ctx.Err()
+		}
+		if got, err := promptly(t.Context(), e, ask); got != "here" || err != nil {
+			t.Fatal(got, err)
+		}
+		synctest.Wait()
+		last := len(asked) - 1
+		if asked[1] > waitStep/8 || asked[2] > waitStep/2 || asked[last]-asked[last-1] != waitStep || len(asked) > 40 {
+			t.Errorf("it was asked after %s", asked)
+		}
+	})
+}
+
+// An answer that takes longer than it is waited for before the next is asked counts.
+func TestAnAnswerThatIsSlowIsWaitedForThoughItIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{opts: &Options{Cluster: &Cluster{}}, failed: make(chan struct{})}
+		ask := func(ctx context.Context) (string, error) {
+			select {
+			case <-time.After(3 * waitStep):
+				return "large", nil
+			case <-ctx.Done():
+				return "", ctx.Err()
 			}
-			return ctx.Err()
 		}
-		if err := e.promptly(t.Context(), ask); err != nil {
-			t.Fatal(err)
+		began := time.Now()
+		if got, err := promptly(t.Context(), e, ask); got != "large" || err != nil || time.Since(began) != 3*waitStep {
+			t.Errorf("got %q, %v after %s", got, err, time.Since(began))
 		}
-		if longest != waitStep || asked > 40 {
-			t.Errorf("it was asked %d times in a minute; the longest step was %s, not %s", asked, longest, waitStep)
+		short, cancel := context.WithTimeout(t.Context(), waitStep)
+		defer cancel()
+		if _, err := promptly(short, e, ask); !errors.Is(err, context.DeadlineExceeded) || !passing(err) {
+			t.Errorf("got %v", err)
 		}
 	})
 }

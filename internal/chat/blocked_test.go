@@ -63,3 +63,54 @@ func TestNothingIsEditedInARoomOfTwoWhoseOtherIsGone(t *testing.T) {
 		}
 	})
 }
+
+// Whose other one is gone need not stay: others could fill all that one may be in.
+func TestARoomOfTwoIsLeftWhenTheOtherIsGone(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		n := w.run()
+		ann := n.client(1)
+		room := ann.ask("ROOM_CREATE", `{"with":"chat-2"}`).in.ID
+		leave := fmt.Sprintf(`{"room":%q}`, room)
+		if f := ann.ask("ROOM_LEAVE", leave); f.code() != wire.CodeForbidden {
+			t.Errorf("left while both are there: %s %s", f.Type, f.Data)
+		}
+		if err := n.Forget(t.Context(), "chat-2"); err != nil {
+			t.Fatal(err)
+		}
+		if f := ann.ask("ROOM_LEAVE", leave); f.code() != "ROOM_MEMBER_LEFT" {
+			t.Errorf("left: %s %s", f.Type, f.Data)
+		}
+		if f := ann.ask("ROOM_LIST", `{}`); len(f.in.Rooms) != 0 {
+			t.Errorf("the rooms are %s", f.Data)
+		}
+		if f := ann.ask("ROOM_HISTORY", leave); f.code() != wire.CodeNotFound {
+			t.Errorf("the history is %s", f.Data)
+		}
+	})
+}
+
+// A message that was stored before a block is as good as sent when it is sent again; nothing
+// else is.
+func TestWhatWasStoredBeforeABlockIsAnsweredAgain(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		n := w.run()
+		ann, bob := n.client(1), n.client(2)
+		room := ann.ask("ROOM_CREATE", `{"with":"chat-2"}`).in.ID
+		send := func(client string) frame {
+			return ann.ask("ROOM_SEND", fmt.Sprintf(`{"room":%q,"content":"hello"%s}`, room, client))
+		}
+		first := send(`,"clientId":"c1"`)
+		w.block("chat-2", "chat-1", true)
+		if f := send(`,"clientId":"c1"`); f.Type != "ROOM_SENT" || f.in.ID != first.in.ID {
+			t.Errorf("sent again: %s %s", f.Type, f.Data)
+		}
+		for _, client := range []string{`,"clientId":"c2"`, ""} {
+			if f := send(client); f.code() != wire.CodeForbidden {
+				t.Errorf("sent: %s %s", f.Type, f.Data)
+			}
+		}
+		if f := bob.ask("ROOM_HISTORY", fmt.Sprintf(`{"room":%q}`, room)); len(f.in.Messages) != 1 {
+			t.Errorf("the history is %s", f.Data)
+		}
+	})
+}

@@ -40,7 +40,7 @@ type Limits struct {
 	Content int // bytes of one message's content
 	Members int // of one room
 	Rooms   int // of which one user is a member
-	Owned   int // rooms of which one user is the owner, when that makes another
+	Owned   int // rooms that one user made and is the owner of, when that makes another
 }
 
 // DefaultLimits returns the limits that hold when nothing else is said.

@@ -31,10 +31,13 @@ type job struct {
 	content []byte // nil: it is a read mark
 	client  string
 	words   []string
+	// blocked says that the other one of a room of two has blocked who sends this: it is
+	// refused unless it was stored before, and of a read mark only the member's own sessions
+	// hear.
+	blocked bool
 
 	seq     int64   // of a read mark: how far
 	message wire.ID // of a read mark: the message that says how far; zero: seq does
-	quiet   bool    // of a read mark: only the member's own sessions hear of it
 
 	done func(*job)
 
@@ -171,8 +174,8 @@ func (x *committer) end() {
 // store stores a batch, and tells those who sent it and those who are in the rooms.
 func (x *committer) store(ctx context.Context, list []*job) {
 	err := x.write(ctx, list)
-	if err != nil && len(list) > 1 && !errors.Is(err, ErrDown) && !errors.Is(err, ErrFull) && ctx.Err() == nil {
-		for _, j := range list { // one of them is at fault, and is not to take the others with it
+	if err != nil && len(list) > 1 && ofOne(err) && ctx.Err() == nil {
+		for _, j := range list {
 			x.store(ctx, []*job{j})
 		}
 		return
@@ -190,6 +193,12 @@ func (x *committer) store(ctx context.Context, list []*job) {
 	for _, j := range list {
 		j.done(j)
 	}
+}
+
+// ofOne says whether an error may be that of one job, which is not to take the others of its
+// batch with it. What may have been stored is not stored again: who sent it hears so.
+func ofOne(err error) bool {
+	return !errors.Is(err, ErrDown) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrUnknown)
 }
 
 func (x *committer) write(ctx context.Context, list []*job) error {
@@ -335,6 +344,9 @@ func (b *batch) send(j *job) error {
 		j.sent = sentOf(r, was)
 		return nil
 	}
+	if j.blocked {
+		return isBlocked()
+	}
 	if r.left() {
 		return otherIsGone()
 	}
@@ -402,7 +414,7 @@ func (b *batch) mark(tx Tx, j *job) error {
 	b.marked[m] = struct{}{}
 	j.mark = wire.RoomMark{Room: r.ID, User: j.who.user, Seq: uint64(seq), At: b.now}
 	j.news = &news{kind: newsPlain, room: r.ID, n: r.N, origin: j.who.session, user: j.who.user, frame: frameOf(wire.TypeRoomReadBy, &j.mark)}
-	if j.quiet || r.Members > markMembers {
+	if j.blocked || r.Members > markMembers {
 		j.news.kind = newsOwn
 	}
 	return nil

@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 )
@@ -44,5 +46,48 @@ func TestATransactionHasSomethingOfEachSender(t *testing.T) {
 	}
 	if last[1] != 999 || last[2] != 29 || last[3] != 0 || x.bytes != 0 || len(x.queue) != 0 {
 		t.Errorf("left: %v, %d bytes, %d jobs", last, x.bytes, len(x.queue))
+	}
+}
+
+// failing is a store whose transactions fail at their end.
+type failing struct {
+	unused
+	with   error
+	writes int
+}
+
+func (f *failing) Write(context.Context, func(Tx) error) error {
+	f.writes++
+	return f.with
+}
+
+// A batch that may have been stored is not stored again, message by message: those without
+// an ID of their client's would be there twice. Of one that was not, each job is tried alone.
+func TestWhatMayHaveBeenStoredIsNotStoredAgain(t *testing.T) {
+	for _, x := range []struct {
+		err    error
+		writes int
+	}{
+		{fmt.Errorf("%w: commit failed, for a reason that nobody knows", ErrUnknown), 1},
+		{errors.New("a row of one of them is wrong"), 1 + 3},
+	} {
+		store := &failing{with: x.err}
+		c, err := New(Options{Store: store, People: unused{}, App: "chat"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answered := 0
+		var list []*job
+		for range 3 {
+			list = append(list, &job{content: []byte("1"), done: func(j *job) {
+				if answered++; !errors.Is(j.err, x.err) {
+					t.Errorf("answered %v", j.err)
+				}
+			}})
+		}
+		c.committers[0].store(t.Context(), list)
+		if store.writes != x.writes || answered != 3 {
+			t.Errorf("%v: stored %d times, want %d; %d are answered", x.err, store.writes, x.writes, answered)
+		}
 	}
 }

@@ -163,19 +163,19 @@ func (c *Chat) await(ctx context.Context, who actor, ask *wire.RoomAsk) (Answer,
 	}
 }
 
-// jobOf makes a job of what is asked for.
+// jobOf makes a job of what is asked for. Whether a message was stored before, and is only
+// sent again, comes to light when it is to be stored: until then it is not refused.
 func (c *Chat) jobOf(ctx context.Context, who actor, ask *wire.RoomAsk) (*job, error) {
 	j := &job{who: who, room: ask.Room, seq: int64(ask.Seq), message: ask.ID}
-	if ask.Type == wire.TypeRoomSend {
-		if err := c.unblocked(ctx, who, ask.Room); err != nil {
-			return nil, err
-		}
-		j.content, j.client, j.words = ask.Content, ask.ClientID, wordsOf(ask.Content)
-		return j, nil
-	}
 	var err error
-	j.quiet, err = c.blocked(ctx, who, ask.Room)
-	return j, err
+	if j.blocked, err = c.blocked(ctx, who, ask.Room); err != nil || ask.Type != wire.TypeRoomSend {
+		return j, err
+	}
+	if j.blocked && ask.ClientID == "" {
+		return nil, isBlocked()
+	}
+	j.content, j.client, j.words = ask.Content, ask.ClientID, wordsOf(ask.Content)
+	return j, nil
 }
 
 // answer is what becomes of a job that is done.

@@ -136,6 +136,31 @@ func TestLimitsOfRoomsHold(t *testing.T) {
 	})
 }
 
+// Rooms that others hand over, or leave to somebody, keep that one from no room of their own;
+// and those that one has handed over are not one's own any more.
+func TestRoomsOfOthersAreNotCountedAsThoseThatOneMade(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.limits = chat.Limits{Owned: 2}
+		n := w.run()
+		ann, bob := n.client(1), n.client(2)
+		for i := range 6 {
+			room := ann.create("", bob)
+			kind, data := "ROOM_ROLE", fmt.Sprintf(`{"room":%q,"user":"chat-2","role":"owner"}`, room)
+			if i%2 == 1 {
+				kind, data = "ROOM_LEAVE", fmt.Sprintf(`{"room":%q}`, room)
+			}
+			if f := ann.ask(kind, data); f.Type == "GENERAL_ERROR" {
+				t.Fatalf("%s: %s", kind, f.Data)
+			}
+		}
+		for name, want := range []string{"ROOM_CHANGED", "ROOM_CHANGED", wire.CodeTooMany} {
+			if f := bob.ask("ROOM_CREATE", fmt.Sprintf(`{"name":"%d"}`, name)); f.code() != want {
+				t.Errorf("room %d of one's own: %s %s", name, f.Type, f.Data)
+			}
+		}
+	})
+}
+
 func TestAnExportHasTheRoomsAndWhatWasSaid(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		n := w.run()

@@ -83,7 +83,11 @@ func (c *Chat) blocked(ctx context.Context, who actor, room wire.ID) (bool, erro
 func (c *Chat) unblocked(ctx context.Context, who actor, room wire.ID) error {
 	blocked, err := c.blocked(ctx, who, room)
 	if err == nil && blocked {
-		return general(wire.CodeForbidden, "the other one of this room does not want to hear from the user")
+		return isBlocked()
 	}
 	return err
+}
+
+func isBlocked() *wire.Error {
+	return general(wire.CodeForbidden, "the other one of this room does not want to hear from the user")
 }

@@ -63,8 +63,8 @@ const (
 )
 
 // mayHave refuses somebody who has no account any more, is in as many rooms as may be, or
-// owns as many. Others fill half of what one may be in: so nobody is kept from rooms of
-// their own.
+// owns as many that they made. Others fill half of what one may be in, and rooms that they
+// hand over are not counted as one's own: so nobody is kept from rooms of their own.
 func (c *Chat) mayHave(tx Tx, user int64, how how) error {
 	known, err := tx.LockUser(user)
 	switch {
@@ -80,7 +80,7 @@ func (c *Chat) mayHave(tx Tx, user int64, how how) error {
 		case err != nil:
 			return err
 		case n >= l.Owned:
-			return general(wire.CodeTooMany, "one user may be the owner of "+strconv.Itoa(l.Owned)+" rooms")
+			return general(wire.CodeTooMany, "one user may be the owner of "+strconv.Itoa(l.Owned)+" rooms that he has made")
 		}
 	}
 	n, err := tx.CountRoomsOf(user)

@@ -21,6 +21,7 @@ const (
 	private kind = iota
 	public
 	oneToOne
+	deserted // one-to-one, and one of the two is gone
 	kinds
 )
 
@@ -60,8 +61,8 @@ func judge(op operation, s standing, k kind) verdict {
 	if s < member {
 		return judgeOutsider(op, s, k)
 	}
-	if k == oneToOne {
-		if op <= opChange {
+	if k >= oneToOne {
+		if op <= opChange || op == opLeave && k == deserted {
 			return allowed
 		}
 		return forbidden
@@ -106,6 +107,8 @@ func standingOf(m *Member) standing {
 
 func kindOf(r *Room) kind {
 	switch {
+	case r.left():
+		return deserted
 	case r.OneToOne:
 		return oneToOne
 	case r.Public:
@@ -132,11 +135,11 @@ func why(op operation, s standing, k kind) string {
 		return "the user is banned from this room"
 	case s == stranger:
 		return "the user is not a member of this room, and has to join it first"
-	case k == oneToOne && op == opDelete:
+	case k >= oneToOne && op == opDelete:
 		return "in a one-to-one room a message is edited and deleted by its author only"
 	case k == oneToOne && op == opLeave:
-		return "a one-to-one room is not left"
-	case k == oneToOne:
+		return "a one-to-one room is not left while both are there"
+	case k >= oneToOne:
 		return "nothing of a one-to-one room changes: neither who is in it, nor what it is called"
 	case op == opDelete:
 		return "only its author and moderators of this room may edit or delete a message"

@@ -8,26 +8,27 @@ import (
 )
 
 // The table as people read it: for each operation what a stranger, one who is banned, a
-// member, a moderator and the owner may do, in a private, a public and a one-to-one room.
+// member, a moderator and the owner may do, in a private, a public and a one-to-one room,
+// and in one whose other one is gone.
 // y: yes. n: no. h: not even that there is such a room may be known.
 func TestWhoMayDoWhat(t *testing.T) {
 	table := map[operation]string{
-		//                  private public one-to-one
-		opSee:             "hhyyy yyyyy hhy",
-		opRead:            "hhyyy nnyyy hhy",
-		opSend:            "hhyyy nnyyy hhy",
-		opChange:          "hhyyy nnyyy hhy",
-		opDelete:          "hhnyy nnnyy hhn",
-		opJoin:            "hhyyy ynyyy hhn",
-		opLeave:           "hhyyy nnyyy hhn",
-		opRename:          "hhnyy nnnyy hhn",
-		opPublish:         "hhnny nnnny hhn",
-		opInvite:          "hhnyy nnnyy hhn",
-		opRemove:          "hhnyy nnnyy hhn",
-		opRemoveModerator: "hhnny nnnny hhn",
-		opBan:             "hhnyy nnnyy hhn",
-		opRole:            "hhnny nnnny hhn",
-		opClose:           "hhnny nnnny hhn",
+		//                  private public one-to-one deserted
+		opSee:             "hhyyy yyyyy hhy hhy",
+		opRead:            "hhyyy nnyyy hhy hhy",
+		opSend:            "hhyyy nnyyy hhy hhy",
+		opChange:          "hhyyy nnyyy hhy hhy",
+		opDelete:          "hhnyy nnnyy hhn hhn",
+		opJoin:            "hhyyy ynyyy hhn hhn",
+		opLeave:           "hhyyy nnyyy hhn hhy",
+		opRename:          "hhnyy nnnyy hhn hhn",
+		opPublish:         "hhnny nnnny hhn hhn",
+		opInvite:          "hhnyy nnnyy hhn hhn",
+		opRemove:          "hhnyy nnnyy hhn hhn",
+		opRemoveModerator: "hhnny nnnny hhn hhn",
+		opBan:             "hhnyy nnnyy hhn hhn",
+		opRole:            "hhnny nnnny hhn hhn",
+		opClose:           "hhnny nnnny hhn hhn",
 	}
 	for op := range operations {
 		rows := strings.Fields(table[op])
@@ -60,6 +61,7 @@ func TestWhoIsRefusedHearsWhy(t *testing.T) {
 		{opJoin, banned, public, "banned"},
 		{opLeave, member, oneToOne, "is not left"},
 		{opInvite, member, oneToOne, "nothing of a one-to-one room changes"},
+		{opInvite, member, deserted, "nothing of a one-to-one room changes"},
 		{opDelete, member, oneToOne, "by its author only"},
 		{opDelete, member, private, "its author and moderators"},
 		{opInvite, member, private, "only moderators"},

@@ -11,7 +11,7 @@ import (
 var (
 	ErrDown = errors.New("the database cannot be reached")
 	ErrFull = errors.New("the database has no room")
-	// ErrUnknown says that a transaction may have taken effect, or may yet. It comes
+	// ErrUnknown says that a transaction may have taken effect, or may yet. It may come
 	// together with one of the others.
 	ErrUnknown = errors.New("it is not known whether the transaction took effect")
 )
@@ -160,6 +160,7 @@ type View interface {
 	// Rosters leaves out users who are in no room.
 	Rosters(users []int64) ([]Roster, error)
 	CountRoomsOf(user int64) (int, error)
+	// CountOwned counts the rooms that a user made and is the owner of.
 	CountOwned(user int64) (int, error)
 
 	Member(room, user int64) (*Member, error)

@@ -96,7 +96,7 @@ func chatLimits() []Key {
 			func(l *Limits) any { return &l.RoomMembers }),
 		count("roomsPerUser", "1000", 1, 100_000, "Rooms that one user may be a member of.",
 			func(l *Limits) any { return &l.RoomsPerUser }),
-		count("roomsOwned", "100", 1, 100_000, "Rooms that one user may be the owner of, those for two not counted.",
+		count("roomsOwned", "100", 1, 100_000, "Rooms that one user may have made and be the owner of, those for two not counted.",
 			func(l *Limits) any { return &l.RoomsOwned }),
 	}
 }

@@ -277,9 +277,9 @@ func apiLimits() []Key {
 			func(l *Limits) any { return &l.APITimeout }),
 		duration("replayTime", "10m", time.Second, 24*time.Hour, "For how long the answer to a request with an Idempotency-Key is kept in memory, to be given again to a repeat.",
 			func(l *Limits) any { return &l.ReplayTime }),
-		count("replayAnswers", "100000", 1, 10_000_000, "Answers that are kept so; past it the oldest go, and are counted.",
+		count("replayAnswers", "100000", 1, 10_000_000, "Answers that are kept so, and as many again of users of chat; past it the oldest go, and are counted.",
 			func(l *Limits) any { return &l.ReplayAnswers }),
-		size("replayBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of those answers, some 400 for each besides its own; past it the oldest go, and are counted.",
+		size("replayBytes", "64MiB", 64*KiB, 64*GiB, "Bytes of those answers, some 400 for each besides its own, and as many again of users of chat; past it the oldest go, and are counted.",
 			func(l *Limits) any { return &l.ReplayBytes }),
 	}
 }

@@ -17,9 +17,9 @@ func trafficKeys() []Key {
 	return []Key{
 		key("lateness", kindDuration, "1m", int64(time.Second), int64(5*time.Minute), "For how long after ten seconds are over what belongs into them is taken. What comes later is counted apart. The same on all nodes.",
 			func(t *Traffic) any { return &t.Lateness }),
-		key("groups", kindCount, "500", 10, 1000, "Combinations of app, capability, domain and type that are told apart in ten seconds; in a cluster, in each shard. Further ones count as `(other)`.",
+		key("groups", kindCount, "500", 10, 1000, "Combinations of app, capability, domain and type that are told apart in ten seconds; in a cluster, in each shard. Further ones count as `(other)` of their app; see [limits](traffic.md#limits).",
 			func(t *Traffic) any { return &t.Groups }),
-		key("devices", kindCount, "8000", 100, 20_000, "Devices that are told apart in ten seconds; in a cluster, in each shard. Further ones count as `(other)`.",
+		key("devices", kindCount, "8000", 100, 20_000, "Devices that are told apart in ten seconds; in a cluster, in each shard. Further ones count as `(other)` of their app; see [limits](traffic.md#limits).",
 			func(t *Traffic) any { return &t.Devices }),
 		key("rows", kindCount, "10000", 100, 1_000_000, "Results, of all windows and groups together, that one answer has at most.",
 			func(t *Traffic) any { return &t.Rows }),

@@ -129,7 +129,7 @@ func profileOf(row func(...any) error, p *accounts.Profile, more ...any) error {
 // ByName implements accounts.Store.
 func (a *Accounts) ByName(ctx context.Context, key string) (x accounts.Account, err error) {
 	err = a.db.Read(ctx, func(tx *Tx) error {
-		return profileOf(tx.Row(ctx, "SELECT "+accountColumns+" FROM accounts WHERE name_key = $1", key).Scan, &x.Profile, &x.Password, &x.Version)
+		return profileOf(tx.Row(ctx, "SELECT "+accountColumns+" FROM accounts WHERE name_key = $1 AND leaving = 0", key).Scan, &x.Profile, &x.Password, &x.Version)
 	})
 	return x, missing(err, accounts.ErrUnknown)
 }
@@ -144,7 +144,7 @@ func (a *Accounts) ByNumber(ctx context.Context, number int64) (x accounts.Accou
 }
 
 func byNumber(ctx context.Context, tx *Tx, number int64) (x accounts.Account, err error) {
-	return x, profileOf(tx.Row(ctx, "SELECT "+accountColumns+" FROM accounts WHERE number = $1", number).Scan, &x.Profile, &x.Password, &x.Version)
+	return x, profileOf(tx.Row(ctx, "SELECT "+accountColumns+" FROM accounts WHERE number = $1 AND leaving = 0", number).Scan, &x.Profile, &x.Password, &x.Version)
 }
 
 // atOnce is how many rows one statement asks for by name.
@@ -161,7 +161,7 @@ func (a *Accounts) Profiles(ctx context.Context, numbers []int64) (found []accou
 			for i, n := range some {
 				args[i] = n
 			}
-			err := tx.Each(ctx, "SELECT "+profileColumns+" FROM accounts WHERE number IN "+list(1, len(some)), func(row func(...any) error) error {
+			err := tx.Each(ctx, "SELECT "+profileColumns+" FROM accounts WHERE leaving = 0 AND number IN "+list(1, len(some)), func(row func(...any) error) error {
 				var p accounts.Profile
 				err := profileOf(row, &p)
 				found = append(found, p)
@@ -180,7 +180,7 @@ func (a *Accounts) Profiles(ctx context.Context, numbers []int64) (found []accou
 func (a *Accounts) SetProfile(ctx context.Context, number int64, c accounts.Change) error {
 	return a.db.Write(ctx, func(tx *Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE accounts SET display_name = coalesce(CAST($1 AS TEXT), display_name), bio = coalesce(CAST($2 AS TEXT), bio), avatar_url = coalesce(CAST($3 AS TEXT), avatar_url)"+
-			" WHERE number = $4", c.DisplayName, c.Bio, c.AvatarURL, number)
+			" WHERE number = $4 AND leaving = 0", c.DisplayName, c.Bio, c.AvatarURL, number)
 		return err
 	})
 }
@@ -225,28 +225,71 @@ func idsIn(ctx context.Context, tx *Tx, query text, args ...any) (ids []wire.ID,
 	return ids, err
 }
 
+// Leave implements accounts.Store.
+func (a *Accounts) Leave(ctx context.Context, number int64) error {
+	return a.db.Relieve(ctx, func(tx *Tx) error {
+		// No name begins so: it is free. Whoever makes the account a member has locked its
+		// row, too: see chatTx.LockUser.
+		n, err := tx.Exec(ctx, "UPDATE accounts SET leaving = 1, name_key = CAST('!' AS TEXT) || number, username = '', password = '', display_name = '', bio = '', avatar_url = ''"+
+			" WHERE number = $1 AND leaving = 0", number)
+		if err == nil && n == 0 {
+			err = accounts.ErrUnknown
+		}
+		if err != nil {
+			return err
+		}
+		if err := endAll(ctx, tx, number); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "DELETE FROM account_resets WHERE account = $1", number)
+		return err
+	})
+}
+
+// Leaving implements accounts.Store.
+func (a *Accounts) Leaving(ctx context.Context, after int64, limit int) (numbers []int64, err error) {
+	err = a.db.Read(ctx, func(tx *Tx) error {
+		numbers = nil
+		return tx.Each(ctx, "SELECT number FROM accounts WHERE leaving = 1 AND number > $1 ORDER BY number LIMIT $2", func(row func(...any) error) error {
+			var n int64
+			err := row(&n)
+			numbers = append(numbers, n)
+			return err
+		}, after, limit)
+	})
+	return numbers, err
+}
+
 // Delete implements accounts.Store.
 func (a *Accounts) Delete(ctx context.Context, number int64) error {
 	return a.db.Relieve(ctx, func(tx *Tx) error {
-		// Whoever makes it a member locks it, too: see chatTx.LockUser.
-		t := &chatTx{ctx: ctx, Tx: tx}
-		if _, err := t.LockUser(number); err != nil {
-			return err
-		}
-		switch rooms, err := t.CountRoomsOf(number); {
+		rooms, err := (&chatTx{ctx: ctx, Tx: tx}).CountRoomsOf(number)
+		switch {
 		case err != nil:
 			return err
 		case rooms > 0:
 			return accounts.ErrMember
 		}
-		_, err := tx.Exec(ctx, "DELETE FROM accounts WHERE number = $1", number)
+		_, err = tx.Exec(ctx, "DELETE FROM accounts WHERE number = $1 AND leaving = 1", number)
 		return err
 	})
 }
 
+// gone turns the error of what is kept of an account that has been deleted meanwhile into
+// one that says so.
+func gone(err error) error {
+	if errors.Is(err, ErrConflict) {
+		return accounts.ErrUnknown
+	}
+	return err
+}
+
 // AddReset implements accounts.Store.
 func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now, expires time.Time, most int) error {
-	return a.db.Write(ctx, func(tx *Tx) error {
+	return gone(a.db.Write(ctx, func(tx *Tx) error {
+		if _, err := byNumber(ctx, tx, number); err != nil {
+			return missing(err, accounts.ErrUnknown)
+		}
 		_, err := tx.Exec(ctx, "DELETE FROM account_resets WHERE account = $1 AND hash IN"+
 			" (SELECT hash FROM account_resets WHERE account = $1 ORDER BY created_at DESC, hash LIMIT 1000 OFFSET $2)", number, most-1)
 		if err != nil {
@@ -254,7 +297,7 @@ func (a *Accounts) AddReset(ctx context.Context, number int64, hash string, now,
 		}
 		_, err = tx.Exec(ctx, "INSERT INTO account_resets (hash, account, created_at, expires_at) VALUES ($1, $2, $3, $4)", hash, number, millis(now), millis(expires))
 		return err
-	})
+	}))
 }
 
 // FindReset implements accounts.Store.
@@ -276,7 +319,7 @@ func (a *Accounts) UseReset(ctx context.Context, hash string, now time.Time, pas
 		if _, err := tx.Exec(ctx, "DELETE FROM account_resets WHERE account = $1", number); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "UPDATE accounts SET password = $1 WHERE number = $2", password, number); err != nil {
+		if _, err := tx.Exec(ctx, "UPDATE accounts SET password = $1 WHERE number = $2 AND leaving = 0", password, number); err != nil {
 			return err
 		}
 		return endAll(ctx, tx, number)
@@ -286,13 +329,13 @@ func (a *Accounts) UseReset(ctx context.Context, hash string, now time.Time, pas
 
 // Block implements accounts.Store.
 func (a *Accounts) Block(ctx context.Context, number int64, b accounts.Block, most int) error {
-	return a.db.Write(ctx, func(tx *Tx) error {
+	return gone(a.db.Write(ctx, func(tx *Tx) error {
 		var n int64
 		// The row of whoever blocks is locked, so that no two of his count at once.
-		if changed, err := tx.Exec(ctx, "UPDATE accounts SET version = version WHERE number = $1", number); err != nil || changed == 0 {
+		if changed, err := tx.Exec(ctx, "UPDATE accounts SET version = version WHERE number = $1 AND leaving = 0", number); err != nil || changed == 0 {
 			return errors.Join(err, accounts.ErrUnknown)
 		}
-		err := tx.Row(ctx, "SELECT number FROM accounts WHERE number = $1", b.Number).Scan(&n)
+		err := tx.Row(ctx, "SELECT number FROM accounts WHERE number = $1 AND leaving = 0", b.Number).Scan(&n)
 		if err != nil {
 			return missing(err, accounts.ErrUnknown)
 		}
@@ -304,7 +347,7 @@ func (a *Accounts) Block(ctx context.Context, number int64, b accounts.Block, mo
 		}
 		_, err = tx.Exec(ctx, "INSERT INTO account_blocks (account, blocked, created_at) VALUES ($1, $2, $3) ON CONFLICT (account, blocked) DO NOTHING", number, b.Number, millis(b.Created))
 		return err
-	})
+	}))
 }
 
 // Unblock implements accounts.Store.

@@ -297,7 +297,7 @@ func (t *chatTx) CountRoomsOf(user int64) (int, error) {
 
 // CountOwned implements chat.View.
 func (t *chatTx) CountOwned(user int64) (int, error) {
-	n, err := t.count("SELECT count(*) FROM chat_members m JOIN chat_rooms r ON r.n = m.room WHERE m.account = $1 AND m.role = 'owner'", user)
+	n, err := t.count("SELECT count(*) FROM chat_members m JOIN chat_rooms r ON r.n = m.room WHERE m.account = $1 AND m.role = 'owner' AND r.creator = $1", user)
 	return int(n), err
 }
 
@@ -321,7 +321,7 @@ func (t *chatTx) Lock(rooms []wire.ID) (locked []*chat.Room, err error) {
 
 // LockUser implements chat.Tx.
 func (t *chatTx) LockUser(user int64) (bool, error) {
-	var query text = "SELECT number FROM accounts WHERE number = $1"
+	var query text = "SELECT number FROM accounts WHERE number = $1 AND leaving = 0"
 	if t.kind == onServer {
 		query += " FOR NO KEY UPDATE"
 	}

@@ -30,30 +30,10 @@ const (
 
 // open loads the checkpoints and reads what came after them. Nobody else has the owner yet.
 func (o *owner) open(ctx context.Context) error {
-	states := o.room.opts.States
 	c := newCore(o.shard, o.room.opts.Limits().Keep.Milliseconds(), o.room.opts.Kinds)
-	seq, part, err := states.LoadPart(ctx, o.shard, summaryKind, 0)
-	s := summary{}
-	if err == nil && seq > 0 {
-		s, err = decodeSummary(part)
-	}
+	seq, s, err := c.loadAll(ctx, o.room.opts.States)
 	if err != nil {
-		return fmt.Errorf("load the checkpoint: %w", err)
-	}
-	c.begin(s)
-	for _, h := range c.kinds {
-		if seq == 0 {
-			break // all is read anyway
-		}
-		for i := range h.chunks {
-			seq, part, err := states.LoadPart(ctx, o.shard, h.kind.Name, i)
-			if err == nil {
-				err = c.load(h, i, seq, part, s)
-			}
-			if err != nil {
-				return err
-			}
-		}
+		return err
 	}
 	if o.last, err = o.replay(ctx, c, c.lacks(s)); err != nil {
 		return err
@@ -64,6 +44,34 @@ func (o *owner) open(ctx context.Context) error {
 	}
 	o.states.Store(int64(c.devices.count))
 	return nil
+}
+
+// loadAll takes in the checkpoints that there are, and returns that of the whole, with its
+// sequence: 0 when there is none, and all is to be read.
+func (c *core) loadAll(ctx context.Context, states Checkpoints) (seq uint64, s summary, err error) {
+	seq, part, err := states.LoadPart(ctx, c.shard, summaryKind, 0)
+	if err == nil && seq > 0 {
+		s, err = decodeSummary(part)
+	}
+	if err != nil {
+		return 0, s, fmt.Errorf("load the checkpoint: %w", err)
+	}
+	c.begin(s)
+	if seq == 0 {
+		return 0, s, nil
+	}
+	for _, h := range c.kinds {
+		for i := range h.chunks {
+			seq, part, err := states.LoadPart(ctx, c.shard, h.kind.Name, i)
+			if err == nil {
+				err = c.load(h, i, seq, part, s)
+			}
+			if err != nil {
+				return 0, s, err
+			}
+		}
+	}
+	return seq, s, nil
 }
 
 // check keeps what has changed, as far as it is due; all of it at the end.

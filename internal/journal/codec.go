@@ -12,6 +12,8 @@ const (
 	askAdd     = 1 // source, number, events
 	askDevice  = 2 // app, whether of any, device
 	askRebuild = 3
+	askImport  = 4 // as askAdd; each event with when it was stored, and what it carries
+	askReached = 5 // source; the answer is the number that it has come to
 
 	// What an owner answers begins with one of these.
 	tellDone  = 0
@@ -24,6 +26,8 @@ type request struct {
 	source string
 	number uint64
 	events []Event
+
+	imported bool // the events were stored in another store
 }
 
 func putText[T ~string | ~[]byte](b []byte, s T) []byte {
@@ -32,13 +36,42 @@ func putText[T ~string | ~[]byte](b []byte, s T) []byte {
 
 func (q *request) encode() []byte {
 	b := make([]byte, 0, 64+128*len(q.events))
-	b = putText(append(b, askAdd), q.source)
+	what := byte(askAdd)
+	if q.imported {
+		what = askImport
+	}
+	b = putText(append(b, what), q.source)
 	b = binary.AppendUvarint(b, q.number)
 	b = binary.AppendUvarint(b, uint64(len(q.events)))
 	for i := range q.events {
 		b = putEvent(b, &q.events[i])
+		if q.imported {
+			b = putOrigin(b, &q.events[i])
+		}
 	}
 	return b
+}
+
+// putOrigin writes what an event has that was stored before.
+func putOrigin(b []byte, e *Event) []byte {
+	b = binary.AppendVarint(b, e.Stored)
+	if e.Before != nil {
+		for _, n := range e.Before.counts() {
+			b = binary.AppendVarint(b, *n)
+		}
+	}
+	return b
+}
+
+func (r *reader) origin(e *Event) {
+	e.Stored = r.int()
+	e.Filled = true // when it happened decides nothing: of what was sent again it is another time
+	if e.Type == Carried {
+		e.Before = new(State)
+		for _, n := range e.Before.counts() {
+			*n = r.int()
+		}
+	}
 }
 
 func putEvent(b []byte, e *Event) []byte {
@@ -112,8 +145,9 @@ func (r *reader) end() bool { return !r.bad && len(r.rest) == 0 }
 
 var errRequest = errors.New("journal: a request is not well-formed")
 
-func decodeRequest(b []byte) (q request, err error) {
+func decodeRequest(b []byte, imported bool) (q request, err error) {
 	r := reader{rest: b}
+	q.imported = imported
 	q.source, q.number = r.text(), r.uint()
 	n := r.uint()
 	if n > uint64(len(r.rest)) { // each event takes more than a byte
@@ -127,7 +161,10 @@ func decodeRequest(b []byte) (q request, err error) {
 		if sketch := r.bytes(); len(sketch) > 0 {
 			e.Sketch = append([]byte(nil), sketch...)
 		}
-		if r.bad || !e.sound() {
+		if imported {
+			r.origin(&e)
+		}
+		if r.bad || !e.sound() || imported && e.Stored <= 0 {
 			return q, errRequest
 		}
 		q.events = append(q.events, e)

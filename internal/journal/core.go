@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,6 +74,9 @@ func (c *core) admit(b *batch, q *request, most int) (v verdict) {
 	if !again {
 		b.sources[q.source] = q.number
 	}
+	if q.imported {
+		most = math.MaxInt // they were taken in before
+	}
 	for i := range q.events {
 		e := &q.events[i]
 		id, now := c.ids.hash(e), c.ids.content(e)
@@ -90,7 +94,7 @@ func (c *core) admit(b *batch, q *request, most int) (v verdict) {
 		case again, !c.room(b, e, most):
 			v.refused = append(v.refused, i)
 		default:
-			b.add(e, id, now)
+			b.add(e, id, now, q.imported)
 		}
 	}
 	return v
@@ -117,11 +121,15 @@ func (c *core) fits(b *batch, app string, most int) bool {
 }
 
 // add adds an event to the batch.
-func (b *batch) add(e *Event, id uint64, is content) {
+func (b *batch) add(e *Event, id uint64, is content, imported bool) {
 	b.ids[id] = is
 	b.events = append(b.events, *e)
 	last := &b.events[len(b.events)-1]
-	last.Stored = b.now
+	if imported {
+		last.Imported = b.now
+	} else {
+		last.Stored = b.now
+	}
 	b.data = appendLine(b.data, last)
 }
 
@@ -133,7 +141,7 @@ func (c *core) apply(pos uint64, sources map[string]uint64, events []Event, size
 	c.pos = max(c.pos, pos)
 	c.bytes += uint64(size)
 	for i := range events {
-		c.stored = max(c.stored, events[i].Stored)
+		c.stored = max(c.stored, events[i].Stored, events[i].Imported)
 		e := &events[i]
 		c.ids.add(c.ids.hash(e), c.ids.content(e), pos)
 	}

@@ -37,6 +37,15 @@ func TestALineIsReadAsItWasWritten(t *testing.T) {
 		for _, text := range []*string{&e.Device, &e.App, &e.Domain, &e.Capability} {
 			*text = strings.ToValidUTF8(*text, "")
 		}
+		if rapid.Bool().Draw(t, "is imported") {
+			e.Imported = rapid.Int64Range(1, 253402300799999).Draw(t, "imported")
+			if rapid.Bool().Draw(t, "is carried") {
+				e.Type, e.Before = Carried, new(State)
+				for _, n := range e.Before.counts() {
+					*n = rapid.Int64Min(0).Draw(t, "before")
+				}
+			}
+		}
 		line := appendLine(nil, &e)
 		if strings.Count(string(line), "\n") != 1 {
 			t.Fatalf("%s", line)
@@ -79,7 +88,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	q := request{source: "a", number: 7, events: []Event{{ID: "x", At: 1, Type: Matched, Device: "d", Amount: 1}}}
 	f.Add(q.encode()[1:])
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		_, _ = decodeRequest(b) // does not panic, nor take memory without end
+		_, _ = decodeRequest(b, len(b)%2 == 0) // does not panic, nor take memory without end
 		_, _ = readAnswer(b)
 		_, _ = readVerdict(b)
 		_, _ = decodeSummary(b)
@@ -91,11 +100,11 @@ func TestARequestIsReadAsItWasSent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := request{source: "node", number: rapid.Uint64().Draw(t, "number"), events: rapid.SliceOf(rapid.Custom(drawEvent)).Draw(t, "events")}
 		b := q.encode()
-		got, err := decodeRequest(b[1:])
+		got, err := decodeRequest(b[1:], false)
 		if err != nil || got.source != q.source || got.number != q.number || !slices.EqualFunc(got.events, q.events, func(a, b Event) bool { return reflect.DeepEqual(a, b) }) {
 			t.Fatalf("%+v, %v, not %+v", got, err, q)
 		}
-		if _, err := decodeRequest(b[1 : len(b)-1]); err == nil && len(b) > 2 {
+		if _, err := decodeRequest(b[1:len(b)-1], false); err == nil && len(b) > 2 {
 			t.Fatal("one that is cut off is taken")
 		}
 	})

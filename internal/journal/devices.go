@@ -29,6 +29,12 @@ func (s *State) Open() int64 { return max(0, s.Opened-s.Closed) }
 
 // fold takes in an event.
 func (s *State) fold(e *Event) {
+	if e.Before != nil {
+		before := *e.Before
+		before.At, before.Stored = e.At, e.Stored
+		s.add(&before)
+		return
+	}
 	s.Events = plus(s.Events, 1)
 	s.At, s.Stored = max(s.At, e.At), max(s.Stored, e.Stored)
 	switch e.Type {
@@ -174,7 +180,12 @@ func (d *devices) Save(c int) []byte {
 
 // numbers are those of a state, in the order in which they are kept.
 func (s *State) numbers() []*int64 {
-	return []*int64{&s.Events, &s.Opened, &s.Closed, &s.Matched, &s.Unmatched, &s.BytesSent, &s.BytesReceived, &s.At, &s.Stored}
+	return append(s.counts(), &s.At, &s.Stored)
+}
+
+// counts are those of its numbers that events add to.
+func (s *State) counts() []*int64 {
+	return []*int64{&s.Events, &s.Opened, &s.Closed, &s.Matched, &s.Unmatched, &s.BytesSent, &s.BytesReceived}
 }
 
 // Load implements Projection.

@@ -12,6 +12,8 @@
 //   - What was answered as stored is stored once, whatever is killed or frozen when. What
 //     was sent again, because nobody knew whether it was stored, is stored once, too. An
 //     event is known by its app, device and ID, among the last 100 000 of its shard.
+//   - What is imported from another store is stored once, as it was, whatever is killed when;
+//     and states have what the old ones had.
 //   - A projection is what its events say, in the order of the shard's journal: it can be
 //     made anew from them and is the same then. Checkpoints only spare reading.
 //   - Whoever was answered finds in the state what was stored.

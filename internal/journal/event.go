@@ -21,6 +21,9 @@ const (
 	BytesSent         Type = "bytesSent"         // bytes that the device sent to others
 	BytesReceived     Type = "bytesReceived"     // and got from others
 	Traffic           Type = "traffic"           // messages that a node delivered: its own, of no device
+	// Carried is what an import brings of a device whose events are gone, of which only the
+	// state has what they said. Nobody is shown it as an event.
+	Carried Type = "carried"
 )
 
 // Types returns the types that may come from outside.
@@ -37,8 +40,8 @@ func TypeNames() string {
 	return strings.Join(names, ", ")
 }
 
-// known says whether there is such a type.
-func (t Type) known() bool { return t == Traffic || slices.Contains(Types(), t) }
+// Known says whether there is such a type of what has happened.
+func (t Type) Known() bool { return t == Traffic || slices.Contains(Types(), t) }
 
 // OfBytes says whether its amount is a number of bytes.
 func (t Type) OfBytes() bool { return t == BytesSent || t == BytesReceived || t == Traffic }
@@ -61,7 +64,7 @@ type Event struct {
 	ID     string // unique among those of its device and app; letters, digits, and -_.:
 	At     int64  // when it happened, in Unix milliseconds
 	Filled bool   // At is when it was taken in, since nobody said it; not stored
-	Stored int64  // when the owner took it in; never less than that of an event before it in the shard
+	Stored int64  // when an owner took it in; never less than that of an event before it in the shard, unless it is imported
 	Type   Type
 	Device string // empty for Traffic alone
 	Amount int64  // how many, or how many bytes; the sum where Count is not 0
@@ -72,6 +75,11 @@ type Event struct {
 	// their sizes, which others can be added to. Count 0: it is one.
 	Count, Min, Max int64
 	Sketch          []byte
+
+	// Imported is when it came from the journal of another store, by which it was stored; 0:
+	// it was stored in this one.
+	Imported int64
+	Before   *State // of Carried: what the events said that are gone
 }
 
 // Errors of what is asked of a Room.
@@ -129,6 +137,8 @@ func CheckDevice(field, name string) error {
 		return wrong(field, "must not be empty")
 	case len(name) > MaxDevice:
 		return wrong(field, "must have at most %d bytes", MaxDevice)
+	case name == "." || name == "..": // no URL can name it
+		return wrong(field, "must not be . or ..")
 	case !utf8.ValidString(name):
 		return wrong(field, "is not UTF-8")
 	case strings.ContainsFunc(name, unicode.IsControl):
@@ -169,5 +179,7 @@ func goodID(id string) bool {
 func (e *Event) sound() bool {
 	names := len(e.App) <= maxName && len(e.Domain) <= maxName && len(e.Capability) <= maxName && len(e.Sketch) <= maxSketch
 	device := e.Type == Traffic && e.Device == "" || CheckDevice("", e.Device) == nil
-	return names && device && goodID(e.ID) && e.Type.known() && e.Amount >= 0 && e.Count >= 0 && e.At > 0
+	carried := (e.Type == Carried) == (e.Before != nil)
+	known := e.Type.Known() || e.Type == Carried
+	return names && device && carried && known && goodID(e.ID) && e.Amount >= 0 && e.Count >= 0 && e.At > 0
 }

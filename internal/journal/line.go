@@ -13,9 +13,25 @@ import (
 
 // appendLine writes an event as one line of JSON, with its end. docs/journal.schema.json
 // says the same.
-func appendLine(b []byte, e *Event) []byte { return append(AppendJSON(b, e), '\n') }
+func appendLine(b []byte, e *Event) []byte {
+	b = AppendJSON(b, e)
+	if e.Imported != 0 {
+		b = appendMoment(append(b[:len(b)-1], `,"imported":`...), e.Imported)
+		if e.Before != nil {
+			for i, n := range e.Before.counts() {
+				b = strconv.AppendInt(append(b, beforeNames[i]...), *n, 10)
+			}
+		}
+		b = append(b, '}')
+	}
+	return append(b, '\n')
+}
 
-// AppendJSON writes an event as it is in the journal, in one line.
+// beforeNames begin the members of what is carried, in the order of State.counts.
+var beforeNames = [...]string{`,"events":`, `,"opened":`, `,"closed":`, `,"matched":`, `,"unmatched":`, `,"sent":`, `,"received":`}
+
+// AppendJSON writes an event as it is shown, in one line: as it is in the journal, but for
+// where it came from.
 func AppendJSON(b []byte, e *Event) []byte {
 	b = appendText(append(b, `{"id":`...), e.ID)
 	b = appendMoment(append(b, `,"at":`...), e.At)
@@ -168,6 +184,22 @@ func (s *scanner) moment() (int64, bool) {
 	return at.UnixMilli(), err == nil
 }
 
+// before reads the value of a member of what is carried; false when it is none.
+func (s *scanner) before(e *Event, name string) (ok bool) {
+	if e.Type != Carried {
+		return false
+	}
+	if e.Before == nil {
+		e.Before = new(State)
+	}
+	for i, n := range e.Before.counts() {
+		if beforeNames[i] == `,"`+name+`":` {
+			*n, ok = s.number()
+		}
+	}
+	return ok
+}
+
 // member reads the value of a member.
 func (s *scanner) member(e *Event, name string) (ok bool) {
 	var kind string
@@ -178,6 +210,8 @@ func (s *scanner) member(e *Event, name string) (ok bool) {
 		e.At, ok = s.moment()
 	case "stored":
 		e.Stored, ok = s.moment()
+	case "imported":
+		e.Imported, ok = s.moment()
 	case "type":
 		kind, ok = s.text()
 		e.Type = Type(kind)
@@ -205,6 +239,9 @@ func (s *scanner) member(e *Event, name string) (ok bool) {
 		}
 		ok = ok && err == nil
 	default: // sum, which is the amount, or what comes later
+		if ok = s.before(e, name); ok {
+			break
+		}
 		if len(s.rest) > 0 && s.rest[0] == '"' {
 			_, ok = s.text()
 		} else {

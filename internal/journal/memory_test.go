@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -124,9 +125,13 @@ func (m *memory) Replay(_ context.Context, shard int, after, last uint64, f func
 	return nil
 }
 
-func (m *memory) Read(_ context.Context, shard int, from uint64, _ time.Time, most int) (list []Batch, err error) {
+func (m *memory) Read(_ context.Context, shard int, from uint64, since time.Time, most int) (list []Batch, err error) {
 	bytes := 0
 	for _, b := range m.all(shard, from) {
+		line, _, _ := strings.Cut(string(b.data), "\n")
+		if e, err := parseLine([]byte(line)); err == nil && !since.IsZero() && e.Stored < since.UnixMilli() {
+			continue
+		}
 		if bytes += len(b.data); bytes > most && len(list) > 0 {
 			break
 		}
@@ -204,6 +209,13 @@ func folded(events []Event) map[[2]string]State {
 		key := [2]string{e.App, e.Device}
 		s := all[key]
 		s.App = e.App
+		if e.Type == Carried {
+			before := *e.Before
+			before.At, before.Stored = e.At, e.Stored
+			s.add(&before)
+			all[key] = s
+			continue
+		}
 		s.Events++
 		*map[Type]*int64{
 			ConnectionsOpen: &s.Opened, ConnectionsClosed: &s.Closed, Matched: &s.Matched, Unmatched: &s.Unmatched,

@@ -209,12 +209,15 @@ func (o *owner) takeOver(ctx context.Context) error {
 
 // replay has a core take in what is stored after a position, and returns the last one.
 func (o *owner) replay(ctx context.Context, c *core, after uint64) (last uint64, err error) {
-	log := o.room.opts.Log
-	if last, err = log.Last(ctx, o.shard); err != nil || last <= after {
+	return c.replay(ctx, o.room.opts.Log, after)
+}
+
+func (c *core) replay(ctx context.Context, log Log, after uint64) (last uint64, err error) {
+	if last, err = log.Last(ctx, c.shard); err != nil || last <= after {
 		return last, err
 	}
 	var events []Event
-	err = log.Replay(ctx, o.shard, after, last, func(pos uint64, head string, batch []byte) (err error) {
+	err = log.Replay(ctx, c.shard, after, last, func(pos uint64, head string, batch []byte) (err error) {
 		events, err = parseBatch(batch, events[:0])
 		if err != nil {
 			return fmt.Errorf("batch %d: %w", pos, err)
@@ -364,6 +367,19 @@ func (o *owner) append(ctx context.Context, b *batch) error {
 	o.mu.Unlock()
 	o.room.metrics.stored(b, time.Since(began))
 	return nil
+}
+
+// reached returns as an answer how far a source has come.
+func (o *owner) reached(source string) ([]byte, error) {
+	o.closing.RLock()
+	closed := o.closed
+	o.closing.RUnlock()
+	if closed {
+		return nil, ErrNext
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return binary.AppendUvarint([]byte{tellDone}, o.core.sources[source].number), nil
 }
 
 // device returns the state of a device as an answer.

@@ -70,7 +70,7 @@ type Query struct {
 }
 
 func (q *Query) fits(e *Event) bool {
-	return (q.App == "" || e.App == q.App) && (q.Device == "" || e.Device == q.Device) && (q.Type == "" || e.Type == q.Type) &&
+	return e.Type != Carried && (q.App == "" || e.App == q.App) && (q.Device == "" || e.Device == q.Device) && (q.Type == "" || e.Type == q.Type) &&
 		(q.From.IsZero() || e.At >= q.From.UnixMilli()) && (q.To.IsZero() || e.At < q.To.UnixMilli())
 }
 
@@ -119,6 +119,11 @@ func (r *Room) Page(ctx context.Context, q Query) (p Page, err error) {
 		if err != nil {
 			return p, fmt.Errorf("read the journal: %w", err)
 		}
+		if len(list) == 0 && !since.IsZero() {
+			p.End = true
+			p.UpTo, err = r.endBefore(ctx, mark, shard, since)
+			return p, err
+		}
 		since = time.Time{}
 		before := p.UpTo
 		for _, b := range list {
@@ -134,6 +139,34 @@ func (r *Room) Page(ctx context.Context, q Query) (p Page, err error) {
 		}
 	}
 	return p, nil
+}
+
+// endBefore returns the place where a shard, or the journal with -1, ends, if all that is
+// there was stored before a time; else the beginning, which leaves out nothing either.
+func (r *Room) endBefore(ctx context.Context, mark uint32, shard int, since time.Time) (Place, error) {
+	var end uint64
+	var err error
+	if shard < 0 {
+		end, err = r.opts.Log.End(ctx)
+	} else {
+		end, err = r.opts.Log.Last(ctx, shard)
+	}
+	if err != nil || end == 0 {
+		return Place{}, err
+	}
+	list, err := r.opts.Log.Read(ctx, shard, end, time.Time{}, 1)
+	if err != nil || len(list) == 0 || list[0].Pos != end {
+		return Place{}, err
+	}
+	line, _, _ := bytes.Cut(list[0].Data, []byte{'\n'})
+	e, err := parseLine(line)
+	if err != nil {
+		return Place{}, fmt.Errorf("batch %d: %w", end, err)
+	}
+	if e.Stored >= since.UnixMilli() {
+		return Place{}, nil // another server has it, which was not asked before
+	}
+	return Place{mark, end + 1, 0}, nil
 }
 
 // add takes what fits of a batch; full says that the page is.

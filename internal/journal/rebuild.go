@@ -97,8 +97,14 @@ func differing(a, b *devices) (n int64) {
 // counting is a projection that counts.
 type counting struct{ events int64 }
 
-func (c *counting) Fold(_ uint64, events []Event, _ func(int) bool) { c.events += int64(len(events)) }
-func (c *counting) Load(int, []byte) error                          { return nil }
-func (c *counting) Save(int) []byte                                 { return nil }
-func (c *counting) Tick(int64, func(int) bool)                      {}
-func (c *counting) End()                                            {}
+func (c *counting) Fold(_ uint64, events []Event, _ func(int) bool) {
+	for i := range events {
+		if events[i].Type != Carried {
+			c.events++
+		}
+	}
+}
+func (c *counting) Load(int, []byte) error     { return nil }
+func (c *counting) Save(int) []byte            { return nil }
+func (c *counting) Tick(int64, func(int) bool) {}
+func (c *counting) End()                       {}

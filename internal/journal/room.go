@@ -134,8 +134,8 @@ func (r *Room) Serve(shard int, b []byte, answer func(reply []byte, err error)) 
 		return
 	}
 	switch what, rest := b[0], b[1:]; what {
-	case askAdd:
-		q, err := decodeRequest(rest)
+	case askAdd, askImport:
+		q, err := decodeRequest(rest, what == askImport)
 		if err != nil {
 			answer(answerError(err), nil)
 			return
@@ -149,6 +149,8 @@ func (r *Room) Serve(shard int, b []byte, answer func(reply []byte, err error)) 
 			return
 		}
 		answer(o.device(app, any, device))
+	case askReached:
+		answer(o.reached(string(rest)))
 	case askRebuild:
 		o.ask(&asked{rebuild: true, answer: answer})
 	default:

@@ -472,6 +472,31 @@ func TestThePlaceOfAPageLeadsOnWithoutGapsOrRepeats(t *testing.T) {
 	})
 }
 
+// What comes after a page that found nothing is behind its place, and nothing else is.
+func TestAPageOfATimeInWhichNothingCameSaysWhereItEnded(t *testing.T) {
+	for _, device := range []string{"", "a"} {
+		m := newMemory()
+		r := newRoom(t, "a", &place{}, m, roomy)
+		add := func(at int64, id string) {
+			m.store(0, "", appendLine(nil, &Event{ID: id, At: at, Stored: at, Type: Matched, Device: "a", Amount: 1}))
+		}
+		q := Query{Device: device, From: time.UnixMilli(1e12), Limit: 10}
+		page, err := r.Page(t.Context(), q)
+		if err != nil || !page.End || !page.UpTo.IsZero() {
+			t.Fatalf("of an empty journal there is %+v, %v", page, err)
+		}
+		add(1, "old")
+		if page, err = r.Page(t.Context(), q); err != nil || !page.End || page.UpTo.IsZero() {
+			t.Fatalf("of a quiet one there is %+v, %v", page, err)
+		}
+		add(1e12, "new")
+		page, err = r.Page(t.Context(), Query{Device: device, Limit: 10, After: page.UpTo})
+		if err != nil || len(page.Events) != 1 || page.Events[0].ID != "new" {
+			t.Fatalf("behind it there is %+v, %v", page, err)
+		}
+	}
+}
+
 func TestOtherEventsWithTheSameIDsAreNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, p := newMemory(), &place{}

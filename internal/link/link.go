@@ -161,8 +161,10 @@ func (l *Links) reconcile(ctx context.Context, running *sync.WaitGroup) {
 			living, end := context.WithCancel(ctx)
 			n = &neighbour{links: l, from: delivery.Neighbour{Domain: name, Link: d.User()}, end: end, stirred: make(chan struct{}, 1)}
 			n.state = State{Domain: name, Since: l.opts.Now(), Why: "not tried yet"}
+			n.urls = d.URLs // which run is to know from its beginning
 			l.neighbours[name] = n
 			running.Go(func() { n.run(living) })
+			continue
 		}
 		n.change(d.URLs, fresh)
 	}

@@ -125,7 +125,7 @@ func (c *core) command(now time.Time, from string, r *reader) {
 		}
 	case cmdGone:
 		if id := r.id(); r.err == nil {
-			c.gone(now, id)
+			c.gone(now, from, id)
 		}
 	default:
 		r.b, r.err = nil, errCommand

@@ -1,7 +1,6 @@
 package match
 
 import (
-	"bytes"
 	"io"
 	"math"
 	"time"
@@ -35,6 +34,7 @@ type core struct {
 	waiting int
 	dues    dues
 	search  search
+	later   []heldBack // entries, in the order in which they came; see admit
 
 	// held says that nobody is matched: nodes of gather may still come with tickets
 	// that are older than those that are here, until settle.
@@ -131,7 +131,9 @@ func (c *core) release() {
 	if !c.held || len(c.gather) > 0 && c.clock < c.settle {
 		return
 	}
-	c.held, c.gather = false, nil
+	c.gather = nil
+	c.letIn()
+	c.held = false
 	for _, t := range c.byAge() {
 		if t.wait != nil {
 			c.seek(t)
@@ -144,6 +146,7 @@ func (c *core) sync(now time.Time, id string, epoch uint64) {
 	c.at(now)
 	n := c.node(id)
 	n.epoch, n.syncing = epoch, true
+	c.unsay(n, func(*entry) bool { return true })
 }
 
 // synced ends it: what the node had, and does not know any more, is over.
@@ -153,6 +156,7 @@ func (c *core) synced(now time.Time, id string) {
 	n.syncing = false
 	c.sweep(n, func(t *ticket) bool { return t.epoch != n.epoch })
 	delete(c.gather, id)
+	c.letIn()
 	c.release()
 }
 
@@ -161,6 +165,7 @@ func (c *core) lost(now time.Time, id string) {
 	c.at(now)
 	c.forget(id)
 	delete(c.gather, id)
+	c.letIn()
 	c.release()
 }
 
@@ -168,6 +173,7 @@ func (c *core) lost(now time.Time, id string) {
 func (c *core) forget(id string) {
 	if n := c.nodes[id]; n != nil {
 		n.epoch = 0
+		c.unsay(n, func(*entry) bool { return true })
 		c.sweep(n, func(*ticket) bool { return true })
 		delete(c.nodes, id)
 	}
@@ -195,90 +201,6 @@ func (c *core) node(id string) *node {
 		c.nodes[id] = n
 	}
 	return n
-}
-
-// entry is what a node says of a ticket that waits.
-type entry struct {
-	request
-	id     wire.ID
-	pool   Pool
-	device string
-	props  Properties
-	waited time.Duration
-	age    time.Duration // of its session
-}
-
-// enter puts a ticket into its pool. One that is known is told again how it stands.
-func (c *core) enter(now time.Time, from string, e *entry) {
-	c.at(now)
-	n := c.node(from)
-	if t := c.tickets[e.id]; t != nil {
-		t.node, t.epoch = n, n.epoch
-		if t.match == nil {
-			c.now.to(c.shard, n).one(evWaiting, e.id)
-		} else {
-			c.tellMatch(n, t.match)
-		}
-		return
-	}
-	t := &ticket{
-		id: e.id, device: e.device, node: n, epoch: n.epoch, at: c.clock - e.waited, began: c.clock - e.age, seq: c.seq,
-		props: e.props, wait: &wait{request: e.request},
-	}
-	c.seq++
-	if !c.admit(e, t) {
-		return
-	}
-	p := c.pool(e.pool)
-	t.pool = p
-	p.devices[t.device] = t
-	c.tickets[t.id] = t
-	c.prepare(t)
-	c.now.to(c.shard, n).one(evWaiting, t.id)
-	c.dues.add(t)
-	if t.wait.until <= c.clock {
-		c.timeOut(t)
-		return
-	}
-	c.seek(t)
-}
-
-// admit says whether a ticket may wait beside what its device has in the pool, and in
-// the shard.
-func (c *core) admit(e *entry, t *ticket) bool {
-	tell := c.now.to(c.shard, t.node)
-	if p := c.pools[e.pool]; p != nil {
-		if u := p.devices[t.device]; u != nil {
-			switch {
-			case e.replace && (u.began < t.began || u.began == t.began && bytes.Compare(u.id[:], t.id[:]) < 0):
-				c.counts.replaced++
-				c.replace(u)
-			case e.replace:
-				tell.why(evCanceled, t.id, Replaced)
-				return false
-			default:
-				c.counts.refused++
-				tell.refused(t.id, refusedWaits, u.match != nil)
-				return false
-			}
-		}
-	}
-	if c.waiting >= c.limits.Tickets || len(c.matches) >= c.limits.Matches {
-		c.counts.refused++
-		tell.refused(t.id, refusedFull, false)
-		return false
-	}
-	return true
-}
-
-// replace ends a ticket, or its part in a match, for another one of the same device.
-func (c *core) replace(t *ticket) {
-	if t.match != nil {
-		c.leave(t, Replaced)
-		return
-	}
-	c.now.to(c.shard, t.node).why(evCanceled, t.id, Replaced)
-	c.remove(t)
 }
 
 // prepare finds out all that a ticket has while it waits.
@@ -357,7 +279,8 @@ func (c *core) cancel(now time.Time, from string, id wire.ID) {
 	n := c.node(from)
 	switch t := c.tickets[id]; {
 	case t == nil:
-		c.now.to(c.shard, n).why(evCanceled, id, Over)
+		c.unsay(n, func(e *entry) bool { return e.id == id })
+		c.journal.stored(&c.now).to(c.shard, n).why(evCanceled, id, Over) // after the match that it may have had
 	case t.match != nil:
 		c.journal.stored(&c.now).to(c.shard, n).one(evTooLate, id)
 	default:
@@ -393,8 +316,9 @@ func (c *core) quit(now time.Time, from string, id wire.ID) {
 }
 
 // gone says that the session of a ticket has ended.
-func (c *core) gone(now time.Time, id wire.ID) {
+func (c *core) gone(now time.Time, from string, id wire.ID) {
 	c.at(now)
+	c.unsay(c.node(from), func(e *entry) bool { return e.id == id })
 	if t := c.tickets[id]; t != nil {
 		c.drop(t)
 	}

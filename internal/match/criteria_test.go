@@ -257,7 +257,25 @@ func FuzzTake(f *testing.F) {
 		r := reader{b: slices.Clone(request)}
 		b := &batch{}
 		for len(r.b) > 0 && r.err == nil {
-			c.replayOne(&r, b)
+			c.replayOne(&r, b, logVersion)
 		}
 	})
+}
+
+func TestNullIsRefusedWithinWhatIsAskedFor(t *testing.T) {
+	_, inProperties := ParseProperties([]byte(`{"a":null}`))
+	_, inQuery := ParseQuery([]byte(`{"a":null}`))
+	_, inRange := ParseQuery([]byte(`{"a":{"min":null}}`))
+	_, inWiden := ParseWiden([]byte(`{"over":1,"radius":null}`))
+	for i, err := range []error{inProperties, inQuery, inRange, inWiden} {
+		if err == nil {
+			t.Errorf("%d: null is taken", i)
+		}
+	}
+}
+
+func TestAWideningWithinNoTimeIsRefusedForThat(t *testing.T) {
+	if _, err := ParseWiden([]byte(`{"over":1e-12}`)); err == nil || err.Error() == "over is needed" || !strings.Contains(err.Error(), "billionth") {
+		t.Error(err)
+	}
 }

@@ -187,17 +187,24 @@ func (d *desk) requests() [][]byte {
 	for _, s := range d.seats {
 		s.sent = false
 	}
+	var entries []*seat
 	for _, s := range d.seats {
-		switch {
-		case s.state == seatMatched:
+		switch s.state {
+		case seatMatched:
 			d.say(&p, command{cmdHold, s})
-		case s.state == seatLeaving:
+		case seatLeaving:
 			d.say(&p, command{cmdQuit, s})
 		default:
-			d.say(&p, command{cmdEnter, s})
-			if s.canceling {
-				d.say(&p, command{cmdCancel, s})
-			}
+			entries = append(entries, s)
+		}
+	}
+	// What is matched comes first, and who waits in the order in which they came: when an
+	// entry comes, what its device had before and has not been said is over.
+	slices.SortFunc(entries, func(a, b *seat) int { return a.since.Compare(b.since) })
+	for _, s := range entries {
+		d.say(&p, command{cmdEnter, s})
+		if s.canceling {
+			d.say(&p, command{cmdCancel, s})
 		}
 	}
 	p.add(append([]byte(nil), cmdSynced))

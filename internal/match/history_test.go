@@ -30,6 +30,7 @@ type history struct {
 	random *rand.ChaCha8
 	ids    int
 	limits Limits
+	began  map[wire.ID]time.Duration // sessions, by their tickets
 }
 
 // smallTuning has trees divide, and the log be trimmed, as soon as they can.
@@ -58,13 +59,13 @@ type seen struct {
 func newHistory(t *rapid.T) *history {
 	h := &history{
 		t: t, base: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), term: 1,
-		views: make(map[string]*view), random: rand.NewChaCha8([32]byte{}),
+		views: make(map[string]*view), began: make(map[wire.ID]time.Duration), random: rand.NewChaCha8([32]byte{}),
 		limits: Limits{Tickets: 1000, Matches: 1000, Timeout: time.Minute, Patience: time.Second, GestureWindow: 2 * time.Second},
 	}
 	for _, n := range []string{"n1", "n2", "n3"} {
 		h.views[n] = &view{tickets: make(map[wire.ID]*seen)}
 	}
-	h.model = &model{limits: h.limits}
+	h.model = &model{limits: h.limits, telling: make(map[string]bool)}
 	h.shadow = h.empty()
 	h.takeOver()
 	return h
@@ -74,7 +75,7 @@ func (h *history) nodes() []string { return []string{"n1", "n2", "n3"} }
 
 func (h *history) time() time.Time { return h.base.Add(h.now) }
 
-func (h *history) empty() *core { return newCore(0, h.term, h.limits, h.random, h.base, smallTuning) }
+func (h *history) empty() *core { return newCore(0, h.term, h.limits, h.random, h.time(), smallTuning) }
 
 // keep has the log take a batch.
 func (h *history) keep(buf []byte) {
@@ -112,6 +113,10 @@ func (h *history) takeOver() {
 	h.model.waiting = nil
 	h.core.begin(h.time(), h.nodes())
 	for _, n := range h.nodes() {
+		h.model.tells(n)
+	}
+	h.reconnect(h.nodes())
+	for _, n := range h.nodes() {
 		h.sync(n)
 	}
 	h.model.release()
@@ -123,7 +128,7 @@ func (h *history) matchesInLog() (all [][]*waiter) {
 		var group []*waiter
 		for _, t := range m.members {
 			h.model.count++
-			w := &waiter{entry: entry{id: t.id, pool: m.pool.name, device: t.device}, at: t.at, node: t.node.id, seq: h.model.count}
+			w := &waiter{entry: entry{id: t.id, pool: m.pool.name, device: t.device}, began: h.began[t.id], node: t.node.id, seq: h.model.count}
 			group = append(group, w)
 		}
 		all = append(all, group)
@@ -141,11 +146,15 @@ func (h *history) sync(name string) {
 		list = append(list, s)
 	}
 	slices.SortFunc(list, func(a, b *seen) int { return a.seq - b.seq })
-	known := make(map[wire.ID]bool)
+	h.model.tells(name)
 	for _, s := range list {
-		known[s.id] = true
 		if s.match != (wire.ID{}) {
+			h.model.say(s.id)
 			req = append(append(append(req, cmdHold), s.id[:]...), byte(len(s.members)))
+		}
+	}
+	for _, s := range list {
+		if s.match != (wire.ID{}) {
 			continue
 		}
 		s.waited, s.age = h.now-s.since, h.now-s.began
@@ -153,14 +162,26 @@ func (h *history) sync(name string) {
 		h.model.enter(name, &s.entry)
 	}
 	req = append(req, cmdSynced)
-	for _, group := range slices.Clone(h.model.matches) {
-		for _, w := range slices.Clone(group) {
-			if w.node == name && !known[w.id] {
-				h.model.drop(w.id)
-			}
-		}
-	}
+	h.model.told(name)
 	h.ask(name, req)
+}
+
+// reconnect has devices come back on one of these nodes, before that tells what it has.
+// The session before may have ended, of which the owner does not hear.
+func (h *history) reconnect(nodes []string) {
+	for range rapid.IntRange(0, 4).Draw(h.t, "reconnect") {
+		from, s := h.someTicket()
+		if s == nil || !slices.Contains(nodes, from) {
+			continue
+		}
+		if rapid.Bool().Draw(h.t, "ended") {
+			delete(h.views[from].tickets, s.id)
+		}
+		to := nodes[rapid.IntRange(0, len(nodes)-1).Draw(h.t, "to")]
+		next := h.draw(to)
+		next.device = s.device
+		h.views[to].tickets[next.id] = next
+	}
 }
 
 // ask has the core take what a node says, and hears what it tells.
@@ -323,6 +344,7 @@ func (h *history) draw(node string) *seen {
 	h.drawWiden(e, pick)
 	s.began = max(0, h.now-time.Duration(pick("age", 3))*time.Second)
 	s.waited, s.age = 0, h.now-s.began
+	h.began[s.id] = s.began
 	return s
 }
 
@@ -443,6 +465,7 @@ func (h *history) syncWhole(n string) {
 			return
 		}
 	}
+	h.reconnect([]string{n})
 	h.sync(n)
 }
 

@@ -9,7 +9,9 @@ import (
 // A batch of the log begins with the version of this format and the term of its
 // owner; then come records, each with its kind first.
 const (
-	logVersion = 1
+	logVersion = 2
+	// logNoSessions has no beginnings of sessions; it is read still.
+	logNoSessions = 1
 
 	recMatched byte = 1 // a match as it is; once more when it is copied forward
 	recLeft    byte = 2 // a member has left, at least two are there
@@ -81,7 +83,8 @@ func (j *journal) matched(c *core, m *match) {
 	for _, t := range m.members {
 		b.buf = append(b.buf, t.id[:]...)
 		b.buf = appendText(appendText(b.buf, t.device), t.node.id)
-		b.buf = binary.AppendVarint(b.buf, c.wallAt(t))
+		b.buf = binary.AppendVarint(b.buf, c.wall(t.at))
+		b.buf = binary.AppendVarint(b.buf, c.wall(t.began))
 		b.buf = appendProperties(b.buf, t.props)
 	}
 	j.live -= m.size
@@ -205,13 +208,14 @@ func (j *journal) purge() {
 // whose beginning is purged already.
 func (c *core) replay(seq uint64, buf []byte) error {
 	r := reader{b: buf}
-	if v := r.byte(); v != logVersion {
+	v := r.byte()
+	if v != logVersion && v != logNoSessions {
 		return errVersion
 	}
 	c.heard = max(c.heard, r.uvarint())
 	b := &batch{size: len(buf)}
 	for len(r.b) > 0 && r.err == nil {
-		c.replayOne(&r, b)
+		c.replayOne(&r, b, v)
 	}
 	if r.err == nil {
 		c.journal.keep(b, seq)
@@ -219,11 +223,11 @@ func (c *core) replay(seq uint64, buf []byte) error {
 	return r.err
 }
 
-func (c *core) replayOne(r *reader, b *batch) {
+func (c *core) replayOne(r *reader, b *batch, version byte) {
 	before := len(r.b)
 	switch r.byte() {
 	case recMatched:
-		c.replayMatched(r, b, before)
+		c.replayMatched(r, b, version, before)
 	case recLeft:
 		m, id := c.matches[r.id()], r.id()
 		if t := c.tickets[id]; m != nil && t != nil && t.match == m {
@@ -247,7 +251,7 @@ func (c *core) replayGone(m *match) {
 	delete(c.matches, m.id)
 }
 
-func (c *core) replayMatched(r *reader, b *batch, before int) {
+func (c *core) replayMatched(r *reader, b *batch, version byte, before int) {
 	m := &match{id: r.id()}
 	name := Pool{App: r.text(), Name: r.text()}
 	m.ambiguous = r.byte() == 1
@@ -255,6 +259,10 @@ func (c *core) replayMatched(r *reader, b *batch, before int) {
 	for range r.byte() {
 		t := &ticket{id: r.id(), device: r.text(), node: c.node(r.text()), match: m, seq: c.seq}
 		t.at = c.sinceBase(r.varint())
+		t.began = t.at // it did so no later
+		if version > logNoSessions {
+			t.began = c.sinceBase(r.varint())
+		}
 		t.props = r.properties()
 		c.seq++
 		members = append(members, t)

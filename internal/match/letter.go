@@ -80,7 +80,7 @@ func (s *seat) targets(to []string) ([]*member, *Refusal) {
 	}
 	for _, device := range to {
 		if !slices.ContainsFunc(all, func(m *member) bool { return m.device == device }) {
-			return nil, refuseField("to", "names somebody who is no other member of the match")
+			return nil, refuseField("to", "names "+device+", who is no other member of the match")
 		}
 	}
 	return all, nil

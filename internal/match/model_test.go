@@ -17,6 +17,9 @@ type model struct {
 	matches [][]*waiter
 	held    bool
 	count   int
+
+	telling map[string]bool // nodes that have not told all that they have
+	later   []*waiter       // who waits for that, see enter
 }
 
 // waiter is a device in the model.
@@ -28,6 +31,7 @@ type waiter struct {
 	step    int
 	elapsed bool
 	node    string
+	unsaid  bool // its node has not told of it since it began to tell
 }
 
 func (w *waiter) before(v *waiter) int {
@@ -176,12 +180,63 @@ func (m *model) has(pool Pool, device string) (w *waiter, matched bool) {
 }
 
 func (m *model) enter(node string, e *entry) {
-	m.count++
-	w := &waiter{entry: *e, at: m.now - e.waited, began: m.now - e.age, seq: m.count, node: node}
-	if old, _ := m.has(e.pool, e.device); old != nil {
-		if old.id == e.id {
-			return
+	m.admit(&waiter{entry: *e, at: m.now - e.waited, began: m.now - e.age, node: node})
+}
+
+// tells has a node begin to tell what it has.
+func (m *model) tells(node string) {
+	m.telling[node] = true
+	for _, w := range m.all() {
+		w.unsaid = w.unsaid || w.node == node
+	}
+}
+
+// told has it end: what it did not tell of is over, and who waited for that enters.
+func (m *model) told(node string) {
+	delete(m.telling, node)
+	for _, w := range m.all() {
+		if w.node == node && w.unsaid {
+			m.drop(w.id)
 		}
+	}
+	later := m.later
+	m.later = nil
+	for _, w := range later {
+		m.admit(w)
+	}
+}
+
+// say has a node tell that it has a ticket.
+func (m *model) say(id wire.ID) (known bool) {
+	for _, w := range m.all() {
+		if w.id == id {
+			w.unsaid, known = false, true
+		}
+	}
+	return known
+}
+
+func (m *model) all() []*waiter {
+	return slices.Concat(append([][]*waiter{m.waiting}, m.matches...)...)
+}
+
+func (m *model) admit(w *waiter) {
+	if m.say(w.id) {
+		return
+	}
+	m.count++
+	w.seq = m.count
+	e := &w.entry
+	old, _ := m.has(e.pool, e.device)
+	if old != nil && old.unsaid && old.node == w.node {
+		m.drop(old.id)
+		old = nil
+	}
+	if old != nil && old.unsaid && m.telling[old.node] {
+		m.later = append(m.later, w)
+		return
+	}
+	if old != nil {
 		if !e.replace || old.began > w.began || old.began == w.began && old.id.String() > e.id.String() {
 			return
 		}
@@ -236,11 +291,9 @@ func (m *model) cancel(id wire.ID) {
 func (m *model) lost(node string) {
 	for {
 		var gone *waiter
-		for _, list := range append([][]*waiter{m.waiting}, m.matches...) {
-			for _, w := range list {
-				if w.node == node {
-					gone = w
-				}
+		for _, w := range m.all() {
+			if w.node == node {
+				gone = w
 			}
 		}
 		if gone == nil {

@@ -131,6 +131,9 @@ func (d *desk) event(r *reader) {
 		d.rise(s)
 		d.tell(news{kind: newsTimedOut, seat: s})
 	case evCanceled:
+		if s.state >= seatMatched {
+			return // the ticket was used up, and the match tells of its own end
+		}
 		d.taken(s)
 		d.rise(s)
 		if s.canceling && Reason(why) == Over {
@@ -159,7 +162,7 @@ func (d *desk) tooLate(s *seat) {
 		return
 	}
 	s.canceling = false
-	d.tell(news{kind: newsRefused, seat: s, reference: s.answerTo, refusal: &Refusal{Code: codeConflict, Reason: "the device is matched already"}})
+	d.tell(news{kind: newsRefused, seat: s, reference: s.answerTo, refusal: &Refusal{Code: codeConflict, Reason: "the user is matched already; MATCH_LEAVE leaves the match"}})
 	s.answerTo = nil
 }
 
@@ -220,6 +223,7 @@ func (d *desk) join(s *seat, g *group) {
 	s.state, s.group = seatMatched, g
 	s.look()
 	d.tell(news{kind: newsMatched, seat: s, match: s.view})
+	d.tooLate(s)
 	waiting := s.early
 	s.early = nil
 	for _, e := range waiting {
@@ -283,9 +287,9 @@ func refusalOf(why byte, matched bool) *Refusal {
 	case why == refusedFull:
 		return &Refusal{Code: codeBusy, Reason: "as many wait as there may be; try again later"}
 	case matched:
-		return &Refusal{Code: codeConflict, Reason: "the device is in a match of this pool"}
+		return &Refusal{Code: codeConflict, Reason: "the user is in a match of this pool already, maybe by another session; MATCH_LEAVE from there first"}
 	}
-	return &Refusal{Code: codeConflict, Reason: "the device waits in this pool already"}
+	return &Refusal{Code: codeConflict, Reason: "the user waits in this pool already, maybe by another session; MATCH_CANCEL from there first"}
 }
 
 func notInMatch() *Refusal {

@@ -172,8 +172,8 @@ func ParseWiden(raw []byte) (Widen, error) {
 		switch name {
 		case "over":
 			var seconds float64
-			if seconds, r = parseNumber(name, value); r == nil && !(seconds > 0 && seconds <= 24*3600) {
-				r = refuseField(name, "has to be a number of seconds above 0, a day at most")
+			if seconds, r = parseNumber(name, value); r == nil && !(seconds >= 1e-9 && seconds <= 24*3600) {
+				r = refuseField(name, "has to be a number of seconds from a billionth to a day")
 			}
 			w.Over = time.Duration(seconds * float64(time.Second))
 		case "radius":

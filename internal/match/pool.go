@@ -122,8 +122,8 @@ func sortByAge(list []*ticket) {
 	})
 }
 
-// wallAt returns when a ticket came, as a time of day in Unix milliseconds.
-func (c *core) wallAt(t *ticket) int64 { return c.base.Add(t.at).UnixMilli() }
+// wall returns one of the core's times as a time of day in Unix milliseconds.
+func (c *core) wall(at time.Duration) int64 { return c.base.Add(at).UnixMilli() }
 
 // sinceBase returns a time of day as one of the core's.
 func (c *core) sinceBase(unixMilli int64) time.Duration {

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -109,6 +110,31 @@ func TestACancelThatComesTooLateIsRefused(t *testing.T) {
 		held.release()
 		settle(time.Millisecond)
 		b.expect(t, "matched [a]", "refused r CONFLICT")
+	})
+}
+
+// The match is made and over before it is stored.
+func TestACancelWhileAMatchIsStoredIsAnsweredAfterTheMatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, "n1", "n2")
+		r.own(0, "n1")
+		a, b := r.open("n2", "a"), r.open("n1", "b")
+		ticket := a.ask(t, anyone)
+		settle(time.Millisecond)
+		a.expect(t, "waiting")
+		r.logs[0].fault = func(batch int) (bool, error) {
+			r.logs[0].fault = nil
+			return false, errors.New("not yet")
+		}
+		b.ask(t, anyone)
+		settle(time.Millisecond)
+		b.Close()
+		settle(time.Millisecond)
+		must(t, a.Cancel(ticket, []byte("r")))
+		settle(time.Millisecond)
+		a.expect(t)
+		settle(10 * time.Second)
+		a.expect(t, "matched [b]", "refused r CONFLICT", "b left [] true")
 	})
 }
 

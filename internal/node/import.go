@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
+	"github.com/seed-3d8c1042/switchboard/internal/journal"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
 )
@@ -58,9 +59,11 @@ func (n *node) importAlone(ctx context.Context) (stopped bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("all of the store in %s is in the cluster, but it cannot be moved aside: %w", folder, err)
 	}
+	_ = os.Remove(folder + importNote) // what is left of it is of no other store
 	n.log.Info("the store of a node that was alone is in the cluster",
 		"messages", result.Messages, "users", result.Users, "checksum", fmt.Sprintf("%016x", result.Sum),
-		"waiting", result.Waiting, "delivered", result.Gone, "sessions", result.sessions, "keys", result.keys,
+		"waiting", result.Waiting, "delivered", result.Gone, "sessions", result.sessions,
+		"events", result.journal.Events, "states", result.journal.States, "keys", result.keys,
 		"took", time.Since(began).Round(time.Millisecond), "kept", aside)
 	return false, nil
 }
@@ -69,6 +72,7 @@ func (n *node) importAlone(ctx context.Context) (stopped bool, err error) {
 type imported struct {
 	mailbox.Compared
 	sessions int // that were open, and are closed
+	journal  journal.Imported
 	keys     int
 }
 
@@ -100,7 +104,11 @@ func (n *node) importFrom(ctx context.Context, folder string) (result imported, 
 	}
 	saying, quiet := context.WithCancel(ctx)
 	var said sync.WaitGroup
-	said.Go(func() { n.sayImport(saying, i, archive.Waiting()) })
+	said.Go(func() {
+		n.sayImport(saying, func() string {
+			return fmt.Sprintf("%d of %d messages", min(i.Done(), archive.Waiting()), archive.Waiting())
+		})
+	})
 	result.Compared, err = n.office.Import(ctx, i)
 	quiet()
 	said.Wait()
@@ -108,6 +116,9 @@ func (n *node) importFrom(ctx context.Context, folder string) (result imported, 
 		return result, err
 	}
 	result.sessions = archive.Open()
+	if result.journal, err = n.importJournal(ctx, old); err != nil {
+		return result, fmt.Errorf("import the journal: %w", err)
+	}
 	// Last, in a moment: of keys nothing tells whether one is missing because it is
 	// yet to come, or because it was revoked.
 	result.keys, err = importKeys(ctx, old, n.bus)
@@ -115,7 +126,7 @@ func (n *node) importFrom(ctx context.Context, folder string) (result imported, 
 }
 
 // sayImport logs how far an import has come, until ctx ends.
-func (n *node) sayImport(ctx context.Context, i *shards.Import, all int) {
+func (n *node) sayImport(ctx context.Context, done func() string) {
 	tick := time.NewTicker(importSays)
 	defer tick.Stop()
 	for {
@@ -123,9 +134,8 @@ func (n *node) sayImport(ctx context.Context, i *shards.Import, all int) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			done := min(i.Done(), all)
-			n.stage.is(fmt.Sprintf("importing the store of a node that was alone: %d of %d messages", done, all))
-			n.log.Info("the store of a node that was alone is being imported", "messages", done, "of", all)
+			n.stage.is("importing the store of a node that was alone: " + done())
+			n.log.Info("the store of a node that was alone is being imported", "done", done())
 		}
 	}
 }
@@ -170,16 +180,21 @@ func createRow(ctx context.Context, table *bus.Table, key string, row []byte) er
 	}
 }
 
-// moveAside gives a folder the name under which it is kept, and makes sure that it
-// has that after a power cut, too.
+// moveAside gives a folder the name under which it is kept.
 func moveAside(folder string, now time.Time) (string, error) {
 	aside := folder + ".imported-" + now.UTC().Format("20060102T150405Z")
-	if err := os.Rename(folder, aside); err != nil {
-		return "", err
+	return aside, rename(folder, aside)
+}
+
+// rename gives something in a folder another name there, and makes sure that it has that
+// after a power cut, too.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
 	}
-	parent, err := os.Open(filepath.Dir(folder))
+	parent, err := os.Open(filepath.Dir(to))
 	if err != nil {
-		return "", err
+		return err
 	}
-	return aside, errors.Join(parent.Sync(), parent.Close())
+	return errors.Join(parent.Sync(), parent.Close())
 }

@@ -111,6 +111,17 @@ func (n *node) openDevices() (err error) {
 	return err
 }
 
+// devicesOff says which setting keeps devices out where the simple door is off.
+func devicesOff(m config.Matching) string {
+	switch {
+	case !m.Enabled && m.Simple.Enabled:
+		return "devices cannot connect here: matching is off, and with it the simple door; the setting matching.enabled turns it on"
+	case !m.Enabled:
+		return "devices cannot connect here: the settings matching.enabled and matching.simple.enabled let them"
+	}
+	return "devices cannot connect here: the setting matching.simple.enabled lets them"
+}
+
 // noteDevice tells the journal what a device has done.
 func (n *node) noteDevice(e socket.DeviceEvent) {
 	n.journal.room.Note(journal.Event{
@@ -149,7 +160,9 @@ func (n *node) admitByKey(presented string) (socket.DeviceGrant, error) {
 	case err != nil:
 		return refuse(http.StatusUnauthorized, api.CodeKeyInvalid, "the key is wrong: there is no such key, or it was revoked")
 	case !key.May(keys.MessagesSend):
-		return refuse(http.StatusForbidden, api.CodeScopeMissing, "the key lacks the scope "+string(keys.MessagesSend))
+		return socket.DeviceGrant{}, &socket.DeviceRefusal{
+			Status: http.StatusForbidden, Code: api.CodeScopeMissing, Scope: string(keys.MessagesSend), Reason: "the key lacks the scope " + string(keys.MessagesSend),
+		}
 	case key.App != "" && !n.apps.Known(key.App):
 		return refuse(http.StatusForbidden, api.CodeForbidden, "the key is of app "+key.App+", which is not in the settings any more")
 	}
@@ -165,9 +178,16 @@ func (n *node) admitUser(r *http.Request, id, token string) (socket.DeviceGrant,
 			Reason: "id has to be a user ID here, such as ANZ-7, which signs in with appId and auth, its token",
 		}
 	}
+	appID := r.URL.Query().Get("appId")
+	if appID == "" {
+		return socket.DeviceGrant{}, &socket.DeviceRefusal{
+			Status: http.StatusBadRequest, Code: api.CodeInvalidRequest, Field: "appId",
+			Reason: "appId is needed: that of the user's app",
+		}
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), n.limits().SignInDeadline)
 	defer cancel()
-	grant, err := n.apps.Authenticate(ctx, wire.Auth{AppID: r.URL.Query().Get("appId"), User: user, UserText: id, Token: token})
+	grant, err := n.apps.Authenticate(ctx, wire.Auth{AppID: appID, User: user, UserText: id, Token: token})
 	var refused *apps.Refusal
 	switch {
 	case err == nil:
@@ -184,7 +204,11 @@ func (n *node) admitUser(r *http.Request, id, token string) (socket.DeviceGrant,
 
 // refuseDevice answers as calls are.
 func refuseDevice(w http.ResponseWriter, r *socket.DeviceRefusal) {
-	api.Deny(w, &api.Refusal{Status: r.Status, Code: r.Code, Detail: r.Reason, Field: r.Field})
+	refused := &api.Refusal{Status: r.Status, Code: r.Code, Detail: r.Reason, Field: r.Field}
+	if r.Scope != "" {
+		refused.More = map[string]any{"scope": r.Scope}
+	}
+	api.Deny(w, refused)
 }
 
 // matchDuty is matching as what is done for each shard.

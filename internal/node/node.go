@@ -432,6 +432,9 @@ func (n *node) welcome() {
 	if public := n.doors.public; public != nil {
 		n.say("console", "http://"+public.addr()+"/")
 		n.say("socket", "ws://"+public.addr()+"/ws")
+		if s.Matching.Enabled && s.Matching.Simple.Enabled {
+			n.say("devices", "http://"+public.addr()+"/devices, and the simple door ws://"+public.addr()+"/device/connect")
+		}
 	}
 	n.say("admin", "http://"+n.doors.admin.addr()+"/")
 	n.say("data", s.Data)

@@ -172,8 +172,11 @@ func (f *trafficFold) Fold(_ uint64, events []journal.Event, due func(chunk int)
 	f.events = f.events[:0]
 	for i := range events {
 		e := &events[i]
+		if e.Type == journal.Carried {
+			continue // nobody knows when it was
+		}
 		one := traffic.Event{
-			At: e.At, Stored: e.Stored, Amount: uint64(e.Amount),
+			At: e.At, Stored: e.Stored, Amount: uint64(e.Amount), Brought: e.Imported != 0,
 			Key: traffic.Key{Type: string(e.Type), App: e.App, Capability: e.Capability, Domain: e.Domain, Device: e.Device},
 		}
 		if e.Count > 1 {

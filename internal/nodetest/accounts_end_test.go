@@ -7,6 +7,29 @@ import (
 	"testing"
 )
 
+// What waits for somebody goes with the account.
+func TestADeletedAccountHasNoMailbox(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOwn)
+	s := startWith(t, chatOn)
+	_, key := s.NewKey(`{"app":"chat","scopes":["users:read"]}`)
+	waits := func(want string) {
+		t.Helper()
+		if a := s.want(200, "GET", "/v1/users/chat-2/mailbox", key, ""); a.Field("messages") != want {
+			t.Errorf("%s messages are wanted: %s", want, a.Body)
+		}
+	}
+	ada, grace := s.signUp("ada"), s.signUp("grace")
+	p := Dial(t, s)
+	p.Send(strings.Replace(signInFrame(ada, ada.access), `"data":{`, `"data":{"options":{"receipts":true},`, 1))
+	p.Expect("AUTH_CLIENT_REPLY")
+	p.Message(grace.user, "read this", `"reference":"r1"`)
+	p.Expect("MESSAGE_STORED")
+	waits("1")
+	s.want(204, "DELETE", "/v1/accounts/me", grace.access, `{"password":"`+aPassword+`"}`)
+	waits("0")
+}
+
 // An account that is deleted while it comes into rooms is in none afterwards: no room is
 // left with an owner who is nobody.
 func TestADeletedAccountIsInNoRoom(t *testing.T) {

@@ -200,6 +200,13 @@ func (d *throng) keeper() (keeps int) {
 	return keeps
 }
 
+// away says whether a node is not to be reckoned with.
+func (d *throng) away(node int, is bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.gone[node] = is
+}
+
 // joinAll has devices connect from first up to end, many side by side: each a millisecond
 // after the one before, counted from began, or as soon as it can be.
 func (d *throng) joinAll(first, end int, began time.Time) {
@@ -225,9 +232,7 @@ func TestEveryDeviceOfAThrongHasOnePartnerThoughANodeIsKilledWhileTheyCome(t *te
 	keeps := d.keeper()
 	began := time.Now()
 	d.joinAll(0, all/2, began)
-	d.mu.Lock()
-	d.gone[keeps] = true
-	d.mu.Unlock()
+	d.away(keeps, true)
 	killed, dead := time.Now(), make(chan struct{})
 	go func() {
 		defer close(dead)
@@ -249,9 +254,7 @@ func TestNoDeviceHasTwoPartnersThoughNodesAreFrozen(t *testing.T) {
 	d.joinAll(0, all, time.Now())
 	d.judge(all)
 	for i, n := range c.Nodes {
-		d.mu.Lock()
-		d.gone[i] = true
-		d.mu.Unlock()
+		d.away(i, true)
 		n.Signal(syscall.SIGSTOP)
 		thaw := time.AfterFunc(2*Patience, func() { _ = n.cmd.Process.Signal(syscall.SIGCONT) }) // whatever becomes of the test
 		place := float64(100 * (i + 1))
@@ -264,9 +267,7 @@ func TestNoDeviceHasTwoPartnersThoughNodesAreFrozen(t *testing.T) {
 		thaw.Stop()
 		n.Signal(syscall.SIGCONT)
 		c.AwaitReady()
-		d.mu.Lock()
-		d.gone[i] = false
-		d.mu.Unlock()
+		d.away(i, false)
 		d.judge(all)
 	}
 }
@@ -278,17 +279,13 @@ func TestDevicesStayMatchedWhileTheNodesStopAndStartOneAfterTheOther(t *testing.
 	d.joinAll(0, all, time.Now())
 	d.judge(all)
 	for i, n := range c.Nodes {
-		d.mu.Lock()
-		d.gone[i] = true
-		d.mu.Unlock()
+		d.away(i, true)
 		if code := n.Stop(); code != 0 {
 			t.Errorf("node %d ended with %d\n%s", i+1, code, n.Output())
 		}
 		d.judge(all)
 		c.Launch(n)
-		d.mu.Lock()
-		d.gone[i] = false
-		d.mu.Unlock()
+		d.away(i, false)
 	}
 	a := ConnectDevice(t, c.Nodes[0], "last-a", 900, 900)
 	ConnectDevice(t, c.Nodes[2], "last-b", 900, 900).Expect("I matched with device 'last-a'!")

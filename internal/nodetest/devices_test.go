@@ -180,8 +180,11 @@ func TestWhatADeviceAsksWrongIsRefusedBeforeTheUpgrade(t *testing.T) {
 	}
 	ConnectDevice(t, s, long[:128], -1e9, 1e9)
 	ConnectDevice(t, s, "a's ' \"name\" & more", 0, 0)
-	if a := s.Call("GET", "/device/connect?id=a&lat=1&lon=1", "", ""); a.Status != http.StatusUpgradeRequired {
-		t.Errorf("without a handshake: %d", a.Status)
+	wantCode(t, "without a handshake", s.Call("GET", "/device/connect?id=a&lat=1&lon=1", "", ""), http.StatusUpgradeRequired, "UPGRADE_REQUIRED")
+	wantCode(t, "a wrong place, without a handshake", s.Call("GET", "/device/connect?id=a&lat=1&lon=x", "", ""), http.StatusBadRequest, "INVALID_REQUEST")
+	page := s.Call("GET", "/device/connect?id=a&lat=1&lon=1", "", "", "Origin", "https://evil.example")
+	if wantCode(t, "a page of another origin", page, http.StatusForbidden, "ORIGIN_REFUSED"); !strings.Contains(page.Field("detail"), "the setting origins") {
+		t.Errorf("a page of another origin: %s", page.Body)
 	}
 	if a := s.Call("POST", "/device/connect?id=a&lat=1&lon=1", "", ""); a.Status != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %d", a.Status)
@@ -215,8 +218,16 @@ func TestTheSimpleDoorIsForWhomItsSettingLetsIn(t *testing.T) {
 	}
 	t.Run("nobody", func(t *testing.T) {
 		t.Parallel()
-		for _, text := range []string{"", "matching: {enabled: false, simple: {enabled: true}}\n"} {
-			wants(t, startWith(t, demoApps+text), "the door is off", place, nil, http.StatusNotFound)
+		for text, setting := range map[string]string{
+			"": "the setting matching.simple.enabled lets",
+			"matching: {enabled: false, simple: {enabled: true}}\n":  "the setting matching.enabled turns",
+			"matching: {enabled: false, simple: {enabled: false}}\n": "the settings matching.enabled and matching.simple.enabled let",
+		} {
+			s := startWith(t, demoApps+text)
+			wants(t, s, "the door is off", place, nil, http.StatusNotFound)
+			if a := atDoor(s, place.Encode(), ""); !strings.Contains(a.Field("detail"), setting) {
+				t.Errorf("%s: %s", text, a.Body)
+			}
 		}
 	})
 	t.Run("keys", func(t *testing.T) {
@@ -232,13 +243,24 @@ func TestTheSimpleDoorIsForWhomItsSettingLetsIn(t *testing.T) {
 				t.Errorf("with the key %q: %d %s", key, a.Status, a.Body)
 			}
 		}
+		if a := atDoor(s, place.Encode(), reads); a.Field("scope") != "messages:send" {
+			t.Errorf("a key without the scope: %s", a.Body)
+		}
+		for key, code := range map[string]string{"": "AUTH_REQUIRED", reads: "SCOPE_MISSING", good: "UPGRADE_REQUIRED"} {
+			if a := s.Call("GET", "/device/connect?"+place.Encode(), key, ""); a.Code() != code {
+				t.Errorf("without a handshake, with the key %q: %d %s", key, a.Status, a.Body)
+			}
+		}
 		wants(t, s, "a key in the URL", with("auth", good), nil, http.StatusSwitchingProtocols)
 		wants(t, s, "a key in the header", place, http.Header{"Authorization": {"Bearer " + good}}, http.StatusSwitchingProtocols)
 	})
 	t.Run("users", func(t *testing.T) {
 		t.Parallel()
 		s := startWith(t, demoApps+"matching: {simple: {enabled: true, access: jwt}}\n")
-		wants(t, s, "no appId", place, nil, http.StatusUnauthorized)
+		wants(t, s, "no appId", place, nil, http.StatusBadRequest)
+		if a := atDoor(s, place.Encode(), ""); a.Code() != "INVALID_REQUEST" || a.Field("field") != "appId" || !strings.Contains(a.Field("detail"), "appId is needed") {
+			t.Errorf("no appId: %s", a.Body)
+		}
 		wants(t, s, "its app lets it in", with("appId", "app-id-343"), nil, http.StatusSwitchingProtocols)
 		_, key := s.NewKey(`{"app":"ANZ","scopes":["journal:read"]}`)
 		Eventually(t, "its app's key sees what it did", func() bool {

@@ -97,16 +97,16 @@ func TestTheFrontPassesOnAReset(t *testing.T) {
 		_, _ = bufio.NewReader(c).ReadString('\n')
 		reset(c)
 	})
-	f := StartFront(t, addr)
-	for what, cut := range map[string]func(p *rawPeer){
-		"by the server": func(p *rawPeer) { p.write([]byte("go\n")) },
-		"by the front": func(p *rawPeer) {
+	for what, cut := range map[string]func(f *Front, p *rawPeer){
+		"by the server": func(_ *Front, p *rawPeer) { p.write([]byte("go\n")) },
+		"by the front": func(f *Front, _ *rawPeer) {
 			Eventually(t, "the front has the connection", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.conns) > 0 })
 			f.Cut()
 		},
 	} {
+		f := StartFront(t, addr) // of its own: the last one's connections may not be forgotten yet
 		p := dialTCP(t, f.Addr)
-		cut(p)
+		cut(f, p)
 		if _, err := io.ReadAll(p.r); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%s: %v", what, err)
 		}

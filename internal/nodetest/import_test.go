@@ -27,6 +27,7 @@ type aloneStore struct {
 	each     int                 // messages of the series for each user
 	waits    map[string][]string // by user, as the HTTP interface shows them
 	ids      []string            // of the requests with a key
+	nats     *NATS               // on which it joins others; nil: on their own
 }
 
 // keyedRequest is one of those.
@@ -122,7 +123,7 @@ func (a *aloneStore) look(t *testing.T, b *backend) map[string][]string {
 func (a *aloneStore) join(t *testing.T) *Cluster {
 	t.Helper()
 	c := newCluster(t, 3, func(i int, s *NodeSettings) {
-		s.More = a.settings
+		s.More, s.NATS = a.settings, a.nats
 		if i == 0 {
 			s.Data = a.data
 		}
@@ -310,12 +311,18 @@ func TestKilledWhileItImportsANodeImportsOnce(t *testing.T) {
 func waitingOn(nodes []*Server) (sum float64) {
 	for _, n := range nodes {
 		_, body := n.Get("/metrics")
-		for line := range strings.Lines(body) {
-			var v float64
-			if rest, ok := strings.CutPrefix(line, "switchboard_mailbox_messages{"); ok {
-				if _, err := fmt.Sscan(rest[strings.Index(rest, " ")+1:], &v); err == nil {
-					sum += v
-				}
+		sum += sumOf(body, "switchboard_mailbox_messages{")
+	}
+	return sum
+}
+
+// sumOf adds up the metrics that begin with a text.
+func sumOf(metrics, with string) (sum float64) {
+	for line := range strings.Lines(metrics) {
+		var v float64
+		if rest, ok := strings.CutPrefix(line, with); ok {
+			if _, err := fmt.Sscan(rest[strings.LastIndex(rest, " ")+1:], &v); err == nil {
+				sum += v
 			}
 		}
 	}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // journalGround are tests of the journal, of devices of their own.
@@ -120,6 +122,7 @@ func noEventsNoState(g ground) {
 		`{"events":[{"type":"matched","device":"a","id":"a b"}]}`:                      "events[0].id",
 		`{"events":[{"type":"bytesSent","device":"a"}]}`:                               "events[0].amount",
 		`{"events":[{"type":"matched","device":"a","at":"2999-01-01T00:00:00Z"}]}`:     "events[0].at",
+		`{"events":[{"type":"matched","device":"a","at":"1970-01-01T00:00:00Z"}]}`:     "events[0].at",
 		`{"events":[{"type":"matched","device":"a","stored":"2026-01-01T00:00:00Z"}]}`: "events[0].stored",
 		`{"events":[{"type":"matched","device":"a","amount":9007199254740993}]}`:       "events[0].amount",
 	} {
@@ -311,6 +314,15 @@ func (g ground) next(r *EventReader) (e journaled, id string) {
 
 func streamOfTheJournal(g ground) {
 	key := g.adminKey()
+	for _, end := range []string{"/", "//b", "/../b"} {
+		g.write(0, key, g.device(3)+end, "matched", 1)
+		if a := g.Nodes[1].Call("GET", "/v1/journal/devices/"+url.PathEscape(g.device(3)+end), key, ""); a.Field("matched") != "1" {
+			g.Errorf("of %s there is %d %s", end, a.Status, a.Body)
+		}
+	}
+	if a := g.Nodes[0].Call("POST", "/device/event", key, `{"deviceId":"..","eventType":"matched","amount":1}`); a.Status != 400 {
+		g.Errorf("a device .. is answered %d %s", a.Status, a.Body)
+	}
 	g.write(0, key, g.device(1), "matched", 1)
 	place := g.all(key, "device="+g.device(1), 1)
 	upTo := g.read(0, key, "device="+g.device(1)).UpTo
@@ -325,6 +337,13 @@ func streamOfTheJournal(g ground) {
 			g.Fatalf("event %d is %+v", i, e)
 		}
 		ids = append(ids, id)
+	}
+	quiet := g.read(0, key, "device="+g.device(1)+"&from="+time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339)).UpTo
+	if e, _ := g.next(g.follow(0, key, "device="+g.device(1)+"&after=0-0-0", "")); e.ID != place[0].ID {
+		g.Errorf("a stream from the beginning begins with %+v", e)
+	}
+	if quiet == "0-0-0" {
+		g.Errorf("a page of what is to come ends at the beginning")
 	}
 	again := g.follow(2, key, "device="+g.device(1), ids[2])
 	for i := 3; i < 5; i++ {

@@ -140,7 +140,9 @@ func onePerPool(g ground) {
 	a, same := g.user(0, 1, ""), g.user(1, 1, "")
 	ticket := g.request(a, "one", "")
 	data := fmt.Sprintf(`{"pool":%q}`, g.pool("one"))
-	g.refused(a, "MATCH_REQUEST", data, "GENERAL_ERROR CONFLICT")
+	if f := g.refused(a, "MATCH_REQUEST", data, "GENERAL_ERROR CONFLICT"); !strings.Contains(f.Field("reason"), "the user waits") || !strings.Contains(f.Field("reason"), "MATCH_CANCEL") {
+		g.Errorf("got %s", f.Raw)
+	}
 	g.request(a, "another", "") // which is another pool
 	same.Send(`{"type":"MATCH_REQUEST","data":` + data + `,"reference":"x"}`)
 	if f := same.until("GENERAL_ERROR"); f.Field("code") != "CONFLICT" {
@@ -150,7 +152,9 @@ func onePerPool(g ground) {
 	tb := g.request(b, "one", "")
 	g.matchedWith(a, ticket, 2)
 	g.matchedWith(b, tb, 1)
-	g.refused(a, "MATCH_REQUEST", data, "GENERAL_ERROR CONFLICT") // a match lives
+	if f := g.refused(a, "MATCH_REQUEST", data, "GENERAL_ERROR CONFLICT"); !strings.Contains(f.Field("reason"), "MATCH_LEAVE") { // a match lives
+		g.Errorf("got %s", f.Raw)
+	}
 	shop := Dial(g.T, g.Nodes[0])
 	if err := shop.TrySignIn("shop-id", "SHOP-2", ""); err != nil {
 		g.Fatal(err)
@@ -223,7 +227,10 @@ func groupOnSockets(g ground) {
 			g.Errorf("got %s", f.Raw)
 		}
 	}
-	g.refused(all[1], "MATCH_MESSAGE", inMatch(match, `,"content":1,"to":["`+g.id(1)+`"]`), "INVALID_MESSAGE BAD_FIELD")
+	f := g.refused(all[1], "MATCH_MESSAGE", inMatch(match, `,"content":1,"to":["`+g.id(1)+`"]`), "INVALID_MESSAGE BAD_FIELD")
+	if !strings.Contains(f.Field("reason"), "data.to names "+g.id(1)+", who is no other member") {
+		g.Errorf("got %s", f.Raw)
+	}
 	all[1].Send(`{"type":"MATCH_MESSAGE","data":` + inMatch(match, `,"content":"two"`) + `}`)
 	if f := all[2].Expect("MATCH_MESSAGE"); f.Field("content") != "two" {
 		g.Errorf("got %s", f.Raw)
@@ -243,6 +250,48 @@ func TestAnAppsKeySeesWhatItsUsersDoInMatches(t *testing.T) {
 			page := s.Call("GET", "/v1/journal?device=ANZ-2", key, "").Body
 			return strings.HasPrefix(page, "{") && strings.Count(page, `"type":"matched"`) == want
 		})
+	}
+}
+
+// Of three in a match the mailbox of one is full: what is said to it alone is refused,
+// and counts for nobody, what is said to both counts for the other one.
+func TestWhatIsRefusedInAMatchIsNotCounted(t *testing.T) {
+	t.Parallel()
+	s := startWith(t, anyApps+"limits: {mailboxMessages: 1}\n")
+	_, key := s.NewKey(`{"app":"ANZ","scopes":["journal:read"]}`)
+	a, full, c := SignIn(t, s, "ANZ-1", `{"receipts":true}`), SignIn(t, s, "ANZ-2", `{"ack":true}`), SignIn(t, s, "ANZ-3", "")
+	for _, p := range []*Peer{a, full, c} {
+		p.ask("MATCH_REQUEST", `{"pool":"p","min":3,"max":3}`)
+	}
+	match := a.until("MATCHED").Field("match")
+	say := func(reference, to string) {
+		a.Send(fmt.Sprintf(`{"type":"MATCH_MESSAGE","data":%s,"feature":"RELIABLE","reference":%q}`, inMatch(match, `,"content":"12345","to":`+to), reference))
+	}
+	say("1", `["ANZ-2"]`)
+	a.until("MESSAGE_STORED")
+	say("2", `["ANZ-2"]`)
+	if f := a.until("DELIVER_FAILED"); f.Field("code") != "MAILBOX_FULL" {
+		t.Fatalf("got %s", f.Raw)
+	}
+	say("3", `["ANZ-2","ANZ-3"]`)
+	a.until("DELIVER_FAILED")
+	a.until("MESSAGE_STORED")
+	for device, want := range map[string]string{"ANZ-1": "10 0", "ANZ-2": "0 5", "ANZ-3": "0 5"} {
+		var got string
+		Eventually(t, device+" is in the journal with bytes", func() bool {
+			state := s.Call("GET", "/v1/journal/devices/"+device, key, "")
+			got = state.Field("bytesSent") + " " + state.Field("bytesReceived")
+			return len(got) >= len(want) && got != "0 0"
+		})
+		if device == "ANZ-1" {
+			Eventually(t, "both that were stored are counted", func() bool {
+				got = s.Call("GET", "/v1/journal/devices/"+device, key, "").Field("bytesSent") + " 0"
+				return len(got) >= len(want)
+			})
+		}
+		if got != want {
+			t.Errorf("%s has sent and received %s bytes, not %s", device, got, want)
+		}
 	}
 }
 

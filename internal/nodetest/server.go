@@ -7,6 +7,7 @@ package nodetest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -329,13 +330,27 @@ func (s *Server) PID() int {
 	return s.cmd.Process.Pid
 }
 
-// Signal sends the process a signal.
+// Signal sends the process a signal. After SIGSTOP it is stopped, where that can be seen:
+// on a busy machine threads go on for a moment.
 func (s *Server) Signal(sig syscall.Signal) {
 	s.t.Helper()
 	s.one("Signal")
 	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.t.Fatalf("signal %v: %v", sig, err)
 	}
+	if sig == syscall.SIGSTOP {
+		Eventually(s.t, "the process is stopped", func() bool { return !runs(s.cmd.Process.Pid) })
+	}
+}
+
+// runs says whether a thread of a process is not stopped; false where there is no /proc.
+func runs(pid int) bool {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	return err == nil && slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		name := bytes.LastIndexByte(text, ')') // which may have anything in it
+		return err == nil && name >= 0 && !bytes.HasPrefix(text[name:], []byte(") T")) && !bytes.HasPrefix(text[name:], []byte(") Z"))
+	})
 }
 
 // Kill ends the process at once (SIGKILL) and waits for its end. Of several nodes

@@ -276,6 +276,7 @@ func TestStartUpLines(t *testing.T) {
 	want := regexp.MustCompile(`^Switchboard \S+
 console   http://127\.0\.0\.1:\d+/
 socket    ws://127\.0\.0\.1:\d+/ws
+devices   http://127\.0\.0\.1:\d+/devices, and the simple door ws://127\.0\.0\.1:\d+/device/connect
 admin     http://127\.0\.0\.1:\d+/
 data      \S+
 key       sb_\w+
@@ -290,6 +291,9 @@ $`)
 	own := startWith(t, plainApp)
 	if out := own.Output(); strings.Contains(out, "demo") {
 		t.Errorf("it speaks of the demo though it has apps:\n%s", out)
+	}
+	if out := own.Output(); strings.Contains(out, "/devices") {
+		t.Errorf("it speaks of devices, which may not connect:\n%s", out)
 	}
 	open := regexp.MustCompile(`(?m)^open      app ANZ \(appId app-id-343\) lets anyone in who reaches 127\.0\.0\.1:\d+$`)
 	if out := own.Output(); !open.MatchString(out) {

@@ -84,11 +84,18 @@ type DeviceRefusal struct {
 	Status int    // of HTTP
 	Code   string // as that of a call; empty: the status says it all
 	Field  string // of the query, that is wrong; empty: none
+	Scope  string // that a key lacks; empty: none
 	Reason string
 }
 
-// codeInvalidRequest is the code of a query that is wrong.
-const codeInvalidRequest = "INVALID_REQUEST"
+// Codes of a query that is wrong, and of a page that may not connect; reasonOrigin is what
+// both doors say to that.
+const (
+	codeInvalidRequest = "INVALID_REQUEST"
+	codeOrigin         = "ORIGIN_REFUSED"
+
+	reasonOrigin = "pages of this origin may not connect; name it in the setting origins"
+)
 
 // Error returns the reason.
 func (r *DeviceRefusal) Error() string { return r.Reason }
@@ -172,21 +179,8 @@ type turnedAway struct {
 // refused; the device goes on without it.
 func (x *Devices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, bad := checkHandshake(r, w.Header())
-	if bad == nil && !x.opts.AllowOrigin(r) {
-		bad = &refusal{awayOrigin, http.StatusForbidden, "this origin may not connect"}
-	}
-	if bad != nil {
-		x.turnAway(w, &turnedAway{bad.away, DeviceRefusal{Status: bad.status, Reason: bad.text}})
-		return
-	}
 	d := &device{door: x}
-	var no *turnedAway
-	if d.id, d.at, no = visitorOf(r.URL.RawQuery); no == nil {
-		no = x.admit(r, d)
-	}
-	if no == nil {
-		no = x.enter()
-	}
+	no := x.judge(r, d, bad)
 	if no != nil {
 		x.turnAway(w, no)
 		return
@@ -197,6 +191,33 @@ func (x *Devices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.opts.Logger.Debug("a device's handshake failed", "err", err)
 		x.leave(nil)
 	}
+}
+
+// judge says why there is no connection; nil: there is one, and its place is taken. What
+// is no handshake hears first why that would be refused: a browser does not tell its page
+// how a handshake was answered, but lets it ask the same once more without one.
+func (x *Devices) judge(r *http.Request, d *device, bad *refusal) (no *turnedAway) {
+	switch {
+	case bad != nil && bad.status != http.StatusUpgradeRequired:
+		return &turnedAway{bad.away, DeviceRefusal{Status: bad.status, Reason: bad.text}}
+	case !x.opts.AllowOrigin(r):
+		return &turnedAway{awayOrigin, DeviceRefusal{Status: http.StatusForbidden, Code: codeOrigin, Reason: reasonOrigin}}
+	}
+	if d.id, d.at, no = visitorOf(r.URL.RawQuery); no == nil {
+		no = x.admit(r, d)
+	}
+	if no == nil {
+		no = x.enter()
+	}
+	if bad == nil {
+		return no
+	}
+	if no == nil {
+		x.leave(nil)
+		no = &turnedAway{bad.away, DeviceRefusal{Status: bad.status, Reason: bad.text}}
+	}
+	no.away = bad.away
+	return no
 }
 
 func (x *Devices) turnAway(w http.ResponseWriter, no *turnedAway) {
@@ -214,7 +235,7 @@ func (x *Devices) turnAway(w http.ResponseWriter, no *turnedAway) {
 // visitorOf reads who connects, and where that is.
 func visitorOf(query string) (id string, at match.Point, no *turnedAway) {
 	bad := func(field, text string) (string, match.Point, *turnedAway) {
-		return "", match.Point{}, &turnedAway{awayRequest, DeviceRefusal{http.StatusBadRequest, codeInvalidRequest, field, text}}
+		return "", match.Point{}, &turnedAway{awayRequest, DeviceRefusal{Status: http.StatusBadRequest, Code: codeInvalidRequest, Field: field, Reason: text}}
 	}
 	q, err := url.ParseQuery(query)
 	if err != nil {
@@ -232,6 +253,8 @@ func visitorOf(query string) (id string, at match.Point, no *turnedAway) {
 	switch {
 	case id == "":
 		return bad("id", fmt.Sprintf("id is needed: the device's name, 1 to %d bytes of UTF-8", maxDeviceID))
+	case id == "." || id == "..": // as the journal, where no URL could name it
+		return bad("id", "id must not be . or ..")
 	case len(id) > maxDeviceID, !utf8.ValidString(id), strings.ContainsFunc(id, unicode.IsControl):
 		return bad("id", fmt.Sprintf("id has to be 1 to %d bytes of UTF-8, none of them a control character", maxDeviceID))
 	}

@@ -249,7 +249,9 @@ func TestWhatADeviceMustNotSendEndsItsConnectionOnly(t *testing.T) {
 	b.closed(wire.CloseUnsupported)
 	c := r.device("c")
 	c.write(frame(finText, []byte{0xff}))
-	c.closed(wire.CloseInvalidText)
+	if reason := c.closed(wire.CloseInvalidText); reason != "the text is not UTF-8" {
+		t.Errorf("the reason is %q", reason)
+	}
 	waitFor(t, "the journal hears of all ends", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -350,6 +352,7 @@ func TestAVisitorOfTheSimpleDoorIsToldWhatIsWrong(t *testing.T) {
 		"id=a&lat=1&lon=-2.5e1":                           "",
 		"id=a&lat=%2B0.5&lon=-0&auth=x&appId=y":           "",
 		"lat=1&lon=1":                                     "id: id is needed: the device's name, 1 to 128 bytes of UTF-8",
+		"id=..&lat=1&lon=1":                               "id: id must not be . or ..",
 		"id=a%00&lat=1&lon=1":                             "id: id has to be 1 to 128 bytes of UTF-8, none of them a control character",
 		"id=" + strings.Repeat("a", 129) + "&lat=1&lon=1": "id: id has to be 1 to 128 bytes of UTF-8, none of them a control character",
 		"id=a&lon=1":                                      "lat: lat is needed: a number from -1e9 to 1e9",

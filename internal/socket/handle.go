@@ -123,22 +123,32 @@ func (s *session) number(m *delivery.Send, f *wire.Frame) (err *wire.Error) {
 	return err
 }
 
-// pass gives a message to the hub, a RELIABLE one when there is room.
+// pass gives a message to the hub, a RELIABLE one when there is room. What comes of it is
+// told to its Origin, and to the client when it has none.
 func (s *session) pass(m *delivery.Send, f *wire.Frame, content []byte) {
 	m.From = s.identity.user
 	m.Content, m.Reference = content, f.Reference
 	m.Fast, m.Confirm, m.TTL = f.Fast, f.Confirm, f.TTL
-	m.Origin, m.Later = s, s
+	m.Later = s
+	if m.Origin == nil {
+		m.Origin = s
+	}
 	if s.srv.opts.Shunned != nil && !s.heard(m) {
 		return
 	}
 	if !f.Fast {
-		m.Receipt = s.identity.options.Receipts && len(f.Reference) > 0
+		m.Receipt = m.Receipt || s.identity.options.Receipts && len(f.Reference) > 0
 		size := len(f.Data) + len(f.Reference) + receiverCost*(len(m.To)-1)
 		if !s.reserve(size) {
 			return // the session is over: nobody is left to be told
 		}
-		m.Done = func() { s.settled(size) }
+		done := m.Done
+		m.Done = func() {
+			s.settled(size)
+			if done != nil {
+				done()
+			}
+		}
 	}
 	s.srv.opts.Hub.Send(m)
 }

@@ -3,6 +3,7 @@ package socket
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
@@ -213,13 +214,57 @@ func (p *inPool) sendReliable(ask *wire.MatchAsk, f *wire.Frame) error {
 	if len(to) == 0 {
 		return nil // the last one has left, and this session is told so in a moment
 	}
-	size := wire.ContentSize(ask.Content)
-	p.note(DeviceSent, size)
-	for _, user := range to { // here, since a delivery does not know whether it is the first
-		p.s.srv.opts.Note(DeviceEvent{Device: string(user), App: user.App(), Type: DeviceReceived, Amount: size})
-	}
-	p.s.pass(&delivery.Send{To: to, Group: len(to) > 1, Match: ask.Match}, f, ask.Content)
+	message := &delivery.Send{To: slices.Clone(to), Group: len(to) > 1, Match: ask.Match, Receipt: true}
+	sent := &sentInMatch{pool: p, message: message, size: wire.ContentSize(ask.Content), receipt: p.s.identity.options.Receipts && len(f.Reference) > 0}
+	message.Origin, message.Done = sent, sent.done
+	p.s.pass(message, f, ask.Content)
 	return nil
+}
+
+// sentInMatch is the origin of a RELIABLE message in a match: it counts once it is
+// stored, here, since a delivery does not know whether it is the first.
+type sentInMatch struct {
+	pool    *inPool
+	message *delivery.Send
+	size    int
+	receipt bool // the client wants one
+
+	mu     sync.Mutex
+	stored bool
+	failed []wire.UserID // for whom it was not stored
+}
+
+// Stored implements delivery.Origin.
+func (m *sentInMatch) Stored(id wire.ID, reference []byte) {
+	m.mu.Lock()
+	m.stored = true
+	m.mu.Unlock()
+	if m.receipt {
+		m.pool.s.Stored(id, reference)
+	}
+}
+
+// Failed implements delivery.Origin.
+func (m *sentInMatch) Failed(e *wire.Error, reference []byte) {
+	m.mu.Lock()
+	m.failed = append(m.failed, e.To...)
+	m.mu.Unlock()
+	m.pool.s.Failed(e, reference)
+}
+
+// done is called when nothing more comes of it.
+func (m *sentInMatch) done() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.stored {
+		return
+	}
+	m.pool.note(DeviceSent, m.size)
+	for _, user := range m.message.To {
+		if !slices.Contains(m.failed, user) {
+			m.pool.s.srv.opts.Note(DeviceEvent{Device: string(user), App: user.App(), Type: DeviceReceived, Amount: m.size})
+		}
+	}
 }
 
 func (p *inPool) note(event string, amount int) {

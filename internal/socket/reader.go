@@ -286,7 +286,7 @@ func (r *frameReader) deliver(message []byte) bool {
 		message = unpacked.bytes()
 	}
 	if !utf8.Valid(message) {
-		return r.violated(&violation{wire.CloseInvalidText, ""})
+		return r.violated(&violation{wire.CloseInvalidText, "the text is not UTF-8"})
 	}
 	r.in.text(message)
 	return true
@@ -302,7 +302,7 @@ func (r *frameReader) closed(payload []byte) bool {
 		return r.violated(protocol("the close frame is malformed"))
 	}
 	if !utf8.Valid(payload[2:]) {
-		return r.violated(&violation{wire.CloseInvalidText, "the close frame is malformed"})
+		return r.violated(&violation{wire.CloseInvalidText, "the reason of the close frame is not UTF-8"})
 	}
 	code, reason := closeOf(payload)
 	r.end = ending{code: code, frame: true, send: code, abort: true, peer: true, said: reason}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -288,6 +289,23 @@ func (r *rig) expect(want string) {
 		}
 	case <-time.After(patience):
 		r.t.Fatalf("the keeper was not told %q", want)
+	}
+}
+
+// expectAll waits for what the keeper is told in no certain order; want is sorted.
+func (r *rig) expectAll(want ...string) {
+	r.t.Helper()
+	var got []string
+	for range want {
+		select {
+		case what := <-r.keeper.events:
+			got = append(got, what)
+		case <-time.After(patience):
+			r.t.Fatalf("the keeper was told %q, not %q", got, want)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		r.t.Fatalf("the keeper was told %q, not %q", got, want)
 	}
 }
 

@@ -163,7 +163,7 @@ func (srv *Server) readLimits() {
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, no := checkHandshake(r, w.Header())
 	if no == nil && !srv.opts.AllowOrigin(r) {
-		no = &refusal{awayOrigin, http.StatusForbidden, "this origin may not connect"}
+		no = &refusal{awayOrigin, http.StatusForbidden, reasonOrigin}
 	}
 	if no == nil {
 		no = srv.enter()

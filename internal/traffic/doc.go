@@ -16,7 +16,8 @@
 //   - Whether an event is too late, or from the future, depends on when it happened and
 //     when the journal took it in, which is stored with it. Both are counted apart, by
 //     when they came.
-//   - A result that is final does not change. Until then it has a revision, which rises
+//   - What was taken in elsewhere, and is brought later, counts as if it had come then.
+//   - A result that is final does not change, but by what is brought. Until then it has a revision, which rises
 //     with each event that came when its ten seconds were over.
 //   - A window of which a part is not to be had is an error, never a smaller number.
 //

@@ -276,3 +276,42 @@ func TestABrokenChunkIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is brought from elsewhere, oldest last, is in the minutes of its day beside what was
+// folded before, and takes the place of nothing that is newer.
+func TestWhatIsBroughtIsInItsMinutesAndInTheWayOfNothing(t *testing.T) {
+	w := newWorld(1, began)
+	s := w.shards[0]
+	s.append([]Event{sent(w.now, w.now, "x", 1)})
+	const days = 3
+	for i := range days * 24 * 60 {
+		at := began - int64(i)*60_000
+		e := sent(at, at+1000, "x", 2)
+		e.Brought = true
+		s.append([]Event{e})
+	}
+	w.now += 2 * MaxLateness.Milliseconds()
+	s.append([]Event{sent(w.now, w.now, "x", 1)})
+	for _, when := range []string{"", " after a stop"} {
+		q := tumbling(minute)
+		q.From = time.UnixMilli(w.now).Add(-KeptMinutes)
+		a := ask(t, w, q)
+		var sum uint64
+		for _, x := range a.Windows {
+			sum += x.Groups[0].Sum
+		}
+		if minutes := 24*60 - 10 + 1; len(a.Windows) != minutes+1 || sum != uint64(2*minutes+2) {
+			t.Errorf("there are %d minutes with %d bytes%s", len(a.Windows), sum, when)
+		}
+		q = tumbling(Pane)
+		q.By, q.From = []string{"device"}, time.UnixMilli(w.now).Add(-KeptDevices)
+		if a := ask(t, w, q); len(a.Windows) != 60-10+2 {
+			t.Errorf("a device is in %d windows%s", len(a.Windows), when)
+		}
+		for i := range Chunks {
+			s.keep(i)
+		}
+		s.summarize()
+		s.start()
+	}
+}

@@ -18,6 +18,9 @@ type Event struct {
 	Key
 	Amount uint64
 	Sums   *window.Aggregate // of one that stands for many; nil: of Amount alone
+	// Brought says that it was taken in elsewhere, and is from before what is folded here. It
+	// counts as if it had been folded then.
+	Brought bool
 }
 
 // Key says what is told apart. A field may be empty: an event need not have all.

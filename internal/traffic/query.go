@@ -97,29 +97,44 @@ func (p *part) add(start int64, k Key, a *window.Aggregate) {
 func (s *shard) collect(q *question) *part {
 	p := &part{q: q, rows: make(rows)}
 	for at, x := range s.slots {
-		switch {
-		case at.start < q.From || at.start >= q.To || !s.counts(at, q):
-		case x.groups == nil:
-			p.closed = append(p.closed, closed{at.start, x.sealed})
-		default:
-			for k, a := range x.groups {
-				p.add(at.start, k, a)
-			}
+		if at.start < q.From || at.start >= q.To {
+			continue
+		}
+		if s.counts(at, q) {
+			p.take(at.start, x)
+		}
+		if x.brought != nil && at.layer == q.layer() {
+			p.take(at.start, x.brought)
 		}
 	}
 	return p
 }
 
+// take adds a slot.
+func (p *part) take(start int64, x *slot) {
+	if x.groups == nil {
+		p.closed = append(p.closed, closed{start, x.sealed})
+	}
+	for k, a := range x.groups {
+		p.add(start, k, a)
+	}
+}
+
+// layer is the one that has all that is asked for and is closed.
+func (q *question) layer() layer {
+	switch {
+	case q.Devices:
+		return devices
+	case q.Minutes:
+		return coarse
+	}
+	return fine
+}
+
 // counts says whether a slot is one of those that an answer is made of: minutes
 // stand for their panes.
 func (s *shard) counts(at place, q *question) bool {
-	switch {
-	case q.Devices:
-		return at.layer == devices
-	case !q.Minutes:
-		return at.layer == fine
-	}
-	return at.layer == coarse || at.layer == fine && s.slots[minuteOf(at.start)] == nil
+	return at.layer == q.layer() || q.layer() == coarse && at.layer == fine && !s.slots[minuteOf(at.start)].made()
 }
 
 // finish adds what is closed, unless there is more than was asked for.

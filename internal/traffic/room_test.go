@@ -269,7 +269,8 @@ func request() *rapid.Generator[Request] {
 }
 
 // Of the same events the answer is that of the definition, on however many shards,
-// whatever was kept of them and whenever they were killed.
+// whatever was kept of them and whenever they were killed, and in whichever order those
+// came that were brought from elsewhere.
 func TestTheSameEventsGiveTheSameAnswerOnAnyNumberOfShardsAndAfterAnyKill(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(rapid.IntRange(1, 3).Draw(t, "shards"), began)
@@ -279,6 +280,10 @@ func TestTheSameEventsGiveTheSameAnswerOnAnyNumberOfShardsAndAfterAnyKill(t *tes
 				s := w.shard(t)
 				for i := range batch {
 					batch[i].Stored = w.now
+					if brought := rapid.Int64Range(-4_000_000, 4_000_000).Draw(t, "brought"); brought > 0 {
+						batch[i].Stored, batch[i].Brought = w.now-brought, true
+						batch[i].At -= brought
+					}
 					batch[i].At += w.now
 				}
 				s.append(batch)

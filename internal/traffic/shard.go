@@ -74,12 +74,6 @@ func (p place) chunk() int {
 	return first + int(n)*f.parts + int(p.part)
 }
 
-// slot is what there is at a place. Its groups are encoded while nobody adds to them.
-type slot struct {
-	groups map[Key]*window.Aggregate
-	sealed []byte // the groups when there is no map; never changed
-}
-
 // limits say how much is told apart and what is in time.
 type limits struct {
 	rules   window.Rules
@@ -106,18 +100,16 @@ func newShard(l *limits) *shard {
 
 // fold folds what the journal has stored together.
 func (s *shard) fold(events []Event, lacks due) {
-	if len(events) > 0 { // before they take the places of what is not in minutes yet
-		s.watermark = max(s.watermark, events[0].Stored)
-		s.close(lacks)
+	for i := range events {
+		s.watermark = max(s.watermark, events[i].Stored)
 	}
+	s.close(lacks) // before they take the places of what is not in minutes yet
 	for i := range events {
 		s.foldOne(&events[i], lacks)
 	}
-	s.close(lacks)
 }
 
 func (s *shard) foldOne(e *Event, lacks due) {
-	s.watermark = max(s.watermark, e.Stored)
 	at, key, late := e.At, e.Key, false
 	switch s.limits.rules.Judge(e.At, e.Stored) {
 	case window.TooLate:
@@ -126,6 +118,10 @@ func (s *shard) foldOne(e *Event, lacks due) {
 		at, key.Type = e.Stored, ahead
 	case window.Late:
 		late = true
+	}
+	if e.Brought {
+		s.bring(e, at, key, late, lacks)
+		return
 	}
 	start, device := window.Floor(at, Pane), key.Device
 	if start < 0 {
@@ -142,6 +138,37 @@ func (s *shard) foldOne(e *Event, lacks due) {
 	part := partOf(device)
 	if h := s.find(place{devices, part, start}, &s.hot[1+part]); lacks(h.chunk) {
 		s.at(h).add(key, at, late, e, s.limits.devices/deviceParts)
+	}
+}
+
+// bring folds an event that was brought, into its minute as well: whatever was made of
+// panes is made by now, or is never made of this one's.
+func (s *shard) bring(e *Event, at int64, key Key, late bool, lacks due) {
+	if at < 0 {
+		return
+	}
+	to := func(l layer, part uint8, key Key, most int) {
+		p := place{l, part, window.Floor(at, l.form().width)}
+		n := p.chunk()
+		if list := s.chunks[n]; len(list) > 0 && list[0].pack() > p.pack() || !lacks(n) {
+			return // what is newer has taken the place
+		}
+		x := s.slots[p]
+		if x == nil {
+			x = new(slot)
+			s.put(p, x)
+		}
+		if x.brought == nil {
+			x.brought = new(slot)
+		}
+		x.brought.add(key, at, late, e, most)
+	}
+	device := key.Device
+	key.Device = ""
+	to(fine, 0, key, s.limits.groups)
+	to(coarse, 0, key, s.limits.groups)
+	if key.Device = device; device != "" {
+		to(devices, partOf(device), key, s.limits.devices/deviceParts)
 	}
 }
 
@@ -174,7 +201,7 @@ func partOf(device string) uint8 {
 // at returns a slot.
 func (s *shard) at(h *hot) *slot {
 	if h.slot == nil {
-		p, chunk, x := h.place, h.chunk, &slot{groups: make(map[Key]*window.Aggregate)}
+		p, chunk, x := h.place, h.chunk, newSlot()
 		s.put(p, x)
 		*h = hot{p, chunk, x}
 	}
@@ -205,40 +232,6 @@ func (s *shard) drop(p place) {
 	clear(s.hot[:])
 }
 
-func (x *slot) add(key Key, at int64, late bool, e *Event, most int) {
-	if x.groups == nil {
-		x.groups = make(map[Key]*window.Aggregate)
-		each(x.sealed, func(k Key, a window.Aggregate) { x.groups[k] = &a })
-	}
-	a := x.group(key, most)
-	if e.Sums != nil {
-		moved := e.Sums.Moved(at)
-		a.Merge(&moved)
-	} else {
-		a.Add(at, e.Amount)
-	}
-	if late {
-		a.Late++
-	}
-}
-
-// group returns a slot's group, or that of all for which there is no room.
-func (x *slot) group(key Key, most int) *window.Aggregate {
-	a := x.groups[key]
-	if a == nil && len(x.groups) >= most {
-		rest := Key{Type: key.Type, App: Other, Capability: Other, Domain: Other}
-		if key.Device != "" {
-			rest.Device = Other
-		}
-		key, a = rest, x.groups[rest]
-	}
-	if a == nil {
-		a = new(window.Aggregate)
-		x.groups[key] = a
-	}
-	return a
-}
-
 // close sees to what the watermark has passed: panes are sealed, minutes are made, and
 // what is old is forgotten; in that order, for nothing may have come for hours.
 func (s *shard) close(lacks due) {
@@ -247,8 +240,10 @@ func (s *shard) close(lacks due) {
 		return
 	}
 	for p, x := range s.slots {
-		if p.start < before && x.groups != nil {
-			x.seal()
+		for ; x != nil && p.start < before; x = x.brought {
+			if x.groups != nil {
+				x.seal()
+			}
 		}
 	}
 	s.roll(window.Floor(before, minute), lacks)
@@ -264,19 +259,22 @@ func (s *shard) close(lacks due) {
 // order: so what a minute has no room for is the same whenever it is made.
 func (s *shard) roll(before int64, lacks due) {
 	var panes []place
-	for p := range s.slots {
-		if p.layer == fine && p.start < before && s.slots[minuteOf(p.start)] == nil {
+	for p, x := range s.slots {
+		if p.layer == fine && p.start < before && x.sealed != nil && !s.slots[minuteOf(p.start)].made() {
 			panes = append(panes, p)
 		}
 	}
 	slices.SortFunc(panes, func(a, b place) int { return cmp.Compare(a.start, b.start) })
 	for i := 0; i < len(panes); {
-		of, m := minuteOf(panes[i].start), &slot{groups: make(map[Key]*window.Aggregate)}
+		of, m := minuteOf(panes[i].start), newSlot()
 		for ; i < len(panes) && minuteOf(panes[i].start) == of; i++ {
 			each(s.slots[panes[i]].sealed, func(k Key, a window.Aggregate) { m.group(k, s.limits.groups).Merge(&a) })
 		}
 		if lacks(of.chunk()) {
 			m.seal()
+			if there := s.slots[of]; there != nil {
+				m.brought = there.brought
+			}
 			s.put(of, m)
 		}
 	}

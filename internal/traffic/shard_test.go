@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -27,4 +28,46 @@ func TestWhatCameBeforeALongSilenceIsInItsMinutes(t *testing.T) {
 			s.start()
 		}
 	}
+}
+
+// What is not told apart stays its app's, and an app that has much leaves room for
+// those that have little.
+func TestAnAppSeesAllOfItsOwnHoweverMuchOthersHave(t *testing.T) {
+	w := newWorld(1, began)
+	var batch []Event
+	for i := range 10_000 {
+		e := sent(began, began, fmt.Sprint("device-", i), 1)
+		e.App, e.Capability, e.Domain = "big", fmt.Sprint("c", i), "d"
+		batch = append(batch, e)
+	}
+	for i := range 3 {
+		e := sent(began, began, fmt.Sprint("small-", i), 1)
+		e.App, e.Capability = "small", fmt.Sprint("c", i)
+		batch = append(batch, e)
+	}
+	w.shards[0].append(batch)
+	check := func(when string) {
+		for app, all := range map[string]uint64{"big": 10_000, "small": 3} {
+			for _, by := range []string{"device", "capability"} {
+				q := tumbling(Pane)
+				q.By, q.Only.App = []string{by}, app
+				q.From = time.UnixMilli(began)
+				var count, other uint64
+				for _, window := range ask(t, w, q).Windows {
+					for _, g := range window.Groups {
+						if count += g.Count; g.Device == Other || g.Capability == Other {
+							other += g.Count
+						}
+					}
+				}
+				if count != all || other > 0 != (app == "big") {
+					t.Errorf("%s has %d messages by %s%s, %d of them of others, of %d", app, count, by, when, other, all)
+				}
+			}
+		}
+	}
+	check("")
+	w.now += (10 * time.Minute).Milliseconds()
+	w.shards[0].append([]Event{sent(w.now, w.now, "x", 1)}) // it is sealed
+	check(" when it is sealed")
 }

@@ -16,7 +16,7 @@ import (
 // seal encodes the groups of a slot, in order.
 func (x *slot) seal() {
 	x.sealed = appendGroups(nil, x.groups)
-	x.groups = nil
+	x.groups, x.apps = nil, nil
 }
 
 // content returns a slot's groups as they are encoded.
@@ -81,8 +81,11 @@ func cutKey(src []byte) (k Key, rest []byte, err error) {
 	return k, src, nil
 }
 
-// version is that of chunks' form.
-const version = 1
+// Versions of chunks' form.
+const (
+	version        = 1
+	versionBrought = 2 // beside the content of each slot there is what was brought
+)
 
 // save returns what is kept of a chunk; nothing when there is nothing in it.
 func (s *shard) save(chunk int) []byte {
@@ -90,14 +93,39 @@ func (s *shard) save(chunk int) []byte {
 	if len(list) == 0 {
 		return nil
 	}
-	b := []byte{version, byte(list[0].layer), list[0].part}
+	form := byte(version)
+	if slices.ContainsFunc(list, func(p place) bool { return s.slots[p].brought != nil }) {
+		form = versionBrought
+	}
+	b := []byte{form, byte(list[0].layer), list[0].part}
 	for _, p := range list {
-		content := s.slots[p].content()
-		b = binary.AppendVarint(b, p.start)
-		b = binary.AppendUvarint(b, uint64(len(content)))
-		b = append(b, content...)
+		x := s.slots[p]
+		b = appendContent(binary.AppendVarint(b, p.start), x.content())
+		switch {
+		case form == version:
+		case x.brought == nil:
+			b = appendContent(b, nil)
+		default:
+			b = appendContent(b, x.brought.content())
+		}
 	}
 	return sum(b)
+}
+
+func appendContent(dst, content []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(content))), content...)
+}
+
+// cutContent returns a copy of what appendContent has written; nil of nothing.
+func cutContent(src []byte) (content, rest []byte, err error) {
+	n, size := binary.Uvarint(src)
+	if size <= 0 || n > uint64(len(src)-size) {
+		return nil, nil, errBroken
+	}
+	if n > 0 {
+		content = bytes.Clone(src[size : size+int(n)])
+	}
+	return content, src[size+int(n):], nil
 }
 
 func sum(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b)) }
@@ -111,7 +139,7 @@ func (s *shard) load(chunk int, state []byte) error {
 	if n < 3 || !bytes.Equal(sum(state[:n:n])[n:], state[n:]) {
 		return errBroken
 	}
-	if state[0] != version {
+	if state[0] != version && state[0] != versionBrought {
 		return fmt.Errorf("it is of form %d, which this program does not know", state[0])
 	}
 	p, rest := place{layer: layer(state[1]), part: state[2]}, state[3:n]
@@ -120,16 +148,26 @@ func (s *shard) load(chunk int, state []byte) error {
 	}
 	for len(rest) > 0 {
 		start, size := binary.Varint(rest)
-		length, more := binary.Uvarint(rest[max(size, 0):])
-		if size <= 0 || more <= 0 || length > uint64(len(rest)-size-more) {
+		if size <= 0 || start < 0 {
 			return errBroken
 		}
-		p.start, rest = start, rest[size+more:]
-		if start < 0 || p.chunk() != chunk {
+		x, err := new(slot), error(nil)
+		if x.sealed, rest, err = cutContent(rest[size:]); err != nil {
+			return err
+		}
+		if state[0] == versionBrought {
+			var brought []byte
+			if brought, rest, err = cutContent(rest); err != nil {
+				return err
+			}
+			if brought != nil {
+				x.brought = &slot{sealed: brought}
+			}
+		}
+		if p.start = start; p.chunk() != chunk {
 			return errBroken
 		}
-		s.put(p, &slot{sealed: bytes.Clone(rest[:length])})
-		rest = rest[length:]
+		s.put(p, x)
 	}
 	return nil
 }

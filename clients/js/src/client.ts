@@ -275,11 +275,15 @@ export class Client {
 
   /**
    * Sends a message to the other members of a match, or to some of them: FAST, or RELIABLE, which waits in the mailbox of
-   * who is away. It throws as `send` does; a refusal arrives as an `error` event.
+   * who is away. It throws as `send` does without `producer`; a refusal arrives as an `error` event, too. A RELIABLE one with
+   * a `reference` is confirmed where `to` names one receiver, and said to be stored with `receipts`.
    */
-  sendMatch(match: string, content: unknown, options: { reliable?: boolean; to?: string[] } = {}): void {
-    const feature = options.reliable === true ? { feature: "RELIABLE" } : {};
-    this.#write(JSON.stringify({ type: "MATCH_MESSAGE", data: { match, content, to: options.to }, ...feature }), undefined);
+  sendMatch(match: string, content: unknown, options: { reliable?: boolean; to?: string[]; reference?: string } = {}): Receipt {
+    const { reliable = false, to, reference } = options;
+    const feature = reliable ? { feature: "RELIABLE" } : {};
+    this.#write(JSON.stringify({ type: "MATCH_MESSAGE", data: { match, content, to }, ...feature, reference }), reference);
+    const receivers = new Set(to).size;
+    return this.#receipts.expect({ reference, seq: undefined, stored: reliable && this.#receiptsAsked, confirmed: reliable && receivers === 1, receivers: Math.max(receivers, 1) });
   }
 
   /** Says where the user is. It throws as `send` does; a refusal arrives as an `error` event. */

@@ -50,10 +50,33 @@ test("messages of a match say how they are to go, and to whom", async (t) => {
   const server = await startServer(t);
   const client = clientOf(t, server);
   await client.connect();
-  client.sendMatch(match, "hello");
+  await assert.rejects(client.sendMatch(match, "hello").confirmed, { code: "NOT_ASKED" });
   client.sendMatch(match, { a: 1 }, { reliable: true, to: ["ANZ-2"] });
   await server.until(() => server.of("MATCH_MESSAGE").length === 2);
   const [one, two] = server.of("MATCH_MESSAGE") as unknown as { data: unknown; feature?: string }[];
   assert.deepEqual([one?.data, one?.feature], [{ match, content: "hello" }, undefined]);
   assert.deepEqual([two?.data, two?.feature], [{ match, content: { a: 1 }, to: ["ANZ-2"] }, "RELIABLE"]);
+});
+
+test("a reliable message of a match with a reference is stored and confirmed, or refused", async (t) => {
+  const server = await startServer(t);
+  const client = clientOf(t, server, { receipts: true });
+  const errors = new Collected(client, "error");
+  assert.throws(() => client.sendMatch(match, "too early"), { code: "NOT_CONNECTED" });
+  await client.connect();
+  const good = client.sendMatch(match, "e4", { reliable: true, to: ["ANZ-2"], reference: "r1" });
+  const all = client.sendMatch(match, "e5", { reliable: true, reference: "r2" });
+  const wrong = client.sendMatch(match, "e6", { reliable: true, to: ["ANZ-2"], reference: "r3" });
+  await server.until(() => server.of("MATCH_MESSAGE").length === 3);
+  assert.deepEqual(server.of("MATCH_MESSAGE").map(({ reference }) => reference), ["r1", "r2", "r3"]);
+  for (const reference of ["r1", "r2"]) server.push(ann, { type: "MESSAGE_STORED", data: { reference } });
+  server.push(ann, { type: "MESSAGE_CONFIRMATION", data: { reference: "r1" } });
+  server.push(ann, { type: "GENERAL_ERROR", data: { code: "NOT_FOUND", reason: "no" }, reference: "r3" });
+  await good.stored;
+  await good.confirmed;
+  await all.stored;
+  await assert.rejects(all.confirmed, { code: "NOT_ASKED" }); // as of a group
+  await assert.rejects(wrong.stored, { code: "NOT_FOUND" });
+  await assert.rejects(wrong.confirmed, { code: "NOT_FOUND" });
+  assert.equal((await errors.atLeast(1))[0]?.code, "NOT_FOUND");
 });

@@ -5,8 +5,8 @@ const ranks: Readonly<Record<Role, number>> = { member: 0, moderator: 1, owner: 
 /** What somebody may do to the room itself. The server decides; this says what is worth offering. */
 export type RoomDeed = "invite" | "update" | "publish" | "close" | "leave" | "bans";
 
-export function mayInRoom(room: Pick<OwnRoom, "role" | "oneToOne">, deed: RoomDeed): boolean {
-  if (room.oneToOne) return false;
+export function mayInRoom(room: Pick<OwnRoom, "role" | "oneToOne" | "members">, deed: RoomDeed): boolean {
+  if (room.oneToOne) return deed === "leave" && room.members === 1; // the other one is gone
   switch (deed) {
     case "leave":
       return true;

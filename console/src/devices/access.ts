@@ -30,8 +30,8 @@ const notes: Readonly<Record<Door, string>> = {
   open: "",
   unknown: "",
   key: "On this server devices connect with an API key that has the scope messages:send: they take the one with which you sign in below.",
-  jwt: "On this server devices are users of an app: their IDs are user IDs, and they sign in with its token.",
-  off: "Devices cannot connect to this server: the setting matching.simple.enabled lets them.",
+  jwt: "On this server devices are users of an app: the ID of each is a user ID, such as ANZ-7, and each signs in with that user's token, if its app wants one.",
+  off: "Devices cannot connect to this server. The settings matching.enabled and matching.simple.enabled, both of them, let them.",
 };
 
 /** What devices connect with. */
@@ -47,18 +47,18 @@ export class Access {
     note.hidden = notes[door] === "";
     setText(note, notes[door]);
     byId("credentials", HTMLElement).hidden = door !== "jwt";
+    byId("devices", HTMLElement).hidden = byId("devices-hint", HTMLElement).hidden = door === "off";
+    if (door === "off") setText(byId("devices-title", HTMLElement), "Devices");
   }
 
-  /** What goes with the request; a sentence where something is missing. */
-  get credentials(): Record<string, string> | string {
+  /** What goes with the request of a device that has a token, or an empty one; a sentence where something is missing. */
+  credentials(token: string): Record<string, string> | string {
     switch (this.door) {
-      case "off":
-        return notes.off;
       case "key":
         return this.key === "" ? "Devices need an API key here: sign in below first." : { auth: this.key };
       case "jwt": {
-        const [appId, auth] = [byId("app-id", HTMLInputElement).value.trim(), byId("token", HTMLInputElement).value.trim()];
-        return appId === "" || auth === "" ? "Devices need an app ID and a token here: they stand above." : { appId, auth };
+        const appId = byId("app-id", HTMLInputElement).value.trim();
+        return appId === "" ? "Devices need an app ID here: it stands above." : { appId, auth: token };
       }
     }
     return {};

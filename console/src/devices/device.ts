@@ -22,6 +22,7 @@ export class DeviceCard {
   readonly #title = element("h3", "card-title");
   readonly #handled = element("p", "handled");
   readonly #fields = { id: field("ID"), lat: field("Lat"), lon: field("Lon") };
+  readonly #token = field("Token");
   readonly #where: HTMLFieldSetElement;
   readonly #connect = element("button", "primary", "Connect");
   readonly #match = element("p", "match");
@@ -38,7 +39,11 @@ export class DeviceCard {
     this.#changed = changed;
     for (const name of ["id", "lat", "lon"] as const) this.#fields[name].input.value = preset[name];
     this.#fields.lat.input.inputMode = this.#fields.lon.input.inputMode = "decimal";
-    this.#where = element("fieldset", "where", element("legend", "visually-hidden", "Who and where it is"), ...Object.values(this.#fields).map(({ label }) => label));
+    this.#token.input.type = "password";
+    this.#token.input.placeholder = "if its app wants one";
+    this.#token.label.classList.add("token");
+    this.#token.label.hidden = true;
+    this.#where = element("fieldset", "where", element("legend", "visually-hidden", "Who and where it is"), ...Object.values(this.#fields).map(({ label }) => label), this.#token.label);
     const door = element("form", "door-form", this.#where, this.#connect);
     door.noValidate = true;
     door.addEventListener("submit", (event) => {
@@ -59,6 +64,11 @@ export class DeviceCard {
 
   get connected(): boolean {
     return this.#state === "up";
+  }
+
+  /** Whether it has a field for a token. */
+  set takesToken(takes: boolean) {
+    this.#token.label.hidden = !takes;
   }
 
   #saying(): HTMLFormElement {
@@ -87,7 +97,7 @@ export class DeviceCard {
       if (wrong?.field === name) this.#fields[name].input.ariaInvalid = "true";
       else this.#fields[name].input.removeAttribute("aria-invalid");
     }
-    const credentials = this.#access.credentials;
+    const credentials = this.#access.credentials(this.#token.input.value.trim());
     if (wrong !== undefined) {
       this.#show("failed", wrong.sentence);
       this.#fields[wrong.field].input.focus();
@@ -99,7 +109,7 @@ export class DeviceCard {
     }
     const url = new URL(doorOf(typed, credentials), document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    this.#line.open(url.href, this.#access.door === "open");
+    this.#line.open(url.href);
   }
 
   #show(state: LineState, why: string): void {

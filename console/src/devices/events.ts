@@ -36,8 +36,3 @@ export function amountOf(event: JournalEvent): string {
   if (!sizes) return event.amount === 1 ? "" : String(event.amount);
   return `${bytes(event.amount)}${event.count === undefined ? "" : ` in ${plural(event.count, "message")}`}`;
 }
-
-/** What it is of, beside a device. */
-export function ofWhat({ app, domain, capability }: JournalEvent): string {
-  return [app, capability, domain].filter((one) => one !== undefined && one !== "").join(", ");
-}

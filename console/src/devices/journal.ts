@@ -1,11 +1,11 @@
 import { isAbort, Problem } from "../api.js";
 import { element, setText } from "../dom.js";
 import { follow } from "../eventstream.js";
-import { timeOfDay } from "../format.js";
+import { plural, timeOfDay } from "../format.js";
 import { card, Freshness, lacks, may } from "../operator/page.js";
 import { Table } from "../table.js";
-import { amountOf, ofWhat, types, withMore, type JournalEvent, type JournalPage } from "./events.js";
-import { scrolls } from "./scrolls.js";
+import { amountOf, types, withMore, type JournalEvent, type JournalPage } from "./events.js";
+import { rowsNote, scrolls } from "./scrolls.js";
 import type { Signed } from "./numbers.js";
 
 /** How many events are shown. */
@@ -30,7 +30,7 @@ export class Journal {
   readonly #signed: Signed;
   readonly #freshness = new Freshness();
   readonly #table: Table<JournalEvent>;
-  readonly #note = element("p", "hint");
+  readonly #note = element("p", "hint rows-note");
   #events: JournalEvent[] = [];
   #device = "";
   #type = "";
@@ -131,7 +131,9 @@ export class Journal {
 
   #show(): void {
     this.#table.show(this.#events);
-    setText(this.#note, this.#events.length < most ? "" : `The newest ${most} are shown; GET /v1/journal has the others.`);
+    const rows = rowsNote(this.#table.element, plural(this.#events.length, "event"));
+    const older = this.#events.length < most ? "" : " These are the newest; GET /v1/journal has the others.";
+    setText(this.#note, this.#events.length === 0 ? "" : rows + older);
   }
 
   #deviceFilter(): HTMLElement {
@@ -173,7 +175,9 @@ function journalTable(): Table<JournalEvent> {
       { head: "Time", className: "time", fill: (cell, { at }) => setText(cell, timeOfDay(Date.parse(at))) },
       { head: "Device", fill: (cell, { device }) => setText(cell, device ?? "–") },
       { head: "Amount", className: "number", fill: (cell, event) => setText(cell, amountOf(event)) },
-      { head: "Of", fill: (cell, event) => setText(cell, ofWhat(event)) },
+      { head: "App", fill: (cell, { app }) => setText(cell, app ?? "") },
+      { head: "Capability", fill: (cell, { capability }) => setText(cell, capability ?? "") },
+      { head: "Domain", fill: (cell, { domain }) => setText(cell, domain ?? "") },
     ],
   });
 }

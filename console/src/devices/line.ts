@@ -1,4 +1,5 @@
-import { endingOf, type Ending } from "./lines.js";
+import { problemOf, sentence } from "../api.js";
+import { endingOf, refusalOf, type Ending } from "./lines.js";
 
 const firstWaitMs = 500;
 const longestWaitMs = 5_000;
@@ -17,8 +18,6 @@ export interface LineEvents {
 /** The connection of one device: it is made again when it is lost, until somebody closes it. */
 export class Line {
   readonly #events: LineEvents;
-  /** Whether one that was never up is tried again, though the server answers. */
-  #insist = false;
   #url = "";
   #socket: WebSocket | undefined;
   #waitMs = firstWaitMs;
@@ -28,11 +27,9 @@ export class Line {
     this.#events = events;
   }
 
-  /** Connects; `insist` where nothing that the server refuses for good can be wrong. */
-  open(url: string, insist: boolean): void {
+  open(url: string): void {
     this.close();
     this.#url = url;
-    this.#insist = insist;
     this.#waitMs = firstWaitMs;
     this.#connect();
   }
@@ -74,7 +71,7 @@ export class Line {
     });
   }
 
-  /** Tries again, or says why not. A browser does not tell why a connection was refused. */
+  /** Tries again, or says why not. */
   async #ended(socket: WebSocket, ending: Ending | undefined): Promise<void> {
     const { again, sentence } = ending ?? (await this.#refused());
     if (this.#socket !== socket) return; // somebody closed it meanwhile
@@ -88,10 +85,14 @@ export class Line {
     this.#waitMs = Math.min(this.#waitMs * 2, longestWaitMs);
   }
 
+  /** A browser does not tell why a handshake was refused: the door says it to who asks the same without one. */
   async #refused(): Promise<Ending> {
-    const alive = await fetch("healthz", { cache: "no-store", signal: AbortSignal.timeout(5_000) }).then(({ ok }) => ok, () => false);
-    if (!alive) return { again: true, sentence: "The server cannot be reached." };
-    if (this.#insist) return { again: true, sentence: "The server lets no further device in at the moment." };
-    return { again: false, sentence: "The server does not let this device in: is what it connects with good, and for this?" };
+    try {
+      const answer = await fetch(this.#url.replace(/^ws/, "http"), { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(5_000) });
+      const problem = problemOf(answer, await answer.text());
+      return refusalOf(problem, sentence(problem));
+    } catch {
+      return { again: true, sentence: "The server cannot be reached." };
+    }
   }
 }

@@ -1,5 +1,6 @@
 // What devices are told at the simple door, and what that means. Nothing here touches the page.
 
+import type { Problem } from "../api.js";
 import { capital, withStop } from "../words.js";
 
 /** A line of text, as what it means to who is matched with a peer, or with nobody. */
@@ -50,6 +51,12 @@ export function endingOf(code: number, reason: string): Ending {
       return { again: true, sentence: `The server closed the connection.${said}` };
   }
   return { again: false, sentence: `The server closed the connection.${said} (${code})` };
+}
+
+/** What it means that a connection never came up: `said` is the sentence in which the server says why. */
+export function refusalOf({ code, mayPass }: Pick<Problem, "code" | "mayPass">, said: string): Ending {
+  if (code === "UPGRADE_REQUIRED") return { again: true, sentence: "The connection failed, though the server lets this device in: is there a proxy that passes no WebSockets?" };
+  return mayPass ? { again: true, sentence: said } : { again: false, sentence: `The server does not let this device in. ${said}` };
 }
 
 /** Who and where a device is, as typed. */

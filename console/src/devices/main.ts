@@ -21,6 +21,7 @@ byId("devices", HTMLElement).append(...devices.map(({ element }) => element));
 const known = await about();
 byId("demo-hint", HTMLElement).hidden = !known.demo;
 access.show(known.door);
+for (const device of devices) device.takesToken = known.door === "jwt";
 byId("page", HTMLElement).hidden = false; // all at once, so that nothing moves
 await numbers.open();
 

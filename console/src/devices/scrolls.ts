@@ -5,3 +5,8 @@ export function scrolls(element: HTMLElement, name: string): void {
   element.role = "group";
   element.ariaLabel = name;
 }
+
+/** Says how many rows there are, and whether some of them come into sight by scrolling. */
+export function rowsNote(frame: HTMLElement, rows: string): string {
+  return frame.scrollHeight > frame.clientHeight + 1 ? `${rows}: scroll in the list to see them all.` : `${rows}.`;
+}

@@ -3,12 +3,12 @@ import { Chart, type Line, type Scale } from "../chart.js";
 import { Colours } from "../colours.js";
 import { element, setText } from "../dom.js";
 import { follow } from "../eventstream.js";
-import { bytes, count, short, timeOfDay } from "../format.js";
+import { bytes, count, plural, short, timeOfDay } from "../format.js";
 import { card, Freshness, lacks, may } from "../operator/page.js";
 import { Table } from "../table.js";
-import { scrolls } from "./scrolls.js";
+import { rowsNote, scrolls } from "./scrolls.js";
 import type { Signed } from "./numbers.js";
-import { shown, Windows, type By, type Row, type Told, type ToldGroup } from "./windows.js";
+import { Looks, shown, Windows, type By, type Row, type Told, type ToldGroup } from "./windows.js";
 
 /** The server says at least every 15 s that it is there. */
 const silenceMs = 40_000;
@@ -34,6 +34,8 @@ export class Traffic {
   #windows: Windows;
   #drawn: Chart<Windows>[] = [];
   #names: string[] = [];
+  #looks = new Looks();
+  readonly #note = element("p", "hint rows-note");
   #opened = false;
   #asked = new AbortController();
   #drawing = new AbortController();
@@ -44,7 +46,8 @@ export class Traffic {
     this.#colours = new Colours(() => this.#drawn.forEach((chart) => chart.redraw()), signed.signal);
     this.#table = trafficTable();
     scrolls(this.#table.element, "Numbers");
-    const details = element("details", "numbers-table", element("summary", "", "The numbers as a table"), this.#table.element);
+    const details = element("details", "numbers-table", element("summary", "", "The numbers as a table"), this.#table.element, this.#note);
+    details.addEventListener("toggle", () => this.#show());
     this.element = card("Traffic", element("div", "filters", this.#widthChoice(), this.#byChoice()), this.#freshness.element);
     if (!may(signed.own, "stats:read")) {
       this.element.replaceChildren(element("h3", "card-title", "Traffic"), lacks("stats:read"));
@@ -107,23 +110,27 @@ export class Traffic {
     setText(this.#empty, this.#opened ? `Nothing was exchanged in the last ${this.#width === "10s" ? "10 minutes" : "hour"}.` : "Asking the server …");
     this.#empty.hidden = !empty;
     this.#charts.hidden = empty;
-    const names = this.#windows.names();
-    if (names.join("\n") !== this.#names.join("\n")) this.#draw(names);
+    const looks = this.#looks.of(this.#windows.names());
+    const names = looks.map(({ name }) => name);
+    if (names.join("\n") !== this.#names.join("\n")) this.#draw(looks);
     const seconds = ((shown - 1) * this.#windows.widthMs) / 1000;
     for (const chart of this.#drawn) chart.show(this.#windows, seconds);
-    this.#table.show(this.#windows.rows(mostRows));
+    const rows = this.#windows.rows(mostRows);
+    this.#table.show(rows);
+    setText(this.#note, rowsNote(this.#table.element, plural(rows.length, "row")));
   }
 
   /** Makes the charts, whose lines are those of the groups that there are. */
-  #draw(names: string[]): void {
+  #draw(looks: readonly { name: string; look: number }[]): void {
+    const names = looks.map(({ name }) => name);
     this.#drawing.abort();
     this.#drawing = new AbortController();
     this.#names = names;
     const make = (title: string, scale: Scale, read: (group: ToldGroup) => number): Chart<Windows> => {
-      const lines = names.map((name, i): Line<Windows> => ({
+      const lines = looks.map(({ name, look }): Line<Windows> => ({
         name,
-        colour: colours[i % colours.length] ?? colours[0],
-        ...(i < colours.length ? {} : { dash: [6, 4] }),
+        colour: colours[look % colours.length] ?? colours[0],
+        ...(look < colours.length ? {} : { dash: [6, 4] }),
         values: (windows) => windows.values(name, names, read),
       }));
       return new Chart(title, lines, scale, this.#colours, this.#drawing.signal);
@@ -157,6 +164,7 @@ export class Traffic {
     select.append(...bys.map(([by, words]) => new Option(words, by, by === this.#by, by === this.#by)));
     select.addEventListener("change", () => {
       this.#by = bys.find(([by]) => by === select.value)?.[0] ?? "total";
+      this.#looks = new Looks();
       this.#ask();
     });
     return element("label", "inline small", "Grouped by", select);
@@ -175,7 +183,7 @@ function trafficTable(): Table<Row> {
     empty: "No numbers yet.",
     columns: [
       { head: "From", className: "time first", fill: (cell, { start }) => setText(cell, timeOfDay(start)) },
-      { head: "Of", fill: (cell, { name }) => setText(cell, name) },
+      { head: "Group", fill: (cell, { name }) => setText(cell, name) },
       number("Messages", ({ group }) => count(group.count)),
       number("Bytes", ({ group }) => count(group.sum)),
       number("Smallest", ({ group }) => count(group.min)),

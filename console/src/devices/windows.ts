@@ -33,6 +33,28 @@ export interface Row {
   group: ToldGroup;
 }
 
+/** How many groups have a line of their own. */
+const lines = 5;
+
+/** How many lines there are at most: those of groups, and that of the others. */
+export const mostLines = lines + 1;
+
+/** Which look each line has: its own for as long as it is shown, and again when it comes back unless another one needed it. */
+export class Looks {
+  readonly #holders: (string | undefined)[] = new Array<undefined>(mostLines).fill(undefined);
+
+  /** The names, at most `mostLines`, with the number of their look, in the order of that. */
+  of(names: readonly string[]): { name: string; look: number }[] {
+    for (const name of names) {
+      if (this.#holders.includes(name)) continue;
+      const never = name === others ? this.#holders.lastIndexOf(undefined) : this.#holders.indexOf(undefined);
+      const free = never >= 0 ? never : this.#holders.findIndex((holder) => holder === undefined || !names.includes(holder));
+      this.#holders[free] = name;
+    }
+    return this.#holders.flatMap((name, look) => (name !== undefined && names.includes(name) ? [{ name, look }] : []));
+  }
+}
+
 interface Kept {
   end: number;
   final: boolean;
@@ -41,9 +63,6 @@ interface Kept {
 
 /** How many windows are looked at. */
 export const shown = 60;
-
-/** How many groups have a line of their own. */
-const lines = 5;
 
 /** What the rest is called. */
 export const others = "others";

@@ -49,3 +49,18 @@ func TestThePrintedSettingsOfDomainsAreGood(t *testing.T) {
 		}
 	}
 }
+
+// Those with which docs/journal.md lets other programs read are good as they stand there.
+func TestThePrintedSettingsOfTheJournalAreGood(t *testing.T) {
+	page, err := os.ReadFile("../../docs/journal.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := regexp.MustCompile("(?s)```yaml\n(nats:.*?)```").FindSubmatch(page)
+	if printed == nil {
+		t.Fatal("there are none")
+	}
+	if s := load(t, Sources{File: write(t, string(printed[1]))}); s.NATS.Listen != "127.0.0.1:4222" {
+		t.Errorf("%+v", s.NATS)
+	}
+}
