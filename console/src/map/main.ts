@@ -93,7 +93,7 @@ function enter(next: Visit): void {
   byId("desk", HTMLElement).hidden = false;
   said.replaceChildren();
   if (map === undefined) openMap();
-  map?.measure();
+  map?.open();
   look();
   next.start();
   render();
@@ -166,7 +166,7 @@ function pressed(at: Place, drawn: Drawn | undefined): void {
   if (placing) standAt(at);
   else if (drawn === undefined) choose("");
   else if (only !== undefined && only !== "") choose(only);
-  else map?.open(drawn.spot);
+  else map?.unfold(drawn.spot);
 }
 
 function standAt(at: Place): void {

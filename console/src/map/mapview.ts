@@ -58,10 +58,7 @@ export class MapView {
     });
     target.append(this.people.canvas);
     this.#map.on("postrender", () => this.#drawPeople());
-    this.#map.on("moveend", () => {
-      void this.#land.show(this.#face, this.#view.getResolution() ?? 1);
-      this.#looked();
-    });
+    this.#map.on("moveend", () => this.#arrived());
     this.#map.on("singleclick", ({ coordinate, pixel: [x = 0, y = 0] }) => events.pressed(unproject(this.#face, xyOf(coordinate)), this.people.at(x, y)));
     this.#map.on("pointermove", ({ dragging, pixel: [x = 0, y = 0] }) => events.over(dragging ? undefined : this.people.at(x, y)));
     target.addEventListener("pointerleave", () => events.over(undefined));
@@ -109,8 +106,7 @@ export class MapView {
     this.#face = face;
     this.#tiles?.setVisible(face === "world");
     this.#map.setView(viewOf(face, place, zoom));
-    void this.#land.show(face, this.#view.getResolution() ?? 1);
-    this.#looked(); // around the one pole the plane has the same numbers as around the other: the library sees no move
+    this.#arrived(); // around the one pole the plane has the same numbers as around the other: the library sees no move
   }
 
   /** Brings a place into the middle, by the shorter way. */
@@ -122,7 +118,7 @@ export class MapView {
   }
 
   /** Zooms in so that a group comes apart; false where it cannot. */
-  open(spot: Spot): boolean {
+  unfold(spot: Spot): boolean {
     const resolution = this.#view.getResolution() ?? 1;
     const xs = spot.dots.map(({ x }) => x);
     const ys = spot.dots.map(({ y }) => y);
@@ -139,9 +135,10 @@ export class MapView {
     this.#animate({ center: [...this.#center], zoom: this.zoom + steps });
   }
 
-  /** The map has another size. */
-  measure(): void {
+  /** The map is on the page, maybe again, and has its size: what is in view is known. */
+  open(): void {
     this.#map.updateSize();
+    this.#arrived();
   }
 
   /** Metres from one side of the view to the other. */
@@ -150,6 +147,11 @@ export class MapView {
     if (extent === undefined) return 0;
     const y = (extent[1] + extent[3]) / 2;
     return distance(unproject(this.#face, [extent[0], y]), unproject(this.#face, [extent[2], y]));
+  }
+
+  #arrived(): void {
+    void this.#land.show(this.#face, this.#view.getResolution() ?? 1);
+    this.#looked();
   }
 
   #animate(to: { center: number[]; zoom: number }): void {

@@ -71,7 +71,7 @@ export class Me {
     }
     this.#watch = navigator.geolocation.watchPosition(
       ({ coords }) => this.#found(coords),
-      ({ code }) => this.#fail(code === 1 ? "The browser was not allowed to say where it is." : "The browser does not know where it is."),
+      ({ code }) => this.#unknown(code),
       { enableHighAccuracy: true, maximumAge: 5_000 },
     );
     this.#options.changed();
@@ -148,6 +148,16 @@ export class Me {
   #unfollow(): void {
     if (this.#watch !== undefined) navigator.geolocation.clearWatch(this.#watch);
     this.#watch = undefined;
+  }
+
+  /** Only what is forbidden stays so; what the browser does not know now it may know in a moment. */
+  #unknown(code: number): void {
+    if (code === 1) {
+      this.#fail("The browser was not allowed to say where it is.");
+      return;
+    }
+    this.#problem = "The browser does not know just now where it is.";
+    this.#options.changed();
   }
 
   #fail(why: string): void {

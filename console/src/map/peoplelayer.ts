@@ -35,8 +35,14 @@ interface Label {
   drawn: Drawn;
 }
 
+/** In pixels: left, top, right, bottom. */
+type Area = readonly [number, number, number, number];
+
 /** How long somebody takes to where he was said to be. Short, or what is seen is old. */
-const moveMs = 120;
+const moveMs = 80;
+
+/** Who is on the way is drawn so often: more costs what is needed to hear where he is next. */
+const wayMs = 30;
 
 const userRadius = 6;
 const group = { side: 34, least: 3 };
@@ -59,6 +65,7 @@ export class PeopleLayer {
   #chosen = "";
   #drawn: Drawn[] = [];
   #frame = 0;
+  #timer = 0;
 
   /** `changed` is called when something else is drawn than before. */
   constructor(changed: () => void) {
@@ -133,7 +140,8 @@ export class PeopleLayer {
     for (const one of this.#drawn) this.#dot(context, one);
     this.#label(context, this.#labels());
     this.#changed();
-    if (this.#movers.moving(now)) this.#soon();
+    window.clearTimeout(this.#timer);
+    if (this.#movers.moving(now)) this.#timer = window.setTimeout(() => this.#soon(), wayMs);
   }
 
   #clear(context: CanvasRenderingContext2D, [width, height]: View["size"]): void {
@@ -200,12 +208,13 @@ export class PeopleLayer {
       labels.push({ text: person.id === this.#me ? "You" : person.name, strong, drawn });
     }
     const few = labels.filter(({ strong }) => !strong).length <= mostLabels;
-    return labels.filter(({ strong }) => strong || few).sort((a, b) => Number(b.strong) - Number(a.strong));
+    return labels.filter(({ strong }) => strong || few).sort((a, b) => rank(b) - rank(a));
   }
 
-  /** Writes names beside their dots, as far as they do not lie on each other. */
+  /** Writes names beside their dots, as far as they do not lie on each other, nor on dots. */
   #label(context: CanvasRenderingContext2D, labels: readonly Label[]): void {
-    const taken: (readonly [number, number, number, number])[] = [];
+    const taken: Area[] = this.#drawn.map(({ x, y, radius }) => [x - radius, y - radius, x + radius, y + radius]);
+    const strongest: Area[] = [];
     context.textAlign = "left";
     context.textBaseline = "middle";
     context.lineJoin = "round";
@@ -213,9 +222,10 @@ export class PeopleLayer {
       context.font = `${strong ? "650" : "500"} 12px system-ui, sans-serif`;
       const shown = text.length > 24 ? `${text.slice(0, 23)}…` : text;
       const left = drawn.x + drawn.radius + 5;
-      const box = [left, drawn.y - 8, left + context.measureText(shown).width, drawn.y + 8] as const;
-      if (!strong && taken.some((other) => overlap(box, other))) continue;
+      const box: Area = [left, drawn.y - 8, left + context.measureText(shown).width, drawn.y + 8];
+      if ((strong ? strongest : taken).some((other) => overlap(box, other))) continue;
       taken.push(box);
+      if (strong) strongest.push(box);
       context.lineWidth = 3;
       context.strokeStyle = this.#colours.of("--halo");
       context.strokeText(shown, left, drawn.y);
@@ -225,7 +235,12 @@ export class PeopleLayer {
   }
 }
 
-function overlap(a: readonly [number, number, number, number], b: readonly [number, number, number, number]): boolean {
+/** Who is named first: the user, who was chosen, the others. */
+function rank({ text, strong }: Label): number {
+  return strong ? (text === "You" ? 2 : 1) : 0;
+}
+
+function overlap(a: Area, b: Area): boolean {
   return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
 }
 

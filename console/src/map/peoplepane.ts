@@ -13,10 +13,10 @@ export interface Listed {
 }
 
 /** So many are listed: those who are nearest. */
-export const mostListed = 200;
+export const mostListed = 300;
 
 /** The list is brought up to date so often at most. */
-const everyMs = 100;
+const everyMs = 200;
 
 interface Row {
   item: HTMLLIElement;
