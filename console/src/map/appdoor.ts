@@ -65,7 +65,7 @@ export function forgetUser(): void {
 }
 
 /** Where what others are told of a user is kept over a reload. */
-export function positionDrawer(userId: string): { load(): string; save(text: string): void } {
-  const name = `${place}.position.${userId}`;
+export function positionDrawer(whose: string): { load(): string; save(text: string): void } {
+  const name = `${place}.position.${whose}`;
   return { load: () => keptText(name), save: (text) => keepText(name, text) };
 }

@@ -21,6 +21,11 @@ export function distance(a: Place, b: Place): number {
   return 2 * radius * Math.asin(Math.min(Math.sqrt(h), 1));
 }
 
+/** Whether that is a place at all. */
+export function onEarth({ lat, lon }: Place): boolean {
+  return Math.abs(lat) <= 90 && Math.abs(lon) <= 180;
+}
+
 /** A longitude from -180 to below 180. */
 export function wrapped(lon: number): number {
   const from = (lon + 180) % 360;

@@ -9,7 +9,7 @@ import { say } from "../said.js";
 import { about } from "../server.js";
 import { addressOf, shownBy } from "./address.js";
 import { AppDoor, rememberedUser } from "./appdoor.js";
-import { distance, placeText, type Place } from "./earth.js";
+import { distance, onEarth, placeText, type Place } from "./earth.js";
 import { isFace, type Face } from "./faces.js";
 import { MapView } from "./mapview.js";
 import { PeoplePane, summary, type Listed } from "./peoplepane.js";
@@ -36,6 +36,10 @@ const here: Sentences = {
   STORE_FULL: "The server has no room for more positions; tell whoever runs it.",
 };
 
+/** These stay until the server answers again, or for good; others are shown for a while. */
+const lasting: ReadonlySet<string> = new Set(["STORE_DOWN", "NEARBY_OFF"]);
+const troubleMs = 10_000;
+
 const said = byId("said", HTMLElement);
 const note = byId("map-note", HTMLElement);
 const target = byId("map", HTMLElement);
@@ -50,6 +54,7 @@ let map: MapView | undefined;
 let state: StateChange = { state: "idle", previous: "idle" };
 /** What the server could not do; over when it answers again. */
 let trouble = "";
+let troubleTimer = 0;
 /** The next press on the map says where the user is. */
 let placing = false;
 let stillTimer = 0;
@@ -209,6 +214,13 @@ function showState(change: StateChange): void {
 
 function showTrouble(error: SwitchboardError): void {
   trouble = explained(error, here);
+  window.clearTimeout(troubleTimer);
+  if (!lasting.has(error.code)) troubleTimer = window.setTimeout(() => calm(), troubleMs);
+  render();
+}
+
+function calm(): void {
+  trouble = "";
   render();
 }
 
@@ -216,8 +228,9 @@ function showTrouble(error: SwitchboardError): void {
 function render(): void {
   if (visit === undefined || map === undefined) return;
   const { line, me } = visit;
-  const users = [...line.view.users.values()];
-  const cells = line.view.cells === undefined ? undefined : [...line.view.cells.values()];
+  // Whatever has no place on the earth is no person: it comes from afar.
+  const users = [...line.view.users.values()].filter(onEarth);
+  const cells = line.view.cells === undefined ? undefined : [...line.view.cells.values()].filter(onEarth);
   if (line.fresh && trouble === here["STORE_DOWN"]) trouble = "";
   const shown: { id: string; name: string; place: Place }[] = users.map((user) => ({ id: user.userId, name: user.name ?? user.userId, place: user }));
   // Among those who are only counted the user himself is still seen.

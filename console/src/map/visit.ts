@@ -32,7 +32,8 @@ export class Visit {
   readonly #again = new Again(() => void this.#beginAgain());
   #over = false;
 
-  private constructor(identity: Identity, session: Session | undefined, ttlMs: number, events: VisitEvents) {
+  /** `signIn` names the sign-in of an account: with another one the user has not said where he is. */
+  private constructor(identity: Identity, session: Session | undefined, signIn: string, ttlMs: number, events: VisitEvents) {
     this.#events = events;
     this.#session = session;
     this.line = new Line(identity, {
@@ -44,7 +45,7 @@ export class Visit {
     this.me = new Me({
       say: (position) => this.line.say(position),
       ttlMs,
-      drawer: positionDrawer(identity.userId),
+      drawer: positionDrawer(signIn === "" ? identity.userId : signIn),
       changed: () => events.changed(),
       now: () => Date.now(),
     });
@@ -52,7 +53,7 @@ export class Visit {
 
   /** Of a user of an app. */
   static ofUser(identity: Identity, ttlMs: number, events: VisitEvents): Visit {
-    return new Visit(identity, undefined, ttlMs, events);
+    return new Visit(identity, undefined, "", ttlMs, events);
   }
 
   /** Of somebody with an account. */
@@ -64,7 +65,7 @@ export class Visit {
       ended: (problem) => visit?.end(explained(problem)),
       now: () => Date.now(),
     });
-    visit = new Visit({ appId: session.appId, userId: session.userId, token: () => session.access() }, session, ttlMs, events);
+    visit = new Visit({ appId: session.appId, userId: session.userId, token: () => session.access() }, session, tokens.session, ttlMs, events);
     return visit;
   }
 
