@@ -79,6 +79,7 @@ test("who would lie on each other is drawn as one, and counts keep their weight"
   assert.deepEqual(crowded([dot(1), dot(9)], 10, 3).map(({ count }) => count), [1, 1]);
   assert.deepEqual(crowded([dot(1), dot(5), dot(9), dot(25)], 10, 3).map(({ x, count }) => [x, count]), [[25, 1], [5, 3]]);
   assert.deepEqual(crowded([dot(6), dot(7), dot(8), dot(11), dot(12), dot(13)], 10, 3).map(({ count }) => count), [6]);
+  assert.deepEqual(crowded([dot(6), dot(7), dot(8), dot(11), dot(13)], 10, 3).map(({ x, count }) => [x, count]), [[13, 1], [7, 4]]);
   assert.deepEqual(crowded([dot(0, 9), dot(8, 1)], 10, 2).map(({ x, count }) => [x, count]), [[0.8, 10]]);
 });
 

@@ -18,7 +18,7 @@ export interface Spot {
 /**
  * Draws those together who would lie on each other: all in a square of the plane
  * of that side, if they are at least so many, and groups that are nearer than that
- * to each other. The squares lie still, so that groups do.
+ * to each other, with whoever is half as near. The squares lie still, so that groups do.
  */
 export function crowded(dots: readonly Dot[], side: number, least: number): Spot[] {
   const squares = new Map<string, Dot[]>();
@@ -34,7 +34,7 @@ export function crowded(dots: readonly Dot[], side: number, least: number): Spot
     if (there.length < least) for (const dot of there) alone.push({ x: dot.x, y: dot.y, count: dot.count, dots: [dot] });
     else join(groups, together(there), side);
   }
-  return [...alone, ...groups];
+  return [...alone.filter((one) => !joined(groups, one, side / 2)), ...groups];
 }
 
 /** Adds a group to those that there are, or to one that is near. */
@@ -50,4 +50,12 @@ function together(dots: Dot[]): Spot {
   const count = dots.reduce((sum, dot) => sum + dot.count, 0);
   const mean = (of: (dot: Dot) => number): number => dots.reduce((sum, dot) => sum + of(dot) * dot.count, 0) / count;
   return { x: mean((dot) => dot.x), y: mean((dot) => dot.y), count, dots };
+}
+
+/** Adds one to a group that is near enough; false: there is none. */
+export function joined(spots: readonly Spot[], one: Spot, near: number): boolean {
+  const found = spots.find(({ x, y, dots }) => dots.length > 1 && Math.hypot(x - one.x, y - one.y) < near);
+  found?.dots.push(...one.dots);
+  if (found !== undefined) found.count += one.count;
+  return found !== undefined;
 }

@@ -1,7 +1,7 @@
 import { Colours } from "../colours.js";
 import { element } from "../dom.js";
 import { short } from "../format.js";
-import { crowded, type Dot, type Spot } from "./crowding.js";
+import { crowded, joined, type Dot, type Spot } from "./crowding.js";
 import { copies, worldWidth, type Face, type XY } from "./faces.js";
 import { Movers } from "./movers.js";
 
@@ -164,7 +164,10 @@ export class PeopleLayer {
       else dots.push(dot);
     }
     const counts = this.#counts === undefined ? [] : crowded(this.#counts, cells.side * resolution, cells.least);
-    return [...counts, ...crowded(dots, group.side * resolution, group.least), ...alone];
+    const others = crowded(dots, group.side * resolution, group.least);
+    // The own place would hide the number of a group on which it lies: it is drawn as part of it.
+    const apart = alone.filter((one) => !joined(others, one, (group.side / 2) * resolution));
+    return [...counts, ...others, ...apart];
   }
 
   /** Where a spot is in pixels: several times where the world comes again beside itself. */
@@ -178,7 +181,11 @@ export class PeopleLayer {
   }
 
   #isMine({ spot }: Drawn): boolean {
-    return spot.dots.length === 1 && spot.dots[0]?.id === this.#me && this.#me !== "";
+    return this.#me !== "" && spot.dots.some(({ id }) => id === this.#me);
+  }
+
+  #isChosen({ spot }: Drawn): boolean {
+    return this.#chosen !== "" && spot.dots.some(({ id }) => id === this.#chosen);
   }
 
   #dot(context: CanvasRenderingContext2D, one: Drawn): void {
@@ -187,9 +194,9 @@ export class PeopleLayer {
     const user = spot.dots.length === 1 && only?.id !== "";
     const mine = this.#isMine(one);
     if (mine) disc(context, x, y, radius + 6, this.#colours.of("--me-soft"));
-    if (user && only?.id === this.#chosen) ring(context, x, y, radius + 5, this.#colours.of("--chosen-ring"));
-    disc(context, x, y, radius, this.#colours.of(mine ? "--me" : user ? "--person" : "--group"));
-    ring(context, x, y, radius, this.#colours.of("--dot-edge"));
+    if (this.#isChosen(one)) ring(context, x, y, radius + 5, this.#colours.of("--chosen-ring"));
+    disc(context, x, y, radius, this.#colours.of(!user ? "--group" : mine ? "--me" : "--person"));
+    ring(context, x, y, radius, this.#colours.of(mine && !user ? "--me" : "--dot-edge"));
     if (user) return;
     context.font = "600 11px system-ui, sans-serif";
     context.textAlign = "center";
@@ -202,10 +209,9 @@ export class PeopleLayer {
     const labels: Label[] = [];
     for (const drawn of this.#drawn) {
       const [only] = drawn.spot.dots;
-      const person = drawn.spot.dots.length === 1 && only !== undefined ? this.#people.get(only.id) : undefined;
-      if (person === undefined) continue;
-      const strong = person.id === this.#me || person.id === this.#chosen;
-      labels.push({ text: person.id === this.#me ? "You" : person.name, strong, drawn });
+      if (this.#isMine(drawn)) labels.push({ text: "You", strong: true, drawn });
+      else if (this.#isChosen(drawn)) labels.push({ text: this.#people.get(this.#chosen)?.name ?? "", strong: true, drawn });
+      else if (drawn.spot.dots.length === 1) labels.push({ text: this.#people.get(only?.id ?? "")?.name ?? "", strong: false, drawn });
     }
     const few = labels.filter(({ strong }) => !strong).length <= mostLabels;
     return labels.filter(({ strong }) => strong || few).sort((a, b) => rank(b) - rank(a));
