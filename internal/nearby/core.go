@@ -31,9 +31,6 @@ func newCore(shard int, limits Limits, _ time.Time) *core {
 	return &core{shard: shard, limits: limits.orDefaults(), crowds: make(map[string]*crowd), nodes: make(map[string]*listener)}
 }
 
-// setLimits changes limits; what is known stays.
-func (c *core) setLimits(l Limits) { c.limits = l.orDefaults() }
-
 func (c *core) crowd(app string) *crowd {
 	w := c.crowds[app]
 	if w == nil {

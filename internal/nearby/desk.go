@@ -88,8 +88,6 @@ func newDesk(limits Limits, shards int) *desk {
 	return d
 }
 
-func (d *desk) setLimits(l Limits) { d.limits = l.orDefaults() }
-
 // open makes a viewer, who looks at what there is of an app.
 func (d *desk) open(app string, o Outlet) *viewer {
 	return &viewer{app: app, outlet: o, watches: make(map[string]*watch)}

@@ -60,7 +60,7 @@ func (r *Room) open(ctx context.Context, shard int, term uint64) (*owner, error)
 		return nil, err
 	}
 	if c.heard > term {
-		return nil, fmt.Errorf("%w: it is its %d. time, here it is the %d.", errElsewhere, c.heard, term)
+		return nil, fmt.Errorf("%w: this would be term %d, and term %d has begun", errElsewhere, term, c.heard)
 	}
 	c.replayed(last, r.opts.Now())
 	c.begin(term)
