@@ -7,17 +7,17 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// Ask sends a frame about rooms, such as wire.TypeRoomSend, or about matches, such as
-// wire.TypeMatchRequest, and returns the frame that answers it, whose Data is for
+// Ask sends a frame about rooms, such as wire.TypeRoomSend, about matches, such as
+// wire.TypeMatchRequest, or about positions, such as wire.TypeNearbyWatch, and returns the frame that answers it, whose Data is for
 // json.Unmarshal. data is a json.RawMessage, or any other value that encoding/json makes an
 // object of. What the server refuses comes as a *wire.Error.
 //
 // When ctx ends, or the connection is lost, which is ErrNotConnected, what was asked for
 // may have been done: a message is sent again with the same clientId, and stored once.
-// News of rooms and matches come to OnFrame.
+// News of rooms, matches and positions come to OnFrame.
 func (c *Client) Ask(ctx context.Context, t wire.Type, data any) (wire.ServerFrame, error) {
 	if !isAnswered(t) {
-		return wire.ServerFrame{}, fmt.Errorf("client: %s is no frame about rooms or matches that is answered", t)
+		return wire.ServerFrame{}, fmt.Errorf("client: %s is no frame about rooms, matches or positions that is answered", t)
 	}
 	raw, err := encode(data)
 	if err != nil {
@@ -62,7 +62,8 @@ func (c *Client) Ask(ctx context.Context, t wire.Type, data any) (wire.ServerFra
 
 // isAnswered says whether a client's frame of a type is answered by one with its reference.
 func isAnswered(t wire.Type) bool {
-	return t.FromClient() && (t.OfRooms() && t != wire.TypeRoomTyping || t.OfMatches() && t != wire.TypeMatchMessage)
+	return t.FromClient() && (t.OfRooms() && t != wire.TypeRoomTyping || t.OfMatches() && t != wire.TypeMatchMessage) ||
+		t == wire.TypePositionHide || t == wire.TypeNearbyWatch
 }
 
 // Typing tells the others in a room that the user is writing.
@@ -99,9 +100,10 @@ func (c *Client) expectNot(reference string) {
 	delete(c.asked, reference)
 }
 
-// answered hands an answer to whoever waits for it, and says whether somebody did.
+// answered hands an answer to whoever waits for it, and says whether it is for nobody
+// else: what is around is news, too, so that all frames about it are in one order.
 func (c *Client) answered(f wire.ServerFrame) bool {
-	if !f.Type.OfRooms() && !f.Type.OfMatches() || f.Type == wire.TypeMatchMessage || f.Reference == nil {
+	if !f.Type.OfRooms() && !f.Type.OfMatches() && !f.Type.OfPositions() || f.Type == wire.TypeMatchMessage || f.Reference == nil {
 		return false
 	}
 	c.mu.Lock()
@@ -112,5 +114,5 @@ func (c *Client) answered(f wire.ServerFrame) bool {
 	}
 	delete(c.asked, readString(f.Reference))
 	answer <- f
-	return true
+	return f.Type != wire.TypeNearby
 }

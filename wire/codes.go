@@ -28,6 +28,7 @@ const (
 	CodeConflict        = "CONFLICT"
 	CodeChatOff         = "CHAT_OFF"
 	CodeMatchingOff     = "MATCHING_OFF"
+	CodeNearbyOff       = "NEARBY_OFF"
 
 	CodeMailboxFull = "MAILBOX_FULL"
 	CodeNoRoute     = "NO_ROUTE"
@@ -73,13 +74,14 @@ func Codes() []Code {
 		{KindGeneralError, CodeBusy, "The server has too much to do at present; try again later."},
 		{KindGeneralError, CodeUnknownID, "MESSAGE_ACK names an ID that this session was not sent, or has acknowledged already."},
 		{KindGeneralError, CodeTooMany, "The client asks for more than a limit allows."},
-		{KindGeneralError, CodeNotFound, "There is no such room, message, user, match or ticket, or none that the user may know of."},
+		{KindGeneralError, CodeNotFound, "There is no such room, message, user, match, ticket or watch, or none that the user may know of."},
 		{KindGeneralError, CodeConflict, "What is asked for does not go with how the room, the message, the member or the pool is now."},
 		{KindGeneralError, CodeWrongDomain, "The room is another domain's."},
-		{KindGeneralError, CodeStoreDown, "The server cannot reach its database at present."},
+		{KindGeneralError, CodeStoreDown, "The server cannot reach its database, or those who keep positions, at present."},
 		{KindGeneralError, CodeStoreFull, "The server has no room to store anything: its disk is nearly full."},
 		{KindGeneralError, CodeChatOff, "This server serves no rooms, or not at present."},
 		{KindGeneralError, CodeMatchingOff, "This server matches nobody."},
+		{KindGeneralError, CodeNearbyOff, "This server shows nobody where others are."},
 
 		{KindDeliverFailed, CodeMailboxFull, "The receiver's mailbox has no room."},
 		{KindDeliverFailed, CodeNoRoute, "There is no way to the receiver's domain."},

@@ -225,7 +225,7 @@ func fields(where string, object []byte, names []string, values [][]byte) *Error
 		return err
 	}
 	if again != "" {
-		return twice(where + "." + again)
+		return twice(within(where, again))
 	}
 	return nil
 }

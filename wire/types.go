@@ -27,8 +27,8 @@ type Type uint8
 
 // The types of frames. MESSAGE, ROOM_TYPING and MATCH_MESSAGE are sent by clients and
 // by the server; of the others, those up to TypeMessageAck, from TypeRoomSend to
-// TypeRoomTyping and from TypeMatchRequest to TypeMatchMessage come from clients, the
-// rest from the server.
+// TypeRoomTyping, from TypeMatchRequest to TypeMatchMessage and from TypePosition to
+// TypeNearbyUnwatch come from clients, the rest from the server.
 const (
 	TypeUnknown Type = iota
 	TypeAuthClient
@@ -91,10 +91,20 @@ const (
 	TypeMatchCanceled
 	TypeMatchPeerLeft
 	TypeMatchLeft
+
+	TypePosition
+	TypePositionHide
+	TypeNearbyWatch
+	TypeNearbyUnwatch
+	TypePositionHidden
+	TypeNearby
+	TypeNearbyEnter
+	TypeNearbyMove
+	TypeNearbyLeave
 )
 
 // LastType is the highest type.
-const LastType = TypeMatchLeft
+const LastType = TypeNearbyLeave
 
 // String returns the type's name on the wire, and "UNKNOWN" for TypeUnknown and
 // for values that are no type.
@@ -142,6 +152,8 @@ func (t Type) String() string {
 		return roomTypes()[t-TypeRoomSend]
 	case t.OfMatches():
 		return matchTypes()[t-TypeMatchRequest]
+	case t.OfPositions():
+		return nearTypes()[t-TypePosition]
 	}
 	return "UNKNOWN"
 }
@@ -149,13 +161,13 @@ func (t Type) String() string {
 // FromClient says whether clients send frames of this type.
 func (t Type) FromClient() bool {
 	return t >= TypeAuthClient && t <= TypeMessageAck || t >= TypeRoomSend && t <= TypeRoomTyping ||
-		t >= TypeMatchRequest && t <= TypeMatchMessage
+		t >= TypeMatchRequest && t <= TypeMatchMessage || t >= TypePosition && t <= TypeNearbyUnwatch
 }
 
 // FromServer says whether the server sends frames of this type.
 func (t Type) FromServer() bool {
 	return t == TypeMessage || t >= TypeAuthReply && t <= TypeForward || t >= TypeRoomTyping && t <= TypeRoomMemberList ||
-		t >= TypeMatchMessage && t <= TypeMatchLeft
+		t >= TypeMatchMessage && t <= TypeMatchLeft || t >= TypePositionHidden && t <= TypeNearbyLeave
 }
 
 // Types returns all types, in the order of their constants.
@@ -210,5 +222,8 @@ func typeOf(name []byte) Type {
 	if t := RoomType(name); t != TypeUnknown {
 		return t
 	}
-	return MatchType(name)
+	if t := MatchType(name); t != TypeUnknown {
+		return t
+	}
+	return PositionType(name)
 }

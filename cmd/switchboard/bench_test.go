@@ -245,6 +245,18 @@ func TestBenchMatchesDevicesWhileOthersWait(t *testing.T) {
 	}
 }
 
+func TestBenchLooksAroundBesideRedis(t *testing.T) {
+	t.Parallel()
+	out, errs, code := benchmark(t, "nearby", "--positions", "2000", "--movers", "1000", "--watchers", "10", "--duration", "300ms", "--folder", t.TempDir(), "--json")
+	var found load.Nearby
+	if err := json.Unmarshal([]byte(out), &found); code != "0" || errs != "" || err != nil {
+		t.Fatalf("exit code %s, %v\n%s%s", code, err, out, errs)
+	}
+	if found.Positions != 2000 || found.Hits < 5 || found.Queries <= 0 || found.Updates <= 0 || found.RedisQueries <= 0 || found.RedisUpdates <= 0 || found.News == 0 || found.P99 <= 0 || found.Batches == 0 {
+		t.Errorf("it found %+v", found)
+	}
+}
+
 func TestBenchFoldsEventsIntoWindows(t *testing.T) {
 	t.Parallel()
 	out, errs, code := benchmark(t, "traffic", "--devices", "50", "--warmup", "10ms", "--duration", "100ms", "--json")

@@ -47,6 +47,7 @@ func (r *Room) remove(ctx context.Context, user wire.UserID) error {
 	r.endedAll(user.Number())
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
+	r.signedOut(ctx, user.Number(), true)
 	if err := r.finish(ctx, user); err != nil {
 		r.opts.Log.Info("what is left of a deleted account is cleared away later", "user", user, "err", err)
 	}

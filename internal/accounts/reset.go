@@ -137,6 +137,7 @@ func (r *Room) UseReset(ctx context.Context, token, password string) error {
 		return fmt.Errorf("set a password anew: %w", err)
 	}
 	r.endedAll(number)
+	r.signedOut(ctx, number, true)
 	return nil
 }
 

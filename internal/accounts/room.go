@@ -50,6 +50,10 @@ type Options struct {
 	// others have sent to a number before it was somebody's is nobody's. Nil: nothing
 	// waits.
 	Empty func(ctx context.Context, user wire.UserID) error
+	// SignedOut is told when a user who did not want to be signed in any more is so nowhere:
+	// who has ended a session, or all, or set the password anew. It takes bounded time. Nil:
+	// nobody is.
+	SignedOut func(ctx context.Context, user wire.UserID)
 	// Deliver hands a token that sets a password anew to the app's own server, which
 	// gives it to the user. Nil: nobody can ask for one.
 	Deliver func(ctx context.Context, r Reset) error

@@ -262,6 +262,7 @@ func (r *Room) Refresh(ctx context.Context, token string) (Tokens, error) {
 		r.metrics.reused.Inc()
 		r.opts.Log.Warn("a refresh token was used twice, so its session has ended: somebody may have copied it", "user", r.user(s.Account))
 		r.ended(s.Account, id)
+		r.signedOut(ctx, s.Account, false)
 		return Tokens{}, refuse(CodeTokenReused, "this refresh token was used before, so its session has ended; sign in anew")
 	case errors.Is(err, ErrEnded):
 		return Tokens{}, refuseEnded()
@@ -278,6 +279,7 @@ func (r *Room) SignOut(ctx context.Context, h Holder, all bool) error {
 			return fmt.Errorf("end all sessions: %w", err)
 		}
 		r.endedAll(h.Number())
+		r.signedOut(ctx, h.Number(), true)
 		return nil
 	}
 	return r.EndSession(ctx, h, h.Session)
@@ -289,7 +291,29 @@ func (r *Room) EndSession(ctx context.Context, h Holder, id wire.ID) error {
 		return fmt.Errorf("end a session: %w", err)
 	}
 	r.ended(h.Number(), id)
+	r.signedOut(ctx, h.Number(), false)
 	return nil
+}
+
+// signedOut tells that an account is signed in nowhere any more; all: it is known to be.
+func (r *Room) signedOut(ctx context.Context, number int64, all bool) {
+	if r.opts.SignedOut == nil {
+		return
+	}
+	user := r.user(number)
+	if !all {
+		out, err := r.Out(ctx, user)
+		if err != nil || !out {
+			return // what cannot be found out now ends by itself in time
+		}
+	}
+	r.opts.SignedOut(ctx, user)
+}
+
+// Out says whether a user is signed in nowhere.
+func (r *Room) Out(ctx context.Context, user wire.UserID) (bool, error) {
+	list, err := r.opts.Store.Sessions(ctx, user.Number(), r.now())
+	return len(list) == 0, err
 }
 
 // Sessions returns the holder's sessions, the newest first.

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // authorize finds out who asks, and whether the call is for them.
@@ -105,6 +107,66 @@ func (v *V1) account(w http.ResponseWriter, r *http.Request) (Identity, *Refusal
 		return who, refused
 	}
 	return who, v.paces.take(w.Header(), string(who.Account.User))
+}
+
+// user finds out which user makes a request, or which API key where one may.
+func (v *V1) user(w http.ResponseWriter, r *http.Request, c *Call, operator bool) (who Identity, refused *Refusal) {
+	query := r.URL.Query()
+	switch {
+	case c.Also != "" && managed(r, operator):
+		if operator {
+			return Identity{Admin: true}, nil
+		}
+		return v.authorize(w, r, c)
+	case query.Has("appId") || query.Has("userId"):
+		who, refused = v.signedIn(r, query)
+	default:
+		if who, refused = v.account(w, r); refused == nil {
+			who.User = who.Account.User
+		}
+		return who, refused
+	}
+	if refused != nil {
+		if refused.Status == http.StatusUnauthorized {
+			askBearer(w)
+		}
+		if r.ContentLength != 0 {
+			endSoon(w)
+		}
+		return who, refused
+	}
+	return who, v.paces.take(w.Header(), string(who.User))
+}
+
+// signedIn signs a user of an app in for one request, as a socket would.
+func (v *V1) signedIn(r *http.Request, query url.Values) (Identity, *Refusal) {
+	a := wire.Auth{AppID: query.Get("appId"), UserText: query.Get("userId")}
+	if len(r.Header.Values("Authorization")) > 0 {
+		presented, refused := token(r, "<token>")
+		if refused != nil {
+			return Identity{}, refused
+		}
+		a.Token = presented
+	}
+	user, err := wire.ParseUserID([]byte(a.UserText))
+	switch {
+	case a.AppID == "":
+		return Identity{}, Invalid("appId", "is needed beside userId")
+	case err != nil:
+		return Identity{}, Invalid("userId", "is no user ID: %s", err)
+	case v.opts.Rooms.SignIn == nil:
+		return Identity{}, Refuse(http.StatusUnauthorized, wire.CodeRefused, "nobody signs in here")
+	}
+	a.User = user
+	signed, err := v.opts.Rooms.SignIn(r.Context(), a)
+	if err != nil {
+		refused, known := refusalOf(err)
+		if !known {
+			v.opts.Log.Error("a user could not be signed in", "err", err)
+		}
+		return Identity{}, refused
+	}
+	return Identity{App: signed.App(), User: signed}, nil
 }
 
 // holder reads the access token of a request.

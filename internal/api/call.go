@@ -59,8 +59,9 @@ import (
 // app with the call's scope may have, say Secret: true. A call that a
 // user's own token opens instead of an API key says Auth: ByToken, and is given
 // no identity; one that is for accounts says Auth: ByAccount, and finds in its
-// Identity whose token it is, which was checked. One of these that who manages accounts
-// may make, too, says with which scope: Also. A call that writes its answer by itself, such as a stream of
+// Identity whose token it is, which was checked; one that is for users of any app says
+// Auth: ByUser, has AsUser in its request, and finds in its Identity who it is. One of
+// these that an API key may make, too, says with which scope: Also. A call that writes its answer by itself, such as a stream of
 // events, is Serve(f) instead of Handle(f); a stream says Stream: true. One that is
 // about this node alone says Here: true: others are refused while it is cut off from
 // its cluster.
@@ -81,6 +82,7 @@ const (
 	ByAnyKey              // an API key that is good, whatever its scopes
 	ByAccount             // the access token of an account: Identity.Account
 	ByNobody              // whoever comes, about accounts
+	ByUser                // a user: the access token of an account, or appId, userId and the token of another app: Identity.User
 )
 
 // Call is one operation of the HTTP interface: a row of the table.
@@ -89,7 +91,7 @@ type Call struct {
 	Path    string // with parameters as in "/v1/users/{userId}"
 	Scope   keys.Scope
 	Auth    Auth
-	Also    keys.Scope // an API key of the chat app with this scope opens it, too; of calls about accounts
+	Also    keys.Scope // an API key with this scope opens it, too, of the chat app where it is about accounts
 	Once    bool       // it takes an Idempotency-Key
 	Secret  bool       // its answer holds a secret: a repeat gets it only with the API key that asked first
 	Here    bool       // it is about this node alone: one that has lost touch with its cluster answers it, too

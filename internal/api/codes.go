@@ -85,6 +85,8 @@ func ProblemCodes() []ProblemCode {
 		wire.CodeRefused, wire.CodeHookFailed, wire.CodeTooManySessions,
 		// Of rooms, and of the journal.
 		wire.CodeConflict,
+		// Of positions.
+		wire.CodeNearbyOff,
 	} {
 		list = append(list, ProblemCode{code, statusOf(code)})
 	}

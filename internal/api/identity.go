@@ -20,6 +20,8 @@ type Identity struct {
 	Admin bool
 	// Account is whose access token it was made with, of a call that is ByAccount.
 	Account accounts.Holder
+	// User is who makes it, of a call that is ByUser; empty where an API key does.
+	User wire.UserID
 
 	address string                              // where it came from, of a call that is not made with a key
 	known   func(app string) bool               // whether an app is in the settings

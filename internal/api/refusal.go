@@ -122,7 +122,7 @@ func statusOf(code string) int {
 		return http.StatusUnauthorized
 	case wire.CodeForbidden:
 		return http.StatusForbidden
-	case wire.CodeUnknownID, wire.CodeUnknownApp, wire.CodeNotFound, wire.CodeChatOff, wire.CodeMatchingOff:
+	case wire.CodeUnknownID, wire.CodeUnknownApp, wire.CodeNotFound, wire.CodeChatOff, wire.CodeMatchingOff, wire.CodeNearbyOff:
 		return http.StatusNotFound
 	case wire.CodeMailboxFull, wire.CodeAlreadySignedIn, wire.CodeConflict:
 		return http.StatusConflict

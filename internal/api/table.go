@@ -30,6 +30,13 @@ type Rooms struct {
 	Chat     Chat // nil where Accounts is
 	ChatOff  string
 	Journal  Journal
+	// Nearby keeps positions; nil: nobody does.
+	Nearby Nearby
+	// Names returns the names of those of some users that have one. Nil: nobody has.
+	Names func(ctx context.Context, users []wire.UserID) map[wire.UserID]string
+	// SignIn says who somebody is that shows the token of an app without accounts here:
+	// a user, or a *Refusal.
+	SignIn func(ctx context.Context, a wire.Auth) (wire.UserID, error)
 }
 
 // MessageLimits bound what is sent.
@@ -95,5 +102,6 @@ func Calls(r Rooms) []Call {
 		r.accountCalls(),
 		r.roomCalls(),
 		r.journalCalls(),
+		r.nearbyCalls(),
 	)
 }

@@ -188,6 +188,10 @@ func (v *V1) answer(w http.ResponseWriter, r *http.Request, c *Call, operator bo
 	switch {
 	case refused != nil:
 		return refused
+	case c.Auth == ByUser:
+		if who, refused = v.user(w, r, c, operator); refused != nil {
+			return refused
+		}
 	case c.Also != "" && managed(r, operator):
 		if who, refused = v.manager(w, r, c, operator); refused != nil {
 			return refused

@@ -117,15 +117,16 @@ type Bus struct {
 	layout  layout
 	current atomic.Pointer[engine] // nil when the server does not run
 
-	mu      sync.Mutex // one start, recovery or stop at a time; guards what follows
-	logs    map[int]*Log
-	tables  map[string]*Table
-	trail   *Trail // nil until it is asked for, and so are the next three
-	events  *Events
-	parts   *Parts
-	matches *Events
-	links   *Links // nil until they are opened, and when they are closed
-	closed  bool
+	mu        sync.Mutex // one start, recovery or stop at a time; guards what follows
+	logs      map[int]*Log
+	tables    map[string]*Table
+	trail     *Trail // nil until it is asked for, and so are the next four
+	events    *Events
+	parts     *Parts
+	matches   *Events
+	positions *Events
+	links     *Links // nil until they are opened, and when they are closed
+	closed    bool
 }
 
 // Open starts the embedded server on its folder and waits until it has
@@ -302,6 +303,12 @@ func (b *Bus) Recover(ctx context.Context) error {
 	}
 	if b.matches != nil {
 		if err := b.ensure(ctx, b.current.Load(), b.layout.matches()); err != nil {
+			b.stop()
+			return err
+		}
+	}
+	if b.positions != nil {
+		if err := b.ensure(ctx, b.current.Load(), b.layout.positions(b.positions.limits.Age)); err != nil {
 			b.stop()
 			return err
 		}

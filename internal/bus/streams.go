@@ -70,6 +70,13 @@ func Streams() []Stream {
 			Writer:  "the shard's keeper, with the expected last sequence of its subject",
 			Kept:    "until the keeper purges the head: what is live is copied forward",
 		},
+		{
+			Name:    "SB_POSITIONS",
+			Subject: "sb.positions.<n>",
+			Holds:   "where the users of shard n are: one message is one batch of what changed in a second",
+			Writer:  "the shard's keeper, with the expected last sequence of its subject",
+			Kept:    "for nearby.ttl; then it goes",
+		},
 	}
 }
 
@@ -125,8 +132,7 @@ func (l layout) told(name string) string { return l.subject("sb.told.") + name +
 // trailPrefix begins the subjects of the webhooks' history.
 const trailPrefix = "sb.webhooks."
 
-// trail is the stream of the webhooks' history, the only one of which something
-// goes by itself.
+// trail is the stream of the webhooks' history.
 func (l layout) trail(t TrailLimits) jetstream.StreamConfig {
 	c := l.kept(Streams()[2], "<app>", "*")
 	c.Subjects = []string{strings.ReplaceAll(c.Subjects[0], "<name>", "*")}
@@ -170,6 +176,17 @@ const matchesPrefix = "sb.matches."
 
 // matches is the stream of matches.
 func (l layout) matches() jetstream.StreamConfig { return l.kept(Streams()[5], "<n>", "*") }
+
+// positionsPrefix begins the subjects of positions; then comes the shard.
+const positionsPrefix = "sb.positions."
+
+// positions is the stream of positions.
+func (l layout) positions(age time.Duration) jetstream.StreamConfig {
+	c := l.kept(Streams()[6], "<n>", "*")
+	c.Discard = jetstream.DiscardOld
+	c.MaxAge = age
+	return c
+}
 
 // kept is the stream of a row, in which what stands for its kind is replaced:
 // nothing in it goes by itself.

@@ -356,3 +356,27 @@ func TestTheSimpleDoorIsOpenInTheDemoOnly(t *testing.T) {
 		expect(t, problems(t, Sources{File: write(t, text)}), want)
 	}
 }
+
+func TestDistancesHaveUnits(t *testing.T) {
+	for text, want := range map[string]Metres{"0": 0, "0m": 0, "100m": 100, "2km": 2000, "1500m": 1500} {
+		if got := load(t, Sources{File: write(t, "nearby: {precision: "+text+"}\n")}).Nearby.Precision; got != want {
+			t.Errorf("%s: got %v, not %v", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"100":    `"100" is not a distance: it lacks its unit, as in 100m`,
+		"2k":     `"2k" is not a distance: write 100m or 5km`,
+		"-5m":    `"-5m" is not a distance: write 100m or 5km`,
+		"1.5km":  `"1.5km" is not a distance: write 100m or 5km`,
+		"101km":  "101km is too much: the most is 100km",
+		"wide":   `"wide" is not a distance: write 100m or 5km`,
+		"5miles": `"5miles" is not a distance: write 100m or 5km`,
+	} {
+		expect(t, problems(t, Sources{File: write(t, "nearby: {precision: "+text+"}\n")}), "s.yaml:1: nearby.precision: "+want)
+	}
+	for m, want := range map[Metres]string{0: "0m", 999: "999m", 3000: "3km"} {
+		if got := m.String(); got != want {
+			t.Errorf("got %s, not %s", got, want)
+		}
+	}
+}

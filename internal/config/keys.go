@@ -12,14 +12,14 @@ type Key struct {
 	// for the appName of each app.
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
-	// duration, count, number, choice, switch, text, names, user, url, key, secret,
+	// duration, distance, count, number, choice, switch, text, names, user, url, key, secret,
 	// secrets, file, peers, roles, servers, meta, domain, database, app.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
 	// written; empty for none.
 	Default string
-	// Min and Max are the bounds of a size (bytes), duration (nanoseconds) or
-	// count; both 0 where there are none.
+	// Min and Max are the bounds of a size (bytes), duration (nanoseconds), distance
+	// (metres) or count; both 0 where there are none.
 	Min, Max int64
 	// Choices are the values that a choice may have.
 	Choices []string
@@ -42,10 +42,10 @@ func (k Key) EnvName() string {
 	return envName(k.Name)
 }
 
-// Unit returns what a number of this key counts: "bytes", "time" or "number";
+// Unit returns what a number of this key counts: "bytes", "time", "metres" or "number";
 // empty for what is not a number.
 func (k Key) Unit() string {
-	return map[string]string{kindSize: "bytes", kindDuration: "time", kindCount: "number"}[k.Kind]
+	return map[string]string{kindSize: "bytes", kindDuration: "time", kindDistance: "metres", kindCount: "number"}[k.Kind]
 }
 
 // Kinds of values.
@@ -55,6 +55,7 @@ const (
 	kindOrigins  = "origins"
 	kindSize     = "size"
 	kindDuration = "duration"
+	kindDistance = "distance"
 	kindCount    = "count"
 	kindNumber   = "number" // above 0, maybe with a fraction
 	kindChoice   = "choice"
@@ -78,7 +79,7 @@ const (
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), journalKeys(), trafficKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.

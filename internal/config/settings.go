@@ -21,6 +21,7 @@ type Settings struct {
 	Chat     Chat     `yaml:"chat"`    // accounts and rooms
 	Journal  Journal  `yaml:"journal"` // of what happened to devices
 	Matching Matching `yaml:"matching"`
+	Nearby   Nearby   `yaml:"nearby"`  // who is around
 	Traffic  Traffic  `yaml:"traffic"` // what was exchanged when
 	Limits   Limits   `yaml:"limits"`
 	Log      Log      `yaml:"log"`

@@ -71,6 +71,15 @@ func (k Key) set(s *Settings, text string) error {
 			return err
 		}
 		*p = d
+	case *Metres:
+		m, err := parseMetres(text)
+		if err == nil {
+			err = k.checkRange(int64(m))
+		}
+		if err != nil {
+			return err
+		}
+		*p = m
 	case *int:
 		if text == "" && k.optional {
 			*p = 0
@@ -144,6 +153,8 @@ func (k Key) text(s *Settings) string {
 		return p.String()
 	case *time.Duration:
 		return durationText(*p)
+	case *Metres:
+		return p.String()
 	case *int:
 		if *p == 0 && k.optional {
 			return ""
@@ -161,6 +172,8 @@ func (k Key) bound(n int64) string {
 	switch k.Kind {
 	case kindSize:
 		return Bytes(n).String()
+	case kindDistance:
+		return Metres(n).String()
 	case kindDuration:
 		return durationText(time.Duration(n))
 	}

@@ -22,6 +22,7 @@ const (
 	AccountsManage Scope = "accounts:manage"
 	JournalRead    Scope = "journal:read"
 	JournalWrite   Scope = "journal:write"
+	NearbyRead     Scope = "nearby:read"
 )
 
 // Permission is a scope with a sentence that says what it lets a key do.
@@ -45,6 +46,7 @@ func Permissions() []Permission {
 		{AccountsManage, "Make, find and delete accounts of chat, and make tokens with which their users set a forgotten password anew."},
 		{JournalRead, "Read the journal of the app's devices, and their states."},
 		{JournalWrite, "Write events of the app's devices into the journal."},
+		{NearbyRead, "See where the app's users are."},
 	}
 }
 

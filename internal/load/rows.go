@@ -36,6 +36,7 @@ func suiteRows(z sizes) []suiteRow {
 		{"links", "two linked domains on one processor, " + spaced(one) + " connections, in pairs over the link, compared with one domain; then " + spaced(z.messages(10_000)) + " messages that waited for the link", measureLinks},
 		{"matching", "devices that look for each other, while " + spaced(z.of(10_000, 100)) + " others wait; compared with ten times as many", measureMatching},
 		{"traffic", "events of " + spaced(z.of(1000, 20)) + " devices that are folded into windows, by one goroutine", measureTraffic},
+		{"nearby", spaced(z.of(1_000_000, 1000)) + " positions on one core, compared with Redis; then " + spaced(z.of(1000, 20)) + " who look around while " + spaced(z.of(100_000, 500)) + " move", measureNearby},
 		{"start", "start to ready, after a clean stop and after a kill", measureStart},
 	}
 }

@@ -140,7 +140,7 @@ func (n *node) buildAccounts() (err error) {
 	if err := n.buildChat(); err != nil {
 		return err
 	}
-	o.Chat, o.Empty = n.chat.rooms, n.emptyMailbox
+	o.Chat, o.Empty, o.SignedOut = n.chat.rooms, n.emptyMailbox, n.signedOut
 	n.chat.accounts, err = accounts.New(o)
 	return err
 }

@@ -283,6 +283,7 @@ const (
 	tagChat     = 8 // news of rooms
 	tagMatching = 9
 	tagJournal  = 10
+	tagNearby   = 11
 )
 
 // tagged is a part's own way to other nodes.

@@ -28,6 +28,12 @@ func (n *node) socketOptions() socket.Options {
 	if n.matching.room != nil {
 		o.Matches, o.Note = n.matching.room, n.noteDevice
 	}
+	if n.around.room != nil {
+		o.Nearby = nearbyDoor{n.around.room}
+	}
+	if n.around.names != nil {
+		o.Names = n.around.names.Now
+	}
 	if n.chat.accounts != nil {
 		o.Shown, o.Rooms, o.Shunned = shown, n.chat.rooms, n.chat.accounts.Shunned
 	}
@@ -212,8 +218,14 @@ func (n *node) v1Options() api.V1Options {
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Page: l.APIPage, Wait: l.APITimeout}
 			},
 			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n}, ChatOff: n.chat.off,
-			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room,
+			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room, SignIn: n.signInUser,
 		},
+	}
+	if n.around.room != nil {
+		o.Rooms.Nearby = n.around.room
+	}
+	if n.around.names != nil {
+		o.Rooms.Names = n.around.names.Ask
 	}
 	if n.chat.accounts != nil {
 		o.Rooms.Accounts, o.Rooms.Chat = n.chat.accounts, n.chat.rooms

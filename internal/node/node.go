@@ -94,6 +94,7 @@ type node struct {
 	journal  journalPart
 	traffic  trafficPart
 	matching matching
+	around   around
 	serving  atomic.Bool
 	abroad   *abroad    // nil: there are no other domains
 	applying sync.Mutex // held while apps are replaced
@@ -156,6 +157,7 @@ func (n *node) run(ctx context.Context) (err error) {
 	defer n.apps.Close()
 	defer n.keys.Close()
 	defer n.runMatching()() // when the shards are given up, which it waits for
+	defer n.runNearby()()
 	leave, err := n.join(ctx)
 	if err != nil {
 		return err
@@ -276,6 +278,9 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 		return err
 	}
 	if err := n.openMatching(); err != nil {
+		return err
+	}
+	if err := n.openNearby(); err != nil {
 		return err
 	}
 	if n.sockets, err = socket.New(n.socketOptions()); err != nil {

@@ -95,7 +95,7 @@ func TestEveryCodeOfTheProtocolIsProduced(t *testing.T) {
 	Alone(t, ReasonEnds)
 	listed := listedCodes(t)
 	produced := make(map[string]bool)
-	for _, c := range slices.Concat(frameScenarios(), errorScenarios(), signInScenarios(), closeScenarios(), storeScenarios(), roomScenarios(), matchScenarios()) {
+	for _, c := range slices.Concat(frameScenarios(), errorScenarios(), signInScenarios(), closeScenarios(), storeScenarios(), roomScenarios(), matchScenarios(), nearbyScenarios()) {
 		for _, key := range c.produces {
 			produced[key] = true // or its own test fails
 		}

@@ -63,6 +63,8 @@ func (s *session) handle(f *wire.Frame) *wire.Error {
 		return s.room(f)
 	case f.Type.OfMatches():
 		return s.match(f)
+	case f.Type.OfPositions():
+		return s.nearby(f)
 	}
 	return &wire.Error{Kind: wire.KindInvalidMessage, Code: wire.CodeUnknownType, Reason: "this server does not handle " + f.Type.String()}
 }

@@ -250,6 +250,9 @@ func serverType(frame []byte) wire.Type {
 		if t := wire.RoomType(name); t != wire.TypeUnknown {
 			return t
 		}
-		return wire.MatchType(name)
+		if t := wire.MatchType(name); t != wire.TypeUnknown {
+			return t
+		}
+		return wire.PositionType(name)
 	}
 }

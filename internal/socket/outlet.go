@@ -51,7 +51,6 @@ func (s *session) Queue(frame []byte, proof func()) bool {
 
 // queueFast queues a FAST frame. The caller holds mu.
 func (s *session) queueFast(frame []byte, proof func()) bool {
-	q := &s.queue
 	if s.closing || s.full(len(frame)) || (proof != nil && s.proofs.fast.len() >= maxFastProofs) {
 		return false
 	}
@@ -59,11 +58,34 @@ func (s *session) queueFast(frame []byte, proof func()) bool {
 		s.proofs.fast.push(proof)
 		s.proofs.wanted = true
 	}
+	s.putFast(frame)
+	return true
+}
+
+// putFast queues a FAST frame, whatever waits. The caller holds mu.
+func (s *session) putFast(frame []byte) {
+	q := &s.queue
 	q.fast++
 	start := s.begin()
 	q.buf = append(q.buf, frame...)
 	s.enqueued(start, finText)
 	s.given(frame, featureFast)
+}
+
+// whole is Fast for what cannot be told in parts: when nothing else waits it may be larger
+// than what may wait.
+func (s *session) whole(frame []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing:
+		return false
+	case s.queue.bytes() == 0:
+		s.putFast(frame)
+	case !s.queueFast(frame, nil):
+		return false
+	}
+	s.flushSoon()
 	return true
 }
 

@@ -87,6 +87,12 @@ func (o Options) withDefaults() Options {
 	if o.MatchesOff == "" {
 		o.MatchesOff = "this server matches nobody: the setting matching.enabled turns that on"
 	}
+	if o.NearbyOff == "" {
+		o.NearbyOff = "this server shows nobody where others are: the setting nearby.enabled turns that on"
+	}
+	if o.Names == nil {
+		o.Names = func([]wire.UserID) (map[wire.UserID]string, bool) { return nil, true }
+	}
 	if o.Note == nil {
 		o.Note = func(DeviceEvent) {}
 	}

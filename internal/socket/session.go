@@ -111,6 +111,7 @@ type session struct {
 	sends  sends
 	asked  asked
 	inPool *inPool // what it has in pools; nil: it has never asked
+	watch  *watch  // what it watches of the map; nil: it never has
 	window int     // bytes that may be on their way, of a link; 0 for the usual
 
 	opening   *opening           // the reply waits for hub and keeper; nil: it does not
@@ -297,6 +298,7 @@ func (s *session) leave(keep bool) {
 			rooms.Detach(s)
 		}
 		s.leavePools()
+		s.lookAway()
 		s.srv.opts.Hub.Remove(s)
 		s.srv.metrics.sessionsOf(&s.identity).Add(-1)
 	}

@@ -129,6 +129,12 @@ type Options struct {
 	// Matches matches devices. Nil: nobody does, for the reason that MatchesOff is.
 	Matches    Matches
 	MatchesOff string
+	// Nearby keeps positions. Nil: nobody does, for the reason that NearbyOff is.
+	Nearby    Nearby
+	NearbyOff string
+	// Names returns the names of those of some users that have one; false: they are not
+	// all known yet, and will be in a moment. It must not block. Nil: nobody has one.
+	Names func(users []wire.UserID) (names map[wire.UserID]string, known bool)
 	// Note is told what devices do, for the journal; it must not block. Nil: nobody is.
 	Note func(DeviceEvent)
 	Node string // this node's ID, for the keeper; empty where there is only one

@@ -9,6 +9,7 @@ import type { WebSocketConstructor } from "./link.js";
 import { Outbox } from "./outbox.js";
 import { rawValue } from "./rawjson.js";
 import { Deferred, Receipts, type Receipt } from "./receipts.js";
+import { readNearbyNews, type NearbyCalls, type NearbyNews, type Position } from "./nearby.js";
 import { readMatchNews, type MatchCalls, type MatchNews } from "./matches.js";
 import { Asks, readNews, type RoomCalls, type RoomNews } from "./rooms.js";
 
@@ -75,6 +76,8 @@ export interface ClientEvents {
   room: RoomNews;
   /** What comes of a request to be matched, and what the other members of a match do. */
   match: MatchNews;
+  /** Who is around, and what changes; `NearbyView` adds it up. */
+  nearby: NearbyNews;
   /** The server's error frames, handlers that failed, frames that are none. Why a connection ended is in `state`. */
   error: SwitchboardError;
   state: StateChange;
@@ -88,7 +91,7 @@ const realClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
-type Calls = RoomCalls & MatchCalls;
+type Calls = RoomCalls & MatchCalls & NearbyCalls;
 
 /** One user's session with Switchboard, kept up over lost connections. */
 export class Client {
@@ -250,7 +253,7 @@ export class Client {
   }
 
   /**
-   * Sends a frame about rooms or matches. Fulfilled with the data of its answer; rejected with the server's error, when it
+   * Sends a frame about rooms, matches or positions. Fulfilled with the data of its answer; rejected with the server's error, when it
    * cannot be sent, as `send` throws, and when the connection breaks before the answer (`mayYetArrive`: send it
    * again, a message with the same `clientId`).
    */
@@ -281,6 +284,16 @@ export class Client {
     this.#write(JSON.stringify({ type: "MATCH_MESSAGE", data: { match, content, to }, ...feature, reference }), reference);
     const receivers = new Set(to).size;
     return this.#receipts.expect({ reference, seq: undefined, stored: reliable && this.#receiptsAsked, confirmed: reliable && receivers === 1, receivers: Math.max(receivers, 1) });
+  }
+
+  /** Says where the user is. It throws as `send` does; a refusal arrives as an `error` event. */
+  position(position: Position): void {
+    this.#write(JSON.stringify({ type: "POSITION", data: position }), undefined);
+  }
+
+  /** Looks away from what `NEARBY_WATCH` looks at under this ID. */
+  unwatch(id: string): void {
+    this.#write(JSON.stringify({ type: "NEARBY_UNWATCH", data: { id } }), undefined);
   }
 
   /** As the app's master user: closes all sessions of a user. A refusal arrives as an `error` event. */
@@ -394,7 +407,8 @@ export class Client {
       case "MATCH_MESSAGE":
         break; // its reference is its sender's
       default:
-        if (this.#asks.answered(frame)) this.#untold.add(frame);
+        // What is around is news, too, so that all frames about it are in one order.
+        if (this.#asks.answered(frame) && frame.type !== "NEARBY") this.#untold.add(frame);
     }
   }
 
@@ -450,7 +464,9 @@ export class Client {
         const news = readNews(frame); // of frames of a later protocol there is none: the frame event shows them
         if (news !== undefined) return this.#emitter.emit("room", news);
         const match = readMatchNews(frame);
-        return match === undefined ? undefined : this.#emitter.emit("match", match);
+        if (match !== undefined) return this.#emitter.emit("match", match);
+        const nearby = readNearbyNews(frame);
+        return nearby === undefined ? undefined : this.#emitter.emit("nearby", nearby);
       }
     }
   }

@@ -22,6 +22,7 @@ export type {
   MatchRequest,
   MatchTicket,
 } from "./matches.js";
+export { NearbyView, type Crowd, type NearbyAnswer, type NearbyArea, type NearbyCalls, type NearbyNews, type Neighbour, type Position } from "./nearby.js";
 export type { Receipt } from "./receipts.js";
 export type {
   Room,

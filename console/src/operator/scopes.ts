@@ -11,4 +11,5 @@ export const scopes: readonly (readonly [scope: string, what: string])[] = [
   ["stats:read", "See counters and rates of the server, and the nodes of its cluster"],
   ["journal:read", "Read the journal of the app's devices, and their states"],
   ["journal:write", "Write events of the app's devices into the journal"],
+  ["nearby:read", "See where the app's users are"],
 ];

@@ -1,0 +1,110 @@
+package nearby
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// inhabited returns a core with n users, 15 of them within a kilometre of each, and
+// where they are.
+func inhabited(b *testing.B, n int) (*core, []string, [][2]float64) {
+	b.Helper()
+	c := newCore(0, Limits{Positions: n, Rate: math.MaxUint16, TTL: time.Hour}, start)
+	c.begin(1)
+	random := rand.New(rand.NewPCG(1, 2))
+	side := math.Sqrt(float64(n)*math.Pi/15) / 111.2
+	names, places := make([]string, n), make([][2]float64, n)
+	for i := range n {
+		names[i] = fmt.Sprint("app-", i)
+		places[i] = [2]float64{side * (random.Float64() - 0.5), side * (random.Float64() - 0.5)}
+		if err := c.put(start, "app", names[i], Position{Lat: places[i][0], Lon: places[i][1], At: start}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	store(c, start.Add(time.Second))
+	return c, names, places
+}
+
+// BenchmarkNear asks who is within a kilometre of somebody.
+func BenchmarkNear(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			c, _, places := inhabited(b, n)
+			b.ReportAllocs()
+			users, i := 0, 0
+			for b.Loop() {
+				p := places[i*7919%n]
+				var out Answer
+				c.near("app", View{Lat: p[0], Lon: p[1], Radius: 1000}, MaxAnswer, &out)
+				users += len(out.Users)
+				i++
+			}
+			b.ReportMetric(float64(users)/float64(b.N), "users")
+		})
+	}
+}
+
+// BenchmarkPut has users go up to 50 m, alone or while a node looks on.
+func BenchmarkPut(b *testing.B) {
+	for _, looked := range []bool{false, true} {
+		b.Run(fmt.Sprintf("looked at %v", looked), func(b *testing.B) {
+			const n = 1_000_000
+			c, names, places := inhabited(b, n)
+			d := newDesk(Limits{}, 1)
+			if looked {
+				lookAround(b, c, d, places)
+			}
+			b.ReportAllocs()
+			now, i := start, 0
+			for b.Loop() {
+				at := i * 7919 % n
+				p := &places[at]
+				p[0] += 0.0002 * (float64(i%5) - 2)
+				if err := c.put(now, "app", names[at], Position{Lat: p[0], Lon: p[1], At: now}); err != nil {
+					b.Fatal(err)
+				}
+				if i++; i%100_000 == 0 {
+					now = now.Add(time.Second)
+					store(c, now)
+					for _, p := range c.news(now.UnixMilli()) {
+						if err := d.heard(p.Message); err != nil {
+							b.Fatal(err)
+						}
+					}
+					d.flush(now)
+				}
+			}
+		})
+	}
+}
+
+// lookAround has a thousand sessions look at a kilometre around somebody.
+func lookAround(b *testing.B, c *core, d *desk, places [][2]float64) {
+	b.Helper()
+	for i := range 1000 {
+		p := places[i*(len(places)/1000)]
+		if err := d.watch(start, d.open("app", silent{}), "w", View{Lat: p[0], Lon: p[1], Radius: 1000}, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for {
+		list, _ := d.requests(start)
+		if len(list) == 0 {
+			break
+		}
+		reply, _, err := c.serve(start, "n", list[0].Request)
+		if err != nil {
+			b.Fatal(err)
+		}
+		d.done(start, 0, reply, nil)
+	}
+	for _, p := range c.news(start.UnixMilli()) {
+		if err := d.heard(p.Message); err != nil {
+			b.Fatal(err)
+		}
+	}
+	d.flush(start)
+}

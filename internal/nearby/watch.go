@@ -1,0 +1,385 @@
+package nearby
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/grid"
+)
+
+const (
+	// pace is how far two frames of changes are apart, of one session.
+	pace = 100 * time.Millisecond
+	// crowded is after how long a session that had no room is tried again.
+	crowded = 50 * time.Millisecond
+	// slow is how far two frames about cells of a watch are apart, and changes from
+	// users to cells and back.
+	slow = time.Second
+	// patience is how long a watch waits for keepers before its session hears of it.
+	patience = 2 * time.Second
+)
+
+var errNoAnswer = errors.New("a node that knows of positions does not answer")
+
+// viewer is a session that looks.
+type viewer struct {
+	app     string
+	outlet  Outlet
+	watches map[string]*watch
+	closed  bool
+	next    time.Time // when changes may be told
+}
+
+// What can happen to a user in view.
+const (
+	enters = iota
+	leaves
+	moves
+	kinds
+)
+
+// watch is something that a session looks at.
+type watch struct {
+	viewer    *viewer
+	id        string
+	view      View
+	lat, lon  float64 // from where distances are measured
+	reference []byte
+	asked     time.Time
+	squares   []*square
+	members   map[int64]*person // who is in view
+
+	fresh    bool // the session has no answer yet
+	troubled bool // and knows that it may take a while
+	answered time.Time
+
+	told    map[int64]fact // whom the session knows, and where
+	changes [kinds]map[int64]*person
+	since   [kinds]time.Time // when the first of them was seen to be due
+
+	cells    map[grid.Cell]int // what the session knows, when it is told cells; nil: it is told users
+	numbered bool              // cells may have other counts
+}
+
+// reset forgets what the session was told.
+func (w *watch) reset() {
+	if w.members == nil {
+		w.members = make(map[int64]*person)
+	}
+	w.told, w.cells = make(map[int64]fact), nil
+	w.changes, w.since = [kinds]map[int64]*person{}, [kinds]time.Time{}
+}
+
+// holds says whether somebody is in view.
+func (w *watch) holds(p *person) bool {
+	if p.refs == 0 || !w.view.contains(p.lat, p.lon) {
+		return false
+	}
+	s := w.squares[0].area.squares[grid.CellAt(w.squares[0].cell.Level(), p.lat, p.lon)]
+	return s != nil && s.parts[p.shard].people[p.user] == p
+}
+
+// touch says that there is news of a user.
+func (w *watch) touch(p *person) {
+	in := w.holds(p)
+	_, was := w.members[p.user]
+	switch {
+	case in:
+		w.members[p.user] = p
+	case was:
+		delete(w.members, p.user)
+	default:
+		return
+	}
+	w.numbered = true
+	if w.fresh || w.cells != nil {
+		return
+	}
+	for kind := range w.changes {
+		delete(w.changes[kind], p.user)
+	}
+	_, told := w.told[p.user]
+	kind := enters
+	switch {
+	case in && told:
+		kind = moves
+	case !in && told:
+		kind = leaves
+	case !in:
+		return
+	}
+	if w.changes[kind] == nil {
+		w.changes[kind] = make(map[int64]*person)
+	}
+	w.changes[kind][p.user] = p
+}
+
+// known says whether all keepers have said who is in the squares, and whether one of
+// them told numbers only.
+func (w *watch) known() (all, numbers bool) {
+	all = true
+	for _, s := range w.squares {
+		all = all && s.unknown == 0
+		numbers = numbers || s.many > 0
+	}
+	return all, numbers
+}
+
+// flush tells sessions what is due. It returns when it is to be called again; zero:
+// not before something happens.
+func (d *desk) flush(now time.Time) (next time.Time) {
+	for v := range d.due {
+		at := v.flush(now, &d.limits)
+		switch {
+		case at.IsZero():
+			delete(d.due, v)
+		case next.IsZero() || at.Before(next):
+			next = at
+		}
+	}
+	return next
+}
+
+// flush tells a session what is due.
+func (v *viewer) flush(now time.Time, l *Limits) (next time.Time) {
+	sooner := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	for _, w := range v.watches {
+		if at := w.answer(now, l); !at.IsZero() {
+			sooner(at)
+		}
+	}
+	w, kind, at := v.first(now)
+	switch {
+	case w == nil && at.IsZero():
+		return next
+	case w == nil:
+		sooner(at)
+		return next
+	case v.next.After(now):
+		sooner(v.next)
+		return next
+	}
+	v.next = now.Add(pace)
+	if !w.tell(now, kind) {
+		v.next = now.Add(crowded)
+	}
+	sooner(v.next) // there may be more
+	return next
+}
+
+// answer tells a session what is in view, if it has not been told yet, or differences
+// do not say it. It returns when it is to be called again; zero: not by itself.
+func (w *watch) answer(now time.Time, l *Limits) (next time.Time) {
+	all, numbers := w.known()
+	many := numbers || len(w.members) > l.Users
+	if !w.fresh && w.cells != nil && !many && len(w.members) > l.Users*9/10 {
+		many = true // it is not to and fro
+	}
+	switch {
+	case w.fresh && !all && w.troubled:
+		return next
+	case w.fresh && !all:
+		if wait := w.asked.Add(patience); wait.After(now) {
+			return wait
+		}
+		w.troubled = w.viewer.outlet.Trouble(w.id, w.reference, errNoAnswer)
+		if !w.troubled {
+			next = now.Add(crowded)
+		}
+		return next
+	case !w.fresh && many == (w.cells != nil):
+		return next
+	case !w.fresh && w.answered.Add(slow).After(now):
+		return w.answered.Add(slow)
+	}
+	var a Answer
+	var cells map[grid.Cell]int
+	if many {
+		cells = w.counts()
+		a.Cells = list(cells)
+		for _, n := range cells {
+			a.Total += n
+		}
+	} else {
+		a.Users, a.Total = w.users(w.members), len(w.members)
+	}
+	if !w.viewer.outlet.Answer(w.id, a, w.reference) {
+		return now.Add(crowded)
+	}
+	w.reset()
+	w.cells, w.fresh, w.reference, w.answered, w.numbered = cells, false, nil, now, false
+	if !many {
+		for user, p := range w.members {
+			w.told[user] = p.fact
+		}
+	}
+	return next
+}
+
+// first returns what waits longest to be told, or when something will.
+func (v *viewer) first(now time.Time) (first *watch, kind int, next time.Time) {
+	var since time.Time
+	for _, w := range v.watches {
+		k, at := w.ripe(now)
+		switch {
+		case at.IsZero():
+		case at.After(now):
+			if next.IsZero() || at.Before(next) {
+				next = at
+			}
+		case first == nil || at.Before(since):
+			first, kind, since = w, k, at
+		}
+	}
+	return first, kind, next
+}
+
+// ripe returns what of a watch waits longest to be told, and since when, or from when
+// on; zero: nothing does.
+func (w *watch) ripe(now time.Time) (kind int, at time.Time) {
+	switch {
+	case w.fresh:
+		return kinds, time.Time{}
+	case w.cells != nil && w.numbered:
+		return kinds, w.answered.Add(slow)
+	}
+	for k := range w.changes {
+		if len(w.changes[k]) == 0 {
+			w.since[k] = time.Time{}
+			continue
+		}
+		if w.since[k].IsZero() {
+			w.since[k] = now
+		}
+		if at.IsZero() || w.since[k].Before(at) {
+			kind, at = k, w.since[k]
+		}
+	}
+	return kind, at
+}
+
+// tell tells changes of a kind. False: the session has no room.
+func (w *watch) tell(now time.Time, kind int) bool {
+	if kind == kinds {
+		return w.tellCells(now)
+	}
+	var ok bool
+	if kind == leaves {
+		ok = w.tellLeft()
+	} else {
+		ok = w.tellSeen(kind)
+	}
+	if ok {
+		w.changes[kind], w.since[kind] = nil, time.Time{}
+	}
+	return ok
+}
+
+func (w *watch) tellLeft() bool {
+	names := make([]string, 0, len(w.changes[leaves]))
+	for _, p := range w.changes[leaves] {
+		names = append(names, p.name)
+	}
+	slices.Sort(names)
+	if !w.viewer.outlet.Leave(w.id, names) {
+		return false
+	}
+	for user := range w.changes[leaves] {
+		delete(w.told, user)
+	}
+	return true
+}
+
+// tellSeen tells of users who have come or moved. Who has moved on out of view since,
+// of which the watch is to hear yet, is told then.
+func (w *watch) tellSeen(kind int) bool {
+	changed := w.changes[kind]
+	for user, p := range changed {
+		if f, told := w.told[user]; told && equal(&f, &p.fact) {
+			delete(changed, user) // a keeper has only said it anew
+		}
+	}
+	if len(changed) == 0 {
+		return true
+	}
+	tell := w.viewer.outlet.Move
+	if kind == enters {
+		tell = w.viewer.outlet.Enter
+	}
+	if !tell(w.id, w.users(changed)) {
+		return false
+	}
+	for user, p := range changed {
+		w.told[user] = p.fact
+	}
+	return true
+}
+
+func (w *watch) tellCells(now time.Time) bool {
+	counts := w.counts()
+	changed := make(map[grid.Cell]int)
+	for cell, n := range counts {
+		if w.cells[cell] != n {
+			changed[cell] = n
+		}
+	}
+	for cell := range w.cells {
+		if counts[cell] == 0 {
+			changed[cell] = 0
+		}
+	}
+	if len(changed) > 0 && !w.viewer.outlet.Cells(w.id, list(changed)) {
+		return false
+	}
+	w.cells, w.numbered, w.answered = counts, false, now
+	return true
+}
+
+// users returns some as a session is told them, the nearest first.
+func (w *watch) users(of map[int64]*person) []User {
+	list := make([]User, 0, len(of))
+	for _, p := range of {
+		list = append(list, User{User: p.name, Position: p.position(), Distance: grid.Distance(w.lat, w.lon, p.lat, p.lon)})
+	}
+	slices.SortFunc(list, func(a, b User) int { return nearest(&a, &b) })
+	return list
+}
+
+// counts returns how many are in which part of the view.
+func (w *watch) counts() map[grid.Cell]int {
+	counts := make(map[grid.Cell]int)
+	for _, p := range w.members {
+		counts[partOf(w.squares[0].cell, p.lat, p.lon)]++
+	}
+	box := w.view.box()
+	for _, s := range w.squares {
+		for i := range s.parts {
+			for cell, n := range s.parts[i].numbers {
+				if n > 0 && cell.Box().Meets(box) {
+					counts[cell] += n
+				}
+			}
+		}
+	}
+	return counts
+}
+
+// list returns cells as a session is told them, in an order that is always the same.
+func list(counts map[grid.Cell]int) []Cell {
+	cells := make([]grid.Cell, 0, len(counts))
+	for cell := range counts {
+		cells = append(cells, cell)
+	}
+	slices.Sort(cells)
+	all := make([]Cell, len(cells))
+	for i, cell := range cells {
+		lat, lon := cell.Box().Middle()
+		all[i] = Cell{lat, lon, counts[cell]}
+	}
+	return all
+}
