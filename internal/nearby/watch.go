@@ -126,11 +126,13 @@ func (w *watch) known() (all, numbers bool) {
 	return all, numbers
 }
 
-// flush tells sessions what is due. It returns when it is to be called again; zero:
+// flush tells sessions what is due, but of answers only a portion: many at once would
+// keep changes from all others for long. It returns when it is to be called again; zero:
 // not before something happens.
 func (d *desk) flush(now time.Time) (next time.Time) {
+	left := d.limits.portion
 	for v := range d.due {
-		at := v.flush(now, &d.limits)
+		at := v.flush(now, &d.limits, &left)
 		switch {
 		case at.IsZero():
 			delete(d.due, v)
@@ -141,15 +143,16 @@ func (d *desk) flush(now time.Time) (next time.Time) {
 	return next
 }
 
-// flush tells a session what is due.
-func (v *viewer) flush(now time.Time, l *Limits) (next time.Time) {
+// flush tells a session what is due, but answers only while there are users left that
+// may be in them.
+func (v *viewer) flush(now time.Time, l *Limits, left *int) (next time.Time) {
 	sooner := func(t time.Time) {
 		if next.IsZero() || t.Before(next) {
 			next = t
 		}
 	}
 	for _, w := range v.watches {
-		if at := w.answer(now, l); !at.IsZero() {
+		if at := w.answer(now, l, left); !at.IsZero() {
 			sooner(at)
 		}
 	}
@@ -174,7 +177,7 @@ func (v *viewer) flush(now time.Time, l *Limits) (next time.Time) {
 
 // answer tells a session what is in view, if it has not been told yet, or differences
 // do not say it. It returns when it is to be called again; zero: not by itself.
-func (w *watch) answer(now time.Time, l *Limits) (next time.Time) {
+func (w *watch) answer(now time.Time, l *Limits, left *int) (next time.Time) {
 	all, numbers := w.known()
 	many := numbers || len(w.members) > l.Users
 	if !w.fresh && w.cells != nil && !many && len(w.members) > l.Users*9/10 {
@@ -196,7 +199,10 @@ func (w *watch) answer(now time.Time, l *Limits) (next time.Time) {
 		return next
 	case !w.fresh && w.answered.Add(slow).After(now):
 		return w.answered.Add(slow)
+	case *left <= 0:
+		return now
 	}
+	*left -= 1 + len(w.members)
 	var a Answer
 	var cells map[grid.Cell]int
 	if many {
