@@ -53,6 +53,7 @@ type watch struct {
 	fresh    bool // the session has no answer yet
 	troubled bool // and knows that it may take a while
 	answered time.Time
+	again    time.Time // when an answer for which there was no room is tried again
 
 	told    map[int64]fact // whom the session knows, and where
 	changes [kinds]map[int64]*person
@@ -199,6 +200,8 @@ func (w *watch) answer(now time.Time, l *Limits, left *int) (next time.Time) {
 		return next
 	case !w.fresh && w.answered.Add(slow).After(now):
 		return w.answered.Add(slow)
+	case w.again.After(now):
+		return w.again
 	case *left <= 0:
 		return now
 	}
@@ -215,7 +218,8 @@ func (w *watch) answer(now time.Time, l *Limits, left *int) (next time.Time) {
 		a.Users, a.Total = w.users(w.members), len(w.members)
 	}
 	if !w.viewer.outlet.Answer(w.id, a, w.reference) {
-		return now.Add(crowded)
+		w.again = now.Add(crowded)
+		return w.again
 	}
 	w.reset()
 	w.cells, w.fresh, w.reference, w.answered, w.numbered = cells, false, nil, now, false

@@ -178,6 +178,33 @@ func TestASessionWithoutRoomHearsLaterHowThingsAreThen(t *testing.T) {
 	p.expect(time.Second)
 }
 
+func TestASessionWithoutRoomIsNotAskedAllTheTime(t *testing.T) {
+	p := newPair(t, Limits{})
+	p.put(1, 0)
+	o := new(deaf)
+	if err := p.desk.watch(p.now, p.desk.open("app", o), "w", View{Radius: 1000}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		p.round()
+		p.now = p.now.Add(10 * time.Millisecond)
+	}
+	if o.asked != 20 {
+		t.Errorf("an answer is made %d times in a second", o.asked)
+	}
+}
+
+// deaf is a session that never has room.
+type deaf struct {
+	silent
+	asked int
+}
+
+func (o *deaf) Answer(string, Answer, []byte) bool {
+	o.asked++
+	return false
+}
+
 func TestWhereThereAreManyASessionHearsNumbersOfCells(t *testing.T) {
 	p := newPair(t, Limits{Users: 10})
 	for i := range 10 {
