@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +81,7 @@ type plain struct {
 	room    *nearby.Room
 	names   []string
 	places  [][2]float64 // latitude and longitude
+	turn    int          // whose it is, see next
 	side    float64      // of the square, in degrees of latitude
 	random  *rand.Rand
 	batches atomic.Int64
@@ -159,10 +161,14 @@ func (c nearbyCommand) drive(ctx context.Context, f *plain) (found load.Nearby, 
 // settle chooses where users are.
 func (f *plain) settle(n int) {
 	f.names, f.places = make([]string, n), make([][2]float64, n)
+	var all strings.Builder // one piece of memory, so that the measurement is of the room's own
+	all.Grow(n * (len(nearbyApp) + 12))
 	area := float64(n) * math.Pi * nearbyRadius * nearbyRadius / nearbyHits
 	f.side = math.Sqrt(area) / metresADegree
 	for i := range n {
-		f.names[i] = nearbyApp + "-" + strconv.Itoa(1_000_000+i)
+		from := all.Len()
+		fmt.Fprintf(&all, "%s-%d", nearbyApp, 1_000_000+i)
+		f.names[i] = all.String()[from:]
 		f.places[i] = [2]float64{plainLat + f.side*(f.random.Float64()-0.5), plainLon + f.side*(f.random.Float64()-0.5)/math.Cos(plainLat*math.Pi/180)}
 	}
 }
@@ -171,6 +177,13 @@ const (
 	plainLat, plainLon = 50.0, 10.0
 	metresADegree      = 111_226.0
 )
+
+// next returns whose turn it is. Neighbours in this order are anywhere on the plain, and
+// anywhere in the memory of the room, where they came in another order.
+func (f *plain) next() int {
+	f.turn = (f.turn + 1) % len(f.places)
+	return f.turn
+}
 
 // step has a user go up to 50 m away.
 func (f *plain) step(i int) {
@@ -188,7 +201,7 @@ func (f *plain) put(i int, now time.Time) (err error) {
 // putAll puts all users where they are, and waits until that is stored.
 func (f *plain) putAll(ctx context.Context) error {
 	now := time.Now()
-	for i := range f.names {
+	for _, i := range f.random.Perm(len(f.names)) {
 		if err := f.put(i, now); err != nil {
 			return fmt.Errorf("take in a position: %w", err)
 		}
@@ -241,7 +254,7 @@ func (c nearbyCommand) query(ctx context.Context, f *plain) (rate, hits float64,
 	asked, there := 0, 0
 	rate, err = c.rate(ctx, ownCPU, func() (int, error) {
 		for range pipelined {
-			p := &f.places[f.random.IntN(len(f.places))]
+			p := &f.places[f.next()]
 			var failed error
 			f.room.Near(nearbyApp, nearby.View{Lat: p[0], Lon: p[1], Radius: nearbyRadius}, nearby.MaxAnswer, func(a nearby.Answer, err error) {
 				there += len(a.Users)
@@ -262,7 +275,7 @@ func (c nearbyCommand) update(ctx context.Context, f *plain) (float64, error) {
 	return c.rate(ctx, ownCPU, func() (int, error) {
 		now := time.Now()
 		for range pipelined {
-			i := f.random.IntN(len(f.places))
+			i := f.next()
 			f.step(i)
 			if err := f.put(i, now); err != nil {
 				return 0, err

@@ -59,8 +59,8 @@ func (r *Room) open(ctx context.Context, shard int, term uint64) (*owner, error)
 	if err != nil {
 		return nil, err
 	}
-	if c.heard > term {
-		return nil, fmt.Errorf("%w: this would be term %d, and term %d has begun", errElsewhere, term, c.heard)
+	if c.latest > term {
+		return nil, fmt.Errorf("%w: this would be term %d, and term %d has begun", errElsewhere, term, c.latest)
 	}
 	c.replayed(last, r.opts.Now())
 	c.begin(term)

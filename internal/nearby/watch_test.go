@@ -127,6 +127,31 @@ func TestASessionHearsWhoIsThereAndThenWhatChanges(t *testing.T) {
 	p.expect(0, "leave w app-3")
 }
 
+// A node is not told of what nobody on it looks at.
+func TestANodeHearsOnlyOfWhereItLooks(t *testing.T) {
+	p := newPair(t, Limits{})
+	p.watch("w", View{Radius: 1000})
+	p.expect(0, "answer w! ")
+	at := func(user int, lat float64, says bool) {
+		t.Helper()
+		p.put(user, lat)
+		p.now = p.now.Add(time.Second)
+		if parcels := p.core.news(p.now.UnixMilli()); (len(parcels) > 0) != says {
+			t.Errorf("of a user at %v a node that looks at 0 is sent %d parcels", lat, len(parcels))
+		}
+	}
+	at(1, 1, false)
+	at(1, 1.001, false)
+	at(1, 0.001, true)
+	at(1, 1, true) // for he has left
+	at(1, 1.001, false)
+	if err := p.desk.unwatch(p.v, "w"); err != nil {
+		t.Fatal(err)
+	}
+	p.round()
+	at(2, 0.001, false)
+}
+
 func TestChangesComeInAtMostTenFramesASecondAndAreNotForgotten(t *testing.T) {
 	p := newPair(t, Limits{Rate: 1000})
 	p.put(1, 0)
