@@ -29,6 +29,7 @@ type viewer struct {
 	watches map[string]*watch
 	closed  bool
 	next    time.Time // when changes may be told
+	due     time.Time // when there is something to do, if nothing happens
 }
 
 // What can happen to a user in view.
@@ -127,18 +128,26 @@ func (w *watch) known() (all, numbers bool) {
 	return all, numbers
 }
 
+// stir says that something has happened to what a viewer looks at.
+func (d *desk) stir(v *viewer) {
+	v.due = time.Time{}
+	d.due[v] = struct{}{}
+}
+
 // flush tells sessions what is due, but of answers only a portion: many at once would
 // keep changes from all others for long. It returns when it is to be called again; zero:
 // not before something happens.
 func (d *desk) flush(now time.Time) (next time.Time) {
 	left := d.limits.portion
 	for v := range d.due {
-		at := v.flush(now, &d.limits, &left)
+		if !v.due.After(now) {
+			v.due = v.flush(now, &d.limits, &left)
+		}
 		switch {
-		case at.IsZero():
+		case v.due.IsZero():
 			delete(d.due, v)
-		case next.IsZero() || at.Before(next):
-			next = at
+		case next.IsZero() || v.due.Before(next):
+			next = v.due
 		}
 	}
 	return next
