@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,10 +38,6 @@ const (
 	nearbyApp = "bench"
 	// nearbyHits is how many users are within nearbyRadius, in metres, of each.
 	nearbyHits, nearbyRadius = 15, 1000
-	// watchRadius is what a onlooker sees, in metres.
-	watchRadius = 5000
-	// newsPeriod is how often a mover says where he is.
-	newsPeriod = 10 * time.Second
 	// pipelined is how many commands Redis is sent at once.
 	pipelined = 100
 )
@@ -331,119 +326,6 @@ func (c nearbyCommand) redis(ctx context.Context, f *plain, found *load.Nearby) 
 	})
 	return err
 }
-
-// watch has some look around while others move, and measures how soon they know.
-func (c nearbyCommand) watch(ctx context.Context, f *plain, found *load.Nearby) error {
-	told := &told{}
-	for i := range c.Watchers {
-		p := &f.places[i*(len(f.places)/c.Watchers)]
-		s := f.room.Open(nearbyApp, &onlooker{told: told})
-		defer s.Close()
-		if err := s.Watch("map", nearby.View{Lat: p[0], Lon: p[1], Radius: watchRadius}, nil); err != nil {
-			return err
-		}
-	}
-	// One in so many moves, all over the plain; before the measurement all have an answer.
-	stride, next := len(f.places)/c.Movers, 0
-	began, warm := time.Now(), max(time.Second, c.Duration/5)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	moved, counting := 0, false
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		now := time.Now()
-		if !counting && now.Sub(began) > warm {
-			counting = true
-			told.begin()
-		}
-		if now.Sub(began) > warm+c.Duration {
-			break
-		}
-		for due := int(now.Sub(began).Seconds() * float64(c.Movers) / newsPeriod.Seconds()); moved < due; moved++ {
-			i := next % c.Movers * stride
-			next += 7919 // so that those who follow each other are no neighbours
-			f.step(i)
-			if err := f.put(i, now); err != nil {
-				return err
-			}
-		}
-	}
-	return told.end(found, c.Watchers)
-}
-
-// told is what watchers were told.
-type told struct {
-	mu      sync.Mutex
-	counts  bool
-	took    []float64 // µs
-	frames  int64
-	answers int
-}
-
-func (t *told) begin() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.counts = true
-}
-
-func (t *told) end(found *load.Nearby, watchers int) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.counts = false
-	if t.answers < watchers {
-		return fmt.Errorf("%d of %d watchers had an answer", t.answers, watchers)
-	}
-	slices.Sort(t.took)
-	if n := len(t.took); n > 0 {
-		found.P50, found.P99 = t.took[n/2], t.took[n*99/100]
-	}
-	found.News, found.Frames = int64(len(t.took)), t.frames
-	return nil
-}
-
-func (t *told) news(users []nearby.User) bool {
-	now := time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.counts {
-		return true
-	}
-	t.frames++
-	for i := range users {
-		t.took = append(t.took, float64(now.Sub(users[i].At))/float64(time.Microsecond))
-	}
-	return true
-}
-
-// onlooker is a session that looks.
-type onlooker struct{ told *told }
-
-// Answer implements nearby.Outlet.
-func (w *onlooker) Answer(string, nearby.Answer, []byte) bool {
-	w.told.mu.Lock()
-	defer w.told.mu.Unlock()
-	w.told.answers++
-	return true
-}
-
-// Enter implements nearby.Outlet.
-func (w *onlooker) Enter(_ string, users []nearby.User) bool { return w.told.news(users) }
-
-// Move implements nearby.Outlet.
-func (w *onlooker) Move(_ string, users []nearby.User) bool { return w.told.news(users) }
-
-// Leave implements nearby.Outlet.
-func (w *onlooker) Leave(string, []string) bool { return true }
-
-// Cells implements nearby.Outlet.
-func (w *onlooker) Cells(string, []nearby.Cell) bool { return true }
-
-// Trouble implements nearby.Outlet.
-func (w *onlooker) Trouble(string, []byte, error) bool { return true }
 
 // nearbyLoopback is where there is one node.
 type nearbyLoopback struct{ room *nearby.Room }

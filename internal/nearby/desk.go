@@ -123,7 +123,7 @@ func (d *desk) watch(now time.Time, v *viewer, id string, view View, reference [
 		d.release(old)
 	}
 	v.watches[id] = w
-	d.due[v] = struct{}{}
+	d.stir(v)
 	return nil
 }
 
@@ -388,7 +388,7 @@ func (h *hearing) end() {
 	h.lose()
 	for _, w := range h.square.watches {
 		w.numbered = w.numbered || h.square.parts[h.shard].numbers != nil
-		h.desk.due[w.viewer] = struct{}{}
+		h.desk.stir(w.viewer)
 	}
 	h.square = nil
 }
