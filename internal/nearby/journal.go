@@ -20,6 +20,8 @@ const (
 	saveEvery = time.Second
 	// maxBatch is from how many bytes on a batch is full.
 	maxBatch = 512 << 10
+	// usualRecord is how many bytes most records have at most.
+	usualRecord = 80
 )
 
 var errVersion = errors.New("it is of a newer version")
@@ -99,7 +101,12 @@ func (c *core) batch(now time.Time) (last uint64, b []byte) {
 func (c *core) make() []byte {
 	j := &c.journal
 	j.hurry, j.from = false, time.Time{}
-	b := binary.AppendUvarint([]byte{logVersion}, j.term)
+	n := 0
+	for _, w := range c.crowds {
+		n += len(w.hidden) + len(w.unsaved)
+	}
+	b := make([]byte, 0, min(n, maxBatch/usualRecord)*usualRecord+64)
+	b = binary.AppendUvarint(append(b, logVersion), j.term)
 	for _, w := range c.crowds {
 		for _, slot := range w.hidden {
 			b = w.record(b, slot)
