@@ -11,8 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,10 +38,6 @@ const (
 	nearbyApp = "bench"
 	// nearbyHits is how many users are within nearbyRadius, in metres, of each.
 	nearbyHits, nearbyRadius = 15, 1000
-	// watchRadius is what a onlooker sees, in metres.
-	watchRadius = 5000
-	// newsPeriod is how often a mover says where he is.
-	newsPeriod = 10 * time.Second
 	// pipelined is how many commands Redis is sent at once.
 	pipelined = 100
 )
@@ -80,6 +76,7 @@ type plain struct {
 	room    *nearby.Room
 	names   []string
 	places  [][2]float64 // latitude and longitude
+	turn    int          // whose it is, see next
 	side    float64      // of the square, in degrees of latitude
 	random  *rand.Rand
 	batches atomic.Int64
@@ -159,10 +156,14 @@ func (c nearbyCommand) drive(ctx context.Context, f *plain) (found load.Nearby, 
 // settle chooses where users are.
 func (f *plain) settle(n int) {
 	f.names, f.places = make([]string, n), make([][2]float64, n)
+	var all strings.Builder // one piece of memory, so that the measurement is of the room's own
+	all.Grow(n * (len(nearbyApp) + 12))
 	area := float64(n) * math.Pi * nearbyRadius * nearbyRadius / nearbyHits
 	f.side = math.Sqrt(area) / metresADegree
 	for i := range n {
-		f.names[i] = nearbyApp + "-" + strconv.Itoa(1_000_000+i)
+		from := all.Len()
+		fmt.Fprintf(&all, "%s-%d", nearbyApp, 1_000_000+i)
+		f.names[i] = all.String()[from:]
 		f.places[i] = [2]float64{plainLat + f.side*(f.random.Float64()-0.5), plainLon + f.side*(f.random.Float64()-0.5)/math.Cos(plainLat*math.Pi/180)}
 	}
 }
@@ -171,6 +172,13 @@ const (
 	plainLat, plainLon = 50.0, 10.0
 	metresADegree      = 111_226.0
 )
+
+// next returns whose turn it is. Neighbours in this order are anywhere on the plain, and
+// anywhere in the memory of the room, where they came in another order.
+func (f *plain) next() int {
+	f.turn = (f.turn + 1) % len(f.places)
+	return f.turn
+}
 
 // step has a user go up to 50 m away.
 func (f *plain) step(i int) {
@@ -188,7 +196,7 @@ func (f *plain) put(i int, now time.Time) (err error) {
 // putAll puts all users where they are, and waits until that is stored.
 func (f *plain) putAll(ctx context.Context) error {
 	now := time.Now()
-	for i := range f.names {
+	for _, i := range f.random.Perm(len(f.names)) {
 		if err := f.put(i, now); err != nil {
 			return fmt.Errorf("take in a position: %w", err)
 		}
@@ -241,7 +249,7 @@ func (c nearbyCommand) query(ctx context.Context, f *plain) (rate, hits float64,
 	asked, there := 0, 0
 	rate, err = c.rate(ctx, ownCPU, func() (int, error) {
 		for range pipelined {
-			p := &f.places[f.random.IntN(len(f.places))]
+			p := &f.places[f.next()]
 			var failed error
 			f.room.Near(nearbyApp, nearby.View{Lat: p[0], Lon: p[1], Radius: nearbyRadius}, nearby.MaxAnswer, func(a nearby.Answer, err error) {
 				there += len(a.Users)
@@ -262,7 +270,7 @@ func (c nearbyCommand) update(ctx context.Context, f *plain) (float64, error) {
 	return c.rate(ctx, ownCPU, func() (int, error) {
 		now := time.Now()
 		for range pipelined {
-			i := f.random.IntN(len(f.places))
+			i := f.next()
 			f.step(i)
 			if err := f.put(i, now); err != nil {
 				return 0, err
@@ -318,119 +326,6 @@ func (c nearbyCommand) redis(ctx context.Context, f *plain, found *load.Nearby) 
 	})
 	return err
 }
-
-// watch has some look around while others move, and measures how soon they know.
-func (c nearbyCommand) watch(ctx context.Context, f *plain, found *load.Nearby) error {
-	told := &told{}
-	for i := range c.Watchers {
-		p := &f.places[i*(len(f.places)/c.Watchers)]
-		s := f.room.Open(nearbyApp, &onlooker{told: told})
-		defer s.Close()
-		if err := s.Watch("map", nearby.View{Lat: p[0], Lon: p[1], Radius: watchRadius}, nil); err != nil {
-			return err
-		}
-	}
-	// One in so many moves, all over the plain; before the measurement all have an answer.
-	stride, next := len(f.places)/c.Movers, 0
-	began, warm := time.Now(), max(time.Second, c.Duration/5)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	moved, counting := 0, false
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		now := time.Now()
-		if !counting && now.Sub(began) > warm {
-			counting = true
-			told.begin()
-		}
-		if now.Sub(began) > warm+c.Duration {
-			break
-		}
-		for due := int(now.Sub(began).Seconds() * float64(c.Movers) / newsPeriod.Seconds()); moved < due; moved++ {
-			i := next % c.Movers * stride
-			next += 7919 // so that those who follow each other are no neighbours
-			f.step(i)
-			if err := f.put(i, now); err != nil {
-				return err
-			}
-		}
-	}
-	return told.end(found, c.Watchers)
-}
-
-// told is what watchers were told.
-type told struct {
-	mu      sync.Mutex
-	counts  bool
-	took    []float64 // µs
-	frames  int64
-	answers int
-}
-
-func (t *told) begin() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.counts = true
-}
-
-func (t *told) end(found *load.Nearby, watchers int) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.counts = false
-	if t.answers < watchers {
-		return fmt.Errorf("%d of %d watchers had an answer", t.answers, watchers)
-	}
-	slices.Sort(t.took)
-	if n := len(t.took); n > 0 {
-		found.P50, found.P99 = t.took[n/2], t.took[n*99/100]
-	}
-	found.News, found.Frames = int64(len(t.took)), t.frames
-	return nil
-}
-
-func (t *told) news(users []nearby.User) bool {
-	now := time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.counts {
-		return true
-	}
-	t.frames++
-	for i := range users {
-		t.took = append(t.took, float64(now.Sub(users[i].At))/float64(time.Microsecond))
-	}
-	return true
-}
-
-// onlooker is a session that looks.
-type onlooker struct{ told *told }
-
-// Answer implements nearby.Outlet.
-func (w *onlooker) Answer(string, nearby.Answer, []byte) bool {
-	w.told.mu.Lock()
-	defer w.told.mu.Unlock()
-	w.told.answers++
-	return true
-}
-
-// Enter implements nearby.Outlet.
-func (w *onlooker) Enter(_ string, users []nearby.User) bool { return w.told.news(users) }
-
-// Move implements nearby.Outlet.
-func (w *onlooker) Move(_ string, users []nearby.User) bool { return w.told.news(users) }
-
-// Leave implements nearby.Outlet.
-func (w *onlooker) Leave(string, []string) bool { return true }
-
-// Cells implements nearby.Outlet.
-func (w *onlooker) Cells(string, []nearby.Cell) bool { return true }
-
-// Trouble implements nearby.Outlet.
-func (w *onlooker) Trouble(string, []byte, error) bool { return true }
 
 // nearbyLoopback is where there is one node.
 type nearbyLoopback struct{ room *nearby.Room }

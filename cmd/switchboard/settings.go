@@ -18,6 +18,7 @@ type settingsFlags struct {
 	Admin     *string  `placeholder:"HOST:PORT" help:"Where operators connect (default 127.0.0.1:9088)."`
 	Data      *string  `placeholder:"FOLDER" help:"Where everything is kept (default ./data)."`
 	Roles     *string  `placeholder:"ROLE,…" help:"What this node does: all (the default), connector, processor."`
+	Node      *string  `placeholder:"NAME" help:"This node's name among others (default the host's name)."`
 	NATS      *string  `name:"nats" placeholder:"URL" help:"Use this NATS instead of the embedded one; further settings of it are in the file."`
 	Unsynced  bool     `name:"accept-unsynced" help:"Take a NATS that does not show that it syncs what it stores."`
 	DB        *string  `name:"db" placeholder:"URL" help:"Keep accounts and rooms in this PostgreSQL instead of a file in the data folder."`
@@ -40,6 +41,7 @@ func (f settingsFlags) sources(environ []string) config.Sources {
 		{"--admin", "admin", f.Admin},
 		{"--data", "data", f.Data},
 		{"--roles", "roles", f.Roles},
+		{"--node", "cluster.node", f.Node},
 		{"--nats", "nats.url", f.NATS},
 		{"--db", "db.url", f.DB},
 		{"--domain", "domain", f.Domain},

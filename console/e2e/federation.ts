@@ -77,8 +77,8 @@ function describe({ domains, links }: Described, ports: ReadonlyMap<string, numb
   ].join("\n");
 }
 
-/** Ports that were free a moment ago: a description names addresses before anybody listens there. */
-async function freePorts(n: number): Promise<number[]> {
+/** Ports that were free a moment ago: settings name addresses before anybody listens there. */
+export async function freePorts(n: number): Promise<number[]> {
   const held = await Promise.all(
     Array.from({ length: n }, async () => {
       const one = createServer();

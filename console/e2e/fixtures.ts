@@ -1,5 +1,6 @@
 import { test as base } from "@playwright/test";
 import { Federation, type Described } from "./federation.js";
+import { Nodes } from "./nodes.js";
 import { Receiver } from "./receiver.js";
 import { Server } from "./server.js";
 
@@ -10,6 +11,8 @@ interface Fixtures {
   boot: (settings: string) => Promise<Server>;
   /** Starts domains with a meta server. */
   federate: (described: Described, running: number) => Promise<Federation>;
+  /** Three nodes that are one server. */
+  nodes: Nodes;
   /** What hears webhooks. */
   receiver: Receiver;
 }
@@ -35,6 +38,13 @@ export const test = base.extend<Fixtures>({
       if (info.status !== info.expectedStatus) await info.attach("server", { body: server.said });
       await server.remove();
     }
+  },
+  // eslint-disable-next-line no-empty-pattern
+  nodes: async ({}, use, info) => {
+    const nodes = await Nodes.start();
+    await use(nodes);
+    if (info.status !== info.expectedStatus) await info.attach("nodes", { body: nodes.said });
+    await nodes.remove();
   },
   // eslint-disable-next-line no-empty-pattern
   federate: async ({}, use, info) => {

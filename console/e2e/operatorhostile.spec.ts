@@ -75,6 +75,10 @@ test("a hostile server cannot do more", async ({ page, server }) => {
     users: { users: [{ userId: markup, sessions: markup, since: markup }], next: markup },
     sessions: { sessions: [{ id: markup, userId: markup, since: time, address: markup, transport: markup }] },
     keys: { keys: [{ id: markup, name: markup, app: markup, admin: false, scopes: [markup], createdAt: time, lastUsedAt: markup }] },
+    cluster: {
+      members: [{ id: markup, name: markup, address: markup, status: markup, roles: [markup], version: markup, sessions: 1, load: 1, since: markup, reason: markup, copies: { streams: 1, behind: 1 } }],
+      store: { streams: 1, short: [markup], due: [], gone: [{ name: markup, streams: 1, behind: 1, since: markup }] },
+    },
     webhooks: { webhooks: [{ name: markup, app: markup, url: `javascript:window.hit=1//${markup}`, state: markup, waiting: 1, delivered: 1, failed: 1, events: [], stuckUsers: 1, lastFailure: { at: time, reason: markup } }] },
   };
   await page.route("**/v1/**", async (route) => {
@@ -89,7 +93,7 @@ test("a hostile server cannot do more", async ({ page, server }) => {
   await expect(desk.card("Health")).toContainText(markup);
   await expect(page.locator(".freshness")).toContainText(markup);
   await unharmed(page);
-  for (const part of ["Users", "Sessions", "Keys", "Webhooks"]) {
+  for (const part of ["Users", "Sessions", "Keys", "Webhooks", "Cluster"]) {
     await desk.go(part);
     await expect(page.locator("tbody tr")).toHaveCount(1);
     await expect(page.locator("tbody")).toContainText("<img src=x");
@@ -117,7 +121,7 @@ test("nothing is asked of anybody but the server", async ({ context, server }) =
   const asked = new Set<string>();
   context.on("request", (request) => asked.add(new URL(request.url()).origin));
   const desk = await Desk.open(context, server);
-  for (const part of ["Users", "Sessions", "Keys", "Webhooks", "Domains", "Overview"]) await desk.go(part);
+  for (const part of ["Users", "Sessions", "Keys", "Webhooks", "Cluster", "Domains", "Overview"]) await desk.go(part);
   await expect(desk.tile("Sessions")).toHaveText("0");
   expect([...asked]).toEqual([server.origin]);
   const answer = await desk.page.goto(`${server.origin}/operator`);

@@ -3,6 +3,7 @@ import type { Client } from "@switchboard/client";
 import { problems, type ColorScheme } from "./axe.js";
 import { connected, Desk } from "./desk.js";
 import { expect, test } from "./fixtures.js";
+import { manyNodes } from "./manynodes.js";
 import type { Receiver } from "./receiver.js";
 import type { Server } from "./server.js";
 
@@ -107,6 +108,12 @@ for (const colorScheme of ["light", "dark"] as const) {
       await page.getByRole("button", { name: "Look inside" }).click();
       await page.locator(".mail summary").first().click();
       await look("mailbox");
+      await desk.go("Cluster");
+      await expect(desk.card("This node is alone")).toBeVisible();
+      await look("alone");
+      await page.route("**/v1/cluster", (route) => route.fulfill({ json: manyNodes() }));
+      await expect(desk.rows("Nodes")).toHaveCount(7);
+      await look("cluster");
       await page.goto(`${server.origin}/operator#/users?app=SHOP`);
       await expect(desk.card("Connected users of SHOP")).toContainText("Nobody");
       await look("nobody");

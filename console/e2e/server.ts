@@ -97,6 +97,15 @@ export class Server {
     await this.#end("SIGTERM");
   }
 
+  /** Has the process stand still, as one does whose machine is too busy, until thaw. */
+  freeze(): void {
+    this.#process?.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.#process?.kill("SIGCONT");
+  }
+
   /** Kills the process and forgets its data. */
   async remove(): Promise<void> {
     await this.kill();

@@ -1,7 +1,7 @@
 import { newReference } from "@switchboard/client";
 import { capital, withStop } from "./words.js";
 
-/** How long an answer may take. */
+/** How long an answer may take, unless who asks is less patient. */
 const patienceMs = 20_000;
 
 /** Accepted, and done: answers that may be empty. */
@@ -42,6 +42,7 @@ export interface Ask {
   query?: Record<string, string | number | undefined>;
   body?: unknown;
   signal?: AbortSignal;
+  patienceMs?: number;
 }
 
 /** Hears how the calls go. */
@@ -119,7 +120,7 @@ export class Api {
     }
   }
 
-  async #send(method: string, path: string, ask: Ask, headers: Record<string, string> = {}, patience = patienceMs): Promise<Response> {
+  async #send(method: string, path: string, ask: Ask, headers: Record<string, string> = {}, patience = ask.patienceMs ?? patienceMs): Promise<Response> {
     const key = typeof this.#key === "string" ? this.#key : await this.#key();
     if (key !== "") headers["Authorization"] = `Bearer ${key}`;
     if (ask.body !== undefined) headers["Content-Type"] = "application/json";

@@ -48,6 +48,7 @@ type Share struct {
 type Gone struct {
 	Name string `json:"name"` // or the engine's ID of it, where nobody knows its name
 	Share
+	Since Time `json:"since,omitzero"` // it has not been heard of; zero: not known
 }
 
 func (r Rooms) clusterCalls() []Call {
@@ -162,8 +163,8 @@ func clusterJSON(ctx context.Context, c Cluster, list []nodes.Member) []byte {
 type watchClusterRequest struct{}
 
 // clusterSilence is how long the stream may be silent before a comment shows that
-// it lives.
-const clusterSilence = 15 * time.Second
+// it lives; clusterPrompt is how long an event waits to know where copies are.
+const clusterSilence, clusterPrompt = 15 * time.Second, time.Second
 
 // watchCluster streams the list of nodes whenever it changes, until the client
 // leaves, its key is not good any more, or the node stops. The samples of the
@@ -206,7 +207,9 @@ func (r Rooms) watchCluster(w http.ResponseWriter, q *http.Request, who Identity
 		case <-q.Context().Done():
 			return nil
 		case list := <-changed:
-			text = fmt.Sprintf("event: cluster\ndata: %s\n\n", clusterJSON(q.Context(), r.Cluster, list))
+			ctx, cancel := context.WithTimeout(q.Context(), clusterPrompt)
+			text = fmt.Sprintf("event: cluster\ndata: %s\n\n", clusterJSON(ctx, r.Cluster, list))
+			cancel()
 		case <-more:
 			if latest.Uptime-spoke >= clusterSilence {
 				text = ":\n\n"

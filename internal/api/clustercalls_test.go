@@ -233,10 +233,10 @@ func TestTheClusterShowsWhereWhatIsStoredIs(t *testing.T) {
 	x, c := meeting(t)
 	c.copies = &Copies{
 		Streams: 9, Short: []string{"SB_LOG_0"}, Nodes: map[string]Share{"node2": {Streams: 9, Behind: 1}},
-		Gone: []Gone{{Name: "node3", Share: Share{Streams: 8, Behind: 8}}},
+		Gone: []Gone{{Name: "node3", Share: Share{Streams: 8, Behind: 8}, Since: Time(time.Date(2026, 11, 26, 7, 0, 0, 0, time.UTC))}, {Name: "node4"}},
 	}
 	want := strings.Replace(shownNodes, `"since":"2026-11-26T08:00:00.000Z"}]}`, `"since":"2026-11-26T08:00:00.000Z","copies":{"streams":9,"behind":1}}],`+
-		`"store":{"streams":9,"short":["SB_LOG_0"],"due":[],"gone":[{"name":"node3","streams":8,"behind":8}]}}`, 1)
+		`"store":{"streams":9,"short":["SB_LOG_0"],"due":[],"gone":[{"name":"node3","streams":8,"behind":8,"since":"2026-11-26T07:00:00.000Z"},{"name":"node4","streams":0,"behind":0}]}}`, 1)
 	if a, text := ask(t, x.h, "GET", "/v1/cluster", with(x.key("ANZ", keys.StatsRead))); a.StatusCode != 200 || text != want {
 		t.Errorf("%d %s", a.StatusCode, text)
 	}

@@ -37,6 +37,9 @@ type Cluster struct {
 	Shards    int           `yaml:"shards"`    // fixed when the cluster is formed
 	Replicas  int           `yaml:"replicas"`  // 0: as Copies says
 	Lease     time.Duration `yaml:"lease"`     // the same on all nodes
+
+	// AskTimeout is how long whoever asks for the nodes waits for them at most.
+	AskTimeout time.Duration `yaml:"askTimeout"`
 }
 
 // NATS says which NATS is used instead of the embedded one. Without a URL there is
@@ -303,7 +306,7 @@ func (c *checker) checkCluster(s Settings) {
 			key string
 			is  bool
 		}{
-			{"peers", len(k.Peers) > 0}, {"secret", k.Secret != ""}, {"node", k.Node != "" && s.NATS.URL == ""},
+			{"peers", len(k.Peers) > 0}, {"secret", k.Secret != ""},
 			{"advertise", k.Advertise != ""}, {"tls.cert", k.TLS.Cert != ""},
 		} {
 			if one.is {
@@ -448,7 +451,7 @@ func clusterKeys() []Key {
 		return k
 	}
 	return []Key{
-		key("name", kindText, "", "The cluster's name, the same on all nodes: 1 to 64 letters, digits, _ and -. Without it the nodes make no cluster of their own; of what stands here node, shards and lease count with nats, too.",
+		key("name", kindText, "", "The cluster's name, the same on all nodes: 1 to 64 letters, digits, _ and -. Without it the nodes make no cluster of their own; of what stands here node and askTimeout count in any case, and shards and lease with nats, too.",
 			func(c *Cluster) any { return &c.Name }),
 		key("node", kindText, "", "This node's name, which it keeps, as no other node has it: 1 to 64 letters, digits, _ and -. The host's name if absent.",
 			func(c *Cluster) any { return &c.Node }),
@@ -472,6 +475,8 @@ func clusterKeys() []Key {
 			func(c *Cluster) any { return &c.Replicas }), 1, 5),
 		bounded(key("lease", kindDuration, "6s", "How long a node that is not heard of counts as alive; the same on all nodes. A node that cannot make itself heard for four fifths of it closes its sessions.",
 			func(c *Cluster) any { return &c.Lease }), int64(time.Second), int64(time.Minute)),
+		bounded(key("askTimeout", kindDuration, "5s", "Within what time GET /cluster and GET /v1/cluster answer, however slow other nodes are. What is not known by then is left out.",
+			func(c *Cluster) any { return &c.AskTimeout }), int64(100*time.Millisecond), int64(time.Minute)),
 	}
 }
 

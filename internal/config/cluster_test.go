@@ -103,6 +103,7 @@ func TestWhatIsWrongWithAClusterIsSaidAtItsLine(t *testing.T) {
 		with("replicas: 4"):                             `cluster.replicas: cluster.replicas is 4, but cluster.peers names 3 nodes at most, this one included`,
 		with("replicas: 0"):                             `cluster.replicas: 0 is too little: the least is 1`,
 		with("shards: 65"):                              `cluster.shards: 65 is too much: the most is 64`,
+		with("askTimeout: 2m"):                          `cluster.askTimeout: 2m is too much: the most is 1m`,
 		with("lease: 500ms"):                            `cluster.lease: 500ms is too little: the least is 1s`,
 		with("tls: {cert: a.pem}"):                      `cluster.tls.key: is required beside the others`,
 		with("tls: {cert: a.pem, key: b.pem}"):          `cluster.tls.ca: is required beside the others`,
@@ -116,7 +117,7 @@ func TestWhatIsWrongWithAClusterIsSaidAtItsLine(t *testing.T) {
 		"cluster: {name: chat, peers: [a:8088], secret: " + clusterSecret + "}":          `cluster.peers: "a:8088" has the port where clients connect (listen); nodes meet at that of cluster.listen, here 7088`,
 		"cluster: {name: chat, peers: a:7088, secret: " + clusterSecret + "}":            `cluster.peers: must be a list`,
 		"cluster: {name: chat, secret: " + clusterSecret + "}":                           `cluster.peers: is required: host:port of the other nodes, or one name that stands for all of them`,
-		"cluster: chat": `cluster: must be keys with values (a mapping), not a single value; the keys are name, node, listen, advertise, peers, secret, tls, shards, replicas, lease`,
+		"cluster: chat": `cluster: must be keys with values (a mapping), not a single value; the keys are name, node, listen, advertise, peers, secret, tls, shards, replicas, lease, askTimeout`,
 	} {
 		expect(t, problems(t, Sources{File: write(t, text)}), "s.yaml:1: "+want)
 	}
@@ -158,6 +159,17 @@ func TestWhatIsWrongWithANATSIsSaid(t *testing.T) {
 	load(t, Sources{File: write(t, "cluster: {node: node1, lease: 10s}\nnats: {url: 'nats://a'}")})
 	if s := load(t, Sources{Flags: []Flag{{Name: "--nats", Key: "nats.url", Value: "nats://a:4222,tls://b"}, {Name: "--accept-unsynced", Key: "nats.acceptUnsynced", Value: "true"}}}); !s.NATS.AcceptUnsynced || s.NATS.Prefix != "sb" {
 		t.Errorf("%+v", s.NATS)
+	}
+}
+
+// A node alone is a member by some name, too.
+func TestANodeAloneHasANameAndATimeToAnswer(t *testing.T) {
+	s := load(t, Sources{Flags: []Flag{{Name: "--node", Key: "cluster.node", Value: "node1"}}})
+	if s.NodeName() != "node1" || s.Shared() || s.Cluster.AskTimeout != 5*time.Second {
+		t.Errorf("%q, %+v", s.NodeName(), s.Cluster)
+	}
+	if s := load(t, Sources{File: write(t, "cluster: {askTimeout: 300ms}")}); s.Cluster.AskTimeout != 300*time.Millisecond {
+		t.Error(s.Cluster.AskTimeout)
 	}
 }
 

@@ -36,8 +36,9 @@ type leaf struct {
 	n        uint8
 	parent   int32
 	next     int32 // the leaf in which this one goes on, which is full; 0: none
-	id       [full]uint32
 	lat, lon [full]float64
+	id       [full]uint32
+	_        [8]byte // to 512 bytes, so that a leaf begins where the processor fetches
 }
 
 // square is a part of the Earth: x goes eastward around it, y from pole to pole.

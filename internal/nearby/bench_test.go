@@ -55,7 +55,7 @@ func BenchmarkPut(b *testing.B) {
 			c, names, places := inhabited(b, n)
 			d := newDesk(Limits{}, 1)
 			if looked {
-				lookAround(b, c, d, places)
+				lookAround(b, c, d, places, 1000)
 			}
 			b.ReportAllocs()
 			now, i := start, 0
@@ -69,24 +69,58 @@ func BenchmarkPut(b *testing.B) {
 				if i++; i%100_000 == 0 {
 					now = now.Add(time.Second)
 					store(c, now)
-					for _, p := range c.news(now.UnixMilli()) {
-						if err := d.heard(p.Message); err != nil {
-							b.Fatal(err)
-						}
-					}
-					d.flush(now)
+					carry(b, c, d, now)
 				}
 			}
 		})
 	}
 }
 
-// lookAround has a thousand sessions look at a kilometre around somebody.
-func lookAround(b *testing.B, c *core, d *desk, places [][2]float64) {
+// BenchmarkNews has users go up to 50 m, a thousand of them in 100 ms, while sessions look
+// at 5 km around somebody and are told of it.
+func BenchmarkNews(b *testing.B) {
+	const n = 1_000_000
+	c, names, places := inhabited(b, n)
+	d := newDesk(Limits{}, 1)
+	counts := lookAround(b, c, d, places, 5000)
+	counts.users = 0
+	b.ReportAllocs()
+	now, i := start, 0
+	for b.Loop() {
+		at := i * 7919 % n
+		places[at][0] += 0.0002 * (float64(i%5) - 2)
+		if err := c.put(now, "app", names[at], Position{Lat: places[at][0], Lon: places[at][1], At: now}); err != nil {
+			b.Fatal(err)
+		}
+		if i++; i%1000 == 0 {
+			now = now.Add(pace)
+			store(c, now)
+			carry(b, c, d, now)
+		}
+	}
+	b.ReportMetric(float64(counts.users)/float64(b.N), "users")
+}
+
+// BenchmarkLook has a thousand sessions begin to look at 5 km around somebody, until all
+// have their answers.
+func BenchmarkLook(b *testing.B) {
+	c, _, places := inhabited(b, 1_000_000)
+	b.ReportAllocs()
+	users := 0
+	for b.Loop() {
+		users += lookAround(b, c, newDesk(Limits{}, 1), places, 5000).users
+		c.lost("n")
+	}
+	b.ReportMetric(float64(users)/float64(b.N), "users")
+}
+
+// lookAround has a thousand sessions look around somebody.
+func lookAround(b *testing.B, c *core, d *desk, places [][2]float64, radius float64) *counted {
 	b.Helper()
+	o := new(counted)
 	for i := range 1000 {
 		p := places[i*(len(places)/1000)]
-		if err := d.watch(start, d.open("app", silent{}), "w", View{Lat: p[0], Lon: p[1], Radius: 1000}, nil); err != nil {
+		if err := d.watch(start, d.open("app", o), "w", View{Lat: p[0], Lon: p[1], Radius: radius}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -101,10 +135,40 @@ func lookAround(b *testing.B, c *core, d *desk, places [][2]float64) {
 		}
 		d.done(start, 0, reply, nil)
 	}
-	for _, p := range c.news(start.UnixMilli()) {
+	for c.asked() || len(d.due) > 0 {
+		carry(b, c, d, start)
+	}
+	return o
+}
+
+// carry has sessions be told what the keeper has to tell now.
+func carry(b *testing.B, c *core, d *desk, now time.Time) {
+	b.Helper()
+	for _, p := range c.news(now.UnixMilli()) {
 		if err := d.heard(p.Message); err != nil {
 			b.Fatal(err)
 		}
 	}
-	d.flush(start)
+	d.flush(now)
+}
+
+// counted is an outlet that counts of whom it is told.
+type counted struct {
+	silent
+	users int
+}
+
+func (o *counted) Answer(_ string, a Answer, _ []byte) bool {
+	o.users += len(a.Users)
+	return true
+}
+
+func (o *counted) Enter(_ string, users []User) bool {
+	o.users += len(users)
+	return true
+}
+
+func (o *counted) Move(_ string, users []User) bool {
+	o.users += len(users)
+	return true
 }

@@ -2,6 +2,7 @@ package nearby
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
@@ -14,7 +15,8 @@ type core struct {
 	limits  Limits
 	crowds  map[string]*crowd
 	known   int    // users in all crowds
-	heard   uint64 // the greatest term in the log
+	latest  uint64 // the greatest term in the log
+	expires int64  // when tick has something to do, in milliseconds; MaxInt64: never
 	journal journal
 	nodes   map[string]*listener
 	stirred []*want // of which news has to think
@@ -28,16 +30,13 @@ type counts struct {
 }
 
 func newCore(shard int, limits Limits, _ time.Time) *core {
-	return &core{shard: shard, limits: limits.orDefaults(), crowds: make(map[string]*crowd), nodes: make(map[string]*listener)}
+	return &core{shard: shard, limits: limits.orDefaults(), expires: math.MaxInt64, crowds: make(map[string]*crowd), nodes: make(map[string]*listener)}
 }
-
-// setLimits changes limits; what is known stays.
-func (c *core) setLimits(l Limits) { c.limits = l.orDefaults() }
 
 func (c *core) crowd(app string) *crowd {
 	w := c.crowds[app]
 	if w == nil {
-		w = newCrowd(app)
+		w = newCrowd(app, c.limits.TTL)
 		c.crowds[app] = w
 	}
 	return w
@@ -45,7 +44,7 @@ func (c *core) crowd(app string) *crowd {
 
 // leave forgets a crowd of which there is nothing left.
 func (c *core) leave(w *crowd) {
-	if len(w.slots) == 0 && len(w.wants) == 0 && len(w.unsaved) == 0 && len(w.hidden) == 0 {
+	if w.slots.len() == 0 && len(w.wants) == 0 && len(w.unsaved) == 0 && len(w.hidden) == 0 {
 		delete(c.crowds, w.app)
 	}
 }
@@ -63,7 +62,7 @@ func (c *core) put(now time.Time, app, user string, p Position) error {
 		at = now
 	}
 	w, ms := c.crowd(app), now.UnixMilli()
-	slot := w.slots[number]
+	slot := w.slots.of(w, number)
 	r := c.admit(w, slot, ms)
 	if r == nil {
 		r = p.check(&c.limits, at, now)
@@ -77,8 +76,8 @@ func (c *core) put(now time.Time, app, user string, p Position) error {
 	if slot == 0 {
 		slot = w.add(number)
 		c.known++
-		w.at(slot).paced(ms, c.limits.Rate)
-	} else if e := w.at(slot); e.hides && f.at <= e.at {
+		w.state(slot).paced(ms, c.limits.Rate)
+	} else if e := w.at(slot); w.state(slot).hides && f.at <= e.at {
 		c.counts.refused++
 		return refuseField("at", "is before the moment at which the position was hidden")
 	} else if f.at < e.at {
@@ -88,7 +87,7 @@ func (c *core) put(now time.Time, app, user string, p Position) error {
 	f.blur(c.limits.Precision)
 	c.counts.taken++
 	c.place(w, slot, f, ms)
-	w.save(slot, w.at(slot))
+	w.save(slot)
 	c.journal.pending(now)
 	return nil
 }
@@ -96,7 +95,7 @@ func (c *core) put(now time.Time, app, user string, p Position) error {
 // admit says whether a user may say something now.
 func (c *core) admit(w *crowd, slot uint32, now int64) *Refusal {
 	switch {
-	case slot != 0 && !w.at(slot).paced(now, c.limits.Rate):
+	case slot != 0 && !w.state(slot).paced(now, c.limits.Rate):
 		return &Refusal{Code: wire.CodeTooMany, Reason: fmt.Sprintf("a user may say %d times a second where he is", c.limits.Rate)}
 	case slot == 0 && c.known >= c.limits.Positions:
 		return &Refusal{Code: wire.CodeBusy, Reason: "the server knows as many positions as it may; try again later"}
@@ -108,8 +107,8 @@ func (c *core) admit(w *crowd, slot uint32, now int64) *Refusal {
 func (c *core) place(w *crowd, slot uint32, f fact, now int64) {
 	e := w.at(slot)
 	was, visible := e.fact, w.tree.Has(slot)
-	e.fact, e.hides = f, false
-	w.heard(slot, e, now)
+	e.fact, w.state(slot).hides = f, false
+	c.heard(w, slot, e, now)
 	w.tree.Put(slot, f.lat, f.lon)
 	if len(w.wants) > 0 {
 		c.moved(w, e.user, &was, visible, &f)
@@ -139,13 +138,13 @@ func (c *core) hide(now time.Time, app, user string) (wait bool, err error) {
 	if w == nil {
 		return false, nil
 	}
-	slot := w.slots[number]
+	slot := w.slots.of(w, number)
 	if slot == 0 {
 		return false, nil
 	}
 	e, ms := w.at(slot), now.UnixMilli()
-	if e.hides {
-		return e.unsaid || c.journal.away != nil, nil
+	if s := w.state(slot); s.hides {
+		return s.unsaid || c.journal.away != nil, nil
 	}
 	if r := c.admit(w, slot, ms); r != nil {
 		c.counts.refused++
@@ -153,9 +152,9 @@ func (c *core) hide(now time.Time, app, user string) (wait bool, err error) {
 	}
 	c.counts.hides++
 	c.vanish(w, slot)
-	e.fact, e.hides = fact{at: max(ms, e.at)}, true
-	w.heard(slot, e, ms)
-	w.save(slot, e)
+	e.fact, w.state(slot).hides = fact{at: max(ms, e.at)}, true
+	c.heard(w, slot, e, ms)
+	w.save(slot)
 	c.journal.urgent()
 	return true, nil
 }
@@ -168,8 +167,8 @@ func (c *core) get(app, user string) (Position, bool) {
 	if !ok || w == nil {
 		return Position{}, false
 	}
-	slot := w.slots[number]
-	if slot == 0 || w.at(slot).hides {
+	slot := w.slots.of(w, number)
+	if slot == 0 || w.state(slot).hides {
 		return Position{}, false
 	}
 	return w.at(slot).position(), true
@@ -183,43 +182,38 @@ func (c *core) near(app string, v View, limit int, out *Answer) {
 	}
 }
 
-// tick does what time does. It returns when it is to be called again: zero for not.
-func (c *core) tick(now time.Time) (next time.Time) {
+// heard notes that there is news of a user.
+func (c *core) heard(w *crowd, slot uint32, e *entry, now int64) {
+	w.heard(slot, e, now)
+	c.expires = min(c.expires, now+c.limits.TTL.Milliseconds())
+}
+
+// tick forgets users of whom there was no news for too long.
+func (c *core) tick(now time.Time) {
+	ms := now.UnixMilli()
+	if ms < c.expires {
+		return
+	}
+	c.expires = math.MaxInt64
 	for _, w := range c.crowds {
-		if end := c.expire(w, now.UnixMilli()); !end.IsZero() && (next.IsZero() || end.Before(next)) {
-			next = end
+		for slot := w.dues.take(w, ms); slot != 0; slot = w.dues.take(w, ms) {
+			c.vanish(w, slot)
+			w.remove(slot)
+			c.known--
+			c.counts.expired++
+		}
+		if at, ok := w.dues.next(w); ok {
+			c.expires = min(c.expires, at)
 		}
 		c.leave(w)
 	}
-	return next
-}
-
-// expire forgets users of whom there was no news for too long, and returns when it is
-// time for the next; zero: there is nobody.
-func (c *core) expire(w *crowd, now int64) time.Time {
-	for w.oldest != 0 {
-		if end := w.at(w.oldest).taken + c.limits.TTL.Milliseconds(); end > now {
-			return time.UnixMilli(end)
-		}
-		slot := w.oldest
-		c.vanish(w, slot)
-		w.remove(slot)
-		c.known--
-		c.counts.expired++
-	}
-	return time.Time{}
 }
 
 // due returns when batch or tick has something to do.
 func (c *core) due() (at time.Time, ok bool) {
 	at, ok = c.journal.due()
-	for _, w := range c.crowds {
-		if w.oldest == 0 {
-			continue
-		}
-		if t := time.UnixMilli(w.at(w.oldest).taken + c.limits.TTL.Milliseconds()); !ok || t.Before(at) {
-			at, ok = t, true
-		}
+	if expires := time.UnixMilli(c.expires); c.expires < math.MaxInt64 && (!ok || expires.Before(at)) {
+		return expires, true
 	}
 	return at, ok
 }

@@ -166,7 +166,7 @@ func restart(t testing.TB, limits Limits, log [][]byte, now time.Time) *core {
 		}
 	}
 	c.replayed(uint64(len(log)), now)
-	c.begin(c.heard + 1)
+	c.begin(c.latest + 1)
 	return c
 }
 

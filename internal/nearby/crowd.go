@@ -2,8 +2,9 @@ package nearby
 
 import (
 	"cmp"
-	"slices"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/grid"
 )
@@ -12,12 +13,11 @@ import (
 type crowd struct {
 	app     string
 	tree    grid.Tree // those who are visible, by slot
-	pages   []*[pageSize]entry
+	pages   []*page
 	used    uint32   // slots given
 	loose   []uint32 // those that are free
-	slots   map[int64]uint32
-	oldest  uint32 // the slot that expires first; 0: there is none
-	newest  uint32
+	slots   slots
+	dues    dues
 	unsaved []uint32 // slots that the log lacks, or that were freed
 	hidden  []uint32 // the same, of users who hid: first
 
@@ -27,24 +27,34 @@ type crowd struct {
 
 const pageSize = 256
 
-// entry is one user. It has no pointers.
+// page is what is known of as many users. It has no pointers.
+type page struct {
+	entries [pageSize]entry
+	states  [pageSize]state
+}
+
+// entry is where a user is. It has 64 bytes, so that the processor fetches it at once.
 type entry struct {
 	fact
-	user   int64
-	taken  int64  // when the keeper heard it, in milliseconds
-	before uint32 // the slots with the next older and the next newer news
-	after  uint32
+	user  int64
+	taken int64 // when the keeper heard it, in milliseconds
+}
+
+// state is what is needed beside that when something changes.
+type state struct {
 	second uint32 // see paced
 	count  uint16
 	hides  bool // there is no place: at is the time before which nothing counts
 	unsaid bool // the log lacks it
 }
 
-func newCrowd(app string) *crowd {
-	return &crowd{app: app, slots: make(map[int64]uint32), wants: make(map[grid.Cell]*want)}
+func newCrowd(app string, ttl time.Duration) *crowd {
+	return &crowd{app: app, slots: newSlots(), dues: newDues(ttl), wants: make(map[grid.Cell]*want)}
 }
 
-func (w *crowd) at(slot uint32) *entry { return &w.pages[slot/pageSize][slot%pageSize] }
+func (w *crowd) at(slot uint32) *entry { return &w.pages[slot/pageSize].entries[slot%pageSize] }
+
+func (w *crowd) state(slot uint32) *state { return &w.pages[slot/pageSize].states[slot%pageSize] }
 
 // add returns a slot for a user who has none.
 func (w *crowd) add(user int64) uint32 {
@@ -56,128 +66,107 @@ func (w *crowd) add(user int64) uint32 {
 		w.used++
 	}
 	if int(slot/pageSize) >= len(w.pages) {
-		w.pages = append(w.pages, new([pageSize]entry))
+		w.pages = append(w.pages, new(page))
 	}
-	w.slots[user] = slot
-	e := w.at(slot)
-	e.user = user
-	w.chain(slot, e)
+	w.at(slot).user = user
+	w.slots.add(w, slot)
 	return slot
 }
 
-// remove forgets a user.
+// remove forgets a user who has expired.
 func (w *crowd) remove(slot uint32) {
-	e := w.at(slot)
-	w.unchain(e)
-	delete(w.slots, e.user)
-	*e = entry{}
+	w.slots.remove(w, slot)
+	*w.at(slot), *w.state(slot) = entry{}, state{}
 	w.loose = append(w.loose, slot)
-}
-
-// chain makes a slot the newest.
-func (w *crowd) chain(slot uint32, e *entry) {
-	e.before, e.after = w.newest, 0
-	if w.newest != 0 {
-		w.at(w.newest).after = slot
-	} else {
-		w.oldest = slot
-	}
-	w.newest = slot
-}
-
-func (w *crowd) unchain(e *entry) {
-	if e.before != 0 {
-		w.at(e.before).after = e.after
-	} else {
-		w.oldest = e.after
-	}
-	if e.after != 0 {
-		w.at(e.after).before = e.before
-	} else {
-		w.newest = e.before
-	}
 }
 
 // heard notes that there is news of a user.
 func (w *crowd) heard(slot uint32, e *entry, now int64) {
-	e.taken = now
-	if w.newest != slot {
-		w.unchain(e)
-		w.chain(slot, e)
-	}
-}
-
-// order makes the chain anew: a log has users in the order in which the log lacked
-// them. Nobody was heard later than now.
-func (w *crowd) order(now int64) {
-	list := make([]uint32, 0, len(w.slots))
-	for slot := w.oldest; slot != 0; slot = w.at(slot).after {
-		w.at(slot).taken = min(w.at(slot).taken, now)
-		list = append(list, slot)
-	}
-	slices.SortStableFunc(list, func(a, b uint32) int { return cmp.Compare(w.at(a).taken, w.at(b).taken) })
-	w.oldest, w.newest = 0, 0
-	for _, slot := range list {
-		w.chain(slot, w.at(slot))
+	first := e.taken == 0
+	if e.taken = now; first {
+		w.dues.add(slot, now)
 	}
 }
 
 // paced says whether a user may say something more in this second.
-func (e *entry) paced(now int64, rate int) bool {
-	if s := uint32(now / 1000); s != e.second {
-		e.second, e.count = s, 0
+func (s *state) paced(now int64, rate int) bool {
+	if second := uint32(now / 1000); second != s.second {
+		s.second, s.count = second, 0
 	}
-	if int(e.count) >= rate {
+	if int(s.count) >= rate {
 		return false
 	}
-	e.count++
+	s.count++
 	return true
 }
 
 // save notes that the log lacks a user's news.
-func (w *crowd) save(slot uint32, e *entry) {
+func (w *crowd) save(slot uint32) {
+	s := w.state(slot)
 	switch {
-	case e.hides:
+	case s.hides:
 		w.hidden = append(w.hidden, slot) // even if it waits already, for this is urgent
-	case !e.unsaid:
+	case !s.unsaid:
 		w.unsaved = append(w.unsaved, slot)
 	}
-	e.unsaid = true
+	s.unsaid = true
 }
+
+// finding is what it takes to find who is in view.
+type finding struct {
+	hits  []grid.Hit
+	users []int64
+	names []byte
+}
+
+var findings = sync.Pool{New: func() any { return new(finding) }}
 
 // near appends who is in view, up to limit of them, to an answer.
 func (w *crowd) near(v *View, limit int, out *Answer) {
-	var few [32]grid.Hit
-	var hits []grid.Hit
+	f := findings.Get().(*finding)
+	defer findings.Put(f)
 	total := 0
 	tie := func(a, b uint32) int { return cmp.Compare(w.at(a).user, w.at(b).user) }
 	if v.Box {
-		hits, total = w.tree.NearIn(v.box(), limit, tie, few[:0])
+		f.hits, total = w.tree.NearIn(v.box(), limit, tie, f.hits[:0])
 	} else {
-		hits, total = w.tree.Near(grid.Circle{Lat: v.Lat, Lon: v.Lon, Metres: v.Radius}, limit, tie, few[:0])
+		f.hits, total = w.tree.Near(grid.Circle{Lat: v.Lat, Lon: v.Lon, Metres: v.Radius}, limit, tie, f.hits[:0])
 	}
-	out.Total += total
-	if len(hits) == 0 {
-		return
+	if out.Total += total; len(f.hits) > 0 {
+		w.describe(f, out)
 	}
-	names := make([]byte, 0, len(hits)*(len(w.app)+12))
-	users := out.Users
-	if cap(users)-len(users) < len(hits) {
-		users = append(make([]User, 0, len(users)+len(hits)), users...)
+}
+
+// describe appends those who were found to an answer.
+func (w *crowd) describe(f *finding, out *Answer) {
+	f.users, f.names = f.users[:0], f.names[:0]
+	for i := range f.hits { // alone in a loop, so that they are fetched side by side: they lie anywhere in memory
+		f.users = append(f.users, w.at(f.hits[i].ID).user)
 	}
-	ends := make([]int, 0, 32)
-	for i := range hits {
-		e := w.at(hits[i].ID)
-		names = appendName(names, w.app, e.user)
-		ends = append(ends, len(names))
-		users = append(users, User{Position: e.position(), Distance: hits[i].Metres})
+	for _, user := range f.users {
+		f.names = appendName(f.names, w.app, user)
 	}
-	all, from := string(names), 0 // one piece of memory for all
-	for i, to := range ends {
-		users[len(users)-len(ends)+i].User = all[from:to]
-		from = to
+	users, n := out.Users, len(out.Users)
+	if cap(users)-n < len(f.hits) {
+		users = append(make([]User, 0, n+len(f.hits)), users...)
+	}
+	users = users[:n+len(f.hits)]
+	rest := string(f.names) // one piece of memory for all
+	for i := range f.hits {
+		end := len(w.app) + 1 + digits(f.users[i])
+		users[n+i] = User{User: rest[:end], Position: w.at(f.hits[i].ID).position(), Distance: f.hits[i].Metres}
+		rest = rest[end:]
 	}
 	out.Users = users
+}
+
+// digits returns how many a number has that is not negative.
+func digits(n int64) int {
+	d := 1
+	for ; n >= 10; n /= 10 {
+		d++
+	}
+	return d
 }
 
 func appendName(dst []byte, app string, user int64) []byte {

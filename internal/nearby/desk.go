@@ -88,8 +88,6 @@ func newDesk(limits Limits, shards int) *desk {
 	return d
 }
 
-func (d *desk) setLimits(l Limits) { d.limits = l.orDefaults() }
-
 // open makes a viewer, who looks at what there is of an app.
 func (d *desk) open(app string, o Outlet) *viewer {
 	return &viewer{app: app, outlet: o, watches: make(map[string]*watch)}
@@ -125,7 +123,7 @@ func (d *desk) watch(now time.Time, v *viewer, id string, view View, reference [
 		d.release(old)
 	}
 	v.watches[id] = w
-	d.due[v] = struct{}{}
+	d.stir(v)
 	return nil
 }
 
@@ -390,7 +388,7 @@ func (h *hearing) end() {
 	h.lose()
 	for _, w := range h.square.watches {
 		w.numbered = w.numbered || h.square.parts[h.shard].numbers != nil
-		h.desk.due[w.viewer] = struct{}{}
+		h.desk.stir(w.viewer)
 	}
 	h.square = nil
 }

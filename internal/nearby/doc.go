@@ -33,9 +33,10 @@
 // desk is the other side, and pure, too: a watch needs a few cells that cover what it
 // looks at; the desk wants them of all keepers, once for all watches, in a conversation
 // that begins anew whenever it broke. A keeper tells who is in a cell, and then each
-// change there, all cells of all apps in one order. So a desk knows of each cell what its
-// keepers know, and each watch compares what its session knows with that. sight is the
-// world around it.
+// change there, all cells of all apps in one order. Where much is asked at once it is told
+// a portion at a time, and so are answers, so that changes come in between. So a desk
+// knows of each cell what its keepers know, and each watch compares what its session knows
+// with that. sight is the world around it.
 //
 // Of a cell in which there are very many a keeper tells only how many are in which of its
 // parts, once a second: so nobody is told of a million users, and no node.

@@ -20,6 +20,8 @@ const (
 	saveEvery = time.Second
 	// maxBatch is from how many bytes on a batch is full.
 	maxBatch = 512 << 10
+	// usualRecord is how many bytes most records have at most.
+	usualRecord = 80
 )
 
 var errVersion = errors.New("it is of a newer version")
@@ -99,7 +101,12 @@ func (c *core) batch(now time.Time) (last uint64, b []byte) {
 func (c *core) make() []byte {
 	j := &c.journal
 	j.hurry, j.from = false, time.Time{}
-	b := binary.AppendUvarint([]byte{logVersion}, j.term)
+	n := 0
+	for _, w := range c.crowds {
+		n += len(w.hidden) + len(w.unsaved)
+	}
+	b := make([]byte, 0, min(n, maxBatch/usualRecord)*usualRecord+64)
+	b = binary.AppendUvarint(append(b, logVersion), j.term)
 	for _, w := range c.crowds {
 		for _, slot := range w.hidden {
 			b = w.record(b, slot)
@@ -124,19 +131,19 @@ func (c *core) make() []byte {
 
 // record appends what the log lacks of a slot.
 func (w *crowd) record(b []byte, slot uint32) []byte {
-	e := w.at(slot)
-	if !e.unsaid { // it has come in another way, or is gone
+	e, s := w.at(slot), w.state(slot)
+	if !s.unsaid { // it has come in another way, or is gone
 		return b
 	}
-	e.unsaid = false
+	s.unsaid = false
 	kind := recAt
-	if e.hides {
+	if s.hides {
 		kind = recHidden
 	}
 	b = appendText(append(b, kind), w.app)
 	b = binary.AppendUvarint(b, uint64(e.user))
 	b = binary.AppendVarint(b, e.taken)
-	if e.hides {
+	if s.hides {
 		return binary.AppendVarint(b, e.at)
 	}
 	return appendFact(b, &e.fact)
@@ -175,7 +182,7 @@ func (c *core) replay(seq uint64, batch []byte) error {
 	r := reader{b: batch}
 	r.byte()
 	r.uvarint()
-	c.heard = max(c.heard, term)
+	c.latest = max(c.latest, term)
 	for len(r.b) > 0 && r.err == nil {
 		c.replayOne(&r)
 	}
@@ -202,7 +209,7 @@ func (c *core) replayOne(r *reader) {
 		return
 	}
 	w := c.crowd(app)
-	slot := w.slots[user]
+	slot := w.slots.of(w, user)
 	if slot == 0 {
 		slot = w.add(user)
 		c.known++
@@ -214,8 +221,8 @@ func (c *core) replayOne(r *reader) {
 	}
 	c.vanish(w, slot)
 	e := w.at(slot)
-	e.fact, e.hides = f, true
-	w.heard(slot, e, taken)
+	e.fact, w.state(slot).hides = f, true
+	c.heard(w, slot, e, taken)
 }
 
 // replayed says that all of the log is in. Nobody was heard later than now, whatever
@@ -223,7 +230,8 @@ func (c *core) replayOne(r *reader) {
 func (c *core) replayed(last uint64, now time.Time) {
 	c.journal.last = last
 	for _, w := range c.crowds {
-		w.order(now.UnixMilli())
+		w.dues.again(w, now.UnixMilli())
 	}
+	c.expires = 0 // whatever it was
 	c.tick(now)
 }

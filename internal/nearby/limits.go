@@ -31,6 +31,8 @@ type Limits struct {
 	Rate      int           // positions of a user in a second (10)
 	Positions int           // in a shard, those that are hidden included (1 000 000)
 	Users     int           // in view, before a watch gets counts of cells (1000)
+
+	portion int // users of whom is told before others have their turn (4096)
 }
 
 func (l Limits) orDefaults() Limits {
@@ -49,6 +51,7 @@ func (l Limits) orDefaults() Limits {
 	def(&l.Rate, 10)
 	def(&l.Positions, 1_000_000)
 	def(&l.Users, 1000)
+	def(&l.portion, 4096)
 	return l
 }
 

@@ -59,8 +59,8 @@ func (r *Room) open(ctx context.Context, shard int, term uint64) (*owner, error)
 	if err != nil {
 		return nil, err
 	}
-	if c.heard > term {
-		return nil, fmt.Errorf("%w: it is its %d. time, here it is the %d.", errElsewhere, c.heard, term)
+	if c.latest > term {
+		return nil, fmt.Errorf("%w: this would be term %d, and term %d has begun", errElsewhere, term, c.latest)
 	}
 	c.replayed(last, r.opts.Now())
 	c.begin(term)
@@ -123,7 +123,10 @@ func (o *owner) await(mark uint64, answer func(error)) {
 }
 
 // next returns when run has something to do; zero: not by itself. mu is held.
-func (o *owner) next() time.Time {
+func (o *owner) next(now time.Time) time.Time {
+	if o.core.asked() {
+		return now
+	}
 	at, ok := o.core.due()
 	if ok && at.Before(o.hold) {
 		at = o.hold
@@ -141,7 +144,7 @@ func (o *owner) next() time.Time {
 
 // plan wakes run if it is to do something sooner than it knows of. mu is held.
 func (o *owner) plan(now time.Time) {
-	at := o.next()
+	at := o.next(now)
 	if at.IsZero() || !o.alarm.IsZero() && !at.Before(o.alarm) {
 		return
 	}
@@ -221,7 +224,7 @@ func (o *owner) turn() (b batch, next time.Time) {
 	now := o.room.opts.Now()
 	o.core.tick(now)
 	var parcels []parcel
-	if !o.closed && now.Sub(o.told) >= newsEvery && o.core.newsy() {
+	if !o.closed && (o.core.asked() || now.Sub(o.told) >= newsEvery && o.core.newsy()) {
 		parcels = o.core.news(now.UnixMilli())
 		o.told = now
 	}
@@ -229,7 +232,7 @@ func (o *owner) turn() (b batch, next time.Time) {
 		b.last, b.bytes = o.core.batch(now)
 	}
 	answers := o.ripe()
-	next = o.next()
+	next = o.next(now)
 	if o.closed {
 		next = time.Time{}
 	}

@@ -72,7 +72,7 @@ func newRig(t *testing.T, shards int, nodes ...string) *rig {
 	var running sync.WaitGroup
 	for _, n := range nodes {
 		room, err := New(Options{
-			Node: n, Shards: shards, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Limits: Limits{Rate: 1000},
+			Node: n, Shards: shards, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Limits: Limits{Rate: 1000, portion: 1},
 			Logs: func(_ context.Context, shard int) (Log, error) { return r.logs[shard], nil },
 		})
 		if err != nil {
@@ -290,6 +290,28 @@ func TestASessionSeesUsersWhoseKeepersAreOnOtherNodes(t *testing.T) {
 		expect("leave app-0")
 		r.put("a", "app-1", 0.001)
 		expect("move app-1")
+		s.Close()
+	})
+}
+
+func TestAKeeperWhoIsAskedForMuchDoesNotPauseInBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, "a")
+		r.keep(0, "a", 1)
+		heard := make(chan string, 100)
+		s := r.rooms["a"].Open("app", teller{heard})
+		began := time.Now()
+		for i := range 8 {
+			if err := s.Watch(fmt.Sprint(i), View{Lat: float64(i), Radius: 1000}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 8 {
+			<-heard
+		}
+		if took := time.Since(began); took > 200*time.Millisecond {
+			t.Errorf("all is answered after %s", took)
+		}
 		s.Close()
 	})
 }

@@ -51,7 +51,7 @@ type belief struct {
 
 func newEarth(t *rapid.T) *earth {
 	e := &earth{
-		t: t, now: time.Unix(1_800_000_000, 0), limits: Limits{TTL: 30 * time.Second, Users: 6, Watches: 2, Rate: 1000},
+		t: t, now: time.Unix(1_800_000_000, 0), limits: Limits{TTL: 30 * time.Second, Users: 6, Watches: 2, Rate: 1000, portion: 3},
 		random: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)),
 	}
 	for shard := range 2 {
@@ -240,14 +240,21 @@ func (e *earth) pass(d time.Duration, all bool) {
 		}
 		e.converse(shard)
 		if all || e.random.IntN(2) == 0 {
-			for _, p := range k.core.news(e.now.UnixMilli()) {
-				k.way[p.Node] = append(k.way[p.Node], p.Message)
-			}
+			k.tell(e.now)
+		}
+		for all && k.core.asked() {
+			k.tell(e.now)
 		}
 		e.carry(k, all)
 	}
 	for _, d := range e.desks {
 		d.flush(e.now)
+	}
+}
+
+func (k *keeper) tell(now time.Time) {
+	for _, p := range k.core.news(now.UnixMilli()) {
+		k.way[p.Node] = append(k.way[p.Node], p.Message)
 	}
 }
 

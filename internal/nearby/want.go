@@ -47,6 +47,7 @@ const (
 type listener struct {
 	node  string
 	epoch uint64
+	asked []command // what it has said of cells that is not taken up yet
 	wants map[*want]struct{}
 	out   [][]byte // messages
 	of    *want    // the cell to which the last piece belongs; nil: say it
@@ -64,7 +65,7 @@ type want struct {
 	told    int64 // when numbers were told, in milliseconds
 }
 
-// want takes a request of a node about cells.
+// want takes a request of a node about cells, which news takes up.
 func (c *core) want(node string, request []byte) (reply byte, err error) {
 	r := reader{b: request}
 	epoch, begins := r.uvarint(), r.byte() == 1
@@ -86,10 +87,8 @@ func (c *core) want(node string, request []byte) (reply byte, err error) {
 		case r.err != nil:
 		case !cell.Valid():
 			r.fail()
-		case what == cmdWant:
-			c.join(l, app, cell)
-		case what == cmdDrop:
-			c.part(l, app, cell)
+		case what == cmdWant, what == cmdDrop:
+			l.asked = append(l.asked, command{what, app, cell})
 		default:
 			r.fail()
 		}
@@ -109,24 +108,55 @@ func (c *core) lost(node string) {
 	}
 }
 
-// join has a node hear of a cell: of all who are there first.
-func (c *core) join(l *listener, app string, cell grid.Cell) {
+// attend takes up what nodes have asked for, a portion at a time: it can be so much that
+// all others would wait long for the keeper. Here and in its order among what happens a
+// cell begins, or ceases, to be heard of.
+func (c *core) attend() {
+	left := c.limits.portion
+	for _, l := range c.nodes {
+		n := 0
+		for ; n < len(l.asked) && left > 0; n++ {
+			if q := l.asked[n]; q.kind == cmdWant {
+				left -= 1 + c.join(l, q.app, q.cell)
+			} else {
+				c.part(l, q.app, q.cell)
+			}
+		}
+		if l.asked = l.asked[n:]; len(l.asked) == 0 {
+			l.asked = nil
+		}
+	}
+}
+
+// asked says whether there is more for attend to do.
+func (c *core) asked() bool {
+	for _, l := range c.nodes {
+		if len(l.asked) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// join has a node hear of a cell: of all who are there first. It returns how many that
+// are.
+func (c *core) join(l *listener, app string, cell grid.Cell) int {
 	crowd := c.crowd(app)
 	w := crowd.wants[cell]
 	if w == nil {
 		w = &want{crowd: crowd, cell: cell}
 		crowd.wants[cell] = w
 		crowd.levels[cell.Level()]++
-		w.each(func(uint32) { w.n++ })
-		if w.n >= c.limits.dense() {
-			w.count()
-		}
+		c.scratch = w.first(&c.limits, c.scratch[:0])
+	} else {
+		c.scratch = w.all(c.scratch[:0])
 	}
 	if _, has := l.wants[w]; !has {
 		l.wants[w] = struct{}{}
 		w.nodes = append(w.nodes, l)
 	}
-	l.tell(w, w.all())
+	l.tell(w, c.scratch)
+	return w.n
 }
 
 // part has a node hear of a cell no more.
@@ -174,16 +204,33 @@ func (w *want) count() {
 	})
 }
 
-// all returns all that is to be known of the cell.
-func (w *want) all() []byte {
+// first counts who is in the cell, and appends all that is to be known of it.
+func (w *want) first(l *Limits, b []byte) []byte {
+	from := len(b)
+	b = append(b, pieceFresh)
+	w.each(func(slot uint32) {
+		if w.n++; w.n < l.dense() {
+			e := w.crowd.at(slot)
+			b = appendAt(b, e.user, &e.fact)
+		}
+	})
+	if w.n < l.dense() {
+		return b
+	}
+	w.count()
+	return w.all(b[:from])
+}
+
+// all appends all that is to be known of the cell.
+func (w *want) all(b []byte) []byte {
 	if w.numbers != nil {
-		b := []byte{pieceNumbers}
+		b = append(b, pieceNumbers)
 		for part, n := range w.numbers {
 			b = appendCount(b, part, n)
 		}
 		return b
 	}
-	b := []byte{pieceFresh}
+	b = append(b, pieceFresh)
 	w.each(func(slot uint32) {
 		e := w.crowd.at(slot)
 		b = appendAt(b, e.user, &e.fact)
@@ -268,8 +315,9 @@ type parcel struct {
 }
 
 // news returns what nodes are to be told now. It is called every few milliseconds while
-// newsy.
+// newsy, and again right away while asked.
 func (c *core) news(now int64) (list []parcel) {
+	c.attend()
 	rest := c.stirred[:0]
 	for _, w := range c.stirred {
 		if len(w.nodes) == 0 {
@@ -299,7 +347,7 @@ func (c *core) newsy() bool {
 		return true
 	}
 	for _, l := range c.nodes {
-		if len(l.out) > 0 {
+		if len(l.out) > 0 || len(l.asked) > 0 {
 			return true
 		}
 	}
@@ -317,7 +365,7 @@ func (w *want) turn(l *Limits) {
 	default:
 		return
 	}
-	w.tell(w.all())
+	w.tell(w.all(nil))
 }
 
 // tellNumbers says whether it is time to tell them, and does.

@@ -29,6 +29,7 @@ type viewer struct {
 	watches map[string]*watch
 	closed  bool
 	next    time.Time // when changes may be told
+	due     time.Time // when there is something to do, if nothing happens
 }
 
 // What can happen to a user in view.
@@ -53,6 +54,7 @@ type watch struct {
 	fresh    bool // the session has no answer yet
 	troubled bool // and knows that it may take a while
 	answered time.Time
+	again    time.Time // when an answer for which there was no room is tried again
 
 	told    map[int64]fact // whom the session knows, and where
 	changes [kinds]map[int64]*person
@@ -126,30 +128,41 @@ func (w *watch) known() (all, numbers bool) {
 	return all, numbers
 }
 
-// flush tells sessions what is due. It returns when it is to be called again; zero:
+// stir says that something has happened to what a viewer looks at.
+func (d *desk) stir(v *viewer) {
+	v.due = time.Time{}
+	d.due[v] = struct{}{}
+}
+
+// flush tells sessions what is due, but of answers only a portion: many at once would
+// keep changes from all others for long. It returns when it is to be called again; zero:
 // not before something happens.
 func (d *desk) flush(now time.Time) (next time.Time) {
+	left := d.limits.portion
 	for v := range d.due {
-		at := v.flush(now, &d.limits)
+		if !v.due.After(now) {
+			v.due = v.flush(now, &d.limits, &left)
+		}
 		switch {
-		case at.IsZero():
+		case v.due.IsZero():
 			delete(d.due, v)
-		case next.IsZero() || at.Before(next):
-			next = at
+		case next.IsZero() || v.due.Before(next):
+			next = v.due
 		}
 	}
 	return next
 }
 
-// flush tells a session what is due.
-func (v *viewer) flush(now time.Time, l *Limits) (next time.Time) {
+// flush tells a session what is due, but answers only while there are users left that
+// may be in them.
+func (v *viewer) flush(now time.Time, l *Limits, left *int) (next time.Time) {
 	sooner := func(t time.Time) {
 		if next.IsZero() || t.Before(next) {
 			next = t
 		}
 	}
 	for _, w := range v.watches {
-		if at := w.answer(now, l); !at.IsZero() {
+		if at := w.answer(now, l, left); !at.IsZero() {
 			sooner(at)
 		}
 	}
@@ -174,7 +187,7 @@ func (v *viewer) flush(now time.Time, l *Limits) (next time.Time) {
 
 // answer tells a session what is in view, if it has not been told yet, or differences
 // do not say it. It returns when it is to be called again; zero: not by itself.
-func (w *watch) answer(now time.Time, l *Limits) (next time.Time) {
+func (w *watch) answer(now time.Time, l *Limits, left *int) (next time.Time) {
 	all, numbers := w.known()
 	many := numbers || len(w.members) > l.Users
 	if !w.fresh && w.cells != nil && !many && len(w.members) > l.Users*9/10 {
@@ -196,7 +209,12 @@ func (w *watch) answer(now time.Time, l *Limits) (next time.Time) {
 		return next
 	case !w.fresh && w.answered.Add(slow).After(now):
 		return w.answered.Add(slow)
+	case w.again.After(now):
+		return w.again
+	case *left <= 0:
+		return now
 	}
+	*left -= 1 + len(w.members)
 	var a Answer
 	var cells map[grid.Cell]int
 	if many {
@@ -209,7 +227,8 @@ func (w *watch) answer(now time.Time, l *Limits) (next time.Time) {
 		a.Users, a.Total = w.users(w.members), len(w.members)
 	}
 	if !w.viewer.outlet.Answer(w.id, a, w.reference) {
-		return now.Add(crowded)
+		w.again = now.Add(crowded)
+		return w.again
 	}
 	w.reset()
 	w.cells, w.fresh, w.reference, w.answered, w.numbered = cells, false, nil, now, false

@@ -127,6 +127,31 @@ func TestASessionHearsWhoIsThereAndThenWhatChanges(t *testing.T) {
 	p.expect(0, "leave w app-3")
 }
 
+// A node is not told of what nobody on it looks at.
+func TestANodeHearsOnlyOfWhereItLooks(t *testing.T) {
+	p := newPair(t, Limits{})
+	p.watch("w", View{Radius: 1000})
+	p.expect(0, "answer w! ")
+	at := func(user int, lat float64, says bool) {
+		t.Helper()
+		p.put(user, lat)
+		p.now = p.now.Add(time.Second)
+		if parcels := p.core.news(p.now.UnixMilli()); (len(parcels) > 0) != says {
+			t.Errorf("of a user at %v a node that looks at 0 is sent %d parcels", lat, len(parcels))
+		}
+	}
+	at(1, 1, false)
+	at(1, 1.001, false)
+	at(1, 0.001, true)
+	at(1, 1, true) // for he has left
+	at(1, 1.001, false)
+	if err := p.desk.unwatch(p.v, "w"); err != nil {
+		t.Fatal(err)
+	}
+	p.round()
+	at(2, 0.001, false)
+}
+
 func TestChangesComeInAtMostTenFramesASecondAndAreNotForgotten(t *testing.T) {
 	p := newPair(t, Limits{Rate: 1000})
 	p.put(1, 0)
@@ -176,6 +201,33 @@ func TestASessionWithoutRoomHearsLaterHowThingsAreThen(t *testing.T) {
 	p.full = false
 	p.expect(50*time.Millisecond, "move w app-1")
 	p.expect(time.Second)
+}
+
+func TestASessionWithoutRoomIsNotAskedAllTheTime(t *testing.T) {
+	p := newPair(t, Limits{})
+	p.put(1, 0)
+	o := new(deaf)
+	if err := p.desk.watch(p.now, p.desk.open("app", o), "w", View{Radius: 1000}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		p.round()
+		p.now = p.now.Add(10 * time.Millisecond)
+	}
+	if o.asked != 20 {
+		t.Errorf("an answer is made %d times in a second", o.asked)
+	}
+}
+
+// deaf is a session that never has room.
+type deaf struct {
+	silent
+	asked int
+}
+
+func (o *deaf) Answer(string, Answer, []byte) bool {
+	o.asked++
+	return false
 }
 
 func TestWhereThereAreManyASessionHearsNumbersOfCells(t *testing.T) {
@@ -298,4 +350,42 @@ func TestWhatAKeeperSaysAnewIsNotToldAgain(t *testing.T) {
 	p.expect(time.Second, "enter w app-3")
 	p.expect(time.Second, "leave w app-2")
 	p.expect(time.Second)
+}
+
+func TestManyWhoBeginToLookKeepNoChangeFromOthers(t *testing.T) {
+	p := newPair(t, Limits{portion: 20, Rate: 1000})
+	for user := range 40 {
+		p.put(user, float64(user/5))
+	}
+	p.watch("0", View{Radius: 1000})
+	for p.v.watches["0"].fresh {
+		p.round()
+	}
+	others := p.desk.open("app", p)
+	look := func(id string, lat float64) {
+		if err := p.desk.watch(p.now, others, id, View{Lat: lat, Radius: 1000}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answered := func(most int) {
+		t.Helper()
+		for left := 7; left > 0; {
+			p.now = p.now.Add(100 * time.Millisecond)
+			p.put(0, 0.0001*float64(1+left))
+			said := p.round()
+			if len(said)-1 > most || !slices.Contains(said, "move 0 app-0") {
+				t.Fatalf("with %d to be answered they hear %q", left, said)
+			}
+			left -= len(said) - 1
+			p.put(0, 0)
+		}
+	}
+	for i := range 7 {
+		look(fmt.Sprint(i+1), float64(i+1)) // where nobody has looked
+	}
+	answered(2)
+	for i := range 7 {
+		look(fmt.Sprint(i+1), 0) // where all is known
+	}
+	answered(4)
 }

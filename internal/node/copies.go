@@ -22,8 +22,8 @@ import (
 const (
 	// copiesFresh is how old what is shown of copies may be; while nobody asks, nobody looks.
 	copiesFresh = time.Second
-	// copiesWait is how long whoever asks waits for a look; copiesOld is how long the last
-	// one is shown when the next fails.
+	// copiesWait is how long whoever asks waits for a look where there is an earlier one;
+	// copiesOld is how long that is shown when the next fails.
 	copiesWait, copiesOld = time.Second, 15 * time.Second
 	// copiesTime bounds a look: one goes on for seconds when a stream has no leader.
 	copiesTime = 8 * time.Second
@@ -110,7 +110,7 @@ func (n *node) lookForCopies(ctx context.Context) *api.Copies {
 	if err != nil || p == nil {
 		return nil
 	}
-	c := n.shown(p)
+	c := n.shown(p, time.Now())
 	n.copies.mu.Lock()
 	defer n.copies.mu.Unlock()
 	n.copies.last, n.copies.at = c, time.Now()
@@ -119,8 +119,8 @@ func (n *node) lookForCopies(ctx context.Context) *api.Copies {
 	return c
 }
 
-// shown is a placement by the names of nodes.
-func (n *node) shown(p *bus.Placement) *api.Copies {
+// shown is a placement, as it is now, by the names of nodes.
+func (n *node) shown(p *bus.Placement, now time.Time) *api.Copies {
 	c := &api.Copies{Streams: p.Streams, Short: p.Short, Due: p.Due, Nodes: make(map[string]api.Share)}
 	for _, s := range p.Servers {
 		if s.Name == "" {
@@ -133,7 +133,11 @@ func (n *node) shown(p *bus.Placement) *api.Copies {
 		share := api.Share{Streams: s.Streams, Behind: s.Behind}
 		c.Nodes[s.Name] = share
 		if s.Offline && !n.alive(s.Name) {
-			c.Gone = append(c.Gone, api.Gone{Name: s.Name, Share: share})
+			g := api.Gone{Name: s.Name, Share: share}
+			if s.Away > 0 {
+				g.Since = api.Time(now.Add(-s.Away))
+			}
+			c.Gone = append(c.Gone, g)
 		}
 	}
 	return c
@@ -170,7 +174,8 @@ type clusterView struct {
 
 func (n *node) clusterView() clusterView { return clusterView{n.members, n} }
 
-// Copies implements api.Cluster.
+// Copies implements api.Cluster. It waits for cluster.askTimeout at most, and for nobody
+// where this node has lost touch: then nobody is there who could say.
 func (v clusterView) Copies(ctx context.Context) *api.Copies {
 	c := v.n.copies
 	if c == nil {
@@ -179,14 +184,21 @@ func (v clusterView) Copies(ctx context.Context) *api.Copies {
 	c.mu.Lock()
 	last, at, next := c.last, c.at, c.next
 	c.mu.Unlock()
-	if time.Since(at) < copiesFresh {
+	age, most := time.Since(at), v.n.opts.Settings.Cluster.AskTimeout
+	if age < copiesFresh {
 		return last
 	}
 	select {
 	case c.wanted <- struct{}{}:
 	default:
 	}
-	wait := time.NewTimer(copiesWait)
+	if age < copiesOld {
+		most = min(most, copiesWait)
+	}
+	if !v.n.members.Valid() {
+		most = 0
+	}
+	wait := time.NewTimer(most)
 	defer wait.Stop()
 	select {
 	case <-next:

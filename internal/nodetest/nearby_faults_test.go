@@ -144,6 +144,12 @@ func TestWhoSignsOutIsOffTheMap(t *testing.T) {
 		t.Errorf("after signing out %s is seen", a.Body)
 	}
 	view.until("ada is gone", func() bool { return view.names() == "" })
+
+	bob := s.signUp("bob")
+	s.want(200, "PUT", "/v1/positions/me", bob.access, `{"lat":1,"lon":2}`)
+	view.until("bob is in view", func() bool { return view.users[bob.user].Name == "bob" })
+	s.want(204, "DELETE", "/v1/accounts/me", bob.access, `{"password":"`+aPassword+`"}`)
+	view.until("who has deleted his account is gone", func() bool { return view.names() == "" })
 }
 
 // Of three nodes one is killed while users move about and others look: what those were

@@ -123,6 +123,45 @@ export interface EndedEvent {
   event: unknown;
 }
 
+/** The nodes of the cluster, as the one that answers knows them. */
+export interface Cluster {
+  members: Member[];
+  /** Where what is stored is; absent where that is not known, or not these nodes' concern. */
+  store?: {
+    streams: number;
+    /** Those that have fewer complete copies than they should, and of these those that get more now. */
+    short: string[];
+    due: string[];
+    /** Who is not there, and counts for a majority. */
+    gone: (Share & { name: string; since?: string })[];
+  };
+}
+
+export interface Member {
+  id: string;
+  name: string;
+  address: string;
+  /** joining, up, leaving or unreachable */
+  status: string;
+  roles: string[];
+  version: string;
+  sessions: number;
+  /** CPU time over time. */
+  load: number;
+  /** When it took this status. */
+  since: string;
+  reason?: string;
+  /** Of the node that answers. */
+  self?: boolean;
+  copies?: Share;
+}
+
+/** Of how many streams a node has a copy, and how many of these copies are not complete. */
+export interface Share {
+  streams: number;
+  behind: number;
+}
+
 /** The network of domains, as this one sees it. */
 export interface Domains {
   /** This one's name; absent if it has none. */

@@ -2,6 +2,7 @@ import "./operator.css";
 import { byId, element, setText } from "../dom.js";
 import { Api, Problem, sentence } from "../api.js";
 import type { Own } from "./answers.js";
+import { clusterPage } from "./cluster.js";
 import { domainsPage } from "./domains.js";
 import { dateTime } from "../format.js";
 import { keysPage } from "./keys.js";
@@ -186,6 +187,8 @@ function pageOf(route: Route, desk: Desk): Page {
       return webhookPage(desk, route.name, route.state);
     case "domains":
       return domainsPage(desk, route.user);
+    case "cluster":
+      return clusterPage(desk);
     case "unknown":
       return nothingHere();
   }

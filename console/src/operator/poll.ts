@@ -12,10 +12,12 @@ export class Poll {
   readonly #task: (signal: AbortSignal) => Promise<void>;
   readonly #failed: (problem: Problem | undefined) => void;
   readonly #signal: AbortSignal;
+  readonly #everyMs: number;
   #round = new AbortController();
 
   /** `failed` hears of each problem, and of success after one (and at first). */
-  constructor(task: (signal: AbortSignal) => Promise<void>, failed: (problem: Problem | undefined) => void, signal: AbortSignal) {
+  constructor(task: (signal: AbortSignal) => Promise<void>, failed: (problem: Problem | undefined) => void, signal: AbortSignal, every = everyMs) {
+    this.#everyMs = every;
     this.#task = task;
     this.#failed = failed;
     this.#signal = signal;
@@ -32,7 +34,7 @@ export class Poll {
     while (!given(this.#signal)) {
       this.#round = new AbortController();
       const round = AbortSignal.any([this.#signal, this.#round.signal]);
-      let waitMs = everyMs;
+      let waitMs = this.#everyMs;
       try {
         await this.#task(round);
         this.#failed(undefined);
@@ -41,7 +43,7 @@ export class Poll {
         if (!isAbort(error) && !given(round)) {
           if (!(error instanceof Problem)) throw error;
           this.#failed(error);
-          waitMs = Math.max(error.retryAfterMs ?? 0, everyMs);
+          waitMs = Math.max(error.retryAfterMs ?? 0, this.#everyMs);
         }
       }
       if (!given(round)) await pause(waitMs, round);

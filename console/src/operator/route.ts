@@ -10,6 +10,7 @@ export type Route =
   | { page: "webhooks"; app: string }
   | { page: "webhook"; app: string; name: string; state: string }
   | { page: "domains"; user: string }
+  | { page: "cluster" }
   | { page: "unknown" };
 
 export const overview: Route = { page: "overview" };
@@ -31,6 +32,7 @@ export function parseRoute(hash: string): Route {
     case "overview":
       return overview;
     case "keys":
+    case "cluster":
       return { page: first };
     case "domains":
       return { page: first, user: query.get("user") ?? "" };
@@ -57,7 +59,7 @@ export function hrefOf(route: Route): string {
 }
 
 /** The part of the operator's pages that a page belongs to. */
-export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" {
+export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" | "cluster" {
   switch (route.page) {
     case "user":
       return "users";
