@@ -1,8 +1,8 @@
 // Package console is the web console: a page from which a person signs in, sends
 // and receives messages and watches the frames go by; one for operators, who
 // see how the node is doing, look after users, keys and webhooks; one on which
-// people with accounts talk in rooms; and one on which devices are matched, with what
-// goes between them and the journal of it.
+// people with accounts talk in rooms; one on which devices are matched, with what
+// goes between them and the journal of it; and a map of who is around.
 //
 // The page is TypeScript (src/, built by Vite into dist/) and is embedded here.
 // The package compiles without a built page, and then serves one that says how
@@ -29,10 +29,16 @@ var dist embed.FS
 // contentSecurityPolicy allows the console's own scripts and styles and sockets
 // to anywhere: its address field may name another server. With Trusted Types
 // required and no policy allowed, the page cannot turn text into markup even by
-// mistake.
-const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
-	"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-	"require-trusted-types-for 'script'; trusted-types 'none'"
+// mistake. The map may show tiles of one more origin.
+func contentSecurityPolicy(tileOrigin string) string {
+	images := "'self'"
+	if tileOrigin != "" {
+		images += " " + tileOrigin
+	}
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src " + images + "; " +
+		"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+		"require-trusted-types-for 'script'; trusted-types 'none'"
+}
 
 const notBuilt = `<!doctype html>
 <html lang="en">
@@ -55,6 +61,8 @@ func contentType(name string) string {
 		return "text/css; charset=utf-8"
 	case ".html":
 		return "text/html; charset=utf-8"
+	case ".json":
+		return "application/json"
 	case ".js":
 		return "text/javascript; charset=utf-8"
 	case ".svg":
@@ -65,15 +73,21 @@ func contentType(name string) string {
 	return "application/octet-stream"
 }
 
+// Options say what differs between servers.
+type Options struct {
+	// TileOrigin is where the map may get tiles besides the server itself, as https://host; empty: nowhere.
+	TileOrigin string
+}
+
 // Handler serves the console at "/", the operator's part of it at "/operator", chat
-// at "/chat", devices at "/devices", and their files. It answers GET and HEAD only, and 404 to every other
+// at "/chat", devices at "/devices", the map at "/map", and their files. It answers GET and HEAD only, and 404 to every other
 // path. It may be used by any number of goroutines.
-func Handler() http.Handler {
+func Handler(o Options) http.Handler {
 	built, err := fs.Sub(dist, "dist")
 	if err != nil {
 		panic(err) // "dist" is a valid path, which is all that Sub checks
 	}
-	return newSite(built)
+	return newSite(built, o)
 }
 
 // file is one file of the site, ready to be sent.
@@ -85,10 +99,16 @@ type file struct {
 }
 
 // site maps paths to files. It is not changed once made.
-type site map[string]file
+type site struct {
+	files            map[string]file
+	policy, onTheMap string // the content security policies
+}
 
-func newSite(built fs.FS) site {
-	s := site{}
+// mapPath is the page that may ask where the reader is, and show tiles.
+const mapPath = "/map"
+
+func newSite(built fs.FS, o Options) site {
+	s := site{files: map[string]file{}, policy: contentSecurityPolicy(""), onTheMap: contentSecurityPolicy(o.TileOrigin)}
 	err := fs.WalkDir(built, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			return err
@@ -97,19 +117,19 @@ func newSite(built fs.FS) site {
 		if err != nil {
 			return err
 		}
-		s["/"+name] = newFile(name, body)
+		s.files["/"+name] = newFile(name, body)
 		return nil
 	})
 	if err != nil {
 		panic(fmt.Sprintf("console: read embedded files: %v", err)) // they are in memory
 	}
-	pages := map[string]string{"/": "index.html", "/operator": "operator.html", "/chat": "chat.html", "/devices": "devices.html"}
+	pages := map[string]string{"/": "index.html", "/operator": "operator.html", "/chat": "chat.html", "/devices": "devices.html", mapPath: "map.html"}
 	for path, name := range pages {
-		if page, ok := s["/"+name]; ok {
-			s[path] = page
-			delete(s, "/"+name) // one page, one address
+		if page, ok := s.files["/"+name]; ok {
+			s.files[path] = page
+			delete(s.files, "/"+name) // one page, one address
 		} else {
-			s[path] = newFile(name, []byte(notBuilt))
+			s.files[path] = newFile(name, []byte(notBuilt))
 		}
 	}
 	return s
@@ -131,7 +151,12 @@ func newFile(name string, body []byte) file {
 
 func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
-	header.Set("Content-Security-Policy", contentSecurityPolicy)
+	policy, permissions := s.policy, "geolocation=()"
+	if r.URL.Path == mapPath {
+		policy, permissions = s.onTheMap, "geolocation=(self)"
+	}
+	header.Set("Content-Security-Policy", policy)
+	header.Set("Permissions-Policy", permissions)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -140,7 +165,7 @@ func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the console is only read", http.StatusMethodNotAllowed)
 		return
 	}
-	f, ok := s[r.URL.Path]
+	f, ok := s.files[r.URL.Path]
 	if !ok {
 		http.Error(w, "there is nothing at this path", http.StatusNotFound)
 		return

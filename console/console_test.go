@@ -15,10 +15,12 @@ var built = fstest.MapFS{
 	"operator.html":          {Data: []byte("<!doctype html><title>operator</title>")},
 	"chat.html":              {Data: []byte("<!doctype html><title>chat</title>")},
 	"devices.html":           {Data: []byte("<!doctype html><title>devices</title>")},
+	"map.html":               {Data: []byte("<!doctype html><title>map</title>")},
 	"favicon.svg":            {Data: []byte("<svg/>")},
 	"licenses.txt":           {Data: []byte("of others")},
 	"assets/index-AbC.js":    {Data: []byte("export {}")},
 	"assets/index-DeF.css":   {Data: []byte("body {}")},
+	"assets/land-JkL.json":   {Data: []byte("{}")},
 	"assets/unknown-GhI.bin": {Data: []byte("?")},
 }
 
@@ -40,13 +42,15 @@ func TestFilesHaveTheirTypeAndCaching(t *testing.T) {
 		{"/operator", "text/html; charset=utf-8", "no-cache"},
 		{"/chat", "text/html; charset=utf-8", "no-cache"},
 		{"/devices", "text/html; charset=utf-8", "no-cache"},
+		{"/map", "text/html; charset=utf-8", "no-cache"},
 		{"/favicon.svg", "image/svg+xml", "no-cache"},
 		{"/licenses.txt", "text/plain; charset=utf-8", "no-cache"},
 		{"/assets/index-AbC.js", "text/javascript; charset=utf-8", forEver},
 		{"/assets/index-DeF.css", "text/css; charset=utf-8", forEver},
+		{"/assets/land-JkL.json", "application/json", forEver},
 		{"/assets/unknown-GhI.bin", "application/octet-stream", forEver},
 	} {
-		r := get(t, newSite(built), http.MethodGet, c.path)
+		r := get(t, newSite(built, Options{}), http.MethodGet, c.path)
 		if r.StatusCode != http.StatusOK || r.Header.Get("Content-Type") != c.contentType || r.Header.Get("Cache-Control") != c.cache {
 			t.Errorf("%s: %d %q %q", c.path, r.StatusCode, r.Header.Get("Content-Type"), r.Header.Get("Cache-Control"))
 		}
@@ -55,7 +59,7 @@ func TestFilesHaveTheirTypeAndCaching(t *testing.T) {
 
 func TestEveryAnswerIsGuarded(t *testing.T) {
 	for _, path := range []string{"/", "/assets/index-AbC.js", "/none"} {
-		header := get(t, newSite(built), http.MethodGet, path).Header
+		header := get(t, newSite(built, Options{}), http.MethodGet, path).Header
 		policy := header.Get("Content-Security-Policy")
 		for _, part := range []string{"default-src 'none'", "script-src 'self'", "connect-src 'self' ws: wss:", "frame-ancestors 'none'", "trusted-types 'none'"} {
 			if !strings.Contains(policy, part) {
@@ -68,23 +72,41 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 	}
 }
 
+func TestOnlyTheMapMayAskWhereTheReaderIsAndShowTiles(t *testing.T) {
+	h := newSite(built, Options{TileOrigin: "https://tiles.example"})
+	for path, want := range map[string]struct{ images, permissions string }{
+		"/":        {"img-src 'self';", "geolocation=()"},
+		"/devices": {"img-src 'self';", "geolocation=()"},
+		"/none":    {"img-src 'self';", "geolocation=()"},
+		"/map":     {"img-src 'self' https://tiles.example;", "geolocation=(self)"},
+	} {
+		header := get(t, h, http.MethodGet, path).Header
+		if policy := header.Get("Content-Security-Policy"); !strings.Contains(policy, want.images) {
+			t.Errorf("%s: the policy lacks %q: %s", path, want.images, policy)
+		}
+		if got := header.Get("Permissions-Policy"); got != want.permissions {
+			t.Errorf("%s: %q, not %q", path, got, want.permissions)
+		}
+	}
+}
+
 func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
-	for _, path := range []string{"/none", "/index.html", "/operator.html", "/operator/", "/chat.html", "/chat/", "/devices.html", "/devices/", "/.gitkeep", "/assets", "/assets/", "/../console.go", "//"} {
-		if r := get(t, newSite(built), http.MethodGet, "http://host"+path); r.StatusCode != http.StatusNotFound {
+	for _, path := range []string{"/none", "/index.html", "/operator.html", "/operator/", "/chat.html", "/chat/", "/devices.html", "/devices/", "/map.html", "/map/", "/.gitkeep", "/assets", "/assets/", "/../console.go", "//"} {
+		if r := get(t, newSite(built, Options{}), http.MethodGet, "http://host"+path); r.StatusCode != http.StatusNotFound {
 			t.Errorf("GET %s: %d", path, r.StatusCode)
 		}
 	}
-	r := get(t, newSite(built), http.MethodPost, "/")
+	r := get(t, newSite(built, Options{}), http.MethodPost, "/")
 	if r.StatusCode != http.StatusMethodNotAllowed || r.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST: %d, Allow %q", r.StatusCode, r.Header.Get("Allow"))
 	}
-	if r := get(t, newSite(built), http.MethodHead, "/"); r.StatusCode != http.StatusOK {
+	if r := get(t, newSite(built, Options{}), http.MethodHead, "/"); r.StatusCode != http.StatusOK {
 		t.Errorf("HEAD: %d", r.StatusCode)
 	}
 }
 
 func TestUnchangedFilesAreNotSentAgain(t *testing.T) {
-	h := newSite(built)
+	h := newSite(built, Options{})
 	tag := get(t, h, http.MethodGet, "/").Header.Get("ETag")
 	if r := get(t, h, http.MethodGet, "/", "If-None-Match", tag); r.StatusCode != http.StatusNotModified {
 		t.Errorf("with its own tag: %d", r.StatusCode)
@@ -95,9 +117,9 @@ func TestUnchangedFilesAreNotSentAgain(t *testing.T) {
 }
 
 func TestWithoutABuildThePagesSayHowToMakeThem(t *testing.T) {
-	for _, path := range []string{"/", "/operator", "/chat", "/devices"} {
+	for _, path := range []string{"/", "/operator", "/chat", "/devices", "/map"} {
 		w := httptest.NewRecorder()
-		newSite(fstest.MapFS{".gitkeep": {}}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		newSite(fstest.MapFS{".gitkeep": {}}, Options{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "npm run build") {
 			t.Errorf("%s: %d: %s", path, w.Code, w.Body)
 		}
@@ -106,9 +128,9 @@ func TestWithoutABuildThePagesSayHowToMakeThem(t *testing.T) {
 
 // The embedded pages are either the built ones or none: both must be fit to serve.
 func TestTheEmbeddedPagesHaveNothingInline(t *testing.T) {
-	for _, path := range []string{"/", "/operator", "/chat", "/devices"} {
+	for _, path := range []string{"/", "/operator", "/chat", "/devices", "/map"} {
 		w := httptest.NewRecorder()
-		Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		Handler(Options{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		page := w.Body.String()
 		if w.Code != http.StatusOK || !strings.Contains(page, "Switchboard") {
 			t.Fatalf("%s: %d: %s", path, w.Code, page)
@@ -117,7 +139,7 @@ func TestTheEmbeddedPagesHaveNothingInline(t *testing.T) {
 			t.Errorf("%s contains %q, which its policy forbids", path, found)
 		}
 		for _, link := range regexp.MustCompile(`(?:src|href)="(\./[^"]*)"`).FindAllStringSubmatch(page, -1) {
-			if r := get(t, Handler(), http.MethodGet, link[1][1:]); r.StatusCode != http.StatusOK {
+			if r := get(t, Handler(Options{}), http.MethodGet, link[1][1:]); r.StatusCode != http.StatusOK {
 				t.Errorf("%s links to %s: %d", path, link[1], r.StatusCode)
 			}
 		}

@@ -2,10 +2,12 @@ import "./style.css";
 import { Client, SwitchboardError, type ClientOptions } from "@switchboard/client";
 import { Composer, type Draft } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { isPreset, presets, type PresetName } from "./demo.js";
 import { byId, control } from "./dom.js";
 import { FramesPane } from "./framespane.js";
 import { Memory } from "./memory.js";
-import { isPreset, presets, SignInForm, type PresetName } from "./signin.js";
+import { about } from "./server.js";
+import { SignInForm } from "./signin.js";
 import { capital, withStop } from "./words.js";
 
 let client: Client | undefined;
@@ -17,7 +19,7 @@ const signIn = new SignInForm({ signIn: connect, signOut: () => client?.close(),
 const composer = new Composer(send);
 const mailbox = byId("mailbox", HTMLFormElement);
 const fetched = byId("fetched", HTMLElement);
-const onDemo = await servesDemo();
+const onDemo = (await about()).demo;
 signIn.open(onDemo);
 if (onDemo) composer.to = presets.ben.userId;
 const memory = new Memory([signIn.form, mailbox, composer.form]);
@@ -40,17 +42,6 @@ byId("conversation-clear", HTMLButtonElement).addEventListener("click", () => co
 const asked = location.hash.slice(1);
 if (asked !== "") history.replaceState(null, "", location.pathname + location.search);
 if (onDemo) usePreset(asked);
-
-/** Whether the server that this page came from has the demo's users. When it does not say, it has not. */
-async function servesDemo(): Promise<boolean> {
-  try {
-    const answer = await fetch("console.json", { signal: AbortSignal.timeout(5000) });
-    const about: unknown = answer.ok ? await answer.json() : undefined;
-    return typeof about === "object" && about !== null && "demo" in about && about.demo === true;
-  } catch {
-    return false;
-  }
-}
 
 function usePreset(name: string): void {
   if (!isPreset(name)) return;

@@ -1,25 +1,12 @@
 import type { ClientOptions, ErrorKind, StateChange } from "@switchboard/client";
+import { demo, presets, type PresetName } from "./demo.js";
 import { byId, control } from "./dom.js";
 import { userList } from "./json.js";
+import { socketAddress } from "./server.js";
 import { capital, withStop } from "./words.js";
-
-/** The two demo users: each one's default receiver is the other. */
-export const presets = {
-  ann: { name: "Ann", userId: "ANZ-123223", other: "ben" },
-  ben: { name: "Ben", userId: "ANZ-123224", other: "ann" },
-} as const;
-
-/** What the demo's users sign in with; any token will do. */
-const demo = { appId: "app-id-343", token: "token-12345" } as const;
 
 /** Somebody looks on, who does not want to wait long for a server that is back. */
 const longestWaitMs = 10_000;
-
-export type PresetName = keyof typeof presets;
-
-export function isPreset(name: string): name is PresetName {
-  return Object.hasOwn(presets, name);
-}
 
 const pillTexts: Readonly<Record<StateChange["state"], string>> = {
   idle: "Not signed in",
@@ -52,7 +39,7 @@ export class SignInForm {
 
   constructor(events: SignInEvents) {
     this.#events = events;
-    this.#input("url").value = ownAddress();
+    this.#input("url").value = socketAddress();
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#waiting) events.retry();
@@ -143,9 +130,4 @@ export class SignInForm {
   #input(name: string): HTMLInputElement {
     return control(this.form, name, HTMLInputElement);
   }
-}
-
-/** The server that this page came from. */
-function ownAddress(): string {
-  return `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/ws`;
 }

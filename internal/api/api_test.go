@@ -195,11 +195,12 @@ func TestTheConsoleLearnsWhetherThisIsTheDemo(t *testing.T) {
 	for _, demo := range []bool{true, false} {
 		o := options()
 		o.Demo = demo
-		devices := "off"
+		want := `{"demo":false,"devices":"off"}`
 		if demo {
-			o.Devices, o.Access, devices = http.NotFoundHandler(), "open", "open"
+			o.Devices, o.Access, o.Map = http.NotFoundHandler(), "open", &Map{TTL: 300}
+			want = `{"demo":true,"devices":"open","map":{"ttl":300}}`
 		}
-		if body := wantStatus(t, NewPublic(o), 200, "GET", "/console.json"); body != fmt.Sprintf("{\"demo\":%t,\"devices\":%q}\n", demo, devices) {
+		if body := wantStatus(t, NewPublic(o), 200, "GET", "/console.json"); body != want+"\n" {
 			t.Errorf("demo %t: %s", demo, body)
 		} else if !strings.Contains(string(docs), "`"+strings.TrimSpace(body)+"`") {
 			t.Errorf("docs/operations.md does not say that the answer is %s", body)

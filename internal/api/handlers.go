@@ -43,6 +43,8 @@ type Options struct {
 	Console http.Handler // at / and below
 	// DevicesOff says which setting would let devices in, where there is no such door.
 	DevicesOff string
+	// Map is what the console's map has to know; nil where nobody says where he is.
+	Map *Map
 }
 
 // Metrics is what /metrics shows, and where the handlers count.
@@ -107,10 +109,18 @@ func NewPublic(o Options) http.Handler {
 type aboutServer struct {
 	Demo    bool   `json:"demo"`
 	Devices string `json:"devices"`
+	Map     *Map   `json:"map,omitempty"`
+}
+
+// Map is what the console's map has to know.
+type Map struct {
+	TTL         float64 `json:"ttl"`             // seconds after which a position without news is gone
+	Tiles       string  `json:"tiles,omitempty"` // where to get them, with {z}, {x} and {y}
+	Attribution string  `json:"attribution,omitempty"`
 }
 
 func about(o Options) aboutServer {
-	a := aboutServer{Demo: o.Demo, Devices: "off"}
+	a := aboutServer{Demo: o.Demo, Devices: "off", Map: o.Map}
 	if o.Devices != nil {
 		a.Devices = o.Access
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -355,6 +356,38 @@ func TestTheSimpleDoorIsOpenInTheDemoOnly(t *testing.T) {
 	} {
 		expect(t, problems(t, Sources{File: write(t, text)}), want)
 	}
+}
+
+func TestTilesComeOverTLSOrFromTheServerItself(t *testing.T) {
+	for text, origin := range map[string]string{
+		"https://Tiles.example/{z}/{x}/{y}.png":         "https://tiles.example",
+		"https://tiles.example:443/{z}/{x}/{y}?key=1":   "https://tiles.example",
+		"https://tiles.example:8443/a/{z}/{y}/{x}@1.5x": "https://tiles.example:8443",
+		"/tiles/{z}/{x}/{y}.png":                        "",
+	} {
+		got := load(t, Sources{File: write(t, "nearby: {attribution: \"© the mappers\", tiles: \""+text+"\"}\n")}).Nearby
+		if got.Tiles != text || got.TileOrigin() != origin || got.Attribution != "© the mappers" {
+			t.Errorf("%s: got %+v, origin %q, not %q", text, got, got.TileOrigin(), origin)
+		}
+	}
+	const where = "is not where tiles are: write https://host/{z}/{x}/{y}.png, or /path/{z}/{x}/{y}.png on the server itself"
+	for text, want := range map[string]string{
+		"http://tiles.example/{z}/{x}/{y}":             where,
+		"//tiles.example/{z}/{x}/{y}":                  where,
+		"tiles/{z}/{x}/{y}":                            where,
+		"https:///{z}/{x}/{y}":                         where,
+		"https://a:b@tiles.example/{z}/{x}/{y}":        where,
+		"https://*.tiles.example/{z}/{x}/{y}":          where,
+		"https://{x}.tiles.example/{z}/{y}":            where,
+		"https://tiles.example;script-src/{z}/{x}/{y}": where,
+		"https://tiles.example:0/{z}/{x}/{y}":          where,
+		"data:image/png,{z}{x}{y}":                     where,
+		"https://tiles.example/{z}/{x}":                "does not name each of {z}, {x} and {y} once",
+		"https://tiles.example/{z}/{x}/{y}/{x}":        "does not name each of {z}, {x} and {y} once",
+	} {
+		expect(t, problems(t, Sources{File: write(t, "nearby: {tiles: '"+text+"'}\n")}), fmt.Sprintf("s.yaml:1: nearby.tiles: %q %s", text, want))
+	}
+	expect(t, problems(t, Sources{File: write(t, "nearby: {attribution: \"a\\nb\"}\n")}), "s.yaml:1: nearby.attribution: must be one line of at most 200 characters")
 }
 
 func TestDistancesHaveUnits(t *testing.T) {

@@ -75,6 +75,8 @@ const (
 	kindDomain   = "domain"   // the name of one
 	kindDB       = "database" // the URL of a PostgreSQL
 	kindApp      = "app"      // the name of one
+	kindTiles    = "tiles"    // a URL with {z}, {x} and {y}
+	kindLine     = "line"     // for people to read
 )
 
 // Keys returns the table of all settings, in the order of the file.

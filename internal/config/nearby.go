@@ -2,9 +2,13 @@ package config
 
 import (
 	"fmt"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Nearby says who sees where others are, and how closely.
@@ -17,6 +21,55 @@ type Nearby struct {
 	Rate      int           `yaml:"rate"`      // positions of one user a second
 	Positions int           `yaml:"positions"` // in one shard
 	Crowd     int           `yaml:"crowd"`     // in view from which on a watch is told counts
+
+	Tiles       string `yaml:"tiles"`       // where the console's map gets its tiles; empty: it draws outlines only
+	Attribution string `yaml:"attribution"` // whose they are
+}
+
+// TileOrigin returns the origin of the tiles as a browser writes it; empty where
+// there are none, or where they come from the server itself.
+func (n Nearby) TileOrigin() string {
+	u, err := url.Parse(n.Tiles)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	origin, err := parseOrigin(u.Scheme + "://" + u.Host)
+	if err != nil {
+		return ""
+	}
+	return origin
+}
+
+// checkTiles checks where tiles are got: at another server over TLS, or at our own.
+// Its host goes into a header of the console's, and so has nothing but what hosts have.
+func checkTiles(text string) error {
+	u, err := url.Parse(text)
+	for _, part := range []string{"{z}", "{x}", "{y}"} {
+		if strings.Count(text, part) != 1 {
+			return fmt.Errorf("%q does not name each of {z}, {x} and {y} once", text)
+		}
+	}
+	if err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(text, "/") && !strings.Contains(text, `\`) {
+		return nil
+	}
+	if err != nil || u.Scheme != "https" || u.User != nil || u.Fragment != "" || checkPort(u.Port()) != nil || !plainHost.MatchString(u.Host) {
+		return fmt.Errorf("%q is not where tiles are: write https://host/{z}/{x}/{y}.png, or /path/{z}/{x}/{y}.png on the server itself", text)
+	}
+	return nil
+}
+
+// plainHost is a host, and maybe a port.
+var plainHost = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?(:[0-9]+)?$`)
+
+// maxLine bounds a text that is shown in one line.
+const maxLine = 200
+
+// checkLine checks a text that is shown to people.
+func checkLine(text string) error {
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || utf8.RuneCountInString(text) > maxLine {
+		return fmt.Errorf("must be one line of at most %d characters", maxLine)
+	}
+	return nil
 }
 
 // Metres is a distance. It is written "100m" or "5km".
@@ -69,5 +122,11 @@ func nearbyKeys() []Key {
 			func(n *Nearby) any { return &n.Positions }),
 		key("crowd", kindCount, "1000", 1, 5000, "With more users than this in view a watch is told how many there are where, and not who.",
 			func(n *Nearby) any { return &n.Crowd }),
+		{Name: "nearby.tiles", Kind: kindTiles, optional: true,
+			What:  "Where the console's map gets its tiles (Web Mercator, 256 pixels), as https://host/{z}/{x}/{y}.png, or /path/{z}/{x}/{y}.png on this server's own origin. Without it the map has outlines of the countries, which come with the server.",
+			field: func(s *Settings) any { return &s.Nearby.Tiles }},
+		{Name: "nearby.attribution", Kind: kindLine, optional: true,
+			What:  "Whose the tiles are, as those want it said: a line of text on the map.",
+			field: func(s *Settings) any { return &s.Nearby.Attribution }},
 	}
 }

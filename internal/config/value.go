@@ -209,6 +209,10 @@ func (k Key) checkText(text string) error {
 		if !validAppName(text) {
 			return fmt.Errorf("%q is not an app name: 1 to 64 letters, digits and _", text)
 		}
+	case kindTiles:
+		return checkTiles(text)
+	case kindLine:
+		return checkLine(text)
 	case kindAddress:
 		return checkAddress(text)
 	case kindChoice:

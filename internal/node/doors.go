@@ -164,7 +164,8 @@ func (d *doors) lead(n *node) {
 	}
 	if d.public != nil {
 		public := o
-		public.Socket, public.Console = n.sockets, console.Handler()
+		public.Socket, public.Console = n.sockets, console.Handler(console.Options{TileOrigin: n.opts.Settings.Nearby.TileOrigin()})
+		public.Map = n.mapOptions()
 		public.DevicesOff = devicesOff(n.opts.Settings.Matching)
 		if n.matching.devices != nil {
 			public.Devices, public.Access = n.matching.devices, n.opts.Settings.Matching.Simple.Access

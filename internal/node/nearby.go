@@ -72,6 +72,15 @@ func (n *node) openNearby() error {
 	return nil
 }
 
+// mapOptions are what the console's map has to know; nil: there is nothing to show.
+func (n *node) mapOptions() *api.Map {
+	s := n.opts.Settings.Nearby
+	if n.around.room == nil {
+		return nil
+	}
+	return &api.Map{TTL: s.TTL.Seconds(), Tiles: s.Tiles, Attribution: s.Attribution}
+}
+
 func nearbyLimits(s config.Nearby) nearby.Limits {
 	return nearby.Limits{
 		TTL: s.TTL, Precision: float64(s.Precision), MaxRadius: float64(s.MaxRadius),

@@ -5,6 +5,7 @@ import { History } from "./history.js";
 import { Line, type Asked } from "./line.js";
 import { Outbox, type Drawer, type Draft } from "./outbox.js";
 import { People } from "./people.js";
+import { Renewal } from "./renewal.js";
 import { RoomList } from "./roomlist.js";
 import { RoomState } from "./roomstate.js";
 import type { Session } from "./session.js";
@@ -41,6 +42,7 @@ export class Chat {
   readonly outbox: Outbox;
   readonly line: Line;
   readonly history: History;
+  readonly #renewal: Renewal;
   readonly #options: ChatOptions;
   readonly #states = new Map<string, RoomState>();
   readonly #parts = new Set<Part>();
@@ -51,7 +53,6 @@ export class Chat {
   #typedAt = 0;
   #typingTimer = 0;
   #againTimer = 0;
-  #renewTimer = 0;
   #reading = false;
   #over = false;
 
@@ -66,6 +67,7 @@ export class Chat {
       state: (change) => this.#line(change),
       news: (type, data) => this.#take(type, data),
     });
+    this.#renewal = new Renewal(() => options.session.renewAt, () => this.line.online && this.line.renew());
     this.history = new History((where) => this.line.ask("ROOM_HISTORY", where), () => this.#changed("messages"));
   }
 
@@ -96,7 +98,7 @@ export class Chat {
     this.#over = true;
     window.clearTimeout(this.#againTimer);
     window.clearTimeout(this.#typingTimer);
-    window.clearTimeout(this.#renewTimer);
+    this.#renewal.stop();
     this.line.close();
   }
 
@@ -319,22 +321,12 @@ export class Chat {
   #line(change: StateChange): void {
     this.#lineState = change;
     if (change.state === "online") {
-      this.#renewInTime();
+      this.#renewal.start();
       void this.#online();
     } else {
       this.outbox.offline();
     }
     this.#changed("line", "messages");
-  }
-
-  /** The session goes on when the token ends that it was signed in with. */
-  #renewInTime(): void {
-    window.clearTimeout(this.#renewTimer);
-    this.#renewTimer = window.setTimeout(() => {
-      if (!this.line.online) return;
-      this.line.renew();
-      this.#renewTimer = window.setTimeout(() => this.#renewInTime(), againMs); // by then there is a new token, or none to be had
-    }, Math.max(this.#options.session.renewAt - Date.now(), againMs));
   }
 
   async #online(): Promise<void> {

@@ -3,7 +3,9 @@ import type { StateChange } from "@switchboard/client";
 import { Api, type Problem } from "../api.js";
 import { byId, element, setText } from "../dom.js";
 import { say } from "../said.js";
+import { socketAddress } from "../server.js";
 import { showAccount } from "./account.js";
+import { Again } from "./again.js";
 import { Blocks } from "./blocks.js";
 import { Chat, type Part } from "./chat.js";
 import type { Desk } from "./desk.js";
@@ -19,10 +21,6 @@ import { Session, type Tokens } from "./session.js";
 import { drawerOf, hold, keepTokens, takeTokens } from "./store.js";
 import { explained } from "./problems.js";
 import { contentWords } from "./wording.js";
-
-/** How long to wait before a refused sign-in is tried again: doubled each time, up to a bound. */
-const firstBeginMs = 1_000;
-const lastBeginMs = 60_000;
 
 /** How long what is said over the page stays. */
 const saidMs = 12_000;
@@ -46,9 +44,7 @@ type Beside = "" | "members" | "search";
 let signed: Signed | undefined;
 let beside: Beside = "";
 let saidTimer = 0;
-/** When the line is begun anew, and how long to wait the next time. */
-let beginTimer = 0;
-let beginWaitMs = firstBeginMs;
+const again = new Again(() => void beginAgain());
 
 const door = new Door((tokens) => {
   void hold(tokens.session);
@@ -84,7 +80,7 @@ function signIn(tokens: Tokens): void {
   const chat = new Chat({
     api,
     session,
-    url: `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/ws`,
+    url: socketAddress(),
     drawer: drawerOf(tokens.userId),
     changed: (parts) => render(parts),
     said: (room, message) => heard(chat, blocks, room.id, message.from, contentWords(message.content)),
@@ -103,7 +99,7 @@ function signIn(tokens: Tokens): void {
 }
 
 function signedOut(why: string, wrong: boolean): void {
-  window.clearTimeout(beginTimer);
+  again.stop();
   signed?.session.forget();
   signed?.desk.chat.stop();
   signed?.over.abort();
@@ -193,10 +189,10 @@ function showLine({ state, error, retryInMs }: StateChange): void {
     note.replaceChildren(element("span", "", `${why}${again} What you write is sent when the connection is back.`));
   } else if (state === "online") {
     note.replaceChildren();
-    beginWaitMs = firstBeginMs;
+    again.reset();
   }
-  window.clearTimeout(beginTimer);
-  if (state === "closed" && error !== undefined) beginLater();
+  again.stop();
+  if (state === "closed" && error !== undefined) again.later();
 }
 
 /** The server does not want this sign-in: whether that is for good, renewing it shows. */
@@ -209,13 +205,8 @@ async function beginAgain(): Promise<void> {
   } catch (error) {
     if (signed !== current) return;
     tell(explained(error));
-    beginLater();
+    again.later();
   }
-}
-
-function beginLater(): void {
-  beginTimer = window.setTimeout(() => void beginAgain(), beginWaitMs);
-  beginWaitMs = Math.min(2 * beginWaitMs, lastBeginMs);
 }
 
 /** Shows one of the parts beside the room, or none. */

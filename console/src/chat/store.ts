@@ -11,7 +11,7 @@ const place = "switchboard.chat";
 const letGoMs = 2_000;
 
 export function keepTokens(tokens: Tokens | undefined): void {
-  write(place, tokens === undefined ? "" : JSON.stringify(tokens));
+  keepText(place, tokens === undefined ? "" : JSON.stringify(tokens));
 }
 
 /**
@@ -21,9 +21,9 @@ export function keepTokens(tokens: Tokens | undefined): void {
  * the tab lives.
  */
 export async function takeTokens(): Promise<Tokens | undefined> {
-  const tokens = savedTokens(read(place));
+  const tokens = savedTokens(keptText(place));
   if (tokens === undefined || (await hold(tokens.session))) return tokens;
-  write(place, "");
+  keepText(place, "");
   return undefined;
 }
 
@@ -45,10 +45,11 @@ export function hold(session: string): Promise<boolean> {
 /** What was written and is not known to be stored outlives a reload as well, for its author. */
 export function drawerOf(userId: string): { load(): string; save(text: string): void } {
   const name = `${place}.outbox.${userId}`;
-  return { load: () => read(name), save: (text) => write(name, text) };
+  return { load: () => keptText(name), save: (text) => keepText(name, text) };
 }
 
-function read(name: string): string {
+/** A text that this tab keeps; empty: none. */
+export function keptText(name: string): string {
   try {
     return sessionStorage.getItem(name) ?? "";
   } catch {
@@ -56,7 +57,8 @@ function read(name: string): string {
   }
 }
 
-function write(name: string, text: string): void {
+/** Keeps a text for this tab; an empty one forgets it. */
+export function keepText(name: string, text: string): void {
   try {
     if (text === "") sessionStorage.removeItem(name);
     else sessionStorage.setItem(name, text);

@@ -1,32 +1,7 @@
 import { byId, setText } from "../dom.js";
+import type { DeviceDoor } from "../server.js";
 
-/** Who may connect, as the server says; unknown: it has not said. */
-export type Door = "open" | "key" | "jwt" | "off" | "unknown";
-
-export interface About {
-  demo: boolean;
-  door: Door;
-}
-
-/** What the server tells everybody of itself. */
-export async function about(): Promise<About> {
-  try {
-    const answer = await fetch("console.json", { cache: "no-store", signal: AbortSignal.timeout(5_000) });
-    return aboutIn(answer.ok ? await answer.json() : undefined);
-  } catch {
-    return aboutIn(undefined);
-  }
-}
-
-/** Reads such an answer, whatever it is. */
-export function aboutIn(answer: unknown): About {
-  if (typeof answer !== "object" || answer === null) return { demo: false, door: "unknown" };
-  const door = "devices" in answer ? answer.devices : "";
-  const known = door === "open" || door === "key" || door === "jwt" || door === "off";
-  return { demo: "demo" in answer && answer.demo === true, door: known ? door : "unknown" };
-}
-
-const notes: Readonly<Record<Door, string>> = {
+const notes: Readonly<Record<DeviceDoor, string>> = {
   open: "",
   unknown: "",
   key: "On this server devices connect with an API key that has the scope messages:send: they take the one with which you sign in below.",
@@ -36,12 +11,12 @@ const notes: Readonly<Record<Door, string>> = {
 
 /** What devices connect with. */
 export class Access {
-  door: Door = "unknown";
+  door: DeviceDoor = "unknown";
   /** The API key that is signed in with; empty: none. */
   key = "";
 
   /** Shows what is needed. */
-  show(door: Door): void {
+  show(door: DeviceDoor): void {
     this.door = door;
     const note = byId("access-note", HTMLElement);
     note.hidden = notes[door] === "";

@@ -1,6 +1,7 @@
 import "./devices.css";
 import { byId, setText } from "../dom.js";
-import { about, Access } from "./access.js";
+import { about } from "../server.js";
+import { Access } from "./access.js";
 import { DeviceCard } from "./device.js";
 import { Numbers } from "./numbers.js";
 
