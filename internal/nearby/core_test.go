@@ -37,9 +37,9 @@ func TestWhatIsNoPositionIsRefused(t *testing.T) {
 	for want, list := range map[string][]Position{
 		"lat":      {{Lat: math.NaN()}, {Lat: 90.1}, {Lat: math.Inf(-1)}},
 		"lon":      {{Lon: math.NaN()}, {Lon: -180.1}, {Lon: math.Inf(1)}},
-		"accuracy": {{Accuracy: given(-1)}, {Accuracy: given(math.NaN())}, {Accuracy: given(math.Inf(1))}},
+		"accuracy": {{Accuracy: given(-1)}, {Accuracy: given(math.NaN())}, {Accuracy: given(math.Inf(1))}, {Accuracy: given(wire.MaxAccuracy + 1)}},
 		"heading":  {{Heading: given(360)}, {Heading: given(-1)}, {Heading: given(math.NaN())}},
-		"speed":    {{Speed: given(-0.1)}, {Speed: given(math.NaN())}, {Speed: given(math.Inf(1))}},
+		"speed":    {{Speed: given(-0.1)}, {Speed: given(math.NaN())}, {Speed: given(math.Inf(1))}, {Speed: given(wire.MaxSpeed + 1)}},
 		"at":       {{At: start.Add(skew + time.Second)}, {At: start.Add(-6 * time.Minute)}},
 		"-":        {{}, {Lat: 90, Lon: 180}, {Lat: -90, Lon: -180, Heading: given(0), Speed: given(0), Accuracy: given(0)}, {At: start.Add(skew)}},
 	} {
