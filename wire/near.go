@@ -143,7 +143,7 @@ func longitude(n float64) string {
 func moment(raw []byte) (time.Time, bool) {
 	if raw[0] == '"' {
 		at, err := time.Parse(time.RFC3339, str(raw))
-		return at, err == nil
+		return at, err == nil && at.Unix() >= 0
 	}
 	const last = 253_402_300_799_999 // of the year 9999
 	ms, ok := number(raw)

@@ -79,6 +79,8 @@ func TestWhatIsWrongWithAFrameAboutPositionsIsNamed(t *testing.T) {
 		{wire.TypePosition, `{"lat":1,"lon":1,"at":"yesterday"}`, wire.CodeBadField, "data.at"},
 		{wire.TypePosition, `{"lat":1,"lon":1,"at":-1}`, wire.CodeBadField, "data.at"},
 		{wire.TypePosition, `{"lat":1,"lon":1,"at":1e300}`, wire.CodeBadField, "data.at"},
+		{wire.TypePosition, `{"lat":1,"lon":1,"at":"0001-01-01T00:00:00Z"}`, wire.CodeBadField, "data.at"},
+		{wire.TypePosition, `{"lat":1,"lon":1,"at":"1969-12-31T23:59:59Z"}`, wire.CodeBadField, "data.at"},
 		{wire.TypePosition, `{"lat":1,"lon":1,"at":{}}`, wire.CodeBadField, "data.at"},
 		{wire.TypeNearbyWatch, `null`, wire.CodeMissingField, "data"},
 		{wire.TypeNearbyWatch, `{"lat":1,"lon":1,"radius":1}`, wire.CodeMissingField, "data.id"},

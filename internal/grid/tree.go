@@ -261,9 +261,12 @@ func (t *Tree) pour(at, to int32) {
 	t.nodes.free(at)
 }
 
-// arena keeps things of one kind by number, from 1 on, in pages: so nothing is moved
-// when it grows, and the garbage collector has few things to look at.
+// arena keeps things of one kind by number, from 1 on, in pages: so only few are moved
+// when it grows, and the garbage collector has few things to look at. A small one has
+// less than a page, for there may be very many trees with hardly anybody in them. Whoever
+// has add called must not go on with what at returned before.
 type arena[T any] struct {
+	first []T // the first page, up to pageSize of them
 	pages []*[pageSize]T
 	used  int32   // numbers given
 	loose []int32 // those that are free
@@ -273,7 +276,12 @@ const pageSize = 64
 
 func (a *arena[T]) len() int { return int(a.used) }
 
-func (a *arena[T]) at(i int32) *T { return &a.pages[uint32(i)/pageSize][uint32(i)%pageSize] }
+func (a *arena[T]) at(i int32) *T {
+	if i < pageSize {
+		return &a.first[i]
+	}
+	return &a.pages[uint32(i)/pageSize-1][uint32(i)%pageSize]
+}
 
 func (a *arena[T]) add() int32 {
 	if n := len(a.loose); n > 0 {
@@ -282,7 +290,11 @@ func (a *arena[T]) add() int32 {
 		return i
 	}
 	a.used++
-	if int(a.used)/pageSize >= len(a.pages) {
+	switch n := len(a.first); {
+	case int(a.used) < n:
+	case n < pageSize:
+		a.first = append(make([]T, 0, max(2, 2*n)), a.first...)[:max(2, 2*n)]
+	case int(a.used)/pageSize > len(a.pages):
 		a.pages = append(a.pages, new([pageSize]T))
 	}
 	return a.used

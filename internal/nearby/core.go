@@ -74,9 +74,7 @@ func (c *core) put(now time.Time, app, user string, p Position) error {
 	}
 	f := p.fact(at)
 	if slot == 0 {
-		slot = w.add(number)
-		c.known++
-		w.state(slot).paced(ms, c.limits.Rate)
+		slot = c.welcome(w, number, ms)
 	} else if e := w.at(slot); w.state(slot).hides && f.at <= e.at {
 		c.counts.refused++
 		return refuseField("at", "is before the moment at which the position was hidden")
@@ -103,6 +101,14 @@ func (c *core) admit(w *crowd, slot uint32, now int64) *Refusal {
 	return nil
 }
 
+// welcome returns a slot for a user of whom nothing is known, and who says something.
+func (c *core) welcome(w *crowd, number, now int64) (slot uint32) {
+	slot = w.add(number)
+	c.known++
+	w.state(slot).paced(now, c.limits.Rate)
+	return slot
+}
+
 // place has a user be somewhere, from now on.
 func (c *core) place(w *crowd, slot uint32, f fact, now int64) {
 	e := w.at(slot)
@@ -127,34 +133,38 @@ func (c *core) vanish(w *crowd, slot uint32) {
 	}
 }
 
-// hide forgets where a user is. What was true before is over once it is stored, which
-// the caller waits for if it says so: see mark. The error is a *Refusal.
+// hide forgets where a user is, also when nothing is known: no position from before
+// counts, whenever it comes. That is over once it is stored, which the caller waits for
+// if it says so: see mark. The error is a *Refusal.
 func (c *core) hide(now time.Time, app, user string) (wait bool, err error) {
 	number, ok := numberOf(app, user)
 	if !ok {
 		return false, &Refusal{Code: wire.CodeBadUserID, Reason: "is no user of app " + app}
 	}
-	w := c.crowds[app]
-	if w == nil {
-		return false, nil
-	}
+	w, ms := c.crowd(app), now.UnixMilli()
 	slot := w.slots.of(w, number)
-	if slot == 0 {
-		return false, nil
-	}
-	e, ms := w.at(slot), now.UnixMilli()
-	if s := w.state(slot); s.hides {
-		return s.unsaid || c.journal.away != nil, nil
-	}
 	if r := c.admit(w, slot, ms); r != nil {
 		c.counts.refused++
+		c.leave(w)
 		return false, r
 	}
-	c.counts.hides++
+	if slot == 0 {
+		slot = c.welcome(w, number, ms)
+	}
+	e, s := w.at(slot), w.state(slot)
+	if s.hides && ms <= e.at {
+		return s.unsaid || c.journal.away != nil, nil
+	}
+	waits := s.hides && s.unsaid // it is among those that are stored first already
+	if !s.hides {
+		c.counts.hides++
+	}
 	c.vanish(w, slot)
-	e.fact, w.state(slot).hides = fact{at: max(ms, e.at)}, true
+	e.fact, s.hides = fact{at: max(ms, e.at)}, true
 	c.heard(w, slot, e, ms)
-	w.save(slot)
+	if !waits {
+		w.save(slot)
+	}
 	c.journal.urgent()
 	return true, nil
 }

@@ -37,9 +37,9 @@ func TestWhatIsNoPositionIsRefused(t *testing.T) {
 	for want, list := range map[string][]Position{
 		"lat":      {{Lat: math.NaN()}, {Lat: 90.1}, {Lat: math.Inf(-1)}},
 		"lon":      {{Lon: math.NaN()}, {Lon: -180.1}, {Lon: math.Inf(1)}},
-		"accuracy": {{Accuracy: given(-1)}, {Accuracy: given(math.NaN())}, {Accuracy: given(math.Inf(1))}},
+		"accuracy": {{Accuracy: given(-1)}, {Accuracy: given(math.NaN())}, {Accuracy: given(math.Inf(1))}, {Accuracy: given(wire.MaxAccuracy + 1)}},
 		"heading":  {{Heading: given(360)}, {Heading: given(-1)}, {Heading: given(math.NaN())}},
-		"speed":    {{Speed: given(-0.1)}, {Speed: given(math.NaN())}, {Speed: given(math.Inf(1))}},
+		"speed":    {{Speed: given(-0.1)}, {Speed: given(math.NaN())}, {Speed: given(math.Inf(1))}, {Speed: given(wire.MaxSpeed + 1)}},
 		"at":       {{At: start.Add(skew + time.Second)}, {At: start.Add(-6 * time.Minute)}},
 		"-":        {{}, {Lat: 90, Lon: 180}, {Lat: -90, Lon: -180, Heading: given(0), Speed: given(0), Accuracy: given(0)}, {At: start.Add(skew)}},
 	} {
@@ -230,8 +230,59 @@ func TestWhoHidesIsGoneAndNoPositionFromBeforeBringsHimBack(t *testing.T) {
 			t.Errorf("a position from afterwards: %v", err)
 		}
 	}
-	if wait, err := c.hide(now, "app", "app-7"); wait || err != nil {
-		t.Errorf("somebody unknown waits: %v, %v", wait, err)
+}
+
+// A phone that was offline for longer than a position is known sends what it has
+// gathered: nothing of that is from after the hide.
+func TestWhoHidesWithoutBeingKnownStaysHiddenFromPositionsOfBefore(t *testing.T) {
+	c := newCore(0, Limits{}, start)
+	c.begin(1)
+	wait, err := c.hide(start, "app", "app-1")
+	if !wait || err != nil {
+		t.Fatalf("he waits: %v, %v", wait, err)
+	}
+	log := store(c, start)
+	for _, c := range []*core{c, restart(t, Limits{}, log, start)} {
+		if got := fieldOf(c.put(start.Add(time.Second), "app", "app-1", Position{At: start.Add(-time.Second)})); got != "at" || shown(c) != nil {
+			t.Errorf("a position from before: %s, and %v are visible", got, shown(c))
+		}
+		if err := c.put(start.Add(time.Second), "app", "app-1", Position{At: start.Add(time.Second)}); err != nil || len(shown(c)) != 1 {
+			t.Errorf("a position from afterwards: %v", err)
+		}
+	}
+}
+
+func TestWhoHidesAgainIsHiddenFromThenOn(t *testing.T) {
+	c := newCore(0, Limits{}, start)
+	c.begin(1)
+	_ = c.put(start, "app", "app-1", Position{})
+	_, _ = c.hide(start, "app", "app-1")
+	log := store(c, start)
+	later := start.Add(4 * time.Minute)
+	wait, err := c.hide(later, "app", "app-1")
+	if !wait || err != nil {
+		t.Fatalf("he waits: %v, %v", wait, err)
+	}
+	log = append(log, store(c, later)...)
+	now := start.Add(6 * time.Minute) // the first hide is forgotten
+	for _, c := range []*core{c, restart(t, Limits{}, log, now)} {
+		c.tick(now)
+		if got := fieldOf(c.put(now, "app", "app-1", Position{At: start.Add(3 * time.Minute)})); got != "at" || shown(c) != nil {
+			t.Errorf("a position from between the two: %s, and %v are visible", got, shown(c))
+		}
+	}
+}
+
+func TestHidingAgainIsPaced(t *testing.T) {
+	c := newCore(0, Limits{Rate: 3}, start)
+	for i := range 5 {
+		want := "-"
+		if i >= 3 {
+			want = wire.CodeTooMany
+		}
+		if _, err := c.hide(start, "app", "app-1"); fieldOf(err) != want {
+			t.Errorf("hide %d: %v, not %s", i, err, want)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type crowd struct {
 	app     string
 	tree    grid.Tree // those who are visible, by slot
+	first   page0     // slots below pageSize
 	pages   []*page
 	used    uint32   // slots given
 	loose   []uint32 // those that are free
@@ -31,6 +32,21 @@ const pageSize = 256
 type page struct {
 	entries [pageSize]entry
 	states  [pageSize]state
+}
+
+// page0 is a page of as many users as there are, for there may be very many apps with
+// hardly any.
+type page0 struct {
+	entries []entry
+	states  []state
+}
+
+// grow makes room for twice as many, up to a page. They are moved: whoever has add called
+// must not go on with what at and state returned before.
+func (p *page0) grow() {
+	n := min(pageSize, max(4, 2*len(p.entries)))
+	p.entries = append(make([]entry, 0, n), p.entries...)[:n]
+	p.states = append(make([]state, 0, n), p.states...)[:n]
 }
 
 // entry is where a user is. It has 64 bytes, so that the processor fetches it at once.
@@ -52,9 +68,19 @@ func newCrowd(app string, ttl time.Duration) *crowd {
 	return &crowd{app: app, slots: newSlots(), dues: newDues(ttl), wants: make(map[grid.Cell]*want)}
 }
 
-func (w *crowd) at(slot uint32) *entry { return &w.pages[slot/pageSize].entries[slot%pageSize] }
+func (w *crowd) at(slot uint32) *entry {
+	if slot < pageSize {
+		return &w.first.entries[slot]
+	}
+	return &w.pages[slot/pageSize-1].entries[slot%pageSize]
+}
 
-func (w *crowd) state(slot uint32) *state { return &w.pages[slot/pageSize].states[slot%pageSize] }
+func (w *crowd) state(slot uint32) *state {
+	if slot < pageSize {
+		return &w.first.states[slot]
+	}
+	return &w.pages[slot/pageSize-1].states[slot%pageSize]
+}
 
 // add returns a slot for a user who has none.
 func (w *crowd) add(user int64) uint32 {
@@ -65,7 +91,10 @@ func (w *crowd) add(user int64) uint32 {
 	} else {
 		w.used++
 	}
-	if int(slot/pageSize) >= len(w.pages) {
+	switch {
+	case slot < pageSize && int(slot) >= len(w.first.entries):
+		w.first.grow()
+	case int(slot/pageSize) > len(w.pages):
 		w.pages = append(w.pages, new(page))
 	}
 	w.at(slot).user = user

@@ -3,6 +3,7 @@ package nearby
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -66,6 +67,27 @@ func expire(t *rapid.T, w *crowd, taken map[int64]int64, now, ttl int64) {
 			t.Fatalf("at %d user %d is there, of whom there was news at %d; next is %d", now, user, heard, next)
 		}
 	}
+}
+
+// There may be very many apps of which hardly anybody says where he is.
+func TestAnAppWithOneUserTakesLittleMemory(t *testing.T) {
+	const apps, most = 1000, 8 << 10
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	c := newCore(0, Limits{}, start)
+	for i := range apps {
+		app := fmt.Sprint("app", i)
+		if err := c.put(start, app, app+"-1", Position{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (after.HeapAlloc - before.HeapAlloc) / apps; each > most {
+		t.Errorf("each takes %d bytes", each)
+	}
+	runtime.KeepAlive(c)
 }
 
 // BenchmarkPutOfApps has users of many apps say where they are: how many there are must

@@ -12,8 +12,6 @@ import (
 const (
 	// skew is how far a position may be ahead of the keeper's clock.
 	skew = 10 * time.Second
-	// MaxMeasure is the greatest accuracy and speed that are taken.
-	MaxMeasure = 1e9
 	// MaxID is how long the name of a watch may be, in bytes.
 	MaxID = 64
 	// MaxRadius is the greatest limit that there may be for radii: 500 km.
@@ -81,12 +79,12 @@ func (p *Position) check(l *Limits, at, now time.Time) *Refusal {
 		return r
 	}
 	switch {
-	case p.Accuracy.Given && !within(p.Accuracy.Value, 0, MaxMeasure):
-		return refuseField("accuracy", "has to be a number of metres that is not negative")
+	case p.Accuracy.Given && !within(p.Accuracy.Value, 0, wire.MaxAccuracy):
+		return refuseField("accuracy", fmt.Sprintf("has to be a number of metres from 0 to %d", wire.MaxAccuracy))
 	case p.Heading.Given && !(p.Heading.Value >= 0 && p.Heading.Value < 360):
 		return refuseField("heading", "has to be a number of degrees from 0 up to 360, and below that")
-	case p.Speed.Given && !within(p.Speed.Value, 0, MaxMeasure):
-		return refuseField("speed", "has to be a number of metres a second that is not negative")
+	case p.Speed.Given && !within(p.Speed.Value, 0, wire.MaxSpeed):
+		return refuseField("speed", fmt.Sprintf("has to be a number of metres a second from 0 to %d", wire.MaxSpeed))
 	case at.Sub(now) > skew:
 		return refuseField("at", fmt.Sprintf("is in the future, by more than %s", skew))
 	case now.Sub(at) > l.TTL:

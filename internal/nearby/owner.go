@@ -14,6 +14,8 @@ const (
 	newsEvery = 20 * time.Millisecond
 	// retryAfter is how long a keeper waits before it tries again what its log did not do.
 	retryAfter = 500 * time.Millisecond
+	// complainEvery is how often it is said of a shard that its log does not store.
+	complainEvery = 10 * time.Second
 	// storeTime bounds the storing of one batch.
 	storeTime = 5 * time.Second
 )
@@ -32,6 +34,8 @@ type owner struct {
 	end   context.CancelFunc
 	ended chan struct{} // closed when run has returned
 	known atomic.Int64  // positions, for those who count
+
+	complained time.Time // when it was said last that the log does not store, by run; zero: it does
 
 	mu      sync.RWMutex // guards what follows
 	core    *core
@@ -86,7 +90,7 @@ func (o *owner) takeOver(ctx context.Context) error {
 	case errors.Is(b.err, errElsewhere), errors.Is(b.err, ErrFenced), errors.Is(b.err, ErrUnknown):
 		return b.err
 	default:
-		o.room.opts.Logger.Error("positions cannot be stored; they are known until this node ends", "shard", o.shard, "err", b.err)
+		o.complain(b.err)
 		o.core.again(b.last)
 		o.hold = o.room.opts.Now().Add(retryAfter)
 	}
@@ -309,14 +313,28 @@ func (o *owner) settle(b batch) {
 	switch {
 	case b.err == nil:
 		o.room.metrics.batches.Inc()
+		if !o.complained.IsZero() {
+			o.complained = time.Time{}
+			opts.Logger.Info("positions are stored again", "shard", o.shard)
+		}
 	case errors.Is(b.err, errElsewhere):
 		opts.Logger.Warn("another node keeps these positions", "shard", o.shard)
 		o.forsake()
 	case errors.Is(b.err, ErrFenced): // all that was there has expired, so that it begins anew
 	default:
 		o.room.metrics.failures.Inc()
-		opts.Logger.Error("positions cannot be stored; they are known until this node ends", "shard", o.shard, "err", b.err)
+		o.complain(b.err)
 	}
+}
+
+// complain says that the log does not store, unless that was said just now.
+func (o *owner) complain(err error) {
+	now := o.room.opts.Now()
+	if !o.complained.IsZero() && now.Sub(o.complained) < complainEvery {
+		return
+	}
+	o.complained = now
+	o.room.opts.Logger.Error("positions cannot be stored; they are known until this node ends", "shard", o.shard, "err", err)
 }
 
 // finish stores what is not stored yet, and answers who waits for it.

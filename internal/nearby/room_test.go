@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,9 +58,18 @@ type rig struct {
 	t     *testing.T
 	ctx   context.Context
 	logs  []*memLog
+	said  lines
 	mu    sync.Mutex
 	rooms map[string]*Room
 	owner map[int]string
+}
+
+// lines counts what is logged.
+type lines struct{ n atomic.Int64 }
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.n.Add(1)
+	return len(line), nil
 }
 
 func newRig(t *testing.T, shards int, nodes ...string) *rig {
@@ -72,7 +82,7 @@ func newRig(t *testing.T, shards int, nodes ...string) *rig {
 	var running sync.WaitGroup
 	for _, n := range nodes {
 		room, err := New(Options{
-			Node: n, Shards: shards, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Limits: Limits{Rate: 1000, portion: 1},
+			Node: n, Shards: shards, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&r.said, nil)), Limits: Limits{Rate: 1000, portion: 1},
 			Logs: func(_ context.Context, shard int) (Log, error) { return r.logs[shard], nil },
 		})
 		if err != nil {
@@ -160,6 +170,26 @@ func (r *rig) known(node, user string) (known bool) {
 		r.t.Fatal(err)
 	}
 	return known
+}
+
+// While the log is away positions are taken in all the same, which is said now and then.
+func TestALogThatStoresNothingIsSpokenOfNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, "a")
+		r.keep(0, "a", 1)
+		r.logs[0].fails(func() (bool, error) { return false, errors.New("the disk is full") })
+		r.put("a", "app-1", 1)
+		time.Sleep(time.Minute)
+		if n := r.said.n.Load(); n < 2 || n > 7 {
+			t.Errorf("in a minute there are %d lines about it", n)
+		}
+		r.logs[0].fails(nil)
+		before := r.said.n.Load()
+		time.Sleep(time.Minute)
+		if n := r.said.n.Load() - before; n != 1 {
+			t.Errorf("afterwards there are %d lines, not one", n)
+		}
+	})
 }
 
 func TestAHideIsAnsweredWhenItIsStored(t *testing.T) {

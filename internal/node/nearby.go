@@ -34,6 +34,8 @@ type departed struct {
 const (
 	// hideTime bounds how long a sign-out waits until the user is off the map.
 	hideTime = 2 * time.Second
+	// hideRetry is how long it waits before it tries again who may say nothing now.
+	hideRetry = 50 * time.Millisecond
 	// hideAgain is how long after it the user is taken off once more: what a socket on
 	// another node was reading in that moment may have come in behind.
 	hideAgain = time.Second
@@ -123,16 +125,28 @@ func (n *node) signedOut(ctx context.Context, user wire.UserID) {
 func (n *node) hide(ctx context.Context, user wire.UserID) {
 	ctx, cancel := context.WithTimeout(ctx, hideTime)
 	defer cancel()
-	done := make(chan error, 1)
-	n.around.room.Hide(user.App(), string(user), func(err error) { done <- err })
-	var err error
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = ctx.Err()
+	err := n.hideOnce(ctx, user)
+	// Who has just said as often where he is as he may is hidden all the same, a moment later.
+	for r := (*nearby.Refusal)(nil); errors.As(err, &r) && r.Code == wire.CodeTooMany && ctx.Err() == nil; {
+		select {
+		case <-ctx.Done():
+		case <-time.After(hideRetry):
+			err = n.hideOnce(ctx, user)
+		}
 	}
 	if err != nil {
 		n.log.Warn("a user who has signed out stays on the map until the position expires", "user", user, "err", err)
+	}
+}
+
+func (n *node) hideOnce(ctx context.Context, user wire.UserID) error {
+	done := make(chan error, 1)
+	n.around.room.Hide(user.App(), string(user), func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

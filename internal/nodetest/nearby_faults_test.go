@@ -152,6 +152,23 @@ func TestWhoSignsOutIsOffTheMap(t *testing.T) {
 	view.until("who has deleted his account is gone", func() bool { return view.names() == "" })
 }
 
+// Also when he has just said as often where he is as he may.
+func TestWhoSignsOutWhileHeMovesIsOffTheMap(t *testing.T) {
+	t.Parallel()
+	Alone(t, ReasonOwn)
+	s := startWith(t, chatOn+"nearby: {rate: 1}\n")
+	ada, grace := s.signUp("ada"), s.signUp("grace")
+	Eventually(t, "one more position in a second is refused", func() bool {
+		s.Call("PUT", "/v1/positions/me", ada.access, `{"lat":1,"lon":2}`)
+		return s.Call("PUT", "/v1/positions/me", ada.access, `{"lat":1,"lon":2}`).Status == 429
+	})
+	s.want(204, "DELETE", "/v1/sessions", ada.access, "")
+	if a := s.want(200, "GET", "/v1/nearby?lat=1&lon=2&radius=5", grace.access, ""); a.Field("total") != "0" {
+		t.Errorf("after signing out %s is seen", a.Body)
+	}
+	s.want(401, "PUT", "/v1/positions/me", ada.access, `{"lat":1,"lon":2}`)
+}
+
 // Of three nodes one is killed while users move about and others look: what those were
 // told adds up to what is so.
 func TestWhatIsToldAddsUpWhenANodeIsKilled(t *testing.T) {
