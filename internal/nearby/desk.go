@@ -24,25 +24,28 @@ const (
 // desk is what this node's sessions look at. It knows who is in the cells that they
 // want, from the keepers of all shards. It is pure: whoever has it holds a lock.
 type desk struct {
-	limits Limits
-	talks  []*talk
-	areas  map[string]*area
-	due    map[*viewer]struct{} // those for whom there is, or will be, something to do
+	limits  Limits
+	talks   []*talk
+	areas   map[string]*area
+	due     map[*viewer]struct{} // those for whom there is, or will be, something to do
+	turning map[*viewer]struct{} // those with watches that wait to look elsewhere
 }
 
 // talk is the conversation with the keeper of a shard.
 type talk struct {
 	epoch   uint64
-	stale   bool // it has to begin anew
-	begins  bool // the next request begins it
-	away    bool // a request is under way
-	queue   []command
-	retry   time.Time // not before
+	stale   bool               // it has to begin anew
+	begins  bool               // the next request begins it
+	away    bool               // a request is under way
+	queue   []place            // of which it is to hear whether they are wanted, each once
+	queued  map[place]struct{} // the same
+	sent    []place            // of which the request under way says that
+	retry   time.Time          // not before
 	patient time.Duration
 }
 
-type command struct {
-	kind byte
+// place is a cell of an app.
+type place struct {
 	app  string
 	cell grid.Cell
 }
@@ -81,16 +84,16 @@ type part struct {
 }
 
 func newDesk(limits Limits, shards int) *desk {
-	d := &desk{limits: limits.orDefaults(), areas: make(map[string]*area), due: make(map[*viewer]struct{})}
+	d := &desk{limits: limits.orDefaults(), areas: make(map[string]*area), due: make(map[*viewer]struct{}), turning: make(map[*viewer]struct{})}
 	for range shards {
-		d.talks = append(d.talks, &talk{stale: true})
+		d.talks = append(d.talks, &talk{stale: true, queued: make(map[place]struct{})})
 	}
 	return d
 }
 
 // open makes a viewer, who looks at what there is of an app.
 func (d *desk) open(app string, o Outlet) *viewer {
-	return &viewer{app: app, outlet: o, watches: make(map[string]*watch)}
+	return &viewer{app: app, outlet: o, watches: make(map[string]*watch), waiting: make(map[string]look)}
 }
 
 // close ends what a viewer watches.
@@ -98,12 +101,13 @@ func (d *desk) close(v *viewer) {
 	for _, w := range v.watches {
 		d.release(w)
 	}
-	v.watches, v.closed = nil, true
+	v.watches, v.waiting, v.closed = nil, nil, true
 	delete(d.due, v)
+	delete(d.turning, v)
 }
 
-// watch has a viewer look at something, in place of what the watch of that ID looked at.
-// The error is a *Refusal.
+// watch has a viewer look at something, in place of what the watch of that ID looked at:
+// now, or when it has not moved on so often any more. The error is a *Refusal.
 func (d *desk) watch(now time.Time, v *viewer, id string, view View, reference []byte) error {
 	if id == "" || len(id) > MaxID {
 		return refuseField("id", fmt.Sprintf("has to be a string of 1 to %d bytes", MaxID))
@@ -111,30 +115,56 @@ func (d *desk) watch(now time.Time, v *viewer, id string, view View, reference [
 	if r := view.check(&d.limits); r != nil {
 		return r
 	}
-	old := v.watches[id]
-	if v.closed || old == nil && len(v.watches) >= d.limits.Watches {
+	if v.closed || !v.has(id) && v.count() >= d.limits.Watches {
 		return &Refusal{Code: wire.CodeTooMany, Reason: fmt.Sprintf("a session may watch %d places at a time", d.limits.Watches)}
 	}
-	w := &watch{viewer: v, id: id, view: view, reference: bytes.Clone(reference), asked: now, fresh: true}
-	w.lat, w.lon = view.middle()
-	w.reset()
-	d.acquire(w)
-	if old != nil {
-		d.release(old)
+	v.waiting[id] = look{view, bytes.Clone(reference), now}
+	if d.turn(now, v); len(v.waiting) > 0 {
+		d.turning[v] = struct{}{}
 	}
-	v.watches[id] = w
-	d.stir(v)
 	return nil
+}
+
+// turn has watches look where they are to look, as often as they may. It returns when it
+// is to be called again; zero: not by itself.
+func (d *desk) turn(now time.Time, v *viewer) (next time.Time) {
+	for id, l := range v.waiting {
+		if at := v.free.Add(-time.Duration(d.limits.Watches) * lookEvery); at.After(now) {
+			return at
+		}
+		v.free = later(v.free, now).Add(lookEvery)
+		w := &watch{viewer: v, id: id, view: l.view, reference: l.reference, asked: l.asked, fresh: true}
+		w.lat, w.lon = w.view.middle()
+		w.reset()
+		d.acquire(w)
+		if old := v.watches[id]; old != nil {
+			d.release(old)
+		}
+		v.watches[id] = w
+		delete(v.waiting, id)
+		d.stir(v)
+	}
+	delete(d.turning, v)
+	return time.Time{}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // unwatch ends a watch. The error is a *Refusal.
 func (d *desk) unwatch(v *viewer, id string) error {
-	w := v.watches[id]
-	if w == nil {
+	if !v.has(id) {
 		return &Refusal{Code: wire.CodeNotFound, Reason: "there is no watch with this id"}
 	}
-	d.release(w)
-	delete(v.watches, id)
+	delete(v.waiting, id)
+	if w := v.watches[id]; w != nil {
+		d.release(w)
+		delete(v.watches, id)
+	}
 	return nil
 }
 
@@ -150,17 +180,10 @@ func (d *desk) acquire(w *watch) {
 		if s == nil {
 			s = &square{area: a, cell: cell, parts: make([]part, len(d.talks)), unknown: len(d.talks)}
 			a.squares[cell] = s
-			d.say(cmdWant, s)
+			d.say(s)
 		}
 		s.watches = append(s.watches, w)
 		w.squares = append(w.squares, s)
-	}
-	for _, s := range w.squares {
-		for i := range s.parts {
-			for _, p := range s.parts[i].people {
-				w.touch(p)
-			}
-		}
 	}
 }
 
@@ -176,7 +199,7 @@ func (d *desk) release(w *watch) {
 			}
 		}
 		delete(s.area.squares, s.cell)
-		d.say(cmdDrop, s)
+		d.say(s)
 		if len(s.area.squares) == 0 {
 			delete(d.areas, s.area.app)
 		}
@@ -184,14 +207,26 @@ func (d *desk) release(w *watch) {
 	w.squares = nil
 }
 
-// say says something of a square to all keepers. To those with whom the conversation is
-// to begin anew all is said then.
-func (d *desk) say(kind byte, s *square) {
+// say says to all keepers whether a square is wanted, as it is then. To those with whom
+// the conversation is to begin anew all is said then.
+func (d *desk) say(s *square) {
 	for _, t := range d.talks {
 		if !t.stale {
-			t.queue = append(t.queue, command{kind, s.area.app, s.cell})
+			t.say(place{s.area.app, s.cell})
 		}
 	}
+}
+
+func (t *talk) say(p place) {
+	if _, is := t.queued[p]; !is {
+		t.queue, t.queued[p] = append(t.queue, p), struct{}{}
+	}
+}
+
+// wants says whether a cell is wanted.
+func (d *desk) wants(p place) bool {
+	a := d.areas[p.app]
+	return a != nil && a.squares[p.cell] != nil
 }
 
 // ask is a request to the keeper of a shard, of which the outcome goes to done.
@@ -203,14 +238,20 @@ type ask struct {
 // requests returns what is to be asked now, one request of a shard at a time, and when
 // to look again at the latest; zero: not by itself.
 func (d *desk) requests(now time.Time) (list []ask, next time.Time) {
+	sooner := func(at time.Time) {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	for v := range d.turning {
+		sooner(d.turn(now, v))
+	}
 	for shard, t := range d.talks {
 		switch {
 		case t.away || !t.stale && len(t.queue) == 0 || t.stale && t.epoch == 0 && len(d.areas) == 0:
 			continue
 		case t.retry.After(now):
-			if next.IsZero() || t.retry.Before(next) {
-				next = t.retry
-			}
+			sooner(t.retry)
 			continue
 		}
 		list = append(list, ask{shard, d.request(t)})
@@ -224,9 +265,10 @@ func (d *desk) request(t *talk) []byte {
 		t.stale, t.begins = false, true
 		t.epoch++
 		t.queue = t.queue[:0]
+		clear(t.queued)
 		for _, a := range d.areas {
 			for cell := range a.squares {
-				t.queue = append(t.queue, command{cmdWant, a.app, cell})
+				t.say(place{a.app, cell})
 			}
 		}
 	}
@@ -236,11 +278,16 @@ func (d *desk) request(t *talk) []byte {
 		b[len(b)-1] = 1
 	}
 	t.begins, t.away = false, true
-	n := min(len(t.queue), maxCommands)
-	for _, c := range t.queue[:n] {
-		b = binary.AppendUvarint(appendText(append(b, c.kind), c.app), uint64(c.cell))
+	t.sent = append(t.sent[:0], t.queue[:min(len(t.queue), maxCommands)]...)
+	t.queue = append(t.queue[:0], t.queue[len(t.sent):]...)
+	for _, p := range t.sent {
+		delete(t.queued, p)
+		kind := cmdDrop
+		if d.wants(p) {
+			kind = cmdWant
+		}
+		b = binary.AppendUvarint(appendText(append(b, kind), p.app), uint64(p.cell))
 	}
-	t.queue = append(t.queue[:0], t.queue[n:]...)
 	return b
 }
 
@@ -248,8 +295,18 @@ func (d *desk) request(t *talk) []byte {
 func (d *desk) done(now time.Time, shard int, reply []byte, err error) {
 	t := d.talks[shard]
 	t.away = false
-	if err == nil && len(reply) == 1 && reply[0] == answerTaken {
+	switch {
+	case err != nil || len(reply) != 1:
+	case reply[0] == answerTaken:
 		t.patient = 0
+		return
+	case reply[0] == answerLater && t.stale:
+		return
+	case reply[0] == answerLater:
+		for _, p := range t.sent {
+			t.say(p)
+		}
+		t.retry = now.Add(firstPause)
 		return
 	}
 	d.moved(shard)
@@ -387,7 +444,7 @@ func (h *hearing) end() {
 	}
 	h.lose()
 	for _, w := range h.square.watches {
-		w.numbered = w.numbered || h.square.parts[h.shard].numbers != nil
+		w.numbered = true
 		h.desk.stir(w.viewer)
 	}
 	h.square = nil

@@ -30,6 +30,7 @@ type Limits struct {
 	Positions int           // in a shard, those that are hidden included (1 000 000)
 	Users     int           // in view, before a watch gets counts of cells (1000)
 
+	shards  int // among which users are divided
 	portion int // users of whom is told before others have their turn (4096)
 }
 
@@ -53,9 +54,12 @@ func (l Limits) orDefaults() Limits {
 	return l
 }
 
-// dense is how many a cell has at least of which others hear numbers only: more than
-// may be in view.
-func (l *Limits) dense() int { return 2 * l.Users }
+// dense is how many a cell has at least, of one shard, of which others hear numbers only:
+// all shards together then have more than may be in view, and not a multiple of it for
+// each of them. With several shards there is room for chance, which gives one of them more.
+func (l *Limits) dense() int {
+	return min(2*l.Users, 4*l.Users/max(1, l.shards)+32)
+}
 
 func refuseField(field, reason string) *Refusal {
 	return &Refusal{Code: wire.CodeBadField, Field: field, Reason: reason}

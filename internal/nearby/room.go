@@ -41,6 +41,7 @@ func New(o Options) (*Room, error) {
 		return nil, errors.New("nearby: Options.Node, Shards, Logs, Now and Logger are needed")
 	}
 	o.Limits = o.Limits.orDefaults()
+	o.Limits.shards = o.Shards
 	r := &Room{opts: o, here: make([]atomic.Pointer[owner], o.Shards), asked: make([]atomic.Int64, o.Shards)}
 	var err error
 	if r.metrics, err = newMetrics(r, o.Metrics); err != nil {

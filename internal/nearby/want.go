@@ -19,6 +19,7 @@ const (
 const (
 	answerTaken byte = 0
 	answerAgain byte = 1 // nothing was taken: the conversation has to begin anew
+	answerLater byte = 2 // nothing was taken, for there is much to take up: say it later
 )
 
 // The kinds of messages between nodes, the first byte of each.
@@ -47,10 +48,16 @@ const (
 type listener struct {
 	node  string
 	epoch uint64
-	asked []command // what it has said of cells that is not taken up yet
+	asked []command // what it has said of cells that is not taken up yet, of two requests at most
 	wants map[*want]struct{}
 	out   [][]byte // messages
 	of    *want    // the cell to which the last piece belongs; nil: say it
+}
+
+// command says that a node wants to hear of a cell, or does not any more.
+type command struct {
+	kind byte
+	place
 }
 
 // want is a cell that nodes want.
@@ -80,6 +87,8 @@ func (c *core) want(node string, request []byte) (reply byte, err error) {
 		c.nodes[node] = l
 	case l == nil || l.epoch != epoch || begins:
 		return answerAgain, nil
+	case len(l.asked) >= maxCommands:
+		return answerLater, nil
 	}
 	for len(r.b) > 0 && r.err == nil {
 		what, app, cell := r.byte(), r.text(), grid.Cell(r.uvarint())
@@ -88,7 +97,7 @@ func (c *core) want(node string, request []byte) (reply byte, err error) {
 		case !cell.Valid():
 			r.fail()
 		case what == cmdWant, what == cmdDrop:
-			l.asked = append(l.asked, command{what, app, cell})
+			l.asked = append(l.asked, command{what, place{app, cell}})
 		default:
 			r.fail()
 		}

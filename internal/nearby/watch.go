@@ -11,6 +11,9 @@ import (
 const (
 	// pace is how far two frames of changes are apart, of one session.
 	pace = 100 * time.Millisecond
+	// lookEvery is how far two looks of a session are apart, in the long run: so many as it
+	// may have watches come at once. Where it looks in between it never does.
+	lookEvery = 100 * time.Millisecond
 	// crowded is after how long a session that had no room is tried again.
 	crowded = 50 * time.Millisecond
 	// slow is how far two frames about cells of a watch are apart, and changes from
@@ -27,9 +30,35 @@ type viewer struct {
 	app     string
 	outlet  Outlet
 	watches map[string]*watch
+	waiting map[string]look // where watches are to look, as soon as they may
+	free    time.Time       // see turn
 	closed  bool
 	next    time.Time // when changes may be told
 	due     time.Time // when there is something to do, if nothing happens
+}
+
+// look is where a watch is to look.
+type look struct {
+	view      View
+	reference []byte
+	asked     time.Time
+}
+
+// has says whether a session has a watch.
+func (v *viewer) has(id string) bool {
+	_, waits := v.waiting[id]
+	return waits || v.watches[id] != nil
+}
+
+// count returns how many watches a session has.
+func (v *viewer) count() int {
+	n := len(v.watches)
+	for id := range v.waiting {
+		if v.watches[id] == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // What can happen to a user in view.
@@ -49,7 +78,7 @@ type watch struct {
 	reference []byte
 	asked     time.Time
 	squares   []*square
-	members   map[int64]*person // who is in view
+	members   map[int64]*person // who is in view, while the session is told users
 
 	fresh    bool // the session has no answer yet
 	troubled bool // and knows that it may take a while
@@ -61,15 +90,13 @@ type watch struct {
 	since   [kinds]time.Time // when the first of them was seen to be due
 
 	cells    map[grid.Cell]int // what the session knows, when it is told cells; nil: it is told users
+	people   int               // how many of those it is told were people whom the desk knows
 	numbered bool              // cells may have other counts
 }
 
 // reset forgets what the session was told.
 func (w *watch) reset() {
-	if w.members == nil {
-		w.members = make(map[int64]*person)
-	}
-	w.told, w.cells = make(map[int64]fact), nil
+	w.members, w.told, w.cells = nil, nil, nil
 	w.changes, w.since = [kinds]map[int64]*person{}, [kinds]time.Time{}
 }
 
@@ -84,6 +111,10 @@ func (w *watch) holds(p *person) bool {
 
 // touch says that there is news of a user.
 func (w *watch) touch(p *person) {
+	w.numbered = true
+	if w.fresh || w.cells != nil {
+		return // who is there is looked up when it is told
+	}
 	in := w.holds(p)
 	_, was := w.members[p.user]
 	switch {
@@ -92,10 +123,6 @@ func (w *watch) touch(p *person) {
 	case was:
 		delete(w.members, p.user)
 	default:
-		return
-	}
-	w.numbered = true
-	if w.fresh || w.cells != nil {
 		return
 	}
 	for kind := range w.changes {
@@ -189,10 +216,6 @@ func (v *viewer) flush(now time.Time, l *Limits, left *int) (next time.Time) {
 // do not say it. It returns when it is to be called again; zero: not by itself.
 func (w *watch) answer(now time.Time, l *Limits, left *int) (next time.Time) {
 	all, numbers := w.known()
-	many := numbers || len(w.members) > l.Users
-	if !w.fresh && w.cells != nil && !many && len(w.members) > l.Users*9/10 {
-		many = true // it is not to and fro
-	}
 	switch {
 	case w.fresh && !all && w.troubled:
 		return next
@@ -205,7 +228,7 @@ func (w *watch) answer(now time.Time, l *Limits, left *int) (next time.Time) {
 			next = now.Add(crowded)
 		}
 		return next
-	case !w.fresh && many == (w.cells != nil):
+	case !w.fresh && w.many(numbers, l) == (w.cells != nil):
 		return next
 	case !w.fresh && w.answered.Add(slow).After(now):
 		return w.answered.Add(slow)
@@ -214,30 +237,63 @@ func (w *watch) answer(now time.Time, l *Limits, left *int) (next time.Time) {
 	case *left <= 0:
 		return now
 	}
-	*left -= 1 + len(w.members)
+	if !w.whole(now, numbers, l, left) {
+		w.again = now.Add(crowded)
+		return w.again
+	}
+	return next
+}
+
+// many says whether cells are to be told in place of users, by what is known without
+// looking.
+func (w *watch) many(numbers bool, l *Limits) bool {
+	if w.cells != nil {
+		return numbers || w.people > l.Users*9/10 // it is not to and fro
+	}
+	return numbers || len(w.members) > l.Users
+}
+
+// whole tells all that is in view. False: the session has no room.
+func (w *watch) whole(now time.Time, numbers bool, l *Limits, left *int) bool {
+	members := make(map[int64]*person)
+	*left -= 1 + w.each(func(p *person) { members[p.user] = p })
 	var a Answer
 	var cells map[grid.Cell]int
-	if many {
-		cells = w.counts()
+	if numbers || len(members) > l.Users {
+		members = nil
+		cells, w.people = w.counts()
 		a.Cells = list(cells)
 		for _, n := range cells {
 			a.Total += n
 		}
 	} else {
-		a.Users, a.Total = w.users(w.members), len(w.members)
+		a.Users, a.Total = w.users(members), len(members)
 	}
 	if !w.viewer.outlet.Answer(w.id, a, w.reference) {
-		w.again = now.Add(crowded)
-		return w.again
+		return false
 	}
 	w.reset()
+	w.members, w.told = members, make(map[int64]fact, len(members))
+	for user, p := range members {
+		w.told[user] = p.fact
+	}
 	w.cells, w.fresh, w.reference, w.answered, w.numbered = cells, false, nil, now, false
-	if !many {
-		for user, p := range w.members {
-			w.told[user] = p.fact
+	return true
+}
+
+// each calls f with each user in view. It returns how many had to be looked at.
+func (w *watch) each(f func(p *person)) (looked int) {
+	for _, s := range w.squares {
+		for i := range s.parts {
+			looked += len(s.parts[i].people)
+			for _, p := range s.parts[i].people {
+				if w.view.contains(p.lat, p.lon) && grid.CellAt(s.cell.Level(), p.lat, p.lon) == s.cell {
+					f(p)
+				}
+			}
 		}
 	}
-	return next
+	return looked
 }
 
 // first returns what waits longest to be told, or when something will.
@@ -340,7 +396,7 @@ func (w *watch) tellSeen(kind int) bool {
 }
 
 func (w *watch) tellCells(now time.Time) bool {
-	counts := w.counts()
+	counts, people := w.counts()
 	changed := make(map[grid.Cell]int)
 	for cell, n := range counts {
 		if w.cells[cell] != n {
@@ -355,7 +411,7 @@ func (w *watch) tellCells(now time.Time) bool {
 	if len(changed) > 0 && !w.viewer.outlet.Cells(w.id, list(changed)) {
 		return false
 	}
-	w.cells, w.numbered, w.answered = counts, false, now
+	w.cells, w.people, w.numbered, w.answered = counts, people, false, now
 	return true
 }
 
@@ -369,12 +425,14 @@ func (w *watch) users(of map[int64]*person) []User {
 	return list
 }
 
-// counts returns how many are in which part of the view.
-func (w *watch) counts() map[grid.Cell]int {
-	counts := make(map[grid.Cell]int)
-	for _, p := range w.members {
+// counts returns how many are in which part of the view, and how many of these are people
+// of whom the desk knows where each is.
+func (w *watch) counts() (counts map[grid.Cell]int, people int) {
+	counts = make(map[grid.Cell]int)
+	w.each(func(p *person) {
+		people++
 		counts[partOf(w.squares[0].cell, p.lat, p.lon)]++
-	}
+	})
 	box := w.view.box()
 	for _, s := range w.squares {
 		for i := range s.parts {
@@ -385,7 +443,7 @@ func (w *watch) counts() map[grid.Cell]int {
 			}
 		}
 	}
-	return counts
+	return counts, people
 }
 
 // list returns cells as a session is told them, in an order that is always the same.
