@@ -201,13 +201,13 @@ const race = [
 
 /**
  * All others with the race detector. Many wait for a server's clock or for the
- * disk, so more run at a time than there are processors. A process whose tests
+ * disk, so more run at a time than there are processors, of packages as of tests. A process whose tests
  * have ended does not stay for another second, as the detector has it otherwise.
  */
 const goRaceTests = (program) => (counts) => {
   process.env["GORACE"] ??= "atexit_sleep_ms=50";
   const without = [...testsIn((file) => !raced.test(file) && file !== "main_test.go"), ...large];
-  return goTestsTwice(counts, [...race, "-parallel", "4", "-timeout", "30m", "-skip", `^(${without.join("|")})$`], "./...", { NODETEST_BINARY: program });
+  return goTestsTwice(counts, [...race, "-p", "3", "-parallel", "4", "-timeout", "30m", "-skip", `^(${without.join("|")})$`], "./...", { NODETEST_BINARY: program });
 };
 
 /** What is cut short under the race detector, which finds nothing in it, in full. */
