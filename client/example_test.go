@@ -182,6 +182,38 @@ func play(ctx context.Context) error {
 	return c.SendMatch(ctx, m.Match, "e4", client.MatchSend{Reliable: true, Reference: "first-move"})
 }
 
+// A program that shows who is around, as that changes.
+func ExampleNearbyView() {
+	ctx := context.Background()
+	view := client.NewNearbyView("map")
+	c, err := client.Dial(ctx, client.Options{
+		URL: "ws://127.0.0.1:8088/ws", AppID: "app-id-343", UserID: "ANZ-1",
+		OnMessage: func(context.Context, client.Message) error { return nil }, // nobody writes to this one
+		OnFrame: func(f wire.ServerFrame) {
+			if !view.Take(f) {
+				return
+			}
+			fmt.Println(view.Total(), "are around")
+			for user, at := range view.Users {
+				fmt.Println(user, at.Lat, at.Lon)
+			}
+		},
+	})
+	if err != nil {
+		slog.Error("connect", "err", err)
+		return
+	}
+	defer c.Close()
+	if err := c.SetPosition(ctx, client.Position{Lat: 47.3769, Lon: 8.5417}); err != nil {
+		slog.Error("say where we are", "err", err)
+	}
+	if _, err := c.WatchNearby(ctx, "map", client.Area{Lat: 47.37, Lon: 8.54, Radius: 1000}); err != nil {
+		slog.Error("look around", "err", err)
+		return
+	}
+	<-c.Done()
+}
+
 func TestTheExampleOfMatchingIsTheOneInTheDocs(t *testing.T) {
 	_, rest, _ := strings.Cut(source, "func play(ctx context.Context) error {\n")
 	body, _, found := strings.Cut(rest, "\n}\n")

@@ -48,13 +48,89 @@ type Nearby struct {
 	ID    string      `json:"id"`
 	Users []Neighbour `json:"users"`
 	Cells []Crowd     `json:"cells"` // in place of Users, where there are too many
-	Total int         `json:"total"`
+	Total int         `json:"total"` // in view, of a wire.TypeNearby alone: 0 in the others; see [NearbyView.Total]
 }
 
 // NearbyLeave is the Data of a wire.TypeNearbyLeave.
 type NearbyLeave struct {
 	ID    string        `json:"id"`
 	Users []wire.UserID `json:"users"`
+}
+
+// NearbyView is what is in view of one watch: what comes to OnFrame, added up. It is for
+// one goroutine at a time.
+type NearbyView struct {
+	// Users is who is in view, by user ID. It is empty where Cells are told.
+	Users map[wire.UserID]Neighbour
+	// Cells is how many are where, by Lat and Lon; nil where users are told.
+	Cells map[[2]float64]Crowd
+
+	id string
+}
+
+// NewNearbyView returns the view of the watch with this ID, which is empty at first.
+func NewNearbyView(id string) *NearbyView {
+	return &NearbyView{Users: make(map[wire.UserID]Neighbour), id: id}
+}
+
+// Take takes in what came; false when it is about another watch, or something else.
+func (v *NearbyView) Take(f wire.ServerFrame) bool {
+	switch f.Type {
+	case wire.TypeNearbyLeave:
+		var left NearbyLeave
+		if json.Unmarshal(f.Data, &left) != nil || left.ID != v.id {
+			return false
+		}
+		for _, user := range left.Users {
+			delete(v.Users, user)
+		}
+		return true
+	case wire.TypeNearby, wire.TypeNearbyEnter, wire.TypeNearbyMove:
+		var n Nearby
+		if json.Unmarshal(f.Data, &n) != nil || n.ID != v.id {
+			return false
+		}
+		if f.Type == wire.TypeNearby {
+			v.begin(&n)
+		}
+		v.add(&n)
+		return true
+	}
+	return false
+}
+
+// begin forgets what was in view.
+func (v *NearbyView) begin(n *Nearby) {
+	clear(v.Users)
+	v.Cells = nil
+	if n.Cells != nil {
+		v.Cells = make(map[[2]float64]Crowd)
+	}
+}
+
+func (v *NearbyView) add(n *Nearby) {
+	for _, user := range n.Users {
+		v.Users[user.UserID] = user
+	}
+	if v.Cells == nil {
+		return
+	}
+	for _, cell := range n.Cells {
+		at := [2]float64{cell.Lat, cell.Lon}
+		v.Cells[at] = cell
+		if cell.Count == 0 {
+			delete(v.Cells, at)
+		}
+	}
+}
+
+// Total is how many are in view.
+func (v *NearbyView) Total() int {
+	total := len(v.Users)
+	for _, cell := range v.Cells {
+		total += cell.Count
+	}
+	return total
 }
 
 // SetPosition says where the user is. nil means that it has left this process; what the
@@ -70,7 +146,8 @@ func (c *Client) HidePosition(ctx context.Context) error {
 }
 
 // WatchNearby looks at an area, in place of what was looked at under this ID, and returns
-// who is there now. That, and what changes, comes to OnFrame as well. Watches end with the
+// who is there now. That, and what changes, comes to OnFrame as well, and a [NearbyView]
+// adds it up. Watches end with the
 // connection: after it was lost look again.
 func (c *Client) WatchNearby(ctx context.Context, id string, a Area) (Nearby, error) {
 	data := map[string]any{"id": id}

@@ -74,3 +74,50 @@ func TestWhoIsAroundIsAskedForAndChangesComeToOnFrame(t *testing.T) {
 		l.expect(t, "hidden <nil>")
 	})
 }
+
+func TestAViewAddsUpUsersThenCountsThenUsersAgain(t *testing.T) {
+	v := client.NewNearbyView("map")
+	take := func(typ wire.Type, data string) bool {
+		return v.Take(wire.ServerFrame{Type: typ, Data: []byte(data)})
+	}
+	is := func(total int, users ...wire.UserID) {
+		t.Helper()
+		for _, user := range users {
+			if _, there := v.Users[user]; !there {
+				t.Errorf("%s is not in view", user)
+			}
+		}
+		if len(v.Users) != len(users) || v.Total() != total {
+			t.Errorf("in view are %v, altogether %d, not %v and %d", v.Users, v.Total(), users, total)
+		}
+	}
+	is(0)
+	take(wire.TypeNearby, `{"id":"map","users":[{"userId":"a-1","lat":1,"lon":2},{"userId":"a-2","lat":1,"lon":2}],"total":2}`)
+	take(wire.TypeNearbyEnter, `{"id":"map","users":[{"userId":"a-3","lat":3,"lon":4}]}`)
+	take(wire.TypeNearbyMove, `{"id":"map","users":[{"userId":"a-2","lat":5,"lon":6}]}`)
+	take(wire.TypeNearbyLeave, `{"id":"map","users":["a-1"]}`)
+	if is(2, "a-2", "a-3"); v.Users["a-2"].Lat != 5 || v.Cells != nil {
+		t.Errorf("got %+v", v)
+	}
+	for typ, data := range map[wire.Type]string{
+		wire.TypeNearby: `{"id":"other","users":[],"total":0}`, wire.TypeNearbyLeave: `{"id":"other","users":["a-2"]}`,
+		wire.TypeNearbyMove: `{"id":7}`, wire.TypeMatched: `{"id":"map"}`,
+	} {
+		if take(typ, data) {
+			t.Errorf("%s %s was taken", typ, data)
+		}
+	}
+	is(2, "a-2", "a-3")
+	take(wire.TypeNearby, `{"id":"map","cells":[{"lat":1,"lon":2,"count":4},{"lat":3,"lon":4,"count":5}],"total":9}`)
+	is(9)
+	take(wire.TypeNearbyMove, `{"id":"map","cells":[{"lat":1,"lon":2,"count":0},{"lat":3,"lon":4,"count":6}]}`)
+	if is(6); len(v.Cells) != 1 {
+		t.Errorf("got %+v", v.Cells)
+	}
+	if !take(wire.TypeNearby, `{"id":"map","users":[],"total":0}`) {
+		t.Error("the whole was not taken")
+	}
+	if is(0); v.Cells != nil {
+		t.Errorf("got %+v", v.Cells)
+	}
+}

@@ -76,15 +76,20 @@ type Options struct {
 	//
 	// A handler must not call Close, which waits for it, nor FetchMissing, which
 	// waits for handlers. It may Send, and SendAndWait if ctx has a deadline.
+	//
+	// It is required, since a message that is handed to nobody would be gone: the server
+	// counts it as delivered. A program that only looks on, as one of rooms or of who is
+	// nearby, signs in as a user to whom nobody writes, and has one that returns nil.
 	OnMessage func(ctx context.Context, m Message) error
 
 	OnConfirmation func(reference string)                // the receiver has the message
 	OnStored       func(reference string)                // the message is on disk
 	OnPresence     func(user wire.UserID, online bool)   // a user came or went
 	OnError        func(e *wire.Error, reference string) // the server reports an error; reference "" for none
-	// OnFrame is told every other frame that answers nothing: news of rooms and matches,
-	// such as wire.TypeRoomMessage, wire.TypeMatched and wire.TypeMatchMessage, and types
-	// that this package does not know. Its Data is for json.Unmarshal.
+	// OnFrame is told every other frame that answers nothing: news of rooms, of matches and
+	// of who is nearby, such as wire.TypeRoomMessage, wire.TypeMatched, wire.TypeMatchMessage
+	// and wire.TypeNearbyMove, and types that this package does not know; and the answer of
+	// [Client.WatchNearby], wire.TypeNearby. Its Data is for json.Unmarshal.
 	OnFrame func(f wire.ServerFrame)
 
 	// OnState is told when the connection is there, lost, and gone for good. It

@@ -52,7 +52,7 @@ func ParseAuth(data []byte) (Auth, *Error) {
 			return Auth{}, missing(f.name)
 		case v[i] == nil:
 		case v[i][0] != '"':
-			return Auth{}, badField(f.name, " is a string")
+			return Auth{}, badField(f.name, " has to be a string")
 		default:
 			*f.text = str(v[i])
 		}
@@ -87,7 +87,7 @@ func parseOptions(raw []byte) (Options, *Error) {
 		}
 		value, ok := boolean(v[i])
 		if !ok {
-			return Options{}, badField("data.options."+names[i], " is true or false")
+			return Options{}, badField("data.options."+names[i], " has to be true or false")
 		}
 		*flag = value
 	}
@@ -106,7 +106,7 @@ func parsePresence(raw []byte) ([]UserID, *Error) {
 		return nil, nil
 	}
 	if raw[0] != '[' {
-		return nil, badField("data.options.presence", " is an array of user IDs")
+		return nil, badField("data.options.presence", " has to be an array of user IDs")
 	}
 	watched, bad, _, _ := users(raw, len(raw)) // the frame's size is the limit here
 	if len(bad) > 0 {
@@ -119,7 +119,7 @@ func parseProducer(raw []byte) (string, *Error) {
 	if raw == nil {
 		return "", nil
 	}
-	const field, rule = "data.options.producer", " has 1 to 64 of A-Z a-z 0-9 . _ -"
+	const field, rule = "data.options.producer", " has to have 1 to 64 of A-Z a-z 0-9 . _ -"
 	if raw[0] != '"' {
 		return "", badField(field, rule)
 	}

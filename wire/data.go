@@ -32,7 +32,7 @@ func ParseSeq(f *Frame) (uint64, *Error) {
 	}
 	n, ok := integer(f.seq)
 	if !ok || n < 1 || n > MaxSeq {
-		return 0, badField("seq", " is a whole number from 1 to "+strconv.Itoa(MaxSeq))
+		return 0, badField("seq", " has to be a whole number from 1 to "+strconv.Itoa(MaxSeq))
 	}
 	return uint64(n), nil
 }
@@ -58,7 +58,7 @@ func ParseMessage(f *Frame) (to, content []byte, err *Error) {
 	case h.content == nil:
 		return nil, nil, missing("data.content")
 	case h.to[0] != '"':
-		return nil, nil, badField("data.to", " is a user ID")
+		return nil, nil, badField("data.to", " has to be a user ID")
 	}
 	to = text(h.to)
 	if err := checkUserID(to); err != nil {
@@ -85,7 +85,7 @@ func ParseGroup(data []byte, limit int) (to []UserID, bad []string, content []by
 	case v[1] == nil:
 		return nil, nil, nil, missing("data.content")
 	case v[0][0] != '[':
-		return nil, nil, nil, badField("data.to", " is an array of user IDs")
+		return nil, nil, nil, badField("data.to", " has to be an array of user IDs")
 	}
 	to, bad, _, fits := users(v[0], limit)
 	switch {
@@ -152,7 +152,7 @@ func ParseFetch(data []byte) (count int, err *Error) {
 	}
 	n, ok := integer(v[0])
 	if !ok || n < 1 {
-		return 0, badField("data.count", " is a whole number above 0")
+		return 0, badField("data.count", " has to be a whole number above 0")
 	}
 	return int(min(n, MaxFetch)), nil
 }
@@ -184,7 +184,7 @@ func ParseAck(data []byte) (ID, *Error) {
 		return ID{}, missing("data.id")
 	}
 	if v[0][0] != '"' {
-		return ID{}, badField("data.id", " is a string")
+		return ID{}, badField("data.id", " has to be a string")
 	}
 	id, err := ParseID(text(v[0]))
 	if err != nil {
@@ -202,7 +202,7 @@ func fields(where string, object []byte, names []string, values [][]byte) *Error
 	}
 	s := scanner{b: object, depth: 1} // inside the envelope
 	if s.peek() != '{' {
-		return badField(where, " is an object")
+		return badField(where, " has to be an object")
 	}
 	var seen uint64
 	var again string

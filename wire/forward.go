@@ -256,7 +256,7 @@ func (r *forwardReader) readEnvelope(f *Forward) {
 	case data == nil:
 		r.wrong(missing("data"))
 	case data[0] != '{':
-		r.wrong(badField("data", " is an object"))
+		r.wrong(badField("data", " has to be an object"))
 	}
 	if raw := v[envelopeID]; raw != nil {
 		id, err := ID{}, errID
@@ -294,19 +294,19 @@ func (r *forwardReader) readNeeded(f *Forward) {
 	r.receivers(f, v[forwardTo])
 	hops := r.number("data.hops", v[forwardHops])
 	if hops < 1 || hops > 1<<16 {
-		r.wrong(badField("data.hops", " is a whole number from 1 to 65536"))
+		r.wrong(badField("data.hops", " has to be a whole number from 1 to 65536"))
 	}
 	f.Hops = int(hops)
 	f.Graph = r.number("data.graph", v[forwardGraph])
 	f.SentAt = r.time("data.sentAt", v[forwardSentAt])
 	if f.Frame = v[forwardFrame]; f.Frame[0] != '{' {
-		r.wrong(badField("data.frame", " is an object"))
+		r.wrong(badField("data.frame", " has to be an object"))
 	}
 }
 
 func (r *forwardReader) receivers(f *Forward, raw []byte) {
 	if raw[0] != '[' {
-		r.wrong(badField("data.to", " is an array of user IDs"))
+		r.wrong(badField("data.to", " has to be an array of user IDs"))
 		return
 	}
 	to, bad, _, fits := users(raw, MaxForwardReceivers)
@@ -328,14 +328,14 @@ func (r *forwardReader) readRest(f *Forward) {
 		if raw := v[forwardFast+i]; raw != nil {
 			value, ok := boolean(raw)
 			if !ok {
-				r.wrong(badField("data."+names[forwardFast+i], " is true or false"))
+				r.wrong(badField("data."+names[forwardFast+i], " has to be true or false"))
 			}
 			*flag = value
 		}
 	}
 	if raw := v[forwardReference]; raw != nil {
 		if raw[0] != '"' {
-			r.wrong(badField("data.reference", " is a string"))
+			r.wrong(badField("data.reference", " has to be a string"))
 		}
 		f.Reference = raw
 	}
@@ -347,12 +347,12 @@ func (r *forwardReader) readRest(f *Forward) {
 		return
 	}
 	if name == nil || name[0] != '"' || !ValidProducer(string(text(name))) {
-		r.wrong(badField("data.producer", " has 1 to 64 of A-Z a-z 0-9 . _ -, where there is a seq"))
+		r.wrong(badField("data.producer", " has to have 1 to 64 of A-Z a-z 0-9 . _ -, where there is a seq"))
 		return
 	}
 	f.Producer = string(text(name))
 	if f.Seq = r.number("data.seq", seq); f.Seq < 1 || f.Seq > MaxSeq {
-		r.wrong(badField("data.seq", " is a whole number from 1 to "+strconv.Itoa(MaxSeq)))
+		r.wrong(badField("data.seq", " has to be a whole number from 1 to "+strconv.Itoa(MaxSeq)))
 	}
 }
 
@@ -366,7 +366,7 @@ func (r *forwardReader) word(name string, raw []byte, most int) string {
 			return s
 		}
 	}
-	r.wrong(badField(name, " is a string of 1 to "+strconv.Itoa(most)+" bytes"))
+	r.wrong(badField(name, " has to be a string of 1 to "+strconv.Itoa(most)+" bytes"))
 	return ""
 }
 
@@ -377,7 +377,7 @@ func (r *forwardReader) number(name string, raw []byte) uint64 {
 	}
 	n, err := strconv.ParseUint(string(raw), 10, 64)
 	if err != nil {
-		r.wrong(badField(name, " is a whole number of 64 bits"))
+		r.wrong(badField(name, " has to be a whole number of 64 bits"))
 	}
 	return n
 }
@@ -390,6 +390,6 @@ func (r *forwardReader) time(name string, raw []byte) time.Time {
 			return t.UTC()
 		}
 	}
-	r.wrong(badField(name, " is a time as RFC 3339 has it"))
+	r.wrong(badField(name, " has to be a time as RFC 3339 has it"))
 	return time.Time{}
 }

@@ -106,14 +106,14 @@ func (e *envelope) read() *Error {
 func (e *envelope) member(name []byte) {
 	switch string(name) {
 	case "type":
-		if v := e.once("type", seenType); e.is(v, '"', "type", " is a string") {
+		if v := e.once("type", seenType); e.is(v, '"', "type", " has to be a string") {
 			e.f.TypeName = v[1 : len(v)-1]
 			e.f.Type = typeOf(text(v))
 		}
 	case "data":
 		e.data()
 	case "reference":
-		if v := e.once("reference", seenReference); e.is(v, '"', "reference", " is a string") {
+		if v := e.once("reference", seenReference); e.is(v, '"', "reference", " has to be a string") {
 			e.f.Reference = v
 		}
 	case "feature":
@@ -124,7 +124,7 @@ func (e *envelope) member(name []byte) {
 		if v := e.once("confirmationEnabled", seenConfirm); v != nil {
 			confirm, ok := boolean(v)
 			e.f.Confirm = confirm
-			e.require(ok, "confirmationEnabled", " is true or false")
+			e.require(ok, "confirmationEnabled", " has to be true or false")
 		}
 	case "ttl":
 		if v := e.once("ttl", seenTTL); v != nil {
@@ -160,7 +160,7 @@ func (e *envelope) once(name string, bit uint16) []byte {
 func (e *envelope) data() {
 	if e.peek() != '{' || e.seen&seenData != 0 {
 		v := e.once("data", seenData)
-		e.is(v, '{', "data", " is an object")
+		e.is(v, '{', "data", " has to be an object")
 		return
 	}
 	e.seen |= seenData
@@ -196,7 +196,7 @@ func (h *messageHint) note(value *[]byte, seen *bool, name string, v []byte) {
 func (e *envelope) feature(v []byte) {
 	fast, ok := feature(v)
 	e.f.Fast, e.f.Reliable = fast, ok && !fast
-	e.require(ok, "feature", " is RELIABLE or FAST")
+	e.require(ok, "feature", " has to be RELIABLE or FAST")
 }
 
 func feature(v []byte) (fast, ok bool) {
@@ -215,7 +215,7 @@ func feature(v []byte) (fast, ok bool) {
 func (e *envelope) ttl(v []byte) {
 	ttl, ok := ttlOf(v)
 	e.f.TTL = ttl
-	e.require(ok, "ttl", " is a whole number of seconds above 0")
+	e.require(ok, "ttl", " has to be a whole number of seconds above 0")
 }
 
 func ttlOf(v []byte) (time.Duration, bool) {

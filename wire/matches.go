@@ -111,24 +111,24 @@ func (a *MatchAsk) set(name string, raw []byte) (rule string) {
 		return ""
 	case "properties":
 		a.Properties = raw
-		return broken(raw[0] == '{', " is an object")
+		return broken(raw[0] == '{', " has to be an object")
 	case "query":
 		a.Query = raw
-		return broken(raw[0] == '{', " is an object")
+		return broken(raw[0] == '{', " has to be an object")
 	case "widen":
 		a.Widen = raw
-		return broken(raw[0] == '{', " is an object")
+		return broken(raw[0] == '{', " has to be an object")
 	case "to":
 		return a.members(raw)
 	case "pool", "key", "gesture", "policy", "match", "ticket":
 		if raw[0] != '"' {
-			return " is a string"
+			return " has to be a string"
 		}
 		return a.text(name, str(raw))
 	}
 	n, ok := number(raw)
 	if !ok {
-		return " is a number"
+		return " has to be a number"
 	}
 	return a.number(name, n)
 }
@@ -138,24 +138,24 @@ func (a *MatchAsk) text(name, s string) (rule string) {
 	switch name {
 	case "pool":
 		a.Pool = s
-		return broken(s != "" && len(s) <= MaxPoolName, " has 1 to "+strconv.Itoa(MaxPoolName)+" bytes")
+		return broken(s != "" && len(s) <= MaxPoolName, " has to have 1 to "+strconv.Itoa(MaxPoolName)+" bytes")
 	case "key":
 		a.Key = s
-		return broken(s != "" && len(s) <= MaxMatchKey, " has 1 to "+strconv.Itoa(MaxMatchKey)+" bytes")
+		return broken(s != "" && len(s) <= MaxMatchKey, " has to have 1 to "+strconv.Itoa(MaxMatchKey)+" bytes")
 	case "policy":
 		a.Nearest = s == "nearest"
-		return broken(a.Nearest || s == "oldest", " is oldest or nearest")
+		return broken(a.Nearest || s == "oldest", " has to be oldest or nearest")
 	case "gesture":
 		a.Gesture = s
-		return broken(s != "", " is bump, swipe-left, swipe-right, swipe-up or swipe-down")
+		return broken(s != "", " has to be bump, swipe-left, swipe-right, swipe-up or swipe-down")
 	}
 	id, err := ParseID(s)
 	if name == "match" {
 		a.Match = id
-		return broken(err == nil, " is the ID of a match")
+		return broken(err == nil, " has to be the ID of a match")
 	}
 	a.Ticket = id
-	return broken(err == nil, " is the ID of a ticket")
+	return broken(err == nil, " has to be the ID of a ticket")
 }
 
 // number takes a member that is a number.
@@ -163,19 +163,19 @@ func (a *MatchAsk) number(name string, n float64) (rule string) {
 	switch name {
 	case "lat":
 		a.Lat = n
-		return broken(n >= -90 && n <= 90, " is a number of degrees from -90 to 90")
+		return broken(n >= -90 && n <= 90, " has to be a number of degrees from -90 to 90")
 	case "lon":
 		a.Lon = n
-		return broken(n >= -180 && n <= 180, " is a number of degrees from -180 to 180")
+		return broken(n >= -180 && n <= 180, " has to be a number of degrees from -180 to 180")
 	case "radius":
 		a.Radius = n
-		return broken(n > 0 && n <= MaxMatchRadius, " is a number of metres above 0, at most "+strconv.Itoa(MaxMatchRadius))
+		return broken(n > 0 && n <= MaxMatchRadius, " has to be a number of metres above 0, at most "+strconv.Itoa(MaxMatchRadius))
 	case "timeout":
 		a.Timeout = seconds(n)
-		return broken(n > 0 && n <= MaxMatchTimeout.Seconds(), " is a number of seconds above 0, a day at most")
+		return broken(n > 0 && n <= MaxMatchTimeout.Seconds(), " has to be a number of seconds above 0, a day at most")
 	case "patience":
 		a.Patience = seconds(n)
-		return broken(n > 0, " is a number of seconds above 0")
+		return broken(n > 0, " has to be a number of seconds above 0")
 	}
 	ok := n == math.Trunc(n) && n >= 2 && n <= MaxMatchGroup
 	if ok && name == "min" {
@@ -183,7 +183,7 @@ func (a *MatchAsk) number(name string, n float64) (rule string) {
 	} else if ok {
 		a.Max = int(n)
 	}
-	return broken(ok, " is a whole number from 2 to "+strconv.Itoa(MaxMatchGroup))
+	return broken(ok, " has to be a whole number from 2 to "+strconv.Itoa(MaxMatchGroup))
 }
 
 // seconds returns a time above 0 for a number of them above 0.
@@ -196,7 +196,7 @@ func seconds(n float64) time.Duration {
 
 // members takes the members of a match to whom a message goes.
 func (a *MatchAsk) members(raw []byte) (rule string) {
-	const what = " is an array of 1 to 7 user IDs"
+	const what = " has to be an array of 1 to 7 user IDs"
 	if raw[0] != '[' {
 		return what
 	}

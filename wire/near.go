@@ -104,11 +104,11 @@ func (p *Position) set(name string, raw []byte) (rule string) {
 	if name == "at" {
 		at, ok := moment(raw)
 		p.At = at
-		return broken(ok, " is a time as in RFC 3339, or the milliseconds since 1970")
+		return broken(ok, " has to be a time as in RFC 3339, or the milliseconds since 1970")
 	}
 	n, ok := number(raw)
 	if !ok {
-		return " is a number"
+		return " has to be a number"
 	}
 	switch name {
 	case "lat":
@@ -119,24 +119,24 @@ func (p *Position) set(name string, raw []byte) (rule string) {
 		return longitude(n)
 	case "accuracy":
 		p.Accuracy = &n
-		return broken(n >= 0 && n <= MaxAccuracy, " is a number of metres from 0 to "+strconv.Itoa(MaxAccuracy))
+		return broken(n >= 0 && n <= MaxAccuracy, " has to be a number of metres from 0 to "+strconv.Itoa(MaxAccuracy))
 	case "speed":
 		p.Speed = &n
-		return broken(n >= 0 && n <= MaxSpeed, " is a number of metres a second from 0 to "+strconv.Itoa(MaxSpeed))
+		return broken(n >= 0 && n <= MaxSpeed, " has to be a number of metres a second from 0 to "+strconv.Itoa(MaxSpeed))
 	}
 	p.Heading = new(float64)
 	if n != 360 { // which is north, too
 		*p.Heading = n
 	}
-	return broken(n >= 0 && n <= 360, " is a number of degrees from 0 to 360, clockwise from north")
+	return broken(n >= 0 && n <= 360, " has to be a number of degrees from 0 to 360, clockwise from north")
 }
 
 func latitude(n float64) string {
-	return broken(n >= -90 && n <= 90, " is a number of degrees from -90 to 90")
+	return broken(n >= -90 && n <= 90, " has to be a number of degrees from -90 to 90")
 }
 
 func longitude(n float64) string {
-	return broken(n >= -180 && n <= 180, " is a number of degrees from -180 to 180")
+	return broken(n >= -180 && n <= 180, " has to be a number of degrees from -180 to 180")
 }
 
 // moment reads a time: a string as in RFC 3339, or a number of milliseconds since 1970.
@@ -201,7 +201,7 @@ func (a *NearbyAsk) id(raw []byte) *Error {
 	if raw == nil {
 		return missing("data.id")
 	}
-	const rule = " is a string of 1 to 64 bytes"
+	const rule = " has to be a string of 1 to 64 bytes"
 	if raw[0] != '"' {
 		return badField("data.id", rule)
 	}
@@ -213,7 +213,7 @@ func (a *NearbyAsk) id(raw []byte) *Error {
 func (a *Area) set(name string, raw []byte) (rule string) {
 	n, ok := number(raw)
 	if !ok {
-		return " is a number"
+		return " has to be a number"
 	}
 	switch name {
 	case "lat":
@@ -224,12 +224,12 @@ func (a *Area) set(name string, raw []byte) (rule string) {
 		return longitude(n)
 	}
 	a.Radius = n
-	return broken(n > 0 && n <= MaxNearbyRadius, " is a number of metres above 0, at most "+strconv.Itoa(MaxNearbyRadius))
+	return broken(n > 0 && n <= MaxNearbyRadius, " has to be a number of metres above 0, at most "+strconv.Itoa(MaxNearbyRadius))
 }
 
 // box takes an array of west, south, east and north.
 func (a *Area) box(raw []byte) (rule string) {
-	const what = " is an array of four numbers: west, south, east, north"
+	const what = " has to be an array of four numbers: west, south, east, north"
 	if raw[0] != '[' {
 		return what
 	}
@@ -259,11 +259,11 @@ func (a *Area) box(raw []byte) (rule string) {
 func (a *Area) CheckBox() (rule string) {
 	switch {
 	case latitude(a.South) != "" || latitude(a.North) != "":
-		return ": south and north are numbers of degrees from -90 to 90"
+		return ": south and north have to be numbers of degrees from -90 to 90"
 	case longitude(a.West) != "" || longitude(a.East) != "":
-		return ": west and east are numbers of degrees from -180 to 180"
+		return ": west and east have to be numbers of degrees from -180 to 180"
 	}
-	return broken(a.South <= a.North, ": north is not south of south")
+	return broken(a.South <= a.North, ": north must not be south of south")
 }
 
 // Neighbour is somebody who is seen.

@@ -112,6 +112,9 @@ func TestWhatIsWrongWithAFrameAboutPositionsIsNamed(t *testing.T) {
 		if err == nil || err.Kind != wire.KindInvalidMessage || err.Code != c.code || err.Field != c.field || !strings.HasPrefix(err.Reason, c.field) {
 			t.Errorf("%s %s: %+v, not %s of %s", c.typ, c.data, err, c.code, c.field)
 		}
+		if err != nil && strings.HasPrefix(err.Reason, c.field+" is a ") {
+			t.Errorf("%s %s: %s, as if it were so", c.typ, c.data, err.Reason)
+		}
 	}
 }
 

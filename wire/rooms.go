@@ -114,7 +114,7 @@ func (a *RoomAsk) set(name string, raw []byte) (rule string) {
 	case "public":
 		value, ok := boolean(raw)
 		a.Public = &value
-		return broken(ok, " is true or false")
+		return broken(ok, " has to be true or false")
 	case "before", "seq", "limit":
 		return a.number(name, raw)
 	case "after":
@@ -124,7 +124,7 @@ func (a *RoomAsk) set(name string, raw []byte) (rule string) {
 		}
 	}
 	if raw[0] != '"' {
-		return " is a string"
+		return " has to be a string"
 	}
 	return a.text(name, raw)
 }
@@ -144,7 +144,7 @@ func (a *RoomAsk) number(name string, raw []byte) (rule string) {
 		rule = " to " + strconv.Itoa(MaxRoomPage)
 	}
 	if !ok || n < lowest || n > MaxSeq {
-		return " is a whole number from " + strconv.FormatInt(lowest, 10) + rule
+		return " has to be a whole number from " + strconv.FormatInt(lowest, 10) + rule
 	}
 	switch name {
 	case "before":
@@ -166,11 +166,11 @@ func (a *RoomAsk) text(name string, raw []byte) (rule string) {
 	case "room":
 		room, domain, err := ParseRoomRef(s)
 		a.Room, a.Domain = room, domain
-		return broken(err == nil, " is the ID of a room")
+		return broken(err == nil, " has to be the ID of a room")
 	case "id":
 		id, err := ParseID(s)
 		a.ID = id
-		return broken(err == nil, " is the ID of a message")
+		return broken(err == nil, " has to be the ID of a message")
 	case "user", "with":
 		user, err := ParseUserID(s)
 		if err != nil {
@@ -183,12 +183,12 @@ func (a *RoomAsk) text(name string, raw []byte) (rule string) {
 		}
 	case "clientId":
 		a.ClientID = s
-		return broken(GoodClientID(s), " has 1 to "+strconv.Itoa(MaxClientID)+" bytes, none of them a control character")
+		return broken(GoodClientID(s), " has to have 1 to "+strconv.Itoa(MaxClientID)+" bytes, none of them a control character")
 	case "words":
 		a.Words = s
 	case "after":
 		a.Place = s
-		return broken(s != "", ` is the "next" of an answer`)
+		return broken(s != "", ` has to be the "next" of an answer`)
 	case "name":
 		a.Name = &s
 	case "banner":

@@ -32,20 +32,20 @@ func ParseServerFrame(b []byte) (ServerFrame, *Error) {
 		case "type", "data", "reference":
 			e.member(name)
 		case "id":
-			if v := e.once("id", seenID); e.is(v, '"', "id", " is a string") {
+			if v := e.once("id", seenID); e.is(v, '"', "id", " has to be a string") {
 				var err error
 				id, err = ParseID(text(v))
 				e.require(err == nil, "id", ": "+errID.Error())
 			}
 		case "producer":
-			if v := e.once("producer", seenProducer); e.is(v, '"', "producer", " is a string") {
+			if v := e.once("producer", seenProducer); e.is(v, '"', "producer", " has to be a string") {
 				producer = v
 			}
 		case "seq":
 			if v := e.once("seq", seenSeq); v != nil {
 				var err error
 				seq, err = strconv.ParseUint(string(v), 10, 64)
-				e.require(err == nil, "seq", " is a whole number")
+				e.require(err == nil, "seq", " has to be a whole number")
 			}
 		default:
 			e.skip()

@@ -16,7 +16,7 @@ type Submission struct {
 	Bad  []string // what stands among several receivers and is no user ID, shortened
 	// BadAt says how many of To stand before each of Bad.
 	BadAt []int
-	List  bool // "to" is a list
+	List  bool // "to" has to be a list
 
 	Content   []byte        // raw JSON value
 	Reference []byte        // raw JSON string, nil when absent

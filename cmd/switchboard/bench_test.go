@@ -257,6 +257,19 @@ func TestBenchLooksAroundBesideRedis(t *testing.T) {
 	}
 }
 
+// Whoever measures few positions has not to say that fewer move.
+func TestBenchLooksAroundAmongFewWithoutSayingHowManyMove(t *testing.T) {
+	t.Parallel()
+	out, errs, code := benchmark(t, "nearby", "--positions", "200", "--redis", "no", "--duration", "50ms", "--folder", t.TempDir(), "--json")
+	var found load.Nearby
+	if err := json.Unmarshal([]byte(out), &found); code != "0" || errs != "" || err != nil {
+		t.Fatalf("exit code %s, %v\n%s%s", code, err, out, errs)
+	}
+	if found.Positions != 200 || found.Movers != 200 || found.Watchers != 200 {
+		t.Errorf("it found %+v", found)
+	}
+}
+
 func TestBenchFoldsEventsIntoWindows(t *testing.T) {
 	t.Parallel()
 	out, errs, code := benchmark(t, "traffic", "--devices", "50", "--warmup", "10ms", "--duration", "100ms", "--json")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +26,8 @@ import (
 // nearbyCommand measures positions in this process, beside Redis.
 type nearbyCommand struct {
 	Positions int           `default:"1000000" help:"Users who are somewhere: 15 within a kilometre of each."`
-	Watchers  int           `default:"1000" help:"Sessions that look at 5 km around somebody."`
-	Movers    int           `default:"100000" help:"Users who say every ten seconds where they are."`
+	Watchers  int           `default:"0" placeholder:"N" help:"Sessions that look at 5 km around somebody. Default: 1000, or as many as there are positions."`
+	Movers    int           `default:"0" placeholder:"N" help:"Users who say every ten seconds where they are. Default: 100000, or as many as there are positions."`
 	Duration  time.Duration `default:"5s" help:"Of each of the measurements."`
 	Redis     string        `default:"yes" enum:"yes,no" help:"Measure redis-server beside it, which has to be installed: yes or no."`
 	Folder    string        `placeholder:"DIR" help:"Where the log is kept, in a folder that is removed afterwards: the disk that is measured. Default: the system's folder for temporary files."`
@@ -47,9 +48,9 @@ func (c nearbyCommand) Validate() error {
 	switch {
 	case c.Positions < 1 || c.Positions > 10_000_000:
 		return fmt.Errorf("--positions %d: give a number from 1 to 10000000", c.Positions)
-	case c.Watchers < 1 || c.Watchers > 100_000:
+	case c.Watchers < 0 || c.Watchers > 100_000:
 		return fmt.Errorf("--watchers %d: give a number from 1 to 100000", c.Watchers)
-	case c.Movers < 1 || c.Movers > c.Positions:
+	case c.Movers < 0 || c.Movers > c.Positions:
 		return fmt.Errorf("--movers %d: give a number from 1 to that of positions, %d", c.Movers, c.Positions)
 	case c.Duration < 10*time.Millisecond || c.Duration > time.Hour:
 		return errors.New("--duration: give at most an hour, and at least 10ms")
@@ -59,6 +60,8 @@ func (c nearbyCommand) Validate() error {
 
 // Run implements the command.
 func (c nearbyCommand) Run(p *program) error {
+	c.Watchers = cmp.Or(c.Watchers, min(1000, c.Positions))
+	c.Movers = cmp.Or(c.Movers, min(100_000, c.Positions))
 	ctx, done := p.untilSignal()
 	defer done()
 	found, err := c.measure(ctx)

@@ -110,6 +110,9 @@ func (c checkCommand) Run(p *program) error {
 	if s.BareLinks() {
 		fmt.Fprintf(p.err, "%s: warning: links without a secret may come up between any addresses (insecureLinks): anyone who reaches this domain can take what is meant for a neighbour\n", c.File)
 	}
+	if s.Nearby.NamesNoTiles() {
+		fmt.Fprintf(p.err, "%s: warning: nearby.attribution says whose the tiles are, and nearby.tiles names none\n", c.File)
+	}
 	meets := ""
 	switch {
 	case s.Clustered():

@@ -112,14 +112,24 @@ func (v *V1) account(w http.ResponseWriter, r *http.Request) (Identity, *Refusal
 // user finds out which user makes a request, or which API key where one may.
 func (v *V1) user(w http.ResponseWriter, r *http.Request, c *Call, operator bool) (who Identity, refused *Refusal) {
 	query := r.URL.Query()
+	presented, given, _ := bearer(r)
+	asUser := query.Has("appId") || query.Has("userId")
 	switch {
+	case keys.Looks(presented) && c.Also == "":
+		return who, v.asksWho(w, r, c, "keys are not for this call")
+	case keys.Looks(presented) && asUser:
+		return who, Invalid("appId", "and userId say which user asks, and the header has an API key: leave one of them out")
 	case c.Also != "" && managed(r, operator):
 		if operator {
 			return Identity{Admin: true}, nil
 		}
 		return v.authorize(w, r, c)
-	case query.Has("appId") || query.Has("userId"):
+	case asUser:
 		who, refused = v.signedIn(r, query)
+	case !given:
+		return who, v.asksWho(w, r, c, "this call has to be told who asks")
+	case v.opts.Rooms.chat() != nil:
+		return who, v.asksWho(w, r, c, "the header alone does not say who asks")
 	default:
 		if who, refused = v.account(w, r); refused == nil {
 			who.User = who.Account.User
@@ -136,6 +146,23 @@ func (v *V1) user(w http.ResponseWriter, r *http.Request, c *Call, operator bool
 		return who, refused
 	}
 	return who, v.paces.take(w.Header(), string(who.User))
+}
+
+// asksWho refuses a request that does not say which user makes it, and names all ways
+// to say so that there are.
+func (v *V1) asksWho(w http.ResponseWriter, r *http.Request, c *Call, why string) *Refusal {
+	askBearer(w)
+	if r.ContentLength != 0 {
+		endSoon(w)
+	}
+	ways := "appId and userId in the URL, with what the user signs in with as Authorization: Bearer <token>"
+	if v.opts.Rooms.chat() == nil {
+		ways = "the access token of an account as Authorization: Bearer <access token>; or " + ways
+	}
+	if c.Also != "" {
+		ways += "; or an API key with the scope " + string(c.Also) + " as Authorization: Bearer sb_…"
+	}
+	return Refuse(http.StatusUnauthorized, CodeAuthRequired, "%s: send %s", why, ways)
 }
 
 // signedIn signs a user of an app in for one request, as a socket would.

@@ -33,13 +33,24 @@ func (who Identity) May(s keys.Scope) bool {
 	return who.Admin || who.Key != nil && who.Key.May(s)
 }
 
+// means is what says who it is.
+func (who Identity) means() string {
+	switch {
+	case who.Account.User != "":
+		return "the token"
+	case who.User != "":
+		return "the user"
+	}
+	return "the key"
+}
+
 // checkApp refuses what is about another app, or about one that is not
 // configured. field is what names it in the request. Whoever may not ask about
 // an app does not learn whether there is one.
 func (who Identity) checkApp(field, app string) *Refusal {
 	switch {
 	case !who.Admin && app != who.App:
-		return Forbidden("the key is of app %s, this is about app %s", who.App, clip(app))
+		return Forbidden("%s is of app %s, this is about app %s", who.means(), who.App, clip(app))
 	case who.known != nil && !who.known(app):
 		refused := Refuse(http.StatusNotFound, wire.CodeUnknownApp, "no app %q is configured here", clip(app))
 		refused.Field = field

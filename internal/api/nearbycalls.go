@@ -3,12 +3,13 @@ package api
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/nearby"
@@ -56,8 +57,8 @@ type putPositionRequest struct {
 }
 
 type positionBody struct {
-	Lat      float64  `json:"lat"`
-	Lon      float64  `json:"lon"`
+	Lat      *float64 `json:"lat"` // 0 is a place, and not nothing
+	Lon      *float64 `json:"lon"`
 	Accuracy *float64 `json:"accuracy,omitzero"`
 	Heading  *float64 `json:"heading,omitzero"`
 	Speed    *float64 `json:"speed,omitzero"`
@@ -160,7 +161,7 @@ func fromNearby(err error) error {
 		return Invalid(r.Field, "%s", r.Reason)
 	case r.Code == wire.CodeTooMany:
 		refused := Refuse(http.StatusTooManyRequests, CodeRateLimited, "%s", r.Reason)
-		refused.RetryAfter = soon
+		refused.RetryAfter, refused.ofRoom = soon, true
 		return refused
 	}
 	return FromWire(&wire.Error{Code: r.Code, Reason: r.Reason})
@@ -171,14 +172,22 @@ func (r Rooms) putPosition(ctx context.Context, who Identity, q putPositionReque
 		return positionAnswer{}, refused
 	}
 	b := &q.Body
-	p := nearby.PositionOf(&wire.Position{Lat: b.Lat, Lon: b.Lon, At: time.Time(b.At), Accuracy: b.Accuracy, Heading: b.Heading, Speed: b.Speed})
+	p := nearby.PositionOf(&wire.Position{Lat: *b.Lat, Lon: *b.Lon, At: time.Time(b.At), Accuracy: b.Accuracy, Heading: b.Heading, Speed: b.Speed})
 	_, err := await(ctx, r, func(done func(struct{}, error)) {
 		r.Nearby.Put(who.User.App(), string(who.User), p, func(err error) { done(struct{}{}, err) })
 	})
 	if err != nil {
 		return positionAnswer{}, err
 	}
-	return r.position(ctx, who.User)
+	answer, err := r.position(ctx, who.User)
+	if refused := new(Refusal); errors.As(err, &refused) && refused.Code == CodeNotFound {
+		// Its keeper died in between, or it was hidden: who put it there is not told that
+		// there never was one.
+		refused = Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "the position was taken in, and is not known any more, as when its node has just died")
+		refused.RetryAfter = soon
+		return positionAnswer{}, refused
+	}
+	return answer, err
 }
 
 func (r Rooms) getPosition(ctx context.Context, who Identity, _ positionRequest) (positionAnswer, error) {
@@ -228,13 +237,14 @@ type nearbyRequest struct {
 	Limit  *int    `query:"limit"`
 }
 
-// figure is a number in a query.
+// figure is a number in a query, written as in JSON.
 type figure float64
 
-// UnmarshalText implements encoding.TextUnmarshaler.
+// UnmarshalText implements encoding.TextUnmarshaler. Go reads more as a number than
+// JSON does, as 0x1p-2 and 1_0.
 func (n *figure) UnmarshalText(b []byte) error {
 	f, err := strconv.ParseFloat(string(b), 64)
-	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+	if err != nil || jsontext.Value(b).Kind() != '0' || !jsontext.Value(b).IsValid() {
 		return errors.New("must be a number")
 	}
 	*n = figure(f)

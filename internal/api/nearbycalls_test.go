@@ -106,8 +106,72 @@ func TestAUserOfAnAppSaysWhereHeIsWithTheAppsToken(t *testing.T) {
 			t.Errorf("%s: %v", path, problem)
 		}
 	}
-	// An API key is nobody, so it is nowhere.
-	x.refused(404, CodeChatOff, "GET", "/v1/positions/me", with(x.key("")))
+	wantStatus(t, x.h, 200, "PUT", "/v1/positions/me"+asANZ7, good, body(`{"lat":0,"lon":0}`)) // which is a place
+}
+
+func TestWhoDoesNotSayWhoAsksIsToldHow(t *testing.T) {
+	x := nearDesk(t, new(places))
+	const circle = "lat=1&lon=2&radius=3"
+	nothing := func(*http.Request) {}
+	for _, c := range []struct {
+		method, path string
+		how          func(*http.Request)
+		says         string
+	}{
+		{"GET", "/v1/positions/me", nothing, "told who asks: send appId and userId"},
+		{"DELETE", "/v1/positions/me", with("an account's"), "alone does not say who asks: send appId and userId"},
+		{"GET", "/v1/nearby?" + circle, nothing, "scope nearby:read"},
+		{"GET", "/v1/nearby?" + circle, with("an account's"), "appId and userId in the URL"},
+		// An API key is nobody, so it is nowhere.
+		{"GET", "/v1/positions/me", with(x.key("")), "keys are not for this call"},
+		{"GET", "/v1/positions/me" + asANZ7, with(x.key("")), "keys are not for this call"},
+	} {
+		problem := x.refused(401, CodeAuthRequired, c.method, c.path, c.how)
+		if detail := problem["detail"].(string); !strings.Contains(detail, c.says) || strings.Contains(detail, "account") {
+			t.Errorf("%s %s: %s", c.method, c.path, detail)
+		}
+	}
+	if problem := x.refused(400, CodeInvalidRequest, "GET", "/v1/nearby"+asANZ7+"&"+circle, with(x.key("ANZ", keys.NearbyRead))); problem["field"] != "appId" {
+		t.Errorf("who signs in in two ways is told %v", problem)
+	}
+	if problem := x.refused(403, CodeForbidden, "GET", "/v1/nearby"+asANZ7+"&app=SHOP&"+circle, with("good")); !strings.HasPrefix(problem["detail"].(string), "the user is of app ANZ") {
+		t.Errorf("a user who asks about another app is told %v", problem)
+	}
+}
+
+func TestNumbersAboutPlacesAreThoseOfJSON(t *testing.T) {
+	x := nearDesk(t, new(places))
+	good := with("good")
+	for query, field := range map[string]string{
+		"bbox=0x1p-2,-90,1_0,90": "bbox", "bbox=1,2,3,Inf": "bbox", "bbox=1,2,3,+4": "bbox", "bbox=1,2,3,%204": "bbox", "bbox=1,2,3,": "bbox",
+		"lat=0x1&lon=1&radius=1": "lat", "lat=1&lon=1_0&radius=1": "lon", "lat=1&lon=1&radius=NaN": "radius", "lat=.5&lon=1&radius=1": "lat", "lat=1e999&lon=1&radius=1": "lat",
+	} {
+		if problem := x.refused(400, CodeInvalidRequest, "GET", "/v1/nearby"+asANZ7+"&"+query, good); problem["field"] != field {
+			t.Errorf("%s: %v", query, problem)
+		}
+	}
+	wantStatus(t, x.h, 200, "GET", "/v1/nearby"+asANZ7+"&lat=-1.5e1&lon=0&radius=1E2", good)
+	for sent, says := range map[string]string{
+		`{"lat":"47.3769","lon":1}`:            "lat must be a number",
+		`{"lat":1,"lon":1,"accuracy":true}`:    "accuracy must be a number",
+		`{"lat":1,"lon":1,"at":1795687200000}`: `at must be a time as in RFC 3339, such as "2026-11-26T08:30:00Z"`,
+		`{"lat":1,"lon":1,"at":"yesterday"}`:   `at must be a time as in RFC 3339, such as "2026-11-26T08:30:00Z"`,
+		`{"lon":1}`:                            "lat is missing or empty",
+	} {
+		if problem := x.refused(400, CodeInvalidRequest, "PUT", "/v1/positions/me"+asANZ7, good, body(sent)); problem["detail"] != says {
+			t.Errorf("%s: %v", sent, problem["detail"])
+		}
+	}
+}
+
+// forgetful takes positions in and does not know them afterwards, as when a keeper dies.
+type forgetful struct{ places }
+
+func (*forgetful) Put(_, _ string, _ nearby.Position, done func(error)) { done(nil) }
+
+func TestAPositionThatIsLostAsItIsTakenInWasNotNowhere(t *testing.T) {
+	x := nearDesk(t, new(forgetful))
+	x.refused(503, wire.CodeStoreDown, "PUT", "/v1/positions/me"+asANZ7, with("good"), body(`{"lat":1,"lon":2}`))
 }
 
 func TestWhoIsAroundIsAskedByUsersAndByKeysWithTheScope(t *testing.T) {
@@ -146,6 +210,11 @@ func TestWhatTheRoomRefusesIsAnsweredAsCallsAre(t *testing.T) {
 	}
 	p.fail = &nearby.Refusal{Code: wire.CodeTooMany, Reason: "10 a second"}
 	put(429, CodeRateLimited)
+	// How the limit of the API stands has nothing to do with it.
+	r, _ := ask(t, x.h, "PUT", "/v1/positions/me"+asANZ7, with("good"), body(`{"lat":1,"lon":2}`))
+	if r.Header.Get("Retry-After") != "1" || r.Header.Get("RateLimit-Remaining") != "" || r.Header.Get("RateLimit-Limit") != "" || r.Header.Get("RateLimit-Reset") != "" {
+		t.Errorf("who says too often where he is gets %v", r.Header)
+	}
 	p.fail = &nearby.Refusal{Code: wire.CodeBusy, Reason: "full"}
 	put(503, wire.CodeBusy)
 	p.fail = errors.New("a node is gone")

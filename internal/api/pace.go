@@ -28,15 +28,22 @@ func newPaces(limit func() int, now func() time.Time) *paces {
 	return &paces{limit: limit, now: now, byKey: make(map[string]*rate.Limiter), sweep: manyPaces}
 }
 
+// The headers that tell a client how it stands.
+const (
+	paceLimit     = "RateLimit-Limit"
+	paceRemaining = "RateLimit-Remaining"
+	paceReset     = "RateLimit-Reset"
+)
+
 // take counts a request of a key, and tells its client how it stands.
 func (p *paces) take(h http.Header, key string) *Refusal {
 	limit, now := p.limit(), p.now()
 	l := p.of(key, limit, now)
 	ok := l.AllowN(now, 1)
 	tokens := max(l.TokensAt(now), 0)
-	h.Set("RateLimit-Limit", strconv.Itoa(limit))
-	h.Set("RateLimit-Remaining", strconv.Itoa(int(tokens)))
-	h.Set("RateLimit-Reset", strconv.Itoa(int(math.Ceil((float64(limit)-tokens)/float64(limit)))))
+	h.Set(paceLimit, strconv.Itoa(limit))
+	h.Set(paceRemaining, strconv.Itoa(int(tokens)))
+	h.Set(paceReset, strconv.Itoa(int(math.Ceil((float64(limit)-tokens)/float64(limit)))))
 	if ok {
 		return nil
 	}

@@ -35,7 +35,8 @@ type Refusal struct {
 	RetryAfter time.Duration  // 0: nothing is said about it
 	More       map[string]any // further members
 
-	stray bool // Field is one that the body may not have
+	stray  bool // Field is one that the body may not have
+	ofRoom bool // it is a room's limit that is reached, of which RateLimit-* would say nothing
 }
 
 // Error returns code and detail.
@@ -73,6 +74,11 @@ func (r *Refusal) write(w http.ResponseWriter) {
 	h := w.Header()
 	if r.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
+	}
+	if r.ofRoom {
+		for _, name := range []string{paceLimit, paceRemaining, paceReset} {
+			h.Del(name)
+		}
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")

@@ -220,7 +220,7 @@ func TestARequestThatIsWrongIsRefusedByTheFieldsName(t *testing.T) {
 		{path, `{"to":"ANZ-1","due":"0001-01-01T00:00:00Z"}`, "due", "from 1970 to 9999"},
 		{path, `{"to":"ANZ-1","due":"1970-01-01T00:30:00+01:00"}`, "due", "from 1970 to 9999"},
 		{path, `{"to":"ANZ-1","due":"9999-12-31T23:59:59-23:00"}`, "due", "from 1970 to 9999"},
-		{path, `{"to":"ANZ-1","due":5}`, "due", "must be a string"},
+		{path, `{"to":"ANZ-1","due":5}`, "due", "must be a time as in RFC 3339"},
 		{path, `[]`, "", "must be a JSON object"},
 		{path, `null`, "", "must be a JSON object"},
 		{path, `"x"`, "", "must be a JSON object"},

@@ -370,9 +370,13 @@ func TestTilesComeOverTLSOrFromTheServerItself(t *testing.T) {
 			t.Errorf("%s: got %+v, origin %q, not %q", text, got, got.TileOrigin(), origin)
 		}
 	}
+	const noTLS = "is fetched without TLS, which browsers refuse in a page that came with it: write https://, or a path on the server itself"
+	const noServer = "has {s}, for which nothing is put in: name one host, as in https://a.tile.example/{z}/{x}/{y}.png"
 	const where = "is not where tiles are: write https://host/{z}/{x}/{y}.png, or /path/{z}/{x}/{y}.png on the server itself"
 	for text, want := range map[string]string{
-		"http://tiles.example/{z}/{x}/{y}":             where,
+		"http://tiles.example/{z}/{x}/{y}":             noTLS,
+		"http://{s}.tiles.example/{z}/{x}/{y}":         noServer,
+		"https://{s}.tiles.example/{z}/{x}/{y}":        noServer,
 		"//tiles.example/{z}/{x}/{y}":                  where,
 		"tiles/{z}/{x}/{y}":                            where,
 		"https:///{z}/{x}/{y}":                         where,

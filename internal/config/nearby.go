@@ -40,6 +40,9 @@ func (n Nearby) TileOrigin() string {
 	return origin
 }
 
+// NamesNoTiles says that it says whose tiles are that there are not.
+func (n Nearby) NamesNoTiles() bool { return n.Attribution != "" && n.Tiles == "" }
+
 // checkTiles checks where tiles are got: at another server over TLS, or at our own.
 // Its host goes into a header of the console's, and so has nothing but what hosts have.
 func checkTiles(text string) error {
@@ -52,7 +55,12 @@ func checkTiles(text string) error {
 	if err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(text, "/") && !strings.Contains(text, `\`) {
 		return nil
 	}
-	if err != nil || u.Scheme != "https" || u.User != nil || u.Fragment != "" || checkPort(u.Port()) != nil || !plainHost.MatchString(u.Host) {
+	switch {
+	case strings.Contains(text, "{s}"):
+		return fmt.Errorf("%q has {s}, for which nothing is put in: name one host, as in https://a.tile.example/{z}/{x}/{y}.png", text)
+	case err == nil && u.Scheme == "http":
+		return fmt.Errorf("%q is fetched without TLS, which browsers refuse in a page that came with it: write https://, or a path on the server itself", text)
+	case err != nil || u.Scheme != "https" || u.User != nil || u.Fragment != "" || checkPort(u.Port()) != nil || !plainHost.MatchString(u.Host):
 		return fmt.Errorf("%q is not where tiles are: write https://host/{z}/{x}/{y}.png, or /path/{z}/{x}/{y}.png on the server itself", text)
 	}
 	return nil

@@ -15,6 +15,8 @@ const (
 	// retryAfter is how long an owner waits before it tries again what its log did not
 	// do.
 	retryAfter = 500 * time.Millisecond
+	// complainEvery is how often it is said of a shard that its log does not store.
+	complainEvery = 10 * time.Second
 	// storeTime bounds the storing of one batch.
 	storeTime = 5 * time.Second
 	// gather is how often an owner lets others run before it has a batch stored, for
@@ -31,6 +33,8 @@ type owner struct {
 	term  uint64
 	ready atomic.Bool   // its log is read
 	wake  chan struct{} // there is something in the inbox
+
+	complained time.Time // when it was said last that the log does not store, by run; zero: it does
 
 	mu     sync.Mutex // guards what follows
 	inbox  []post
@@ -184,17 +188,37 @@ func (o *owner) serve(ctx context.Context, log Log, c *core, again bool) error {
 		case r := <-results:
 			switch {
 			case r.err == nil:
+				o.stored()
 				o.tell(c.landed(r.seq))
 			case errors.Is(r.err, ErrFenced):
 				return r.err
 			default:
 				o.room.metrics.failures.Inc()
-				o.room.opts.Logger.Error("matches cannot be stored; they wait until they can", "shard", o.shard, "err", r.err)
+				o.complain(r.err)
 				c.journal.again()
 				retry = time.After(retryAfter)
 			}
 		}
 	}
+}
+
+// complain says that the log does not store, unless that was said just now.
+func (o *owner) complain(err error) {
+	now := o.room.opts.Now()
+	if !o.complained.IsZero() && now.Sub(o.complained) < complainEvery {
+		return
+	}
+	o.complained = now
+	o.room.opts.Logger.Error("matches cannot be stored; they wait until they can", "shard", o.shard, "err", err)
+}
+
+// stored says that the log stores again, where it was said that it does not.
+func (o *owner) stored() {
+	if o.complained.IsZero() {
+		return
+	}
+	o.complained = time.Time{}
+	o.room.opts.Logger.Info("matches are stored again", "shard", o.shard)
 }
 
 // turn takes what is in the inbox, and what is due, through the core.

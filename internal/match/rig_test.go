@@ -6,11 +6,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +51,13 @@ func (l *memLog) Append(_ context.Context, last uint64, batch []byte) (uint64, e
 	return l.seq, err
 }
 
+// fails has appends fail from now on, or no more.
+func (l *memLog) fails(fault func(batch int) (store bool, err error)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault = fault
+}
+
 func (l *memLog) Replay(_ context.Context, f func(uint64, []byte) error) (last uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,10 +82,19 @@ func (l *memLog) Purge(_ context.Context, below uint64) error {
 type rig struct {
 	t     testing.TB
 	logs  []*memLog
+	said  lines
 	mu    sync.Mutex
 	nodes map[string]*rigNode
 	owner map[int]string
 	term  uint64
+}
+
+// lines counts what is logged.
+type lines struct{ n atomic.Int64 }
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.n.Add(1)
+	return len(line), nil
 }
 
 // rigNode is one node: a Room's Owners.
@@ -114,7 +130,7 @@ func (r *rig) start(name string) {
 	room, err := New(Options{
 		Node: name, Shards: len(r.logs), Now: time.Now, Random: rand.Reader, Nodes: r.alive,
 		Logs:   func(_ context.Context, shard int) (Log, error) { return r.logs[shard], nil },
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.NewTextHandler(&r.said, nil)),
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -187,6 +187,29 @@ func TestALogThatFailsMakesNoSecondMatch(t *testing.T) {
 	}
 }
 
+// A log that stores nothing for an hour is no reason to write two lines a second.
+func TestALogThatStoresNothingIsSpokenOfNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, "n1")
+		r.own(0, "n1")
+		settle(time.Second)
+		before := r.said.n.Load()
+		r.logs[0].fails(func(int) (bool, error) { return false, errors500 })
+		r.open("n1", "a").ask(t, anyone)
+		r.open("n1", "b").ask(t, anyone)
+		settle(time.Minute)
+		if n := r.said.n.Load() - before; n < 2 || n > 7 {
+			t.Errorf("in a minute there are %d lines about it", n)
+		}
+		r.logs[0].fails(nil)
+		before = r.said.n.Load()
+		settle(time.Minute)
+		if n := r.said.n.Load() - before; n != 1 {
+			t.Errorf("afterwards there are %d lines, not one", n)
+		}
+	})
+}
+
 var errors500 = fmt.Errorf("no room")
 
 // everyPairIsMade has devices, an even number, come one after another, and expects all

@@ -86,7 +86,7 @@ func (p *Position) check(l *Limits, at, now time.Time) *Refusal {
 	case p.Accuracy.Given && !within(p.Accuracy.Value, 0, wire.MaxAccuracy):
 		return refuseField("accuracy", fmt.Sprintf("has to be a number of metres from 0 to %d", wire.MaxAccuracy))
 	case p.Heading.Given && !(p.Heading.Value >= 0 && p.Heading.Value < 360):
-		return refuseField("heading", "has to be a number of degrees from 0 up to 360, and below that")
+		return refuseField("heading", "has to be a number of degrees from 0 to 360, clockwise from north")
 	case p.Speed.Given && !within(p.Speed.Value, 0, wire.MaxSpeed):
 		return refuseField("speed", fmt.Sprintf("has to be a number of metres a second from 0 to %d", wire.MaxSpeed))
 	case at.Sub(now) > skew:

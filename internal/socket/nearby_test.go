@@ -120,7 +120,7 @@ func TestWhatIsWrongWithAPositionIsTold(t *testing.T) {
 	p.send(`{"type":"POSITION","data":{"lat":1,"lon":2},"reference":"r1"}`)
 	p.text(`{"type":"INVALID_MESSAGE","data":{"code":"BAD_FIELD","reason":"data.at is more than 10 s ahead of the server's clock"},"reference":"r1"}`)
 	p.send(`{"type":"POSITION","data":{"lat":91,"lon":2},"reference":"r2"}`)
-	p.text(`{"type":"INVALID_MESSAGE","data":{"code":"BAD_FIELD","reason":"data.lat is a number of degrees from -90 to 90"},"reference":"r2"}`)
+	p.text(`{"type":"INVALID_MESSAGE","data":{"code":"BAD_FIELD","reason":"data.lat has to be a number of degrees from -90 to 90"},"reference":"r2"}`)
 	if got := x.notes(); strings.Contains(got, "91") {
 		t.Errorf("what is out of range was taken in: %s", got)
 	}

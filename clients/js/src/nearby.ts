@@ -69,6 +69,13 @@ export class NearbyView {
 
   constructor(readonly id: string) {}
 
+  /** How many are in view. */
+  get total(): number {
+    let total = this.users.size;
+    for (const cell of this.cells?.values() ?? []) total += cell.count;
+    return total;
+  }
+
   /** Takes news in; false when they are of another watch. */
   take(news: NearbyNews): boolean {
     if (news.data.id !== this.id) return false;

@@ -32,6 +32,7 @@ test("a view adds up users, then counts, then users again", () => {
   const view = new NearbyView("map");
   assert.equal(view.take({ type: "NEARBY_LEAVE", data: { id: "other", users: [] } }), false);
   view.take({ type: "NEARBY", data: { id: "map", users: [near("ANZ-2", 5)], total: 1 } });
+  assert.equal(view.total, 1);
   view.take({
     type: "NEARBY",
     data: {
@@ -43,7 +44,7 @@ test("a view adds up users, then counts, then users again", () => {
       ],
     },
   });
-  assert.equal(view.users.size, 0);
+  assert.deepEqual([view.users.size, view.total], [0, 9]);
   view.take({
     type: "NEARBY_MOVE",
     data: {
@@ -55,6 +56,7 @@ test("a view adds up users, then counts, then users again", () => {
     },
   });
   assert.deepEqual([...(view.cells?.values() ?? [])], [{ lat: 3, lon: 4, count: 6 }]);
+  assert.equal(view.total, 6);
   view.take({ type: "NEARBY", data: { id: "map", users: [], total: 0 } });
   assert.deepEqual([view.users.size, view.cells], [0, undefined]);
 });
