@@ -306,8 +306,20 @@ nearby: {tiles: "https://tiles.example/{z}/{x}/{y}.png", attribution: "© <b>the
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
   await page.goto(`${server.origin}/map#world/47/8/5`);
-  for (const [label, text] of [["App ID", "app-id-343"], ["User ID", "ANZ-5"]] as const) await page.getByLabel(label).fill(text);
+  const fields = { "App ID": "app-id-342", "User ID": "ANZ-5-5", Token: "t" };
+  for (const [label, text] of Object.entries(fields)) await page.getByLabel(label, { exact: true }).fill(text);
   await page.getByRole("button", { name: "Show the map" }).click();
+  // Who is refused corrects what is wrong, and writes nothing else anew.
+  const card = page.locator("#app-sign-in");
+  await expect(card).toContainText("A user ID is the name of the app");
+  await expect(card.getByLabel("User ID")).toBeFocused();
+  await page.keyboard.type("ANZ-5"); // in place of what is there
+  await page.keyboard.press("Enter");
+  await expect(card).toContainText("The app has another app ID.");
+  await expect(card.getByLabel("App ID")).toBeFocused();
+  await expect(card.getByLabel("Token")).toHaveValue("t");
+  await page.keyboard.type("app-id-343");
+  await page.keyboard.press("Enter");
   await expect.poll(() => [...asked]).toEqual(["/n/n/n.png"]);
   await expect(page.locator("#attribution")).toHaveText("© <b>the mappers</b>");
   const refused = await page.evaluate(

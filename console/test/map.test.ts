@@ -8,6 +8,7 @@ import { distance, distanceText, placeText, wrapped } from "../src/map/earth.js"
 import { boxOf, copies, lastLat, project, quarter, unproject, worldWidth, type Face } from "../src/map/faces.js";
 import { flat, graticule, outlines, parted } from "../src/map/land.js";
 import { Movers } from "../src/map/movers.js";
+import { wrongField } from "../src/map/refusal.js";
 import { aboutIn } from "../src/server.js";
 
 const km = 1000;
@@ -139,4 +140,9 @@ test("what a server says of itself is read with care", () => {
   assert.deepEqual(aboutIn({ demo: true, devices: "open", map: { ttl: 300 } }), { demo: true, door: "open", map: { ttlMs: 300_000, tiles: "", attribution: "" } });
   assert.deepEqual(aboutIn({ map: { ttl: 1.5, tiles: "/{z}/{x}/{y}", attribution: "them" } }).map, { ttlMs: 1500, tiles: "/{z}/{x}/{y}", attribution: "them" });
   for (const odd of [undefined, null, "x", [], { map: null }, { map: { ttl: "5" } }, { devices: 5 }]) assert.deepEqual(aboutIn(odd), { demo: false, door: "unknown", map: undefined });
+});
+
+test("a refusal is about the field in which something else has to stand", () => {
+  const codes = ["WRONG_APP_ID", "UNKNOWN_APP", "BAD_USER_ID", "BAD_TOKEN", "TOKEN_EXPIRED", "BUSY", "toString"];
+  assert.deepEqual(codes.map(wrongField), ["appId", "userId", "userId", "appToken", "appToken", undefined, undefined]);
 });

@@ -62,7 +62,7 @@ let stillTimer = 0;
 const pane = new PeoplePane((id) => choose(id));
 const server = await about();
 const ttlMs = server.map?.ttlMs ?? 300_000;
-const events: VisitEvents = { state: showState, changed: render, trouble: showTrouble, ended: signedOut };
+const events: VisitEvents = { state: showState, changed: render, trouble: showTrouble, ended: signedOut, refused };
 const door = new Door((tokens) => {
   void hold(tokens.session);
   enter(Visit.ofAccount(tokens, door, ttlMs, events));
@@ -72,8 +72,10 @@ const appDoor = new AppDoor((identity) => enter(Visit.ofUser(identity, ttlMs, ev
 wire();
 const tokens = await takeTokens();
 const remembered = rememberedUser();
-if (remembered !== undefined) enter(Visit.ofUser(remembered, ttlMs, events));
-else if (tokens !== undefined) enter(Visit.ofAccount(tokens, door, ttlMs, events));
+if (remembered !== undefined) {
+  appDoor.fill(remembered);
+  enter(Visit.ofUser(remembered, ttlMs, events));
+} else if (tokens !== undefined) enter(Visit.ofAccount(tokens, door, ttlMs, events));
 else openDoor("");
 
 function wire(): void {
@@ -113,6 +115,19 @@ function openMap(): void {
 }
 
 function signedOut(why: string): void {
+  clearDesk();
+  openDoor(why);
+}
+
+function refused(error: SwitchboardError): void {
+  clearDesk();
+  showDoor();
+  door.open("", false);
+  document.body.dataset["state"] = "failed";
+  appDoor.refuse(error);
+}
+
+function clearDesk(): void {
   visit = undefined;
   state = { state: "idle", previous: "idle" };
   setPlacing(false);
@@ -122,15 +137,19 @@ function signedOut(why: string): void {
   for (const one of ["users", "crowd"]) target.dataset[one] = "0";
   document.body.dataset["state"] = "idle";
   setText(byId("pill-text", HTMLElement), "Not signed in");
-  openDoor(why);
+  byId("pill", HTMLElement).title = "";
 }
 
 function openDoor(why: string): void {
+  showDoor();
+  appDoor.open(server.demo);
+  door.open(why, why !== "");
+}
+
+function showDoor(): void {
   byId("desk", HTMLElement).hidden = true;
   byId("door", HTMLElement).hidden = false;
   byId("off-note", HTMLElement).hidden = server.map !== undefined;
-  appDoor.open(server.demo);
-  door.open(why, why !== "");
 }
 
 /** What is shown is in the address, to come back to. */
