@@ -61,6 +61,14 @@ export class Around {
     return this.page.locator("#me-where");
   }
 
+  /** Whether meridians and parallels are drawn. */
+  async lines(): Promise<boolean> {
+    return this.page.locator(".grid-canvas").evaluate((canvas: HTMLCanvasElement) => {
+      const pixels = canvas.width === 0 ? [] : (canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? []);
+      return pixels.some((value) => value > 0);
+    });
+  }
+
   async press(button: string): Promise<void> {
     await this.page.getByRole("button", { name: button, exact: true }).click();
   }

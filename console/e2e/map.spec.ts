@@ -211,6 +211,14 @@ nearby: {ttl: 4s}
   expect([...times]).not.toContain("gone");
   expect(left).toEqual([]);
 
+  // Wherever the map is, it comes to me when I ask for it, or say that the device knows.
+  const show = kim.page.getByRole("button", { name: "Show me" });
+  await around.go("#north/89/0/6");
+  await show.click();
+  await around.seen("kim", home);
+  await around.go("#world/-20/100/9");
+  await expect(around.rows).toHaveCount(0);
+  expect(await around.lines()).toBe(true);
   await around.press("Follow this device");
   await around.seen("kim", { lat: 47.38, lon: 8.53 });
   await kim.context.setGeolocation({ latitude: 47.39, longitude: 8.55, accuracy: 12 });
@@ -331,6 +339,16 @@ nearby: {tiles: "https://tiles.example/{z}/{x}/{y}.png", attribution: "© <b>the
   );
   expect(refused).toBe("https://other.example/1.png");
   expect(complaints.filter((text) => !text.includes("other.example"))).toEqual([]);
+
+  // Where they do not come any more, that is said, and lines stand in their place.
+  const around = new Around(page);
+  await expect(around.note).toHaveText("");
+  expect(await around.lines()).toBe(false);
+  await page.unroute(/tiles\.example/);
+  await page.route(/tiles\.example/, (route) => route.fulfill({ status: 404 }));
+  await around.go("#world/20/30/9");
+  await expect(around.note).toHaveText("The tiles of this map do not come: tiles.example does not answer, or has none here. The outlines do.");
+  expect(await around.lines()).toBe(true);
   await context.close();
 });
 

@@ -11,6 +11,7 @@ import { addressOf, shownBy } from "./address.js";
 import { AppDoor, rememberedUser } from "./appdoor.js";
 import { distance, onEarth, placeText, type Place } from "./earth.js";
 import { isFace, type Face } from "./faces.js";
+import { scaleOf, scaleText } from "./grid.js";
 import { MapView } from "./mapview.js";
 import { PeoplePane, summary, type Listed } from "./peoplepane.js";
 import type { Drawn } from "./peoplelayer.js";
@@ -24,6 +25,9 @@ const nearZoom = 5;
 
 /** What a pole's face shows at first. */
 const poleZoom = 2.2;
+
+/** How long the line may be that says how far things are from each other. */
+const longestScale = 120;
 
 /** So many of a group are named beside the pointer. */
 const mostNamed = 5;
@@ -47,6 +51,8 @@ const tip = byId("tip", HTMLElement);
 const faces = byId("faces", HTMLFieldSetElement);
 const place = byId("place", HTMLButtonElement);
 const follow = byId("follow", HTMLButtonElement);
+const showMeButton = byId("show-me", HTMLButtonElement);
+const scale = byId("scale", HTMLElement);
 const hide = byId("hide", HTMLButtonElement);
 
 let visit: Visit | undefined;
@@ -57,6 +63,8 @@ let trouble = "";
 let troubleTimer = 0;
 /** The next press on the map says where the user is. */
 let placing = false;
+/** The browser was asked where the user is, and the map goes there when it says so. */
+let seeking = false;
 let stillTimer = 0;
 
 const pane = new PeoplePane((id) => choose(id));
@@ -83,7 +91,8 @@ function wire(): void {
   byId("zoom-in", HTMLButtonElement).addEventListener("click", () => map?.zoomBy(1));
   byId("zoom-out", HTMLButtonElement).addEventListener("click", () => map?.zoomBy(-1));
   place.addEventListener("click", () => setPlacing(!placing));
-  follow.addEventListener("click", () => (visit?.me.following === true ? visit.me.stop() : visit?.me.follow()));
+  follow.addEventListener("click", followDevice);
+  showMeButton.addEventListener("click", () => bringMe());
   hide.addEventListener("click", () => void hideMe());
   faces.addEventListener("change", ({ target: at }) => at instanceof HTMLInputElement && isFace(at.value) && turn(at.value));
   target.addEventListener("keydown", (event) => {
@@ -107,7 +116,7 @@ function enter(next: Visit): void {
 }
 
 function openMap(): void {
-  map = new MapView(target, server.map?.tiles ?? "", { looked, pressed, over: showTip, drawn: (all) => (target.dataset["drawn"] = String(all.length)) });
+  map = new MapView(target, server.map?.tiles ?? "", { looked, pressed, over: showTip, tiles: render, drawn: (all) => (target.dataset["drawn"] = String(all.length)) });
   const attribution = byId("attribution", HTMLElement);
   setText(attribution, server.map?.attribution ?? "");
   attribution.hidden = attribution.textContent === "";
@@ -195,7 +204,34 @@ function pressed(at: Place, drawn: Drawn | undefined): void {
 
 function standAt(at: Place): void {
   setPlacing(false);
+  seeking = false;
   visit?.me.stand(at);
+}
+
+function followDevice(): void {
+  if (visit === undefined) return;
+  seeking = !visit.me.following;
+  if (seeking) visit.me.follow();
+  else visit.me.stop();
+}
+
+/** Where others see the user; undefined: nowhere. */
+function ownPlace(): Place | undefined {
+  return visit?.line.view.users.get(visit.line.userId) ?? visit?.me.place;
+}
+
+/** Brings the map to the user, on a face on which he can be seen. */
+function bringMe(): void {
+  const own = ownPlace();
+  if (map === undefined || own === undefined) return;
+  const zoom = Math.max(map.zoom, nearZoom);
+  const face = map.faceFor(own);
+  if (face === map.face) {
+    map.goTo(own, zoom);
+    return;
+  }
+  checkFace(face);
+  map.look(face, own, zoom);
 }
 
 function setPlacing(on: boolean): void {
@@ -255,7 +291,7 @@ function render(): void {
   // Among those who are only counted the user himself is still seen.
   if (cells !== undefined && me.place !== undefined) shown.push({ id: line.userId, name: "", place: me.place });
   map.show(shown, cells, line.userId);
-  const own = line.view.users.get(line.userId) ?? me.place;
+  const own = ownPlace();
   const from = own ?? map.center;
   const listed = users.filter((user) => map?.shows(user) === true).map(
     (user): Listed => ({ id: user.userId, name: user.name ?? "", place: user, far: distance(from, user), me: user.userId === line.userId }),
@@ -268,7 +304,12 @@ function render(): void {
   target.dataset["crowd"] = String(crowd);
   target.classList.toggle("stale", !line.fresh);
   setText(note, noteText());
+  showScale(map.metresAPixel, map.face);
   showMe();
+  if (seeking && me.following && me.place !== undefined) {
+    seeking = false;
+    if (!map.shows(me.place)) bringMe();
+  }
 }
 
 function noteText(): string {
@@ -277,7 +318,21 @@ function noteText(): string {
     return `${why} What is shown is from before.`;
   }
   if (placing) return "Press on the map where you are; with the keyboard, Enter takes its middle. Escape leaves it.";
-  return trouble;
+  if (trouble !== "" || map?.tilesFail !== true) return trouble;
+  return `The tiles of this map do not come: ${originOf(server.map?.tiles ?? "")} does not answer, or has none here. The outlines do.`;
+}
+
+function originOf(address: string): string {
+  return URL.canParse(address) ? new URL(address).host : "the server";
+}
+
+/** A line as long as it says; on a pole's face it would be another one in each direction. */
+function showScale(metresAPixel: number, face: Face): void {
+  scale.hidden = face !== "world";
+  if (scale.hidden) return;
+  const { metres, px } = scaleOf(metresAPixel, longestScale);
+  setText(scale, scaleText(metres));
+  scale.style.width = `${px.toFixed(1)}px`;
 }
 
 function showMe(): void {
@@ -285,6 +340,7 @@ function showMe(): void {
   const { me } = visit;
   follow.ariaPressed = String(me.following);
   setText(follow, me.following ? "Stop following" : "Follow this device");
+  showMeButton.disabled = ownPlace() === undefined;
   hide.disabled = me.way === "hidden" && !visit.line.view.users.has(visit.line.userId);
   setText(byId("me-where", HTMLElement), whereText(visit));
 }
