@@ -69,6 +69,17 @@ export class Around {
     });
   }
 
+  /** A colour of the style sheet, as the browser computes it. */
+  async colour(name: string): Promise<string> {
+    return this.page.evaluate((of) => {
+      const probe = document.body.appendChild(document.createElement("i"));
+      probe.style.color = `var(${of})`;
+      const { color } = getComputedStyle(probe);
+      probe.remove();
+      return color;
+    }, name);
+  }
+
   async press(button: string): Promise<void> {
     await this.page.getByRole("button", { name: button, exact: true }).click();
   }

@@ -265,6 +265,8 @@ test("what is shown is as it is again after the connection was lost, and what th
   await server.stop();
   await expect(around.note).toContainText("There is no connection to the server.");
   await expect(around.map).toHaveClass(/stale/);
+  await expect(around.rows.first()).toHaveCSS("color", await around.colour("--muted"));
+  await expect(around.where).toHaveCSS("color", await around.colour("--muted"));
   await expect(around.rows).toHaveCount(2); // as before, and said to be
   await server.resume();
   const again = await connected(server, "ANZ-2");
@@ -378,7 +380,8 @@ for (const colorScheme of ["light", "dark"] as const) {
       await around.press("I am here …");
       await around.map.focus();
       await page.keyboard.press("Enter");
-      await expect(around.row("ANZ-123223")).toContainText("You");
+      await expect(around.row("ANZ-123223")).toContainText(/^Ann ANZ-123223.*You/);
+      await expect(page.locator("#pill-text")).toHaveText("Ann · ANZ-123223");
       await around.rows.nth(1).focus();
       await page.keyboard.press("ArrowDown");
       await page.keyboard.press("Enter");

@@ -11,6 +11,7 @@ test("the demo's key opens every part, and the page for messages is one click aw
   await desk.signIn(`key       ${server.key} `); // the whole line, as it is copied from a terminal
   await expect(page.locator("#pill-text")).toHaveText("of the demo, until it stops");
   await expect(desk.title).toBeFocused();
+  await expect(desk.title).toHaveCSS("outline-style", "none"); // it was the mouse that led here
   for (const part of ["Users", "Sessions", "Keys", "Webhooks", "Cluster", "Domains", "Overview"]) {
     await desk.go(part);
     await expect(page).toHaveTitle(`${part} · Switchboard operator`);

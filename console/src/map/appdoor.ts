@@ -33,7 +33,7 @@ export class AppDoor {
   open(onDemo: boolean): void {
     this.#calm();
     this.#field("appToken").value = "";
-    byId("presets", HTMLElement).hidden = !onDemo;
+    for (const one of ["presets", "demo-who"]) byId(one, HTMLElement).hidden = !onDemo;
     if (onDemo && this.#field("appId").value === "") this.fill({ appId: demo.appId, userId: presets.ann.userId, token: "" });
   }
 

@@ -2,13 +2,15 @@ import "./map.css";
 import { type StateChange, type SwitchboardError } from "@switchboard/client";
 import { Door } from "../chat/door.js";
 import { explained, type Sentences } from "../chat/problems.js";
+import type { Tokens } from "../chat/session.js";
 import { hold, takeTokens } from "../chat/store.js";
+import { demo, demoName } from "../demo.js";
 import { byId, setText } from "../dom.js";
 import { plural } from "../format.js";
 import { say } from "../said.js";
 import { about } from "../server.js";
 import { addressOf, shownBy } from "./address.js";
-import { AppDoor, rememberedUser } from "./appdoor.js";
+import { AppDoor, rememberedUser, type AppUser } from "./appdoor.js";
 import { distance, onEarth, placeText, type Place } from "./earth.js";
 import { isFace, type Face } from "./faces.js";
 import { scaleOf, scaleText } from "./grid.js";
@@ -56,6 +58,8 @@ const scale = byId("scale", HTMLElement);
 const hide = byId("hide", HTMLButtonElement);
 
 let visit: Visit | undefined;
+/** Its users are the demo's. */
+let ofDemo = false;
 let map: MapView | undefined;
 let state: StateChange = { state: "idle", previous: "idle" };
 /** What the server could not do; over when it answers again. */
@@ -73,17 +77,17 @@ const ttlMs = server.map?.ttlMs ?? 300_000;
 const events: VisitEvents = { state: showState, changed: render, trouble: showTrouble, ended: signedOut, refused };
 const door = new Door((tokens) => {
   void hold(tokens.session);
-  enter(Visit.ofAccount(tokens, door, ttlMs, events));
+  enterAccount(tokens);
 });
-const appDoor = new AppDoor((identity) => enter(Visit.ofUser(identity, ttlMs, events)));
+const appDoor = new AppDoor((user) => enterUser(user));
 
 wire();
 const tokens = await takeTokens();
 const remembered = rememberedUser();
 if (remembered !== undefined) {
   appDoor.fill(remembered);
-  enter(Visit.ofUser(remembered, ttlMs, events));
-} else if (tokens !== undefined) enter(Visit.ofAccount(tokens, door, ttlMs, events));
+  enterUser(remembered);
+} else if (tokens !== undefined) enterAccount(tokens);
 else openDoor("");
 
 function wire(): void {
@@ -100,6 +104,27 @@ function wire(): void {
     if (event.key === "Enter" && placing && map !== undefined) standAt(map.center);
   });
   addEventListener("hashchange", () => followAddress());
+}
+
+function enterUser(user: AppUser): void {
+  ofDemo = server.demo && user.appId === demo.appId;
+  enter(Visit.ofUser(user, ttlMs, events));
+}
+
+function enterAccount(signedIn: Tokens): void {
+  ofDemo = false;
+  enter(Visit.ofAccount(signedIn, door, ttlMs, events));
+}
+
+/** What a user is called; empty where nobody says. */
+function nameOf(id: string): string {
+  return visit?.line.view.users.get(id)?.name ?? (ofDemo ? demoName(id) : undefined) ?? "";
+}
+
+/** A name beside the user ID; where there is none the user ID alone. */
+function fullName(id: string): string {
+  const name = ofDemo ? nameOf(id) : "";
+  return name === "" ? id : `${name} · ${id}`;
 }
 
 function enter(next: Visit): void {
@@ -259,7 +284,7 @@ function choose(id: string): void {
 
 function showState(change: StateChange): void {
   state = change;
-  const words = { idle: "Connecting…", connecting: "Connecting…", "signing-in": "Signing in…", online: visit?.line.userId ?? "", waiting: "Reconnecting…", closed: "Not connected" }[change.state];
+  const words = { idle: "Connecting…", connecting: "Connecting…", "signing-in": "Signing in…", online: fullName(visit?.line.userId ?? ""), waiting: "Reconnecting…", closed: "Not connected" }[change.state];
   document.body.dataset["state"] = change.state === "closed" ? "failed" : change.state;
   setText(byId("pill-text", HTMLElement), words);
   byId("pill", HTMLElement).title = words;
@@ -287,14 +312,14 @@ function render(): void {
   const users = [...line.view.users.values()].filter(onEarth);
   const cells = line.view.cells === undefined ? undefined : [...line.view.cells.values()].filter(onEarth);
   if (line.fresh && trouble === here["STORE_DOWN"]) trouble = "";
-  const shown: { id: string; name: string; place: Place }[] = users.map((user) => ({ id: user.userId, name: user.name ?? user.userId, place: user }));
+  const shown: { id: string; name: string; place: Place }[] = users.map((user) => ({ id: user.userId, name: nameOf(user.userId) || user.userId, place: user }));
   // Among those who are only counted the user himself is still seen.
   if (cells !== undefined && me.place !== undefined) shown.push({ id: line.userId, name: "", place: me.place });
   map.show(shown, cells, line.userId);
   const own = ownPlace();
   const from = own ?? map.center;
   const listed = users.filter((user) => map?.shows(user) === true).map(
-    (user): Listed => ({ id: user.userId, name: user.name ?? "", place: user, far: distance(from, user), me: user.userId === line.userId }),
+    (user): Listed => ({ id: user.userId, name: nameOf(user.userId), place: user, named: ofDemo, far: distance(from, user), me: user.userId === line.userId }),
   );
   listed.sort((a, b) => a.far - b.far || (a.id < b.id ? -1 : 1));
   const crowd = cells?.reduce((sum, { count }) => sum + count, 0) ?? 0;
@@ -302,7 +327,7 @@ function render(): void {
   setText(byId("people-from", HTMLElement), own === undefined ? "from the middle of the map" : "from you");
   target.dataset["users"] = String(listed.length);
   target.dataset["crowd"] = String(crowd);
-  target.classList.toggle("stale", !line.fresh);
+  for (const one of [target, byId("people-side", HTMLElement)]) one.classList.toggle("stale", !line.fresh);
   setText(note, noteText());
   showScale(map.metresAPixel, map.face);
   showMe();
@@ -358,7 +383,7 @@ function showTip(drawn: Drawn | undefined): void {
   tip.hidden = drawn === undefined;
   target.classList.toggle("pointing", drawn !== undefined);
   if (drawn === undefined) return;
-  const names = drawn.spot.dots.filter(({ id }) => id !== "").map(({ id }) => visit?.line.view.users.get(id)?.name ?? id);
+  const names = drawn.spot.dots.filter(({ id }) => id !== "").map(({ id }) => nameOf(id) || id);
   const more = drawn.spot.count - Math.min(names.length, mostNamed);
   const rest = names.length === 0 ? plural(drawn.spot.count, "person", "people") : more > 0 ? ` and ${more} more` : "";
   setText(tip, `${names.slice(0, mostNamed).join(", ")}${rest}`);
