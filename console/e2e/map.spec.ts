@@ -220,6 +220,8 @@ nearby: {ttl: 4s}
   await expect(around.rows).toHaveCount(0);
   expect(await around.lines()).toBe(true);
   await around.press("Follow this device");
+  await expect.poll(() => new URL(kim.page.url()).hash).toMatch(/^#world\/47\.38000\/8\.53000\//);
+  await around.go("#world/47.37/8.54/12");
   await around.seen("kim", { lat: 47.38, lon: 8.53 });
   await kim.context.setGeolocation({ latitude: 47.39, longitude: 8.55, accuracy: 12 });
   await expect(around.row("kim")).toContainText("47.3900° N, 8.5500° E");

@@ -76,7 +76,7 @@ function stroke(context: CanvasRenderingContext2D, points: readonly XY[]): void 
   context.stroke();
 }
 
-/** Where on its line a label stands: a parallel's as far left, a meridian's as far down as it is whole. */
+/** Where on its line a label stands: a parallel's as far left as it is whole, a meridian's where it begins, far from the pole. */
 function placeOf(points: readonly XY[], kind: GridLine["kind"], half: number, [width, high]: GridView["size"]): XY | undefined {
   const [left, right] = [clear.side + half, width - clear.side - half];
   const [top, bottom] = [clear.top + height / 2, high - clear.bottom - height / 2];
@@ -84,7 +84,7 @@ function placeOf(points: readonly XY[], kind: GridLine["kind"], half: number, [w
   for (const [i, end] of points.entries()) {
     const start = points[i - 1];
     const part = start === undefined ? undefined : within(start, end, [left, top, right, bottom]);
-    for (const at of part ?? []) if (best === undefined || (kind === "parallel" ? at[0] < best[0] : at[1] > best[1])) best = at;
+    for (const at of part ?? []) if (best === undefined || (kind === "parallel" && at[0] < best[0])) best = at;
   }
   return best;
 }

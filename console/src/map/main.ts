@@ -331,7 +331,7 @@ function render(): void {
   setText(note, noteText());
   showScale(map.metresAPixel, map.face);
   showMe();
-  if (seeking && me.following && me.place !== undefined) {
+  if (seeking && me.way === "followed" && me.place !== undefined) {
     seeking = false;
     if (!map.shows(me.place)) bringMe();
   }
