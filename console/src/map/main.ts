@@ -246,8 +246,7 @@ function ownPlace(): Place | undefined {
 }
 
 /** Brings the map to the user, on a face on which he can be seen. */
-function bringMe(): void {
-  const own = ownPlace();
+function bringMe(own = ownPlace()): void {
   if (map === undefined || own === undefined) return;
   const zoom = Math.max(map.zoom, nearZoom);
   const face = map.faceFor(own);
@@ -333,7 +332,8 @@ function render(): void {
   showMe();
   if (seeking && me.way === "followed" && me.place !== undefined) {
     seeking = false;
-    if (!map.shows(me.place)) bringMe();
+    // What the server told of him last may be where he was before.
+    if (!map.shows(me.place)) bringMe(me.place);
   }
 }
 
