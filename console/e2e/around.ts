@@ -61,6 +61,25 @@ export class Around {
     return this.page.locator("#me-where");
   }
 
+  /** Whether meridians and parallels are drawn. */
+  async lines(): Promise<boolean> {
+    return this.page.locator(".grid-canvas").evaluate((canvas: HTMLCanvasElement) => {
+      const pixels = canvas.width === 0 ? [] : (canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? []);
+      return pixels.some((value) => value > 0);
+    });
+  }
+
+  /** A colour of the style sheet, as the browser computes it. */
+  async colour(name: string): Promise<string> {
+    return this.page.evaluate((of) => {
+      const probe = document.body.appendChild(document.createElement("i"));
+      probe.style.color = `var(${of})`;
+      const { color } = getComputedStyle(probe);
+      probe.remove();
+      return color;
+    }, name);
+  }
+
   async press(button: string): Promise<void> {
     await this.page.getByRole("button", { name: button, exact: true }).click();
   }

@@ -211,7 +211,17 @@ nearby: {ttl: 4s}
   expect([...times]).not.toContain("gone");
   expect(left).toEqual([]);
 
+  // Wherever the map is, it comes to me when I ask for it, or say that the device knows.
+  const show = kim.page.getByRole("button", { name: "Show me" });
+  await around.go("#north/89/0/6");
+  await show.click();
+  await around.seen("kim", home);
+  await around.go("#world/-20/100/9");
+  await expect(around.rows).toHaveCount(0);
+  expect(await around.lines()).toBe(true);
   await around.press("Follow this device");
+  await expect.poll(() => new URL(kim.page.url()).hash).toMatch(/^#world\/47\.38000\/8\.53000\//);
+  await around.go("#world/47.37/8.54/12");
   await around.seen("kim", { lat: 47.38, lon: 8.53 });
   await kim.context.setGeolocation({ latitude: 47.39, longitude: 8.55, accuracy: 12 });
   await expect(around.row("kim")).toContainText("47.3900° N, 8.5500° E");
@@ -257,6 +267,8 @@ test("what is shown is as it is again after the connection was lost, and what th
   await server.stop();
   await expect(around.note).toContainText("There is no connection to the server.");
   await expect(around.map).toHaveClass(/stale/);
+  await expect(around.rows.first()).toHaveCSS("color", await around.colour("--muted"));
+  await expect(around.where).toHaveCSS("color", await around.colour("--muted"));
   await expect(around.rows).toHaveCount(2); // as before, and said to be
   await server.resume();
   const again = await connected(server, "ANZ-2");
@@ -306,8 +318,20 @@ nearby: {tiles: "https://tiles.example/{z}/{x}/{y}.png", attribution: "© <b>the
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
   await page.goto(`${server.origin}/map#world/47/8/5`);
-  for (const [label, text] of [["App ID", "app-id-343"], ["User ID", "ANZ-5"]] as const) await page.getByLabel(label).fill(text);
+  const fields = { "App ID": "app-id-342", "User ID": "ANZ-5-5", Token: "t" };
+  for (const [label, text] of Object.entries(fields)) await page.getByLabel(label, { exact: true }).fill(text);
   await page.getByRole("button", { name: "Show the map" }).click();
+  // Who is refused corrects what is wrong, and writes nothing else anew.
+  const card = page.locator("#app-sign-in");
+  await expect(card).toContainText("A user ID is the name of the app");
+  await expect(card.getByLabel("User ID")).toBeFocused();
+  await page.keyboard.type("ANZ-5"); // in place of what is there
+  await page.keyboard.press("Enter");
+  await expect(card).toContainText("The app has another app ID.");
+  await expect(card.getByLabel("App ID")).toBeFocused();
+  await expect(card.getByLabel("Token")).toHaveValue("t");
+  await page.keyboard.type("app-id-343");
+  await page.keyboard.press("Enter");
   await expect.poll(() => [...asked]).toEqual(["/n/n/n.png"]);
   await expect(page.locator("#attribution")).toHaveText("© <b>the mappers</b>");
   const refused = await page.evaluate(
@@ -319,6 +343,16 @@ nearby: {tiles: "https://tiles.example/{z}/{x}/{y}.png", attribution: "© <b>the
   );
   expect(refused).toBe("https://other.example/1.png");
   expect(complaints.filter((text) => !text.includes("other.example"))).toEqual([]);
+
+  // Where they do not come any more, that is said, and lines stand in their place.
+  const around = new Around(page);
+  await expect(around.note).toHaveText("");
+  expect(await around.lines()).toBe(false);
+  await page.unroute(/tiles\.example/);
+  await page.route(/tiles\.example/, (route) => route.fulfill({ status: 404 }));
+  await around.go("#world/20/30/9");
+  await expect(around.note).toHaveText("The tiles of this map do not come: tiles.example does not answer, or has none here. The outlines do.");
+  expect(await around.lines()).toBe(true);
   await context.close();
 });
 
@@ -348,7 +382,8 @@ for (const colorScheme of ["light", "dark"] as const) {
       await around.press("I am here …");
       await around.map.focus();
       await page.keyboard.press("Enter");
-      await expect(around.row("ANZ-123223")).toContainText("You");
+      await expect(around.row("ANZ-123223")).toContainText(/^Ann ANZ-123223.*You/);
+      await expect(page.locator("#pill-text")).toHaveText("Ann · ANZ-123223");
       await around.rows.nth(1).focus();
       await page.keyboard.press("ArrowDown");
       await page.keyboard.press("Enter");

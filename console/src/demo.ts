@@ -14,3 +14,8 @@ export type PresetName = keyof typeof presets;
 export function isPreset(name: string): name is PresetName {
   return Object.hasOwn(presets, name);
 }
+
+/** What the demo calls a user; undefined where it has no name for him. */
+export function demoName(userId: string): string | undefined {
+  return Object.values(presets).find((one) => one.userId === userId)?.name;
+}

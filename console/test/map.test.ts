@@ -6,8 +6,10 @@ import { addressOf, shownBy } from "../src/map/address.js";
 import { crowded, type Dot } from "../src/map/crowding.js";
 import { distance, distanceText, placeText, wrapped } from "../src/map/earth.js";
 import { boxOf, copies, lastLat, project, quarter, unproject, worldWidth, type Face } from "../src/map/faces.js";
-import { flat, graticule, outlines, parted } from "../src/map/land.js";
+import { gridIn, metresAPixel, scaleOf, scaleText, stepOf } from "../src/map/grid.js";
+import { flat, outlines, parted } from "../src/map/land.js";
 import { Movers } from "../src/map/movers.js";
+import { wrongField } from "../src/map/refusal.js";
 import { aboutIn } from "../src/server.js";
 
 const km = 1000;
@@ -117,7 +119,7 @@ test("all outlines that come with the build can be laid flat on every face", () 
     for (const face of ["world", "north", "south"] as const) {
       const { land, coasts, borders } = outlines(topology, face);
       assert.ok(land.length > 100 && coasts.length > 100 && borders.length > 100, `${file} ${face}`);
-      for (const line of [...land.flat(), ...coasts, ...borders, ...graticule(face)]) {
+      for (const line of [...land.flat(), ...coasts, ...borders]) {
         for (const [i, [lon = Number.NaN, lat = Number.NaN]] of line.entries()) {
           assert.ok(Number.isFinite(lon) && Number.isFinite(lat) && Math.abs(lon) <= 180.000001 && Math.abs(lat) <= 90, `${file} ${face}: ${lon} ${lat}`);
           const before = line[i - 1]?.[0] ?? lon;
@@ -139,4 +141,37 @@ test("what a server says of itself is read with care", () => {
   assert.deepEqual(aboutIn({ demo: true, devices: "open", map: { ttl: 300 } }), { demo: true, door: "open", map: { ttlMs: 300_000, tiles: "", attribution: "" } });
   assert.deepEqual(aboutIn({ map: { ttl: 1.5, tiles: "/{z}/{x}/{y}", attribution: "them" } }).map, { ttlMs: 1500, tiles: "/{z}/{x}/{y}", attribution: "them" });
   for (const odd of [undefined, null, "x", [], { map: null }, { map: { ttl: "5" } }, { devices: 5 }]) assert.deepEqual(aboutIn(odd), { demo: false, door: "unknown", map: undefined });
+});
+
+test("a refusal is about the field in which something else has to stand", () => {
+  const codes = ["WRONG_APP_ID", "UNKNOWN_APP", "BAD_USER_ID", "BAD_TOKEN", "TOKEN_EXPIRED", "BUSY", "toString"];
+  assert.deepEqual(codes.map(wrongField), ["appId", "userId", "userId", "appToken", "appToken", undefined, undefined]);
+});
+
+test("there are lines with degrees wherever one looks, and however near", () => {
+  for (const face of ["world", "north", "south"] as const) {
+    for (const lat of face === "world" ? [-80, 0, 47.37, 84] : face === "north" ? [90, 89.9, 60] : [-90, -75]) {
+      for (let resolution = 0.3; resolution < 40_000; resolution *= 1.7) {
+        const [x, y] = project(face, { lat, lon: 179.99 });
+        const lines = gridIn(face, [x - 400 * resolution, y - 300 * resolution, x + 400 * resolution, y + 300 * resolution], resolution);
+        const where = `${face} ${lat}, ${resolution} m a pixel: ${lines.map(({ label }) => label).join(" ")}`;
+        assert.ok(lines.length >= 4 && lines.length <= 60, where);
+        for (const kind of ["meridian", "parallel"]) assert.ok(lines.some((line) => line.kind === kind), where);
+        assert.ok(lines.every(({ points, label }) => points.flat().every(Number.isFinite) && /^\d+(\.\d+)?°( [NSEW])?$/.test(label)), where);
+      }
+    }
+  }
+  const [x, y] = project("world", { lat: 47.37, lon: 180 });
+  const across = gridIn("world", [x - 20 * km, y - 10 * km, x + 20 * km, y + 10 * km], 50);
+  assert.deepEqual(across.map(({ label }) => label), ["179.85° E", "179.90° E", "179.95° E", "180.00°", "179.95° W", "179.90° W", "179.85° W", "47.35° N", "47.40° N"]);
+  assert.deepEqual([stepOf(1), stepOf(10), stepOf(110), stepOf(1e9)], [30, 20, 1, 0.00001]);
+});
+
+test("the scale is as long as it says, and in round numbers", () => {
+  near(metresAPixel("world", project("world", { lat: 60, lon: 8 }), 100), 50, 0.2);
+  for (const metres of [0.3, 7, 1234, 9_999]) {
+    const scale = scaleOf(metres, 120);
+    assert.ok(scale.px <= 120 && scale.px > 40 && Math.abs(scale.px * metres - scale.metres) < 1e-6, `${metres}: ${scale.px}`);
+  }
+  assert.deepEqual([20, 500, 2000, 1_000_000].map(scaleText), ["20 m", "500 m", "2 km", "1,000 km"]);
 });

@@ -121,13 +121,3 @@ export function parted(line: readonly Position[]): Position[][] {
   }
   return parts.filter((part) => part.length > 1);
 }
-
-/** Meridians and parallels. */
-export function graticule(face: Face): Position[][] {
-  const lines: Position[][] = [];
-  const range = (from: number, to: number, step: number): number[] => Array.from({ length: Math.round((to - from) / step) + 1 }, (_, i) => from + i * step);
-  const [south, north] = face === "world" ? [-lastLat, lastLat] : face === "north" ? [-40, 90] : [-90, 40];
-  for (const lon of range(-180, 150, 30)) lines.push([[lon, south], [lon, north]]);
-  for (const lat of range(-80, 80, face === "world" ? 20 : 10)) if (lat > south && lat < north) lines.push(range(-180, 180, face === "world" ? 360 : 3).map((lon) => [lon, lat]));
-  return lines;
-}

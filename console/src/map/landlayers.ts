@@ -12,7 +12,7 @@ import type { Position } from "geojson";
 import type { Topology } from "topojson-specification";
 import { Colours } from "../colours.js";
 import { project, type Face } from "./faces.js";
-import { graticule, outlines } from "./land.js";
+import { outlines } from "./land.js";
 
 /** From which metres a pixel on the finer outlines are drawn. */
 const finerBelow = 9_000;
@@ -32,7 +32,6 @@ export class LandLayers {
       land: () => new Style({ fill: new Fill({ color: this.#colours.of("--land") }) }),
       borders: () => new Style({ stroke: new Stroke({ color: this.#colours.of("--border"), width: 1 }) }),
       coasts: () => new Style({ stroke: new Stroke({ color: this.#colours.of("--coast"), width: 1 }) }),
-      graticule: () => new Style({ stroke: new Stroke({ color: this.#colours.of("--graticule"), width: 1 }) }),
     };
     this.layer = new VectorLayer({ source: new VectorSource(), style: (drawn) => styles[String(drawn.get("kind"))]?.(), updateWhileInteracting: true, updateWhileAnimating: true });
   }
@@ -86,7 +85,6 @@ function featuresOf(topology: Topology, face: Face): Feature[] {
   const { land, coasts, borders } = outlines(topology, face);
   return [
     ...land.map((polygon) => new Feature({ kind: "land", geometry: new Polygon(polygon.map(onPlane)) })),
-    lines("graticule", graticule(face)),
     lines("borders", borders),
     lines("coasts", coasts),
   ];

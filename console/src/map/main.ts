@@ -2,15 +2,18 @@ import "./map.css";
 import { type StateChange, type SwitchboardError } from "@switchboard/client";
 import { Door } from "../chat/door.js";
 import { explained, type Sentences } from "../chat/problems.js";
+import type { Tokens } from "../chat/session.js";
 import { hold, takeTokens } from "../chat/store.js";
+import { demo, demoName } from "../demo.js";
 import { byId, setText } from "../dom.js";
 import { plural } from "../format.js";
 import { say } from "../said.js";
 import { about } from "../server.js";
 import { addressOf, shownBy } from "./address.js";
-import { AppDoor, rememberedUser } from "./appdoor.js";
+import { AppDoor, rememberedUser, type AppUser } from "./appdoor.js";
 import { distance, onEarth, placeText, type Place } from "./earth.js";
 import { isFace, type Face } from "./faces.js";
+import { scaleOf, scaleText } from "./grid.js";
 import { MapView } from "./mapview.js";
 import { PeoplePane, summary, type Listed } from "./peoplepane.js";
 import type { Drawn } from "./peoplelayer.js";
@@ -24,6 +27,9 @@ const nearZoom = 5;
 
 /** What a pole's face shows at first. */
 const poleZoom = 2.2;
+
+/** How long the line may be that says how far things are from each other. */
+const longestScale = 120;
 
 /** So many of a group are named beside the pointer. */
 const mostNamed = 5;
@@ -47,9 +53,13 @@ const tip = byId("tip", HTMLElement);
 const faces = byId("faces", HTMLFieldSetElement);
 const place = byId("place", HTMLButtonElement);
 const follow = byId("follow", HTMLButtonElement);
+const showMeButton = byId("show-me", HTMLButtonElement);
+const scale = byId("scale", HTMLElement);
 const hide = byId("hide", HTMLButtonElement);
 
 let visit: Visit | undefined;
+/** Its users are the demo's. */
+let ofDemo = false;
 let map: MapView | undefined;
 let state: StateChange = { state: "idle", previous: "idle" };
 /** What the server could not do; over when it answers again. */
@@ -57,23 +67,27 @@ let trouble = "";
 let troubleTimer = 0;
 /** The next press on the map says where the user is. */
 let placing = false;
+/** The browser was asked where the user is, and the map goes there when it says so. */
+let seeking = false;
 let stillTimer = 0;
 
 const pane = new PeoplePane((id) => choose(id));
 const server = await about();
 const ttlMs = server.map?.ttlMs ?? 300_000;
-const events: VisitEvents = { state: showState, changed: render, trouble: showTrouble, ended: signedOut };
+const events: VisitEvents = { state: showState, changed: render, trouble: showTrouble, ended: signedOut, refused };
 const door = new Door((tokens) => {
   void hold(tokens.session);
-  enter(Visit.ofAccount(tokens, door, ttlMs, events));
+  enterAccount(tokens);
 });
-const appDoor = new AppDoor((identity) => enter(Visit.ofUser(identity, ttlMs, events)));
+const appDoor = new AppDoor((user) => enterUser(user));
 
 wire();
 const tokens = await takeTokens();
 const remembered = rememberedUser();
-if (remembered !== undefined) enter(Visit.ofUser(remembered, ttlMs, events));
-else if (tokens !== undefined) enter(Visit.ofAccount(tokens, door, ttlMs, events));
+if (remembered !== undefined) {
+  appDoor.fill(remembered);
+  enterUser(remembered);
+} else if (tokens !== undefined) enterAccount(tokens);
 else openDoor("");
 
 function wire(): void {
@@ -81,7 +95,8 @@ function wire(): void {
   byId("zoom-in", HTMLButtonElement).addEventListener("click", () => map?.zoomBy(1));
   byId("zoom-out", HTMLButtonElement).addEventListener("click", () => map?.zoomBy(-1));
   place.addEventListener("click", () => setPlacing(!placing));
-  follow.addEventListener("click", () => (visit?.me.following === true ? visit.me.stop() : visit?.me.follow()));
+  follow.addEventListener("click", followDevice);
+  showMeButton.addEventListener("click", () => bringMe());
   hide.addEventListener("click", () => void hideMe());
   faces.addEventListener("change", ({ target: at }) => at instanceof HTMLInputElement && isFace(at.value) && turn(at.value));
   target.addEventListener("keydown", (event) => {
@@ -89,6 +104,27 @@ function wire(): void {
     if (event.key === "Enter" && placing && map !== undefined) standAt(map.center);
   });
   addEventListener("hashchange", () => followAddress());
+}
+
+function enterUser(user: AppUser): void {
+  ofDemo = server.demo && user.appId === demo.appId;
+  enter(Visit.ofUser(user, ttlMs, events));
+}
+
+function enterAccount(signedIn: Tokens): void {
+  ofDemo = false;
+  enter(Visit.ofAccount(signedIn, door, ttlMs, events));
+}
+
+/** What a user is called; empty where nobody says. */
+function nameOf(id: string): string {
+  return visit?.line.view.users.get(id)?.name ?? (ofDemo ? demoName(id) : undefined) ?? "";
+}
+
+/** A name beside the user ID; where there is none the user ID alone. */
+function fullName(id: string): string {
+  const name = ofDemo ? nameOf(id) : "";
+  return name === "" ? id : `${name} · ${id}`;
 }
 
 function enter(next: Visit): void {
@@ -105,7 +141,7 @@ function enter(next: Visit): void {
 }
 
 function openMap(): void {
-  map = new MapView(target, server.map?.tiles ?? "", { looked, pressed, over: showTip, drawn: (all) => (target.dataset["drawn"] = String(all.length)) });
+  map = new MapView(target, server.map?.tiles ?? "", { looked, pressed, over: showTip, tiles: render, drawn: (all) => (target.dataset["drawn"] = String(all.length)) });
   const attribution = byId("attribution", HTMLElement);
   setText(attribution, server.map?.attribution ?? "");
   attribution.hidden = attribution.textContent === "";
@@ -113,6 +149,19 @@ function openMap(): void {
 }
 
 function signedOut(why: string): void {
+  clearDesk();
+  openDoor(why);
+}
+
+function refused(error: SwitchboardError): void {
+  clearDesk();
+  showDoor();
+  door.open("", false);
+  document.body.dataset["state"] = "failed";
+  appDoor.refuse(error);
+}
+
+function clearDesk(): void {
   visit = undefined;
   state = { state: "idle", previous: "idle" };
   setPlacing(false);
@@ -122,15 +171,19 @@ function signedOut(why: string): void {
   for (const one of ["users", "crowd"]) target.dataset[one] = "0";
   document.body.dataset["state"] = "idle";
   setText(byId("pill-text", HTMLElement), "Not signed in");
-  openDoor(why);
+  byId("pill", HTMLElement).title = "";
 }
 
 function openDoor(why: string): void {
+  showDoor();
+  appDoor.open(server.demo);
+  door.open(why, why !== "");
+}
+
+function showDoor(): void {
   byId("desk", HTMLElement).hidden = true;
   byId("door", HTMLElement).hidden = false;
   byId("off-note", HTMLElement).hidden = server.map !== undefined;
-  appDoor.open(server.demo);
-  door.open(why, why !== "");
 }
 
 /** What is shown is in the address, to come back to. */
@@ -176,7 +229,33 @@ function pressed(at: Place, drawn: Drawn | undefined): void {
 
 function standAt(at: Place): void {
   setPlacing(false);
+  seeking = false;
   visit?.me.stand(at);
+}
+
+function followDevice(): void {
+  if (visit === undefined) return;
+  seeking = !visit.me.following;
+  if (seeking) visit.me.follow();
+  else visit.me.stop();
+}
+
+/** Where others see the user; undefined: nowhere. */
+function ownPlace(): Place | undefined {
+  return visit?.line.view.users.get(visit.line.userId) ?? visit?.me.place;
+}
+
+/** Brings the map to the user, on a face on which he can be seen. */
+function bringMe(own = ownPlace()): void {
+  if (map === undefined || own === undefined) return;
+  const zoom = Math.max(map.zoom, nearZoom);
+  const face = map.faceFor(own);
+  if (face === map.face) {
+    map.goTo(own, zoom);
+    return;
+  }
+  checkFace(face);
+  map.look(face, own, zoom);
 }
 
 function setPlacing(on: boolean): void {
@@ -204,7 +283,7 @@ function choose(id: string): void {
 
 function showState(change: StateChange): void {
   state = change;
-  const words = { idle: "Connecting…", connecting: "Connecting…", "signing-in": "Signing in…", online: visit?.line.userId ?? "", waiting: "Reconnecting…", closed: "Not connected" }[change.state];
+  const words = { idle: "Connecting…", connecting: "Connecting…", "signing-in": "Signing in…", online: fullName(visit?.line.userId ?? ""), waiting: "Reconnecting…", closed: "Not connected" }[change.state];
   document.body.dataset["state"] = change.state === "closed" ? "failed" : change.state;
   setText(byId("pill-text", HTMLElement), words);
   byId("pill", HTMLElement).title = words;
@@ -232,14 +311,14 @@ function render(): void {
   const users = [...line.view.users.values()].filter(onEarth);
   const cells = line.view.cells === undefined ? undefined : [...line.view.cells.values()].filter(onEarth);
   if (line.fresh && trouble === here["STORE_DOWN"]) trouble = "";
-  const shown: { id: string; name: string; place: Place }[] = users.map((user) => ({ id: user.userId, name: user.name ?? user.userId, place: user }));
+  const shown: { id: string; name: string; place: Place }[] = users.map((user) => ({ id: user.userId, name: nameOf(user.userId) || user.userId, place: user }));
   // Among those who are only counted the user himself is still seen.
   if (cells !== undefined && me.place !== undefined) shown.push({ id: line.userId, name: "", place: me.place });
   map.show(shown, cells, line.userId);
-  const own = line.view.users.get(line.userId) ?? me.place;
+  const own = ownPlace();
   const from = own ?? map.center;
   const listed = users.filter((user) => map?.shows(user) === true).map(
-    (user): Listed => ({ id: user.userId, name: user.name ?? "", place: user, far: distance(from, user), me: user.userId === line.userId }),
+    (user): Listed => ({ id: user.userId, name: nameOf(user.userId), place: user, named: ofDemo, far: distance(from, user), me: user.userId === line.userId }),
   );
   listed.sort((a, b) => a.far - b.far || (a.id < b.id ? -1 : 1));
   const crowd = cells?.reduce((sum, { count }) => sum + count, 0) ?? 0;
@@ -247,9 +326,15 @@ function render(): void {
   setText(byId("people-from", HTMLElement), own === undefined ? "from the middle of the map" : "from you");
   target.dataset["users"] = String(listed.length);
   target.dataset["crowd"] = String(crowd);
-  target.classList.toggle("stale", !line.fresh);
+  for (const one of [target, byId("people-side", HTMLElement)]) one.classList.toggle("stale", !line.fresh);
   setText(note, noteText());
+  showScale(map.metresAPixel, map.face);
   showMe();
+  if (seeking && me.way === "followed" && me.place !== undefined) {
+    seeking = false;
+    // What the server told of him last may be where he was before.
+    if (!map.shows(me.place)) bringMe(me.place);
+  }
 }
 
 function noteText(): string {
@@ -258,7 +343,21 @@ function noteText(): string {
     return `${why} What is shown is from before.`;
   }
   if (placing) return "Press on the map where you are; with the keyboard, Enter takes its middle. Escape leaves it.";
-  return trouble;
+  if (trouble !== "" || map?.tilesFail !== true) return trouble;
+  return `The tiles of this map do not come: ${originOf(server.map?.tiles ?? "")} does not answer, or has none here. The outlines do.`;
+}
+
+function originOf(address: string): string {
+  return URL.canParse(address) ? new URL(address).host : "the server";
+}
+
+/** A line as long as it says; on a pole's face it would be another one in each direction. */
+function showScale(metresAPixel: number, face: Face): void {
+  scale.hidden = face !== "world";
+  if (scale.hidden) return;
+  const { metres, px } = scaleOf(metresAPixel, longestScale);
+  setText(scale, scaleText(metres));
+  scale.style.width = `${px.toFixed(1)}px`;
 }
 
 function showMe(): void {
@@ -266,6 +365,7 @@ function showMe(): void {
   const { me } = visit;
   follow.ariaPressed = String(me.following);
   setText(follow, me.following ? "Stop following" : "Follow this device");
+  showMeButton.disabled = ownPlace() === undefined;
   hide.disabled = me.way === "hidden" && !visit.line.view.users.has(visit.line.userId);
   setText(byId("me-where", HTMLElement), whereText(visit));
 }
@@ -283,7 +383,7 @@ function showTip(drawn: Drawn | undefined): void {
   tip.hidden = drawn === undefined;
   target.classList.toggle("pointing", drawn !== undefined);
   if (drawn === undefined) return;
-  const names = drawn.spot.dots.filter(({ id }) => id !== "").map(({ id }) => visit?.line.view.users.get(id)?.name ?? id);
+  const names = drawn.spot.dots.filter(({ id }) => id !== "").map(({ id }) => nameOf(id) || id);
   const more = drawn.spot.count - Math.min(names.length, mostNamed);
   const rest = names.length === 0 ? plural(drawn.spot.count, "person", "people") : more > 0 ? ` and ${more} more` : "";
   setText(tip, `${names.slice(0, mostNamed).join(", ")}${rest}`);

@@ -1,15 +1,16 @@
 import OlMap from "ol/Map.js";
 import View from "ol/View.js";
 import { defaults } from "ol/interaction/defaults.js";
-import TileLayer from "ol/layer/Tile.js";
 import Projection from "ol/proj/Projection.js";
 import { addCoordinateTransforms, addProjection } from "ol/proj.js";
-import XYZ from "ol/source/XYZ.js";
-import { distance, type Box, type Place } from "./earth.js";
-import { boxOf, copies, project, quarter, unproject, type Extent, type Face, type XY } from "./faces.js";
+import type { Box, Place } from "./earth.js";
+import { boxOf, copies, lastLat, project, quarter, unproject, type Extent, type Face, type XY } from "./faces.js";
+import { metresAPixel } from "./grid.js";
+import { GridLayer } from "./gridlayer.js";
 import { LandLayers } from "./landlayers.js";
 import { PeopleLayer, type Drawn, type Person } from "./peoplelayer.js";
 import type { Dot, Spot } from "./crowding.js";
+import { Tiles } from "./tiles.js";
 
 export interface MapEvents {
   /** Something else is in view. */
@@ -20,6 +21,8 @@ export interface MapEvents {
   over(drawn: Drawn | undefined): void;
   /** Something else is drawn. */
   drawn(all: readonly Drawn[]): void;
+  /** The tiles do not come any more, or come again. */
+  tiles(): void;
 }
 
 /** How near one can go, in metres of the plane a pixel. */
@@ -38,7 +41,8 @@ export class MapView {
   readonly people: PeopleLayer;
   readonly #target: HTMLElement;
   readonly #land = new LandLayers();
-  readonly #tiles: TileLayer | undefined;
+  readonly #grid = new GridLayer();
+  readonly #tiles: Tiles | undefined;
   readonly #map: OlMap;
   readonly #looked: () => void;
   #face: Face = "world";
@@ -48,16 +52,16 @@ export class MapView {
     this.#looked = () => events.looked();
     for (const face of ["north", "south"] as const) register(face);
     this.people = new PeopleLayer(() => events.drawn(this.people.drawn));
-    this.#tiles = tiles === "" ? undefined : new TileLayer({ source: new XYZ({ url: tiles }) });
+    this.#tiles = tiles === "" ? undefined : new Tiles(tiles, () => this.#tilesChanged(events));
     this.#map = new OlMap({
       target,
       controls: [],
       interactions: defaults({ altShiftDragRotate: false, pinchRotate: false }),
-      layers: this.#tiles === undefined ? [this.#land.layer] : [this.#land.layer, this.#tiles],
+      layers: this.#tiles === undefined ? [this.#land.layer] : [this.#land.layer, this.#tiles.layer],
       view: viewOf("world", { lat: 25, lon: 10 }, 1.6),
     });
-    target.append(this.people.canvas);
-    this.#map.on("postrender", () => this.#drawPeople());
+    target.append(this.#grid.canvas, this.people.canvas);
+    this.#map.on("postrender", () => this.#drawOver());
     this.#map.on("moveend", () => this.#arrived());
     this.#map.on("singleclick", ({ coordinate, pixel: [x = 0, y = 0] }) => events.pressed(unproject(this.#face, xyOf(coordinate)), this.people.at(x, y)));
     this.#map.on("pointermove", ({ dragging, pixel: [x = 0, y = 0] }) => events.over(dragging ? undefined : this.people.at(x, y)));
@@ -104,7 +108,7 @@ export class MapView {
   look(face: Face, place: Place, zoom: number): void {
     if (face !== this.#face) this.people.jump();
     this.#face = face;
-    this.#tiles?.setVisible(face === "world");
+    this.#tiles?.layer.setVisible(face === "world");
     this.#map.setView(viewOf(face, place, zoom));
     this.#arrived(); // around the one pole the plane has the same numbers as around the other: the library sees no move
   }
@@ -141,12 +145,25 @@ export class MapView {
     this.#arrived();
   }
 
-  /** Metres from one side of the view to the other. */
-  get across(): number {
-    const extent = this.#extent;
-    if (extent === undefined) return 0;
-    const y = (extent[1] + extent[3]) / 2;
-    return distance(unproject(this.#face, [extent[0], y]), unproject(this.#face, [extent[2], y]));
+  /** Metres on the earth a pixel, in the middle. */
+  get metresAPixel(): number {
+    return metresAPixel(this.#face, this.#center, this.#view.getResolution() ?? 1);
+  }
+
+  /** Whether the outlines stand for tiles that do not come. */
+  get tilesFail(): boolean {
+    return this.#face === "world" && this.#tiles?.failing === true;
+  }
+
+  /** The face on which a place can be seen, this one if it is on it. */
+  faceFor({ lat }: Place): Face {
+    const here = this.#face === "world" ? Math.abs(lat) <= lastLat : this.#face === "north" ? lat >= 0 : lat <= 0;
+    return here ? this.#face : Math.abs(lat) <= lastLat ? "world" : lat > 0 ? "north" : "south";
+  }
+
+  #tilesChanged(events: MapEvents): void {
+    this.#map.render();
+    events.tiles();
   }
 
   #arrived(): void {
@@ -160,9 +177,15 @@ export class MapView {
     this.#view.animate({ ...to, duration: still ? 0 : animationMs });
   }
 
-  #drawPeople(): void {
+  #drawOver(): void {
     const resolution = this.#view.getResolution();
-    if (resolution !== undefined && this.#map.getSize() !== undefined) this.people.draw({ face: this.#face, center: this.#center, resolution, size: this.#size });
+    const extent = this.#extent;
+    if (resolution === undefined || extent === undefined) return;
+    const [face, size] = [this.#face, this.#size];
+    // Where there are tiles nobody needs lines to see where he is.
+    const bare = this.#tiles === undefined || face !== "world" || this.#tiles.failing;
+    this.#grid.draw(bare ? { face, extent, resolution, size } : undefined);
+    this.people.draw({ face, center: this.#center, resolution, size });
   }
 
   get #view(): View {

@@ -6,6 +6,8 @@ import { distanceText, placeText, type Place } from "./earth.js";
 export interface Listed {
   id: string;
   name: string;
+  /** The user ID stands beside the name. */
+  named: boolean;
   place: Place;
   /** Metres. */
   far: number;
@@ -22,6 +24,7 @@ interface Row {
   item: HTMLLIElement;
   button: HTMLButtonElement;
   name: HTMLElement;
+  id: HTMLElement;
   place: HTMLElement;
   far: HTMLElement;
 }
@@ -101,10 +104,10 @@ export class PeoplePane {
   }
 
   #row(id: string): Row {
-    const [name, place, far] = [element("b", "person-name"), element("small", "person-place"), element("span", "person-far")];
+    const [name, user, place, far] = [element("b", "person-name"), element("small", "person-id"), element("small", "person-place"), element("span", "person-far")];
     const choose = button("", "person-row", () => this.#choose(id));
-    choose.append(name, far, place);
-    const row = { item: element("li", "", choose), button: choose, name, place, far };
+    choose.append(element("span", "person-who", name, " ", user), far, place);
+    const row = { item: element("li", "", choose), button: choose, name, id: user, place, far };
     choose.tabIndex = -1;
     mark(row, id === this.#chosen);
     this.#rows.set(id, row);
@@ -136,8 +139,10 @@ function mark({ button: row }: Row, chosen: boolean): void {
   else row.removeAttribute("aria-current");
 }
 
-function fill(row: Row, { id, name, place, far, me }: Listed): void {
+function fill(row: Row, { id, name, named, place, far, me }: Listed): void {
   setText(row.name, name === "" ? id : name);
+  row.id.hidden = !named || name === "";
+  setText(row.id, row.id.hidden ? "" : id);
   setText(row.place, `${me ? "You · " : ""}${placeText(place)}`);
   setText(row.far, distanceText(far));
   row.button.classList.toggle("mine", me);

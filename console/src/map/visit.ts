@@ -17,6 +17,8 @@ export interface VisitEvents {
   trouble(error: SwitchboardError): void;
   /** It is over, and why; empty: the user wanted it. */
   ended(why: string): void;
+  /** It is over, as the server does not let this user of an app in. */
+  refused(error: SwitchboardError): void;
 }
 
 /** How long signing out waits until the position is forgotten. */
@@ -92,7 +94,12 @@ export class Visit {
 
   /** It is over, and why. */
   end(why: string): void {
-    if (this.#over) return;
+    if (this.#close()) this.#events.ended(why);
+  }
+
+  /** False where it was over before. */
+  #close(): boolean {
+    if (this.#over) return false;
     this.#over = true;
     this.#again.stop();
     this.#renewal.stop();
@@ -100,7 +107,7 @@ export class Visit {
     this.line.close();
     if (this.#session === undefined) forgetUser();
     else this.#session.forget();
-    this.#events.ended(why);
+    return true;
   }
 
   async #leave(session: Session): Promise<string> {
@@ -125,8 +132,8 @@ export class Visit {
     this.#events.state(change);
     if (change.state !== "closed" || change.error === undefined) return;
     // Whether an account's sign-in is refused for good, renewing it shows.
-    if (this.#session === undefined) this.end(explained(change.error));
-    else this.#again.later();
+    if (this.#session !== undefined) this.#again.later();
+    else if (this.#close()) this.#events.refused(change.error);
   }
 
   async #beginAgain(): Promise<void> {

@@ -1,7 +1,7 @@
 import { element, setText } from "../dom.js";
 import type { Cluster } from "./answers.js";
 import { fillBadge } from "./domaintables.js";
-import { rowsOf, storeLines, summaryOf, versionsWords, type Line, type ShownMember } from "./members.js";
+import { rowsOf, Standing, storeLines, summaryOf, versionsWords, type Line, type ShownMember } from "./members.js";
 import { card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { Poll } from "./poll.js";
 import { Table } from "../table.js";
@@ -27,6 +27,7 @@ class ClusterPage {
   readonly #versions = element("p", "versions");
   readonly #table = membersTable();
   readonly #lines = element("ul", "standing");
+  readonly #standing = new Standing(everyMs + patienceMs);
   readonly #stored: HTMLElement;
   readonly #alone: HTMLElement;
 
@@ -54,7 +55,9 @@ class ClusterPage {
     const alone = cluster.members.length === 1 && cluster.store === undefined;
     this.#alone.hidden = !alone;
     this.#stored.hidden = alone;
-    if (!alone) this.#showLines(storeLines(cluster, Date.now()));
+    const now = Date.now();
+    const calm = this.#standing.see(cluster, now);
+    if (!alone) this.#showLines(storeLines(cluster, now, calm));
   }
 
   #showLines(lines: readonly Line[]): void {

@@ -34,6 +34,8 @@ interface Signed {
 
 let signed: Signed | undefined;
 let leaving = new AbortController();
+/** What was used last was a key, not the mouse. */
+let byKeyboard = false;
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -45,6 +47,8 @@ byId("show-key", HTMLInputElement).addEventListener("change", ({ target }) => {
 });
 appChoice.addEventListener("change", () => chooseApp(appChoice.value));
 addEventListener("hashchange", () => showRoute(true));
+addEventListener("keydown", () => (byKeyboard = true), { capture: true });
+addEventListener("pointerdown", () => (byKeyboard = false), { capture: true });
 void servesDemo().then((demo) => (byId("demo-hint", HTMLElement).hidden = !demo));
 await signIn(rememberedKey(), false);
 
@@ -149,7 +153,10 @@ function showRoute(move: boolean): void {
   document.title = `${page.title} · Switchboard operator`;
   if (!move) return;
   scrollTo(0, 0);
-  main.querySelector<HTMLElement>(".page-title")?.focus({ preventScroll: true });
+  const title = main.querySelector<HTMLElement>(".page-title");
+  // For whoever came by mouse a box around a heading that nothing can be done with means nothing.
+  title?.classList.toggle("unmarked", !byKeyboard);
+  title?.focus({ preventScroll: true });
 }
 
 /** The app that a page is about: the address's, or a user's own, or the one chosen before. */
