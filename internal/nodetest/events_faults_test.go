@@ -264,8 +264,14 @@ func TestThousandsOfStreams(t *testing.T) {
 		_, _ = fmt.Sscanf(profile, "goroutine profile: total %d", &n)
 		return n
 	}
+	var now string
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("goroutines before:\n%s\nand at last:\n%s", before, now)
+		}
+	})
 	Eventually(t, "an idle stream has one goroutine", func() bool {
-		_, now := s.Get("/debug/pprof/goroutine?debug=1")
+		_, now = s.Get("/debug/pprof/goroutine?debug=1")
 		return goroutines(now)-goroutines(before) <= streams+5
 	})
 	ann.Send(`{"type":"GROUP_MESSAGE","data":{"to":[` + strings.Join(users, ",") + `],"content":"to all"},"feature":"FAST"}`)
@@ -279,7 +285,7 @@ func TestThousandsOfStreams(t *testing.T) {
 	}
 	awaitMetric(t, s, "switchboard_events_sessions_away", float64(streams))
 	Eventually(t, "no goroutine is left", func() bool {
-		_, now := s.Get("/debug/pprof/goroutine?debug=1")
+		_, now = s.Get("/debug/pprof/goroutine?debug=1")
 		return goroutines(now)-goroutines(before) <= 5
 	})
 	if s.Metric("switchboard_socket_panics_total") != 0 {
