@@ -25,9 +25,6 @@ type Nearby interface {
 	Near(app string, v nearby.View, limit int, done func(nearby.Answer, error))
 }
 
-// MaxNearby is how many users one answer may have.
-const MaxNearby = 1000
-
 // usualNearby is how many it has when nothing is asked for.
 const usualNearby = 100
 
@@ -286,8 +283,8 @@ func (r Rooms) getNearby(ctx context.Context, who Identity, q nearbyRequest) (ne
 	}
 	limit := usualNearby
 	if q.Limit != nil {
-		if limit = *q.Limit; limit < 1 || limit > MaxNearby {
-			return nearbyAnswer{}, Invalid("limit", "must be a number from 1 to %d", MaxNearby)
+		if limit = *q.Limit; limit < 1 || limit > nearby.MaxAnswer {
+			return nearbyAnswer{}, Invalid("limit", "must be a number from 1 to %d", nearby.MaxAnswer)
 		}
 	}
 	area, refused := q.area()

@@ -12,7 +12,7 @@ import (
 // where they are.
 func inhabited(b *testing.B, n int) (*core, []string, [][2]float64) {
 	b.Helper()
-	c := newCore(0, Limits{Positions: n, Rate: math.MaxUint16, TTL: time.Hour}, start)
+	c := newCore(0, Limits{Positions: n, Rate: math.MaxUint16, TTL: time.Hour})
 	c.begin(1)
 	random := rand.New(rand.NewPCG(1, 2))
 	side := math.Sqrt(float64(n)*math.Pi/15) / 111.2

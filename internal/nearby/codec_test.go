@@ -26,7 +26,7 @@ func drawPosition(t *rapid.T) Position {
 
 func TestWhatAnotherNodeAsksIsWhatIsAskedHere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		here, there := newCore(0, Limits{}, start), newCore(0, Limits{}, start)
+		here, there := newCore(0, Limits{}), newCore(0, Limits{})
 		p := drawPosition(t)
 		if rapid.Bool().Draw(t, "now") {
 			p.At = time.Time{}
@@ -75,7 +75,7 @@ func FuzzServe(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, request []byte) {
-		c := newCore(0, Limits{}, start)
+		c := newCore(0, Limits{})
 		_ = c.put(start, "a", "a-1", Position{})
 		reply, _, err := c.serve(start, "n", request)
 		if err == nil && len(reply) == 0 {
@@ -87,14 +87,14 @@ func FuzzServe(f *testing.F) {
 }
 
 func FuzzReplay(f *testing.F) {
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	c.begin(3)
 	_ = c.put(start, "app", "app-1", Position{Lat: 1})
 	f.Add(store(c, start)[0])
 	_, _ = c.hide(start, "app", "app-1")
 	f.Add(store(c, start)[0])
 	f.Fuzz(func(_ *testing.T, batch []byte) {
-		c := newCore(0, Limits{}, start)
+		c := newCore(0, Limits{})
 		_ = c.replay(1, batch)
 		c.replayed(1, start)
 		c.tick(start.Add(time.Hour))
@@ -103,7 +103,7 @@ func FuzzReplay(f *testing.F) {
 }
 
 func FuzzHear(f *testing.F) {
-	k := newCore(0, Limits{Users: 2}, start)
+	k := newCore(0, Limits{Users: 2})
 	d := newDesk(Limits{Users: 2}, 1)
 	v := d.open("a", silent{})
 	_ = d.watch(start, v, "w", View{Radius: 100}, nil)

@@ -29,7 +29,7 @@ type counts struct {
 	taken, older, refused, hides, expired uint64
 }
 
-func newCore(shard int, limits Limits, _ time.Time) *core {
+func newCore(shard int, limits Limits) *core {
 	return &core{shard: shard, limits: limits.orDefaults(), expires: math.MaxInt64, crowds: make(map[string]*crowd), nodes: make(map[string]*listener)}
 }
 

@@ -44,7 +44,7 @@ func TestWhatIsNoPositionIsRefused(t *testing.T) {
 		"-":        {{}, {Lat: 90, Lon: 180}, {Lat: -90, Lon: -180, Heading: given(0), Speed: given(0), Accuracy: given(0)}, {At: start.Add(skew)}},
 	} {
 		for _, p := range list {
-			c := newCore(0, Limits{}, start)
+			c := newCore(0, Limits{})
 			if got := fieldOf(c.put(start, "app", "app-1", p)); got != want {
 				t.Errorf("%+v: %s is refused, not %s", p, got, want)
 			}
@@ -53,7 +53,7 @@ func TestWhatIsNoPositionIsRefused(t *testing.T) {
 			}
 		}
 	}
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	for _, user := range []string{"app", "app-", "other-1", "app-01", "app--1", "app-+1", "app-99999999999999999999", ""} {
 		if got := fieldOf(c.put(start, "app", user, Position{})); got != wire.CodeBadUserID {
 			t.Errorf("user %q: %s", user, got)
@@ -83,7 +83,7 @@ func TestWhatIsNoViewIsRefused(t *testing.T) {
 }
 
 func TestTheNewestPositionCountsAndOfTwoAsNewTheLast(t *testing.T) {
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	for _, step := range []struct {
 		lat  float64
 		at   time.Duration
@@ -99,7 +99,7 @@ func TestTheNewestPositionCountsAndOfTwoAsNewTheLast(t *testing.T) {
 }
 
 func TestAUserIsPacedForHimself(t *testing.T) {
-	c := newCore(0, Limits{Rate: 3}, start)
+	c := newCore(0, Limits{Rate: 3})
 	for i := range 5 {
 		want := "-"
 		if i >= 3 {
@@ -121,7 +121,7 @@ func TestAUserIsPacedForHimself(t *testing.T) {
 }
 
 func TestAShardKnowsNoMorePositionsThanItMay(t *testing.T) {
-	c := newCore(0, Limits{Positions: 2}, start)
+	c := newCore(0, Limits{Positions: 2})
 	for i, want := range []string{"-", "-", wire.CodeBusy} {
 		if got := fieldOf(c.put(start, "app", fmt.Sprint("app-", i), Position{})); got != want {
 			t.Errorf("user %d: %s, not %s", i, got, want)
@@ -159,7 +159,7 @@ func store(c *core, now time.Time) (log [][]byte) {
 // restart returns a core that knows what a log has.
 func restart(t testing.TB, limits Limits, log [][]byte, now time.Time) *core {
 	t.Helper()
-	c := newCore(0, limits, now)
+	c := newCore(0, limits)
 	for i, b := range log {
 		if err := c.replay(uint64(i+1), b); err != nil {
 			t.Fatal(err)
@@ -171,7 +171,7 @@ func restart(t testing.TB, limits Limits, log [][]byte, now time.Time) *core {
 }
 
 func TestAPositionExpiresWhenThereIsNoNewsForItsTimeAlsoAcrossARestart(t *testing.T) {
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	c.begin(1)
 	_ = c.put(start, "app", "app-1", Position{})
 	_ = c.put(start.Add(time.Minute), "app", "app-2", Position{At: start.Add(-time.Minute)}) // late news is news
@@ -194,7 +194,7 @@ func TestAPositionExpiresWhenThereIsNoNewsForItsTimeAlsoAcrossARestart(t *testin
 }
 
 func TestWhoHidesIsGoneAndNoPositionFromBeforeBringsHimBack(t *testing.T) {
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	c.begin(1)
 	_ = c.put(start, "app", "app-1", Position{Lat: 5, At: start.Add(3 * time.Second)})
 	log := store(c, start)
@@ -235,7 +235,7 @@ func TestWhoHidesIsGoneAndNoPositionFromBeforeBringsHimBack(t *testing.T) {
 // A phone that was offline for longer than a position is known sends what it has
 // gathered: nothing of that is from after the hide.
 func TestWhoHidesWithoutBeingKnownStaysHiddenFromPositionsOfBefore(t *testing.T) {
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	c.begin(1)
 	wait, err := c.hide(start, "app", "app-1")
 	if !wait || err != nil {
@@ -253,7 +253,7 @@ func TestWhoHidesWithoutBeingKnownStaysHiddenFromPositionsOfBefore(t *testing.T)
 }
 
 func TestWhoHidesAgainIsHiddenFromThenOn(t *testing.T) {
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	c.begin(1)
 	_ = c.put(start, "app", "app-1", Position{})
 	_, _ = c.hide(start, "app", "app-1")
@@ -274,7 +274,7 @@ func TestWhoHidesAgainIsHiddenFromThenOn(t *testing.T) {
 }
 
 func TestHidingAgainIsPaced(t *testing.T) {
-	c := newCore(0, Limits{Rate: 3}, start)
+	c := newCore(0, Limits{Rate: 3})
 	for i := range 5 {
 		want := "-"
 		if i >= 3 {
@@ -289,7 +289,7 @@ func TestHidingAgainIsPaced(t *testing.T) {
 func TestOfAPositionNothingLeavesButWhatThePrecisionAllows(t *testing.T) {
 	l := Limits{Precision: 500, Rate: 1000}
 	exact := Position{Lat: 52.516275, Lon: 13.377704, Heading: Measure{10, true}, Speed: Measure{3, true}, Accuracy: Measure{4, true}}
-	c := newCore(0, l, start)
+	c := newCore(0, l)
 	c.begin(1)
 	_ = c.put(start, "app", "app-1", exact)
 	first, _ := c.get("app", "app-1")
@@ -316,7 +316,7 @@ func TestOfAPositionNothingLeavesButWhatThePrecisionAllows(t *testing.T) {
 }
 
 func TestAnAppSeesNobodyOfAnother(t *testing.T) {
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	_ = c.put(start, "other", "other-1", Position{})
 	_ = c.put(start, "app", "app-1", Position{})
 	if got := shown(c); !slices.Equal(got, []string{"app-1"}) {
@@ -328,7 +328,7 @@ func TestAnAppSeesNobodyOfAnother(t *testing.T) {
 }
 
 func TestABatchIsStoredOnceASecondAndHoldsTheLastOfEach(t *testing.T) {
-	c := newCore(0, Limits{Rate: 1000}, start)
+	c := newCore(0, Limits{Rate: 1000})
 	c.begin(1)
 	put := func(after time.Duration, user int, lat float64) {
 		_ = c.put(start.Add(after), "app", fmt.Sprint("app-", user), Position{Lat: lat})
@@ -361,7 +361,7 @@ func TestABatchIsStoredOnceASecondAndHoldsTheLastOfEach(t *testing.T) {
 }
 
 func TestWhatIsManyIsStoredInSeveralBatches(t *testing.T) {
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	c.begin(1)
 	for i := range 40_000 {
 		_ = c.put(start, "app", fmt.Sprint("app-", i), Position{Lat: float64(i) / 1000})
@@ -384,7 +384,7 @@ func TestARestartKnowsWhatWasStored(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 		l := Limits{TTL: 20 * time.Second, Rate: 1000}
-		c, now := newCore(0, l, start), start
+		c, now := newCore(0, l), start
 		c.begin(1)
 		var log [][]byte
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
@@ -404,7 +404,7 @@ func TestARestartKnowsWhatWasStored(t *testing.T) {
 		now = now.Add(2 * time.Second)
 		c.tick(now)
 		log = append(log, store(c, now)...)
-		again := newCore(0, l, now)
+		again := newCore(0, l)
 		for i, b := range log {
 			if err := again.replay(uint64(i+1), b); err != nil {
 				t.Fatal(err)
@@ -426,8 +426,8 @@ func TestARestartKnowsWhatWasStored(t *testing.T) {
 func TestSeveralShardsAnswerAsOneDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		one := newCore(0, Limits{}, start)
-		parts := []*core{newCore(0, Limits{}, start), newCore(1, Limits{}, start), newCore(2, Limits{}, start)}
+		one := newCore(0, Limits{})
+		parts := []*core{newCore(0, Limits{}), newCore(1, Limits{}), newCore(2, Limits{})}
 		for i := range rapid.IntRange(0, 60).Draw(t, "users") {
 			user, p := fmt.Sprint("app-", i*7), Position{Lat: float64(random.IntN(3)) / 1000, Lon: float64(random.IntN(3)) / 1000}
 			_ = one.put(start, "app", user, p)

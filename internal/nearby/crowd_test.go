@@ -75,7 +75,7 @@ func TestAnAppWithOneUserTakesLittleMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	for i := range apps {
 		app := fmt.Sprint("app", i)
 		if err := c.put(start, app, app+"-1", Position{}); err != nil {
@@ -96,7 +96,7 @@ func BenchmarkPutOfApps(b *testing.B) {
 	for _, n := range []int{1, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			now := start
-			o := &owner{room: &Room{opts: Options{Now: func() time.Time { return now }}}, core: newCore(0, Limits{}, start), wake: make(chan struct{}, 1)}
+			o := &owner{room: &Room{opts: Options{Now: func() time.Time { return now }}}, core: newCore(0, Limits{}), wake: make(chan struct{}, 1)}
 			apps := make([]string, n)
 			for i := range apps {
 				apps[i] = fmt.Sprint("app", i)

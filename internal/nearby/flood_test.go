@@ -84,7 +84,7 @@ func TestWhatAKeeperIsToHearDoesNotPileUp(t *testing.T) {
 		t.Errorf("of two views %d cells are to be heard of", n)
 	}
 
-	c := newCore(0, Limits{}, start)
+	c := newCore(0, Limits{})
 	if reply, _, err := c.serve(now, "n", first[0].Request); err != nil || reply[0] != answerTaken {
 		t.Fatalf("the first request is answered with %v, %v", reply, err)
 	}

@@ -58,7 +58,7 @@ func (r *Room) open(ctx context.Context, shard int, term uint64) (*owner, error)
 	if err != nil {
 		return nil, err
 	}
-	c := newCore(shard, r.opts.Limits, r.opts.Now())
+	c := newCore(shard, r.opts.Limits)
 	last, err := log.Replay(ctx, c.replay)
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func TestCirclesHoldWhoRedisSaysIsThere(t *testing.T) {
 				}
 			}()
 			now := time.Unix(1_800_000_000, 0)
-			c := newCore(0, Limits{}, now)
+			c := newCore(0, Limits{})
 			r := rand.New(rand.NewPCG(1, 2))
 			settle(t, redis, c, now, func() (float64, float64) { return s.place(r) })
 			found := 0

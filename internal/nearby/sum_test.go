@@ -55,7 +55,7 @@ func newEarth(t *rapid.T) *earth {
 		random: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)),
 	}
 	for shard := range 2 {
-		e.keepers = append(e.keepers, &keeper{core: newCore(shard, e.limits, e.now), way: make(map[string][][]byte)})
+		e.keepers = append(e.keepers, &keeper{core: newCore(shard, e.limits), way: make(map[string][][]byte)})
 		e.keepers[shard].core.begin(1)
 	}
 	for range 3 {
@@ -304,7 +304,7 @@ func (e *earth) kill(shard int) {
 		return
 	}
 	k.term++
-	k.core = newCore(shard, e.limits, e.now)
+	k.core = newCore(shard, e.limits)
 	for i, b := range k.log {
 		if err := k.core.replay(uint64(i+1), b); err != nil {
 			e.t.Fatal(err)

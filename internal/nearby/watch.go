@@ -256,7 +256,11 @@ func (w *watch) many(numbers bool, l *Limits) bool {
 // whole tells all that is in view. False: the session has no room.
 func (w *watch) whole(now time.Time, numbers bool, l *Limits, left *int) bool {
 	members := make(map[int64]*person)
-	*left -= 1 + w.each(func(p *person) { members[p.user] = p })
+	*left -= 1 + w.each(func(p *person) {
+		if !numbers && len(members) <= l.Users { // of more than that each is counted only
+			members[p.user] = p
+		}
+	})
 	var a Answer
 	var cells map[grid.Cell]int
 	if numbers || len(members) > l.Users {

@@ -23,7 +23,7 @@ type pair struct {
 }
 
 func newPair(t *testing.T, l Limits) *pair {
-	p := &pair{t: t, now: start, core: newCore(0, l, start), desk: newDesk(l, 1)}
+	p := &pair{t: t, now: start, core: newCore(0, l), desk: newDesk(l, 1)}
 	p.v = p.desk.open("app", p)
 	return p
 }
