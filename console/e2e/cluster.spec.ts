@@ -17,7 +17,7 @@ test("a node that freezes, wakes, goes and comes is seen without a reload", asyn
   const stored = desk.card("What is stored");
   await expect(said).toHaveText("3 nodes, all up.", patience);
   await expect(stored).toContainText(/All \d+ streams have all their copies\./, patience);
-  await expect(stored).toContainText("Any one node may be stopped now.");
+  await expect(stored).toContainText("Any one node may be stopped now.", patience);
   for (const [i, server] of nodes.servers.entries()) {
     const row = member(desk, `n${i + 1}`);
     await expect(row).toContainText(server.origin.replace("http://", ""));
