@@ -277,7 +277,7 @@ func (b *Outbox) empty(g *outGround) error {
 			return err
 		}
 		defer crate.close() // nothing was written
-		var files []string // one, if it was not killed before
+		var files []string  // one, if it was not killed before
 		err = crate.each(func(file string) error {
 			files = append(files, file)
 			return nil
