@@ -26,7 +26,7 @@ func TestAPowerCutTakesBackNoFileThatWasAnswered(t *testing.T) {
 		rule := ruleOf(uint64(round))
 		t.Run(fmt.Sprint(rule, " ", round), func(t *testing.T) {
 			d := newDisk(t, rule)
-			c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\nlimits: {free: 0}\n", freePorts(t, 1)[0], d.data()))
+			c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\nlimits: {free: 0}\n", portsFor(t, 1)[0], d.data()))
 			var mu sync.Mutex
 			answered, sent := map[string][32]byte{}, map[string][32]byte{}
 			enough := make(chan struct{})
@@ -86,7 +86,7 @@ func TestAFullDiskHoldsUploadersBack(t *testing.T) {
 	for _, lies := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lies=%v", lies), func(t *testing.T) {
 			d, out := newDisk(t, faultfs.Journaled), t.TempDir()
-			port := freePorts(t, 1)[0]
+			port := portsFor(t, 1)[0]
 			c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\nlimits: {free: 0}\n", port, d.data()))
 			d.Fill(lies)
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+c.addr()+"/a", strings.NewReader(strings.Repeat("x", 100_000)))
@@ -131,7 +131,7 @@ func TestASpoolThatGoesAwayComesBack(t *testing.T) {
 	}
 	above := t.TempDir()
 	spool, out := filepath.Join(above, "spool"), t.TempDir()
-	port := freePorts(t, 1)[0]
+	port := portsFor(t, 1)[0]
 	c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", port, spool))
 	startMover(t, "uploader", fmt.Sprintf("spool: %s\nquiet: 0s\nevery: 1s\nnexthop: [{pattern: '*', cluster: all}]\nclusters: {all: [{id: one, address: 127.0.0.1, port: %d}]}\n", out, port))
 	drop(t, out, "before", []byte("1"))

@@ -87,7 +87,7 @@ func TestALargeFileGoesOnWhereItWasCutOff(t *testing.T) {
 	chance := rand.New(rand.NewPCG(seed(t), 33))
 	size := int64(numberFromEnvironment(t, "RELAY_MIB", 64)) << 20
 	out, spool := t.TempDir(), t.TempDir()
-	c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", freePorts(t, 1)[0], spool))
+	c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", portsFor(t, 1)[0], spool))
 	way := startMeter(t, c.addr())
 	u := startMover(t, "uploader", fmt.Sprintf("spool: %s\nquiet: 0s\nevery: 1s\nnexthop: [{pattern: '*', cluster: all}]\nclusters: {all: [{id: one, address: 127.0.0.1, port: %d}]}\n", out, way.listener.Addr().(*net.TCPAddr).Port))
 	sum, scratch := sha256.New(), filepath.Join(out, "large.tmp")
@@ -145,7 +145,7 @@ func TestALargeFileGoesOnWhereItWasCutOff(t *testing.T) {
 func TestADeadCollectorHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	out, living, late := t.TempDir(), t.TempDir(), t.TempDir()
-	ports := freePorts(t, 2)
+	ports := portsFor(t, 2)
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestADeadCollectorHoldsUpNobody(t *testing.T) {
 func TestOnlyWholeFilesGo(t *testing.T) {
 	t.Parallel()
 	out, spool, elsewhere := t.TempDir(), t.TempDir(), t.TempDir()
-	c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", freePorts(t, 1)[0], spool))
+	c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", portsFor(t, 1)[0], spool))
 	_, port, _ := net.SplitHostPort(c.addr())
 	want := map[string][32]byte{}
 	good := func(name, content string) {
@@ -238,7 +238,7 @@ func TestASecondProgramOnASpoolIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	for kind, settings := range map[string]string{
 		"uploader":  fmt.Sprintf("spool: %s\nnexthop: [{pattern: '*', cluster: all}]\nclusters: {all: [{id: one, address: 127.0.0.1, port: 1}]}\n", dir),
-		"collector": fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", freePorts(t, 1)[0], dir),
+		"collector": fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", portsFor(t, 1)[0], dir),
 	} {
 		first := startMover(t, kind, settings)
 		second := &mover{t: t, kind: kind, config: first.config}

@@ -212,8 +212,8 @@ func wantFiles(t testing.TB, where, dir string, want map[string][32]byte) {
 	}
 }
 
-// freePorts returns addresses' ports that are free now.
-func freePorts(t testing.TB, n int) (ports []int) {
+// portsFor returns addresses' ports that are free now.
+func portsFor(t testing.TB, n int) (ports []int) {
 	t.Helper()
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -229,7 +229,7 @@ func freePorts(t testing.TB, n int) (ports []int) {
 // startNetwork starts a network server on a port that stays when it is started anew.
 func startNetwork(t *testing.T, more string) (m *mover, at string) {
 	t.Helper()
-	ports := freePorts(t, 1)
+	ports := portsFor(t, 1)
 	m = startMover(t, "network", fmt.Sprintf("server: {address: 127.0.0.1, port: %d}\ndata: %s\n%s", ports[0], t.TempDir(), more))
 	return m, fmt.Sprintf("127.0.0.1:%d", ports[0])
 }

@@ -24,7 +24,7 @@ func TestFilesAreInEverySpoolOnceWhateverIsKilled(t *testing.T) {
 	network, at := startNetwork(t, "expireAfter: 2s\n")
 	spools := map[string]string{"left-1": t.TempDir(), "left-2": t.TempDir(), "right-1": t.TempDir()}
 	movers := []*mover{network}
-	for i, port := range freePorts(t, 3) {
+	for i, port := range portsFor(t, 3) {
 		id := []string{"left-1", "left-2", "right-1"}[i]
 		movers = append(movers, startMover(t, "collector", fmt.Sprintf(
 			"id: %s\naddress: 127.0.0.1\nport: %d\nspool: %s\nnetwork: {server: %s, cluster: %s, heartbeat: 500ms}\n", id, port, spools[id], at, id[:len(id)-2])))

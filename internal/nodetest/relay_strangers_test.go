@@ -20,7 +20,7 @@ import (
 func TestCurlIsAnUploader(t *testing.T) {
 	t.Parallel()
 	spool := t.TempDir()
-	c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", freePorts(t, 1)[0], spool))
+	c := startMover(t, "collector", fmt.Sprintf("address: 127.0.0.1\nport: %d\nspool: %s\n", portsFor(t, 1)[0], spool))
 	content := []byte(strings.Repeat("a report\n", 100_000))
 	file := filepath.Join(t.TempDir(), "report 1 ü.txt")
 	if err := os.WriteFile(file, content, 0o600); err != nil {
