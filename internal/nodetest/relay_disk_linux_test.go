@@ -41,7 +41,7 @@ func TestAPowerCutTakesBackNoFileThatWasAnswered(t *testing.T) {
 						mu.Lock()
 						sent[name] = sha256.Sum256([]byte(content))
 						mu.Unlock()
-						status, err := put(t, client, c.addr(), name, content)
+						status, err := putFile(t, client, c.addr(), name, content)
 						if err != nil {
 							return // the power is off
 						}
@@ -140,7 +140,7 @@ func TestASpoolThatGoesAwayComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := &http.Client{}
-	if status, err := put(t, client, c.addr(), "a", "x"); err != nil || status != http.StatusServiceUnavailable {
+	if status, err := putFile(t, client, c.addr(), "a", "x"); err != nil || status != http.StatusServiceUnavailable {
 		t.Errorf("without the folder: %d, %v", status, err)
 	}
 	drop(t, out, "meanwhile", []byte("2"))

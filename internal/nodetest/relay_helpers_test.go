@@ -234,8 +234,8 @@ func startNetwork(t *testing.T, more string) (m *mover, at string) {
 	return m, fmt.Sprintf("127.0.0.1:%d", ports[0])
 }
 
-// put sends a file as any HTTP client does.
-func put(t testing.TB, client *http.Client, addr, name, content string) (status int, err error) {
+// putFile sends a file as any HTTP client does.
+func putFile(t testing.TB, client *http.Client, addr, name, content string) (status int, err error) {
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+addr+"/"+name, strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)

@@ -41,15 +41,15 @@ func TestCurlIsAnUploader(t *testing.T) {
 	wantFiles(t, "the spool", spool, map[string][32]byte{filepath.Base(file): sha256.Sum256(content), fmt.Sprintf("report 1 ü.%x.txt", other[:4]): other})
 }
 
-// strangers is a collector of another make: it knows PUT and nothing else, and does
+// stubborn is a collector of another make: it knows PUT and nothing else, and does
 // badly at first.
-type strangers struct {
+type stubborn struct {
 	mu    sync.Mutex
 	tries map[string]int
 	files map[string][32]byte
 }
 
-func (s *strangers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *stubborn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	content, err := io.ReadAll(r.Body)
 	if r.Method != http.MethodPut || err != nil {
 		http.Error(w, "only PUT", http.StatusNotImplemented)
@@ -74,7 +74,7 @@ func (s *strangers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // there in the end, and is removed only then.
 func TestACollectorOfAnotherMakeGetsEachFile(t *testing.T) {
 	t.Parallel()
-	s := &strangers{tries: map[string]int{}, files: map[string][32]byte{}}
+	s := &stubborn{tries: map[string]int{}, files: map[string][32]byte{}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
