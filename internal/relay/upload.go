@@ -285,27 +285,33 @@ func (u *uploader) say(door *door) {
 
 // keepSaving writes the ledger again and again, and at the end.
 func (u *uploader) keepSaving(ctx context.Context) {
+	defer u.save()
 	ticker := time.NewTicker(u.o.tuning.saveEvery)
 	defer ticker.Stop()
-	hold := 0
-	for ctx.Err() == nil {
+	for hold := 0; ; hold-- {
 		select {
 		case <-ctx.Done():
+			return
 		case <-ticker.C:
-			if hold--; hold > 0 {
-				continue // all of it is written after an error, which is much
-			}
 		}
-		u.ledger.at(u.clock.since())
-		err := u.ledger.save()
-		if err != nil {
+		if hold > 0 {
+			continue // after an error all of it is written, which is much
+		}
+		if u.save() != nil {
 			hold = 10
 		}
-		u.once("ledger", err, "the ledger cannot be written: after a restart files that some collectors have are sent to them again")
-		u.mu.Lock()
-		u.saving = err
-		u.mu.Unlock()
 	}
+}
+
+// save writes the ledger.
+func (u *uploader) save() error {
+	u.ledger.at(u.clock.since())
+	err := u.ledger.save()
+	u.once("ledger", err, "the ledger cannot be written: after a restart files that some collectors have are sent to them again")
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.saving = err
+	return err
 }
 
 // once logs that something does not work, and not again before it did work.

@@ -81,7 +81,7 @@ func (u *uploader) settle() {
 		byName[cluster] = map[string]*lane{}
 		for id, m := range list {
 			l := u.byName[cluster][id]
-			base, address, err := placeOf(u.plan.creds, m)
+			base, address, err := placeOf(u.plan.creds, m.Member)
 			if l == nil {
 				l = u.newLane(cluster, id)
 				changed = true

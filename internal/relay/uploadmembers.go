@@ -19,34 +19,31 @@ const (
 // members knows the collectors of the clusters that are sent to, those that are
 // there and those that were lost. It belongs to one goroutine.
 type members struct {
-	path   string
-	server string // the run of the network server that said so, if it is one of ours
-	known  Clusters
+	path  string
+	known map[string]map[string]knownMember // by cluster and ID
 }
 
-// membersFile is how they are kept.
-type membersFile struct {
-	Server   string   `json:"server"`
-	Clusters Clusters `json:"clusters"`
+// knownMember is a collector that is, or was, listed.
+type knownMember struct {
+	Member
+	Run string `json:"run,omitempty"` // of the network server that listed it last
 }
 
 // openMembers reads what was known when the program ended.
 func openMembers(path string) (*members, error) {
-	m := &members{path: path, known: Clusters{}}
+	m := &members{path: path, known: map[string]map[string]knownMember{}}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
 	}
-	var f membersFile
 	if err == nil && len(text) <= maxMembersFile {
-		err = json.Unmarshal(text, &f)
+		err = json.Unmarshal(text, &m.known)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the collectors that were known, %s: %w; without that file the network server is asked, and those that are lost by then are owed nothing", path, err)
 	}
-	m.server = f.Server
-	if f.Clusters != nil {
-		m.known = f.Clusters
+	if m.known == nil {
+		m.known = map[string]map[string]knownMember{}
 	}
 	return m, nil
 }
@@ -76,31 +73,32 @@ func (l listing) check() error {
 
 // learn takes a listing over for the clusters that count, and says whether that
 // changed anything. A collector that is no longer listed left when the listing is
-// by one who would know: an operator, or the same run of a network server that had
-// it. One that began anew may have forgotten it; then it is lost.
+// by one who would know: an operator, or the run of a network server that listed it
+// before. One that began anew may have forgotten it; then it is lost.
 func (m *members) learn(l listing, counts map[string]bool, now time.Time) (changed bool) {
-	left := l.settings || l.tells && l.server != "" && l.server == m.server
-	changed = l.server != m.server
-	m.server = l.server
-	next := Clusters{}
+	next := map[string]map[string]knownMember{}
 	for cluster := range counts {
-		list := map[string]Member{}
+		list := map[string]knownMember{}
 		for id, listed := range l.clusters[cluster] {
 			was, known := m.known[cluster][id]
-			if lost := listed.Lost != nil; !lost || !l.tells {
-				listed.Lost = nil
-			} else if listed.Lost = &now; known && was.Lost != nil {
-				listed.Lost = was.Lost // by one clock, ours
+			if listed.Lost != nil {
+				listed.Lost = &now // by one clock, ours
+				if was.Lost != nil {
+					listed.Lost = was.Lost
+				}
 			}
-			list[id] = listed
-			changed = changed || !known || !sameMember(was, listed)
+			if !l.tells {
+				listed.Lost = nil
+			}
+			list[id] = knownMember{listed, l.server}
+			changed = changed || !known || !sameMember(was, list[id])
 		}
 		for id, was := range m.known[cluster] {
 			if _, listed := list[id]; listed {
 				continue
 			}
-			if left {
-				changed = true
+			if l.settings || l.tells && l.server != "" && l.server == was.Run {
+				changed = true // it left
 				continue
 			}
 			if was.Lost == nil {
@@ -114,8 +112,8 @@ func (m *members) learn(l listing, counts map[string]bool, now time.Time) (chang
 	return changed
 }
 
-func sameMember(a, b Member) bool {
-	return a.Address == b.Address && a.Port == b.Port && (a.Lost == nil) == (b.Lost == nil)
+func sameMember(a, b knownMember) bool {
+	return a.Address == b.Address && a.Port == b.Port && (a.Lost == nil) == (b.Lost == nil) && a.Run == b.Run
 }
 
 // expire forgets those that are lost for longer than a time, and says whether there
@@ -134,7 +132,7 @@ func (m *members) expire(age func(time.Time) time.Duration, most time.Duration) 
 
 // save keeps them for the next start.
 func (m *members) save() error {
-	text, err := json.Marshal(membersFile{Server: m.server, Clusters: m.known})
+	text, err := json.Marshal(m.known)
 	if err != nil {
 		return err
 	}

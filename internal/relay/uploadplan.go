@@ -108,16 +108,15 @@ func (p *plan) close() {
 type clock struct {
 	now   func() time.Time
 	start time.Time
+	since func() time.Duration // how long the program runs; it does not jump
 }
 
-func newClock(now func() time.Time) clock { return clock{now: now, start: now()} }
-
-// since is how long the program runs.
-func (c clock) since() time.Duration { return c.now().Sub(c.start) }
+func newClock(now func() time.Time) clock {
+	start := now()
+	return clock{now: now, start: start.Round(0), since: func() time.Duration { return now().Sub(start) }}
+}
 
 // age says how long ago a time was.
 func (c clock) age(t time.Time) time.Duration {
-	now := c.now()
-	steady := c.start.Round(0).Add(now.Sub(c.start))
-	return min(now.Round(0).Sub(t), steady.Sub(t))
+	return min(c.now().Round(0).Sub(t), c.start.Add(c.since()).Sub(t))
 }
