@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
 
 func collectorKeys(s *CollectorSettings) []setting {
@@ -151,5 +152,5 @@ func (s MakerSettings) checkNames() error {
 	if len(name) > 200 {
 		return errors.New("they are too long")
 	}
-	return checkName(name)
+	return spool.CheckName(name)
 }
