@@ -56,7 +56,7 @@ func startMaking(t *testing.T, dir string, change func(*MakerSettings, *MakerOpt
 	r, w := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	m := &making{t: t, spool: dir, feed: w, cancel: cancel, ended: make(chan error, 1)}
-	s := standardMaker()
+	s := DefaultMaker()
 	s.Spool, s.Prefix, s.Record = dir, "x-", 20
 	o := MakerOptions{In: r, Log: quiet()}
 	o.Load = func() (MakerSettings, error) { return s, nil }

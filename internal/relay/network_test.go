@@ -28,7 +28,7 @@ func startNetwork(t *testing.T, data string, change func(*NetworkSettings, *Netw
 	ctx, cancel := context.WithCancel(t.Context())
 	out := newStart()
 	n := &networking{t: t, cancel: cancel, ended: make(chan error, 1), reload: make(chan struct{})}
-	s := standardNetwork()
+	s := DefaultNetwork()
 	s.Port, s.Data, s.Admin = 0, data, "127.0.0.1:0"
 	o := NetworkOptions{Log: quiet(), Out: out, Reload: n.reload, Version: "v1"}
 	o.Load = func() (NetworkSettings, error) { return s, nil }
@@ -202,7 +202,7 @@ func TestARestartGivesOutTheSameAndLeavesMembersTimeToComeBack(t *testing.T) {
 
 // runOnce runs another server on a data folder, which cannot go well.
 func runOnce(t *testing.T, data string) error {
-	s := standardNetwork()
+	s := DefaultNetwork()
 	s.Data, s.Port = data, 0
 	return RunNetwork(t.Context(), NetworkOptions{Load: func() (NetworkSettings, error) { return s, nil }})
 }

@@ -30,7 +30,8 @@ func collectorKeys(s *CollectorSettings) []setting {
 	}, shared(&s.Access, &s.Admin, &s.Log))
 }
 
-func standardCollector() CollectorSettings {
+// DefaultCollector returns a collector's settings when a file says nothing; what is required is missing.
+func DefaultCollector() CollectorSettings {
 	return CollectorSettings{
 		Network: AtNetwork{Heartbeat: DefaultHeartbeat}, Log: standardLog(),
 		Limits: CollectorLimits{
@@ -41,7 +42,7 @@ func standardCollector() CollectorSettings {
 
 // ReadCollector reads a collector's settings. What is wrong is [config.Problems].
 func ReadCollector(file string) (CollectorSettings, error) {
-	s := standardCollector()
+	s := DefaultCollector()
 	d, err := readSettings(file, collectorKeys(&s))
 	if err != nil {
 		return CollectorSettings{}, err
@@ -78,7 +79,8 @@ func networkKeys(s *NetworkSettings) []setting {
 	}, shared(&s.Access, &s.Admin, &s.Log))
 }
 
-func standardNetwork() NetworkSettings {
+// DefaultNetwork returns a network server's settings when a file says nothing; what is required is missing.
+func DefaultNetwork() NetworkSettings {
 	return NetworkSettings{
 		Address: DefaultNetworkHost, Port: DefaultNetworkPort, FirstPort: DefaultFirstPort,
 		ExpireAfter: DefaultExpireAfter, Data: DefaultNetworkData, Log: standardLog(),
@@ -87,7 +89,7 @@ func standardNetwork() NetworkSettings {
 
 // ReadNetwork reads a network server's settings. What is wrong is [config.Problems].
 func ReadNetwork(file string) (NetworkSettings, error) {
-	s := standardNetwork()
+	s := DefaultNetwork()
 	d, err := readSettings(file, networkKeys(&s))
 	if err != nil {
 		return NetworkSettings{}, err
@@ -116,7 +118,8 @@ func makerKeys(s *MakerSettings) []setting {
 	}, atNetwork(&s.Network), shared(&s.Access, &s.Admin, &s.Log))
 }
 
-func standardMaker() MakerSettings {
+// DefaultMaker returns a maker's settings when a file says nothing; what is required is missing.
+func DefaultMaker() MakerSettings {
 	return MakerSettings{
 		Suffix: DefaultSuffix, Unit: DefaultUnit, Record: DefaultRecord,
 		Network: AtNetwork{Heartbeat: DefaultHeartbeat}, Log: standardLog(),
@@ -125,7 +128,7 @@ func standardMaker() MakerSettings {
 
 // ReadMaker reads a maker's settings. What is wrong is [config.Problems].
 func ReadMaker(file string) (MakerSettings, error) {
-	s := standardMaker()
+	s := DefaultMaker()
 	d, err := readSettings(file, makerKeys(&s))
 	if err != nil {
 		return MakerSettings{}, err
