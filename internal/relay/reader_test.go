@@ -51,7 +51,7 @@ func TestAReaderTellsTheMembersOfANetworkServerOfAnotherMake(t *testing.T) {
 	if err != nil || len(s.Clusters) != 2 || s.Clusters[0].Name != "a" || len(s.Clusters[1].Members) != 2 {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if m := s.Clusters[1].Members; m[0].ID != "1" || m[0].Port != 9300 || m[1].Port != 9301 || m[0].State != memberUp || m[0].Report != nil {
+	if m := s.Clusters[1].Members; m[0].ID != "1" || m[0].Port != 9300 || m[1].Port != 9301 || m[0].State != "up" || m[0].Report != nil {
 		t.Errorf("%+v", m)
 	}
 }
