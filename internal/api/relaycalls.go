@@ -105,7 +105,7 @@ func (r Rooms) getRelay(ctx context.Context, _ Identity, _ getRelayRequest) (rel
 	s, err := r.Relay.Status(ctx)
 	if err != nil {
 		refused := Refuse(http.StatusBadGateway, CodeRelayUnreachable, "the network server %s could not be asked: %s", r.Relay.Server(), err)
-		refused.RetryAfter = later
+		refused.RetryAfter = soon
 		return relayAnswer{}, refused
 	}
 	a := relayAnswer{

@@ -6,7 +6,7 @@ import type { Look } from "./members.js";
 import { card, Freshness, lacks, may, pageHead, type Desk, type Page } from "./page.js";
 import { Poll } from "./poll.js";
 import { clustersSummary, collectorsOf, failuresOf, programsOf, targetsOf, uploadersSummary, type ShownCollector, type ShownFailure, type ShownProgram, type ShownTarget } from "./relaywords.js";
-import { Table } from "../table.js";
+import { Table, type Column } from "../table.js";
 import { fillTime } from "./times.js";
 
 /** How often the network server is asked: it is looked at when something is stuck. */
@@ -29,9 +29,9 @@ class RelayPage {
   readonly #clusters = element("p", "relay-summary", "Loading …");
   readonly #uploaders = element("p", "relay-summary");
   readonly #collectorTable = collectorsTable();
-  readonly #uploaderTable = programsTable("Uploaders, by host and spool", "No uploader reports. One of ours does when its network.server names this network server; one of another make never does.", "Sent");
+  readonly #uploaderTable = programsTable("Uploaders, by host and spool", "No uploader reports. One of ours does when its network.server names this network server; one of another make never does.");
   readonly #targetTable = targetsTable();
-  readonly #makerTable = programsTable("Makers, by host and spool", "No maker reports.", "Made");
+  readonly #makerTable = programsTable("Makers, by host and spool", "No maker reports.", true);
   readonly #failureTable = failuresTable();
   readonly #shown: readonly HTMLElement[];
   readonly #makers: HTMLElement;
@@ -100,14 +100,15 @@ function collectorsTable(): Table<ShownCollector> {
       { head: "Collector", className: "first", fill: (cell, { cluster, id, address }) => fillTwo(cell, `${cluster}/${id}`, address) },
       { head: "State, since", className: "relay-state", fill: (cell, { look, state, since, reason }) => fillState(cell, look, state, since, reason) },
       { head: "In its spool", className: "relay-amount", fill: (cell, { waiting, oldest }) => fillTwo(cell, waiting, oldest) },
-      { head: "Comes in", className: "relay-amount", fill: (cell, { rate }) => setText(cell, rate) },
-      { head: "Stored", className: "relay-amount", fill: (cell, { stored }) => setText(cell, stored) },
+      { head: "Comes in", className: "relay-amount", fill: (cell, { rate }) => fillTwo(cell, ...rate) },
+      { head: "Stored", className: "relay-amount", fill: (cell, { stored }) => fillTwo(cell, ...stored) },
       { head: "Version", className: "relay-version", fill: (cell, { version }) => setText(cell, version) },
     ],
   });
 }
 
-function programsTable(caption: string, empty: string, done: string): Table<ShownProgram> {
+function programsTable(caption: string, empty: string, makers = false): Table<ShownProgram> {
+  const alone: Column<ShownProgram> = { head: "Left alone", className: "number", fill: (cell, { leftAlone }) => setText(cell, leftAlone) };
   return new Table<ShownProgram>({
     caption,
     keyOf: ({ key }) => key,
@@ -116,9 +117,9 @@ function programsTable(caption: string, empty: string, done: string): Table<Show
       { head: "Host, spool", className: "first", fill: (cell, { host, spool }) => fillTwo(cell, host, spool) },
       { head: "State", className: "relay-state", fill: (cell, { look, state, since }) => fillState(cell, look, state, since, "") },
       { head: "Waiting", className: "relay-amount", fill: (cell, { waiting, oldest }) => fillTwo(cell, waiting, oldest) },
-      { head: "Goes out", className: "relay-amount", fill: (cell, { rate }) => setText(cell, rate) },
-      { head: done, className: "relay-amount", fill: (cell, { done: all }) => setText(cell, all) },
-      { head: "Left alone", className: "number", fill: (cell, { leftAlone }) => setText(cell, leftAlone) },
+      { head: makers ? "Makes" : "Goes out", className: "relay-amount", fill: (cell, { rate }) => fillTwo(cell, ...rate) },
+      { head: makers ? "Made" : "Sent", className: "relay-amount", fill: (cell, { done }) => fillTwo(cell, ...done) },
+      ...(makers ? [] : [alone]),
       { head: "Version", className: "relay-version", fill: (cell, { version }) => setText(cell, version) },
     ],
   });
@@ -131,7 +132,7 @@ function targetsTable(): Table<ShownTarget> {
     empty: "No uploader says to whom it sends.",
     columns: [
       { head: "From", className: "first", fill: (cell, { from, spool }) => fillTwo(cell, from, spool) },
-      { head: "To", className: "first", fill: (cell, { to, address }) => fillTwo(cell, to, address) },
+      { head: "To", className: "relay-amount", fill: (cell, { to, address }) => fillTwo(cell, to, address) },
       { head: "State", className: "relay-state", fill: (cell, { look, state, reason }) => fillState(cell, look, state, undefined, reason) },
       { head: "Waiting", className: "relay-amount", fill: (cell, { waiting, oldest }) => fillTwo(cell, waiting, oldest) },
       { head: "Goes out", className: "number", fill: (cell, { rate }) => setText(cell, rate) },
@@ -145,11 +146,11 @@ function failuresTable(): Table<ShownFailure> {
     keyOf: ({ key }) => key,
     empty: "Nothing went wrong, as far as programs report.",
     columns: [
-      { head: "When", className: "time", fill: (cell, { at }) => fillTime(cell, at) },
       { head: "File", className: "first", fill: (cell, { name, final }) => fillTwo(cell, name, final ? "moved to failed/" : "") },
+      { head: "When", className: "time", fill: (cell, { at }) => fillTime(cell, at) },
       { head: "To", className: "relay-amount", fill: (cell, { where }) => setText(cell, where) },
       { head: "Why", className: "relay-why", fill: (cell, { reason }) => setText(cell, reason) },
-      { head: "By", className: "first", fill: (cell, { by, spool }) => fillTwo(cell, by, spool) },
+      { head: "By", className: "relay-amount", fill: (cell, { by, spool }) => fillTwo(cell, by, spool) },
     ],
   });
 }

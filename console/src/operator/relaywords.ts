@@ -12,6 +12,11 @@ const mostNamed = 5;
 
 const unknown = "–";
 
+/** What a cell has in two lines; the second may be empty. */
+export type Two = readonly [string, string];
+
+const notKnown: Two = [unknown, ""];
+
 /** A collector as the table has it. */
 export interface ShownCollector {
   key: string;
@@ -24,8 +29,8 @@ export interface ShownCollector {
   reason: string;
   waiting: string;
   oldest: string;
-  rate: string;
-  stored: string;
+  rate: Two;
+  stored: Two;
   version: string;
 }
 
@@ -39,8 +44,8 @@ export interface ShownProgram {
   since: string | undefined;
   waiting: string;
   oldest: string;
-  rate: string;
-  done: string;
+  rate: Two;
+  done: Two;
   leftAlone: string;
   version: string;
 }
@@ -93,7 +98,7 @@ function collectorOf(cluster: string, { id, address, port, state, since, report 
     waiting: waitingWords(report?.waiting),
     oldest: oldestWords(report?.waiting),
     // What one that nobody hears said last is not so any more.
-    rate: lost ? unknown : rateWords(report),
+    rate: lost ? notKnown : rateWords(report),
     stored: doneWords(report),
     version: report?.version ?? unknown,
   };
@@ -132,7 +137,7 @@ function programOf(one: RelayProgram): ShownProgram {
     since: one.silent ? one.seen : undefined,
     waiting: waitingWords(one.waiting),
     oldest: oldestWords(one.waiting),
-    rate: one.silent ? unknown : rateWords(one),
+    rate: one.silent ? notKnown : rateWords(one),
     done: doneWords(one),
     leftAlone: count(one.leftAlone),
     version: one.version,
@@ -204,12 +209,12 @@ function oldestWords(waiting: RelayWaiting | undefined): string {
   return waiting === undefined || waiting.files === 0 ? "" : `the oldest for ${duration(waiting.oldestSeconds)}`;
 }
 
-function rateWords(report: RelayReport | undefined): string {
-  return report === undefined ? unknown : `${rate(report.filesPerSecond)} files/s, ${bytes(report.bytesPerSecond)}/s`;
+function rateWords(report: RelayReport | undefined): Two {
+  return report === undefined ? notKnown : [`${rate(report.filesPerSecond)} files/s`, `${bytes(report.bytesPerSecond)}/s`];
 }
 
-function doneWords(report: RelayReport | undefined): string {
-  return report === undefined ? unknown : `${count(report.files)}, ${bytes(report.bytes)}`;
+function doneWords(report: RelayReport | undefined): Two {
+  return report === undefined ? notKnown : [plural(report.files, "file"), bytes(report.bytes)];
 }
 
 function compare(a: string, b: string): number {
