@@ -58,7 +58,7 @@ func mayImport(from, to layer, test bool) bool {
 		pipe:    {room, wire, cellar},
 		room:    {wire, cellar},
 		wire:    {},
-		cellar:  {},
+		cellar:  {cellar}, // a spool has the lock of a folder
 		client:  {wire},
 		page:    {},
 		tool:    {client, wire, cellar},

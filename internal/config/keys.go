@@ -97,10 +97,22 @@ func keyNamed(name string) (Key, bool) {
 
 // childrenOf returns the names of the keys and groups directly below a
 // prefix: "" for the top, "limits.", "apps[].", "apps[].jwt.".
-func childrenOf(prefix string) []string {
+func childrenOf(prefix string) []string { return childrenAmong(keyNames(), prefix) }
+
+// keyNames returns the names of all settings.
+func keyNames() []string {
 	var names []string
 	for _, k := range Keys() {
-		rest, ok := strings.CutPrefix(k.Name, prefix)
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// childrenAmong returns the names directly below a prefix among these keys.
+func childrenAmong(keys []string, prefix string) []string {
+	var names []string
+	for _, k := range keys {
+		rest, ok := strings.CutPrefix(k, prefix)
 		if !ok {
 			continue
 		}

@@ -17,9 +17,20 @@ import (
 // ID, and stays when the process ends: the lock is the kernel's, not the file's.
 const lockName = "switchboard.lock"
 
+// InUseError says that another process holds the lock of a folder.
+type InUseError struct {
+	Folder string
+	Holder string // "process 123"
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("the data folder %s is in use by %s: stop it, or give --data another folder", e.Folder, e.Holder)
+}
+
 // LockFolder makes dir if there is none, for its owner only, and locks it
 // against other processes on this machine until release is called or the
-// process ends. When another process holds it, the error names it.
+// process ends. When another process holds it, the error is an *InUseError, which
+// names it.
 func LockFolder(dir string) (release func() error, err error) {
 	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
@@ -31,7 +42,7 @@ func LockFolder(dir string) (release func() error, err error) {
 		return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
 	}
 	if !locked {
-		return nil, fmt.Errorf("the data folder %s is in use by %s: stop it, or give --data another folder", dir, holder(path))
+		return nil, &InUseError{Folder: dir, Holder: holder(path)}
 	}
 	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("write the lock of the data folder: %w", err), lock.Unlock())

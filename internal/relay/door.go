@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type door struct {
 	log *slog.Logger
 	now atomic.Pointer[behind]
 
+	asked    string // the address that was asked for
 	listener net.Listener
 	server   *http.Server
 	served   chan error // of one: why serving ended
@@ -44,6 +46,10 @@ type behind struct {
 	handler http.Handler
 	creds   *credentials
 	open    func(*http.Request) bool // paths that ask for no secret; nil for none
+	// names are those that a door on loopback answers to while there is no secret,
+	// beside the loopback names and the one that it was asked to listen at: a page
+	// elsewhere may have a name of its own point here. nil: it answers to all.
+	names []string
 }
 
 // openDoor listens at an address and serves until close. most is how many connections
@@ -53,7 +59,7 @@ func openDoor(log *slog.Logger, address string, most int, b behind) (*door, erro
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen: %w", err)
 	}
-	d := &door{log: log, listener: l, served: make(chan error, 1)}
+	d := &door{log: log, asked: address, listener: l, served: make(chan error, 1)}
 	d.now.Store(&b)
 	if most > 0 {
 		l = netutil.LimitListener(l, most)
@@ -67,6 +73,28 @@ func openDoor(log *slog.Logger, address string, most int, b behind) (*door, erro
 	}
 	go func() { d.served <- d.server.Serve(l) }()
 	return d, nil
+}
+
+// moveDoor has a door serve something else, at another address perhaps: then the
+// new one is open before the old one closes. old may be nil, and an address empty:
+// there is none then. After an error the old one serves on as it did.
+func moveDoor(old *door, log *slog.Logger, address string, most int, b behind) (*door, error) {
+	switch {
+	case address == "":
+		old.close()
+		return nil, nil
+	case old == nil || old.asked != address:
+		d, err := openDoor(log, address, most, b)
+		if err != nil {
+			return old, err
+		}
+		old.close()
+		return d, nil
+	case old.secure() != (b.creds.server != nil):
+		return old, fmt.Errorf("TLS cannot be turned on or off at %s while it is in use: take another port, or start again", address)
+	}
+	old.replace(b)
+	return old, nil
 }
 
 // config gives a handshake the certificate of now.
@@ -91,8 +119,11 @@ func (d *door) address() *net.TCPAddr { return d.listener.Addr().(*net.TCPAddr) 
 func (d *door) failed() <-chan error { return d.served }
 
 // close takes no new connections, waits for the requests that are on their way, and
-// cuts off what takes too long.
+// cuts off what takes too long. A door that is nil is closed.
 func (d *door) close() {
+	if d == nil {
+		return
+	}
 	d.closing.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 		defer cancel()
@@ -117,12 +148,37 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the connection ends, and with it what was half answered
 	}()
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if b.creds.secret == "" && b.names != nil && d.address().IP.IsLoopback() && !d.named(r.Host, b.names) {
+		refuse(w, http.StatusMisdirectedRequest, codeHost, "without a secret this server answers to loopback names only, such as 127.0.0.1 and localhost")
+		return
+	}
 	if b.creds.secret != "" && (b.open == nil || !b.open(r)) && !shows(r, b.creds.secret) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		refuse(w, http.StatusUnauthorized, codeSecret, "this server asks for its secret: Authorization: Bearer …")
 		return
 	}
 	b.handler.ServeHTTP(w, r)
+}
+
+// named says whether a request's Host is a name of this machine alone, or one of
+// the given ones, or that of the address that was asked for.
+func (d *door) named(host string, names []string) bool {
+	name := hostOf(host)
+	if ip := net.ParseIP(name); ip != nil {
+		return ip.IsLoopback()
+	}
+	if strings.EqualFold(name, "localhost") || strings.EqualFold(name, hostOf(d.asked)) {
+		return true
+	}
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+}
+
+// hostOf returns the host of host:port, or of a host alone.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		address = host
+	}
+	return strings.TrimSuffix(strings.Trim(address, "[]"), ".")
 }
 
 // shows says whether a request shows the secret. Digests are compared, so that the
@@ -140,6 +196,8 @@ const (
 	codeHeader    = "HEADER"        // 400: a header of ours that cannot be read
 	codeMethod    = "METHOD"        // 405
 	codeNotFound  = "NOT_FOUND"     // 404
+	codeHost      = "WRONG_HOST"    // 421
+	codeNotReady  = "NOT_READY"     // 503, of an admin door
 	codeOffset    = "OFFSET"        // 409
 	codeTooLarge  = "TOO_LARGE"     // 413
 	codeDigest    = "DIGEST"        // 422
@@ -149,6 +207,8 @@ const (
 	codeStopping  = "STOPPING"      // 503
 	codeBroken    = "BROKEN_OFF"    // the sender went away; nobody is answered
 	codeParameter = "BAD_PARAMETER" // 400, of a network server
+	codeOrigin    = "ORIGIN"        // 403, of a network server or a maker: a page of another site
+	codeState     = "STATE"         // 503, of a network server: its data folder cannot be written
 )
 
 // refuse answers with one line of text: the code and a sentence.

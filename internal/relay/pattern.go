@@ -1,0 +1,84 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// maxPattern bounds the text of a pattern, in bytes.
+const maxPattern = 1000
+
+// pattern says which names of files are meant. It is safe for concurrent use.
+type pattern struct {
+	text string
+	glob string         // when there is no expression
+	re   *regexp.Regexp // matches anywhere in the name
+}
+
+// parsePattern reads a glob, which has to match the whole name (* and ? and [a-z],
+// as path.Match reads them), or a regular expression between slashes, which has to
+// match somewhere in it.
+func parsePattern(text string) (pattern, error) {
+	switch {
+	case text == "":
+		return pattern{}, errors.New("a pattern is empty: * matches all files")
+	case len(text) > maxPattern:
+		return pattern{}, fmt.Errorf("a pattern has at most %d bytes", maxPattern)
+	}
+	if inner, found := strings.CutPrefix(text, "/"); found {
+		inner, found = strings.CutSuffix(inner, "/")
+		if !found || inner == "" {
+			return pattern{}, fmt.Errorf("pattern %s: a regular expression stands between two slashes", text)
+		}
+		re, err := regexp.Compile(inner)
+		if err != nil {
+			return pattern{}, fmt.Errorf("pattern %s: %w", text, err)
+		}
+		return pattern{text: text, re: re}, nil
+	}
+	if strings.Contains(text, "/") {
+		return pattern{}, fmt.Errorf("pattern %s: matches nothing, no name of a file has a slash", text)
+	}
+	if _, err := path.Match(text, ""); err != nil {
+		return pattern{}, fmt.Errorf("pattern %s: %w", text, err)
+	}
+	return pattern{text: text, glob: text}, nil
+}
+
+// String returns the pattern as it was written.
+func (p pattern) String() string { return p.text }
+
+// matches says whether a name is meant. That without a text matches nothing.
+func (p pattern) matches(name string) bool {
+	if p.re != nil {
+		return p.re.MatchString(name)
+	}
+	ok, err := path.Match(p.glob, name)
+	return ok && err == nil
+}
+
+// filter says which files are sent at all: those that match any of its patterns, and
+// all of them when it has none.
+type filter []pattern
+
+// parseFilter reads a filter.
+func parseFilter(texts []string) (filter, error) {
+	var f filter
+	for _, text := range texts {
+		p, err := parsePattern(text)
+		if err != nil {
+			return nil, err
+		}
+		f = append(f, p)
+	}
+	return f, nil
+}
+
+// takes says whether a file is to be sent.
+func (f filter) takes(name string) bool {
+	return len(f) == 0 || slices.ContainsFunc(f, func(p pattern) bool { return p.matches(name) })
+}

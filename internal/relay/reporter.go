@@ -1,0 +1,110 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// strangerTime is how long a network server that knows of no reports is left in
+// peace.
+const strangerTime = 10 * time.Minute
+
+// reporter tells a network server how a program is doing.
+type reporter struct {
+	log    *slog.Logger
+	creds  *credentials
+	client *http.Client
+	base   string        // of the server, see credentials.base
+	every  time.Duration // between two reports
+	report func() Report // makes one; the reporter adds how often
+
+	after func(time.Duration) <-chan time.Time // nil for time.After
+}
+
+// run reports at once, and then again and again until ctx ends. Nothing waits for
+// it, and what it cannot tell is lost: the next report has it.
+func (r *reporter) run(ctx context.Context) {
+	after := r.after
+	if after == nil {
+		after = time.After
+	}
+	last := ""
+	for {
+		wait := r.every
+		err := r.post(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if knowsNone(err) {
+			wait = max(wait, strangerTime)
+		}
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if text != last {
+			r.log.Debug("reporting to the network server", "server", r.base, "err", text)
+			last = text
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-after(wait):
+		}
+	}
+}
+
+func (r *reporter) post(ctx context.Context) error {
+	report := r.report()
+	report.Every = r.every.Milliseconds()
+	_, err := r.creds.call(ctx, r.client, http.MethodPost, r.base+pathReport, bytes.NewReader(encodeReport(report)))
+	return err
+}
+
+// knowsNone says whether a server is of another make: it has nothing at our path.
+func knowsNone(err error) bool {
+	var status *statusError
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// encodeReport returns a report as JSON. One that is too large tells of fewer
+// collectors, those that are in trouble first, and of fewer failures.
+func encodeReport(r Report) []byte {
+	for {
+		body, err := json.Marshal(r)
+		if err != nil {
+			panic(err) // our own type
+		}
+		if len(body) <= maxReport || len(r.Targets)+len(r.Failures) == 0 {
+			return body
+		}
+		r.Failures = r.Failures[:len(r.Failures)/2]
+		r.Targets = worstTargets(r.Targets, len(r.Targets)/2)
+	}
+}
+
+// worstTargets returns so many of the collectors, those that are not up before
+// others.
+func worstTargets(all []Target, most int) []Target {
+	list := make([]Target, 0, len(all))
+	for _, up := range []bool{false, true} {
+		for _, t := range all {
+			if (t.State == "up") == up {
+				list = append(list, t)
+			}
+		}
+	}
+	return list[:most]
+}

@@ -1,0 +1,98 @@
+package spool
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+)
+
+// Thirty senders at once against one loop that writes, syncs, renames, and syncs
+// the folder: what a careful program by hand would do. The folder is TMPDIR's,
+// which has to lie on a disk for the numbers to mean something.
+func BenchmarkStore1K(b *testing.B)    { benchmarkStore(b, 1<<10) }
+func BenchmarkStore1M(b *testing.B)    { benchmarkStore(b, 1<<20) }
+func BenchmarkBareLoop1K(b *testing.B) { benchmarkBareLoop(b, 1<<10) }
+func BenchmarkBareLoop1M(b *testing.B) { benchmarkBareLoop(b, 1<<20) }
+
+func benchmarkStore(b *testing.B, size int) {
+	s, err := OpenStore(b.TempDir(), StoreOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	content := make([]byte, size)
+	_, _ = rand.Read(content)
+	var n atomic.Int64
+	b.SetBytes(int64(size))
+	b.SetParallelism(15) // times two processors
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			name := fmt.Sprintf("file-%d.bin", n.Add(1))
+			p, err := s.Begin(Upload{Name: name, Key: name, Size: int64(size)})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			for at := 0; at < size; at += 128 << 10 {
+				if _, err := p.Write(content[at:min(size, at+128<<10)]); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+			if _, err := p.Commit(context.Background()); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.StopTimer()
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func benchmarkBareLoop(b *testing.B, size int) {
+	dir := b.TempDir()
+	content := make([]byte, size)
+	_, _ = rand.Read(content)
+	folder, err := os.Open(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(size))
+	b.ResetTimer()
+	for i := range b.N {
+		if err := bareStore(dir, folder, fmt.Sprintf("file-%d.bin", i), content); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	if err := folder.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func bareStore(dir string, folder *os.File, name string, content []byte) error {
+	path := filepath.Join(dir, name)
+	f, err := os.Create(path + ".tmp")
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(content); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	return folder.Sync()
+}

@@ -1,0 +1,402 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrChanged says that a file is not the one any more that was found: it was
+// removed, written to, or another has its name now.
+var ErrChanged = errors.New("the file is not the one that was found")
+
+// OutboxOptions are an Outbox's settings. Zero values stand for the defaults.
+type OutboxOptions struct {
+	Quiet time.Duration // how long ago a file was written to last; 1s
+	Log   *slog.Logger
+	Now   func() time.Time
+
+	step func(what string) // for tests: before a step of a removal
+}
+
+func (o *OutboxOptions) fill() {
+	if o.Quiet <= 0 {
+		o.Quiet = time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.step == nil {
+		o.step = func(string) {}
+	}
+}
+
+// Entry is a file as it was found.
+type Entry struct {
+	Name     string
+	Size     int64
+	Modified time.Time // its content
+	Changed  time.Time // its content, name, or anything else of it
+	Inode    uint64
+}
+
+// identity is what stays the same of a file that is moved.
+type identity struct {
+	inode      uint64
+	size, nano int64
+}
+
+func (e Entry) identity() identity { return identity{e.Inode, e.Size, e.Modified.UnixNano()} }
+
+func identityOf(st *unix.Stat_t) identity {
+	return identity{st.Ino, st.Size, time.Unix(st.Mtim.Unix()).UnixNano()}
+}
+
+// String is the name of a folder in the trash.
+func (i identity) String() string { return fmt.Sprintf("%d-%d-%d", i.inode, i.size, i.nano) }
+
+// Outbox is the sending side of a spool. Its methods may be called from any
+// goroutine.
+type Outbox struct {
+	dir string
+	id  string
+	o   OutboxOptions
+
+	mu      sync.Mutex
+	ground  *outGround
+	left    map[Reason]int
+	arrived []chan<- struct{} // told by Scan that a file is not quiet yet
+	watch   func()            // sets the watch anew
+}
+
+// outGround is what an Outbox stands on; see ground.
+type outGround struct {
+	*home
+	trash *folder
+
+	scans   int  // that use it without holding the Outbox's mu, which guards both
+	retired bool // it is closed by the last one
+}
+
+// OpenOutbox makes dir if there is none, opens it for sending, and deals with what
+// a process that was killed was about to remove. It fails when another process
+// sends from there; the error names it.
+func OpenOutbox(dir string, o OutboxOptions) (*Outbox, error) {
+	o.fill()
+	b := &Outbox{dir: dir, o: o, left: map[Reason]int{}}
+	var err error
+	if b.ground, err = b.open(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *Outbox) open() (*outGround, error) {
+	h, id, err := openHome(b.dir, "uploader", b.id)
+	if err != nil {
+		return nil, err
+	}
+	g := &outGround{home: h}
+	if err := g.own.makeFolder("trash", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, errors.Join(fmt.Errorf("open the spool %s: %w", b.dir, err), h.close())
+	}
+	if g.trash, err = openFolder(filepath.Join(g.own.path, "trash")); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the spool %s: %w", b.dir, err), h.close())
+	}
+	if err := b.empty(g); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the spool %s: bring back what was about to be removed: %w", b.dir, err), g.close())
+	}
+	if b.id == "" {
+		b.id = id
+	}
+	return g, nil
+}
+
+func (g *outGround) close() error { return errors.Join(g.trash.close(), g.home.close()) }
+
+// ID names the spool: random, made once, kept in it.
+func (b *Outbox) ID() string { return b.id }
+
+// State is the folder for what the sender has to remember.
+func (b *Outbox) State() string { return filepath.Join(b.dir, ownFolder, "uploader") }
+
+// Close gives the spool back. No other call may be under way.
+func (b *Outbox) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ground.close()
+}
+
+// settled returns the ground that is there now. mu is held.
+func (b *Outbox) settled() (*outGround, error) {
+	if b.ground.stands() {
+		return b.ground, nil
+	}
+	if err := b.ground.returned(b.id); err != nil {
+		return nil, err
+	}
+	g, err := b.open()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	b.ground.retired = true
+	b.leave(b.ground)
+	b.ground = g
+	b.o.Log.Info("the spool was removed and is there again", "spool", b.dir)
+	return g, nil
+}
+
+// leave closes a folder that was removed and that nobody uses. mu is held.
+func (b *Outbox) leave(g *outGround) {
+	if g.retired && g.scans == 0 {
+		_ = g.close() // nothing was written there
+	}
+}
+
+// Open opens a file that was found, for reading. It fails with ErrChanged if it is
+// another now.
+func (b *Outbox) Open(e Entry) (*os.File, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, err := b.settled()
+	if err != nil {
+		return nil, err
+	}
+	f, err := g.spool.openSame(e.Name, e.identity())
+	return f, told(b.dir, err)
+}
+
+// openSame opens a file, if it is the one.
+func (d *folder) openSame(name string, want identity) (*os.File, error) {
+	if name == "" || filepath.Base(name) != name {
+		return nil, &NameError{Name: name, Reason: "there is a slash in it"}
+	}
+	f, err := d.open(name, unix.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+		return nil, fmt.Errorf("%w: %s", ErrChanged, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(int(f.Fd()), &st); err == nil && (!regular(&st) || identityOf(&st) != want) {
+		err = fmt.Errorf("%w: %s", ErrChanged, name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// Remove takes a file away that was delivered. If it is another now, or somebody
+// writes to it, it stays, and the error is ErrChanged.
+//
+// It moves the file aside first and looks at what it moved: what comes under the
+// name in the instant before is not lost. What a killed process moved aside is
+// looked at by the next one.
+func (b *Outbox) Remove(e Entry) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, err := b.settled()
+	if err != nil {
+		return err
+	}
+	return told(b.dir, b.remove(g, e))
+}
+
+func (b *Outbox) remove(g *outGround, e Entry) error {
+	f, err := g.spool.openSame(e.Name, e.identity())
+	if err != nil {
+		return err
+	}
+	_ = f.Close() // it was looked at
+	crate := e.identity().String()
+	if err := g.trash.makeFolder(crate, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	to, err := openFolder(filepath.Join(g.trash.path, crate))
+	if err != nil {
+		return err
+	}
+	defer to.close() // nothing was written
+	b.o.step("move aside")
+	if err := g.spool.move(e.Name, to, e.Name); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %s", ErrChanged, e.Name)
+		}
+		return err
+	}
+	b.o.step("look")
+	return b.dispose(g, to, e.Name, e.identity())
+}
+
+// dispose removes a file that was moved aside, with the folder that it lies in, or
+// puts it back if it is not the one.
+func (b *Outbox) dispose(g *outGround, crate *folder, name string, want identity) error {
+	f, err := crate.openSame(name, want)
+	if err == nil && written(f) {
+		err = fmt.Errorf("%w: %s is being written to", ErrChanged, name)
+	}
+	if f != nil {
+		_ = f.Close() // it was looked at
+	}
+	switch {
+	case err == nil:
+		b.o.step("remove")
+		err = crate.remove(name)
+	case errors.Is(err, ErrChanged):
+		if _, back := putAside(crate, name, g.spool, name, 0); back != nil {
+			return back
+		}
+	default:
+		return err
+	}
+	return errors.Join(err, g.trash.removeFolder(filepath.Base(crate.path)))
+}
+
+// empty deals with what lies in the trash after a kill.
+func (b *Outbox) empty(g *outGround) error {
+	return g.trash.each(func(name string) error {
+		var want identity
+		if n, err := fmt.Sscanf(name, "%d-%d-%d", &want.inode, &want.size, &want.nano); n != 3 || err != nil {
+			return nil // not ours
+		}
+		crate, err := openFolder(filepath.Join(g.trash.path, name))
+		if err != nil {
+			return err
+		}
+		defer crate.close() // nothing was written
+		found := false
+		err = crate.each(func(file string) error {
+			found = true
+			if err := b.dispose(g, crate, file, want); err != nil && !errors.Is(err, ErrChanged) {
+				return err
+			}
+			return nil
+		})
+		if err != nil || found {
+			return err
+		}
+		return g.trash.removeFolder(name)
+	})
+}
+
+// mostBeside is how many names are tried.
+const mostBeside = 100_000
+
+// putAside gives a file a name in another folder, or one like it that is free, so
+// short that extra bytes can be added.
+func putAside(from *folder, name string, to *folder, want string, extra int) (string, error) {
+	for n := 1; n <= mostBeside; n++ {
+		as := numbered(want, n, extra)
+		if err := from.move(name, to, as); !errors.Is(err, fs.ErrExist) {
+			return as, err
+		}
+	}
+	return "", fmt.Errorf("every name that %s could get in %s is taken", name, to.path)
+}
+
+// numbered is the nth name like another.
+func numbered(name string, n, extra int) string {
+	if n == 1 && len(name)+extra <= longestName {
+		return name
+	}
+	return beside(name, strconv.Itoa(n), extra)
+}
+
+const (
+	failedFolder = "failed"
+	reasonSuffix = ".reason"
+)
+
+// Fail moves a file that cannot be delivered to the folder failed of the spool,
+// over nothing that is there, with the reason beside it. If it is another now, it
+// stays, and the error is ErrChanged.
+func (b *Outbox) Fail(e Entry, reason string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, err := b.settled()
+	if err != nil {
+		return err
+	}
+	return told(b.dir, b.fail(g, e, reason))
+}
+
+func (b *Outbox) fail(g *outGround, e Entry, reason string) error {
+	f, err := g.spool.openSame(e.Name, e.identity())
+	if err != nil {
+		return err
+	}
+	_ = f.Close() // it was looked at
+	if err := g.spool.makeFolder(failedFolder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	failed, err := openFolder(filepath.Join(g.spool.path, failedFolder))
+	if err != nil {
+		return err
+	}
+	defer failed.close() // it is synced below
+	for n := 1; n <= mostBeside; n++ {
+		as := numbered(e.Name, n, len(reasonSuffix))
+		// The reason first: its name keeps the other free, and a file without
+		// a reason would tell nobody anything.
+		err := failed.writeNew(as+reasonSuffix, reason+"\n")
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			b.o.step("move to failed")
+			err = g.spool.move(e.Name, failed, as)
+		}
+		if err == nil {
+			return b.failedIs(g, failed, as, e)
+		}
+		if gone := failed.remove(as + reasonSuffix); !errors.Is(err, fs.ErrExist) {
+			return errors.Join(err, gone)
+		}
+	}
+	return fmt.Errorf("every name that %s could get in %s is taken", e.Name, failed.path)
+}
+
+// failedIs looks at what was moved to failed, and puts it back if it is not the
+// one.
+func (b *Outbox) failedIs(g *outGround, failed *folder, as string, e Entry) error {
+	f, err := failed.openSame(as, e.identity())
+	if err == nil {
+		return errors.Join(f.Close(), failed.sync(), g.spool.sync())
+	}
+	if !errors.Is(err, ErrChanged) {
+		return err
+	}
+	if _, back := putAside(failed, as, g.spool, e.Name, 0); back != nil {
+		return back
+	}
+	return errors.Join(err, failed.remove(as+reasonSuffix))
+}
+
+// writeNew writes a small file that is not there yet, and syncs it.
+func (d *folder) writeNew(name, content string) error {
+	f, err := d.open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, d.remove(name))
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+)
+
+// Reason says why an Outbox leaves something alone.
+type Reason string
+
+// The reasons.
+const (
+	Hidden    Reason = "hidden"    // its name begins with a dot
+	Temporary Reason = "temporary" // its name ends in .tmp: it is being written
+	NotQuiet  Reason = "notQuiet"  // it was written to a moment ago, or somebody has it open for that
+	BadName   Reason = "badName"   // see CheckName
+	Symlink   Reason = "symlink"
+	Folder    Reason = "folder"
+	OtherKind Reason = "otherKind" // a pipe, a socket, a device
+	Denied    Reason = "denied"    // it may not be read
+)
+
+// Scan calls do with every file that is ready, in no order. It reads the folder in
+// portions: its memory does not grow with the number of files, and do may take its
+// time, remove files, and end the scan by an error, which Scan returns. A folder
+// that is gone is ErrGone; once it is back the next Scan reads it.
+func (b *Outbox) Scan(ctx context.Context, do func(Entry) error) error {
+	b.mu.Lock()
+	g, err := b.settled()
+	if err == nil {
+		g.scans++
+		if b.watch != nil {
+			b.watch()
+		}
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	left := map[Reason]int{}
+	err = g.spool.each(func(name string) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if name == ownFolder || name == failedFolder {
+			return nil
+		}
+		e, reason, err := b.look(g, name)
+		if err != nil {
+			return told(b.dir, err)
+		}
+		if reason != "" {
+			left[reason]++
+			return nil
+		}
+		if e.Name == "" {
+			return nil // taken meanwhile
+		}
+		return do(e)
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g.scans--
+	b.leave(g)
+	if err == nil {
+		b.left = left
+	}
+	if left[NotQuiet] > 0 {
+		for _, c := range b.arrived {
+			hint(c)
+		}
+	}
+	return err
+}
+
+// LeftAlone says how much the last whole Scan left alone, and why.
+func (b *Outbox) LeftAlone() map[Reason]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.left)
+}
+
+// look returns the file of a name, or why it is left alone, or neither if it is
+// gone.
+func (b *Outbox) look(g *outGround, name string) (Entry, Reason, error) {
+	switch {
+	case strings.HasPrefix(name, "."):
+		return Entry{}, Hidden, nil
+	case strings.HasSuffix(name, temporary):
+		return Entry{}, Temporary, nil
+	case badName(name) != "":
+		return Entry{}, BadName, nil
+	}
+	st, err := g.spool.stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Entry{}, "", nil
+	}
+	if err != nil {
+		return Entry{}, "", err
+	}
+	if !regular(&st) {
+		return Entry{}, kindOf(&st), nil
+	}
+	e := Entry{
+		Name: name, Size: st.Size, Inode: st.Ino,
+		Modified: time.Unix(st.Mtim.Unix()), Changed: time.Unix(st.Ctim.Unix()),
+	}
+	if !b.quiet(e) {
+		return Entry{}, NotQuiet, nil
+	}
+	f, err := g.spool.openSame(name, e.identity())
+	switch {
+	case errors.Is(err, ErrChanged):
+		return Entry{}, NotQuiet, nil
+	case errors.Is(err, fs.ErrPermission):
+		return Entry{}, Denied, nil
+	case err != nil:
+		return Entry{}, "", err
+	}
+	defer f.Close() // it was looked at
+	if written(f) {
+		return Entry{}, NotQuiet, nil
+	}
+	return e, "", nil
+}
+
+// quiet says whether a file was last written to long enough ago. A time of the
+// future was set by hand, as archives do: then it counts when that was done.
+func (b *Outbox) quiet(e Entry) bool {
+	now := b.o.Now()
+	at := e.Modified
+	if at.After(now) {
+		at = e.Changed
+	}
+	if at.After(now.Add(b.o.Quiet)) {
+		return true // the clock was set back since
+	}
+	return now.Sub(at) >= b.o.Quiet
+}
+
+func kindOf(st *unix.Stat_t) Reason {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
+		return Symlink
+	case unix.S_IFDIR:
+		return Folder
+	}
+	return OtherKind
+}
+
+// hint says without waiting that there may be something.
+func hint(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Watch returns a channel that says, once for many, that a Scan may find something
+// new, until ctx ends, when it is closed. It is a hint and misses what the system
+// does not tell, as on network file systems: scan now and then without it. It
+// cannot be asked for twice.
+func (b *Outbox) Watch(ctx context.Context) (<-chan struct{}, error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, err
+	}
+	out, arrived := make(chan struct{}, 1), make(chan struct{}, 1)
+	watched := uint64(0)
+	b.mu.Lock()
+	b.arrived = append(b.arrived, arrived)
+	var once sync.Once
+	b.watch = func() {
+		if b.ground.inode == watched {
+			return
+		}
+		if watched != 0 {
+			_ = w.Remove(b.dir) // it is gone
+		}
+		if err := w.Add(b.dir); err != nil {
+			once.Do(func() {
+				b.o.Log.Info("the spool cannot be watched; what is new is found when it is scanned", "spool", b.dir, "err", err)
+			})
+			return
+		}
+		watched = b.ground.inode
+	}
+	b.watch()
+	b.mu.Unlock()
+	go func() {
+		defer close(out)
+		b.pass(ctx, w, arrived, out)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.watch, b.arrived = nil, nil
+		_ = w.Close() // nothing was written
+	}()
+	return out, nil
+}
+
+// pass makes hints of events: one at once, and one when what was being written may
+// be quiet.
+func (b *Outbox) pass(ctx context.Context, w *fsnotify.Watcher, arrived <-chan struct{}, out chan<- struct{}) {
+	later := time.NewTimer(time.Hour)
+	later.Stop()
+	defer later.Stop()
+	waiting := false
+	for {
+		now := true
+		select {
+		case <-ctx.Done():
+			return
+		case <-later.C:
+			waiting = false
+			hint(out)
+			continue
+		case <-arrived:
+			now = false // it was scanned just now
+		case e := <-w.Events:
+			if !e.Has(fsnotify.Create) && !e.Has(fsnotify.Write) {
+				continue // most often what we took away
+			}
+		case <-w.Errors: // such as more events than the system keeps
+		}
+		if !waiting {
+			if now {
+				hint(out)
+			}
+			waiting = true
+			later.Reset(b.o.Quiet + b.o.Quiet/8)
+		}
+	}
+}
