@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
 
@@ -35,7 +34,8 @@ func (c demoRelayCommand) Run(p *program) error {
 	if err != nil {
 		return fmt.Errorf("demo: find this program: %w", err)
 	}
-	err = p.untilStopped(func(ctx context.Context) error {
+	log := newLogger(p.err, "text", config.Log{}.SlogLevel())
+	err = p.until(log, func(ctx context.Context, _ <-chan struct{}) error {
 		return demo.Run(ctx, demo.Options{
 			Data: c.Data, Listen: c.Listen, Static: c.Static, Version: p.version, Out: p.out,
 			Command: func(args []string) *exec.Cmd {
@@ -51,39 +51,6 @@ func (c demoRelayCommand) Run(p *program) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	return nil
-}
-
-// untilStopped runs something until it ends, or the first signal that stops; the
-// second one ends the process at once.
-func (p *program) untilStopped(run func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	signals, done := make(chan os.Signal, 8), make(chan struct{})
-	stopListening := p.listen(signals)
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for stopping := false; ; {
-			select {
-			case <-done:
-				return
-			case sig := <-signals:
-				switch {
-				case sig == syscall.SIGHUP: // there is nothing to be read again
-				case stopping:
-					p.exit(exitFailed)
-					return
-				default:
-					stopping = true
-					cancel()
-				}
-			}
-		}
-	})
-	err := run(ctx)
-	stopListening()
-	close(done)
-	watching.Wait()
-	return err
 }
 
 // demoPartCommands are what the processes of the demo run.
@@ -161,7 +128,7 @@ func (c demoProgramCommand) Run(p *program) error {
 func (p *program) runPart(run func(context.Context, *slog.Logger) error) error {
 	p.endWithInput()
 	log := newLogger(p.err, "text", config.Log{}.SlogLevel())
-	err := p.untilStopped(func(ctx context.Context) error { return run(ctx, log) })
+	err := p.until(log, func(ctx context.Context, _ <-chan struct{}) error { return run(ctx, log) })
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}

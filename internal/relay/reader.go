@@ -94,7 +94,7 @@ func (r *Reader) askStranger(ctx context.Context, c *credentials) (s Status, err
 	for name, members := range clusters {
 		one := ClusterStatus{Name: name}
 		for id, m := range members {
-			one.Members = append(one.Members, MemberStatus{ID: id, Address: m.Address, Port: int(m.Port), State: "up"})
+			one.Members = append(one.Members, MemberStatus{ID: id, Address: m.Address, Port: int(m.Port), State: memberUp})
 		}
 		slices.SortFunc(one.Members, func(a, b MemberStatus) int { return strings.Compare(a.ID, b.ID) })
 		s.Clusters = append(s.Clusters, one)
