@@ -122,7 +122,7 @@ func startCollector(t *testing.T, change func(*CollectorSettings)) *testCollecto
 
 func newTestCollector(t *testing.T, change func(*CollectorSettings)) *testCollector {
 	t.Helper()
-	c := &testCollector{settings: standardCollector()}
+	c := &testCollector{settings: DefaultCollector()}
 	c.settings.Address, c.settings.Spool, c.settings.Limits.FreeBytes = "127.0.0.1", t.TempDir(), 0
 	if change != nil {
 		change(&c.settings)

@@ -173,12 +173,3 @@ func (l *ledgerFile) close() error {
 	}
 	return l.f.Close()
 }
-
-// syncFolder makes the names in a folder safe.
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
