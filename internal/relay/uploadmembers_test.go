@@ -21,7 +21,7 @@ type networkStub struct {
 	reports []Report
 }
 
-func newNetwork(t *testing.T) *networkStub {
+func newNetworkStub(t *testing.T) *networkStub {
 	t.Helper()
 	n := &networkStub{run: "one"}
 	n.Server = httptest.NewServer(n)
@@ -69,7 +69,7 @@ func followed(n *networkStub, dir string) UploaderSettings {
 }
 
 func TestCollectorsAreThoseOfTheNetworkServerAndOneThatIsLostIsOwedAllTheSame(t *testing.T) {
-	n, a, b := newNetwork(t), newStub(t, nil), newStub(t, refusing(500))
+	n, a, b := newNetworkStub(t), newStub(t, nil), newStub(t, refusing(500))
 	dir := t.TempDir()
 	n.has(t, "one", next(map[string]*stub{"a": a, "b": b}))
 	drop(t, dir, "file", "content")
@@ -115,7 +115,7 @@ func TestCollectorsAreThoseOfTheNetworkServerAndOneThatIsLostIsOwedAllTheSame(t 
 }
 
 func TestANetworkServerOfAnotherMakeIsUnderstood(t *testing.T) {
-	n, a := newNetwork(t), newStub(t, nil)
+	n, a := newNetworkStub(t), newStub(t, nil)
 	dir := t.TempDir()
 	n.say("", fmt.Sprintf(`{"next":{"a":{"address":"127.0.0.1","port":"%d"}},"other":{}}`, a.member.Port))
 	drop(t, dir, "file", "content")
