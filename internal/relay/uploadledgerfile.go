@@ -107,7 +107,7 @@ func (l *ledgerFile) read(take func(record) bool) (cut int64, err error) {
 
 // wantsWhole says whether the file is rather written anew than appended to.
 func (l *ledgerFile) wantsWhole(pending, live int) bool {
-	return l.broken || !l.stands() || l.records+pending/recordSize > 2*live+leastRecord
+	return l.broken || l.records+pending/recordSize > 2*live+leastRecord
 }
 
 // stands says whether the file is where it was: a folder that was removed and is
@@ -154,7 +154,7 @@ func (l *ledgerFile) replace(records []byte) error {
 		err = os.Rename(temporary, l.path)
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(l.path))
+		err = syncFolderOf(l.path)
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
@@ -174,9 +174,9 @@ func (l *ledgerFile) close() error {
 	return l.f.Close()
 }
 
-// syncFolder makes the names in a folder safe.
-func syncFolder(path string) error {
-	f, err := os.Open(path)
+// syncFolderOf makes the name of a file safe.
+func syncFolderOf(path string) error {
+	f, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}

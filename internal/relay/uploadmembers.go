@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -151,5 +150,5 @@ func (m *members) save() error {
 	if err := os.Rename(temporary, m.path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(m.path))
+	return syncFolderOf(m.path)
 }
