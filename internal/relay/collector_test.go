@@ -502,7 +502,7 @@ func startNetwork(t *testing.T, folder string, port, first int) *program {
 	t.Helper()
 	return startProgram(t, func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
 		return RunNetwork(ctx, NetworkOptions{Out: out, Reload: reload, Log: quiet(), Version: "test", Load: func() (NetworkSettings, error) {
-			s := standardNetwork()
+			s := DefaultNetwork()
 			s.Data, s.Port, s.FirstPort = folder, port, first
 			return s, nil
 		}})
