@@ -80,6 +80,9 @@ func RunNetwork(ctx context.Context, o NetworkOptions) error {
 		return err
 	}
 	release, err := lifecycle.LockFolder(s.Data)
+	if used := (*lifecycle.InUseError)(nil); errors.As(err, &used) {
+		return fmt.Errorf("the folder %s is in use by %s: stop it, or set data to another folder", used.Folder, used.Holder)
+	}
 	if err != nil {
 		return err
 	}
