@@ -56,7 +56,7 @@ func (d *Document) Values() []Value { return d.values }
 func (d *Document) Has(key string) bool { _, ok := d.r.places[key]; return ok }
 
 // Refuse notes a problem with a key at the place where it, or what it is part of,
-// was set. It is passed over where that key has a problem already.
+// was set. It is passed over where that key, or what is below it, has a problem already.
 func (d *Document) Refuse(key, format string, args ...any) {
 	at := Place{File: d.r.name}
 	for part := key; part != ""; part = part[:max(0, strings.LastIndexAny(part, ".["))] {
@@ -66,7 +66,8 @@ func (d *Document) Refuse(key, format string, args ...any) {
 		}
 	}
 	p := Problem{Place: at, Key: key, Text: fmt.Sprintf(format, args...)}
-	if !d.r.problems.cover(p) && !d.unread() {
+	below := func(q Problem) bool { return Problems{p}.cover(q) }
+	if !d.r.problems.cover(p) && !slices.ContainsFunc(d.r.problems, below) && !d.unread() {
 		d.r.problems = append(d.r.problems, p)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
 
 func collectorKeys(s *CollectorSettings) []setting {
@@ -29,7 +30,8 @@ func collectorKeys(s *CollectorSettings) []setting {
 	}, shared(&s.Access, &s.Admin, &s.Log))
 }
 
-func standardCollector() CollectorSettings {
+// DefaultCollector returns a collector's settings when a file says nothing; what is required is missing.
+func DefaultCollector() CollectorSettings {
 	return CollectorSettings{
 		Network: AtNetwork{Heartbeat: DefaultHeartbeat}, Log: standardLog(),
 		Limits: CollectorLimits{
@@ -40,7 +42,7 @@ func standardCollector() CollectorSettings {
 
 // ReadCollector reads a collector's settings. What is wrong is [config.Problems].
 func ReadCollector(file string) (CollectorSettings, error) {
-	s := standardCollector()
+	s := DefaultCollector()
 	d, err := readSettings(file, collectorKeys(&s))
 	if err != nil {
 		return CollectorSettings{}, err
@@ -77,7 +79,8 @@ func networkKeys(s *NetworkSettings) []setting {
 	}, shared(&s.Access, &s.Admin, &s.Log))
 }
 
-func standardNetwork() NetworkSettings {
+// DefaultNetwork returns a network server's settings when a file says nothing; what is required is missing.
+func DefaultNetwork() NetworkSettings {
 	return NetworkSettings{
 		Address: DefaultNetworkHost, Port: DefaultNetworkPort, FirstPort: DefaultFirstPort,
 		ExpireAfter: DefaultExpireAfter, Data: DefaultNetworkData, Log: standardLog(),
@@ -86,7 +89,7 @@ func standardNetwork() NetworkSettings {
 
 // ReadNetwork reads a network server's settings. What is wrong is [config.Problems].
 func ReadNetwork(file string) (NetworkSettings, error) {
-	s := standardNetwork()
+	s := DefaultNetwork()
 	d, err := readSettings(file, networkKeys(&s))
 	if err != nil {
 		return NetworkSettings{}, err
@@ -115,7 +118,8 @@ func makerKeys(s *MakerSettings) []setting {
 	}, atNetwork(&s.Network), shared(&s.Access, &s.Admin, &s.Log))
 }
 
-func standardMaker() MakerSettings {
+// DefaultMaker returns a maker's settings when a file says nothing; what is required is missing.
+func DefaultMaker() MakerSettings {
 	return MakerSettings{
 		Suffix: DefaultSuffix, Unit: DefaultUnit, Record: DefaultRecord,
 		Network: AtNetwork{Heartbeat: DefaultHeartbeat}, Log: standardLog(),
@@ -124,7 +128,7 @@ func standardMaker() MakerSettings {
 
 // ReadMaker reads a maker's settings. What is wrong is [config.Problems].
 func ReadMaker(file string) (MakerSettings, error) {
-	s := standardMaker()
+	s := DefaultMaker()
 	d, err := readSettings(file, makerKeys(&s))
 	if err != nil {
 		return MakerSettings{}, err
@@ -133,7 +137,11 @@ func ReadMaker(file string) (MakerSettings, error) {
 		d.Refuse("spool", "is required: the folder that files are made in")
 	}
 	if err := s.checkNames(); err != nil {
-		d.Refuse("prefix", "prefix and suffix make no name of a file: %s", err)
+		key := "prefix"
+		if !d.Has(key) {
+			key = "suffix"
+		}
+		d.Refuse(key, "prefix and suffix make no name of a file: %s", err)
 	}
 	if s.Unit%time.Millisecond != 0 {
 		d.Refuse("unit", "%s is no whole number of milliseconds", s.Unit)
@@ -151,5 +159,5 @@ func (s MakerSettings) checkNames() error {
 	if len(name) > 200 {
 		return errors.New("they are too long")
 	}
-	return checkName(name)
+	return spool.CheckName(name)
 }

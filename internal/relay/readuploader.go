@@ -25,7 +25,8 @@ func uploaderKeys(s *UploaderSettings) []setting {
 	}, shared(&s.Access, &s.Admin, &s.Log))
 }
 
-func standardUploader() UploaderSettings {
+// DefaultUploader returns an uploader's settings when a file says nothing; what is required is missing.
+func DefaultUploader() UploaderSettings {
 	return UploaderSettings{
 		MaxConn: DefaultMaxConn, Every: DefaultEvery, Quiet: DefaultQuiet, KeepFor: DefaultKeepFor,
 		Network: AtNetwork{Heartbeat: DefaultHeartbeat}, Log: standardLog(),
@@ -36,7 +37,7 @@ func standardUploader() UploaderSettings {
 // see [ReadClusters], that takes the place of what the settings say of a network; it
 // may be empty. What is wrong is [config.Problems].
 func ReadUploader(file, clusters string) (UploaderSettings, error) {
-	s := standardUploader()
+	s := DefaultUploader()
 	d, err := readSettings(file, uploaderKeys(&s))
 	if err != nil {
 		return UploaderSettings{}, err
