@@ -25,8 +25,8 @@ import (
 // patience is how long a test waits for what goes on by itself.
 const patience = time.Minute
 
-// eventually waits until something holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+// soon waits until something holds.
+func soon(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); {
 		if time.Now().After(deadline) {
@@ -343,7 +343,7 @@ func TestAnUploadThatWasCutOffGoesOnAndIsStoredOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := 0
-	eventually(t, "the beginning arrives", func() bool { held, _ = ask(); return held == 300_000 })
+	soon(t, "the beginning arrives", func() bool { held, _ = ask(); return held == 300_000 })
 	got := put(t, c, file, content[held-1:], fmt.Sprintf("Content-Range: bytes %d-%d/%d", held-1, len(content)-1, len(content)))
 	wantAnswer(t, "at another place", got, 409, "OFFSET")
 	if got.header.Get(headerOffset) != fmt.Sprint(held) {
@@ -375,7 +375,7 @@ func TestOfTwoSendersOfOneFileTheNewerGoesOn(t *testing.T) {
 	head := with(file, fmt.Sprint("Content-Length: ", len(content)), "", content[:50_000])
 	older := dial(t, c.says("listen")).send(append([]string{"PUT " + head[0]}, head[1:]...)...)
 	parts := filepath.Join(c.settings.Spool, ".switchboard", "collector", "parts")
-	eventually(t, "the older one has begun", func() bool {
+	soon(t, "the older one has begun", func() bool {
 		entries, err := os.ReadDir(parts)
 		if err != nil || len(entries) == 0 {
 			return false
@@ -414,7 +414,7 @@ func TestWithoutRoomACollectorSaysWhenToComeAgain(t *testing.T) {
 	if err := os.Remove(filepath.Join(c.settings.Spool, "a")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "there is room again", func() bool {
+	soon(t, "there is room again", func() bool {
 		got = put(t, c, announced("b", "two", 2), "two")
 		return got.status == 200
 	})
@@ -467,7 +467,7 @@ func TestSettingsAreReadAgainWhileFilesAreOnTheirWay(t *testing.T) {
 	c.reload <- struct{}{} // after those were read
 	wantAnswer(t, "with bad settings", put(t, c, []string{"/b HTTP/1.1", "Host: 127.0.0.1"}, "two"), 200, "success")
 	c.change(func(s *CollectorSettings) { c.bad, s.Limits.FileBytes = nil, 10 })
-	eventually(t, "a secret is asked for", func() bool { return put(t, c, []string{"/c HTTP/1.1", "Host: 127.0.0.1"}, "two").status == 401 })
+	soon(t, "a secret is asked for", func() bool { return put(t, c, []string{"/c HTTP/1.1", "Host: 127.0.0.1"}, "two").status == 401 })
 	wantAnswer(t, "with the secret", put(t, c, []string{"/c HTTP/1.1", "Host: 127.0.0.1", "Authorization: Bearer " + strings.Repeat("x", 24)}, "two"), 200, "success")
 	wantAnswer(t, "with a new limit", put(t, c, []string{"/d HTTP/1.1", "Host: 127.0.0.1", "Authorization: Bearer " + strings.Repeat("x", 24)}, "more than ten"), 413, "TOO_LARGE")
 	w.send("two")
@@ -481,9 +481,9 @@ func TestAtTheEndWhatIsOnItsWayArrives(t *testing.T) {
 	c := startCollector(t, nil)
 	w := dial(t, c.says("listen")).send("PUT /a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 6", "", "one")
 	parts := filepath.Join(c.settings.Spool, ".switchboard", "collector", "parts")
-	eventually(t, "it is on its way", func() bool { entries, _ := os.ReadDir(parts); return len(entries) == 1 })
+	soon(t, "it is on its way", func() bool { entries, _ := os.ReadDir(parts); return len(entries) == 1 })
 	c.cancel()
-	eventually(t, "nobody else is let in", func() bool {
+	soon(t, "nobody else is let in", func() bool {
 		conn, err := net.Dial("tcp", c.says("listen"))
 		if err == nil {
 			_ = conn.Close() // it was not used
@@ -498,7 +498,7 @@ func TestAtTheEndWhatIsOnItsWayArrives(t *testing.T) {
 	}
 }
 
-func startNetwork(t *testing.T, folder string, port, first int) *program {
+func startTestNetwork(t *testing.T, folder string, port, first int) *program {
 	t.Helper()
 	return startProgram(t, func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
 		return RunNetwork(ctx, NetworkOptions{Out: out, Reload: reload, Log: quiet(), Version: "test", Load: func() (NetworkSettings, error) {
@@ -518,7 +518,7 @@ func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesAtTheEnd(t *t
 	defer func() { _ = other.Close() }() // it was not used
 	first := other.Addr().(*net.TCPAddr).Port
 	data, spool := t.TempDir(), t.TempDir()
-	n := startNetwork(t, data, 0, first)
+	n := startTestNetwork(t, data, 0, first)
 	server := n.says("listen")
 	_, port, err := net.SplitHostPort(server)
 	if err != nil {
@@ -550,8 +550,8 @@ func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesAtTheEnd(t *t
 		t.Fatalf("it has the port of another")
 	}
 	there := fmt.Sprintf(`{"all":{"%s":{"address":"127.0.0.1","port":%s}}}`, c.says("cluster"), given)
-	eventually(t, "it is there", func() bool { return members() == there })
-	eventually(t, "it reports", func() bool {
+	soon(t, "it is there", func() bool { return members() == there })
+	soon(t, "it reports", func() bool {
 		_, status := get(t, request(t, http.MethodGet, "http://"+server+pathStatus))
 		return strings.Contains(status, `"program":"collector"`)
 	})
@@ -560,8 +560,8 @@ func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesAtTheEnd(t *t
 	// The network server is away for a while, and knows nothing any more.
 	n.stop()
 	wantAnswer(t, "without a network server", put(t, c, []string{"/b HTTP/1.1", "Host: 127.0.0.1"}, "two"), 200, "success")
-	n = startNetwork(t, t.TempDir(), networkPort, first)
-	eventually(t, "it is there again", func() bool { return members() == there })
+	n = startTestNetwork(t, t.TempDir(), networkPort, first)
+	soon(t, "it is there again", func() bool { return members() == there })
 	c.stop()
 	if got := members(); got != "{}" {
 		t.Errorf("after it left there is %s", got)
@@ -570,13 +570,13 @@ func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesAtTheEnd(t *t
 	if c.says("listen") != at {
 		t.Errorf("it comes back at %s and not at %s", c.says("listen"), at)
 	}
-	eventually(t, "it comes back", func() bool { return members() == there })
+	soon(t, "it comes back", func() bool { return members() == there })
 
 	// One that begins before its network server waits for it.
 	c.stop()
 	n.stop()
 	waiting := newTestCollector(t, settings)
-	startNetwork(t, data, networkPort, first)
+	startTestNetwork(t, data, networkPort, first)
 	waiting.wait()
-	eventually(t, "the one that waited is there", func() bool { return members() == there })
+	soon(t, "the one that waited is there", func() bool { return members() == there })
 }
