@@ -255,3 +255,19 @@ func there(path ...string) bool {
 	_, err := os.Stat(filepath.Join(path...))
 	return err == nil
 }
+
+// eventually waits for what comes sooner or later.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("after 30 s still not: %s", what)
+		case <-tick.C:
+		}
+	}
+}
