@@ -143,3 +143,12 @@ func writeState(folder string, file []byte) error {
 	}
 	return syncFolder(folder)
 }
+
+// syncFolder makes the names in a folder safe.
+func syncFolder(folder string) error {
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

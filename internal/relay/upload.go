@@ -191,7 +191,7 @@ func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) 
 	defer endSaving()
 	var saver sync.WaitGroup
 	saver.Go(func() { u.keepSaving(saving) })
-	reports := newReports(working, u)
+	reports := newReporting(working, u)
 	reports.restart(p)
 
 	next, door = u.steer(working, door, handler, reports)
@@ -212,7 +212,7 @@ func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) 
 }
 
 // steer waits for the end and for other settings.
-func (u *uploader) steer(ctx context.Context, door *door, handler *admin, reports *reports) (*UploaderSettings, *door) {
+func (u *uploader) steer(ctx context.Context, door *door, handler *admin, reports *reporting) (*UploaderSettings, *door) {
 	for {
 		select {
 		case <-ctx.Done():

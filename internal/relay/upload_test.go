@@ -75,6 +75,30 @@ func TestOnlyASuccessRemovesAFile(t *testing.T) {
 	}
 }
 
+func TestACollectorThatAsksForASecretIsShownIt(t *testing.T) {
+	const secret = "a-secret-of-one-word"
+	c := newStub(t, nil)
+	c.do(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == "Bearer "+secret {
+			return false
+		}
+		return refusing(401)(w, r)
+	})
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	drop(t, dir, "small", "content")
+	drop(t, dir, "large", strings.Repeat("x", wholeBelow))
+	s := standardUpload(dir, next(map[string]*stub{"c": c}))
+	s.SecretFile = file
+	newUpload(t, s).start(quickUpload)
+	eventually(t, "they are gone", func() bool { return len(visible(t, dir)) == 0 })
+	if c.count() != 2 {
+		t.Errorf("it has %d files", c.count())
+	}
+}
+
 func TestADeadCollectorHoldsUpNoOtherAndGetsAllWhenItIsBack(t *testing.T) {
 	dead, a := newStub(t, refusing(500)), newStub(t, nil)
 	dir := t.TempDir()

@@ -184,6 +184,7 @@ func (l *ledger) size() int {
 // save writes what is new to the file and syncs it. After an error all of it is
 // written anew the next time.
 func (l *ledger) save() error {
+	stands := l.file.stands()
 	l.mu.Lock()
 	pending := l.pending
 	l.pending = nil
@@ -191,7 +192,7 @@ func (l *ledger) save() error {
 		l.mu.Unlock()
 		return nil
 	}
-	whole := l.file.wantsWhole(len(pending), len(l.slots)+len(l.masks))
+	whole := !stands || l.file.wantsWhole(len(pending), len(l.slots)+len(l.masks))
 	if whole {
 		pending = l.snapshot()
 	}

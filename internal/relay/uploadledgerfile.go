@@ -107,7 +107,7 @@ func (l *ledgerFile) read(take func(record) bool) (cut int64, err error) {
 
 // wantsWhole says whether the file is rather written anew than appended to.
 func (l *ledgerFile) wantsWhole(pending, live int) bool {
-	return l.broken || !l.stands() || l.records+pending/recordSize > 2*live+leastRecord
+	return l.broken || l.records+pending/recordSize > 2*live+leastRecord
 }
 
 // stands says whether the file is where it was: a folder that was removed and is
@@ -172,13 +172,4 @@ func (l *ledgerFile) close() error {
 		return nil
 	}
 	return l.f.Close()
-}
-
-// syncFolder makes the names in a folder safe.
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

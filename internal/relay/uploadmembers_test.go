@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// network is a network server that says what a test has it say.
-type network struct {
+// lister is a network server that says what a test has it say.
+type lister struct {
 	*httptest.Server
 	mu      sync.Mutex
 	run     string // empty: one of another make
@@ -21,16 +21,16 @@ type network struct {
 	reports []Report
 }
 
-func newNetwork(t *testing.T) *network {
+func newLister(t *testing.T) *lister {
 	t.Helper()
-	n := &network{run: "one"}
+	n := &lister{run: "one"}
 	n.Server = httptest.NewServer(n)
 	t.Cleanup(n.Close)
 	return n
 }
 
 // ServeHTTP implements http.Handler.
-func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (n *lister) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -47,13 +47,13 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (n *network) say(run, text string) {
+func (n *lister) say(run, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.run, n.text = run, text
 }
 
-func (n *network) has(t *testing.T, run string, c Clusters) {
+func (n *lister) has(t *testing.T, run string, c Clusters) {
 	t.Helper()
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -62,14 +62,14 @@ func (n *network) has(t *testing.T, run string, c Clusters) {
 	n.say(run, string(text))
 }
 
-func followed(n *network, dir string) UploaderSettings {
+func followed(n *lister, dir string) UploaderSettings {
 	s := standardUpload(dir, nil)
 	s.Network = AtNetwork{Server: strings.TrimPrefix(n.URL, "http://"), Heartbeat: 5 * time.Millisecond}
 	return s
 }
 
 func TestCollectorsAreThoseOfTheNetworkServerAndOneThatIsLostIsOwedAllTheSame(t *testing.T) {
-	n, a, b := newNetwork(t), newStub(t, nil), newStub(t, refusing(500))
+	n, a, b := newLister(t), newStub(t, nil), newStub(t, refusing(500))
 	dir := t.TempDir()
 	n.has(t, "one", next(map[string]*stub{"a": a, "b": b}))
 	drop(t, dir, "file", "content")
@@ -115,7 +115,7 @@ func TestCollectorsAreThoseOfTheNetworkServerAndOneThatIsLostIsOwedAllTheSame(t 
 }
 
 func TestANetworkServerOfAnotherMakeIsUnderstood(t *testing.T) {
-	n, a := newNetwork(t), newStub(t, nil)
+	n, a := newLister(t), newStub(t, nil)
 	dir := t.TempDir()
 	n.say("", fmt.Sprintf(`{"next":{"a":{"address":"127.0.0.1","port":"%d"}},"other":{}}`, a.member.Port))
 	drop(t, dir, "file", "content")
@@ -199,7 +199,7 @@ func idsOf(list map[string]knownMember) string {
 
 func TestAListingOutOfBoundsIsRefused(t *testing.T) {
 	many := map[string]Member{}
-	for i := range maxMembers + 1 {
+	for i := range mostOfCluster + 1 {
 		many[fmt.Sprint(i)] = Member{Address: "h", Port: 1}
 	}
 	for _, c := range []Clusters{

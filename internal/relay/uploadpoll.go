@@ -35,7 +35,7 @@ func (a *asker) ask(ctx context.Context) (listing, error) {
 			return listing{}, err
 		}
 		l, err = a.get(ctx, pathClusters)
-		if err == nil && (refused || other != nil) {
+		if err == nil && l.server == "" && (refused || other != nil) {
 			a.stranger = a.clock.since() + strangerTime
 		}
 		return l, err

@@ -80,20 +80,20 @@ func (m *leftMetrics) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(descLedger, prometheus.GaugeValue, float64(m.u.ledger.size()))
 }
 
-// reports has a reporter run for the plan of now. One goroutine uses it.
-type reports struct {
+// reporting has a reporter run for the plan of now. One goroutine uses it.
+type reporting struct {
 	u    *uploader
 	ctx  context.Context // of the run that it belongs to
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
-func newReports(ctx context.Context, u *uploader) *reports {
-	return &reports{u: u, ctx: ctx, stop: func() {}}
+func newReporting(ctx context.Context, u *uploader) *reporting {
+	return &reporting{u: u, ctx: ctx, stop: func() {}}
 }
 
 // restart reports by a plan.
-func (r *reports) restart(p *plan) {
+func (r *reporting) restart(p *plan) {
 	r.end()
 	if p.network == "" {
 		return
@@ -108,7 +108,7 @@ func (r *reports) restart(p *plan) {
 }
 
 // end reports no more.
-func (r *reports) end() {
+func (r *reporting) end() {
 	r.stop()
 	r.done.Wait()
 }
