@@ -137,7 +137,11 @@ func ReadMaker(file string) (MakerSettings, error) {
 		d.Refuse("spool", "is required: the folder that files are made in")
 	}
 	if err := s.checkNames(); err != nil {
-		d.Refuse("prefix", "prefix and suffix make no name of a file: %s", err)
+		key := "prefix"
+		if !d.Has(key) {
+			key = "suffix"
+		}
+		d.Refuse(key, "prefix and suffix make no name of a file: %s", err)
 	}
 	if s.Unit%time.Millisecond != 0 {
 		d.Refuse("unit", "%s is no whole number of milliseconds", s.Unit)
