@@ -122,7 +122,7 @@ func startCollector(t *testing.T, change func(*CollectorSettings)) *testCollecto
 
 func newTestCollector(t *testing.T, change func(*CollectorSettings)) *testCollector {
 	t.Helper()
-	c := &testCollector{settings: standardCollector()}
+	c := &testCollector{settings: DefaultCollector()}
 	c.settings.Address, c.settings.Spool, c.settings.Limits.FreeBytes = "127.0.0.1", t.TempDir(), 0
 	if change != nil {
 		change(&c.settings)
@@ -502,7 +502,7 @@ func startTestNetwork(t *testing.T, folder string, port, first int) *program {
 	t.Helper()
 	return startProgram(t, func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
 		return RunNetwork(ctx, NetworkOptions{Out: out, Reload: reload, Log: quiet(), Version: "test", Load: func() (NetworkSettings, error) {
-			s := standardNetwork()
+			s := DefaultNetwork()
 			s.Data, s.Port, s.FirstPort = folder, port, first
 			return s, nil
 		}})
