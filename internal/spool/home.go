@@ -43,7 +43,7 @@ type home struct {
 // openHome makes and opens a spool, and locks it for a role. An ID that is kept
 // there is read; else it keeps the one that it is given, or a new one.
 func openHome(dir, role, id string) (*home, string, error) {
-	if err := os.MkdirAll(filepath.Join(dir, ownFolder), 0o777); err != nil {
+	if err := lifecycle.MakeFolder(filepath.Join(dir, ownFolder), 0o777); err != nil {
 		return nil, "", fmt.Errorf("make the spool: %w", err)
 	}
 	own := filepath.Join(dir, ownFolder, role)
