@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -196,6 +197,9 @@ func (g *ground) close() error {
 
 // ID names the spool: random, made once, kept in it.
 func (s *Store) ID() string { return s.id }
+
+// State is the folder for what else the receiver has to remember.
+func (s *Store) State() string { return filepath.Join(s.dir, ownFolder, "collector") }
 
 // Adjust gives the Store other limits and ages. Uploads that are on their way are
 // held to them too. Log and Now stay as they were.
