@@ -47,6 +47,7 @@ type commands struct {
 	Relay   relayCommands   `cmd:"" help:"Move files from service to service."`
 	Trace   traceCommand    `cmd:"" set:"key=an admin key" help:"Print the path that a message to a user would take between domains. Exit code 1 when there is none, or its first link is down."`
 	Bench   benchCommands   `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
+	Demo    demoCommands    `cmd:"" help:"See something at work on this machine: \"switchboard demo relay\" starts all it takes, and Ctrl-C stops it."`
 	Doctor  doctorCommand   `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
 

@@ -117,11 +117,17 @@ func (e *statusError) Error() string {
 
 // call makes a small call and returns the body of its answer, which is 2xx.
 func (c *credentials) call(ctx context.Context, client *http.Client, method, target string, body io.Reader) ([]byte, error) {
+	text, _, err := c.ask(ctx, client, method, target, body)
+	return text, err
+}
+
+// ask is call for those who want the answer's header, too.
+func (c *credentials) ask(ctx context.Context, client *http.Client, method, target string, body io.Reader) ([]byte, http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
@@ -129,19 +135,19 @@ func (c *credentials) call(ctx context.Context, client *http.Client, method, tar
 	c.authorize(r)
 	answer, err := client.Do(r)
 	if err != nil {
-		return nil, plainCause(err)
+		return nil, nil, plainCause(err)
 	}
 	defer func() { _ = answer.Body.Close() }() // read to its end or given up
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	switch {
 	case answer.StatusCode/100 != 2:
-		return nil, &statusError{Status: answer.StatusCode, Said: cutText(strings.TrimSpace(string(text)))}
+		return nil, nil, &statusError{Status: answer.StatusCode, Said: cutText(strings.TrimSpace(string(text)))}
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case len(text) > maxAnswer:
-		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+		return nil, nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	}
-	return text, nil
+	return text, answer.Header, nil
 }
 
 // plainCause takes the URL off an error of the HTTP client: whoever reports it says

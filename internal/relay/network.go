@@ -80,6 +80,9 @@ func RunNetwork(ctx context.Context, o NetworkOptions) error {
 		return err
 	}
 	release, err := lifecycle.LockFolder(s.Data)
+	if used := (*lifecycle.InUseError)(nil); errors.As(err, &used) {
+		return fmt.Errorf("the folder %s is in use by %s: stop it, or set data to another folder", used.Folder, used.Holder)
+	}
 	if err != nil {
 		return err
 	}
@@ -87,7 +90,7 @@ func RunNetwork(ctx context.Context, o NetworkOptions) error {
 }
 
 func runNetwork(ctx context.Context, o *NetworkOptions, s NetworkSettings, creds *credentials) error {
-	n, err := newNetwork(o, s)
+	n, err := newNetworkServer(o, s)
 	if err != nil {
 		return err
 	}
@@ -106,8 +109,8 @@ func runNetwork(ctx context.Context, o *NetworkOptions, s NetworkSettings, creds
 	return err
 }
 
-// network is a network server that runs.
-type network struct {
+// networkServer is a network server that runs.
+type networkServer struct {
 	log      *slog.Logger
 	now      func() time.Time
 	version  string
@@ -124,17 +127,17 @@ type network struct {
 
 	mu      sync.Mutex
 	roster  *roster
-	reports *reports
+	reports *reportBook
 	kept    uint64        // the change up to which all is on disk
 	keepErr error         // of the last try
 	tried   chan struct{} // closed at the end of the next try
 }
 
-func newNetwork(o *NetworkOptions, s NetworkSettings) (*network, error) {
-	n := &network{
+func newNetworkServer(o *NetworkOptions, s NetworkSettings) (*networkServer, error) {
+	n := &networkServer{
 		log: o.Log, now: o.Now, version: o.Version, started: o.Now(), folder: s.Data, write: o.write, settings: s,
 		unwatched: make(chan struct{}), wake: make(chan struct{}, 1),
-		roster: newRoster(s.FirstPort, s.ExpireAfter, randomID), reports: newReports(), tried: make(chan struct{}),
+		roster: newRoster(s.FirstPort, s.ExpireAfter, randomID), reports: newReportBook(), tried: make(chan struct{}),
 	}
 	n.roster.onJoined = func(m *registered) {
 		n.log.Info("a collector is there", "cluster", m.cluster, "id", m.id, "address", m.address, "port", m.port)
@@ -158,7 +161,7 @@ func randomID() string {
 }
 
 // open opens the doors.
-func (n *network) open(s NetworkSettings, creds *credentials) error {
+func (n *networkServer) open(s NetworkSettings, creds *credentials) error {
 	address := net.JoinHostPort(plainHost(s.Address), strconv.Itoa(s.Port))
 	d, err := moveDoor(n.door, n.log, address, networkConnections, behind{handler: n, creds: creds, names: []string{}})
 	if err != nil {
@@ -176,13 +179,13 @@ func (n *network) open(s NetworkSettings, creds *credentials) error {
 	return nil
 }
 
-func (n *network) close() {
+func (n *networkServer) close() {
 	n.door.close()
 	n.admin.close()
 }
 
 // say writes the lines of the start.
-func (n *network) say(o *NetworkOptions) {
+func (n *networkServer) say(o *NetworkOptions) {
 	line := func(key, value string) { fmt.Fprintf(o.Out, "%-9s %s\n", key, value) }
 	fmt.Fprintf(o.Out, "Switchboard %s\n", o.Version)
 	line("listen", serves(n.door))
@@ -194,7 +197,7 @@ func (n *network) say(o *NetworkOptions) {
 }
 
 // serve serves until ctx ends, and takes over new settings.
-func (n *network) serve(ctx context.Context, o *NetworkOptions) error {
+func (n *networkServer) serve(ctx context.Context, o *NetworkOptions) error {
 	for {
 		var admin <-chan error
 		if n.admin != nil {
@@ -215,7 +218,7 @@ func (n *network) serve(ctx context.Context, o *NetworkOptions) error {
 	}
 }
 
-func (n *network) reload(o *NetworkOptions) error {
+func (n *networkServer) reload(o *NetworkOptions) error {
 	s, err := o.Load()
 	if err != nil {
 		return err
@@ -244,7 +247,7 @@ const lookTime = time.Second
 
 // watch drops those that missed their heartbeats, and has changes kept that could not
 // be kept before, until ctx ends or the server stops.
-func (n *network) watch(ctx context.Context, after func(time.Duration) <-chan time.Time) {
+func (n *networkServer) watch(ctx context.Context, after func(time.Duration) <-chan time.Time) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -264,4 +267,4 @@ func (n *network) watch(ctx context.Context, after func(time.Duration) <-chan ti
 	}
 }
 
-func (n *network) stopWatching() { close(n.unwatched) }
+func (n *networkServer) stopWatching() { close(n.unwatched) }

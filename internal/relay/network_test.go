@@ -23,7 +23,7 @@ type networking struct {
 	reload chan struct{}
 }
 
-func startNetwork(t *testing.T, data string, change func(*NetworkSettings, *NetworkOptions)) *networking {
+func beginNetwork(t *testing.T, data string, change func(*NetworkSettings, *NetworkOptions)) *networking {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out := newStart()
@@ -61,7 +61,7 @@ func (n *networking) ask(path string, headers ...string) string {
 }
 
 func TestTheWireIsAsOtherMakesSpeakIt(t *testing.T) {
-	n := startNetwork(t, t.TempDir(), nil)
+	n := beginNetwork(t, t.TempDir(), nil)
 	id := func(answer string) string {
 		_, rest, _ := strings.Cut(answer, `"id":"`)
 		id, _, _ := strings.Cut(rest, `"`)
@@ -112,7 +112,7 @@ func sameJSON(a, b string) bool {
 }
 
 func TestWhatIsBadIsRefusedWithItsReason(t *testing.T) {
-	n := startNetwork(t, t.TempDir(), nil)
+	n := beginNetwork(t, t.TempDir(), nil)
 	long := strings.Repeat("x", maxID+1)
 	for path, want := range map[string]string{
 		"/register":                               "400 BAD_PARAMETER: cluster:",
@@ -161,7 +161,7 @@ func TestARestartGivesOutTheSameAndLeavesMembersTimeToComeBack(t *testing.T) {
 	clock := func(s *NetworkSettings, o *NetworkOptions) {
 		o.Now = func() time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(turned.Load())) }
 	}
-	n := startNetwork(t, data, clock)
+	n := beginNetwork(t, data, clock)
 	a, b := n.ask("/register?cluster=c&address=h1"), n.ask("/register?cluster=c&address=h2")
 	before := n.ask("/clusters")
 	if err := runOnce(t, data); err == nil || !strings.Contains(err.Error(), "in use") {
@@ -170,7 +170,7 @@ func TestARestartGivesOutTheSameAndLeavesMembersTimeToComeBack(t *testing.T) {
 	n.stop()
 
 	turned.Add(int64(time.Hour))
-	n = startNetwork(t, data, clock)
+	n = beginNetwork(t, data, clock)
 	if got := n.ask("/clusters"); got != before {
 		t.Errorf("after a restart: %s, not %s", got, before)
 	}
@@ -210,7 +210,7 @@ func runOnce(t *testing.T, data string) error {
 func TestWhatCannotBeKeptIsNotAnswered(t *testing.T) {
 	var mu sync.Mutex
 	var trouble error
-	n := startNetwork(t, t.TempDir(), func(_ *NetworkSettings, o *NetworkOptions) {
+	n := beginNetwork(t, t.TempDir(), func(_ *NetworkSettings, o *NetworkOptions) {
 		o.write = func(folder string, file []byte) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -239,7 +239,7 @@ func TestWhatCannotBeKeptIsNotAnswered(t *testing.T) {
 }
 
 func TestProgramsReportAndTheStatusHasAll(t *testing.T) {
-	n := startNetwork(t, t.TempDir(), nil)
+	n := beginNetwork(t, t.TempDir(), nil)
 	n.ask("/register?cluster=c&id=1&address=h")
 	creds := &credentials{}
 	for _, r := range []Report{{Program: programCollector, ID: "1", Cluster: "c", Files: 5}, {Program: programUploader, ID: "u", Host: "h", Files: 7}} {
@@ -265,7 +265,7 @@ func TestAReloadMovesTheDoorAndASettingThatIsBadChangesNothing(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	address, file := "127.0.0.1", ""
 	var bad error
-	n := startNetwork(t, t.TempDir(), func(s *NetworkSettings, o *NetworkOptions) {
+	n := beginNetwork(t, t.TempDir(), func(s *NetworkSettings, o *NetworkOptions) {
 		o.Load = func() (NetworkSettings, error) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -27,7 +27,7 @@ var networkPaths = map[string]string{
 }
 
 // ServeHTTP implements http.Handler.
-func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (n *networkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	method, known := networkPaths[r.URL.Path]
 	switch {
 	case !known:
@@ -62,7 +62,7 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (n *network) refuse(w http.ResponseWriter, status int, code, reason string) {
+func (n *networkServer) refuse(w http.ResponseWriter, status int, code, reason string) {
 	n.metrics.refused.WithLabelValues(code).Inc()
 	refuse(w, status, code, reason)
 }
@@ -140,7 +140,7 @@ func plainHost(host string) string {
 	return host
 }
 
-func (n *network) register(w http.ResponseWriter, r *http.Request, query url.Values) {
+func (n *networkServer) register(w http.ResponseWriter, r *http.Request, query url.Values) {
 	a, err := readAsking(query, r.RemoteAddr)
 	if err != nil {
 		n.refuse(w, http.StatusBadRequest, codeParameter, err.Error())
@@ -154,7 +154,7 @@ func (n *network) register(w http.ResponseWriter, r *http.Request, query url.Val
 	answer(w, m)
 }
 
-func (n *network) remove(w http.ResponseWriter, r *http.Request, query url.Values) {
+func (n *networkServer) remove(w http.ResponseWriter, r *http.Request, query url.Values) {
 	id := given(query, "id")
 	if err := checkID(id); err != nil {
 		n.refuse(w, http.StatusBadRequest, codeParameter, "id: "+err.Error())
@@ -168,7 +168,7 @@ func (n *network) remove(w http.ResponseWriter, r *http.Request, query url.Value
 }
 
 // refuseLater refuses what may go well when it is asked again.
-func (n *network) refuseLater(w http.ResponseWriter, r *http.Request, err error) {
+func (n *networkServer) refuseLater(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil || errors.Is(err, context.Canceled) {
 		return // nobody is there
 	}
@@ -181,7 +181,7 @@ func (n *network) refuseLater(w http.ResponseWriter, r *http.Request, err error)
 	n.refuse(w, http.StatusServiceUnavailable, codeState, "members cannot be kept now; the log says why")
 }
 
-func (n *network) report(w http.ResponseWriter, r *http.Request) {
+func (n *networkServer) report(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
 	var large *http.MaxBytesError
 	switch {

@@ -10,7 +10,7 @@ import (
 
 // keep writes what changed until ctx ends, and what is left then. While one file is
 // written and synced, the next changes gather.
-func (n *network) keep(ctx context.Context) {
+func (n *networkServer) keep(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -22,7 +22,7 @@ func (n *network) keep(ctx context.Context) {
 	}
 }
 
-func (n *network) keepOnce() {
+func (n *networkServer) keepOnce() {
 	n.mu.Lock()
 	change := n.roster.changes
 	if change == n.kept {
@@ -52,7 +52,7 @@ func (n *network) keepOnce() {
 	}
 }
 
-func (n *network) wakeKeeper() {
+func (n *networkServer) wakeKeeper() {
 	select {
 	case n.wake <- struct{}{}:
 	default: // it is awake
@@ -60,7 +60,7 @@ func (n *network) wakeKeeper() {
 }
 
 // settled waits until a change is on disk.
-func (n *network) settled(ctx context.Context, change uint64) error {
+func (n *networkServer) settled(ctx context.Context, change uint64) error {
 	for {
 		n.mu.Lock()
 		kept, tried := n.kept, n.tried
@@ -84,7 +84,7 @@ func (n *network) settled(ctx context.Context, change uint64) error {
 }
 
 // join has a collector join or renews it. It returns when that is kept.
-func (n *network) join(ctx context.Context, a asking) (Registered, error) {
+func (n *networkServer) join(ctx context.Context, a asking) (Registered, error) {
 	n.mu.Lock()
 	m, err := n.roster.register(n.now(), a)
 	if err != nil {
@@ -97,7 +97,7 @@ func (n *network) join(ctx context.Context, a asking) (Registered, error) {
 }
 
 // leave has a collector leave. It returns when that is kept.
-func (n *network) leave(ctx context.Context, id string) error {
+func (n *networkServer) leave(ctx context.Context, id string) error {
 	n.mu.Lock()
 	n.roster.remove(n.now(), id)
 	change := n.roster.changes
@@ -106,14 +106,14 @@ func (n *network) leave(ctx context.Context, id string) error {
 }
 
 // list returns the members that are there, or also those that were lost.
-func (n *network) list(lost bool) Clusters {
+func (n *networkServer) list(lost bool) Clusters {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.roster.expire(n.now())
 	return n.roster.list(lost)
 }
 
-func (n *network) status() Status {
+func (n *networkServer) status() Status {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := n.now()
@@ -124,7 +124,7 @@ func (n *network) status() Status {
 }
 
 // trouble says why the server is not ready.
-func (n *network) trouble() error {
+func (n *networkServer) trouble() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.keepErr != nil {
@@ -140,7 +140,7 @@ type networkMetrics struct {
 	dropped, unkept prometheus.Counter
 }
 
-func newNetworkMetrics(n *network) (*networkMetrics, error) {
+func newNetworkMetrics(n *networkServer) (*networkMetrics, error) {
 	count := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "switchboard_relay_" + name, Help: help})
 	}

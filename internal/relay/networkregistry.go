@@ -9,9 +9,9 @@ import (
 
 // Bounds of a roster.
 const (
-	maxMembers = 10_000         // that are there; one more is refused
-	maxKnown   = 2 * maxMembers // with those that are gone; the oldest of these are forgotten
-	atOnce     = 16             // that part of them
+	mostMembers = 10_000          // that are there; one more is refused
+	maxKnown    = 2 * mostMembers // with those that are gone; the oldest of these are forgotten
+	atOnce      = 16              // that part of them
 )
 
 // roster is who is in which cluster, and who got which ID and port. It is state
@@ -93,8 +93,8 @@ func (g *roster) register(now time.Time, a asking) (*registered, error) {
 	g.expire(now)
 	m := g.find(a)
 	if m == nil || !m.up {
-		if g.up >= maxMembers {
-			return nil, &fullError{fmt.Sprintf("there are %d members already", maxMembers)}
+		if g.up >= mostMembers {
+			return nil, &fullError{fmt.Sprintf("there are %d members already", mostMembers)}
 		}
 	}
 	port := a.port

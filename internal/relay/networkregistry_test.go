@@ -98,7 +98,7 @@ func TestARosterHasBounds(t *testing.T) {
 	if m, err := g.register(now, asking{cluster: "b", address: "elsewhere"}); err != nil || m.port != 65_535 {
 		t.Error("ports do not begin again:", m, err)
 	}
-	for i := range maxMembers - 2 {
+	for i := range mostMembers - 2 {
 		if _, err := g.register(now, asking{cluster: "a", address: "h", id: fmt.Sprint(i), port: 1 + i}); err != nil {
 			t.Fatal(i, err)
 		}
@@ -111,13 +111,13 @@ func TestARosterHasBounds(t *testing.T) {
 	}
 	for round := 1; round <= 2; round++ {
 		later := now.Add(time.Duration(round) * time.Hour)
-		for i := range maxMembers {
+		for i := range mostMembers {
 			if _, err := g.register(later, asking{cluster: fmt.Sprint("c", round), address: "h", id: fmt.Sprint(i), port: 1 + i}); err != nil {
 				t.Fatal(round, i, err)
 			}
 		}
 	}
-	if len(g.members) > maxKnown || g.up != maxMembers || len(g.list(true)["c2"]) != maxMembers || len(g.list(true)["c1"]) < maxMembers/2 || len(g.list(true)) != 2 {
+	if len(g.members) > maxKnown || g.up != mostMembers || len(g.list(true)["c2"]) != mostMembers || len(g.list(true)["c1"]) < mostMembers/2 || len(g.list(true)) != 2 {
 		t.Error(len(g.members), "are remembered, in clusters", slices.Collect(maps.Keys(g.list(true))))
 	}
 }
@@ -187,7 +187,7 @@ func TestAFileThatIsDamagedAnywhereIsNotTaken(t *testing.T) {
 }
 
 func TestReportsAreBounded(t *testing.T) {
-	s, now := newReports(), time.Unix(1_700_000_000, 0)
+	s, now := newReportBook(), time.Unix(1_700_000_000, 0)
 	for i := range maxReports + 5 {
 		s.take(now.Add(time.Duration(i)), Report{Program: programUploader, ID: fmt.Sprint(i)}, 100)
 	}

@@ -14,9 +14,9 @@ const (
 	reportAge      = 24 * time.Hour
 )
 
-// reports are what programs told last. They are kept in memory alone: the next
+// reportBook is what programs told last. They are kept in memory alone: the next
 // reports bring them back.
-type reports struct {
+type reportBook struct {
 	last  map[reportKey]*lastReport
 	bytes int
 }
@@ -30,11 +30,11 @@ type lastReport struct {
 	seen time.Time
 }
 
-func newReports() *reports { return &reports{last: map[reportKey]*lastReport{}} }
+func newReportBook() *reportBook { return &reportBook{last: map[reportKey]*lastReport{}} }
 
 // take keeps a report in the place of that program's last one; others go if there are
 // too many, those that were silent longest first.
-func (s *reports) take(now time.Time, r Report, size int) {
+func (s *reportBook) take(now time.Time, r Report, size int) {
 	key := reportKey{r.Program, r.Cluster, r.ID}
 	if r.Program != programCollector {
 		key.cluster = ""
@@ -50,7 +50,7 @@ func (s *reports) take(now time.Time, r Report, size int) {
 }
 
 // forgetOldest makes room, except by dropping the newest.
-func (s *reports) forgetOldest(newest reportKey) {
+func (s *reportBook) forgetOldest(newest reportKey) {
 	keys := slices.SortedFunc(maps.Keys(s.last), func(a, b reportKey) int { return s.last[a].seen.Compare(s.last[b].seen) })
 	for _, key := range keys {
 		if len(s.last) <= maxReports-maxReports/atOnce && s.bytes <= maxReportBytes-maxReportBytes/atOnce {
@@ -64,7 +64,7 @@ func (s *reports) forgetOldest(newest reportKey) {
 }
 
 // forgetSilent drops those that said nothing for a day.
-func (s *reports) forgetSilent(now time.Time) {
+func (s *reportBook) forgetSilent(now time.Time) {
 	for key, r := range s.last {
 		if now.Sub(r.seen) > reportAge {
 			s.bytes -= r.size
@@ -80,7 +80,7 @@ func (r *lastReport) silent(now time.Time) bool {
 }
 
 // status returns the programs that report, and members with what they reported.
-func (s *reports) status(now time.Time, g *roster) (clusters []ClusterStatus, programs []ReportStatus) {
+func (s *reportBook) status(now time.Time, g *roster) (clusters []ClusterStatus, programs []ReportStatus) {
 	clusters, programs = []ClusterStatus{}, []ReportStatus{}
 	for _, m := range g.sorted() {
 		if m.left {

@@ -203,7 +203,7 @@ func TestThePageHasThePathsTheCodesAndTheMetrics(t *testing.T) {
 			t.Errorf("docs/relay.md lacks %s", code)
 		}
 	}
-	n := &network{roster: testRoster(), reports: newReports()}
+	n := &networkServer{roster: testRoster(), reports: newReportBook()}
 	m, err := newNetworkMetrics(n)
 	if err != nil {
 		t.Fatal(err)

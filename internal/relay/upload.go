@@ -1,0 +1,339 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-3d8c1042/switchboard/internal/spool"
+)
+
+// UploaderOptions are what RunUploader is given.
+type UploaderOptions struct {
+	// Load reads the settings: at the start, and for each value on Reload. What it
+	// cannot read then is logged, and nothing changes.
+	Load    func() (UploaderSettings, error)
+	Reload  <-chan struct{}
+	Version string
+	Log     *slog.Logger     // nil: nothing is logged
+	Out     io.Writer        // the lines of the start; nil for none
+	Now     func() time.Time // nil for time.Now
+
+	tuning uploadTuning // for tests; zero values stand for the defaults
+}
+
+// uploadTuning are the times of an uploader that are no settings.
+type uploadTuning struct {
+	backoffLeast, backoffMost time.Duration // between two tries, after a failure
+	idle                      time.Duration // that an upload may stand still
+	answer                    time.Duration // for the answer to a file that was sent
+	stop                      time.Duration // for what is on its way when the program stops
+	saveEvery                 time.Duration // of the ledger
+	passGap                   time.Duration // the least between two passes
+	digests                   *digests
+}
+
+func (t *uploadTuning) fill() {
+	for d, standard := range map[*time.Duration]time.Duration{
+		&t.backoffLeast: time.Second, &t.backoffMost: time.Minute, &t.idle: DefaultIdle, &t.answer: 5 * time.Minute,
+		&t.stop: 5 * time.Second, &t.saveEvery: time.Second, &t.passGap: 20 * time.Millisecond,
+	} {
+		if *d <= 0 {
+			*d = standard
+		}
+	}
+	t.digests = &digests{all: map[fileID]*known{}}
+}
+
+func (o *UploaderOptions) fill() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.tuning.fill()
+}
+
+// RunUploader sends the files of a folder to the collectors that they are owed to
+// until ctx ends, and returns nil then. What is on its way may take five seconds
+// more, and is cut off after that; the next start goes on with it.
+func RunUploader(ctx context.Context, o UploaderOptions) error {
+	o.fill()
+	s, err := o.Load()
+	if err != nil {
+		return err
+	}
+	for {
+		u, err := startUploader(&o, s)
+		if err != nil {
+			return err
+		}
+		next, err := u.run(ctx)
+		if err != nil || next == nil {
+			return err
+		}
+		s = *next
+	}
+}
+
+// uploader sends from one folder. Its mu is never held while a file, a folder or a
+// socket is waited for.
+type uploader struct {
+	o       *UploaderOptions
+	folder  string
+	box     *spool.Outbox
+	ledger  *ledger
+	members *members // of the goroutine in follow
+	clock   clock
+	tally   *tally
+	errs    *prometheus.CounterVec // by class
+	metrics *prometheus.Registry
+
+	room   chan struct{} // of one: a lane that was full has room, or all has changed for a pass
+	again  chan struct{} // of one: another pass is wanted
+	relist chan struct{} // of one: there is another plan to follow the collectors by
+
+	flights sync.WaitGroup
+
+	mu       sync.Mutex
+	plan     *plan
+	lanes    []*lane // in the order of their turns
+	byName   map[string]map[string]*lane
+	turn     int
+	flying   int
+	stopping bool
+	passes   int
+	passing  context.CancelFunc // ends the pass that runs; nil when none does
+	hinted   bool               // since the pass began
+	counts   counts             // of the last whole pass, carried on
+	counting *counts            // of the pass that runs
+	trouble  error              // why the last pass failed
+	unlisted error              // why the network server did not answer
+	listed   bool               // the collectors are known, by the server or from the last time
+	saving   error              // why the ledger was not saved
+	quieted  map[string]bool    // what was logged, and is not again until it is well
+}
+
+// startUploader opens the folder.
+func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err error) {
+	if _, err := newPlan(s, o.tuning, ""); err != nil {
+		return nil, err
+	}
+	box, err := spool.OpenOutbox(s.Spool, spool.OutboxOptions{Quiet: s.Quiet, Log: o.Log, Now: o.Now})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, box.Close())
+		}
+	}()
+	u = &uploader{
+		o: o, folder: s.Spool, box: box, clock: newClock(o.Now), tally: newTally(o.Now),
+		room: make(chan struct{}, 1), again: make(chan struct{}, 1), relist: make(chan struct{}, 1),
+		byName: map[string]map[string]*lane{}, quieted: map[string]bool{},
+	}
+	if u.plan, err = newPlan(s, o.tuning, box.ID()); err != nil {
+		return nil, err
+	}
+	var cut int64
+	if u.ledger, cut, err = openLedger(filepath.Join(box.State(), "ledger")); err != nil {
+		return nil, err
+	}
+	if cut > 0 {
+		o.Log.Warn("the end of the ledger was not whole; files that it spoke of are sent again", "bytes", cut)
+	}
+	if u.members, err = openMembers(filepath.Join(box.State(), "members")); err != nil {
+		return nil, errors.Join(err, u.ledger.file.close())
+	}
+	u.errs = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "switchboard_relay_upload_failures_total", Help: "Tries to send a file that failed, by class.",
+	}, []string{"class"})
+	u.metrics, err = newRegistry(u.errs, newReported(u.tally, u.report), &leftMetrics{u})
+	if err != nil {
+		return nil, errors.Join(err, u.ledger.file.close())
+	}
+	return u, nil
+}
+
+// run sends until ctx ends. The settings that it returns, if any, are those to go
+// on with in another folder.
+func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) {
+	p := u.plan
+	handler := newAdmin(u.metrics, u.ready, func() any { return u.report() })
+	door, err := openAdmin(u.o.Log, p.settings.Admin, p.creds, handler)
+	if err != nil {
+		return nil, errors.Join(err, u.ledger.file.close(), u.box.Close())
+	}
+	u.say(door)
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	hints, err := u.box.Watch(working)
+	if err != nil {
+		u.o.Log.Info("the folder cannot be watched; what is new is found on schedule", "spool", p.settings.Spool, "err", err)
+	}
+	var group sync.WaitGroup
+	group.Go(func() { u.follow(working) })
+	group.Go(func() { u.walk(working, hints) })
+	saving, endSaving := context.WithCancel(context.WithoutCancel(ctx))
+	defer endSaving()
+	var saver sync.WaitGroup
+	saver.Go(func() { u.keepSaving(saving) })
+	reports := newReporting(working, u)
+	reports.restart(p)
+
+	next, door = u.steer(working, door, handler, reports)
+	stop()
+	u.land()
+	group.Wait()
+	reports.end()
+	endSaving()
+	saver.Wait()
+	door.close()
+	u.plan.close()
+	if hints != nil {
+		for range hints {
+			// It ends with working; then the folder can be given back.
+		}
+	}
+	return next, errors.Join(u.ledger.file.close(), u.box.Close())
+}
+
+// steer waits for the end and for other settings.
+func (u *uploader) steer(ctx context.Context, door *door, handler *admin, reports *reporting) (*UploaderSettings, *door) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, door
+		case <-u.o.Reload:
+		}
+		s, err := u.o.Load()
+		if err == nil {
+			var p *plan
+			if p, err = newPlan(s, u.o.tuning, u.box.ID()); err == nil {
+				old := u.plan.settings
+				if s.Spool != old.Spool || s.Quiet != old.Quiet {
+					u.o.Log.Info("the settings name another folder or another quiet: beginning anew with them", "spool", s.Spool)
+					return &s, door
+				}
+				if door, err = moveAdmin(door, u.o.Log, s.Admin, p.creds, handler); err == nil {
+					u.adopt(p)
+					reports.restart(p)
+					u.o.Log.Info("the settings were read again")
+				}
+			}
+		}
+		if err != nil {
+			u.o.Log.Error("the settings cannot be used; those from before stay", "err", err)
+		}
+	}
+}
+
+// adopt goes on by another plan. What is on its way stays on its way.
+func (u *uploader) adopt(p *plan) {
+	u.mu.Lock()
+	old := u.plan
+	u.plan = p
+	for _, l := range u.lanes {
+		l.empty() // the rules may send them elsewhere
+	}
+	if u.passing != nil {
+		u.passing()
+	}
+	u.mu.Unlock()
+	old.close()
+	wake(u.relist)
+	wake(u.again)
+}
+
+// wake leaves a word in a channel that has room for one.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// say writes the lines of the start.
+func (u *uploader) say(door *door) {
+	s := u.plan.settings
+	line := func(key, value string) { fmt.Fprintf(u.o.Out, "%-9s %s\n", key, value) }
+	fmt.Fprintf(u.o.Out, "Switchboard %s relay uploader\n", u.o.Version)
+	line("spool", s.Spool)
+	if u.plan.network != "" {
+		line("network", u.plan.network)
+	} else {
+		line("network", "none: static clusters")
+	}
+	if door != nil {
+		line("admin", door.address().String())
+	}
+	fmt.Fprintln(u.o.Out, "ready")
+}
+
+// keepSaving writes the ledger again and again, and at the end.
+func (u *uploader) keepSaving(ctx context.Context) {
+	defer u.save()
+	ticker := time.NewTicker(u.o.tuning.saveEvery)
+	defer ticker.Stop()
+	for hold := 0; ; hold-- {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if hold > 0 {
+			continue // after an error all of it is written, which is much
+		}
+		if u.save() != nil {
+			hold = 10
+		}
+	}
+}
+
+// save writes the ledger.
+func (u *uploader) save() error {
+	u.ledger.at(u.clock.since())
+	err := u.ledger.save()
+	u.once("ledger", err, "the ledger cannot be written: after a restart files that some collectors have are sent to them again")
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.saving = err
+	return err
+}
+
+// once logs that something does not work, and not again before it did work.
+func (u *uploader) once(what string, err error, message string) {
+	u.mu.Lock()
+	was := u.quieted[what]
+	u.quieted[what] = err != nil
+	u.mu.Unlock()
+	switch {
+	case err != nil && !was:
+		u.o.Log.Error(message, "spool", u.folder, "err", err)
+		u.tally.fail(Failure{Reason: message + ": " + err.Error()})
+	case err == nil && was:
+		u.o.Log.Info("it works again", "what", what)
+	}
+}
+
+// hostName is the name of the machine, for reports.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}

@@ -1,0 +1,66 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// headerRun names the run of a network server of ours: one that began anew without
+// what it knew has forgotten collectors that did not leave.
+const headerRun = "Switchboard-Run"
+
+// asker asks a network server who is there. It belongs to one goroutine.
+type asker struct {
+	plan     *plan
+	clock    clock
+	stranger time.Duration // since the start: until then it is known to have no /members
+}
+
+// ask returns what the server lists.
+func (a *asker) ask(ctx context.Context) (listing, error) {
+	if a.clock.since() >= a.stranger {
+		l, err := a.get(ctx, pathMembers)
+		if err == nil {
+			l.tells = true
+			return l, nil
+		}
+		var status *statusError
+		var other *notClusters
+		refused := errors.As(err, &status) && status.Status/100 == 4 && status.Status != http.StatusUnauthorized && status.Status != http.StatusTooManyRequests
+		if !refused && !errors.As(err, &other) && !errors.As(err, &status) {
+			return listing{}, err
+		}
+		l, err = a.get(ctx, pathClusters)
+		if err == nil && l.server == "" && (refused || other != nil) {
+			a.stranger = a.clock.since() + strangerTime
+		}
+		return l, err
+	}
+	return a.get(ctx, pathClusters)
+}
+
+// notClusters is an answer that is something else.
+type notClusters struct{ err error }
+
+func (e *notClusters) Error() string {
+	return "what it answered is no list of clusters: " + e.err.Error()
+}
+
+func (a *asker) get(ctx context.Context, path string) (listing, error) {
+	text, header, err := a.plan.creds.ask(ctx, a.plan.client, http.MethodGet, a.plan.network+path, nil)
+	if err != nil {
+		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, err)
+	}
+	l := listing{server: cutText(header.Get(headerRun))}
+	if err := json.Unmarshal(text, &l.clusters); err != nil {
+		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, &notClusters{err})
+	}
+	if l.clusters == nil {
+		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, &notClusters{errors.New("null")})
+	}
+	return l, l.check()
+}
