@@ -5,6 +5,7 @@ package lifecycle
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,11 +51,10 @@ func LockFolder(dir string) (release func() error, err error) {
 	return lock.Unlock, nil
 }
 
-// MakeFolder makes dir, and the folders that it lies in, of a mode, so that a power
-// cut does not take them away: whatever is synced in a folder is lost with the
-// folder's name, which is an entry of the one above. One that is there already stays
-// as it is.
-func MakeFolder(dir string, mode os.FileMode) error {
+// MakeFolder makes dir, and the folders that it lies in, so that a power cut does
+// not take them away: whatever is synced in a folder is lost with the folder's
+// name, which is an entry of the one above.
+func MakeFolder(dir string, mode fs.FileMode) error {
 	above := []string{filepath.Dir(dir)}
 	for top := dir; ; top = filepath.Dir(top) {
 		if _, err := os.Stat(top); err == nil || top == filepath.Dir(top) {
