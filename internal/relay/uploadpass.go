@@ -8,11 +8,14 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
 
-// A pass may take this much of the time: a third when somebody can use what it
-// finds, a tenth otherwise.
+// A pass may take this much of the time: half when somebody can use what it finds, a
+// tenth otherwise. While another lane might starve, it waits for a full one for half
+// of the time, too, but for a moment always.
 const (
-	busyPause = 2
-	calmPause = 10
+	busyPause  = 1
+	calmPause  = 10
+	fullMoment = 500 * time.Millisecond
+	fullLook   = 100 * time.Millisecond
 )
 
 // counts are what a pass met.
@@ -21,7 +24,8 @@ type counts struct {
 	lanes   map[*lane]*Waiting
 	left    map[string]int64
 	nobody  int64 // files of clusters that have no collector
-	blocked time.Duration
+	began   time.Time
+	blocked time.Duration // waiting for room
 }
 
 // walk goes through the folder again and again until ctx ends: when something may
@@ -104,7 +108,7 @@ func (u *uploader) anyUp() bool {
 func (u *uploader) pass(ctx context.Context, hints <-chan struct{}) {
 	passing, end := context.WithCancel(ctx)
 	defer end()
-	c := &counts{lanes: map[*lane]*Waiting{}, left: map[string]int64{}}
+	c := &counts{began: time.Now(), lanes: map[*lane]*Waiting{}, left: map[string]int64{}}
 	u.mu.Lock()
 	u.passes++
 	u.passing, u.counting, u.hinted = end, c, false
@@ -177,10 +181,13 @@ func (u *uploader) meet(ctx context.Context, p *plan, cluster string, e spool.En
 			return nil
 		}
 		began := time.Now()
+		look := time.NewTimer(fullLook)
 		select {
 		case <-ctx.Done():
+			look.Stop()
 			return ctx.Err()
 		case <-u.room:
+		case <-look.C:
 		case _, open := <-hints:
 			if !open {
 				hints = nil
@@ -190,6 +197,7 @@ func (u *uploader) meet(ctx context.Context, p *plan, cluster string, e spool.En
 			u.mu.Unlock()
 			wake(u.again) // what is new may have a name that this pass is past
 		}
+		look.Stop()
 		u.mu.Lock()
 		if u.counting != nil {
 			u.counting.blocked += time.Since(began)
@@ -261,10 +269,14 @@ func (w *Waiting) more(size int64, age time.Duration) {
 }
 
 // worthWaiting says whether a pass should wait for room in a lane: it gets on, and
-// no other one starves meanwhile. mu is held.
+// no other one starves for long. mu is held.
 func (u *uploader) worthWaiting(full *lane) bool {
 	if full.fails > 0 || full.timer != nil || full.flying == 0 {
 		return false
+	}
+	c := u.counting
+	if c.blocked <= fullMoment+time.Since(c.began)/2 {
+		return true
 	}
 	for _, l := range u.lanes {
 		if l != full && l.hungry(u.hinted) {
