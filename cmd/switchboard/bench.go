@@ -10,14 +10,15 @@ import (
 
 // benchCommands measure servers.
 type benchCommands struct {
-	Messaging messagingCommand `cmd:"" help:"Load a server with messages, and count what is lost, duplicated, reordered."`
-	Baseline  baselineCommand  `cmd:"" help:"The yardstick: the same load on a bare WebSocket echo server, started for it."`
-	Matching  matchingCommand  `cmd:"" help:"Match devices in this process, with the log of matches on the disk, while others wait."`
-	Traffic   trafficCommand   `cmd:"" help:"Fold events of devices into windows in this process, as fast as it can."`
-	Nearby    nearbyCommand    `cmd:"" help:"Keep positions and look around in this process, with their log on the disk, beside Redis."`
-	Suite     suiteCommand     `cmd:"" help:"Start what is to be measured and measure all that we hold ourselves to."`
-	Compare   compareCommand   `cmd:"" help:"Print two reports side by side."`
-	Echo      echoCommand      `cmd:"" hidden:"" help:"Serve the bare echo."`
+	Messaging messagingCommand  `cmd:"" help:"Load a server with messages, and count what is lost, duplicated, reordered."`
+	Baseline  baselineCommand   `cmd:"" help:"The yardstick: the same load on a bare WebSocket echo server, started for it."`
+	Matching  matchingCommand   `cmd:"" help:"Match devices in this process, with the log of matches on the disk, while others wait."`
+	Traffic   trafficCommand    `cmd:"" help:"Fold events of devices into windows in this process, as fast as it can."`
+	Nearby    nearbyCommand     `cmd:"" help:"Keep positions and look around in this process, with their log on the disk, beside Redis."`
+	Relay     relayBenchCommand `cmd:"" help:"Move files from one folder into another with an uploader and a collector in this process, beside a bare loop."`
+	Suite     suiteCommand      `cmd:"" help:"Start what is to be measured and measure all that we hold ourselves to."`
+	Compare   compareCommand    `cmd:"" help:"Print two reports side by side."`
+	Echo      echoCommand       `cmd:"" hidden:"" help:"Serve the bare echo."`
 }
 
 // trafficFlags say how much is sent, and how.

@@ -270,6 +270,18 @@ func TestBenchLooksAroundAmongFewWithoutSayingHowManyMove(t *testing.T) {
 	}
 }
 
+func TestBenchMovesFilesBesideABareLoop(t *testing.T) {
+	t.Parallel()
+	out, errs, code := benchmark(t, "relay", "--small", "40", "--large", "3", "--rounds", "1", "--folder", t.TempDir(), "--json")
+	var found load.Relay
+	if err := json.Unmarshal([]byte(out), &found); code != "0" || errs != "" || err != nil {
+		t.Fatalf("exit code %s, %v\n%s%s", code, err, out, errs)
+	}
+	if len(found.Sizes) != 2 || found.Sizes[0].Files != 40 || found.Sizes[1].Files != 3 || found.Sizes[0].Rate <= 0 || found.Sizes[0].Bare <= 0 || found.Sizes[1].Rate <= 0 {
+		t.Errorf("it found %+v", found)
+	}
+}
+
 func TestBenchFoldsEventsIntoWindows(t *testing.T) {
 	t.Parallel()
 	out, errs, code := benchmark(t, "traffic", "--devices", "50", "--warmup", "10ms", "--duration", "100ms", "--json")

@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
@@ -51,22 +47,12 @@ func (c metaServeCommand) Run(p *program) error {
 	}
 	log := newLogger(p.err, c.LogFormat, config.Log{Level: c.LogLevel}.SlogLevel())
 	defer takeLibraries(log)()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	w := &metaWatcher{
-		log: log, signals: make(chan os.Signal, 8), done: make(chan struct{}), look: make(chan struct{}, 1),
-		cancel: cancel, exit: p.exit,
-	}
-	stopListening := p.listen(w.signals)
-	var watching sync.WaitGroup
-	watching.Go(w.watch)
-	err = meta.Run(ctx, meta.Options{
-		Config: c.Config, Git: c.Git, Branch: c.Branch, Every: c.Every, Data: c.Data, Listen: c.Listen, Secret: secret,
-		Credentials: credentials, Look: w.look, Version: p.version, Out: p.out, Log: log,
+	err = p.until(log, func(ctx context.Context, again <-chan struct{}) error {
+		return meta.Run(ctx, meta.Options{
+			Config: c.Config, Git: c.Git, Branch: c.Branch, Every: c.Every, Data: c.Data, Listen: c.Listen, Secret: secret,
+			Credentials: credentials, Look: again, Version: p.version, Out: p.out, Log: log,
+		})
 	})
-	stopListening()
-	close(w.done)
-	watching.Wait()
 	var wrong *meta.Wrong
 	switch {
 	case errors.As(err, &wrong):
@@ -76,43 +62,6 @@ func (c metaServeCommand) Run(p *program) error {
 	}
 	log.Info("stopped")
 	return nil
-}
-
-// metaWatcher turns signals into what they mean for a running meta server.
-type metaWatcher struct {
-	log     *slog.Logger
-	signals chan os.Signal
-	done    chan struct{} // closed when serving has ended
-	look    chan struct{} // of one: a look that is asked for and not begun
-	cancel  context.CancelFunc
-	exit    func(code int)
-}
-
-// watch runs until serving has ended.
-func (w *metaWatcher) watch() {
-	stopping := false
-	for {
-		select {
-		case <-w.done:
-			return
-		case sig := <-w.signals:
-			switch {
-			case sig == syscall.SIGHUP:
-				select {
-				case w.look <- struct{}{}:
-				default: // one is asked for already
-				}
-			case stopping:
-				w.log.Warn("a second signal: leaving at once")
-				w.exit(exitFailed)
-				return
-			default:
-				w.log.Info("stopping; a second signal leaves at once", "signal", sig.String())
-				stopping = true
-				w.cancel()
-			}
-		}
-	}
 }
 
 // metaCheckCommand checks a description.

@@ -44,8 +44,10 @@ type commands struct {
 	Keys    keysCommands    `cmd:"" set:"key=with the scope keys:manage" help:"Make, list and revoke API keys of a node that runs."`
 	Cluster clusterCommands `cmd:"" help:"See the nodes of a cluster."`
 	Meta    metaCommands    `cmd:"" help:"Serve the description of a network of domains, or check one. \"switchboard meta --config FILE\" serves it; \"switchboard meta serve --help\" lists the flags."`
+	Relay   relayCommands   `cmd:"" help:"Move files from service to service."`
 	Trace   traceCommand    `cmd:"" set:"key=an admin key" help:"Print the path that a message to a user would take between domains. Exit code 1 when there is none, or its first link is down."`
 	Bench   benchCommands   `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
+	Demo    demoCommands    `cmd:"" help:"See something at work on this machine: \"switchboard demo relay\" starts all it takes, and Ctrl-C stops it."`
 	Doctor  doctorCommand   `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
 

@@ -8,7 +8,8 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const binary = path.resolve(here, "..", process.env["SWITCHBOARD_BIN"] ?? "../bin/switchboard");
+/** The program. */
+export const binary = path.resolve(here, "..", process.env["SWITCHBOARD_BIN"] ?? "../bin/switchboard");
 
 /** How long the server may take to be ready, and to stop. */
 const patience = 20_000;
@@ -198,6 +199,6 @@ export class MetaServer {
 }
 
 /** Without settings of the server, SWITCHBOARD_BIN among them: it refuses those that it does not know. */
-function ownEnvironment(): NodeJS.ProcessEnv {
+export function ownEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SWITCHBOARD_")));
 }

@@ -33,6 +33,9 @@ const (
 	CodeOriginRefused  = "ORIGIN_REFUSED"
 	CodeWrongHost      = "WRONG_HOST"
 	CodeChatOff        = "CHAT_OFF"
+
+	CodeRelayOff         = "RELAY_OFF"
+	CodeRelayUnreachable = "RELAY_UNREACHABLE"
 )
 
 // ProblemCode is one code under which a call is refused, and its status.
@@ -65,6 +68,8 @@ func ProblemCodes() []ProblemCode {
 		{CodeInternal, http.StatusInternalServerError},
 		{CodeOriginRefused, http.StatusForbidden},
 		{CodeWrongHost, http.StatusMisdirectedRequest},
+		{CodeRelayOff, http.StatusNotFound},
+		{CodeRelayUnreachable, http.StatusBadGateway},
 		// Those of accounts.
 		{CodeChatOff, http.StatusNotFound},
 		{accounts.CodeNameTaken, http.StatusConflict},

@@ -22,6 +22,7 @@ type Rooms struct {
 	Traffic   Traffic
 	Cluster   Cluster
 	Domains   Domains // nil: there are no others
+	Relay     Relay   // nil: none is known
 	Version   string  // of this program
 	Webhooks  Webhooks
 	Events    *Events // nil: nobody asks for events
@@ -98,6 +99,7 @@ func Calls(r Rooms) []Call {
 		r.trafficCalls(),
 		r.clusterCalls(),
 		r.domainCalls(),
+		r.relayCalls(),
 		r.Events.calls(),
 		r.accountCalls(),
 		r.roomCalls(),

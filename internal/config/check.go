@@ -78,7 +78,7 @@ func (c *checker) checkTogether(s Settings, problems Problems) {
 	}
 }
 
-// checkMeeting notes what is wrong with how nodes meet.
+// checkMeeting notes what is wrong with how nodes meet, and with whom they ask.
 func (c *checker) checkMeeting(s Settings, problems Problems) {
 	good := func(group string) bool {
 		return !slices.ContainsFunc(problems, func(p Problem) bool {
@@ -95,6 +95,9 @@ func (c *checker) checkMeeting(s Settings, problems Problems) {
 	}
 	if cluster && nats && good("roles") {
 		c.checkRoles(s)
+	}
+	if good("relay") {
+		c.checkRelayUse(s.Relay)
 	}
 }
 

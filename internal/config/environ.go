@@ -108,7 +108,7 @@ func readFlags(flags []Flag) layer {
 		case f.Key == "apps" || strings.HasPrefix(f.Key, "apps[") || strings.HasPrefix(f.Key, "apps."):
 			l.refuse(Place{Flag: f.Name}, f.Key, "apps can only be set in the file")
 		default:
-			l.refuse(Place{Flag: f.Name}, f.Key, "unknown key%s", suggestKey(f.Key, names))
+			l.refuse(Place{Flag: f.Name}, f.Key, "unknown key%s", suggestKey(f.Key, names, keyNames()))
 		}
 	}
 	return l

@@ -48,12 +48,13 @@ func (l *layer) put(k Key, at Place, text string) {
 type fileReader struct {
 	layer
 	name string
+	keys []string // all that there are
 }
 
 // readFile reads the settings that a YAML document makes. Its problems are in
 // the layer.
 func readFile(name string, content []byte) layer {
-	r := &fileReader{layer: newLayer(), name: name}
+	r := &fileReader{layer: newLayer(), name: name, keys: keyNames()}
 	root, ok := r.parse(content)
 	if !ok || root == nil {
 		return r.layer
@@ -135,23 +136,27 @@ type field struct {
 	value *yaml.Node // resolved, not null
 }
 
-// fields returns the entries of a mapping that are known and not null. It
-// notes unknown and repeated keys, and a node that is no mapping.
+// fields returns the entries of a mapping that are known and not null; known nil
+// stands for any. It notes unknown and repeated keys, and a node that is no mapping.
 func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field {
 	if n.Kind != yaml.MappingNode {
 		kind := "a single value"
 		if n.Kind == yaml.SequenceNode {
 			kind = "a list"
 		}
-		r.refuse(r.at(n), strings.TrimSuffix(prefix, "."), "must be keys with values (a mapping), not %s; the keys are %s", kind, strings.Join(known, ", "))
+		which := ""
+		if known != nil {
+			which = "; the keys are " + strings.Join(known, ", ")
+		}
+		r.refuse(r.at(n), strings.TrimSuffix(prefix, "."), "must be keys with values (a mapping), not %s%s", kind, which)
 		return nil
 	}
 	var list []field
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		f := field{name: n.Content[i].Value, at: r.at(n.Content[i]), value: resolve(n.Content[i+1])}
 		switch {
-		case !slices.Contains(known, f.name):
-			r.refuse(f.at, prefix+f.name, "unknown key%s", suggestKey(f.name, known))
+		case known != nil && !slices.Contains(known, f.name):
+			r.refuse(f.at, prefix+f.name, "unknown key%s", suggestKey(f.name, known, r.keys))
 		case slices.ContainsFunc(list, func(g field) bool { return g.name == f.name }):
 			r.refuse(f.at, prefix+f.name, "is set twice")
 		case !isNull(f.value):
@@ -162,13 +167,13 @@ func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field
 }
 
 // suggestKey looks among the keys of this place first, then among all.
-func suggestKey(name string, known []string) string {
+func suggestKey(name string, known, all []string) string {
 	if text := didYouMean(name, known); text != "" {
 		return text
 	}
-	for _, k := range Keys() {
-		if i := strings.LastIndexByte(k.Name, '.'); i >= 0 && plain(k.Name[i+1:]) == plain(name) {
-			return ": did you mean " + k.Name + "?"
+	for _, k := range all {
+		if i := strings.LastIndexByte(k, '.'); i >= 0 && plain(k[i+1:]) == plain(name) {
+			return ": did you mean " + k + "?"
 		}
 	}
 	return ""

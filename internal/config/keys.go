@@ -13,7 +13,7 @@ type Key struct {
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
 	// duration, distance, count, number, choice, switch, text, names, user, url, key, secret,
-	// secrets, file, peers, roles, servers, meta, domain, database, app.
+	// secrets, file, peers, roles, servers, meta, network, domain, database, app.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
 	// written; empty for none.
@@ -75,13 +75,14 @@ const (
 	kindDomain   = "domain"   // the name of one
 	kindDB       = "database" // the URL of a PostgreSQL
 	kindApp      = "app"      // the name of one
+	kindRelay    = "network"  // of a relay: host:port, or a URL
 	kindTiles    = "tiles"    // a URL with {z}, {x} and {y}
 	kindLine     = "line"     // for people to read
 )
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), relayKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
@@ -96,10 +97,22 @@ func keyNamed(name string) (Key, bool) {
 
 // childrenOf returns the names of the keys and groups directly below a
 // prefix: "" for the top, "limits.", "apps[].", "apps[].jwt.".
-func childrenOf(prefix string) []string {
+func childrenOf(prefix string) []string { return childrenAmong(keyNames(), prefix) }
+
+// keyNames returns the names of all settings.
+func keyNames() []string {
 	var names []string
 	for _, k := range Keys() {
-		rest, ok := strings.CutPrefix(k.Name, prefix)
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// childrenAmong returns the names directly below a prefix among these keys.
+func childrenAmong(keys []string, prefix string) []string {
+	var names []string
+	for _, k := range keys {
+		rest, ok := strings.CutPrefix(k, prefix)
 		if !ok {
 			continue
 		}

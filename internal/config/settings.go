@@ -23,6 +23,7 @@ type Settings struct {
 	Matching Matching `yaml:"matching"`
 	Nearby   Nearby   `yaml:"nearby"`  // who is around
 	Traffic  Traffic  `yaml:"traffic"` // what was exchanged when
+	Relay    Relay    `yaml:"relay"`   // whose network the console shows
 	Limits   Limits   `yaml:"limits"`
 	Log      Log      `yaml:"log"`
 

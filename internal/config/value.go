@@ -201,6 +201,8 @@ func (k Key) checkText(text string) error {
 		return checkNATS(text)
 	case kindMeta:
 		return checkMeta(text)
+	case kindRelay:
+		return checkRelay(text)
 	case kindDomain:
 		return checkDomainName(text)
 	case kindDB:

@@ -223,13 +223,16 @@ func (i *inode) unlink(name string, folder bool) syscall.Errno {
 }
 
 func (i *inode) Rename(_ context.Context, name string, to fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
-	if flags != 0 {
+	if flags&^unix.RENAME_NOREPLACE != 0 {
 		return syscall.EINVAL
 	}
 	if errno := i.disk.enter(); errno != 0 {
 		return errno
 	}
 	defer i.disk.mu.Unlock()
+	if flags != 0 && to.(*inode).node.entries[newName] != nil {
+		return syscall.EEXIST
+	}
 	return i.disk.rename(i.node, name, to.(*inode).node, newName)
 }
 

@@ -225,6 +225,9 @@ func (n *node) v1Options() api.V1Options {
 	if n.around.room != nil {
 		o.Rooms.Nearby = n.around.room
 	}
+	if n.relay != nil {
+		o.Rooms.Relay = n.relay
+	}
 	if n.around.names != nil {
 		o.Rooms.Names = n.around.names.Ask
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/members"
+	"github.com/seed-3d8c1042/switchboard/internal/relay"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
 	"github.com/seed-3d8c1042/switchboard/internal/stats"
@@ -84,6 +85,7 @@ type node struct {
 	sockets *socket.Server
 	stats   *stats.Sampler
 	events  *api.Events
+	relay   *relay.Reader // nil: none is shown
 
 	exchange *events.Exchange // of events whose session and client are at two nodes
 	members  *members.Room
@@ -128,6 +130,10 @@ func (n *node) run(ctx context.Context) (err error) {
 	if err := n.identify(); err != nil {
 		return err
 	}
+	if err := n.openRelay(); err != nil {
+		return err
+	}
+	defer n.closeRelay()
 	if err := n.openDoors(); err != nil {
 		return err
 	}

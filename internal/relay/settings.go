@@ -36,7 +36,8 @@ type CollectorSettings struct {
 	Network AtNetwork
 	Limits  CollectorLimits
 	Access
-	Admin string // host:port for /healthz, /readyz, /metrics and /status; empty for none
+	Admin string     // host:port for /healthz, /readyz, /metrics and /status; empty for none
+	Log   config.Log // for the command: a program logs where its options say
 }
 
 // CollectorLimits bound what a collector takes. A limit of 0 is none.
@@ -63,6 +64,7 @@ type UploaderSettings struct {
 	Static  Clusters // instead of Network
 	Access
 	Admin string
+	Log   config.Log
 }
 
 // Rule sends the files that match to a cluster. The first one that matches counts.
@@ -77,6 +79,7 @@ type NetworkSettings struct {
 	Data        string        // folder of what has to outlive the process
 	Access
 	Admin string
+	Log   config.Log
 }
 
 // MakerSettings are a maker's.
@@ -90,6 +93,7 @@ type MakerSettings struct {
 	Record  config.Bytes  // most bytes of one record
 	Access
 	Admin string
+	Log   config.Log
 }
 
 // Defaults.
@@ -100,7 +104,9 @@ const (
 	DefaultKeepFor     = 7 * 24 * time.Hour
 	DefaultHeartbeat   = 5 * time.Second
 	DefaultExpireAfter = 3 * DefaultHeartbeat
+	DefaultNetworkHost = "127.0.0.1"
 	DefaultNetworkPort = 9200
+	DefaultNetworkData = "./relay-network"
 	DefaultFirstPort   = 9300
 	DefaultUnit        = 5 * time.Second
 	DefaultSuffix      = ".bucket"

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -18,6 +19,43 @@ func (c *handClock) now() time.Time          { return c.at }
 func (c *handClock) forward(d time.Duration) { c.at = c.at.Add(d) }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// start reads the lines that a program writes when it starts.
+type start struct {
+	mu    sync.Mutex
+	text  strings.Builder
+	ready chan struct{}
+}
+
+func newStart() *start { return &start{ready: make(chan struct{})} }
+
+func (s *start) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text.Write(b)
+	if string(b) == "ready\n" {
+		close(s.ready)
+	}
+	return len(b), nil
+}
+
+// wait returns the lines by their first word, once the program is ready.
+func (s *start) wait(t *testing.T, ended <-chan error) map[string]string {
+	t.Helper()
+	select {
+	case <-s.ready:
+	case err := <-ended:
+		t.Fatal("it does not start: ", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	words := map[string]string{}
+	for line := range strings.Lines(s.text.String()) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		words[key] = strings.TrimSpace(value)
+	}
+	return words
+}
 
 // get returns the status and the body of an answer.
 func get(t *testing.T, r *http.Request) (int, string) {

@@ -154,7 +154,7 @@ func (l *ledgerFile) replace(records []byte) error {
 		err = os.Rename(temporary, l.path)
 	}
 	if err == nil {
-		err = syncFolderOf(l.path)
+		err = syncFolder(filepath.Dir(l.path))
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
@@ -172,13 +172,4 @@ func (l *ledgerFile) close() error {
 		return nil
 	}
 	return l.f.Close()
-}
-
-// syncFolderOf makes the name of a file safe.
-func syncFolderOf(path string) error {
-	f, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
 // Bounds of what a network server may say.
 const (
-	maxMembers     = 4096 // of a cluster
+	mostOfCluster  = 4096 // of a cluster
 	maxMembersFile = 64 << 20
 )
 
@@ -58,8 +59,8 @@ type listing struct {
 // check refuses what is out of bounds.
 func (l listing) check() error {
 	for cluster, list := range l.clusters {
-		if len(list) > maxMembers {
-			return fmt.Errorf("cluster %.40q has %d collectors, and %d are the most", cluster, len(list), maxMembers)
+		if len(list) > mostOfCluster {
+			return fmt.Errorf("cluster %.40q has %d collectors, and %d are the most", cluster, len(list), mostOfCluster)
 		}
 		for id, m := range list {
 			if id == "" || len(id) > maxID || m.Address == "" || len(m.Address) > maxText || m.Port < 1 {
@@ -150,5 +151,5 @@ func (m *members) save() error {
 	if err := os.Rename(temporary, m.path); err != nil {
 		return err
 	}
-	return syncFolderOf(m.path)
+	return syncFolder(filepath.Dir(m.path))
 }

@@ -199,7 +199,7 @@ func idsOf(list map[string]knownMember) string {
 
 func TestAListingOutOfBoundsIsRefused(t *testing.T) {
 	many := map[string]Member{}
-	for i := range maxMembers + 1 {
+	for i := range mostOfCluster + 1 {
 		many[fmt.Sprint(i)] = Member{Address: "h", Port: 1}
 	}
 	for _, c := range []Clusters{

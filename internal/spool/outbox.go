@@ -233,9 +233,9 @@ func (b *Outbox) remove(g *outGround, e Entry) error {
 	b.o.step("move aside")
 	if err := g.spool.move(e.Name, to, e.Name); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %s", ErrChanged, e.Name)
+			err = fmt.Errorf("%w: %s", ErrChanged, e.Name)
 		}
-		return err
+		return errors.Join(err, g.trash.removeFolder(crate))
 	}
 	b.o.step("look")
 	return b.dispose(g, to, e.Name, e.identity())
@@ -277,18 +277,23 @@ func (b *Outbox) empty(g *outGround) error {
 			return err
 		}
 		defer crate.close() // nothing was written
-		found := false
+		var files []string  // one, if it was not killed before
 		err = crate.each(func(file string) error {
-			found = true
+			files = append(files, file)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if len(files) == 0 {
+			return g.trash.removeFolder(name)
+		}
+		for _, file := range files {
 			if err := b.dispose(g, crate, file, want); err != nil && !errors.Is(err, ErrChanged) {
 				return err
 			}
-			return nil
-		})
-		if err != nil || found {
-			return err
 		}
-		return g.trash.removeFolder(name)
+		return nil
 	})
 }
 

@@ -232,3 +232,84 @@ export interface Trace {
   sending?: LinkState;
   waiting?: Mailbox;
 }
+
+/** A relay, as its network server knows it. */
+export interface Relay {
+  /** The network server, as the setting names it. */
+  network: string;
+  /** Empty if it is of another make. */
+  version: string;
+  clusters: { name: string; members: RelayMember[] }[];
+  /** Uploaders and makers that report. */
+  programs: RelayProgram[];
+}
+
+/** A collector. */
+export interface RelayMember {
+  id: string;
+  address: string;
+  port: number;
+  /** up or lost */
+  state: string;
+  since?: string;
+  /** Its last heartbeat. */
+  seen?: string;
+  /** Absent from programs of another make, and before the first one. */
+  report?: RelayReport;
+}
+
+/** What a program told last. */
+export interface RelayReport {
+  /** uploader, collector or maker */
+  program: string;
+  id: string;
+  host: string;
+  spool: string;
+  version: string;
+  /** Since it started. */
+  files: number;
+  bytes: number;
+  filesPerSecond: number;
+  bytesPerSecond: number;
+  waiting: RelayWaiting;
+  /** Files that no rule matches, or that are none. */
+  leftAlone: number;
+  targets: RelayTarget[];
+  failures: RelayFailure[];
+  /** Why a collector refuses everything. */
+  full?: string;
+}
+
+export interface RelayProgram extends RelayReport {
+  seen?: string;
+  /** It missed its reports. */
+  silent: boolean;
+}
+
+export interface RelayWaiting {
+  files: number;
+  bytes: number;
+  oldestSeconds: number;
+}
+
+/** A collector as an uploader sees it. */
+export interface RelayTarget {
+  cluster: string;
+  id: string;
+  address: string;
+  /** up, down, held or lost */
+  state: string;
+  reason?: string;
+  waiting: RelayWaiting;
+  bytesPerSecond: number;
+}
+
+export interface RelayFailure {
+  at?: string;
+  /** The file; empty when it is about none. */
+  name: string;
+  where: string;
+  reason: string;
+  /** The file was moved to failed/. */
+  final: boolean;
+}

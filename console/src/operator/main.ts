@@ -8,6 +8,7 @@ import { dateTime } from "../format.js";
 import { keysPage } from "./keys.js";
 import { rememberedKey, rememberKey } from "../keymemory.js";
 import { say } from "../said.js";
+import { relayPage } from "./relay.js";
 import { overviewPage } from "./overview.js";
 import { card, pageHead, type Desk, type Page } from "./page.js";
 import { hrefOf, parseRoute, partOf, type Route } from "./route.js";
@@ -196,6 +197,8 @@ function pageOf(route: Route, desk: Desk): Page {
       return domainsPage(desk, route.user);
     case "cluster":
       return clusterPage(desk);
+    case "relay":
+      return relayPage(desk);
     case "unknown":
       return nothingHere();
   }

@@ -11,6 +11,7 @@ export type Route =
   | { page: "webhook"; app: string; name: string; state: string }
   | { page: "domains"; user: string }
   | { page: "cluster" }
+  | { page: "relay" }
   | { page: "unknown" };
 
 export const overview: Route = { page: "overview" };
@@ -33,6 +34,7 @@ export function parseRoute(hash: string): Route {
       return overview;
     case "keys":
     case "cluster":
+    case "relay":
       return { page: first };
     case "domains":
       return { page: first, user: query.get("user") ?? "" };
@@ -59,7 +61,7 @@ export function hrefOf(route: Route): string {
 }
 
 /** The part of the operator's pages that a page belongs to. */
-export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" | "cluster" {
+export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" | "cluster" | "relay" {
   switch (route.page) {
     case "user":
       return "users";

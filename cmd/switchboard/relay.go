@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/relay"
+)
+
+// relayCommands are the programs that move files from service to service.
+type relayCommands struct {
+	Uploader  uploaderCommand  `cmd:"" help:"Send the files of a folder to every collector of a cluster."`
+	Collector collectorCommand `cmd:"" help:"Stack the files that come in a folder, for the next service."`
+	Network   networkCommand   `cmd:"" help:"Say which collectors there are, and give out IDs and ports."`
+	Maker     makerCommand     `cmd:"" help:"Collect records from standard input, or over HTTP, into one file for each slice of time."`
+}
+
+// relayFlags are those that all of them have.
+type relayFlags struct {
+	Config    string `required:"" placeholder:"FILE" help:"The YAML file with the settings. It is read again on SIGHUP."`
+	Check     bool   `help:"Check the settings, and end."`
+	LogLevel  string `placeholder:"LEVEL" enum:",debug,info,warn,error" default:"" help:"Least level that is logged, instead of log.level: debug, info, warn, error."`
+	LogFormat string `placeholder:"FORMAT" enum:",text,json" default:"" help:"How log lines are written, instead of log.format: text, json."`
+}
+
+// relayProgram is one of them, ready to be run.
+type relayProgram[S any] struct {
+	name   string
+	load   func() (S, error)
+	log    func(S) config.Log
+	access func(S) relay.Access
+	run    func(ctx context.Context, load func() (S, error), again <-chan struct{}, log *slog.Logger) error
+}
+
+// runRelay checks, or runs until a signal stops it.
+func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
+	s, err := r.load()
+	if err == nil && f.Check {
+		err = r.access(s).Check()
+	}
+	if err != nil {
+		return relayError(r.name, err)
+	}
+	if f.Check {
+		_, err := fmt.Fprintf(p.out, "%s: good\n", f.Config)
+		return err
+	}
+	said := f.over(r.log(s))
+	var level slog.LevelVar
+	level.Set(said.SlogLevel())
+	log := newLogger(p.err, said.Format, &level)
+	defer takeLibraries(log)()
+	first := true
+	load := func() (S, error) {
+		if first { // what was read a moment ago
+			first = false
+			return s, nil
+		}
+		now, err := r.load()
+		if err == nil {
+			level.Set(f.over(r.log(now)).SlogLevel())
+		}
+		return now, err
+	}
+	err = p.until(log, func(ctx context.Context, again <-chan struct{}) error { return r.run(ctx, load, again, log) })
+	if err != nil {
+		return relayError(r.name, err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// over returns how is logged: a flag wins over the settings.
+func (f relayFlags) over(l config.Log) config.Log {
+	if f.LogLevel != "" {
+		l.Level = f.LogLevel
+	}
+	if f.LogFormat != "" {
+		l.Format = f.LogFormat
+	}
+	return l
+}
+
+// relayError says which program failed. Problems of settings say for themselves.
+func relayError(name string, err error) error {
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return err
+	}
+	return fmt.Errorf("relay %s: %w", name, err)
+}
+
+// networkCommand runs a network server.
+type networkCommand struct{ relayFlags }
+
+// Run implements the command.
+func (c networkCommand) Run(p *program) error {
+	return runRelay(p, c.relayFlags, relayProgram[relay.NetworkSettings]{
+		name:   "network",
+		load:   func() (relay.NetworkSettings, error) { return relay.ReadNetwork(c.Config) },
+		log:    func(s relay.NetworkSettings) config.Log { return s.Log },
+		access: func(s relay.NetworkSettings) relay.Access { return s.Access },
+		run: func(ctx context.Context, load func() (relay.NetworkSettings, error), again <-chan struct{}, log *slog.Logger) error {
+			return relay.RunNetwork(ctx, relay.NetworkOptions{Load: load, Reload: again, Version: p.version, Log: log, Out: p.out})
+		},
+	})
+}
+
+// makerCommand runs a maker.
+type makerCommand struct{ relayFlags }
+
+// Run implements the command.
+func (c makerCommand) Run(p *program) error {
+	return runRelay(p, c.relayFlags, relayProgram[relay.MakerSettings]{
+		name:   "maker",
+		load:   func() (relay.MakerSettings, error) { return relay.ReadMaker(c.Config) },
+		log:    func(s relay.MakerSettings) config.Log { return s.Log },
+		access: func(s relay.MakerSettings) relay.Access { return s.Access },
+		run: func(ctx context.Context, load func() (relay.MakerSettings, error), again <-chan struct{}, log *slog.Logger) error {
+			return relay.RunMaker(ctx, relay.MakerOptions{Load: load, Reload: again, Version: p.version, Log: log, Out: p.out, In: os.Stdin})
+		},
+	})
+}
+
+// uploaderCommand runs an uploader.
+type uploaderCommand struct {
+	relayFlags
+	Network string `placeholder:"FILE" help:"A YAML file with the collectors of each cluster, instead of a network server."`
+}
+
+// Run implements the command.
+func (c uploaderCommand) Run(p *program) error {
+	return runRelay(p, c.relayFlags, relayProgram[relay.UploaderSettings]{
+		name:   "uploader",
+		load:   func() (relay.UploaderSettings, error) { return relay.ReadUploader(c.Config, c.Network) },
+		log:    func(s relay.UploaderSettings) config.Log { return s.Log },
+		access: func(s relay.UploaderSettings) relay.Access { return s.Access },
+		run: func(ctx context.Context, load func() (relay.UploaderSettings, error), again <-chan struct{}, log *slog.Logger) error {
+			return relay.RunUploader(ctx, relay.UploaderOptions{Load: load, Reload: again, Version: p.version, Log: log, Out: p.out})
+		},
+	})
+}
+
+// collectorCommand runs a collector.
+type collectorCommand struct{ relayFlags }
+
+// Run implements the command.
+func (c collectorCommand) Run(p *program) error {
+	return runRelay(p, c.relayFlags, relayProgram[relay.CollectorSettings]{
+		name:   "collector",
+		load:   func() (relay.CollectorSettings, error) { return relay.ReadCollector(c.Config) },
+		log:    func(s relay.CollectorSettings) config.Log { return s.Log },
+		access: func(s relay.CollectorSettings) relay.Access { return s.Access },
+		run: func(ctx context.Context, load func() (relay.CollectorSettings, error), again <-chan struct{}, log *slog.Logger) error {
+			return relay.RunCollector(ctx, relay.CollectorOptions{Load: load, Reload: again, Version: p.version, Log: log, Out: p.out})
+		},
+	})
+}

@@ -1,0 +1,582 @@
+package relay
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what goes on by itself.
+const patience = time.Minute
+
+// soon waits until something holds.
+func soon(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not happen", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// lines is where a program writes the lines of its start.
+type lines struct {
+	mu    sync.Mutex
+	text  string
+	ready chan struct{}
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text += string(b)
+	if strings.HasSuffix(l.text, "ready\n") {
+		close(l.ready)
+	}
+	return len(b), nil
+}
+
+// says returns the last word of a line.
+func (l *lines) says(key string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == key {
+			return strings.TrimPrefix(fields[len(fields)-1], "http://")
+		}
+	}
+	return ""
+}
+
+// program is one of ours that runs in the test.
+type program struct {
+	*lines
+	t      *testing.T
+	cancel context.CancelFunc
+	ended  chan error
+	reload chan struct{}
+}
+
+func startProgram(t *testing.T, run func(ctx context.Context, out io.Writer, reload <-chan struct{}) error) *program {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &program{lines: &lines{ready: make(chan struct{})}, t: t, cancel: cancel, ended: make(chan error, 1), reload: make(chan struct{})}
+	go func() { p.ended <- run(ctx, p.lines, p.reload) }()
+	t.Cleanup(p.stop)
+	return p
+}
+
+func (p *program) wait() *program {
+	p.t.Helper()
+	select {
+	case <-p.ready:
+	case err := <-p.ended:
+		p.ended <- err
+		p.t.Fatalf("it ends: %v", err)
+	case <-time.After(patience):
+		p.t.Fatal("it is not ready")
+	}
+	return p
+}
+
+// stop ends the program, once.
+func (p *program) stop() {
+	p.cancel()
+	if err := <-p.ended; err != nil {
+		p.t.Errorf("it ends with %v", err)
+	}
+	p.ended <- nil
+}
+
+// testCollector is a collector of which the settings can be changed.
+type testCollector struct {
+	*program
+	mu       sync.Mutex
+	settings CollectorSettings
+	bad      error
+}
+
+func startCollector(t *testing.T, change func(*CollectorSettings)) *testCollector {
+	t.Helper()
+	c := newTestCollector(t, change)
+	c.wait()
+	return c
+}
+
+func newTestCollector(t *testing.T, change func(*CollectorSettings)) *testCollector {
+	t.Helper()
+	c := &testCollector{settings: DefaultCollector()}
+	c.settings.Address, c.settings.Spool, c.settings.Limits.FreeBytes = "127.0.0.1", t.TempDir(), 0
+	if change != nil {
+		change(&c.settings)
+	}
+	c.program = startProgram(t, func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
+		return RunCollector(ctx, CollectorOptions{Out: out, Reload: reload, Log: quiet(), Version: "test", Load: func() (CollectorSettings, error) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.settings, c.bad
+		}})
+	})
+	return c
+}
+
+// change changes the settings and has them read.
+func (c *testCollector) change(do func(*CollectorSettings)) {
+	c.mu.Lock()
+	do(&c.settings)
+	c.mu.Unlock()
+	c.reload <- struct{}{}
+}
+
+func (c *testCollector) files() map[string]string {
+	c.t.Helper()
+	entries, err := os.ReadDir(c.settings.Spool)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			b, err := os.ReadFile(filepath.Join(c.settings.Spool, e.Name()))
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			found[e.Name()] = string(b)
+		}
+	}
+	return found
+}
+
+// wire is a connection on which a test writes by hand.
+type wire struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func dial(t *testing.T, address string) *wire {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() }) // it may be closed
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return &wire{t, conn, bufio.NewReader(conn)}
+}
+
+func (w *wire) send(text ...string) *wire {
+	w.t.Helper()
+	if _, err := io.WriteString(w.conn, strings.Join(text, "\r\n")); err != nil {
+		w.t.Fatal(err)
+	}
+	return w
+}
+
+// answer is an answer of which the body was read.
+type answered struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (w *wire) answer(method string) answered {
+	w.t.Helper()
+	r, err := http.ReadResponse(w.in, &http.Request{Method: method})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = r.Body.Close() }() // it was read
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return answered{r.StatusCode, r.Header, string(body)}
+}
+
+// raw makes a request by hand and returns the answer.
+func raw(t *testing.T, address, method string, text ...string) answered {
+	t.Helper()
+	return dial(t, address).send(append([]string{method + " " + text[0]}, text[1:]...)...).answer(method)
+}
+
+// sent is a file as an uploader of ours announces it.
+func announced(name, content string, key int) []string {
+	sum := sha256.Sum256(fmt.Append(nil, key))
+	return []string{
+		"/" + name + " HTTP/1.1", "Host: 127.0.0.1", "Repr-Digest: " + Digest(sha256.Sum256([]byte(content))).header(),
+		`Idempotency-Key: "` + hex.EncodeToString(sum[:]) + `"`,
+	}
+}
+
+func with(head []string, more ...string) []string { return append(slices.Clone(head), more...) }
+
+func put(t *testing.T, c *testCollector, head []string, body string, more ...string) answered {
+	t.Helper()
+	more = append(more, "Content-Length: "+strconv.Itoa(len(body)), "", body)
+	return raw(t, c.says("listen"), http.MethodPut, with(head, more...)...)
+}
+
+func wantAnswer(t *testing.T, what string, got answered, status int, begins string) {
+	t.Helper()
+	if got.status != status || !strings.HasPrefix(got.body, begins) {
+		t.Errorf("%s: %d %q, and not %d %s", what, got.status, got.body, status, begins)
+	}
+}
+
+func TestAStrangersFileIsInTheSpoolWhenItSaysSuccess(t *testing.T) {
+	c := startCollector(t, nil)
+	w := dial(t, c.says("listen"))
+	w.send("PUT /a%20b.txt HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 3", "", "one")
+	got := w.answer(http.MethodPut)
+	wantAnswer(t, "with its length", got, 200, "success")
+	if got.body != "success" || got.header.Get(headerDigest) != Digest(sha256.Sum256([]byte("one"))).header() {
+		t.Errorf("it answers %+v", got)
+	}
+	// The same connection goes on.
+	w.send("PUT /%C3%BC%2525 HTTP/1.1", "Host: 127.0.0.1", "Transfer-Encoding: chunked", "", "2", "tw", "1", "o", "0", "", "")
+	wantAnswer(t, "in chunks", w.answer(http.MethodPut), 200, "success")
+	w.send("PUT /empty HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 0", "", "")
+	wantAnswer(t, "empty", w.answer(http.MethodPut), 200, "success")
+	for _, content := range []string{"three", "one", "three"} {
+		wantAnswer(t, "a name that is there", put(t, c, []string{"/a%20b.txt HTTP/1.1", "Host: 127.0.0.1"}, content), 200, "success")
+	}
+	long := strings.Repeat("n", 255)
+	wantAnswer(t, "a long name", put(t, c, []string{"/" + long + " HTTP/1.1", "Host: 127.0.0.1"}, "long"), 200, "success")
+	sum := sha256.Sum256([]byte("three"))
+	want := map[string]string{
+		"a b.txt": "one", "a b." + hex.EncodeToString(sum[:4]) + ".txt": "three", "ü%25": "two", "empty": "", long: "long",
+	}
+	if got := c.files(); !maps.Equal(got, want) {
+		t.Errorf("there is %q", got)
+	}
+	if status, body := get(t, request(t, http.MethodGet, "http://"+c.says("listen")+"/health")); status != 200 || !strings.Contains(body, "alive") {
+		t.Errorf("its health is %d %s", status, body)
+	}
+}
+
+func TestWhatACollectorDoesNotTakeIsRefusedWithACodeAndAReason(t *testing.T) {
+	c := startCollector(t, func(s *CollectorSettings) { s.Limits.FileBytes = 10 })
+	file := announced("a", "one", 1)
+	three := []string{"Content-Length: 3", "", "one"}
+	for _, r := range []struct {
+		what, method string
+		head         []string
+		status       int
+		begins       string
+	}{
+		{"no name", "PUT", with([]string{"/ HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: it is empty"},
+		{"above", "PUT", with([]string{"/../a HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: it begins with a dot"},
+		{"above, escaped", "PUT", with([]string{"/..%2fa HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME"},
+		{"above, later", "PUT", with([]string{"/a/../../b HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: there is a slash"},
+		{"a slash", "PUT", with([]string{"/a%2Fb HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: there is a slash"},
+		{"a backslash", "PUT", with([]string{"/a%5Cb HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: there is a slash"},
+		{"a zero byte", "PUT", with([]string{"/a%00 HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: there is a control"},
+		{"hidden", "PUT", with([]string{"/.switchboard HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: it begins with a dot"},
+		{"too long", "PUT", with([]string{"/" + strings.Repeat("n", 256) + " HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: it has 256 bytes"},
+		{"not UTF-8", "PUT", with([]string{"/%ff HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: it is not UTF-8"},
+		{"still being written", "PUT", with([]string{"/a.tmp HTTP/1.1", "Host: 127.0.0.1"}, three...), 400, "NAME: it ends in .tmp"},
+		{"another method", "POST", with([]string{"/a HTTP/1.1", "Host: 127.0.0.1"}, three...), 405, "METHOD"},
+		{"no length", "PUT", []string{"/a HTTP/1.1", "Host: 127.0.0.1", "", ""}, 411, "HEADER"},
+		{"too large", "PUT", []string{"/a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 11", "", ""}, 413, "TOO_LARGE"},
+		{"too large, in chunks", "PUT", []string{"/a HTTP/1.1", "Host: 127.0.0.1", "Transfer-Encoding: chunked", "", "b", "12345678901", "0", "", ""}, 413, "TOO_LARGE"},
+		{"another digest", "PUT", with(file, "Content-Length: 3", "", "two"), 422, "DIGEST"},
+		{"no digest", "PUT", with([]string{"/a HTTP/1.1", "Host: 127.0.0.1", "Repr-Digest: sha-256=:YQ==:"}, three...), 400, "HEADER: Repr-Digest"},
+		{"no key", "PUT", with([]string{"/a HTTP/1.1", "Host: 127.0.0.1", `Idempotency-Key: "a`}, three...), 400, "HEADER: Idempotency-Key"},
+		{"no end", "PUT", with(file, "Content-Range: bytes 0-2/4", "Content-Length: 3", "", "one"), 400, "HEADER: Content-Range"},
+		{"another length", "PUT", with(file, "Content-Range: bytes 1-2/3", "Content-Length: 3", "", "one"), 400, "HEADER: Content-Range and"},
+		{"going on without a key", "PUT", []string{"/a HTTP/1.1", "Host: 127.0.0.1", "Content-Range: bytes 1-2/3", "Content-Length: 2", "", "ne"}, 400, "HEADER: only"},
+		{"going on with nothing", "PUT", with(file, "Content-Range: bytes 1-2/3", "Content-Length: 2", "", "ne"), 409, "OFFSET"},
+		{"another name of this host", "PUT", []string{"/a HTTP/1.1", "Host: elsewhere.example", "Content-Length: 3", "", "one"}, 421, "WRONG_HOST"},
+		{"asking for nothing", "HEAD", []string{"/a HTTP/1.1", "Host: 127.0.0.1", "", ""}, 400, ""},
+	} {
+		wantAnswer(t, r.what, raw(t, c.says("listen"), r.method, r.head...), r.status, r.begins)
+	}
+	if got := c.files(); len(got) > 0 {
+		t.Errorf("there is %q", got)
+	}
+	parts, err := os.ReadDir(filepath.Join(c.settings.Spool, ".switchboard", "collector", "parts"))
+	if err != nil || len(parts) > 0 {
+		t.Errorf("left is %v, %v", parts, err)
+	}
+}
+
+func TestAnUploadThatWasCutOffGoesOnAndIsStoredOnce(t *testing.T) {
+	c := startCollector(t, nil)
+	content := strings.Repeat("0123456789", 50_000)
+	file := announced("a.bin", content, 1)
+	ask := func() (offset int, stored bool) {
+		got := raw(t, c.says("listen"), http.MethodHead, with(file, "", "")...)
+		if got.status != 200 {
+			t.Fatalf("it answers %+v", got)
+		}
+		offset, err := strconv.Atoi(got.header.Get(headerOffset))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return offset, got.header.Get(headerComplete) == "?1"
+	}
+	if held, stored := ask(); held != 0 || stored {
+		t.Errorf("at first %d are held", held)
+	}
+	w := dial(t, c.says("listen")).send(append([]string{"PUT " + file[0]}, with(file[1:], fmt.Sprint("Content-Length: ", len(content)), "", content[:300_000])...)...)
+	if err := w.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	held := 0
+	soon(t, "the beginning arrives", func() bool { held, _ = ask(); return held == 300_000 })
+	got := put(t, c, file, content[held-1:], fmt.Sprintf("Content-Range: bytes %d-%d/%d", held-1, len(content)-1, len(content)))
+	wantAnswer(t, "at another place", got, 409, "OFFSET")
+	if got.header.Get(headerOffset) != fmt.Sprint(held) {
+		t.Errorf("it says %q", got.header)
+	}
+	got = put(t, c, file, content[held:], fmt.Sprintf("Content-Range: bytes %d-%d/%d", held, len(content)-1, len(content)))
+	wantAnswer(t, "where it stopped", got, 200, "success")
+	if got := c.files(); len(got) != 1 || got["a.bin"] != content {
+		t.Errorf("there are %d files", len(got))
+	}
+	if _, stored := ask(); !stored {
+		t.Error("it is not known")
+	}
+	if err := os.Remove(filepath.Join(c.settings.Spool, "a.bin")); err != nil {
+		t.Fatal(err)
+	}
+	// Its body is not asked for.
+	again := raw(t, c.says("listen"), http.MethodPut, with(file, fmt.Sprint("Content-Length: ", len(content)), "Expect: 100-continue", "", "")...)
+	wantAnswer(t, "sent again", again, 200, "success")
+	if got := c.files(); len(got) != 0 {
+		t.Errorf("there are %d files", len(got))
+	}
+}
+
+func TestOfTwoSendersOfOneFileTheNewerGoesOn(t *testing.T) {
+	c := startCollector(t, nil)
+	content := strings.Repeat("x", 100_000)
+	file := announced("a", content, 1)
+	head := with(file, fmt.Sprint("Content-Length: ", len(content)), "", content[:50_000])
+	older := dial(t, c.says("listen")).send(append([]string{"PUT " + head[0]}, head[1:]...)...)
+	parts := filepath.Join(c.settings.Spool, ".switchboard", "collector", "parts")
+	soon(t, "the older one has begun", func() bool {
+		entries, err := os.ReadDir(parts)
+		if err != nil || len(entries) == 0 {
+			return false
+		}
+		info, err := entries[0].Info()
+		return err == nil && info.Size() == 50_000
+	})
+	wantAnswer(t, "the newer one", put(t, c, file, content), 200, "success")
+	got := older.answer(http.MethodPut)
+	wantAnswer(t, "the older one", got, 503, "BUSY")
+	if got.header.Get("Retry-After") == "" {
+		t.Errorf("it says %q", got.header)
+	}
+	if got := c.files(); len(got) != 1 || got["a"] != content {
+		t.Errorf("there are %d files", len(got))
+	}
+}
+
+func TestWithoutRoomACollectorSaysWhenToComeAgain(t *testing.T) {
+	c := startCollector(t, func(s *CollectorSettings) { s.Limits.SpoolFiles, s.Admin = 1, "127.0.0.1:0" })
+	ready := func() (int, string) {
+		return get(t, request(t, http.MethodGet, "http://"+c.says("admin")+"/readyz"))
+	}
+	wantAnswer(t, "the first", put(t, c, announced("a", "one", 1), "one"), 200, "success")
+	got := put(t, c, announced("b", "two", 2), "two")
+	wantAnswer(t, "the second", got, 503, "FULL: the spool is full: 1 files wait there")
+	if got.header.Get("Retry-After") != "10" {
+		t.Errorf("it says %q", got.header)
+	}
+	if status, said := ready(); status != 503 || !strings.Contains(said, "the spool is full") {
+		t.Errorf("it is ready: %d %s", status, said)
+	}
+	if _, said := get(t, request(t, http.MethodGet, "http://"+c.says("admin")+"/metrics")); !strings.Contains(said, `switchboard_relay_refused_total{code="FULL"} 1`) || !strings.Contains(said, "switchboard_relay_files_total 1") {
+		t.Error("it is not counted")
+	}
+	if err := os.Remove(filepath.Join(c.settings.Spool, "a")); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "there is room again", func() bool {
+		got = put(t, c, announced("b", "two", 2), "two")
+		return got.status == 200
+	})
+	if status, said := ready(); status != 200 {
+		t.Errorf("it is not ready: %s", said)
+	}
+}
+
+func TestWhoRestsOrTricklesIsCutOff(t *testing.T) {
+	c := startCollector(t, func(s *CollectorSettings) { s.Limits.Idle = 100 * time.Millisecond })
+	for _, trickles := range []bool{false, true} {
+		w := dial(t, c.says("listen")).send("PUT /a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000", "", "one")
+		done := make(chan struct{})
+		var trickle sync.WaitGroup
+		if trickles {
+			trickle.Go(func() {
+				for {
+					select {
+					case <-done:
+						return
+					case <-time.After(10 * time.Millisecond):
+					}
+					if _, err := w.conn.Write([]byte("x")); err != nil {
+						return
+					}
+				}
+			})
+		}
+		wantAnswer(t, fmt.Sprint("trickles: ", trickles), w.answer(http.MethodPut), 408, "BROKEN_OFF")
+		close(done)
+		trickle.Wait()
+	}
+	// One that is refused before its body was read does not hold the connection.
+	w := dial(t, c.says("listen")).send("PUT /.a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000", "", "one")
+	wantAnswer(t, "refused", w.answer(http.MethodPut), 400, "NAME")
+	if got := c.files(); len(got) > 0 {
+		t.Errorf("there is %q", got)
+	}
+}
+
+func TestSettingsAreReadAgainWhileFilesAreOnTheirWay(t *testing.T) {
+	c := startCollector(t, nil)
+	old := c.says("listen")
+	w := dial(t, old).send("PUT /a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 6", "", "one")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(strings.Repeat("x", 24)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.change(func(s *CollectorSettings) { c.bad, s.SecretFile = errors.New("they are not good"), secret })
+	c.reload <- struct{}{} // after those were read
+	wantAnswer(t, "with bad settings", put(t, c, []string{"/b HTTP/1.1", "Host: 127.0.0.1"}, "two"), 200, "success")
+	c.change(func(s *CollectorSettings) { c.bad, s.Limits.FileBytes = nil, 10 })
+	soon(t, "a secret is asked for", func() bool { return put(t, c, []string{"/c HTTP/1.1", "Host: 127.0.0.1"}, "two").status == 401 })
+	wantAnswer(t, "with the secret", put(t, c, []string{"/c HTTP/1.1", "Host: 127.0.0.1", "Authorization: Bearer " + strings.Repeat("x", 24)}, "two"), 200, "success")
+	wantAnswer(t, "with a new limit", put(t, c, []string{"/d HTTP/1.1", "Host: 127.0.0.1", "Authorization: Bearer " + strings.Repeat("x", 24)}, "more than ten"), 413, "TOO_LARGE")
+	w.send("two")
+	wantAnswer(t, "what was on its way", w.answer(http.MethodPut), 200, "success")
+	if got := c.files(); !maps.Equal(got, map[string]string{"a": "onetwo", "b": "two", "c": "two"}) {
+		t.Errorf("there is %q", got)
+	}
+}
+
+func TestAtTheEndWhatIsOnItsWayArrives(t *testing.T) {
+	c := startCollector(t, nil)
+	w := dial(t, c.says("listen")).send("PUT /a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 6", "", "one")
+	parts := filepath.Join(c.settings.Spool, ".switchboard", "collector", "parts")
+	soon(t, "it is on its way", func() bool { entries, _ := os.ReadDir(parts); return len(entries) == 1 })
+	c.cancel()
+	soon(t, "nobody else is let in", func() bool {
+		conn, err := net.Dial("tcp", c.says("listen"))
+		if err == nil {
+			_ = conn.Close() // it was not used
+		}
+		return err != nil
+	})
+	w.send("two")
+	wantAnswer(t, "what was on its way", w.answer(http.MethodPut), 200, "success")
+	c.stop()
+	if got := c.files(); !maps.Equal(got, map[string]string{"a": "onetwo"}) {
+		t.Errorf("there is %q", got)
+	}
+}
+
+func startTestNetwork(t *testing.T, folder string, port, first int) *program {
+	t.Helper()
+	return startProgram(t, func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
+		return RunNetwork(ctx, NetworkOptions{Out: out, Reload: reload, Log: quiet(), Version: "test", Load: func() (NetworkSettings, error) {
+			s := DefaultNetwork()
+			s.Data, s.Port, s.FirstPort = folder, port, first
+			return s, nil
+		}})
+	}).wait()
+}
+
+func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesAtTheEnd(t *testing.T) {
+	// The first port that is given out is taken here.
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }() // it was not used
+	first := other.Addr().(*net.TCPAddr).Port
+	data, spool := t.TempDir(), t.TempDir()
+	n := startTestNetwork(t, data, 0, first)
+	server := n.says("listen")
+	_, port, err := net.SplitHostPort(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	networkPort, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := func(s *CollectorSettings) {
+		s.Spool, s.Network = spool, AtNetwork{Server: server, Cluster: "all", Heartbeat: 20 * time.Millisecond}
+	}
+	members := func() string {
+		answer, err := http.Get("http://" + server + pathClusters)
+		if err != nil {
+			return err.Error()
+		}
+		defer func() { _ = answer.Body.Close() }() // it was read
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			return err.Error()
+		}
+		return string(bytes.TrimSpace(body))
+	}
+	c := startCollector(t, settings)
+	at := c.says("listen")
+	_, given, _ := net.SplitHostPort(at)
+	if given == fmt.Sprint(first) {
+		t.Fatalf("it has the port of another")
+	}
+	there := fmt.Sprintf(`{"all":{"%s":{"address":"127.0.0.1","port":%s}}}`, c.says("cluster"), given)
+	soon(t, "it is there", func() bool { return members() == there })
+	soon(t, "it reports", func() bool {
+		_, status := get(t, request(t, http.MethodGet, "http://"+server+pathStatus))
+		return strings.Contains(status, `"program":"collector"`)
+	})
+	wantAnswer(t, "a file", put(t, c, []string{"/a HTTP/1.1", "Host: 127.0.0.1"}, "one"), 200, "success")
+
+	// The network server is away for a while, and knows nothing any more.
+	n.stop()
+	wantAnswer(t, "without a network server", put(t, c, []string{"/b HTTP/1.1", "Host: 127.0.0.1"}, "two"), 200, "success")
+	n = startTestNetwork(t, t.TempDir(), networkPort, first)
+	soon(t, "it is there again", func() bool { return members() == there })
+	c.stop()
+	if got := members(); got != "{}" {
+		t.Errorf("after it left there is %s", got)
+	}
+	c = startCollector(t, settings)
+	if c.says("listen") != at {
+		t.Errorf("it comes back at %s and not at %s", c.says("listen"), at)
+	}
+	soon(t, "it comes back", func() bool { return members() == there })
+
+	// One that begins before its network server waits for it.
+	c.stop()
+	n.stop()
+	waiting := newTestCollector(t, settings)
+	startTestNetwork(t, data, networkPort, first)
+	waiting.wait()
+	soon(t, "the one that waited is there", func() bool { return members() == there })
+}

@@ -1,0 +1,165 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// keep writes what changed until ctx ends, and what is left then. While one file is
+// written and synced, the next changes gather.
+func (n *networkServer) keep(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			n.keepOnce()
+			return
+		case <-n.wake:
+			n.keepOnce()
+		}
+	}
+}
+
+func (n *networkServer) keepOnce() {
+	n.mu.Lock()
+	change := n.roster.changes
+	if change == n.kept {
+		n.mu.Unlock()
+		return
+	}
+	file := n.roster.keep()
+	n.mu.Unlock()
+	err := n.write(n.folder, file)
+	n.mu.Lock()
+	before := n.keepErr
+	n.keepErr = err
+	if err == nil {
+		n.kept = change
+	}
+	close(n.tried)
+	n.tried = make(chan struct{})
+	n.mu.Unlock()
+	if err != nil {
+		n.metrics.unkept.Inc()
+	}
+	switch {
+	case err != nil && before == nil:
+		n.log.Error("members cannot be kept, and no new ones join: make room, or put the data folder right", "data", n.folder, "err", err)
+	case err == nil && before != nil:
+		n.log.Info("members can be kept again", "data", n.folder)
+	}
+}
+
+func (n *networkServer) wakeKeeper() {
+	select {
+	case n.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// settled waits until a change is on disk.
+func (n *networkServer) settled(ctx context.Context, change uint64) error {
+	for {
+		n.mu.Lock()
+		kept, tried := n.kept, n.tried
+		n.mu.Unlock()
+		if kept >= change {
+			return nil
+		}
+		n.wakeKeeper()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tried:
+		}
+		n.mu.Lock()
+		err := n.keepErr
+		n.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("keep the members: %w", err)
+		}
+	}
+}
+
+// join has a collector join or renews it. It returns when that is kept.
+func (n *networkServer) join(ctx context.Context, a asking) (Registered, error) {
+	n.mu.Lock()
+	m, err := n.roster.register(n.now(), a)
+	if err != nil {
+		n.mu.Unlock()
+		return Registered{}, err
+	}
+	out, change := Registered{ID: m.id, Port: Port(m.port)}, m.change
+	n.mu.Unlock()
+	return out, n.settled(ctx, change)
+}
+
+// leave has a collector leave. It returns when that is kept.
+func (n *networkServer) leave(ctx context.Context, id string) error {
+	n.mu.Lock()
+	n.roster.remove(n.now(), id)
+	change := n.roster.changes
+	n.mu.Unlock()
+	return n.settled(ctx, change)
+}
+
+// list returns the members that are there, or also those that were lost.
+func (n *networkServer) list(lost bool) Clusters {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.roster.expire(n.now())
+	return n.roster.list(lost)
+}
+
+func (n *networkServer) status() Status {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.now()
+	n.roster.expire(now)
+	s := Status{Version: n.version, Started: n.started.UTC(), Now: now.UTC()}
+	s.Clusters, s.Programs = n.reports.status(now, n.roster)
+	return s
+}
+
+// trouble says why the server is not ready.
+func (n *networkServer) trouble() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.keepErr != nil {
+		return errors.New("members cannot be kept; the log says why")
+	}
+	return nil
+}
+
+// networkMetrics count what a network server does.
+type networkMetrics struct {
+	registry        *prometheus.Registry
+	refused         *prometheus.CounterVec
+	dropped, unkept prometheus.Counter
+}
+
+func newNetworkMetrics(n *networkServer) (*networkMetrics, error) {
+	count := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "switchboard_relay_" + name, Help: help})
+	}
+	gauge := func(name, help string, read func() int) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "switchboard_relay_" + name, Help: help}, func() float64 {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return float64(read())
+		})
+	}
+	m := &networkMetrics{
+		refused: newRefused(),
+		dropped: count("members_dropped_total", "Collectors that missed their heartbeats."),
+		unkept:  count("members_unkept_total", "Times that the members could not be written to the data folder."),
+	}
+	var err error
+	m.registry, err = newRegistry(m.refused, m.dropped, m.unkept,
+		gauge("members", "Collectors that are there.", func() int { return n.roster.up }),
+		gauge("members_known", "Collectors that have an ID and a port, those that are gone included.", func() int { return len(n.roster.members) }),
+		gauge("reports", "Programs that report.", func() int { return len(n.reports.last) }))
+	return m, err
+}

@@ -1,0 +1,154 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// stateName is the file, in the data folder, of what has to outlive the process. Its
+// first line has a word, a version and the SHA-256 of what follows, which is JSON.
+const (
+	stateName   = "members"
+	stateMagic  = "switchboard-relay-network 1 "
+	stateTmp    = stateName + ".new"
+	privateMode = 0o600
+)
+
+// keptState is what the file has.
+type keptState struct {
+	FirstPort int          `json:"firstPort"`
+	NextPort  int          `json:"nextPort"`
+	Members   []keptMember `json:"members"`
+}
+
+// keptMember is a member, or one that is remembered.
+type keptMember struct {
+	Cluster  string    `json:"cluster"`
+	ID       string    `json:"id"`
+	Address  string    `json:"address"`
+	Port     int       `json:"port"`
+	Nameless bool      `json:"nameless,omitempty"`
+	State    string    `json:"state"`
+	Since    time.Time `json:"since"`
+}
+
+// States of a member.
+const (
+	memberUp   = "up"
+	memberLost = "lost"
+	memberLeft = "left"
+)
+
+func (m *registered) state() string {
+	switch {
+	case m.up:
+		return memberUp
+	case m.left:
+		return memberLeft
+	}
+	return memberLost
+}
+
+// keep returns the file of what there is now.
+func (g *roster) keep() []byte {
+	k := keptState{FirstPort: g.firstPort, NextPort: g.nextPort, Members: []keptMember{}}
+	for _, m := range g.sorted() {
+		k.Members = append(k.Members, keptMember{m.cluster, m.id, m.address, m.port, m.nameless, m.state(), m.since.UTC()})
+	}
+	body, err := json.Marshal(k)
+	if err != nil {
+		panic(err) // our own type
+	}
+	body = append(body, '\n')
+	sum := sha256.Sum256(body)
+	return append([]byte(stateMagic+hex.EncodeToString(sum[:])+"\n"), body...)
+}
+
+// restore takes over what a file has. Those that were there have as long as after a
+// heartbeat to say that they still are.
+func (g *roster) restore(now time.Time, file []byte) error {
+	head, body, _ := bytes.Cut(file, []byte("\n"))
+	want, ours := bytes.CutPrefix(head, []byte(stateMagic))
+	if sum := sha256.Sum256(body); !ours || hex.EncodeToString(sum[:]) != string(want) {
+		return errors.New("it is damaged")
+	}
+	var k keptState
+	if err := json.Unmarshal(body, &k); err != nil {
+		return fmt.Errorf("it cannot be read: %w", err)
+	}
+	if k.FirstPort == g.firstPort {
+		g.nextPort = k.NextPort
+	}
+	for _, one := range k.Members {
+		m := &registered{
+			memberKey: memberKey{one.Cluster, one.ID}, address: one.Address, port: one.Port, nameless: one.Nameless,
+			up: one.State == memberUp, left: one.State == memberLeft, since: one.Since, seen: now,
+		}
+		g.members[m.memberKey] = m
+		at := memberPlace{m.cluster, m.address, m.port}
+		if other := g.places[at]; other == nil || !other.up {
+			g.places[at] = m
+		}
+		if m.nameless {
+			g.nameless[memberPlace{m.cluster, m.address, 0}] = m
+		}
+		if m.up {
+			g.up++
+		}
+	}
+	return nil
+}
+
+// readState restores what a data folder has. A folder without a file is a first start.
+func readState(folder string, now time.Time, g *roster) error {
+	path := filepath.Join(folder, stateName)
+	file, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = g.restore(now, file)
+	}
+	if err != nil {
+		return fmt.Errorf("the members that are kept in %s: %w: put back a copy of the file, or move it away, and then collectors that ask for an ID or a port get new ones", path, err)
+	}
+	return nil
+}
+
+// writeState puts a file in the place of the last, so that one of them is there
+// whole whatever happens.
+func writeState(folder string, file []byte) error {
+	tmp := filepath.Join(folder, stateTmp)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, privateMode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(file)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, filepath.Join(folder, stateName))
+	}
+	if err != nil {
+		return err
+	}
+	return syncFolder(folder)
+}
+
+// syncFolder makes the names in a folder safe.
+func syncFolder(folder string) error {
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,192 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/seed-3d8c1042/switchboard/internal/config"
+)
+
+// setting is one key of a settings file.
+type setting struct {
+	key      string
+	standard string // what holds when it is not set, as it would be written; empty for none
+	put      func(config.Value)
+}
+
+// readSettings reads a file into where its keys put what they have. What goes on
+// about it is asked of the document.
+func readSettings(file string, keys []setting) (*config.Document, error) {
+	names := make([]string, len(keys))
+	puts := map[string]func(config.Value){}
+	for i, k := range keys {
+		names[i] = k.key
+		puts[k.key] = k.put
+	}
+	d, err := config.ReadDocument(file, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range d.Values() {
+		puts[v.Key](v)
+	}
+	return d, nil
+}
+
+func putText(to *string) func(config.Value) {
+	return putChecked(to, func(string) error { return nil })
+}
+
+// checked takes a text that is good.
+func putChecked(to *string, check func(string) error) func(config.Value) {
+	return func(v config.Value) {
+		text, ok := v.Text()
+		if !ok {
+			return
+		}
+		if err := check(text); err != nil {
+			v.Refuse("%s", err)
+			return
+		}
+		*to = text
+	}
+}
+
+func putPath(to *string) func(config.Value) {
+	return putChecked(to, func(text string) error {
+		if text == "" || strings.ContainsRune(text, 0) {
+			return errors.New("must name a file or folder")
+		}
+		return nil
+	})
+}
+
+func putDuration(to *time.Duration, least, most time.Duration) func(config.Value) {
+	return func(v config.Value) {
+		if d, ok := v.Duration(least, most); ok {
+			*to = d
+		}
+	}
+}
+
+func putSize(to *config.Bytes, least, most config.Bytes) func(config.Value) {
+	return func(v config.Value) {
+		if b, ok := v.Bytes(least, most); ok {
+			*to = b
+		}
+	}
+}
+
+func putCount(to *int, least, most int) func(config.Value) {
+	return func(v config.Value) {
+		if n, ok := v.Count(least, most); ok {
+			*to = n
+		}
+	}
+}
+
+func putAddress(to *string) func(config.Value) {
+	return func(v config.Value) {
+		if text, ok := v.Address(); ok {
+			*to = text
+		}
+	}
+}
+
+func putChoice(to *string, choices ...string) func(config.Value) {
+	return func(v config.Value) {
+		if text, ok := v.Choice(choices...); ok {
+			*to = text
+		}
+	}
+}
+
+// Bounds of settings.
+const (
+	maxPort      = 65535
+	leastBeat    = 100 * time.Millisecond // keeps a mistyped time from loading the network server
+	mostBeat     = time.Hour
+	mostKeep     = 10 * 365 * 24 * time.Hour
+	mostBytes    = config.Bytes(1) << 50
+	mostFiles    = 1_000_000_000
+	mostParallel = 1000
+	mostSockets  = 100_000
+)
+
+// shared are the keys that all programs have.
+func shared(a *Access, admin *string, l *config.Log) []setting {
+	return []setting{
+		{"secretFile", "", putPath(&a.SecretFile)},
+		{"tls.cert", "", putPath(&a.TLS.Cert)},
+		{"tls.key", "", putPath(&a.TLS.Key)},
+		{"tls.ca", "", putPath(&a.TLS.CA)},
+		{"admin", "", putAddress(admin)},
+		{"log.level", "info", putChoice(&l.Level, "debug", "info", "warn", "error")},
+		{"log.format", "text", putChoice(&l.Format, "text", "json")},
+	}
+}
+
+// standardLog is how is logged when nothing is said.
+func standardLog() config.Log { return config.Log{Level: "info", Format: "text"} }
+
+// atNetwork are the keys of a program that knows a network server.
+func atNetwork(n *AtNetwork) []setting {
+	return []setting{
+		{"network.server", "", putChecked(&n.Server, checkServer)},
+		{"network.heartbeat", durationOf(DefaultHeartbeat), putDuration(&n.Heartbeat, leastBeat, mostBeat)},
+	}
+}
+
+func checkServer(server string) error {
+	_, err := (&credentials{}).base(server)
+	return err
+}
+
+// durationOf writes a duration without parts that are zero.
+func durationOf(d time.Duration) string {
+	text := strings.TrimSuffix(d.String(), "0s")
+	if cut, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = cut + "h"
+	}
+	return text
+}
+
+// checkAccess notes what is wrong with how calls are guarded.
+func checkAccess(d *config.Document, a Access) {
+	if (a.TLS.Cert == "") != (a.TLS.Key == "") {
+		d.Refuse("tls", "tls.cert and tls.key go together: give both, or none")
+	}
+}
+
+// Check reads the files that an Access names, and says what is wrong with them.
+func (a Access) Check() error { _, err := a.read(); return err }
+
+// checkID says what is wrong with the name of a member or a cluster.
+func checkID(id string) error {
+	switch {
+	case id == "" || len(id) > maxID:
+		return fmt.Errorf("must have 1 to %d bytes", maxID)
+	case !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl):
+		return errors.New("must be UTF-8 without control characters")
+	}
+	return nil
+}
+
+// checkHost says what is wrong with a host's name or IP address.
+func checkHost(host string) error {
+	const most = 255
+	switch {
+	case host == "" || len(host) > most:
+		return fmt.Errorf("must have 1 to %d bytes", most)
+	case !utf8.ValidString(host) || strings.ContainsFunc(host, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }),
+		strings.ContainsAny(host, `/\@?#%"<>`):
+		return fmt.Errorf("%.60q is no host: write a name, or an IP address without a port", host)
+	case strings.Count(host, ":") == 1:
+		return fmt.Errorf("%.60q must have no port", host)
+	}
+	return nil
+}
