@@ -137,7 +137,8 @@ func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err err
 	if _, err := newPlan(s, o.tuning, ""); err != nil {
 		return nil, err
 	}
-	box, err := spool.OpenOutbox(s.Spool, spool.OutboxOptions{Quiet: s.Quiet, Log: o.Log, Now: o.Now})
+	quiet := max(s.Quiet, time.Nanosecond) // 0 would stand for the default
+	box, err := spool.OpenOutbox(s.Spool, spool.OutboxOptions{Quiet: quiet, Log: o.Log, Now: o.Now})
 	if err != nil {
 		return nil, err
 	}
