@@ -16,6 +16,7 @@ const (
 	calmPause  = 10
 	fullMoment = 500 * time.Millisecond
 	fullLook   = 100 * time.Millisecond
+	idleLook   = 10 * time.Millisecond
 )
 
 // counts are what a pass met.
@@ -43,7 +44,7 @@ func (u *uploader) walk(ctx context.Context, hints <-chan struct{}) {
 		u.mu.Unlock()
 		// First a pause that cannot be cut short, but by another plan.
 		pause := max(u.o.tuning.passGap, busyPause*worked)
-		if !u.wait(ctx, pause, nil) {
+		if !pauseFor(ctx, pause) {
 			return
 		}
 		hints = u.await(ctx, hints, next-pause, calmPause*worked-pause)
@@ -53,11 +54,13 @@ func (u *uploader) walk(ctx context.Context, hints <-chan struct{}) {
 	}
 }
 
-// await waits until there is a reason for a pass. Where no lane takes files, none of
-// them is good enough before calm is over.
+// await waits until there is a reason for a pass. What may be new is none while every
+// lane has enough to do, or takes nothing, before calm is over: most hints are of what
+// was removed.
 func (u *uploader) await(ctx context.Context, hints <-chan struct{}, next, calm time.Duration) <-chan struct{} {
-	ended := time.Now().Add(calm)
-	timer := time.NewTimer(max(next, calm, 0))
+	rest := time.NewTimer(calm)
+	defer rest.Stop()
+	timer := time.NewTimer(max(next, calm))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -71,33 +74,39 @@ func (u *uploader) await(ctx context.Context, hints <-chan struct{}, next, calm 
 			hints = nil
 		}
 	}
-	if !u.anyUp() {
-		u.wait(ctx, time.Until(ended), u.again)
+	look := time.NewTicker(idleLook)
+	defer look.Stop()
+	for !u.anyIdle() {
+		select {
+		case <-ctx.Done():
+			return hints
+		case <-rest.C:
+			return hints
+		case <-u.again:
+			return hints
+		case <-look.C:
+		}
 	}
 	return hints
 }
 
-// wait waits, and says whether ctx is alive.
-func (u *uploader) wait(ctx context.Context, d time.Duration, cut <-chan struct{}) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
+// pauseFor waits, and says whether ctx is alive.
+func pauseFor(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	case <-cut:
 	}
 	return ctx.Err() == nil
 }
 
-// anyUp says whether a lane takes files.
-func (u *uploader) anyUp() bool {
+// anyIdle says whether a lane would take a file at once.
+func (u *uploader) anyIdle() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, l := range u.lanes {
-		if l.fails == 0 {
+		if l.fails == 0 && l.timer == nil && len(l.queue) == 0 {
 			return true
 		}
 	}
