@@ -21,7 +21,7 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
 WEB := $(shell find console/src console/public console/*.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
 
-.PHONY: help run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-nodes test-large-topologies test-large-bench soak fuzz bench bench-suite vuln clean
+.PHONY: help run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-nodes test-large-topologies test-large-relay test-large-bench soak fuzz bench bench-suite vuln clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
@@ -72,7 +72,7 @@ short: ## the short Go tests
 test: ## everything, with the race detector and the browser
 	node .ci/test.mjs
 
-test-large: test-large-faults test-large-nodes test-large-topologies test-large-bench ## what takes too long for make test
+test-large: test-large-faults test-large-nodes test-large-topologies test-large-relay test-large-bench ## what takes too long for make test
 
 test-large-bench: binary ## the benchmarks in full: a good half hour on a machine that does nothing else
 	bin/switchboard bench suite --out test-results/bench $(SUITE)
@@ -90,6 +90,10 @@ test-large-topologies: ## all tests of one node with a connector and a processor
 	for topology in split cluster external; do \
 		NODETEST_TOPOLOGY=$$topology go test -count=1 -timeout 3h ./internal/nodetest; \
 	done
+
+test-large-relay: ## files in numbers and sizes that take too long for make test
+	RELAY_FILES=10000 RELAY_MIB=2048 RELAY_SMALL=100000 RELAY_NAMES=1000000 FAULT_ROUNDS=30 go test -count=1 -v -parallel 1 -timeout 2h \
+		-run 'TestFilesAreInEvery|TestALargeFile|TestManySmallFiles|TestAFolderOfManyNames|TestAPowerCutTakesBackNoFile|TestAfterAPowerCutAFile' ./internal/nodetest
 
 soak: ## faults of all kinds, for SOAK (30m) on one node, as long on three, and as long in a ring of domains
 	FAULT_SOAK=$(SOAK) FAULT_TIME=1m go test -count=1 -v -parallel 1 -timeout 0 -run 'TestInAMix|TestWhateverHappens' ./internal/nodetest
