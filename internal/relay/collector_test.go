@@ -68,13 +68,13 @@ func (l *lines) says(key string) string {
 // program is one of ours that runs in the test.
 type program struct {
 	*lines
-	t      *testing.T
+	t      testing.TB
 	cancel context.CancelFunc
 	ended  chan error
 	reload chan struct{}
 }
 
-func startProgram(t *testing.T, run func(ctx context.Context, out io.Writer, reload <-chan struct{}) error) *program {
+func startProgram(t testing.TB, run func(ctx context.Context, out io.Writer, reload <-chan struct{}) error) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{lines: &lines{ready: make(chan struct{})}, t: t, cancel: cancel, ended: make(chan error, 1), reload: make(chan struct{})}
@@ -113,14 +113,14 @@ type testCollector struct {
 	bad      error
 }
 
-func startCollector(t *testing.T, change func(*CollectorSettings)) *testCollector {
+func startCollector(t testing.TB, change func(*CollectorSettings)) *testCollector {
 	t.Helper()
 	c := newTestCollector(t, change)
 	c.wait()
 	return c
 }
 
-func newTestCollector(t *testing.T, change func(*CollectorSettings)) *testCollector {
+func newTestCollector(t testing.TB, change func(*CollectorSettings)) *testCollector {
 	t.Helper()
 	c := &testCollector{settings: DefaultCollector()}
 	c.settings.Address, c.settings.Spool, c.settings.Limits.FreeBytes = "127.0.0.1", t.TempDir(), 0
