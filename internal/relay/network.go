@@ -115,6 +115,7 @@ type networkServer struct {
 	now      func() time.Time
 	version  string
 	started  time.Time
+	run      string // of this process, for those who ask who left
 	folder   string
 	write    func(folder string, file []byte) error
 	settings NetworkSettings
@@ -135,7 +136,7 @@ type networkServer struct {
 
 func newNetworkServer(o *NetworkOptions, s NetworkSettings) (*networkServer, error) {
 	n := &networkServer{
-		log: o.Log, now: o.Now, version: o.Version, started: o.Now(), folder: s.Data, write: o.write, settings: s,
+		log: o.Log, now: o.Now, version: o.Version, started: o.Now(), run: randomID(), folder: s.Data, write: o.write, settings: s,
 		unwatched: make(chan struct{}), wake: make(chan struct{}, 1),
 		roster: newRoster(s.FirstPort, s.ExpireAfter, randomID), reports: newReportBook(), tried: make(chan struct{}),
 	}

@@ -52,8 +52,10 @@ func (n *networkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case pathRemove:
 		n.remove(w, r, query)
 	case pathClusters:
+		w.Header().Set(headerRun, n.run)
 		answer(w, n.list(false))
 	case pathMembers:
+		w.Header().Set(headerRun, n.run)
 		answer(w, n.list(true))
 	case pathStatus:
 		answer(w, n.status())

@@ -75,8 +75,13 @@ func RunUploader(ctx context.Context, o UploaderOptions) error {
 	if err != nil {
 		return err
 	}
-	for {
+	for last := (*UploaderSettings)(nil); ; {
 		u, err := startUploader(&o, s)
+		if err != nil && last != nil {
+			o.Log.Error("the settings cannot be used; those from before stay", "err", err)
+			s, last = *last, nil
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -84,7 +89,8 @@ func RunUploader(ctx context.Context, o UploaderOptions) error {
 		if err != nil || next == nil {
 			return err
 		}
-		s = *next
+		running := s
+		last, s = &running, *next
 	}
 }
 
@@ -131,7 +137,8 @@ func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err err
 	if _, err := newPlan(s, o.tuning, ""); err != nil {
 		return nil, err
 	}
-	box, err := spool.OpenOutbox(s.Spool, spool.OutboxOptions{Quiet: s.Quiet, Log: o.Log, Now: o.Now})
+	quiet := max(s.Quiet, time.Nanosecond) // 0 would stand for the default
+	box, err := spool.OpenOutbox(s.Spool, spool.OutboxOptions{Quiet: quiet, Log: o.Log, Now: o.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +277,7 @@ func wake(c chan struct{}) {
 func (u *uploader) say(door *door) {
 	s := u.plan.settings
 	line := func(key, value string) { fmt.Fprintf(u.o.Out, "%-9s %s\n", key, value) }
-	fmt.Fprintf(u.o.Out, "Switchboard %s relay uploader\n", u.o.Version)
+	fmt.Fprintf(u.o.Out, "Switchboard %s\n", u.o.Version)
 	line("spool", s.Spool)
 	if u.plan.network != "" {
 		line("network", u.plan.network)
@@ -278,7 +285,7 @@ func (u *uploader) say(door *door) {
 		line("network", "none: static clusters")
 	}
 	if door != nil {
-		line("admin", door.address().String())
+		line("admin", serves(door))
 	}
 	fmt.Fprintln(u.o.Out, "ready")
 }

@@ -102,7 +102,7 @@ func TestACollectorThatAsksForASecretIsShownIt(t *testing.T) {
 func TestADeadCollectorHoldsUpNoOtherAndGetsAllWhenItIsBack(t *testing.T) {
 	dead, a := newStub(t, refusing(500)), newStub(t, nil)
 	dir := t.TempDir()
-	const files = 3 * laneQueue // more than a lane remembers
+	const files = laneQueue + 200 // more than a lane remembers
 	for i := range files {
 		drop(t, dir, fmt.Sprintf("%05d", i), fmt.Sprint(i))
 	}
@@ -367,12 +367,19 @@ func TestAReloadLeavesWhatIsOnItsWay(t *testing.T) {
 	u := newUpload(t, standardUpload(dir, next(map[string]*stub{"c": c}))).start(quickUpload)
 	<-arrived
 	u.change(func(s *UploaderSettings) { s.MaxConn = 3 })
-	// A folder is another matter: the uploader begins anew in it.
 	close(let)
 	eventually(t, "it is gone", func() bool { return !there(dir, "file") })
 	if len(c.sent()) != 1 {
 		t.Errorf("it was sent %d times", len(c.sent()))
 	}
+	// In another folder the uploader begins anew, and if there is none, in the old one.
+	none := filepath.Join(dir, "sub.tmp")
+	if err := os.WriteFile(none, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u.change(func(s *UploaderSettings) { s.Spool = none })
+	drop(t, dir, "file", "again")
+	eventually(t, "the old folder is sent", func() bool { return c.content("file") == "again" && !there(dir, "file") })
 	other := t.TempDir()
 	drop(t, other, "next", "content")
 	u.change(func(s *UploaderSettings) { s.Spool = other })

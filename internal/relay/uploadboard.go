@@ -14,7 +14,12 @@ import (
 
 // follow keeps the lanes what the collectors are, until ctx ends.
 func (u *uploader) follow(ctx context.Context) {
-	u.settle()
+	u.mu.Lock()
+	asks := u.plan.network != ""
+	u.mu.Unlock()
+	if asks {
+		u.settle() // by what was known at the end of the last run
+	}
 	a := &asker{clock: u.clock}
 	for ctx.Err() == nil {
 		u.mu.Lock()

@@ -211,3 +211,25 @@ func TestAListingOutOfBoundsIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestOurNetworkServerTellsThoseThatLeftFromThoseThatAreLost(t *testing.T) {
+	n, a, b := beginNetwork(t, t.TempDir(), nil), newStub(t, nil), newStub(t, refusing(500))
+	for id, c := range map[string]*stub{"a": a, "b": b} {
+		n.ask(fmt.Sprintf("/register?cluster=next&address=127.0.0.1&id=%s&port=%d", id, c.member.Port))
+	}
+	dir := t.TempDir()
+	s := standardUpload(dir, nil)
+	s.Network = AtNetwork{Server: n.at["listen"], Heartbeat: 5 * time.Millisecond}
+	drop(t, dir, "file", "content")
+	newUpload(t, s).start(quickUpload)
+	eventually(t, "one has it, and the other was asked", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return a.has("file") && b.asked > 0
+	})
+	if !there(dir, "file") {
+		t.Fatal("it is gone, and one lacks it")
+	}
+	n.ask("/remove?id=b")
+	eventually(t, "it is gone", func() bool { return !there(dir, "file") })
+}

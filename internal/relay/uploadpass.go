@@ -8,11 +8,15 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
 
-// A pass may take this much of the time: a third when somebody can use what it
-// finds, a tenth otherwise.
+// A pass may take this much of the time: half when somebody can use what it finds, a
+// tenth otherwise. While another lane might starve, it waits for a full one for half
+// of the time, too, but for a moment always.
 const (
-	busyPause = 2
-	calmPause = 10
+	busyPause  = 1
+	calmPause  = 10
+	fullMoment = 500 * time.Millisecond
+	fullLook   = 100 * time.Millisecond
+	idleLook   = 10 * time.Millisecond
 )
 
 // counts are what a pass met.
@@ -21,7 +25,8 @@ type counts struct {
 	lanes   map[*lane]*Waiting
 	left    map[string]int64
 	nobody  int64 // files of clusters that have no collector
-	blocked time.Duration
+	began   time.Time
+	blocked time.Duration // waiting for room
 }
 
 // walk goes through the folder again and again until ctx ends: when something may
@@ -39,7 +44,7 @@ func (u *uploader) walk(ctx context.Context, hints <-chan struct{}) {
 		u.mu.Unlock()
 		// First a pause that cannot be cut short, but by another plan.
 		pause := max(u.o.tuning.passGap, busyPause*worked)
-		if !u.wait(ctx, pause, nil) {
+		if !pauseFor(ctx, pause) {
 			return
 		}
 		hints = u.await(ctx, hints, next-pause, calmPause*worked-pause)
@@ -49,11 +54,13 @@ func (u *uploader) walk(ctx context.Context, hints <-chan struct{}) {
 	}
 }
 
-// await waits until there is a reason for a pass. Where no lane takes files, none of
-// them is good enough before calm is over.
+// await waits until there is a reason for a pass. What may be new is none while every
+// lane has enough to do, or takes nothing, before calm is over: most hints are of what
+// was removed.
 func (u *uploader) await(ctx context.Context, hints <-chan struct{}, next, calm time.Duration) <-chan struct{} {
-	ended := time.Now().Add(calm)
-	timer := time.NewTimer(max(next, calm, 0))
+	rest := time.NewTimer(calm)
+	defer rest.Stop()
+	timer := time.NewTimer(max(next, calm))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -67,33 +74,39 @@ func (u *uploader) await(ctx context.Context, hints <-chan struct{}, next, calm 
 			hints = nil
 		}
 	}
-	if !u.anyUp() {
-		u.wait(ctx, time.Until(ended), u.again)
+	look := time.NewTicker(idleLook)
+	defer look.Stop()
+	for !u.anyIdle() {
+		select {
+		case <-ctx.Done():
+			return hints
+		case <-rest.C:
+			return hints
+		case <-u.again:
+			return hints
+		case <-look.C:
+		}
 	}
 	return hints
 }
 
-// wait waits, and says whether ctx is alive.
-func (u *uploader) wait(ctx context.Context, d time.Duration, cut <-chan struct{}) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
+// pauseFor waits, and says whether ctx is alive.
+func pauseFor(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	case <-cut:
 	}
 	return ctx.Err() == nil
 }
 
-// anyUp says whether a lane takes files.
-func (u *uploader) anyUp() bool {
+// anyIdle says whether a lane would take a file at once.
+func (u *uploader) anyIdle() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, l := range u.lanes {
-		if l.fails == 0 {
+		if l.fails == 0 && l.timer == nil && len(l.queue) == 0 {
 			return true
 		}
 	}
@@ -104,7 +117,7 @@ func (u *uploader) anyUp() bool {
 func (u *uploader) pass(ctx context.Context, hints <-chan struct{}) {
 	passing, end := context.WithCancel(ctx)
 	defer end()
-	c := &counts{lanes: map[*lane]*Waiting{}, left: map[string]int64{}}
+	c := &counts{began: time.Now(), lanes: map[*lane]*Waiting{}, left: map[string]int64{}}
 	u.mu.Lock()
 	u.passes++
 	u.passing, u.counting, u.hinted = end, c, false
@@ -177,10 +190,13 @@ func (u *uploader) meet(ctx context.Context, p *plan, cluster string, e spool.En
 			return nil
 		}
 		began := time.Now()
+		look := time.NewTimer(fullLook)
 		select {
 		case <-ctx.Done():
+			look.Stop()
 			return ctx.Err()
 		case <-u.room:
+		case <-look.C:
 		case _, open := <-hints:
 			if !open {
 				hints = nil
@@ -190,6 +206,7 @@ func (u *uploader) meet(ctx context.Context, p *plan, cluster string, e spool.En
 			u.mu.Unlock()
 			wake(u.again) // what is new may have a name that this pass is past
 		}
+		look.Stop()
 		u.mu.Lock()
 		if u.counting != nil {
 			u.counting.blocked += time.Since(began)
@@ -261,10 +278,14 @@ func (w *Waiting) more(size int64, age time.Duration) {
 }
 
 // worthWaiting says whether a pass should wait for room in a lane: it gets on, and
-// no other one starves meanwhile. mu is held.
+// no other one starves for long. mu is held.
 func (u *uploader) worthWaiting(full *lane) bool {
 	if full.fails > 0 || full.timer != nil || full.flying == 0 {
 		return false
+	}
+	c := u.counting
+	if c.blocked <= fullMoment+time.Since(c.began)/2 {
+		return true
 	}
 	for _, l := range u.lanes {
 		if l != full && l.hungry(u.hinted) {

@@ -154,7 +154,6 @@ type upload struct {
 	t      *testing.T
 	spool  string
 	reload chan struct{}
-	admin  string
 	stop   func()
 
 	mu       sync.Mutex

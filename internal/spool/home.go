@@ -47,8 +47,10 @@ type home struct {
 // An ID that is kept there is read; else it keeps the one that it is given, or a new
 // one.
 func openHome(dir, role, work, id string) (*home, string, error) {
-	if err := lifecycle.MakeFolder(filepath.Join(dir, ownFolder), 0o777); err != nil {
-		return nil, "", fmt.Errorf("make the spool: %w", err)
+	for _, folder := range []string{dir, filepath.Join(dir, ownFolder)} { // each one's name is made safe
+		if err := lifecycle.MakeFolder(folder, 0o777); err != nil {
+			return nil, "", fmt.Errorf("make the spool: %w", err)
+		}
 	}
 	own := filepath.Join(dir, ownFolder, role)
 	release, err := lifecycle.LockFolder(own)
