@@ -260,6 +260,7 @@ func TestAStrangersFileIsInTheSpoolWhenItSaysSuccess(t *testing.T) {
 	for _, content := range []string{"three", "one", "three"} {
 		wantAnswer(t, "a name that is there", put(t, c, []string{"/a%20b.txt HTTP/1.1", "Host: 127.0.0.1"}, content), 200, "success")
 	}
+	wantAnswer(t, "without a Host", put(t, c, []string{"/empty HTTP/1.0"}, ""), 200, "success")
 	long := strings.Repeat("n", 255)
 	wantAnswer(t, "a long name", put(t, c, []string{"/" + long + " HTTP/1.1", "Host: 127.0.0.1"}, "long"), 200, "success")
 	sum := sha256.Sum256([]byte("three"))
@@ -450,6 +451,8 @@ func TestWhoRestsOrTricklesIsCutOff(t *testing.T) {
 	// One that is refused before its body was read does not hold the connection.
 	w := dial(t, c.says("listen")).send("PUT /.a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000", "", "one")
 	wantAnswer(t, "refused", w.answer(http.MethodPut), 400, "NAME")
+	w = dial(t, c.says("listen")).send("PUT /a HTTP/1.1", "Host: elsewhere.example", "Content-Length: 1000", "", "one")
+	wantAnswer(t, "turned away", w.answer(http.MethodPut), 421, "WRONG_HOST")
 	if got := c.files(); len(got) > 0 {
 		t.Errorf("there is %q", got)
 	}
