@@ -68,13 +68,13 @@ func (l *lines) says(key string) string {
 // program is one of ours that runs in the test.
 type program struct {
 	*lines
-	t      *testing.T
+	t      testing.TB
 	cancel context.CancelFunc
 	ended  chan error
 	reload chan struct{}
 }
 
-func startProgram(t *testing.T, run func(ctx context.Context, out io.Writer, reload <-chan struct{}) error) *program {
+func startProgram(t testing.TB, run func(ctx context.Context, out io.Writer, reload <-chan struct{}) error) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{lines: &lines{ready: make(chan struct{})}, t: t, cancel: cancel, ended: make(chan error, 1), reload: make(chan struct{})}
@@ -113,14 +113,14 @@ type testCollector struct {
 	bad      error
 }
 
-func startCollector(t *testing.T, change func(*CollectorSettings)) *testCollector {
+func startCollector(t testing.TB, change func(*CollectorSettings)) *testCollector {
 	t.Helper()
 	c := newTestCollector(t, change)
 	c.wait()
 	return c
 }
 
-func newTestCollector(t *testing.T, change func(*CollectorSettings)) *testCollector {
+func newTestCollector(t testing.TB, change func(*CollectorSettings)) *testCollector {
 	t.Helper()
 	c := &testCollector{settings: DefaultCollector()}
 	c.settings.Address, c.settings.Spool, c.settings.Limits.FreeBytes = "127.0.0.1", t.TempDir(), 0
@@ -260,6 +260,7 @@ func TestAStrangersFileIsInTheSpoolWhenItSaysSuccess(t *testing.T) {
 	for _, content := range []string{"three", "one", "three"} {
 		wantAnswer(t, "a name that is there", put(t, c, []string{"/a%20b.txt HTTP/1.1", "Host: 127.0.0.1"}, content), 200, "success")
 	}
+	wantAnswer(t, "without a Host", put(t, c, []string{"/empty HTTP/1.0"}, ""), 200, "success")
 	long := strings.Repeat("n", 255)
 	wantAnswer(t, "a long name", put(t, c, []string{"/" + long + " HTTP/1.1", "Host: 127.0.0.1"}, "long"), 200, "success")
 	sum := sha256.Sum256([]byte("three"))
@@ -450,6 +451,8 @@ func TestWhoRestsOrTricklesIsCutOff(t *testing.T) {
 	// One that is refused before its body was read does not hold the connection.
 	w := dial(t, c.says("listen")).send("PUT /.a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000", "", "one")
 	wantAnswer(t, "refused", w.answer(http.MethodPut), 400, "NAME")
+	w = dial(t, c.says("listen")).send("PUT /a HTTP/1.1", "Host: elsewhere.example", "Content-Length: 1000", "", "one")
+	wantAnswer(t, "turned away", w.answer(http.MethodPut), 421, "WRONG_HOST")
 	if got := c.files(); len(got) > 0 {
 		t.Errorf("there is %q", got)
 	}

@@ -147,14 +147,18 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler) // the connection ends, and with it what was half answered
 	}()
+	if r.ContentLength != 0 {
+		// What a handler leaves of a body is waited for only so long.
+		defer func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTime)) }()
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if b.creds.secret == "" && b.names != nil && d.address().IP.IsLoopback() && !d.named(r.Host, b.names) {
-		refuse(w, http.StatusMisdirectedRequest, codeHost, "without a secret this server answers to loopback names only, such as 127.0.0.1 and localhost")
+		refuseUnread(w, r, http.StatusMisdirectedRequest, codeHost, "without a secret this server answers to loopback names only, such as 127.0.0.1 and localhost")
 		return
 	}
 	if b.creds.secret != "" && (b.open == nil || !b.open(r)) && !shows(r, b.creds.secret) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, codeSecret, "this server asks for its secret: Authorization: Bearer …")
+		refuseUnread(w, r, http.StatusUnauthorized, codeSecret, "this server asks for its secret: Authorization: Bearer …")
 		return
 	}
 	b.handler.ServeHTTP(w, r)
@@ -163,6 +167,9 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // named says whether a request's Host is a name of this machine alone, or one of
 // the given ones, or that of the address that was asked for.
 func (d *door) named(host string, names []string) bool {
+	if host == "" {
+		return true // no browser leaves it out
+	}
 	name := hostOf(host)
 	if ip := net.ParseIP(name); ip != nil {
 		return ip.IsLoopback()
@@ -210,6 +217,15 @@ const (
 	codeOrigin    = "ORIGIN"        // 403, of a network server or a maker: a page of another site
 	codeState     = "STATE"         // 503, of a network server: its data folder cannot be written
 )
+
+// refuseUnread refuses a request of which the body was not read. The connection ends
+// then: to go on with it the rest would have to be waited for.
+func refuseUnread(w http.ResponseWriter, r *http.Request, status int, code, reason string) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+	}
+	refuse(w, status, code, reason)
+}
 
 // refuse answers with one line of text: the code and a sentence.
 func refuse(w http.ResponseWriter, status int, code, reason string) {

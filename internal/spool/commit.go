@@ -134,8 +134,8 @@ func (s *Store) digestOf(d *folder, name string) (Digest, error) {
 		return Digest{}, err
 	}
 	defer f.Close() // it was read
-	s.heavy <- struct{}{}
-	defer func() { <-s.heavy }()
+	s.reading <- struct{}{}
+	defer func() { <-s.reading }()
 	sum, err := digest(f)
 	if err != nil {
 		return Digest{}, err

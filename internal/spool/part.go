@@ -282,8 +282,8 @@ func (p *Part) readHeld() error {
 		return err
 	}
 	p.sum.Reset()
-	p.s.heavy <- struct{}{}
-	defer func() { <-p.s.heavy }()
+	p.s.reading <- struct{}{}
+	defer func() { <-p.s.reading }()
 	n, err := io.CopyBuffer(p.sum, io.LimitReader(p.f, p.u.Offset), make([]byte, readingSize))
 	if err == nil && n != p.u.Offset {
 		err = io.ErrUnexpectedEOF

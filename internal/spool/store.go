@@ -91,10 +91,11 @@ type Store struct {
 
 	// turn is had by the one who commits, writes the log, or opens the folder
 	// again. Who has it may take mu, and not the other way round.
-	turn  chan struct{}
-	heavy chan struct{} // had by those who sync or read large parts: they disturb each other
-	parts sync.WaitGroup
-	kick  chan struct{} // asks Run to count
+	turn    chan struct{}
+	heavy   chan struct{} // had by those who sync large parts: they disturb each other
+	reading chan struct{} // had by those who read a file for its digest
+	parts   sync.WaitGroup
+	kick    chan struct{} // asks Run to count
 
 	mu       sync.Mutex
 	o        StoreOptions
@@ -142,7 +143,7 @@ func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	o.fill()
 	s := &Store{
 		dir: dir, o: o,
-		turn: make(chan struct{}, 1), heavy: make(chan struct{}, 2), kick: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), heavy: make(chan struct{}, 2), reading: make(chan struct{}, 2), kick: make(chan struct{}, 1),
 		active: map[keyID]*Part{}, nameless: map[*Part]struct{}{}, hashes: map[keyID]heldHash{}, known: newRemembered(),
 	}
 	var err error
