@@ -43,6 +43,9 @@ func (l layout) config(program string) string {
 }
 func (l layout) log(part string) string { return filepath.Join(l.data, "log", part+".log") }
 
+// networkPart is the network server.
+const networkPart = "network"
+
 // parts returns all processes, those first that others ask.
 func (l layout) parts() []part {
 	var list []part
@@ -50,7 +53,7 @@ func (l layout) parts() []part {
 		list = append(list, part{name, does, []string{"relay", program, "--config", l.config(name)}})
 	}
 	if !l.static {
-		relay("network", "tells uploaders which collectors there are", "network")
+		relay(networkPart, "tells uploaders which collectors there are", "network")
 	}
 	for _, hop := range slices.Backward(hops()) {
 		relay(hop+"-collector", "takes reports for "+hop, "collector")
@@ -79,7 +82,7 @@ func (l layout) write() error {
 	}
 	files := map[string]string{}
 	if !l.static {
-		files["network"] = fmt.Sprintf("server: {address: 127.0.0.1, port: %d}\nclusters: {port: {start: %d}}\nexpireAfter: 5s\ndata: %s\n",
+		files[networkPart] = fmt.Sprintf("server: {address: 127.0.0.1, port: %d}\nclusters: {port: {start: %d}}\nexpireAfter: 5s\ndata: %s\n",
 			l.network, l.network+1, strconv.Quote(filepath.Join(l.data, "network")))
 	}
 	for i, hop := range hops() {
@@ -106,7 +109,7 @@ func (l layout) collector(hop string) string {
 
 // uploader returns the settings of what sends a service's reports to the next.
 func (l layout) uploader(service, hop string) string {
-	text := fmt.Sprintf("spool: %s\nevery: 1s\nquiet: 0s\nnexthop:\n  - {pattern: \"%s*%s\", cluster: %s}\n", strconv.Quote(l.out(service)), reportPrefix, reportSuffix, hop)
+	text := fmt.Sprintf("spool: %s\nevery: 1s\nquiet: 1ms\nnexthop:\n  - {pattern: \"%s*%s\", cluster: %s}\n", strconv.Quote(l.out(service)), reportPrefix, reportSuffix, hop)
 	if l.static {
 		return text + fmt.Sprintf("clusters:\n  %s:\n    - {id: %s, address: 127.0.0.1, port: %d}\n", hop, idOf(hop), l.ports[hop])
 	}

@@ -52,10 +52,14 @@ func run(ctx context.Context, o Options) error {
 		return err
 	}
 	v := &voice{out: o.Out}
-	ctx, cancel := context.WithCancel(ctx)
-	var keeping sync.WaitGroup
-	defer keeping.Wait()
-	defer cancel()
+	// The network server is stopped last: the others tell it that they leave.
+	others, stopOthers := context.WithCancel(ctx)
+	last, stopLast := context.WithCancel(context.WithoutCancel(ctx))
+	var keepingOthers, keepingLast sync.WaitGroup
+	defer keepingLast.Wait()
+	defer stopLast()
+	defer keepingOthers.Wait()
+	defer stopOthers()
 	var keepers []*keeper
 	for _, p := range l.parts() {
 		k := &keeper{part: p, command: o.Command, log: l.log(p.name), say: v.say}
@@ -66,7 +70,11 @@ func run(ctx context.Context, o Options) error {
 			return err
 		}
 		keepers = append(keepers, k)
-		keeping.Go(func() { k.keep(ctx) })
+		if p.name == networkPart {
+			keepingLast.Go(func() { k.keep(last) })
+		} else {
+			keepingOthers.Go(func() { k.keep(others) })
+		}
 	}
 	v.say("%s", table(o, l, keepers))
 	if l.awaitFirst(ctx, before) {

@@ -5,6 +5,7 @@ package lifecycle
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,7 +33,7 @@ func (e *InUseError) Error() string {
 // process ends. When another process holds it, the error is an *InUseError, which
 // names it.
 func LockFolder(dir string) (release func() error, err error) {
-	if err := makeFolder(dir); err != nil {
+	if err := MakeFolder(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	path := filepath.Join(dir, lockName)
@@ -50,10 +51,10 @@ func LockFolder(dir string) (release func() error, err error) {
 	return lock.Unlock, nil
 }
 
-// makeFolder makes dir, and the folders that it lies in, so that a power cut does
+// MakeFolder makes dir, and the folders that it lies in, so that a power cut does
 // not take them away: whatever is synced in a folder is lost with the folder's
 // name, which is an entry of the one above.
-func makeFolder(dir string) error {
+func MakeFolder(dir string, mode fs.FileMode) error {
 	above := []string{filepath.Dir(dir)}
 	for top := dir; ; top = filepath.Dir(top) {
 		if _, err := os.Stat(top); err == nil || top == filepath.Dir(top) {
@@ -61,7 +62,7 @@ func makeFolder(dir string) error {
 		}
 		above = append(above, filepath.Dir(top))
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, mode); err != nil {
 		return err
 	}
 	for _, folder := range above {

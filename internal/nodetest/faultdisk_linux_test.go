@@ -29,6 +29,8 @@ func TestTheFaultyDiskSeesSyncs(t *testing.T) {
 		{"appended and not synced", "printf '%s' > a; sync a; sync .; echo more >> a", "/a 9"},
 		{"renamed and not synced", "printf '%s' > a; sync a; sync .; mv a b", "/a 9"},
 		{"renamed and synced", "printf '%s' > a; sync a; sync .; mv a b; sync .", "/b 9"},
+		{"moved to another folder, which is synced", "mkdir x y; sync .; printf '%s' > x/a; sync x/a; mv -n x/a y/b; sync y", "/y/b 9"},
+		{"moved to another folder, not synced", "mkdir x y; sync .; printf '%s' > x/a; sync x/a; sync x; mv -n x/a y/b", "/x/a 9"},
 		{"removed and not synced", "printf '%s' > a; sync a; sync .; rm a", "/a 9"},
 		{"cut short and synced", "printf '%s' > a; truncate -s 4 a; sync a; sync .", "/a 4"},
 		{"in a folder", "mkdir x; printf '%s' > x/a; sync x/a; sync x; sync .", "/x/a 9"},

@@ -71,7 +71,7 @@ func TestAPowerCutTakesBackNoFileThatWasAnswered(t *testing.T) {
 					t.Errorf("%s was answered with success and is gone", name)
 				}
 			}
-			t.Logf("of %d answered none is lost", len(answered))
+			t.Logf("%d were answered; on the disk are %q", len(answered), d.Listing())
 		})
 	}
 }
@@ -109,7 +109,7 @@ func TestAFullDiskHoldsUploadersBack(t *testing.T) {
 			}
 			u := startMover(t, "uploader", fmt.Sprintf("spool: %s\nquiet: 0s\nadmin: 127.0.0.1:0\nnexthop: [{pattern: '*', cluster: all}]\nclusters: {all: [{id: one, address: 127.0.0.1, port: %d}]}\n", out, port))
 			Eventually(t, "the uploader holds back", func() bool {
-				_, status := get(t, "http://"+address(u.says("admin"))+"/status")
+				_, status := get(t, u.says("admin")+"/status")
 				return strings.Contains(status, `"state":"held"`)
 			})
 			if n := filesIn(t, d.data()); n > 0 {

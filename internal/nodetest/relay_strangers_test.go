@@ -45,7 +45,7 @@ func TestCurlIsAnUploader(t *testing.T) {
 // badly at first.
 type stubborn struct {
 	mu    sync.Mutex
-	tries map[string]int
+	tries int
 	files map[string][32]byte
 }
 
@@ -58,8 +58,8 @@ func (s *stubborn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := strings.TrimPrefix(r.URL.Path, "/")
-	s.tries[name]++
-	switch s.tries[name] {
+	s.tries++
+	switch s.tries {
 	case 1:
 		panic(http.ErrAbortHandler) // the connection drops without an answer
 	case 2:
@@ -74,7 +74,7 @@ func (s *stubborn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // there in the end, and is removed only then.
 func TestACollectorOfAnotherMakeGetsEachFile(t *testing.T) {
 	t.Parallel()
-	s := &stubborn{tries: map[string]int{}, files: map[string][32]byte{}}
+	s := &stubborn{files: map[string][32]byte{}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -572,9 +572,18 @@ func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesAtTheEnd(t *t
 	}
 	soon(t, "it comes back", func() bool { return members() == there })
 
-	// One that begins before its network server waits for it.
+	// While its network server is away it comes back where it was.
 	c.stop()
 	n.stop()
+	c = startCollector(t, settings)
+	if c.says("listen") != at {
+		t.Errorf("without a network server it comes back at %s and not at %s", c.says("listen"), at)
+	}
+	c.stop()
+	// One that never had a port waits for it.
+	if err := os.Remove(filepath.Join(spool, ".switchboard", "collector", portName)); err != nil {
+		t.Fatal(err)
+	}
 	waiting := newTestCollector(t, settings)
 	startTestNetwork(t, data, networkPort, first)
 	waiting.wait()

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -83,8 +85,26 @@ func (m *membership) register(ctx context.Context, port, taken int) (Registered,
 }
 
 // findPort listens at a port that the network server gives out. While the server does
-// not answer it waits.
+// not answer, the port of the last time is taken, by which uploaders know the
+// collector; if there is none, or it is in use, it waits for an answer.
 func (m *membership) findPort(ctx context.Context, c *collector, listen func(port int) (*door, error)) (*door, error) {
+	d, err := m.givenPort(ctx, c, listen)
+	if err == nil {
+		m.keepPort(c, d.address().Port)
+	}
+	return d, err
+}
+
+func (m *membership) givenPort(ctx context.Context, c *collector, listen func(port int) (*door, error)) (*door, error) {
+	if _, err := m.register(ctx, 0, 0); err != nil && c.door == nil {
+		if port := m.lastPort(c); port != 0 {
+			d, bad := listen(port)
+			if bad == nil {
+				m.failed(err)
+				return d, nil
+			}
+		}
+	}
 	taken := 0
 	for range mostTaken {
 		port, err := m.askPort(ctx, c, taken)
@@ -102,6 +122,31 @@ func (m *membership) findPort(ctx context.Context, c *collector, listen func(por
 		taken = port
 	}
 	return nil, fmt.Errorf("%d ports that the network server %s gave out are in use here: set one by the setting port", mostTaken, m.server)
+}
+
+// portName is the file that holds the port that was given out last.
+const portName = "port"
+
+// lastPort returns the port that was given out last, by the same server for the same
+// cluster; 0 for none.
+func (m *membership) lastPort(c *collector) int {
+	b, err := os.ReadFile(filepath.Join(c.store.State(), portName))
+	if err != nil {
+		return 0 // as at the first start
+	}
+	text, same := strings.CutPrefix(string(b), m.base+" "+m.cluster+" ")
+	port, err := strconv.ParseUint(strings.TrimSpace(text), 10, 16)
+	if !same || err != nil {
+		return 0
+	}
+	return int(port)
+}
+
+func (m *membership) keepPort(c *collector, port int) {
+	text := fmt.Sprintf("%s %s %d\n", m.base, m.cluster, port)
+	if err := os.WriteFile(filepath.Join(c.store.State(), portName), []byte(text), 0o600); err != nil {
+		m.log.Debug("the port that was given out is not remembered", "err", err)
+	}
 }
 
 // errReloaded ends waiting for a network server: there are new settings.

@@ -323,3 +323,38 @@ func TestRecordsComeOverHTTPAndAreSafeWhenTheyAreAnswered(t *testing.T) {
 		t.Errorf("published is %q", got)
 	}
 }
+
+func TestNewSettingsOfAMakerHoldFromTheNextRecordOn(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Second)
+		reload := make(chan struct{})
+		var mu sync.Mutex
+		var s MakerSettings
+		var bad error
+		m := startMaking(t, dir, func(first *MakerSettings, o *MakerOptions) {
+			s, o.Reload = *first, reload
+			o.Load = func() (MakerSettings, error) { mu.Lock(); defer mu.Unlock(); return s, bad }
+		})
+		again := func(change func()) {
+			mu.Lock()
+			change()
+			mu.Unlock()
+			reload <- struct{}{}
+			synctest.Wait()
+		}
+		m.write("one\n")
+		again(func() { s.Suffix, bad = ".bad", errors.New("bad") })
+		m.write("two\n")
+		again(func() { s.Suffix, s.Spool, bad = ".day", filepath.Join(dir, "elsewhere"), nil })
+		m.write("three\n")
+		again(func() { s.Listen = "127.0.0.1:0" }) // takes a restart
+		m.write("four\n")
+		_ = m.feed.Close()
+		if err := <-m.ended; err != nil {
+			t.Error(err)
+		}
+		m.expect("x-10957.1.bucket: one\ntwo\n", "x-10957.1.day: three\nfour\n")
+		m.cancel()
+	})
+}

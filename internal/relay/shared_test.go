@@ -1,11 +1,13 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -179,5 +181,43 @@ func TestAReportThatIsTooLargeTellsOfTheWorstFirst(t *testing.T) {
 	got, err := parseReport(encodeReport(r))
 	if err != nil || len(got.Targets) < 100 || got.Targets[0].ID != "1999" {
 		t.Errorf("%v: %d collectors", err, len(got.Targets))
+	}
+}
+
+// A network server of another make knows of no reports: it is left in peace for long.
+func TestAReporterTellsEachHeartbeatAndAStrangerSeldom(t *testing.T) {
+	stranger := false
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		report, err := parseReport(body)
+		if err != nil || r.URL.Path != pathReport || r.Header.Get("Authorization") != "Bearer s" {
+			t.Error(err, r.URL.Path, r.Header)
+		}
+		got = append(got, fmt.Sprint(report.ID, " ", report.Every))
+		if stranger {
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	waits, ticks := make(chan time.Duration), make(chan time.Time)
+	r := &reporter{
+		log: quiet(), creds: &credentials{secret: "s"}, client: server.Client(), base: server.URL, every: 5 * time.Second,
+		report: func() Report { return Report{Program: programMaker, ID: "m"} },
+		after:  func(d time.Duration) <-chan time.Time { waits <- d; return ticks },
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.run(ctx) }()
+	first := <-waits
+	stranger = true
+	ticks <- time.Time{}
+	if second := <-waits; first != 5*time.Second || second != strangerTime {
+		t.Error(first, second)
+	}
+	cancel()
+	<-ended
+	if len(got) != 2 || got[0] != "m 5000" {
+		t.Error(got)
 	}
 }

@@ -277,7 +277,7 @@ func wake(c chan struct{}) {
 func (u *uploader) say(door *door) {
 	s := u.plan.settings
 	line := func(key, value string) { fmt.Fprintf(u.o.Out, "%-9s %s\n", key, value) }
-	fmt.Fprintf(u.o.Out, "Switchboard %s relay uploader\n", u.o.Version)
+	fmt.Fprintf(u.o.Out, "Switchboard %s\n", u.o.Version)
 	line("spool", s.Spool)
 	if u.plan.network != "" {
 		line("network", u.plan.network)
@@ -285,7 +285,7 @@ func (u *uploader) say(door *door) {
 		line("network", "none: static clusters")
 	}
 	if door != nil {
-		line("admin", door.address().String())
+		line("admin", serves(door))
 	}
 	fmt.Fprintln(u.o.Out, "ready")
 }

@@ -109,11 +109,17 @@ func (s *Store) choose(it *item) error {
 			continue
 		}
 		digest, err := s.digestOf(it.p.g.spool, name)
+		if errors.Is(err, fs.ErrPermission) {
+			continue // it may be another's
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			it.name = name
 			return nil
 		}
-		if err == nil && digest == it.digest {
+		if err != nil {
+			return err
+		}
+		if digest == it.digest {
 			it.name, it.same = name, true
 			return nil
 		}

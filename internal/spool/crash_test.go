@@ -202,7 +202,7 @@ func (m *spoolModel) take(t *rapid.T, all bool) {
 func TestEachKeyEndsAsOneFileWheneverTheProcessIsKilled(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		t.Cleanup(func() { _ = f.Value.Set(f.DefValue) })
-		if err := f.Value.Set("40"); err != nil { // the disk is synced in each
+		if err := f.Value.Set("25"); err != nil { // the disk is synced in each
 			t.Fatal(err)
 		}
 	}

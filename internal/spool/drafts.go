@@ -30,7 +30,7 @@ type Drafts struct {
 // OpenDrafts makes dir if there is none and opens it for making files. It fails when
 // another process makes files there; the error names it.
 func OpenDrafts(dir string) (*Drafts, error) {
-	h, id, err := openHome(dir, "maker", "")
+	h, id, err := openHome(dir, "maker", "", "")
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (d *Drafts) settled() (*home, error) {
 	if err := d.ground.returned(d.id); err != nil {
 		return nil, err
 	}
-	h, _, err := openHome(d.dir, "maker", d.id)
+	h, _, err := openHome(d.dir, "maker", "", d.id)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -35,16 +36,21 @@ var (
 type home struct {
 	spool   *folder
 	own     *folder // .switchboard/<role>
+	work    *folder // in own, or own: files that are on their way in or out
 	release func() error
 	device  uint64
-	inode   uint64 // of own
+	inode   uint64 // of work
 }
 
-// openHome makes and opens a spool, and locks it for a role. An ID that is kept
-// there is read; else it keeps the one that it is given, or a new one.
-func openHome(dir, role, id string) (*home, string, error) {
-	if err := os.MkdirAll(filepath.Join(dir, ownFolder), 0o777); err != nil {
-		return nil, "", fmt.Errorf("make the spool: %w", err)
+// openHome makes and opens a spool, with a folder for work (own, if its name is
+// empty), and locks it for a role.
+// An ID that is kept there is read; else it keeps the one that it is given, or a new
+// one.
+func openHome(dir, role, work, id string) (*home, string, error) {
+	for _, folder := range []string{dir, filepath.Join(dir, ownFolder)} { // each one's name is made safe
+		if err := lifecycle.MakeFolder(folder, 0o777); err != nil {
+			return nil, "", fmt.Errorf("make the spool: %w", err)
+		}
 	}
 	own := filepath.Join(dir, ownFolder, role)
 	release, err := lifecycle.LockFolder(own)
@@ -55,20 +61,26 @@ func openHome(dir, role, id string) (*home, string, error) {
 		return nil, "", fmt.Errorf("lock the spool %s: %w", dir, err)
 	}
 	h := &home{release: release}
-	if id, err = h.open(dir, own, id); err != nil {
+	if id, err = h.open(dir, own, work, id); err != nil {
 		return nil, "", errors.Join(err, h.close())
 	}
 	return h, id, nil
 }
 
-func (h *home) open(dir, own, id string) (_ string, err error) {
+func (h *home) open(dir, own, work, id string) (_ string, err error) {
 	if h.spool, err = openFolder(dir); err != nil {
 		return "", fmt.Errorf("open the spool: %w", err)
 	}
 	if h.own, err = openFolder(own); err != nil {
 		return "", fmt.Errorf("open the spool: %w", err)
 	}
-	st, err := h.own.stat(".")
+	if err := h.own.makeFolder(cmp.Or(work, "."), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("open the spool: %w", err)
+	}
+	if h.work, err = openFolder(filepath.Join(own, work)); err != nil {
+		return "", fmt.Errorf("open the spool: %w", err)
+	}
+	st, err := h.work.stat(".")
 	if err != nil {
 		return "", fmt.Errorf("open the spool: %w", err)
 	}
@@ -76,7 +88,7 @@ func (h *home) open(dir, own, id string) (_ string, err error) {
 	if id, err = h.identity(id); err != nil {
 		return "", fmt.Errorf("read the ID of the spool %s: %w", dir, err)
 	}
-	return id, h.spool.sync()
+	return id, errors.Join(h.own.sync(), h.spool.sync())
 }
 
 // idName is the file that holds the ID.
@@ -107,12 +119,12 @@ func (h *home) identity(id string) (string, error) {
 // stands says whether the path still leads to this home.
 func (h *home) stands() bool {
 	var st unix.Stat_t
-	_, err := again(func() (int, error) { return 0, unix.Stat(h.own.path, &st) })
+	_, err := again(func() (int, error) { return 0, unix.Stat(h.work.path, &st) })
 	return err == nil && uint64(st.Dev) == h.device && st.Ino == h.inode
 }
 
 // returned fails with ErrGone unless a folder that can be this home's next is
-// where it was. A path that leads to another file system now is most likely what
+// where it was, and gives this one's lock back then. A path that leads to another file system now is most likely what
 // lies below a disk that is not mounted, and is taken only with our ID in it.
 func (h *home) returned(id string) error {
 	var st unix.Stat_t
@@ -120,18 +132,18 @@ func (h *home) returned(id string) error {
 		return gone(h.spool.path, err)
 	}
 	if uint64(st.Dev) == h.device {
-		return nil
+		return h.release() // what is ours may be there, without the folder for work
 	}
 	b, err := os.ReadFile(filepath.Join(h.own.path, idName))
 	if err != nil || strings.TrimSpace(string(b)) != id {
 		return fmt.Errorf("%w: %s lies on another file system than before: mount what was there, or start again", ErrGone, h.spool.path)
 	}
-	return nil
+	return h.release()
 }
 
 func (h *home) close() error {
 	var errs []error
-	for _, d := range []*folder{h.spool, h.own} {
+	for _, d := range []*folder{h.spool, h.own, h.work} {
 		if d != nil {
 			errs = append(errs, d.close())
 		}

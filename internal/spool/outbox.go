@@ -83,7 +83,7 @@ type Outbox struct {
 // outGround is what an Outbox stands on; see ground.
 type outGround struct {
 	*home
-	trash *folder
+	trash *folder // its work
 
 	scans   int  // that use it without holding the Outbox's mu, which guards both
 	retired bool // it is closed by the last one
@@ -103,17 +103,11 @@ func OpenOutbox(dir string, o OutboxOptions) (*Outbox, error) {
 }
 
 func (b *Outbox) open() (*outGround, error) {
-	h, id, err := openHome(b.dir, "uploader", b.id)
+	h, id, err := openHome(b.dir, "uploader", "trash", b.id)
 	if err != nil {
 		return nil, err
 	}
-	g := &outGround{home: h}
-	if err := g.own.makeFolder("trash", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, errors.Join(fmt.Errorf("open the spool %s: %w", b.dir, err), h.close())
-	}
-	if g.trash, err = openFolder(filepath.Join(g.own.path, "trash")); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the spool %s: %w", b.dir, err), h.close())
-	}
+	g := &outGround{home: h, trash: h.work}
 	if err := b.empty(g); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the spool %s: bring back what was about to be removed: %w", b.dir, err), g.close())
 	}
@@ -122,8 +116,6 @@ func (b *Outbox) open() (*outGround, error) {
 	}
 	return g, nil
 }
-
-func (g *outGround) close() error { return errors.Join(g.trash.close(), g.home.close()) }
 
 // ID names the spool: random, made once, kept in it.
 func (b *Outbox) ID() string { return b.id }

@@ -247,7 +247,11 @@ func (p *Part) open() (err error) {
 			return &OffsetError{Held: held}
 		}
 	}
-	if err := p.s.room(p, max(p.u.Size-p.u.Offset, askEvery)); err != nil {
+	more := p.u.Size - p.u.Offset
+	if p.u.Size < 0 {
+		more = askEvery
+	}
+	if err := p.s.room(p, more); err != nil {
 		return err
 	}
 	flags := unix.O_RDWR | unix.O_CREAT

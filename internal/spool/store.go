@@ -6,13 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Digest is the SHA-256 of a file's content. The zero one stands for an unknown
@@ -115,7 +113,7 @@ type Store struct {
 // removed and made again there is a new one.
 type ground struct {
 	*home
-	parts *folder
+	parts *folder // its work
 	log   *receivedLog
 
 	users   int  // parts that use it; the Store's mu guards both
@@ -163,11 +161,11 @@ func OpenStore(dir string, o StoreOptions) (*Store, error) {
 
 // openGround opens the folders and reads the log.
 func (s *Store) openGround(into *remembered) (*ground, error) {
-	h, id, err := openHome(s.dir, "collector", s.id)
+	h, id, err := openHome(s.dir, "collector", "parts", s.id)
 	if err != nil {
 		return nil, err
 	}
-	g := &ground{home: h}
+	g := &ground{home: h, parts: h.work}
 	if err := g.open(s, into); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the spool %s: %w", s.dir, err), g.close())
 	}
@@ -178,16 +176,7 @@ func (s *Store) openGround(into *remembered) (*ground, error) {
 }
 
 func (g *ground) open(s *Store, into *remembered) error {
-	if err := g.own.makeFolder("parts", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := g.own.sync(); err != nil {
-		return err
-	}
 	var err error
-	if g.parts, err = openFolder(g.own.path + "/parts"); err != nil {
-		return err
-	}
 	var lost int64
 	if g.log, lost, err = openReceived(g.own, into); err != nil {
 		return err
@@ -203,14 +192,14 @@ func (g *ground) close() error {
 	if g.log != nil {
 		errs = append(errs, g.log.close())
 	}
-	if g.parts != nil {
-		errs = append(errs, g.parts.close())
-	}
 	return errors.Join(append(errs, g.home.close())...)
 }
 
 // ID names the spool: random, made once, kept in it.
 func (s *Store) ID() string { return s.id }
+
+// State is the folder for what else the receiver has to remember.
+func (s *Store) State() string { return filepath.Join(s.dir, ownFolder, "collector") }
 
 // Adjust gives the Store other limits and ages. Uploads that are on their way are
 // held to them too. Log and Now stay as they were.
@@ -387,15 +376,4 @@ func (s *Store) recover() error {
 		}
 	}
 	return nil
-}
-
-// stands says whether the path still leads to these folders.
-func (g *ground) stands() bool {
-	var st, ours unix.Stat_t
-	_, err := again(func() (int, error) { return 0, unix.Stat(g.parts.path, &st) })
-	if err != nil {
-		return false
-	}
-	_, err = again(func() (int, error) { return 0, unix.Fstat(g.parts.fd(), &ours) })
-	return err == nil && st.Dev == ours.Dev && st.Ino == ours.Ino
 }
