@@ -392,9 +392,8 @@ func TestAFolderThatVanishesAndComesBackIsSentFromAgain(t *testing.T) {
 	drop(t, dir, "one", "1")
 	newUpload(t, standardUpload(dir, next(map[string]*stub{"c": c}))).start(quickUpload)
 	eventually(t, "the first is gone", func() bool { return c.has("one") && !there(dir, "one") })
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	// The uploader may write there meanwhile.
+	eventually(t, "the folder is removed", func() bool { return os.RemoveAll(dir) == nil })
 	drop(t, dir, "two", "2")
 	eventually(t, "the second is gone", func() bool { return c.has("two") && !there(dir, "two") })
 }
