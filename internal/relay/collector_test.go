@@ -343,8 +343,19 @@ func TestAnUploadThatWasCutOffGoesOnAndIsStoredOnce(t *testing.T) {
 	if err := w.conn.Close(); err != nil {
 		t.Fatal(err)
 	}
-	held := 0
-	soon(t, "the beginning arrives", func() bool { held, _ = ask(); return held == 300_000 })
+	// Nobody asks before all of it is there: who asks has given the upload up, and ends it.
+	soon(t, "the beginning arrives", func() bool {
+		parts, err := filepath.Glob(filepath.Join(c.settings.Spool, ".switchboard", "collector", "parts", "*"))
+		if err != nil || len(parts) != 1 {
+			return false
+		}
+		info, err := os.Stat(parts[0])
+		return err == nil && info.Size() == 300_000
+	})
+	held, _ := ask()
+	if held != 300_000 {
+		t.Errorf("%d are held", held)
+	}
 	got := put(t, c, file, content[held-1:], fmt.Sprintf("Content-Range: bytes %d-%d/%d", held-1, len(content)-1, len(content)))
 	wantAnswer(t, "at another place", got, 409, "OFFSET")
 	if got.header.Get(headerOffset) != fmt.Sprint(held) {
