@@ -175,6 +175,34 @@ func TestADeadCollectorHoldsUpNobody(t *testing.T) {
 	wantFiles(t, "the living one's spool", living, want)
 }
 
+// A collector that is stopped, for an upgrade say, is owed what comes meanwhile.
+func TestACollectorThatIsStoppedGetsItsFilesWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	_, at := startNetwork(t, "expireAfter: 300ms\n")
+	out, spools := t.TempDir(), []string{t.TempDir(), t.TempDir()}
+	var collectors []*mover
+	for i, spool := range spools {
+		collectors = append(collectors, startMover(t, "collector", fmt.Sprintf(
+			"address: 127.0.0.1\nspool: %s\nid: c%d\nnetwork: {server: %s, cluster: all, heartbeat: 100ms}\n", spool, i, at)))
+	}
+	startMover(t, "uploader", fmt.Sprintf("spool: %s\nquiet: 0s\nnexthop: [{pattern: '*', cluster: all}]\nnetwork: {server: %s, heartbeat: 100ms}\n", out, at))
+	drop(t, out, "before", []byte("1"))
+	Eventually(t, "the first file has left", func() bool { return filesIn(t, out) == 0 })
+	collectors[1].stop()
+	Eventually(t, "the network server has dropped it", func() bool {
+		_, clusters := get(t, "http://"+at+"/clusters")
+		return strings.Contains(clusters, "c0") && !strings.Contains(clusters, "c1")
+	})
+	drop(t, out, "meanwhile", []byte("2"))
+	Eventually(t, "the other one has the file", func() bool { return filesIn(t, spools[0]) == 2 })
+	collectors[1].start()
+	Eventually(t, "the file has left", func() bool { return filesIn(t, out) == 0 })
+	want := map[string][32]byte{"before": sha256.Sum256([]byte("1")), "meanwhile": sha256.Sum256([]byte("2"))}
+	for i, spool := range spools {
+		wantFiles(t, fmt.Sprint("the spool of c", i), spool, want)
+	}
+}
+
 // What lies in an uploader's spool and is no whole file of good name stays, and the
 // others go. A file that grows goes when it has grown, whole.
 func TestOnlyWholeFilesGo(t *testing.T) {

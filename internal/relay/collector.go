@@ -259,13 +259,14 @@ func (c *collector) reload(ctx context.Context) error {
 	return nil
 }
 
-// close takes nothing new, leaves the cluster, and waits for what is on its way.
+// close takes nothing new, leaves the cluster if it is to, and waits for what is on its
+// way. One that does not leave is owed what comes until it is started again.
 func (c *collector) close() {
 	c.stopping.Store(true)
 	var left sync.WaitGroup
 	left.Go(func() {
 		c.leaving()
-		if m := c.member.Load(); m != nil {
+		if m := c.member.Load(); m != nil && c.settings.Load().Network.Leave {
 			m.leave()
 		}
 	})

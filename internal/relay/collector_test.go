@@ -523,7 +523,7 @@ func startTestNetwork(t *testing.T, folder string, port, first int) *program {
 	}).wait()
 }
 
-func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesAtTheEnd(t *testing.T) {
+func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesIfItIsTo(t *testing.T) {
 	// The first port that is given out is taken here.
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -576,6 +576,15 @@ func TestACollectorJoinsItsClusterWithThePortThatItIsGivenAndLeavesAtTheEnd(t *t
 	wantAnswer(t, "without a network server", put(t, c, []string{"/b HTTP/1.1", "Host: 127.0.0.1"}, "two"), 200, "success")
 	n = startTestNetwork(t, t.TempDir(), networkPort, first)
 	soon(t, "it is there again", func() bool { return members() == there })
+	// Who stops is still owed its files; who is to leave then is not.
+	c.stop()
+	if got := members(); got != there {
+		t.Errorf("after it stopped there is %s", got)
+	}
+	c = startCollector(t, func(s *CollectorSettings) {
+		settings(s)
+		s.Network.Leave = true
+	})
 	c.stop()
 	if got := members(); got != "{}" {
 		t.Errorf("after it left there is %s", got)

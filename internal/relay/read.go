@@ -97,6 +97,14 @@ func putAddress(to *string) func(config.Value) {
 	}
 }
 
+func putBool(to *bool) func(config.Value) {
+	return func(v config.Value) {
+		if text, ok := v.Choice("true", "false"); ok {
+			*to = text == "true"
+		}
+	}
+}
+
 func putChoice(to *string, choices ...string) func(config.Value) {
 	return func(v config.Value) {
 		if text, ok := v.Choice(choices...); ok {

@@ -20,6 +20,7 @@ func collectorKeys(s *CollectorSettings) []setting {
 		{"spool", "", putPath(&s.Spool)},
 	}, atNetwork(&s.Network), []setting{
 		{"network.cluster", "", putChecked(&s.Network.Cluster, checkID)},
+		{"network.leave", "false", putBool(&s.Network.Leave)},
 		{"limits.file", config.Bytes(DefaultFileBytes).String(), putSize(&l.FileBytes, 0, mostBytes)},
 		{"limits.spool", "0", putSize(&l.SpoolBytes, 0, mostBytes)},
 		{"limits.files", "0", putCount(&l.SpoolFiles, 0, mostFiles)},

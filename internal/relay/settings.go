@@ -24,6 +24,7 @@ type AtNetwork struct {
 	Server    string        // host:port, or a URL; empty for none
 	Cluster   string        // of a collector: which one it joins
 	Heartbeat time.Duration // between two calls
+	Leave     bool          // of a collector: it leaves the cluster when it stops, for good
 }
 
 // CollectorSettings are a collector's.
