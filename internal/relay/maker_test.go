@@ -337,6 +337,7 @@ func TestNewSettingsOfAMakerHoldFromTheNextRecordOn(t *testing.T) {
 			o.Load = func() (MakerSettings, error) { mu.Lock(); defer mu.Unlock(); return s, bad }
 		})
 		again := func(change func()) {
+			synctest.Wait() // until what was written before is taken
 			mu.Lock()
 			change()
 			mu.Unlock()
