@@ -84,7 +84,7 @@ test-large-faults: ## its faults alone
 	ROOM_HISTORY=1000000 go test -count=1 -v -timeout 1h -run 'TestALongHistory' ./internal/db
 
 test-large-nodes: ## faults of several nodes, which take too long for make test
-	FAULT_VICTIMS=all FAULT_TIME=3m go test -count=1 -v -parallel 1 -timeout 1h -run 'TestACrowd|TestEachSessionOf|TestAClusterAtWork|TestAClusterGrows|TestAMinority|TestANodeWhose|TestAStandaloneStoreIsImportedInto|TestKilledWhileItImports|TestTheSuiteMeasuresClusters|TestWhateverHappens' ./internal/nodetest ./cmd/switchboard
+	FAULT_VICTIMS=all FAULT_TIME=3m FAULT_REST=5ms go test -count=1 -v -parallel 1 -timeout 1h -run 'TestACrowd|TestEachSessionOf|TestAClusterAtWork|TestAClusterGrows|TestAMinority|TestANodeWhose|TestAStandaloneStoreIsImportedInto|TestKilledWhileItImports|TestTheSuiteMeasuresClusters|TestWhateverHappens' ./internal/nodetest ./cmd/switchboard
 
 test-large-topologies: ## all tests of one node with a connector and a processor, three nodes, three on one NATS
 	for topology in split cluster external; do \
@@ -96,7 +96,7 @@ test-large-relay: ## files in numbers and sizes that take too long for make test
 		-run 'TestFilesAreInEvery|TestALargeFile|TestManySmallFiles|TestAFolderOfManyNames|TestAPowerCutTakesBackNoFile|TestAfterAPowerCutAFile' ./internal/nodetest
 
 soak: ## faults of all kinds, for SOAK (30m) on one node, as long on three, and as long in a ring of domains
-	FAULT_SOAK=$(SOAK) FAULT_TIME=1m go test -count=1 -v -parallel 1 -timeout 0 -run 'TestInAMix|TestWhateverHappens' ./internal/nodetest
+	FAULT_SOAK=$(SOAK) FAULT_TIME=1m FAULT_REST=5ms go test -count=1 -v -parallel 1 -timeout 0 -run 'TestInAMix|TestWhateverHappens' ./internal/nodetest
 
 fuzz: ## each fuzz target for FUZZTIME
 	for package in $$(go list ./...); do \

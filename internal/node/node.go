@@ -332,6 +332,7 @@ func (n *node) serve(ctx context.Context) error {
 		rooms.Go(func() error { return n.runChat(stopping) })
 		rooms.Go(func() error { return n.chat.rooms.Run(stopping) })
 	}
+	demoKey, err := n.lendDemoKey()
 	n.served = true
 	n.serving.Store(true)
 	n.members.SetStatus(members.Up)
@@ -341,8 +342,8 @@ func (n *node) serve(ctx context.Context) error {
 	if n.abroad != nil {
 		rooms.Go(func() error { return n.abroad.links.Run(linked) })
 	}
-	err := n.greet()
 	if err == nil {
+		n.greet(demoKey)
 		rooms.Go(func() error { return n.reload(stopping) }) // not before greet: it ends the demo's key with the demo
 		select {
 		case <-ctx.Done():
@@ -449,16 +450,25 @@ func (n *node) welcome() {
 	}
 }
 
-// greet says who may come in, lends the demo a key, and says that all is ready.
-func (n *node) greet() error {
+// lendDemoKey makes the key of the demo, if this is one, and returns what its user is to
+// present. It is there before anybody can ask which keys there are.
+func (n *node) lendDemoKey() (presented string, err error) {
+	if !n.opts.Settings.Demo {
+		return "", nil
+	}
+	key, presented, err := n.keys.Lend("of the demo, until it stops")
+	if err != nil {
+		return "", err
+	}
+	n.demoKey = key.ID
+	return presented, nil
+}
+
+// greet says who may come in, and with which key the demo, and that all is ready.
+func (n *node) greet(demoKey string) {
 	s := n.opts.Settings
 	if s.Demo {
-		key, presented, err := n.keys.Lend("of the demo, until it stops")
-		if err != nil {
-			return err
-		}
-		n.demoKey = key.ID
-		n.say("key", presented)
+		n.say("key", demoKey)
 		n.say("demo", fmt.Sprintf("app %s (appId %s) lets anyone in, from this machine only; give --config for your own apps", s.Apps[0].Name, s.Apps[0].ID))
 	}
 	if n.abroad != nil {
@@ -471,5 +481,4 @@ func (n *node) greet() error {
 	}
 	n.sayChat()
 	fmt.Fprintln(n.opts.Out, "ready")
-	return nil
 }

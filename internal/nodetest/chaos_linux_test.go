@@ -205,7 +205,7 @@ func mix(t *testing.T, seed uint64, total time.Duration) {
 				t.Logf("the server said:\n%s", tail(c.server.Output(), 100))
 			}
 		}()
-		w := startWorkload(t, c.front(), chance, 5*time.Millisecond, 200, 2000, 20_000)
+		w := startWorkload(t, c.front(), chance, restOfProducers(t), 200, 2000, 20_000)
 		w.awaitAccepted(10)
 		c.run(total)
 		c.heal()

@@ -70,7 +70,7 @@ func TestAClusterAtWork(t *testing.T) {
 		{"killed as a whole it comes back with all that it had", killAllAtOnce},
 	} {
 		good := t.Run(happens.name, func(t *testing.T) {
-			w := work{startWorkload(t, face, chance, 5*time.Millisecond, 200, 2000, 20_000), c, t}
+			w := work{startWorkload(t, face, chance, restOfProducers(t), 200, 2000, 20_000), c, t}
 			w.awaitAccepted(50)
 			w.awaitAll()
 			happens.run(w)

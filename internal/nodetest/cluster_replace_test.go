@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 )
 
 // placing is what a node says of where the copies are.
@@ -88,7 +87,7 @@ func TestAClusterGrowsAndGetsAnotherNodeForOneThatIsGone(t *testing.T) {
 	c.Launch(n1, n2)
 	n1.awaitCopies("n1", "n2")
 	c.Launch(n3)
-	w := work{startWorkload(t, c.Face(), rand.New(rand.NewPCG(seed(t), 23)), 5*time.Millisecond, 200, 2000, 20_000), c, t}
+	w := work{startWorkload(t, c.Face(), rand.New(rand.NewPCG(seed(t), 23)), restOfProducers(t), 200, 2000, 20_000), c, t}
 	w.awaitAll()
 	n2.awaitCopies("n1", "n2", "n3")
 	n2.Kill()

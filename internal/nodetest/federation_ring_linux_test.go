@@ -297,7 +297,7 @@ func surviveInARing(t *testing.T, seed uint64, total time.Duration) {
 		o.Cluster = &Cluster{t: t, Nodes: r.nodes()}
 		defer o.tell()
 		where, fronts := r.everywhere(t)
-		w := startWorkloadOf(t, where, chance, 5*time.Millisecond, 200, 2000, 20_000)
+		w := startWorkloadOf(t, where, chance, restOfProducers(t), 200, 2000, 20_000)
 		w.history.waysChange = true
 		w.awaitAccepted(10)
 		o.run(total)

@@ -200,3 +200,11 @@ func durationFromEnvironment(t *testing.T, name string, otherwise time.Duration)
 	}
 	return d
 }
+
+// restOfProducers is how long a producer rests after a message or a few in the
+// workloads of several nodes, where each message costs many times what it does on one.
+// FAULT_REST sets it: the shorter, the more is under way when something fails.
+func restOfProducers(t *testing.T) time.Duration {
+	t.Helper()
+	return durationFromEnvironment(t, "FAULT_REST", 15*time.Millisecond)
+}

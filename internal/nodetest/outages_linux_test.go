@@ -239,7 +239,7 @@ func surviveOutages(t *testing.T, seed uint64, total time.Duration) {
 		chance := rand.New(rand.NewPCG(seed, 12))
 		o := newOutages(t, numberFromEnvironment(t, nodesVariable, 3), chance)
 		defer o.tell()
-		w := startWorkload(t, &Server{t: t, Addr: o.front.Addr}, chance, 5*time.Millisecond, 200, 2000, 20_000)
+		w := startWorkload(t, &Server{t: t, Addr: o.front.Addr}, chance, restOfProducers(t), 200, 2000, 20_000)
 		w.awaitAccepted(10)
 		o.run(total)
 		o.AwaitReady()
