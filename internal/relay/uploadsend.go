@@ -23,7 +23,7 @@ import (
 
 // Bounds of sending.
 const (
-	wholeBelow   = 1 << 20  // bytes; a file below is read once, and sent from memory
+	wholeBelow   = 2 << 20  // bytes; a file below is read once, and sent from memory
 	expectFrom   = 64 << 10 // bytes; a body of so many waits for a 100 Continue
 	maxSaid      = 64 << 10 // bytes that are read of an answer
 	maxDigests   = 1024     // of large files that are remembered
