@@ -291,8 +291,7 @@ func (c *courier) put(ctx context.Context, target string, l *load, offset int64)
 
 // arrived says whether what a collector has is the file as it is.
 func (c *courier) arrived(l *load) outcome {
-	info, err := l.file.Stat()
-	if err != nil || info.Size() != l.entry.Size || !info.ModTime().Equal(l.entry.Modified) {
+	if !l.entry.Is(l.file) {
 		return failed(fateGone, "it changed while it was sent")
 	}
 	return outcome{}

@@ -63,6 +63,14 @@ func identityOf(st *unix.Stat_t) identity {
 	return identity{st.Ino, st.Size, time.Unix(st.Mtim.Unix()).UnixNano()}
 }
 
+// Is says whether an open file is the entry, and nothing of it changed since: not even
+// its times, which a program can set back after it wrote.
+func (e Entry) Is(f *os.File) bool {
+	var st unix.Stat_t
+	err := unix.Fstat(int(f.Fd()), &st)
+	return err == nil && regular(&st) && identityOf(&st) == e.identity() && time.Unix(st.Ctim.Unix()).Equal(e.Changed)
+}
+
 // String is the name of a folder in the trash.
 func (i identity) String() string { return fmt.Sprintf("%d-%d-%d", i.inode, i.size, i.nano) }
 
@@ -165,8 +173,17 @@ func (b *Outbox) Open(e Entry) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := g.spool.openSame(e.Name, e.identity())
+	f, err := g.spool.openEntry(e)
 	return f, told(b.dir, err)
+}
+
+// openEntry opens a file, if it is as it was found.
+func (d *folder) openEntry(e Entry) (*os.File, error) {
+	f, err := d.openSame(e.Name, e.identity())
+	if err == nil && !e.Is(f) {
+		return nil, errors.Join(fmt.Errorf("%w: %s", ErrChanged, e.Name), f.Close())
+	}
+	return f, err
 }
 
 // openSame opens a file, if it is the one.
@@ -208,7 +225,7 @@ func (b *Outbox) Remove(e Entry) error {
 }
 
 func (b *Outbox) remove(g *outGround, e Entry) error {
-	f, err := g.spool.openSame(e.Name, e.identity())
+	f, err := g.spool.openEntry(e)
 	if err != nil {
 		return err
 	}

@@ -324,3 +324,39 @@ func TestTheWatchTellsOfNewFilesInAFolderThatWasMadeAnew(t *testing.T) {
 	for range hints { // until it is closed
 	}
 }
+
+func TestAFileThatWasWrittenToStaysAlthoughItsTimeWasSetBack(t *testing.T) {
+	dir := t.TempDir()
+	b := openOutbox(t, dir, OutboxOptions{Quiet: 1})
+	path := filepath.Join(dir, "a")
+	if err := os.WriteFile(path, []byte("old content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var found Entry
+	if err := b.Scan(t.Context(), func(e Entry) error { found = e; return nil }); err != nil || found.Name != "a" {
+		t.Fatalf("found is %+v, %v", found, err)
+	}
+	// The clock by which a change is noted ticks some hundred times a second.
+	for same := true; same; {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err == nil {
+			_, err = f.WriteAt([]byte("new content"), 0)
+		}
+		if err := errors.Join(err, os.Chtimes(path, found.Modified, found.Modified)); err != nil {
+			t.Fatal(err)
+		}
+		same = found.Is(f)
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Open(found); !errors.Is(err, ErrChanged) {
+		t.Errorf("it is opened: %v", err)
+	}
+	if err := b.Remove(found); !errors.Is(err, ErrChanged) {
+		t.Errorf("it is removed: %v", err)
+	}
+	if content, err := os.ReadFile(path); err != nil || string(content) != "new content" {
+		t.Errorf("there is %q, %v", content, err)
+	}
+}

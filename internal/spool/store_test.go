@@ -182,6 +182,18 @@ func TestAKeyIsStoredOnceWhoeverTookTheFileMeanwhile(t *testing.T) {
 	wantFiles(t, dir, map[string]string{"a": "one"})
 }
 
+func TestKeysThatDifferOnlyAtTheirEndsAreTwo(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, StoreOptions{})
+	want := map[string]string{}
+	for _, end := range []string{"1", "2", "a", "A"} {
+		u := Upload{Name: "f" + end + end, Key: strings.Repeat("0", 63) + end, Digest: sha256.Sum256([]byte("one")), Size: 3}
+		mustUpload(t, s, u, "one")
+		want[u.Name] = "one"
+	}
+	wantFiles(t, dir, want)
+}
+
 func TestAnUploadGoesOnWhereItBrokeOff(t *testing.T) {
 	content := strings.Repeat("0123456789", 100_000)
 	for _, restarted := range []bool{false, true} {
