@@ -6,7 +6,7 @@
 // failed test (it does not build, a check complains) counts as one failure.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { createInterface } from "node:readline";
 
@@ -200,21 +200,6 @@ const race = [
 ];
 
 /**
- * Where Go tests have their folders: in memory, where the machine has room there. What is left
- * when the power fails is tried on a disk that fails on command; to wait for a real one each time that a
- * server syncs takes a fifth of the time of all tests and finds nothing.
- */
-const folders = () => {
-  const memory = "/dev/shm";
-  try {
-    const { bavail, bsize } = statfsSync(memory);
-    return bavail * bsize > 8 * 2 ** 30 ? { TMPDIR: memory } : {};
-  } catch {
-    return {}; // there is none: not Linux
-  }
-};
-
-/**
  * All others with the race detector. Many wait for a server's clock or for the
  * disk, so more run at a time than there are processors, of packages as of tests. A process whose tests
  * have ended does not stay for another second, as the detector has it otherwise.
@@ -222,7 +207,7 @@ const folders = () => {
 const goRaceTests = (program) => (counts) => {
   process.env["GORACE"] ??= "atexit_sleep_ms=50";
   const without = [...testsIn((file) => !raced.test(file) && file !== "main_test.go"), ...large];
-  return goTestsTwice(counts, [...race, "-p", "3", "-parallel", "4", "-timeout", "30m", "-skip", `^(${without.join("|")})$`], "./...", { NODETEST_BINARY: program, ...folders() });
+  return goTestsTwice(counts, [...race, "-p", "3", "-parallel", "4", "-timeout", "30m", "-skip", `^(${without.join("|")})$`], "./...", { NODETEST_BINARY: program });
 };
 
 /** What is cut short under the race detector, which finds nothing in it, in full. */
@@ -232,10 +217,9 @@ const goPlainTests = (counts) =>
 /** Much of it is waiting: for leases, elections, and what a mix of faults does in 30 seconds. */
 const goNodeTests = (counts) => {
   const without = [...testsIn((file) => raced.test(file)), ...large];
-  return goTestsTwice(counts, ["-parallel", "8", "-timeout", "15m", "-skip", `^(${without.join("|")})$`], `./${binaryTests}`, {
+  return goTestsTwice(counts, ["-parallel", "6", "-timeout", "15m", "-skip", `^(${without.join("|")})$`], `./${binaryTests}`, {
     NODETEST_BINARY: `${process.cwd()}/bin/switchboard`,
     FAULT_TIME: "30s",
-    ...folders(),
   });
 };
 
