@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // report is what the sensor says once a second.
@@ -92,13 +94,5 @@ func writeWhole(folder, name string, content []byte) error {
 	if err := os.Rename(beside, filepath.Join(folder, name)); err != nil {
 		return err
 	}
-	return syncFolder(folder)
-}
-
-func syncFolder(folder string) error {
-	f, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return lifecycle.SyncFolder(folder)
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // SensorOptions are what a sensor works with.
@@ -95,7 +97,7 @@ func (s *sensor) openJournal(path string) error {
 		}
 	}
 	if err == nil {
-		err = syncFolder(s.Folder)
+		err = lifecycle.SyncFolder(s.Folder)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("read %s: %w", path, err), j.Close())
@@ -183,5 +185,5 @@ func (s *sensor) hand(name string) error {
 	if err := os.Rename(filepath.Join(s.ready, name), filepath.Join(s.Out, name)); err != nil {
 		return err
 	}
-	return syncFolder(s.Out)
+	return lifecycle.SyncFolder(s.Out)
 }

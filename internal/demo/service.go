@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // ServiceOptions are what a service works with that takes files from a folder.
@@ -108,7 +110,7 @@ func (s *service) sweep() error {
 		synced[folder] = true
 	}
 	for folder := range synced {
-		if err := syncFolder(folder); err != nil {
+		if err := lifecycle.SyncFolder(folder); err != nil {
 			return err
 		}
 	}

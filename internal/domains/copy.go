@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // copied is what the last good copy holds.
@@ -78,7 +78,8 @@ func (s *Source) saveOnce() error {
 	s.mu.Unlock()
 	text, err := json.Marshal(copied{From: h.from, Since: h.since, Hash: h.network.Hash(), Network: h.network})
 	if err == nil {
-		err = writeFile(s.o.File, append(text, '\n'))
+		// For its owner only: hooks' URLs may hold passwords.
+		err = lifecycle.ReplaceFile(s.o.File, append(text, '\n'))
 	}
 	if err != nil {
 		s.ledger.raise(saving, newTrouble(kindDisk, "the last good copy of the network is not written, and is tried again: %w", err), true)
@@ -110,26 +111,4 @@ func (s *Source) saveAgain() error {
 	s.taking.Lock()
 	defer s.taking.Unlock()
 	return s.saveOnce()
-}
-
-// writeFile replaces a file as a whole: after a crash it is the old or the new
-// one. Only its owner may read it: hooks' URLs may hold passwords.
-func writeFile(name string, content []byte) error {
-	next := name + ".new"
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(next))
-	}
-	if err := os.Rename(next, name); err != nil {
-		return err
-	}
-	folder, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

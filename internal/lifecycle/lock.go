@@ -1,5 +1,6 @@
 // Package lifecycle holds what a process needs to begin and end in order: the
-// lock that keeps a second process off its data folder.
+// lock that keeps a second process off its data folder, and files that are whole
+// whenever it ends.
 package lifecycle
 
 import (
@@ -68,19 +69,11 @@ func MakeFolder(dir string, mode fs.FileMode) error {
 	for _, folder := range above {
 		// A folder that was there before may lie in one that is not ours to
 		// read; a process that was killed may have made it a moment ago.
-		if err := syncFolder(folder); err != nil && len(above) > 1 {
+		if err := SyncFolder(folder); err != nil && len(above) > 1 {
 			return err
 		}
 	}
 	return nil
-}
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // holder says who has the lock, for a sentence.

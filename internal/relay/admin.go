@@ -27,13 +27,8 @@ func newAdmin(from *prometheus.Registry, ready func() error, status func() any) 
 	return &admin{ready: ready, status: status, metrics: promhttp.HandlerFor(from, promhttp.HandlerOpts{})}
 }
 
-// openAdmin opens an admin door, or none (nil) at an empty address. Whether the
+// moveAdmin has an admin door serve under other settings, see moveDoor. Whether the
 // program is alive and ready is told without the secret, too.
-func openAdmin(log *slog.Logger, address string, creds *credentials, a *admin) (*door, error) {
-	return moveDoor(nil, log, address, adminConnections, adminBehind(creds, a))
-}
-
-// moveAdmin has an admin door serve under other settings, see moveDoor.
 func moveAdmin(old *door, log *slog.Logger, address string, creds *credentials, a *admin) (*door, error) {
 	return moveDoor(old, log, address, adminConnections, adminBehind(creds, a))
 }

@@ -82,8 +82,8 @@ const (
 	expectTime = time.Second // for a 100 Continue; a stranger may know nothing of it
 )
 
-// transport returns what a program calls others with. Connections to one host are
-// as many as perHost at once, and kept.
+// transport returns what a program calls others with. Of its connections to one host
+// perHost are kept for the next calls; how many there are at once is the callers'.
 func (c *credentials) transport(perHost int) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTime}
 	return &http.Transport{

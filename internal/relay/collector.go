@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -39,9 +38,9 @@ func (o *CollectorOptions) fill() {
 // RunCollector runs a collector until ctx ends, and returns nil then. It stacks what
 // it gets in its spool, which one collector at a time uses.
 //
-// At the end it takes nothing new and leaves its cluster. What is on its way may
-// arrive for a few seconds more; of what does not, the beginning is kept for a sender
-// that goes on with it.
+// At the end it takes nothing new, and leaves its cluster only if the settings say so.
+// What is on its way may arrive for a few seconds more; of what does not, the beginning
+// is kept for a sender that goes on with it.
 func RunCollector(ctx context.Context, o CollectorOptions) error {
 	o.fill()
 	s, err := o.Load()
@@ -127,7 +126,7 @@ func (c *collector) run(ctx context.Context, s CollectorSettings, creds *credent
 	}
 	if err == nil {
 		c.say()
-		err = c.serve(ctx)
+		err = serveUntil(ctx, nil, c.o.Reload, c.log, func() (*door, *door) { return c.door, c.admin }, func() error { return c.reload(ctx) })
 	}
 	if ctx.Err() != nil {
 		err = nil // it was asked to end, perhaps before it had begun
@@ -208,40 +207,11 @@ func (s CollectorSettings) listenHost() string {
 
 // say writes the lines of the start.
 func (c *collector) say() {
-	s := c.settings.Load()
-	line := func(key, value string) { fmt.Fprintf(c.o.Out, "%-9s %s\n", key, value) }
-	fmt.Fprintf(c.o.Out, "Switchboard %s\n", c.o.Version)
-	line("listen", serves(c.door))
-	if c.admin != nil {
-		line("admin", serves(c.admin))
-	}
-	line("spool", s.Spool)
+	cluster := ""
 	if m := c.member.Load(); m != nil {
-		line("cluster", m.cluster+" as "+m.id)
+		cluster = m.cluster + " as " + m.id
 	}
-	fmt.Fprintln(c.o.Out, "ready")
-}
-
-// serve serves until ctx ends, and takes over new settings.
-func (c *collector) serve(ctx context.Context) error {
-	for {
-		var admin <-chan error
-		if c.admin != nil {
-			admin = c.admin.failed()
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-c.door.failed():
-			return fmt.Errorf("serve %s: %w", c.door.address(), err)
-		case err := <-admin:
-			return fmt.Errorf("serve %s: %w", c.admin.address(), err)
-		case <-c.o.Reload:
-			if err := c.reload(ctx); err != nil && ctx.Err() == nil {
-				c.log.Error("settings stay as they are: the new ones are not good", "err", err)
-			}
-		}
-	}
+	announce(c.o.Out, c.o.Version, "listen", serves(c.door), "admin", serves(c.admin), "spool", c.settings.Load().Spool, "cluster", cluster)
 }
 
 func (c *collector) reload(ctx context.Context) error {

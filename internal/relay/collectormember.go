@@ -260,9 +260,8 @@ func (c *collector) join(ctx context.Context, m *membership, s CollectorSettings
 func (c *collector) report() Report {
 	s := c.settings.Load()
 	st := c.store.Stats()
-	host, _ := os.Hostname() // an empty name says as much
 	r := Report{
-		Program: programCollector, ID: s.ID, Cluster: s.Network.Cluster, Host: host, Spool: s.Spool, Version: c.o.Version,
+		Program: programCollector, ID: s.ID, Cluster: s.Network.Cluster, Host: hostName(), Spool: s.Spool, Version: c.o.Version,
 		Every:   s.Network.Heartbeat.Milliseconds(),
 		Waiting: Waiting{Files: int64(st.Files), Bytes: st.Bytes},
 		Targets: []Target{},

@@ -115,8 +115,14 @@ func (d *door) secure() bool { return d.now.Load().creds.server != nil }
 // address is where the door listens.
 func (d *door) address() *net.TCPAddr { return d.listener.Addr().(*net.TCPAddr) }
 
-// failed gives the error with which serving ended by itself.
-func (d *door) failed() <-chan error { return d.served }
+// failed gives the error with which serving ended by itself. A door that is nil does
+// not fail.
+func (d *door) failed() <-chan error {
+	if d == nil {
+		return nil
+	}
+	return d.served
+}
 
 // close takes no new connections, waits for the requests that are on their way, and
 // cuts off what takes too long. A door that is nil is closed.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -116,7 +115,7 @@ func runMaker(ctx context.Context, o *MakerOptions, s MakerSettings, creds *cred
 			m.read(ctx, o.In)
 		}()
 	}
-	err = m.serve(ctx, o, input)
+	err = serveUntil(ctx, input, o.Reload, m.log, func() (*door, *door) { return m.door, m.admin }, func() error { return m.reload(o) })
 	m.stopReading()
 	m.stopReporting()
 	m.door.close()
@@ -227,44 +226,11 @@ func (m *maker) stopReporting() {
 
 // say writes the lines of the start.
 func (m *maker) say(o *MakerOptions) {
-	line := func(key, value string) { fmt.Fprintf(o.Out, "%-9s %s\n", key, value) }
-	fmt.Fprintf(o.Out, "Switchboard %s\n", o.Version)
-	if m.door != nil {
-		line("listen", serves(m.door))
-	} else {
-		line("from", "standard input")
+	from := ""
+	if m.door == nil {
+		from = "standard input"
 	}
-	if m.admin != nil {
-		line("admin", serves(m.admin))
-	}
-	line("spool", m.settings.Spool)
-	fmt.Fprintln(o.Out, "ready")
-}
-
-// serve waits until ctx or the input ends, and takes over new settings.
-func (m *maker) serve(ctx context.Context, o *MakerOptions, input <-chan struct{}) error {
-	failed := func(d *door) <-chan error {
-		if d == nil {
-			return nil
-		}
-		return d.failed()
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-input:
-			return nil
-		case err := <-failed(m.door):
-			return fmt.Errorf("serve %s: %w", m.door.address(), err)
-		case err := <-failed(m.admin):
-			return fmt.Errorf("serve %s: %w", m.admin.address(), err)
-		case <-o.Reload:
-			if err := m.reload(o); err != nil {
-				m.log.Error("settings stay as they are: the new ones are not good", "err", err)
-			}
-		}
-	}
+	announce(o.Out, o.Version, "listen", serves(m.door), "from", from, "admin", serves(m.admin), "spool", m.settings.Spool)
 }
 
 func (m *maker) reload(o *MakerOptions) error {
@@ -297,9 +263,8 @@ func (m *maker) reload(o *MakerOptions) error {
 // report says how the maker is doing.
 func (m *maker) report() Report {
 	s := m.current()
-	host, _ := os.Hostname() // an empty name says as much
 	r := Report{
-		Program: programMaker, ID: m.bench.ID(), Host: host, Spool: s.Spool, Version: m.version,
+		Program: programMaker, ID: m.bench.ID(), Host: hostName(), Spool: s.Spool, Version: m.version,
 		Targets: []Target{},
 	}
 	m.tally.fill(&r)

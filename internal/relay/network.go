@@ -38,34 +38,6 @@ func (o *NetworkOptions) fill() {
 	}
 }
 
-func orNowhere(log *slog.Logger) *slog.Logger {
-	if log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return log
-}
-
-func orDiscard(out io.Writer) io.Writer {
-	if out == nil {
-		return io.Discard
-	}
-	return out
-}
-
-func orClock(now func() time.Time) func() time.Time {
-	if now == nil {
-		return time.Now
-	}
-	return now
-}
-
-func orAfter(after func(time.Duration) <-chan time.Time) func(time.Duration) <-chan time.Time {
-	if after == nil {
-		return time.After
-	}
-	return after
-}
-
 // RunNetwork runs a network server until ctx ends, and returns nil then. It says
 // which collectors there are, and gives out IDs and ports. These are kept in its data
 // folder before they are answered; one process at a time uses the folder.
@@ -100,7 +72,7 @@ func runNetwork(ctx context.Context, o *NetworkOptions, s NetworkSettings, creds
 	workers.Go(func() { n.watch(ctx, o.after) })
 	if err = n.open(s, creds); err == nil {
 		n.say(o)
-		err = n.serve(ctx, o)
+		err = serveUntil(ctx, nil, o.Reload, n.log, func() (*door, *door) { return n.door, n.admin }, func() error { return n.reload(o) })
 	}
 	n.stopWatching()
 	n.close()
@@ -187,36 +159,7 @@ func (n *networkServer) close() {
 
 // say writes the lines of the start.
 func (n *networkServer) say(o *NetworkOptions) {
-	line := func(key, value string) { fmt.Fprintf(o.Out, "%-9s %s\n", key, value) }
-	fmt.Fprintf(o.Out, "Switchboard %s\n", o.Version)
-	line("listen", serves(n.door))
-	if n.admin != nil {
-		line("admin", serves(n.admin))
-	}
-	line("data", n.folder)
-	fmt.Fprintln(o.Out, "ready")
-}
-
-// serve serves until ctx ends, and takes over new settings.
-func (n *networkServer) serve(ctx context.Context, o *NetworkOptions) error {
-	for {
-		var admin <-chan error
-		if n.admin != nil {
-			admin = n.admin.failed()
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-n.door.failed():
-			return fmt.Errorf("serve %s: %w", n.door.address(), err)
-		case err := <-admin:
-			return fmt.Errorf("serve %s: %w", n.admin.address(), err)
-		case <-o.Reload:
-			if err := n.reload(o); err != nil {
-				n.log.Error("settings stay as they are: the new ones are not good", "err", err)
-			}
-		}
-	}
+	announce(o.Out, o.Version, "listen", serves(n.door), "admin", serves(n.admin), "data", n.folder)
 }
 
 func (n *networkServer) reload(o *NetworkOptions) error {

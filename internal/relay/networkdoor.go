@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -203,23 +201,4 @@ func (n *networkServer) report(w http.ResponseWriter, r *http.Request) {
 	n.reports.take(n.now(), told, len(body))
 	n.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// serves says how the server is reached, for a line of its start.
-func serves(d *door) string {
-	scheme := "http://"
-	if d.secure() {
-		scheme = "https://"
-	}
-	return scheme + net.JoinHostPort(d.address().IP.String(), strconv.Itoa(d.address().Port))
-}
-
-// pathsOfNetwork returns all that is served, for the documentation's test.
-func pathsOfNetwork() []string {
-	var list []string
-	for path, method := range networkPaths {
-		list = append(list, method+" "+path)
-	}
-	slices.Sort(list)
-	return list
 }

@@ -11,15 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // stateName is the file, in the data folder, of what has to outlive the process. Its
 // first line has a word, a version and the SHA-256 of what follows, which is JSON.
 const (
-	stateName   = "members"
-	stateMagic  = "switchboard-relay-network 1 "
-	stateTmp    = stateName + ".new"
-	privateMode = 0o600
+	stateName  = "members"
+	stateMagic = "switchboard-relay-network 1 "
 )
 
 // keptState is what the file has.
@@ -123,32 +123,7 @@ func readState(folder string, now time.Time, g *roster) error {
 	return nil
 }
 
-// writeState puts a file in the place of the last, so that one of them is there
-// whole whatever happens.
+// writeState puts a file in the place of the last.
 func writeState(folder string, file []byte) error {
-	tmp := filepath.Join(folder, stateTmp)
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, privateMode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(file)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(tmp, filepath.Join(folder, stateName))
-	}
-	if err != nil {
-		return err
-	}
-	return syncFolder(folder)
-}
-
-// syncFolder makes the names in a folder safe.
-func syncFolder(folder string) error {
-	f, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return lifecycle.ReplaceFile(filepath.Join(folder, stateName), file)
 }

@@ -89,7 +89,7 @@ log: {level: debug, format: json}
 `), "")
 	want := UploaderSettings{
 		Spool: "out", MaxConn: 7, Every: "1m", Quiet: 2e9, KeepFor: 48 * 3600e9, Filter: []string{"/csv$/"}, NextHop: []Rule{{"*.csv", "a"}, {"*", "b"}},
-		Network: AtNetwork{Server: "https://n:1", Heartbeat: 3e9}, Access: Access{SecretFile: "s", TLS: TLS{"c", "k", "a"}}, Admin: ":1",
+		Network: AtNetwork{Server: "https://n:1", Heartbeat: 3e9}, Access: Access{SecretFile: "s", TLS: config.TLS{Cert: "c", Key: "k", CA: "a"}}, Admin: ":1",
 		Log: config.Log{Level: "debug", Format: "json"},
 	}
 	if err != nil || !reflect.DeepEqual(u, want) {
@@ -223,4 +223,14 @@ func TestThePageHasThePathsTheCodesAndTheMetrics(t *testing.T) {
 			t.Errorf("docs/relay.md lacks %s", f.GetName())
 		}
 	}
+}
+
+// pathsOfNetwork returns all that is served.
+func pathsOfNetwork() []string {
+	var list []string
+	for path, method := range networkPaths {
+		list = append(list, method+" "+path)
+	}
+	slices.Sort(list)
+	return list
 }

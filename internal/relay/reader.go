@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/config"
 )
 
 // readTime is how long a reader waits for the network server.
@@ -31,7 +33,7 @@ type Reader struct {
 
 // NewReader makes one. It fails when the address is none, or a file cannot be read.
 func NewReader(o ReaderOptions) (*Reader, error) {
-	r := &Reader{server: o.Server, access: Access{SecretFile: o.SecretFile, TLS: TLS{CA: o.CA}}}
+	r := &Reader{server: o.Server, access: Access{SecretFile: o.SecretFile, TLS: config.TLS{CA: o.CA}}}
 	c, err := r.access.read()
 	if err != nil {
 		return nil, err

@@ -13,11 +13,9 @@ type Access struct {
 	SecretFile string
 	// TLS: with Cert and Key a program serves HTTPS; CA is whom it trusts as a
 	// client. Where a CA is given, addresses without a scheme are called by HTTPS.
-	TLS TLS
+	// Its files are read again on a reload.
+	TLS config.TLS
 }
-
-// TLS names files in PEM. They are read again on a reload.
-type TLS struct{ Cert, Key, CA string }
 
 // AtNetwork is how a program finds its network server.
 type AtNetwork struct {

@@ -123,7 +123,7 @@ func TestAnAdminDoorSaysHowAProgramIs(t *testing.T) {
 	}
 	var trouble error = errors.New("the spool is gone")
 	a := newAdmin(registry, func() error { return trouble }, func() any { return report })
-	d, err := openAdmin(quiet(), "127.0.0.1:0", &credentials{}, a)
+	d, err := moveAdmin(nil, quiet(), "127.0.0.1:0", &credentials{}, a)
 	if err != nil {
 		t.Fatal(err)
 	}

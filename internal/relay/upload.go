@@ -3,10 +3,8 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -54,15 +52,7 @@ func (t *uploadTuning) fill() {
 }
 
 func (o *UploaderOptions) fill() {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Out == nil {
-		o.Out = io.Discard
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+	o.Log, o.Out, o.Now = orNowhere(o.Log), orDiscard(o.Out), orClock(o.Now)
 	o.tuning.fill()
 }
 
@@ -137,8 +127,7 @@ func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err err
 	if _, err := newPlan(s, o.tuning, ""); err != nil {
 		return nil, err
 	}
-	quiet := max(s.Quiet, time.Nanosecond) // 0 would stand for the default
-	box, err := spool.OpenOutbox(s.Spool, spool.OutboxOptions{Quiet: quiet, Log: o.Log, Now: o.Now})
+	box, err := spool.OpenOutbox(s.Spool, spool.OutboxOptions{Quiet: s.Quiet, Log: o.Log, Now: o.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +169,7 @@ func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err err
 func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) {
 	p := u.plan
 	handler := newAdmin(u.metrics, u.ready, func() any { return u.report() })
-	door, err := openAdmin(u.o.Log, p.settings.Admin, p.creds, handler)
+	door, err := moveAdmin(nil, u.o.Log, p.settings.Admin, p.creds, handler)
 	if err != nil {
 		return nil, errors.Join(err, u.ledger.file.close(), u.box.Close())
 	}
@@ -275,19 +264,11 @@ func wake(c chan struct{}) {
 
 // say writes the lines of the start.
 func (u *uploader) say(door *door) {
-	s := u.plan.settings
-	line := func(key, value string) { fmt.Fprintf(u.o.Out, "%-9s %s\n", key, value) }
-	fmt.Fprintf(u.o.Out, "Switchboard %s\n", u.o.Version)
-	line("spool", s.Spool)
-	if u.plan.network != "" {
-		line("network", u.plan.network)
-	} else {
-		line("network", "none: static clusters")
+	network := u.plan.network
+	if network == "" {
+		network = "none: static clusters"
 	}
-	if door != nil {
-		line("admin", serves(door))
-	}
-	fmt.Fprintln(u.o.Out, "ready")
+	announce(u.o.Out, u.o.Version, "spool", u.plan.settings.Spool, "network", network, "admin", serves(door))
 }
 
 // keepSaving writes the ledger again and again, and at the end.
@@ -334,13 +315,4 @@ func (u *uploader) once(what string, err error, message string) {
 	case err == nil && was:
 		u.o.Log.Info("it works again", "what", what)
 	}
-}
-
-// hostName is the name of the machine, for reports.
-func hostName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return ""
-	}
-	return name
 }

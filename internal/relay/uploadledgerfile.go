@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // The ledger's file is a line that says what it is, and records of 32 bytes, of
@@ -154,7 +156,7 @@ func (l *ledgerFile) replace(records []byte) error {
 		err = os.Rename(temporary, l.path)
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(l.path))
+		err = lifecycle.SyncFolder(filepath.Dir(l.path))
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // Bounds of what a network server may say.
@@ -136,20 +137,5 @@ func (m *members) save() error {
 	if err != nil {
 		return err
 	}
-	temporary := m.path + ".new"
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, m.path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(m.path))
+	return lifecycle.ReplaceFile(m.path, text)
 }

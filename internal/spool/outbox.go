@@ -20,7 +20,7 @@ var ErrChanged = errors.New("the file is not the one that was found")
 
 // OutboxOptions are an Outbox's settings. Zero values stand for the defaults.
 type OutboxOptions struct {
-	Quiet time.Duration // how long ago a file was written to last; 1s
+	Quiet time.Duration // how long ago a file was written to last; none
 	Log   *slog.Logger
 	Now   func() time.Time
 
@@ -28,9 +28,6 @@ type OutboxOptions struct {
 }
 
 func (o *OutboxOptions) fill() {
-	if o.Quiet <= 0 {
-		o.Quiet = time.Second
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

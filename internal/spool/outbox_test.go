@@ -64,7 +64,7 @@ func ready(t *testing.T, b *Outbox) map[string]Entry {
 
 func TestAScanGivesWholeFilesAndCountsWhatItLeavesAlone(t *testing.T) {
 	dir := t.TempDir()
-	b := openOutbox(t, dir, OutboxOptions{})
+	b := openOutbox(t, dir, OutboxOptions{Quiet: time.Second})
 	for _, name := range []string{"a", "ü", ".hidden", "a.tmp", "bad\x01", "back\\slash", "future"} {
 		put(t, dir, name, name)
 	}
