@@ -89,7 +89,7 @@ func TestACollectorThatAsksForASecretIsShownIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	drop(t, dir, "small", "content")
-	drop(t, dir, "large", strings.Repeat("x", wholeBelow))
+	drop(t, dir, "large", strings.Repeat("x", askFrom))
 	s := standardUpload(dir, next(map[string]*stub{"c": c}))
 	s.SecretFile = file
 	newUpload(t, s).start(quickUpload)

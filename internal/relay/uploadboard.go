@@ -176,11 +176,11 @@ func (u *uploader) launch(l *lane) {
 		wake(u.room)
 		u.wantMore(l)
 	}
-	c, base, ctx := u.plan.courier, l.base, l.ctx
+	c, base, ctx, wary := u.plan.courier, l.base, l.ctx, l.fails > 0
 	u.flights.Add(1)
 	go func() {
 		defer u.flights.Done()
-		u.landed(l, it, u.fly(ctx, c, base, it))
+		u.landed(l, it, u.fly(ctx, c, base, it, wary))
 	}()
 }
 
@@ -192,7 +192,7 @@ func (u *uploader) wantMore(l *lane) {
 }
 
 // fly sends a file.
-func (u *uploader) fly(ctx context.Context, c *courier, base string, it *item) outcome {
+func (u *uploader) fly(ctx context.Context, c *courier, base string, it *item, wary bool) outcome {
 	f, err := u.box.Open(it.entry)
 	switch {
 	case errors.Is(err, spool.ErrChanged), errors.Is(err, fs.ErrNotExist), errors.Is(err, spool.ErrGone):
@@ -201,7 +201,7 @@ func (u *uploader) fly(ctx context.Context, c *courier, base string, it *item) o
 		return failed(fateUnreadable, "cannot be opened: %s", err)
 	}
 	defer func() { _ = f.Close() }() // it was read only
-	return c.send(ctx, base, it.id, it.entry, f, it.again)
+	return c.send(ctx, base, it.id, it.entry, f, it.again, wary)
 }
 
 // landed takes an outcome over. A file that all have goes.

@@ -23,8 +23,10 @@ import (
 
 // Bounds of sending.
 const (
-	wholeBelow   = 2 << 20  // bytes; a file below is read once, and sent from memory
-	expectFrom   = 64 << 10 // bytes; a body of so many waits for a 100 Continue
+	wholeMost    = 1 << 20  // bytes; a file of so many is read once, and sent from memory
+	askFrom      = 4 << 20  // bytes; of such a file it is asked first how much is held
+	expectAbove  = 1 << 20  // bytes; a larger body waits for a 100 Continue: see put
+	expectWary   = 64 << 10 // bytes; likewise while the collector does not take files
 	maxSaid      = 64 << 10 // bytes that are read of an answer
 	maxDigests   = 1024     // of large files that are remembered
 	longestRetry = 10 * time.Minute
@@ -87,6 +89,7 @@ type load struct {
 	digest Digest
 	key    string
 	small  *parcel // the content of a small one
+	expect int64   // bytes; a larger body waits for a 100 Continue
 }
 
 // parcel is the memory of a small file. The transport may read of a body after the
@@ -104,9 +107,12 @@ func (p *parcel) release() {
 }
 
 // send sends a file to a collector at a base URL. again says that an earlier try
-// broke off.
-func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entry, f *os.File, again bool) outcome {
-	l := &load{entry: e, file: f}
+// broke off, and wary that the collector did not take what it was sent last.
+func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entry, f *os.File, again, wary bool) outcome {
+	l := &load{entry: e, file: f, expect: expectAbove}
+	if again || wary {
+		l.expect = expectWary
+	}
 	if out := c.prepare(ctx, l, id); out.fate != fateDelivered {
 		return out
 	}
@@ -115,7 +121,7 @@ func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entr
 	}
 	target := base + "/" + url.PathEscape(e.Name)
 	offset := int64(0)
-	if e.Size >= wholeBelow || again {
+	if e.Size >= askFrom || again {
 		held, done, out := c.held(ctx, target, l)
 		if out.fate != fateDelivered {
 			return out
@@ -131,7 +137,7 @@ func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entr
 // prepare reads the file, for its digest at least.
 func (c *courier) prepare(ctx context.Context, l *load, id fileID) outcome {
 	var err error
-	if l.entry.Size < wholeBelow {
+	if l.entry.Size <= wholeMost {
 		err = c.readSmall(l)
 	} else {
 		l.digest, err = c.digests.of(ctx, id, l.file, l.entry.Size)
@@ -168,9 +174,8 @@ func (c *courier) readSmall(l *load) error {
 	p.users.Store(1)
 	size := int(l.entry.Size)
 	if cap(p.content) < size+1 {
-		p.content = make([]byte, 1<<bitsFor(size+1))
+		p.content = make([]byte, parcelFor(size)+1)
 	}
-	p.content = p.content[:cap(p.content)]
 	n, err := io.ReadFull(l.file, p.content[:size+1])
 	if err == nil || n != size {
 		if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -184,14 +189,14 @@ func (c *courier) readSmall(l *load) error {
 	return nil
 }
 
-// bitsFor returns the exponent of the least power of two that is not below n, and
-// not below 4096.
-func bitsFor(n int) int {
-	bits := 12
-	for 1<<bits < n {
-		bits++
+// parcelFor returns how much memory a file of n bytes gets, one of few sizes: it is
+// used again for others.
+func parcelFor(n int) int {
+	size := 4 << 10
+	for size < n {
+		size *= 2
 	}
-	return bits
+	return size
 }
 
 // request makes a request about a file.
@@ -260,7 +265,9 @@ func (c *courier) put(ctx context.Context, target string, l *load, offset int64)
 	if offset > 0 {
 		r.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, l.entry.Size-1, l.entry.Size))
 	}
-	if length >= expectFrom {
+	if length > l.expect {
+		// It is a round trip, for which a refusal costs no body. And a large one
+		// that breaks off is not sent again from its start by the transport.
 		r.Header.Set("Expect", "100-continue")
 	}
 	answer, err := c.client.Do(r)
