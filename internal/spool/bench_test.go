@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Thirty senders at once against one loop that writes, syncs, renames, and syncs
@@ -17,6 +19,63 @@ func BenchmarkStore1K(b *testing.B)    { benchmarkStore(b, 1<<10) }
 func BenchmarkStore1M(b *testing.B)    { benchmarkStore(b, 1<<20) }
 func BenchmarkBareLoop1K(b *testing.B) { benchmarkBareLoop(b, 1<<10) }
 func BenchmarkBareLoop1M(b *testing.B) { benchmarkBareLoop(b, 1<<20) }
+
+// A look at a folder in which many files wait.
+func BenchmarkScan(b *testing.B) {
+	const files = 1000
+	for _, age := range []time.Duration{10 * time.Second, time.Hour} {
+		b.Run(age.String(), func(b *testing.B) {
+			dir := b.TempDir()
+			for i := range files {
+				if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o600); err != nil {
+					b.Fatal(err)
+				}
+			}
+			out, err := OpenOutbox(dir, OutboxOptions{Now: func() time.Time { return time.Now().Add(age) }})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				found := 0
+				if err := out.Scan(b.Context(), func(Entry) error { found++; return nil }); err != nil || found != files {
+					b.Fatal(found, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*files), "ns/file")
+			if err := out.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// Taking a file away that was delivered, and making it.
+func BenchmarkRemove(b *testing.B) {
+	dir := b.TempDir()
+	out, err := OpenOutbox(dir, OutboxOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(dir, "file")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			b.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		if err := out.Remove(Entry{Name: "file", Modified: info.ModTime(), Inode: st.Ino}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
 
 func benchmarkStore(b *testing.B, size int) {
 	s, err := OpenStore(b.TempDir(), StoreOptions{})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,11 +65,14 @@ func identityOf(st *unix.Stat_t) identity {
 // its times, which a program can set back after it wrote.
 func (e Entry) Is(f *os.File) bool {
 	var st unix.Stat_t
-	err := unix.Fstat(int(f.Fd()), &st)
-	return err == nil && regular(&st) && identityOf(&st) == e.identity() && time.Unix(st.Ctim.Unix()).Equal(e.Changed)
+	return unix.Fstat(int(f.Fd()), &st) == nil && e.is(&st)
 }
 
-// String is the name of a folder in the trash.
+func (e Entry) is(st *unix.Stat_t) bool {
+	return regular(st) && identityOf(st) == e.identity() && time.Unix(st.Ctim.Unix()).Equal(e.Changed)
+}
+
+// String is what begins a name in the trash.
 func (i identity) String() string { return fmt.Sprintf("%d-%d-%d", i.inode, i.size, i.nano) }
 
 // Outbox is the sending side of a spool. Its methods may be called from any
@@ -205,6 +209,18 @@ func (d *folder) openSame(name string, want identity) (*os.File, error) {
 	return f, nil
 }
 
+// same fails with ErrChanged unless a file is as it was found.
+func (d *folder) same(e Entry) error {
+	if e.Name == "" || filepath.Base(e.Name) != e.Name {
+		return &NameError{Name: e.Name, Reason: "there is a slash in it"}
+	}
+	st, err := d.stat(e.Name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !e.is(&st) {
+		return fmt.Errorf("%w: %s", ErrChanged, e.Name)
+	}
+	return err
+}
+
 // Remove takes a file away that was delivered. If it is another now, or somebody
 // writes to it, it stays, and the error is ErrChanged.
 //
@@ -222,35 +238,54 @@ func (b *Outbox) Remove(e Entry) error {
 }
 
 func (b *Outbox) remove(g *outGround, e Entry) error {
-	f, err := g.spool.openEntry(e)
-	if err != nil {
+	if err := g.spool.same(e); err != nil {
 		return err
 	}
-	_ = f.Close() // it was looked at
-	crate := e.identity().String()
-	if err := g.trash.makeFolder(crate, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	in, held := g.trash, e.identity().String()+"_"+e.Name
+	if len(held) > longestName {
+		crate, err := g.crate(e.identity())
+		if err != nil {
+			return err
+		}
+		defer crate.close() // nothing was written
+		in, held = crate, e.Name
 	}
-	to, err := openFolder(filepath.Join(g.trash.path, crate))
-	if err != nil {
-		return err
-	}
-	defer to.close() // nothing was written
 	b.o.step("move aside")
-	if err := g.spool.move(e.Name, to, e.Name); err != nil {
+	if err := g.spool.move(e.Name, in, held); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: %s", ErrChanged, e.Name)
 		}
-		return errors.Join(err, g.trash.removeFolder(crate))
+		return errors.Join(err, g.discard(in))
 	}
 	b.o.step("look")
-	return b.dispose(g, to, e.Name, e.identity())
+	return errors.Join(b.dispose(g, in, held, e.Name, e.identity()), g.discard(in))
 }
 
-// dispose removes a file that was moved aside, with the folder that it lies in, or
-// puts it back if it is not the one.
-func (b *Outbox) dispose(g *outGround, crate *folder, name string, want identity) error {
-	f, err := crate.openSame(name, want)
+// crate makes a folder in the trash, for a file whose name is too long to have
+// what it was found as before it.
+func (g *outGround) crate(want identity) (*folder, error) {
+	if err := g.trash.makeFolder(want.String(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return openFolder(filepath.Join(g.trash.path, want.String()))
+}
+
+// discard removes a crate, unless something is left in it.
+func (g *outGround) discard(crate *folder) error {
+	if crate == g.trash {
+		return nil
+	}
+	err := g.trash.removeFolder(filepath.Base(crate.path))
+	if errors.Is(err, unix.ENOTEMPTY) {
+		return nil // why, was said
+	}
+	return err
+}
+
+// dispose removes a file that was moved aside, or puts it back under its name if
+// it is not the one.
+func (b *Outbox) dispose(g *outGround, in *folder, held, name string, want identity) error {
+	f, err := in.openSame(held, want)
 	if err == nil && written(f) {
 		err = fmt.Errorf("%w: %s is being written to", ErrChanged, name)
 	}
@@ -260,47 +295,42 @@ func (b *Outbox) dispose(g *outGround, crate *folder, name string, want identity
 	switch {
 	case err == nil:
 		b.o.step("remove")
-		err = crate.remove(name)
+		return in.remove(held)
 	case errors.Is(err, ErrChanged):
-		if _, back := putAside(crate, name, g.spool, name, 0); back != nil {
+		if _, back := putAside(in, held, g.spool, name, 0); back != nil {
 			return back
 		}
-	default:
-		return err
 	}
-	return errors.Join(err, g.trash.removeFolder(filepath.Base(crate.path)))
+	return err
 }
 
 // empty deals with what lies in the trash after a kill.
 func (b *Outbox) empty(g *outGround) error {
-	return g.trash.each(func(name string) error {
+	return g.trash.each(func(held string) error {
 		var want identity
-		if n, err := fmt.Sscanf(name, "%d-%d-%d", &want.inode, &want.size, &want.nano); n != 3 || err != nil {
+		found, name, single := strings.Cut(held, "_")
+		if n, err := fmt.Sscanf(found, "%d-%d-%d", &want.inode, &want.size, &want.nano); n != 3 || err != nil {
 			return nil // not ours
 		}
-		crate, err := openFolder(filepath.Join(g.trash.path, name))
+		if single {
+			return settled(b.dispose(g, g.trash, held, name, want))
+		}
+		crate, err := openFolder(filepath.Join(g.trash.path, held))
 		if err != nil {
 			return err
 		}
 		defer crate.close() // nothing was written
-		var files []string  // one, if it was not killed before
-		err = crate.each(func(file string) error {
-			files = append(files, file)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if len(files) == 0 {
-			return g.trash.removeFolder(name)
-		}
-		for _, file := range files {
-			if err := b.dispose(g, crate, file, want); err != nil && !errors.Is(err, ErrChanged) {
-				return err
-			}
-		}
-		return nil
+		err = crate.each(func(file string) error { return settled(b.dispose(g, crate, file, file, want)) })
+		return errors.Join(err, g.discard(crate))
 	})
+}
+
+// settled is the error of a dispose but that a file was put back.
+func settled(err error) error {
+	if errors.Is(err, ErrChanged) {
+		return nil
+	}
+	return err
 }
 
 // mostBeside is how many names are tried.

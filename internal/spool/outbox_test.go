@@ -188,40 +188,46 @@ func TestAFileIsTakenAwayOnlyIfItIsTheOneThatWasFound(t *testing.T) {
 }
 
 func TestWhatAKilledUploaderMovedAsideIsLookedAt(t *testing.T) {
-	for _, swapped := range []bool{false, true} {
-		for _, at := range []string{"move aside", "look", "remove"} {
-			dir := t.TempDir()
-			put(t, dir, "a", "one")
-			b := openOutbox(t, dir, OutboxOptions{step: func(what string) {
-				if swapped && what == "move aside" {
-					_ = os.Remove(filepath.Join(dir, "a"))
-					put(t, dir, "a", "two")
-				}
-				if what == at {
-					panic("killed")
-				}
-			}})
-			e := ready(t, b)["a"]
-			func() {
-				defer func() { _ = recover() }()
-				_ = b.Remove(e)
-			}()
-			if err := b.ground.close(); err != nil {
-				t.Fatal(err)
-			}
-			b = openOutbox(t, dir, OutboxOptions{})
-			want := map[string]string{}
-			if at == "move aside" && !swapped {
-				want["a"] = "one"
-			}
-			if swapped {
-				want["a"] = "two"
-			}
-			wantFiles(t, dir, want)
-			if left, _ := os.ReadDir(filepath.Join(b.State(), "trash")); len(left) > 0 {
-				t.Errorf("left in the trash: %v", left)
+	for _, name := range []string{"a_b", strings.Repeat("x", longestName)} {
+		for _, swapped := range []bool{false, true} {
+			for _, at := range []string{"move aside", "look", "remove"} {
+				killedWhileRemoving(t, name, swapped, at)
 			}
 		}
+	}
+}
+
+func killedWhileRemoving(t *testing.T, name string, swapped bool, at string) {
+	dir := t.TempDir()
+	put(t, dir, name, "one")
+	b := openOutbox(t, dir, OutboxOptions{step: func(what string) {
+		if swapped && what == "move aside" {
+			_ = os.Remove(filepath.Join(dir, name))
+			put(t, dir, name, "two")
+		}
+		if what == at {
+			panic("killed")
+		}
+	}})
+	e := ready(t, b)[name]
+	func() {
+		defer func() { _ = recover() }()
+		_ = b.Remove(e)
+	}()
+	if err := b.ground.close(); err != nil {
+		t.Fatal(err)
+	}
+	b = openOutbox(t, dir, OutboxOptions{})
+	want := map[string]string{}
+	if at == "move aside" && !swapped {
+		want[name] = "one"
+	}
+	if swapped {
+		want[name] = "two"
+	}
+	wantFiles(t, dir, want)
+	if left, _ := os.ReadDir(filepath.Join(b.State(), "trash")); len(left) > 0 {
+		t.Errorf("left in the trash: %v", left)
 	}
 }
 
