@@ -25,7 +25,7 @@ type OutboxOptions struct {
 	Log   *slog.Logger
 	Now   func() time.Time
 
-	step func(what string) // for tests: before a step of a removal
+	step func(what string) // for tests: before a step of a removal, and before a Scan opens a file
 }
 
 func (o *OutboxOptions) fill() {
@@ -166,7 +166,7 @@ func (b *Outbox) leave(g *outGround) {
 }
 
 // Open opens a file that was found, for reading. It fails with ErrChanged if it is
-// another now.
+// another now, or somebody has it open for writing.
 func (b *Outbox) Open(e Entry) (*os.File, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,6 +175,10 @@ func (b *Outbox) Open(e Entry) (*os.File, error) {
 		return nil, err
 	}
 	f, err := g.spool.openEntry(e)
+	if err == nil && written(f) {
+		err = errors.Join(fmt.Errorf("%w: %s is being written to", ErrChanged, e.Name), f.Close())
+		f = nil
+	}
 	return f, told(b.dir, err)
 }
 

@@ -366,3 +366,42 @@ func TestAFileThatWasWrittenToStaysAlthoughItsTimeWasSetBack(t *testing.T) {
 		t.Errorf("there is %q, %v", content, err)
 	}
 }
+
+func TestAScanOpensOnlyWhatChangedLately(t *testing.T) {
+	dir, now, opened := t.TempDir(), time.Now(), 0
+	b := openOutbox(t, dir, OutboxOptions{
+		Now: func() time.Time { return now },
+		step: func(what string) {
+			if what == "open what is found" {
+				opened++
+			}
+		},
+	})
+	for i := range 100 {
+		put(t, dir, fmt.Sprint("old", i), "")
+	}
+	writer, err := os.Create(filepath.Join(dir, "slow"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = writer.Close() }()
+	for range 3 { // a scan each
+		now = now.Add(time.Hour)
+		found := ready(t, b)
+		if len(found) != 101 || opened > 0 {
+			t.Fatalf("%d files were found, and %d opened", len(found), opened)
+		}
+		// One that is still being written is found, but not to be had.
+		f, err := b.Open(found["slow"])
+		if runtime.GOOS == "linux" && !errors.Is(err, ErrChanged) {
+			t.Errorf("what is being written to is opened: %v", err)
+		}
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+	now = time.Now().Add(2 * time.Second)
+	if ready(t, b); opened < 100 {
+		t.Errorf("of those that changed lately %d are opened", opened)
+	}
+}

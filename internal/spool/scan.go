@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -116,6 +117,10 @@ func (b *Outbox) look(g *outGround, name string) (Entry, Reason, error) {
 	if !b.quiet(e) {
 		return Entry{}, NotQuiet, nil
 	}
+	if readable(&st) && b.settledLong(e) {
+		return e, "", nil
+	}
+	b.o.step("open what is found")
 	f, err := g.spool.openSame(name, e.identity())
 	switch {
 	case errors.Is(err, ErrChanged):
@@ -144,6 +149,24 @@ func (b *Outbox) quiet(e Entry) bool {
 		return true // the clock was set back since
 	}
 	return now.Sub(at) >= b.o.Quiet
+}
+
+// settledLong says whether a file, its name too, has been as it is for so long that
+// most likely nobody is at it: a Scan does not open it, so that many which wait
+// cost little. Open asks again before it is sent, and Remove before it goes.
+func (b *Outbox) settledLong(e Entry) bool {
+	return b.o.Now().Sub(e.Changed) >= max(time.Minute, 2*b.o.Quiet)
+}
+
+// readable says whether we may read a file, as far as its mode tells.
+func readable(st *unix.Stat_t) bool {
+	switch me := os.Geteuid(); {
+	case me == 0:
+		return true
+	case st.Uid == uint32(me):
+		return st.Mode&0o400 != 0
+	}
+	return st.Mode&0o444 == 0o444
 }
 
 func kindOf(st *unix.Stat_t) Reason {
