@@ -25,6 +25,7 @@ func benchmarkCollector(b *testing.B, size int) {
 	var n atomic.Int64
 	b.SetBytes(int64(size))
 	b.SetParallelism(15) // times two processors
+	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
