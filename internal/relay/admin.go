@@ -27,17 +27,24 @@ func newAdmin(from *prometheus.Registry, ready func() error, status func() any) 
 	return &admin{ready: ready, status: status, metrics: promhttp.HandlerFor(from, promhttp.HandlerOpts{})}
 }
 
-// moveAdmin has an admin door serve under other settings, see moveDoor. Whether the
+// moveAdmin has an admin door serve under other settings, and the first time
+// (old is nil) at all. After an error the old one serves on as it did. Whether the
 // program is alive and ready is told without the secret, too.
 func moveAdmin(old *door, log *slog.Logger, address string, creds *credentials, a *admin) (*door, error) {
-	return moveDoor(old, log, address, adminConnections, adminBehind(creds, a))
+	m, err := planAdmin(old, log, address, creds, a)
+	if err != nil {
+		return old, err
+	}
+	moveDoors(m)
+	return m.door, nil
 }
 
-func adminBehind(creds *credentials, a *admin) behind {
-	return behind{
+// planAdmin plans the move of an admin door.
+func planAdmin(old *door, log *slog.Logger, address string, creds *credentials, a *admin) (*doorMove, error) {
+	return planMove(old, log, address, adminConnections, behind{
 		handler: a, creds: creds, names: []string{},
 		open: func(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" },
-	}
+	})
 }
 
 // ServeHTTP implements http.Handler.

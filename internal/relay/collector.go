@@ -151,42 +151,47 @@ func (c *collector) load() (CollectorSettings, *credentials, error) {
 	return s, creds, err
 }
 
-// open takes settings into use: the admin door, then the port, then the cluster. When
-// that fails, files are taken as they were before.
+// open takes settings into use: the doors, then the cluster. When that fails, all is
+// as it was before.
 func (c *collector) open(ctx context.Context, s CollectorSettings, creds *credentials) error {
-	admin, err := moveAdmin(c.admin, c.log, s.Admin, creds, newAdmin(c.registry, c.trouble, func() any { return c.report() }))
-	if err != nil {
-		return err
-	}
-	c.admin = admin
 	m, err := c.membership(s, creds)
 	if err != nil {
 		return err
 	}
-	d, err := c.openPort(ctx, s, creds, m)
+	admin, err := planAdmin(c.admin, c.log, s.Admin, creds, newAdmin(c.registry, c.trouble, func() any { return c.report() }))
 	if err != nil {
 		return err
 	}
-	c.door = d
+	if c.door == nil { // it tells what the start waits for
+		moveDoors(admin)
+		c.admin = admin.door
+	}
+	d, err := c.openPort(ctx, s, creds, m)
+	if err != nil {
+		admin.callOff()
+		return err
+	}
+	moveDoors(d, admin)
+	c.door, c.admin = d.door, admin.door
 	if m != nil {
-		m.port = d.address().Port
+		m.port = c.door.address().Port
 	}
 	c.store.Adjust(s.storeOptions(c.o))
 	c.settings.Store(&s)
 	c.creds = creds
 	c.join(ctx, m, s)
-	if creds.secret == "" && !d.address().IP.IsLoopback() {
-		c.log.Warn("whoever reaches this address can put files into the spool: give a secretFile", "listen", d.address().String())
+	if creds.secret == "" && !c.door.address().IP.IsLoopback() {
+		c.log.Warn("whoever reaches this address can put files into the spool: give a secretFile", "listen", c.door.address().String())
 	}
 	return nil
 }
 
 // openPort listens at the port that is set, or at one that the network server gives
 // out.
-func (c *collector) openPort(ctx context.Context, s CollectorSettings, creds *credentials, m *membership) (*door, error) {
+func (c *collector) openPort(ctx context.Context, s CollectorSettings, creds *credentials, m *membership) (*doorMove, error) {
 	b := behind{handler: c, creds: creds, names: []string{s.Address}}
-	listen := func(port int) (*door, error) {
-		return moveDoor(c.door, c.log, net.JoinHostPort(s.listenHost(), strconv.Itoa(port)), s.Limits.Connections, b)
+	listen := func(port int) (*doorMove, error) {
+		return planMove(c.door, c.log, net.JoinHostPort(s.listenHost(), strconv.Itoa(port)), s.Limits.Connections, b)
 	}
 	if s.Port != 0 || m == nil {
 		return listen(s.Port)

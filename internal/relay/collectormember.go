@@ -87,15 +87,15 @@ func (m *membership) register(ctx context.Context, port, taken int) (Registered,
 // findPort listens at a port that the network server gives out. While the server does
 // not answer, the port of the last time is taken, by which uploaders know the
 // collector; if there is none, or it is in use, it waits for an answer.
-func (m *membership) findPort(ctx context.Context, c *collector, listen func(port int) (*door, error)) (*door, error) {
+func (m *membership) findPort(ctx context.Context, c *collector, listen func(port int) (*doorMove, error)) (*doorMove, error) {
 	d, err := m.givenPort(ctx, c, listen)
 	if err == nil {
-		m.keepPort(c, d.address().Port)
+		m.keepPort(c, d.door.address().Port)
 	}
 	return d, err
 }
 
-func (m *membership) givenPort(ctx context.Context, c *collector, listen func(port int) (*door, error)) (*door, error) {
+func (m *membership) givenPort(ctx context.Context, c *collector, listen func(port int) (*doorMove, error)) (*doorMove, error) {
 	if _, err := m.register(ctx, 0, 0); err != nil && c.door == nil {
 		if port := m.lastPort(c); port != 0 {
 			d, bad := listen(port)

@@ -34,8 +34,9 @@ type door struct {
 	log *slog.Logger
 	now atomic.Pointer[behind]
 
-	asked    string // the address that was asked for
-	listener net.Listener
+	asked    string       // the address that was asked for
+	listener net.Listener // as it is
+	accepts  net.Listener // as it is served: with its bound, and TLS
 	server   *http.Server
 	served   chan error // of one: why serving ended
 	closing  sync.Once
@@ -52,9 +53,9 @@ type behind struct {
 	names []string
 }
 
-// openDoor listens at an address and serves until close. most is how many connections
-// there are at once; more of them wait to be accepted.
-func openDoor(log *slog.Logger, address string, most int, b behind) (*door, error) {
+// newDoor listens at an address: who connects waits until the door is served. most is
+// how many connections there are at once; more of them wait to be accepted.
+func newDoor(log *slog.Logger, address string, most int, b behind) (*door, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen: %w", err)
@@ -71,31 +72,12 @@ func openDoor(log *slog.Logger, address string, most int, b behind) (*door, erro
 		Handler: d, ReadHeaderTimeout: headerTime, IdleTimeout: keepTime, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	go func() { d.served <- d.server.Serve(l) }()
+	d.accepts = l
 	return d, nil
 }
 
-// moveDoor has a door serve something else, at another address perhaps: then the
-// new one is open before the old one closes. old may be nil, and an address empty:
-// there is none then. After an error the old one serves on as it did.
-func moveDoor(old *door, log *slog.Logger, address string, most int, b behind) (*door, error) {
-	switch {
-	case address == "":
-		old.close()
-		return nil, nil
-	case old == nil || old.asked != address:
-		d, err := openDoor(log, address, most, b)
-		if err != nil {
-			return old, err
-		}
-		old.close()
-		return d, nil
-	case old.secure() != (b.creds.server != nil):
-		return old, fmt.Errorf("TLS cannot be turned on or off at %s while it is in use: take another port, or start again", address)
-	}
-	old.replace(b)
-	return old, nil
-}
+// serve serves until close.
+func (d *door) serve() { go func() { d.served <- d.server.Serve(d.accepts) }() }
 
 // config gives a handshake the certificate of now.
 func (d *door) config(*tls.ClientHelloInfo) (*tls.Config, error) {

@@ -100,7 +100,6 @@ func runMaker(ctx context.Context, o *MakerOptions, s MakerSettings, creds *cred
 		return fmt.Errorf("publish what was left in %s: %w", s.Spool, err)
 	}
 	if err := m.openDoors(s, creds); err != nil {
-		m.door.close()
 		return errors.Join(err, m.slices.publishAll())
 	}
 	m.say(o)
@@ -177,34 +176,40 @@ func (m *maker) current() MakerSettings {
 	return m.settings
 }
 
-// openDoors opens the doors, or moves them.
+// openDoors opens the doors, or moves them, and reports to the network server: all of
+// it or nothing.
 func (m *maker) openDoors(s MakerSettings, creds *credentials) error {
-	d, err := moveDoor(m.door, m.log, s.Listen, makerConnections, behind{handler: http.HandlerFunc(m.take), creds: creds, names: []string{}})
+	base := ""
+	if s.Network.Server != "" {
+		var err error
+		if base, err = creds.base(s.Network.Server); err != nil {
+			return fmt.Errorf("network.server: %w", err)
+		}
+	}
+	d, err := planMove(m.door, m.log, s.Listen, makerConnections, behind{handler: http.HandlerFunc(m.take), creds: creds, names: []string{}})
 	if err != nil {
 		return err
 	}
-	m.door = d
-	a, err := moveAdmin(m.admin, m.log, s.Admin, creds, newAdmin(m.registry, m.notReady, func() any { return m.report() }))
+	a, err := planAdmin(m.admin, m.log, s.Admin, creds, newAdmin(m.registry, m.notReady, func() any { return m.report() }))
 	if err != nil {
+		d.callOff()
 		return err
 	}
-	m.admin = a
-	if d != nil && creds.secret == "" && !d.address().IP.IsLoopback() {
-		m.log.Warn("whoever reaches this address can bring records: give a secretFile", "listen", d.address().String())
+	moveDoors(d, a)
+	m.door, m.admin = d.door, a.door
+	if m.door != nil && creds.secret == "" && !m.door.address().IP.IsLoopback() {
+		m.log.Warn("whoever reaches this address can bring records: give a secretFile", "listen", m.door.address().String())
 	}
-	return m.startReporting(s, creds)
+	m.startReporting(s, creds, base)
+	return nil
 }
 
-// startReporting tells a network server how the maker is doing, until it is asked to
-// stop, or for another one.
-func (m *maker) startReporting(s MakerSettings, creds *credentials) error {
+// startReporting tells a network server, at base unless that is empty, how the maker
+// is doing, until it is asked to stop, or for another one.
+func (m *maker) startReporting(s MakerSettings, creds *credentials, base string) {
 	m.stopReporting()
-	if s.Network.Server == "" {
-		return nil
-	}
-	base, err := creds.base(s.Network.Server)
-	if err != nil {
-		return err
+	if base == "" {
+		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stopReport = cancel
@@ -213,7 +218,6 @@ func (m *maker) startReporting(s MakerSettings, creds *credentials) error {
 		defer r.client.CloseIdleConnections()
 		r.run(ctx)
 	})
-	return nil
 }
 
 func (m *maker) stopReporting() {

@@ -133,21 +133,22 @@ func randomID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// open opens the doors.
+// open opens the doors, or moves them: all or none.
 func (n *networkServer) open(s NetworkSettings, creds *credentials) error {
 	address := net.JoinHostPort(plainHost(s.Address), strconv.Itoa(s.Port))
-	d, err := moveDoor(n.door, n.log, address, networkConnections, behind{handler: n, creds: creds, names: []string{}})
+	d, err := planMove(n.door, n.log, address, networkConnections, behind{handler: n, creds: creds, names: []string{}})
 	if err != nil {
 		return err
 	}
-	n.door = d
-	a, err := moveAdmin(n.admin, n.log, s.Admin, creds, newAdmin(n.metrics.registry, n.trouble, func() any { return n.status() }))
+	a, err := planAdmin(n.admin, n.log, s.Admin, creds, newAdmin(n.metrics.registry, n.trouble, func() any { return n.status() }))
 	if err != nil {
+		d.callOff()
 		return err
 	}
-	n.admin = a
-	if creds.secret == "" && !d.address().IP.IsLoopback() {
-		n.log.Warn("whoever reaches this address can join a cluster, and gets its files then: give a secretFile", "listen", d.address().String())
+	moveDoors(d, a)
+	n.door, n.admin = d.door, a.door
+	if creds.secret == "" && !n.door.address().IP.IsLoopback() {
+		n.log.Warn("whoever reaches this address can join a cluster, and gets its files then: give a secretFile", "listen", n.door.address().String())
 	}
 	return nil
 }
