@@ -109,7 +109,7 @@ func (l layout) collector(hop string) string {
 
 // uploader returns the settings of what sends a service's reports to the next.
 func (l layout) uploader(service, hop string) string {
-	text := fmt.Sprintf("spool: %s\nevery: 1s\nquiet: 1ms\nnexthop:\n  - {pattern: \"%s*%s\", cluster: %s}\n", strconv.Quote(l.out(service)), reportPrefix, reportSuffix, hop)
+	text := fmt.Sprintf("spool: %s\nevery: 1s\nquiet: 0s\nnexthop:\n  - {pattern: \"%s*%s\", cluster: %s}\n", strconv.Quote(l.out(service)), reportPrefix, reportSuffix, hop)
 	if l.static {
 		return text + fmt.Sprintf("clusters:\n  %s:\n    - {id: %s, address: 127.0.0.1, port: %d}\n", hop, idOf(hop), l.ports[hop])
 	}
