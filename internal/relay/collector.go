@@ -95,14 +95,14 @@ type collector struct {
 	member   atomic.Pointer[membership] // nil without a network server
 
 	// Used by run alone.
-	creds   *credentials
-	door    *door
-	admin   *door
-	leaving func() // ends the membership's calls, and waits for that
+	creds  *credentials
+	door   *door
+	admin  *door
+	silent func(patience time.Duration) // ends the membership's calls, and waits for that
 }
 
 func newCollector(o *CollectorOptions, s CollectorSettings, store *spool.Store) (*collector, error) {
-	c := &collector{o: o, log: o.Log, store: store, tally: newTally(o.Now), refused: newRefused(), leaving: func() {}}
+	c := &collector{o: o, log: o.Log, store: store, tally: newTally(o.Now), refused: newRefused(), silent: func(time.Duration) {}}
 	c.buffers.New = func() any { b := make([]byte, bodyBuffer); return &b }
 	c.settings.Store(&s)
 	var err error
@@ -240,10 +240,12 @@ func (c *collector) close() {
 	c.stopping.Store(true)
 	var left sync.WaitGroup
 	left.Go(func() {
-		c.leaving()
 		if m := c.member.Load(); m != nil && c.settings.Load().Network.Leave {
+			c.silent(leaveTime)
 			m.leave()
+			return
 		}
+		c.silent(0)
 	})
 	c.door.close()
 	left.Wait()

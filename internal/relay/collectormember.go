@@ -195,13 +195,14 @@ func (m *membership) trouble() error {
 	return nil
 }
 
-// beat registers at once, and again and again until ctx ends.
-func (m *membership) beat(ctx context.Context) {
+// beat registers at once, and again and again until ctx ends. A call that is on its way
+// then ends with its answer, or with calls.
+func (m *membership) beat(ctx, calls context.Context) {
 	first := true
 	for {
-		r, err := m.register(ctx, m.port, 0)
+		r, err := m.register(calls, m.port, 0)
 		switch {
-		case ctx.Err() != nil:
+		case calls.Err() != nil:
 			return
 		case err != nil:
 			m.failed(err)
@@ -232,27 +233,34 @@ func (m *membership) leave() {
 }
 
 // join has a membership take the place of the last one. Its calls go on after ctx
-// ended, until the collector leaves.
+// ended, until the collector is silent.
 func (c *collector) join(ctx context.Context, m *membership, s CollectorSettings) {
-	c.leaving()
 	old := c.member.Swap(m)
 	if old != nil && (m == nil || old.base != m.base || old.id != m.id || old.cluster != m.cluster) {
+		c.silent(leaveTime)
 		old.leave()
 	} else if old != nil {
+		c.silent(0)
 		old.client.CloseIdleConnections()
 	}
 	if m == nil {
-		c.leaving = func() {}
+		c.silent = func(time.Duration) {}
 		return
 	}
-	calling, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var calls sync.WaitGroup
+	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
+	calls, drop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
 	r := &reporter{log: c.log, creds: m.creds, client: m.client, base: m.base, every: m.every, report: c.report, after: c.o.after}
-	calls.Go(func() { m.beat(calling) })
-	calls.Go(func() { r.run(calling) })
-	c.leaving = func() {
+	running.Go(func() { m.beat(beating, calls) })
+	running.Go(func() { r.run(beating) })
+	// Who leaves is patient with a call that is on its way: dropped, it could still be
+	// carried out, after the one that leaves.
+	c.silent = func(patience time.Duration) {
 		stop()
-		calls.Wait()
+		late := time.AfterFunc(patience, drop)
+		running.Wait()
+		late.Stop()
+		drop()
 	}
 }
 
