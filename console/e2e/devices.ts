@@ -69,15 +69,21 @@ export class Devices {
     const card = this.traffic.locator("figure").filter({ hasText: title });
     await card.scrollIntoViewIfNeeded();
     const box = await card.locator(".u-over").boundingBox();
-    const said = new Map<string, string[]>();
-    if (box === null) return said;
-    for (let x = 1; x < box.width; x += 3) {
-      await this.page.mouse.move(box.x + x, box.y + box.height / 2);
-      const [when = "", ...lines] = await card.evaluate((of) => [".legend-when", ".legend-item"].flatMap((part) => [...of.querySelectorAll(part)].map((one) => one.textContent)));
-      said.set(when, lines);
-    }
+    if (box === null) return new Map();
+    // The page notes by itself what is said: asking after each step takes as long as the windows that are shown.
+    const said = await card.evaluateHandle((of) => {
+      const lines = new Map<string, string[]>();
+      new MutationObserver(() => {
+        const [when = "", ...rest] = [".legend-when", ".legend-item"].flatMap((part) => [...of.querySelectorAll(part)].map((one) => one.textContent));
+        lines.set(when, rest);
+      }).observe(of, { subtree: true, childList: true, characterData: true });
+      return lines;
+    });
+    const middle = box.y + box.height / 2;
+    await this.page.mouse.move(box.x + 1, middle);
+    await this.page.mouse.move(box.x + box.width - 1, middle, { steps: Math.ceil(box.width / 3) });
     await this.page.mouse.move(0, 0);
-    return said;
+    return new Map(await said.evaluate((lines) => [...lines]));
   }
 
   /** The rows of the table of traffic, which is opened for that. */
