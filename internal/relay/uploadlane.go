@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -29,7 +30,7 @@ const (
 type lane struct {
 	cluster, id string
 	slot        int    // in the ledger
-	base        string // URL
+	base        string // URL; empty for one that cannot be called
 	address     string // host:port
 	lost        bool   // the network server dropped it
 	gone        bool   // it is no target any more
@@ -76,7 +77,7 @@ func (l *lane) ready(most int) bool {
 	if l.fails > 0 {
 		most = 1 // to see whether it is back
 	}
-	return !l.gone && l.timer == nil && len(l.queue) > 0 && l.flying < most
+	return !l.gone && l.base != "" && l.timer == nil && len(l.queue) > 0 && l.flying < most
 }
 
 // hungry says whether a pass should rather go on for this lane than wait for
@@ -175,14 +176,25 @@ func (l *lane) target() Target {
 	}
 	if l.lost && l.state != stateUp {
 		t.State = stateLost
-		t.Reason = cutText("the network server lost it; " + l.reason)
+		t.Reason = "the network server lost it"
+		if l.reason != "" {
+			t.Reason = cutText(t.Reason + "; " + l.reason)
+		}
 	}
 	return t
 }
 
-// placeOf returns where a member is.
+// addressOf returns where a member is, for people.
+func addressOf(m Member) string {
+	return net.JoinHostPort(plainHost(m.Address), strconv.Itoa(int(m.Port)))
+}
+
+// placeOf returns where a member is. Without an error it can be called there.
 func placeOf(c *credentials, m Member) (base, address string, err error) {
-	address = net.JoinHostPort(m.Address, strconv.Itoa(int(m.Port)))
+	address = addressOf(m)
+	if err := checkHost(plainHost(m.Address)); err != nil {
+		return "", address, fmt.Errorf("address: %w", err)
+	}
 	base, err = c.base(address)
 	return base, address, err
 }

@@ -158,7 +158,7 @@ func (u *uploader) pass(ctx context.Context, hints <-chan struct{}) {
 	if passing.Err() != nil {
 		return
 	}
-	u.once("scan", err, "the folder cannot be read; it is tried again on schedule")
+	u.once(troubleScan, err)
 	if err == nil && u.ledger.size() > 0 {
 		u.ledger.sweep()
 	}
