@@ -113,6 +113,8 @@ type uploader struct {
 	byName   map[string]map[string]*lane
 	turn     int
 	flying   int
+	down     int // lanes that do not take files
+	probing  int // of what flies, to lanes that did not take files
 	stopping bool
 	passes   int
 	passing  context.CancelFunc // ends the pass that runs; nil when none does

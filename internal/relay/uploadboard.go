@@ -12,23 +12,23 @@ import (
 )
 
 // dispatch sends what can be sent. The connections are shared by the lanes that
-// take files, so that one that hangs holds no more than its share. mu is held.
+// take files, so that one that hangs holds no more than its share; to see whether
+// others are back there is half of them at most. mu is held.
 func (u *uploader) dispatch() {
 	if u.stopping || len(u.lanes) == 0 {
 		return
 	}
-	up := 0
-	for _, l := range u.lanes {
-		if l.fails == 0 {
-			up++
-		}
-	}
+	up := len(u.lanes) - u.down
 	most := u.plan.settings.MaxConn
-	share := max(1, (most-(len(u.lanes)-up))/max(up, 1))
+	probes := most
+	if up > 0 {
+		probes = max(1, most/2)
+	}
+	share := max(1, (most-min(u.down, probes))/max(up, 1))
 	for idle := 0; idle < len(u.lanes) && u.flying < most; {
 		u.turn = (u.turn + 1) % len(u.lanes)
 		l := u.lanes[u.turn]
-		if !l.ready(share) {
+		if !l.ready(share) || l.fails > 0 && u.probing >= probes {
 			idle++
 			continue
 		}
@@ -41,11 +41,14 @@ func (u *uploader) dispatch() {
 func (u *uploader) launch(l *lane) {
 	it := l.take()
 	u.flying++
-	if len(l.queue) < laneLow {
+	if l.low() {
 		wake(u.room)
 		u.wantMore(l)
 	}
 	c, base, ctx, wary := u.plan.courier, l.base, l.ctx, l.fails > 0
+	if it.probe = wary; wary {
+		u.probing++
+	}
 	u.flights.Add(1)
 	go func() {
 		defer u.flights.Done()
@@ -55,7 +58,7 @@ func (u *uploader) launch(l *lane) {
 
 // wantMore asks for another pass if the last one passed files over. mu is held.
 func (u *uploader) wantMore(l *lane) {
-	if l.missed && len(l.queue) < laneLow && l.fails == 0 && u.counting == nil {
+	if l.missed && l.low() && l.fails == 0 && u.counting == nil {
 		wake(u.again)
 	}
 }
@@ -76,7 +79,7 @@ func (u *uploader) fly(ctx context.Context, c *courier, base string, it *item, w
 // landed takes the outcome over of sending to a base URL. A file that all have goes.
 func (u *uploader) landed(l *lane, it *item, base string, out outcome) {
 	u.mu.Lock()
-	done, worse := false, false
+	done, worse, probe := false, false, it.probe
 	if base != l.base && (out.fate == fateRefused || out.fate == fateHeld || out.fate == fateDown) {
 		out = failed(fateCut, "it is elsewhere now") // what went wrong there says nothing of here
 	}
@@ -95,6 +98,7 @@ func (u *uploader) landed(l *lane, it *item, base string, out outcome) {
 		// A pass finds what it is now.
 		l.missed = l.missed || out.fate == fateCut
 	}
+	queued := !it.flying // again
 	u.mu.Unlock()
 	if out.fate != fateDelivered {
 		u.errs.WithLabelValues(out.fate.class()).Inc()
@@ -109,7 +113,10 @@ func (u *uploader) landed(l *lane, it *item, base string, out outcome) {
 	defer u.mu.Unlock()
 	l.flying--
 	u.flying--
-	if it.flying { // and was not queued again
+	if probe {
+		u.probing--
+	}
+	if !queued {
 		delete(l.busy, it.id)
 	}
 	u.wantMore(l)
@@ -182,12 +189,14 @@ func (u *uploader) holdBack(l *lane, it *item, out outcome) (news bool) {
 	if l.timer != nil {
 		return false // another of its files found out before
 	}
-	l.fails++
+	if l.fails++; l.fails == 1 {
+		u.down++
+	}
 	wait := out.wait
 	l.state, l.reason = stateHeld, out.reason
 	if out.fate == fateDown {
 		l.state = stateDown
-		wait = u.o.tuning.pause(l.fails)
+		wait = u.o.tuning.pause(l.fails, u.down)
 	}
 	if l.fails == 1 {
 		u.talk.say(noticeRefuses, l.name(), "address", l.address, "err", out.reason)

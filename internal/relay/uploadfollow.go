@@ -125,7 +125,14 @@ func (u *uploader) settle() {
 		}
 	}
 	slices.SortFunc(lanes, func(a, b *lane) int { return strings.Compare(a.name(), b.name()) })
-	u.lanes, u.byName = lanes, byName
+	u.lanes, u.byName, u.down = lanes, byName, 0
+	depth := min(max(allQueues/max(len(lanes), 1), laneLeast), laneQueue)
+	for _, l := range lanes {
+		l.bound(depth)
+		if l.fails > 0 {
+			u.down++
+		}
+	}
 	if changed {
 		wake(u.room)
 		wake(u.again)
@@ -169,6 +176,9 @@ func (u *uploader) newLane(cluster, id string, lost bool) *lane {
 // refresh has a lane try at once. mu is held.
 func (u *uploader) refresh(l *lane) {
 	u.rest(l)
+	if l.fails > 0 && !l.gone {
+		u.down--
+	}
 	l.fails, l.state, l.reason = 0, stateUp, ""
 }
 

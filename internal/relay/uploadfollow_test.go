@@ -5,9 +5,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
 
 func TestACollectorThatCannotBeUsedIsToldOnceAndTheOthersGetTheirFiles(t *testing.T) {
@@ -146,6 +150,118 @@ func TestANetworkServerThatIsNotThereYetIsAWarningAndItsAnswerIsTold(t *testing.
 	})
 	if got := log.lines("level=ERROR"); len(got) > 0 {
 		t.Errorf("there are errors: %q", got)
+	}
+}
+
+func TestManyThatAreDownLeaveConnectionsToTheLiving(t *testing.T) {
+	n, a, dead := newLister(t), newStub(t, nil), newStub(t, refusing(500))
+	dir := t.TempDir()
+	all := map[string]*stub{"a": a}
+	const down = 20
+	for i := range down {
+		all[fmt.Sprint("dead", i)] = dead
+	}
+	n.has(t, "one", next(all))
+	s := followed(n, dir)
+	s.MaxConn = 4
+	drop(t, dir, "first", "x")
+	newUpload(t, s).start(quickUpload)
+	eventually(t, "the others are known to be down", func() bool {
+		for i := range down {
+			if n.reported(fmt.Sprint("dead", i)).State != stateDown {
+				return false
+			}
+		}
+		return a.has("first")
+	})
+	let := make(chan struct{})
+	var mu sync.Mutex
+	hang, most := 0, 0
+	dead.do(func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		hang++
+		most = max(most, hang)
+		mu.Unlock()
+		<-let
+		return refusing(500)(w, r)
+	})
+	eventually(t, "they hang", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return hang > 1
+	})
+	for i := range 30 {
+		drop(t, dir, fmt.Sprint(i), "x")
+	}
+	eventually(t, "the living one has all", func() bool { return a.count() == 31 })
+	mu.Lock()
+	if most > 2 {
+		t.Errorf("%d of 4 connections were used to see whether others are back", most)
+	}
+	mu.Unlock()
+	close(let)
+}
+
+func TestVeryManyCollectorsNeedLittle(t *testing.T) {
+	p, err := newPlan(standardUpload(t.TempDir(), Clusters{}), uploadTuning{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := laneBoard(t, p)
+	u.stopping = true // nothing is sent
+	list := map[string]knownMember{"first": {Member: Member{Address: "h", Port: 1}}}
+	u.members.known = map[string]map[string]knownMember{"next": list}
+	u.settle()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range mostMembers {
+		list[fmt.Sprint(i)] = knownMember{Member: Member{Address: "h", Port: 1}}
+		if i == 10 {
+			u.settle()
+			for i := range 2 * laneQueue {
+				u.byName["next"]["first"].offer(fileID{byte(i), byte(i >> 8)}, spool.Entry{}, 1, 0)
+			}
+			if got := len(u.byName["next"]["first"].queue); got != laneQueue {
+				t.Errorf("one of few has %d files in memory", got)
+			}
+		}
+	}
+	u.settle()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (after.HeapAlloc - before.HeapAlloc) / mostMembers; each > 3<<10 {
+		t.Errorf("one that has nothing to do needs %d bytes", each)
+	}
+	queued := 0
+	for _, l := range u.lanes {
+		for i := range 2 * laneQueue {
+			l.offer(fileID{byte(i), byte(i >> 8)}, spool.Entry{}, 1, 0)
+		}
+		queued += len(l.queue)
+		if len(l.busy) != len(l.queue) {
+			t.Fatalf("%d files are known of %d", len(l.busy), len(l.queue))
+		}
+	}
+	if queued > 2*allQueues {
+		t.Errorf("%d files are in memory", queued)
+	}
+	runtime.KeepAlive(u)
+}
+
+func TestTheMoreAreDownTheSeldomerEachIsTried(t *testing.T) {
+	var o UploaderOptions
+	o.fill()
+	for _, c := range []struct {
+		fails, down int
+		least, most time.Duration
+	}{
+		{1, 4000, 0, time.Second}, {20, 1, 45 * time.Second, time.Minute}, {20, 600, 45 * time.Second, time.Minute},
+		{7, 4000, 45 * time.Second, 64 * time.Second}, {20, 4000, 300 * time.Second, 400 * time.Second},
+	} {
+		if got := o.tuning.pause(c.fails, c.down); got < c.least || got > c.most {
+			t.Errorf("after %d failures, with %d down, it waits %s", c.fails, c.down, got)
+		}
 	}
 }
 

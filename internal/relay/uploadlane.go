@@ -13,9 +13,11 @@ import (
 
 // Bounds of a lane.
 const (
-	laneQueue = 512           // files that wait for their turn; the folder holds the others
-	laneLow   = laneQueue / 2 // with fewer, a lane that passed files over wants more
-	maxLater  = 1024          // files that were refused by themselves
+	laneQueue  = 512     // files that wait for their turn; the folder holds the others
+	laneLeast  = 4       // likewise, when there are very many lanes
+	allQueues  = 1 << 15 // in all lanes together, unless that were fewer than laneLeast
+	maxLater   = 1024    // files that were refused by themselves
+	probesEach = 600     // tries in the longest pause between two, with all that are down
 )
 
 // States of a target in a report.
@@ -41,6 +43,7 @@ type lane struct {
 	busy   map[fileID]*item // in the queue, or on their way
 	later  map[fileID]*refused
 	flying int
+	most   int  // files in the queue
 	missed bool // a pass met files for which there was no room
 	wants  bool // this pass may have files that the last one passed over
 
@@ -58,7 +61,8 @@ type item struct {
 	entry  spool.Entry
 	again  bool // an earlier try broke off
 	flying bool
-	pass   int // that met it last
+	probe  bool // it shows whether the collector is back
+	pass   int  // that met it last
 }
 
 // refused is a file that a collector did not take, or that could not be read.
@@ -80,10 +84,23 @@ func (l *lane) ready(most int) bool {
 	return !l.gone && l.base != "" && l.timer == nil && len(l.queue) > 0 && l.flying < most
 }
 
+// low says whether a lane that passed files over should have more.
+func (l *lane) low() bool { return len(l.queue) < l.most/2 }
+
+// bound sets how many files may wait for their turn.
+func (l *lane) bound(most int) {
+	l.most = most
+	for last := len(l.queue) - 1; last >= most; last-- {
+		delete(l.busy, l.queue[last].id)
+		l.queue[last] = nil
+		l.queue, l.missed = l.queue[:last], true
+	}
+}
+
 // hungry says whether a pass should rather go on for this lane than wait for
 // another.
 func (l *lane) hungry(hinted bool) bool {
-	return l.fails == 0 && l.timer == nil && len(l.queue) < laneLow && (l.wants || hinted)
+	return l.fails == 0 && l.timer == nil && l.low() && (l.wants || hinted)
 }
 
 // offer hands a file to a lane that lacks it. It says false when the lane has no
@@ -97,7 +114,7 @@ func (l *lane) offer(id fileID, e spool.Entry, pass int, since time.Duration) bo
 	if r != nil && r.until > since {
 		return true
 	}
-	if len(l.queue) >= laneQueue {
+	if len(l.queue) >= l.most {
 		return false
 	}
 	it := &item{id: id, entry: e, pass: pass, again: r != nil && r.again}
@@ -141,12 +158,13 @@ func (l *lane) putOff(it *item, out outcome, t uploadTuning, since time.Duration
 	}
 	r.fails++
 	r.reason, r.again = out.reason, r.again || out.began
-	r.until = since + t.pause(r.fails)
+	r.until = since + t.pause(r.fails, 0)
 }
 
-// pause returns how long to wait after so many failures in a row.
-func (t uploadTuning) pause(fails int) time.Duration {
-	d := t.backoffMost
+// pause returns how long to wait after so many failures in a row, while so many
+// collectors are down: what it costs to see whether they are back is bounded.
+func (t uploadTuning) pause(fails, down int) time.Duration {
+	d := max(t.backoffMost, t.backoffMost/probesEach*time.Duration(down))
 	if fails < 16 {
 		d = min(d, t.backoffLeast<<(fails-1))
 	}
