@@ -100,6 +100,7 @@ type uploader struct {
 
 	unusable prometheus.Gauge  // collectors that are listed so that they cannot be sent to
 	warned   map[unusable]bool // which of them were told; of the goroutine in follow
+	missed   map[string]int    // how many listings in a row have no collector of a cluster; likewise
 
 	room   chan struct{} // of one: a lane that was full has room, or all has changed for a pass
 	again  chan struct{} // of one: another pass is wanted

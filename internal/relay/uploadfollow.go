@@ -70,7 +70,28 @@ func (u *uploader) relearn(p *plan, l listing, err error) {
 		u.once(troubleMembers, u.members.save())
 	}
 	u.settle()
+	if err == nil {
+		u.miss(p)
+	}
 	u.talk.flush(false)
+}
+
+// miss warns of clusters that have no collector, of each once: not before the second
+// listing without any, since collectors may just be starting.
+func (u *uploader) miss(p *plan) {
+	next := map[string]int{}
+	for cluster := range p.clusters {
+		u.mu.Lock()
+		there := len(u.byName[cluster]) > 0
+		u.mu.Unlock()
+		if there {
+			continue
+		}
+		if next[cluster] = u.missed[cluster] + 1; next[cluster] == 2 {
+			u.o.Log.Warn("a cluster has no collector: its files wait until one joins. Is that the name of the cluster?", "cluster", cluster, "setting", p.keyOf(cluster))
+		}
+	}
+	u.missed = next
 }
 
 // warn tells of collectors that cannot be used, of each once.

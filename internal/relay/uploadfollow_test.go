@@ -74,6 +74,34 @@ func TestAnAddressThatCannotBeCalledIsNotAndSaysWhy(t *testing.T) {
 	}
 }
 
+func TestAClusterWithoutACollectorIsWarnedOfOnceAndReportedWithWhatWaits(t *testing.T) {
+	n, a := newLister(t), newStub(t, nil)
+	dir, log := t.TempDir(), &heard{}
+	n.has(t, "one", next(map[string]*stub{"a": a}))
+	drop(t, dir, "x.csv", "content")
+	s := followed(n, dir)
+	s.NextHop = []Rule{{"*.txt", "next"}, {"*.csv", "nxet"}}
+	u := newUpload(t, s)
+	u.log = log.log()
+	u.start(quickUpload)
+	var got Target
+	eventually(t, "it is reported", func() bool {
+		got = n.reported("")
+		return got.Waiting.Files == 1
+	})
+	if got.Cluster != "nxet" || got.State != stateNone || !strings.Contains(got.Reason, "nexthop[1].cluster") || got.Waiting.Bytes != 7 {
+		t.Errorf("it is %+v", got)
+	}
+	n.polled(t)
+	n.polled(t)
+	if got := log.lines("level=WARN", "no collector", "cluster=nxet", "nexthop[1].cluster"); len(got) != 1 || len(log.lines("level=WARN")) != 1 {
+		t.Errorf("it warned %q", got)
+	}
+	n.has(t, "one", Clusters{"nxet": {"a": a.member}, "next": {"a": a.member}})
+	eventually(t, "it is gone", func() bool { return a.has("x.csv") && !there(dir, "x.csv") })
+	eventually(t, "it is no longer reported", func() bool { return n.reported("").State == "" })
+}
+
 // laneBoard is an uploader that has nothing but its lanes.
 func laneBoard(t *testing.T, p *plan) *uploader {
 	t.Helper()

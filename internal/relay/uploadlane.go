@@ -26,6 +26,7 @@ const (
 	stateDown = "down"
 	stateHeld = "held"
 	stateLost = "lost"
+	stateNone = "none"
 )
 
 // lane is the road to a collector of a cluster. The uploader's mu guards it.

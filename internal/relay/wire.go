@@ -184,9 +184,9 @@ type Waiting struct {
 // Target is a collector as an uploader sees it.
 type Target struct {
 	Cluster  string  `json:"cluster"`
-	ID       string  `json:"id"`
-	Address  string  `json:"address"` // host:port
-	State    string  `json:"state"`   // "up", "down" (does not take files), "held" (asked to wait), "lost" (the network dropped it)
+	ID       string  `json:"id"`      // empty for a cluster without a collector
+	Address  string  `json:"address"` // host:port; likewise
+	State    string  `json:"state"`   // "up", "down" (does not take files), "held" (asked to wait), "lost" (the network dropped it), "none" (the cluster has no collector)
 	Reason   string  `json:"reason"`  // why it is not up
 	Waiting  Waiting `json:"waiting"`
 	Files    int64   `json:"files"`
