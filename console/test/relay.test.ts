@@ -53,9 +53,9 @@ test("uploaders and makers are told apart, and those that are silent stand out",
 
 test("what waits for whom has trouble first", () => {
   const target = (id: string, state: string, files: number): RelayProgram["targets"][number] => ({ cluster: "a", id, address: "h:1", state, waiting: { ...none, files }, bytesPerSecond: 0, ...(state === "down" ? { reason: "refused" } : {}) });
-  const rows = targetsOf(relay({ programs: [program({ targets: [target("1", "up", 0), target("2", "up", 3), target("3", "down", 9), target("4", "held", 0)] }), program({ id: "u2", silent: true, targets: [target("5", "up", 0)] })] }));
+  const rows = targetsOf(relay({ programs: [program({ targets: [target("1", "up", 0), target("2", "up", 3), target("3", "down", 9), target("4", "held", 0), { ...target("", "none", 1), cluster: "b" }] }), program({ id: "u2", silent: true, targets: [target("5", "up", 0)] })] }));
   assert.deepEqual(rows.map(({ to, state, look, reason }) => [to, state, look, reason]), [
-    ["a/3", "down", "bad", "refused"], ["a/4", "held", "warn", ""], ["a/2", "up", "good", ""], ["a/1", "up", "good", ""], ["a/5", "was up", "quiet", ""],
+    ["a/3", "down", "bad", "refused"], ["b", "no collector", "bad", ""], ["a/4", "held", "warn", ""], ["a/2", "up", "good", ""], ["a/1", "up", "good", ""], ["a/5", "was up", "quiet", ""],
   ]);
 });
 

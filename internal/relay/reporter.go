@@ -14,6 +14,9 @@ import (
 // peace.
 const strangerTime = 10 * time.Minute
 
+// leastTarget is how few bytes a collector has in a report.
+const leastTarget = 128
+
 // reporter tells a network server how a program is doing.
 type reporter struct {
 	log    *slog.Logger
@@ -82,6 +85,9 @@ func knowsNone(err error) bool {
 // encodeReport returns a report as JSON. One that is too large tells of fewer
 // collectors, those that are in trouble first, and of fewer failures.
 func encodeReport(r Report) []byte {
+	if most := maxReport / leastTarget; len(r.Targets) > most {
+		r.Targets = worstTargets(r.Targets, most)
+	}
 	for {
 		body, err := json.Marshal(r)
 		if err != nil {

@@ -94,8 +94,13 @@ type uploader struct {
 	members *members // of the goroutine in follow
 	clock   clock
 	tally   *tally
+	talk    *talk
 	errs    *prometheus.CounterVec // by class
 	metrics *prometheus.Registry
+
+	unusable prometheus.Gauge  // collectors that are listed so that they cannot be sent to
+	warned   map[unusable]bool // which of them were told; of the goroutine in follow
+	missed   map[string]int    // how many listings in a row have no collector of a cluster; likewise
 
 	room   chan struct{} // of one: a lane that was full has room, or all has changed for a pass
 	again  chan struct{} // of one: another pass is wanted
@@ -109,6 +114,8 @@ type uploader struct {
 	byName   map[string]map[string]*lane
 	turn     int
 	flying   int
+	down     int // lanes that do not take files
+	probing  int // of what flies, to lanes that did not take files
 	stopping bool
 	passes   int
 	passing  context.CancelFunc // ends the pass that runs; nil when none does
@@ -119,7 +126,7 @@ type uploader struct {
 	unlisted error              // why the network server did not answer
 	listed   bool               // the collectors are known, by the server or from the last time
 	saving   error              // why the ledger was not saved
-	quieted  map[string]bool    // what was logged, and is not again until it is well
+	quieted  map[*trouble]bool  // what was logged, and is not again until it is well
 }
 
 // startUploader opens the folder.
@@ -139,11 +146,12 @@ func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err err
 	u = &uploader{
 		o: o, folder: s.Spool, box: box, clock: newClock(o.Now), tally: newTally(o.Now),
 		room: make(chan struct{}, 1), again: make(chan struct{}, 1), relist: make(chan struct{}, 1),
-		byName: map[string]map[string]*lane{}, quieted: map[string]bool{},
+		byName: map[string]map[string]*lane{}, quieted: map[*trouble]bool{},
 	}
 	if u.plan, err = newPlan(s, o.tuning, box.ID()); err != nil {
 		return nil, err
 	}
+	u.talk = newTalk(o.Log, u.clock.since)
 	var cut int64
 	if u.ledger, cut, err = openLedger(filepath.Join(box.State(), "ledger")); err != nil {
 		return nil, err
@@ -157,7 +165,10 @@ func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err err
 	u.errs = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "switchboard_relay_upload_failures_total", Help: "Tries to send a file that failed, by class.",
 	}, []string{"class"})
-	u.metrics, err = newRegistry(u.errs, newReported(u.tally, u.report), &leftMetrics{u})
+	u.unusable = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "switchboard_relay_unusable_collectors", Help: "Collectors that are listed without an ID, address or port that can be used.",
+	})
+	u.metrics, err = newRegistry(u.errs, u.unusable, newReported(u.tally, u.report), &leftMetrics{u})
 	if err != nil {
 		return nil, errors.Join(err, u.ledger.file.close())
 	}
@@ -194,6 +205,7 @@ func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) 
 	stop()
 	u.land()
 	group.Wait()
+	u.talk.flush(true)
 	reports.end()
 	endSaving()
 	saver.Wait()
@@ -295,24 +307,40 @@ func (u *uploader) keepSaving(ctx context.Context) {
 func (u *uploader) save() error {
 	u.ledger.at(u.clock.since())
 	err := u.ledger.save()
-	u.once("ledger", err, "the ledger cannot be written: after a restart files that some collectors have are sent to them again")
+	u.once(troubleLedger, err)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.saving = err
 	return err
 }
 
-// once logs that something does not work, and not again before it did work.
-func (u *uploader) once(what string, err error, message string) {
+// trouble is something that may not work, and works again by itself.
+type trouble struct {
+	level     slog.Level
+	bad, good string // what is logged
+}
+
+var (
+	troubleNetwork = &trouble{slog.LevelWarn, "the network server does not say which collectors there are: those that are known are sent to, and it is asked again", "the network server says which collectors there are"}
+	troubleMembers = &trouble{slog.LevelError, "which collectors there are cannot be written down: after a restart those that are lost are forgotten", "which collectors there are is written down again"}
+	troubleLedger  = &trouble{slog.LevelError, "the ledger cannot be written: after a restart files that some collectors have are sent to them again", "the ledger is written again"}
+	troubleScan    = &trouble{slog.LevelError, "the folder cannot be read; it is tried again on schedule", "the folder can be read again"}
+	troubleRemove  = &trouble{slog.LevelError, "a file that all collectors have cannot be removed, and stays", "files that all collectors have can be removed again"}
+	troubleFailed  = &trouble{slog.LevelError, "a file that could not be delivered for too long cannot be moved to failed, and stays", "files that cannot be delivered can be moved to failed again"}
+)
+
+// once logs that something does not work, and not again before it did work; then it
+// logs that, too.
+func (u *uploader) once(what *trouble, err error) {
 	u.mu.Lock()
 	was := u.quieted[what]
 	u.quieted[what] = err != nil
 	u.mu.Unlock()
 	switch {
 	case err != nil && !was:
-		u.o.Log.Error(message, "spool", u.folder, "err", err)
-		u.tally.fail(Failure{Reason: message + ": " + err.Error()})
+		u.o.Log.Log(context.Background(), what.level, what.bad, "spool", u.folder, "err", err)
+		u.tally.fail(Failure{Reason: what.bad + ": " + err.Error()})
 	case err == nil && was:
-		u.o.Log.Info("it works again", "what", what)
+		u.o.Log.Info(what.good, "spool", u.folder)
 	}
 }

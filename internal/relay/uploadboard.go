@@ -5,161 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
 
-// follow keeps the lanes what the collectors are, until ctx ends.
-func (u *uploader) follow(ctx context.Context) {
-	u.mu.Lock()
-	asks := u.plan.network != ""
-	u.mu.Unlock()
-	if asks {
-		u.settle() // by what was known at the end of the last run
-	}
-	a := &asker{clock: u.clock}
-	for ctx.Err() == nil {
-		u.mu.Lock()
-		p := u.plan
-		u.mu.Unlock()
-		if a.plan != p {
-			a = &asker{clock: u.clock, plan: p}
-		}
-		var tick <-chan time.Time
-		l := listing{clusters: p.settings.Static, settings: true}
-		var err error
-		if p.network != "" {
-			l, err = a.ask(ctx)
-			tick = time.After(p.settings.Network.Heartbeat)
-		} else {
-			tick = time.After(DefaultHeartbeat) // for those that are lost for too long
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		u.relearn(p, l, err)
-		select {
-		case <-ctx.Done():
-		case <-tick:
-		case <-u.relist:
-		}
-	}
-}
-
-// relearn takes over what is known of the collectors now.
-func (u *uploader) relearn(p *plan, l listing, err error) {
-	u.once("network", err, "the network server does not say which collectors there are; those that are known are sent to")
-	u.mu.Lock()
-	u.unlisted = err
-	u.listed = u.listed || err == nil
-	u.mu.Unlock()
-	changed := false
-	if err == nil {
-		changed = u.members.learn(l, p.clusters, u.clock.now().Round(0))
-	}
-	if u.members.expire(u.clock.age, p.settings.KeepFor) {
-		changed = true
-	}
-	if changed {
-		u.once("members", u.members.save(), "which collectors there are cannot be written down: after a restart those that are lost are forgotten")
-	}
-	u.settle()
-}
-
-// settle makes the lanes what the members are. follow calls it.
-func (u *uploader) settle() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if len(u.members.known) > 0 {
-		u.listed = true
-	}
-	var lanes []*lane
-	byName := map[string]map[string]*lane{}
-	changed := false
-	for cluster, list := range u.members.known {
-		if !u.plan.clusters[cluster] {
-			continue
-		}
-		byName[cluster] = map[string]*lane{}
-		for id, m := range list {
-			l := u.byName[cluster][id]
-			base, address, err := placeOf(u.plan.creds, m.Member)
-			if l == nil {
-				l = u.newLane(cluster, id)
-				changed = true
-			}
-			if err != nil {
-				l.state, l.reason = stateDown, err.Error()
-			}
-			if l.base != base && l.base != "" {
-				u.refresh(l) // what was wrong with the old place says nothing of the new one
-			}
-			l.base, l.address, l.lost = base, address, m.Lost != nil
-			byName[cluster][id] = l
-			lanes = append(lanes, l)
-		}
-	}
-	for _, l := range u.lanes {
-		if byName[l.cluster][l.id] != l {
-			l.gone, changed = true, true
-			u.rest(l)
-			l.cut()
-		}
-	}
-	slices.SortFunc(lanes, func(a, b *lane) int { return strings.Compare(a.name(), b.name()) })
-	u.lanes, u.byName = lanes, byName
-	if changed {
-		wake(u.room)
-		wake(u.again)
-	}
-	u.dispatch()
-}
-
-// newLane makes a lane. mu is held.
-func (u *uploader) newLane(cluster, id string) *lane {
-	// It outlives whoever calls, and is cut by land or when it is a target no more.
-	ctx, cut := context.WithCancel(context.Background())
-	return &lane{
-		cluster: cluster, id: id, slot: u.ledger.slot(identifyLane(cluster, id)), ctx: ctx, cut: cut,
-		busy: map[fileID]*item{}, later: map[fileID]*refused{}, missed: true, state: stateUp, tally: newTally(u.o.Now),
-	}
-}
-
-// refresh has a lane try at once. mu is held.
-func (u *uploader) refresh(l *lane) {
-	u.rest(l)
-	l.fails, l.state, l.reason = 0, stateUp, ""
-}
-
-// rest stops a lane's timer. mu is held.
-func (u *uploader) rest(l *lane) {
-	if l.timer != nil {
-		l.timer.Stop()
-		l.timer = nil
-	}
-}
-
 // dispatch sends what can be sent. The connections are shared by the lanes that
-// take files, so that one that hangs holds no more than its share. mu is held.
+// take files, so that one that hangs holds no more than its share; to see whether
+// others are back there is half of them at most. mu is held.
 func (u *uploader) dispatch() {
 	if u.stopping || len(u.lanes) == 0 {
 		return
 	}
-	up := 0
-	for _, l := range u.lanes {
-		if l.fails == 0 {
-			up++
-		}
-	}
+	up := len(u.lanes) - u.down
 	most := u.plan.settings.MaxConn
-	share := max(1, (most-(len(u.lanes)-up))/max(up, 1))
+	probes := most
+	if up > 0 {
+		probes = max(1, most/2)
+	}
+	share := max(1, (most-min(u.down, probes))/max(up, 1))
 	for idle := 0; idle < len(u.lanes) && u.flying < most; {
 		u.turn = (u.turn + 1) % len(u.lanes)
 		l := u.lanes[u.turn]
-		if !l.ready(share) {
+		if !l.ready(share) || l.fails > 0 && u.probing >= probes {
 			idle++
 			continue
 		}
@@ -172,21 +41,24 @@ func (u *uploader) dispatch() {
 func (u *uploader) launch(l *lane) {
 	it := l.take()
 	u.flying++
-	if len(l.queue) < laneLow {
+	if l.low() {
 		wake(u.room)
 		u.wantMore(l)
 	}
 	c, base, ctx, wary := u.plan.courier, l.base, l.ctx, l.fails > 0
+	if it.probe = wary; wary {
+		u.probing++
+	}
 	u.flights.Add(1)
 	go func() {
 		defer u.flights.Done()
-		u.landed(l, it, u.fly(ctx, c, base, it, wary))
+		u.landed(l, it, base, u.fly(ctx, c, base, it, wary))
 	}()
 }
 
 // wantMore asks for another pass if the last one passed files over. mu is held.
 func (u *uploader) wantMore(l *lane) {
-	if l.missed && len(l.queue) < laneLow && l.fails == 0 && u.counting == nil {
+	if l.missed && l.low() && l.fails == 0 && u.counting == nil {
 		wake(u.again)
 	}
 }
@@ -204,10 +76,13 @@ func (u *uploader) fly(ctx context.Context, c *courier, base string, it *item, w
 	return c.send(ctx, base, it.id, it.entry, f, it.again, wary)
 }
 
-// landed takes an outcome over. A file that all have goes.
-func (u *uploader) landed(l *lane, it *item, out outcome) {
+// landed takes the outcome over of sending to a base URL. A file that all have goes.
+func (u *uploader) landed(l *lane, it *item, base string, out outcome) {
 	u.mu.Lock()
-	done, worse := false, false
+	done, worse, probe := false, false, it.probe
+	if base != l.base && (out.fate == fateRefused || out.fate == fateHeld || out.fate == fateDown) {
+		out = failed(fateCut, "it is elsewhere now") // what went wrong there says nothing of here
+	}
 	since := u.clock.since()
 	switch out.fate {
 	case fateDelivered:
@@ -223,6 +98,7 @@ func (u *uploader) landed(l *lane, it *item, out outcome) {
 		// A pass finds what it is now.
 		l.missed = l.missed || out.fate == fateCut
 	}
+	queued := !it.flying // again
 	u.mu.Unlock()
 	if out.fate != fateDelivered {
 		u.errs.WithLabelValues(out.fate.class()).Inc()
@@ -237,7 +113,10 @@ func (u *uploader) landed(l *lane, it *item, out outcome) {
 	defer u.mu.Unlock()
 	l.flying--
 	u.flying--
-	if it.flying { // and was not queued again
+	if probe {
+		u.probing--
+	}
+	if !queued {
 		delete(l.busy, it.id)
 	}
 	u.wantMore(l)
@@ -249,7 +128,7 @@ func (u *uploader) alive(l *lane, out outcome) {
 	if out.fate == fateUnreadable || l.fails == 0 {
 		return
 	}
-	u.o.Log.Info("a collector takes files again", "collector", l.name(), "address", l.address)
+	u.talk.say(noticeTakes, l.name(), "address", l.address)
 	u.refresh(l)
 }
 
@@ -310,15 +189,17 @@ func (u *uploader) holdBack(l *lane, it *item, out outcome) (news bool) {
 	if l.timer != nil {
 		return false // another of its files found out before
 	}
-	l.fails++
+	if l.fails++; l.fails == 1 {
+		u.down++
+	}
 	wait := out.wait
 	l.state, l.reason = stateHeld, out.reason
 	if out.fate == fateDown {
 		l.state = stateDown
-		wait = u.o.tuning.pause(l.fails)
+		wait = u.o.tuning.pause(l.fails, u.down)
 	}
 	if l.fails == 1 {
-		u.o.Log.Warn("a collector does not take files", "collector", l.name(), "address", l.address, "err", out.reason)
+		u.talk.say(noticeRefuses, l.name(), "address", l.address, "err", out.reason)
 	}
 	l.timer = time.AfterFunc(wait, func() { u.retry(l) })
 	wake(u.room) // nobody waits for this one
@@ -344,7 +225,7 @@ func (u *uploader) remove(cluster string, id fileID, e spool.Entry) {
 	err := u.box.Remove(e)
 	if err == nil || errors.Is(err, spool.ErrChanged) {
 		u.ledger.gone(id)
-		u.once("remove", nil, "")
+		u.once(troubleRemove, nil)
 		return
 	}
 	// It is there still, and must not be sent again.
@@ -353,7 +234,7 @@ func (u *uploader) remove(cluster string, id fileID, e spool.Entry) {
 		u.ledger.add(id, l.slot)
 	}
 	u.mu.Unlock()
-	u.once("remove", err, "a file that all collectors have cannot be removed, and stays")
+	u.once(troubleRemove, err)
 }
 
 // giveUp moves a file to failed.
@@ -362,11 +243,11 @@ func (u *uploader) giveUp(id fileID, e spool.Entry, reason string) {
 	switch {
 	case err == nil:
 		u.ledger.gone(id)
-		u.once("failed", nil, "")
+		u.once(troubleFailed, nil)
 		u.o.Log.Error("a file could not be delivered for too long and was moved to failed", "file", e.Name, "reason", reason)
 		u.tally.fail(Failure{Name: e.Name, Reason: reason, Final: true})
 	case !errors.Is(err, spool.ErrChanged):
-		u.once("failed", err, "a file that could not be delivered for too long cannot be moved to failed, and stays")
+		u.once(troubleFailed, err)
 	}
 }
 

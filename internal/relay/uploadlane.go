@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -12,9 +13,11 @@ import (
 
 // Bounds of a lane.
 const (
-	laneQueue = 512           // files that wait for their turn; the folder holds the others
-	laneLow   = laneQueue / 2 // with fewer, a lane that passed files over wants more
-	maxLater  = 1024          // files that were refused by themselves
+	laneQueue  = 512     // files that wait for their turn; the folder holds the others
+	laneLeast  = 4       // likewise, when there are very many lanes
+	allQueues  = 1 << 15 // in all lanes together, unless that were fewer than laneLeast
+	maxLater   = 1024    // files that were refused by themselves
+	probesEach = 600     // tries in the longest pause between two, with all that are down
 )
 
 // States of a target in a report.
@@ -23,13 +26,14 @@ const (
 	stateDown = "down"
 	stateHeld = "held"
 	stateLost = "lost"
+	stateNone = "none"
 )
 
 // lane is the road to a collector of a cluster. The uploader's mu guards it.
 type lane struct {
 	cluster, id string
 	slot        int    // in the ledger
-	base        string // URL
+	base        string // URL; empty for one that cannot be called
 	address     string // host:port
 	lost        bool   // the network server dropped it
 	gone        bool   // it is no target any more
@@ -40,6 +44,7 @@ type lane struct {
 	busy   map[fileID]*item // in the queue, or on their way
 	later  map[fileID]*refused
 	flying int
+	most   int  // files in the queue
 	missed bool // a pass met files for which there was no room
 	wants  bool // this pass may have files that the last one passed over
 
@@ -57,7 +62,8 @@ type item struct {
 	entry  spool.Entry
 	again  bool // an earlier try broke off
 	flying bool
-	pass   int // that met it last
+	probe  bool // it shows whether the collector is back
+	pass   int  // that met it last
 }
 
 // refused is a file that a collector did not take, or that could not be read.
@@ -76,13 +82,26 @@ func (l *lane) ready(most int) bool {
 	if l.fails > 0 {
 		most = 1 // to see whether it is back
 	}
-	return !l.gone && l.timer == nil && len(l.queue) > 0 && l.flying < most
+	return !l.gone && l.base != "" && l.timer == nil && len(l.queue) > 0 && l.flying < most
+}
+
+// low says whether a lane that passed files over should have more.
+func (l *lane) low() bool { return len(l.queue) < l.most/2 }
+
+// bound sets how many files may wait for their turn.
+func (l *lane) bound(most int) {
+	l.most = most
+	for last := len(l.queue) - 1; last >= most; last-- {
+		delete(l.busy, l.queue[last].id)
+		l.queue[last] = nil
+		l.queue, l.missed = l.queue[:last], true
+	}
 }
 
 // hungry says whether a pass should rather go on for this lane than wait for
 // another.
 func (l *lane) hungry(hinted bool) bool {
-	return l.fails == 0 && l.timer == nil && len(l.queue) < laneLow && (l.wants || hinted)
+	return l.fails == 0 && l.timer == nil && l.low() && (l.wants || hinted)
 }
 
 // offer hands a file to a lane that lacks it. It says false when the lane has no
@@ -96,7 +115,7 @@ func (l *lane) offer(id fileID, e spool.Entry, pass int, since time.Duration) bo
 	if r != nil && r.until > since {
 		return true
 	}
-	if len(l.queue) >= laneQueue {
+	if len(l.queue) >= l.most {
 		return false
 	}
 	it := &item{id: id, entry: e, pass: pass, again: r != nil && r.again}
@@ -140,12 +159,13 @@ func (l *lane) putOff(it *item, out outcome, t uploadTuning, since time.Duration
 	}
 	r.fails++
 	r.reason, r.again = out.reason, r.again || out.began
-	r.until = since + t.pause(r.fails)
+	r.until = since + t.pause(r.fails, 0)
 }
 
-// pause returns how long to wait after so many failures in a row.
-func (t uploadTuning) pause(fails int) time.Duration {
-	d := t.backoffMost
+// pause returns how long to wait after so many failures in a row, while so many
+// collectors are down: what it costs to see whether they are back is bounded.
+func (t uploadTuning) pause(fails, down int) time.Duration {
+	d := max(t.backoffMost, t.backoffMost/probesEach*time.Duration(down))
 	if fails < 16 {
 		d = min(d, t.backoffLeast<<(fails-1))
 	}
@@ -175,14 +195,25 @@ func (l *lane) target() Target {
 	}
 	if l.lost && l.state != stateUp {
 		t.State = stateLost
-		t.Reason = cutText("the network server lost it; " + l.reason)
+		t.Reason = "the network server lost it"
+		if l.reason != "" {
+			t.Reason = cutText(t.Reason + "; " + l.reason)
+		}
 	}
 	return t
 }
 
-// placeOf returns where a member is.
+// addressOf returns where a member is, for people.
+func addressOf(m Member) string {
+	return net.JoinHostPort(plainHost(m.Address), strconv.Itoa(int(m.Port)))
+}
+
+// placeOf returns where a member is. Without an error it can be called there.
 func placeOf(c *credentials, m Member) (base, address string, err error) {
-	address = net.JoinHostPort(m.Address, strconv.Itoa(int(m.Port)))
+	address = addressOf(m)
+	if err := checkHost(plainHost(m.Address)); err != nil {
+		return "", address, fmt.Errorf("address: %w", err)
+	}
 	base, err = c.base(address)
 	return base, address, err
 }

@@ -18,6 +18,7 @@ type lister struct {
 	mu      sync.Mutex
 	run     string // empty: one of another make
 	text    string
+	asked   int // for a listing
 	reports []Report
 }
 
@@ -35,6 +36,7 @@ func (n *lister) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer n.mu.Unlock()
 	switch {
 	case r.URL.Path == pathClusters, r.URL.Path == pathMembers && n.run != "":
+		n.asked++
 		w.Header().Set(headerRun, n.run)
 		fmt.Fprint(w, n.text)
 	case r.URL.Path == pathReport && n.run != "":
@@ -51,6 +53,34 @@ func (n *lister) say(run, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.run, n.text = run, text
+}
+
+// polled waits until an uploader has taken over what is said now.
+func (n *lister) polled(t *testing.T) {
+	t.Helper()
+	n.mu.Lock()
+	until := n.asked + 3
+	n.mu.Unlock()
+	eventually(t, "it asks again", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.asked >= until
+	})
+}
+
+// reported returns what an uploader says of a collector now, if anything.
+func (n *lister) reported(id string) (t Target) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.reports) == 0 {
+		return t
+	}
+	for _, t := range n.reports[len(n.reports)-1].Targets {
+		if t.ID == id {
+			return t
+		}
+	}
+	return t
 }
 
 func (n *lister) has(t *testing.T, run string, c Clusters) {
@@ -165,7 +195,7 @@ func TestWhatIsListedDecidesWhoIsOwed(t *testing.T) {
 		{listing{clusters: with(list(), "d"), server: "3", tells: false}, true, "d"},               // one that tells nothing has no lost ones
 		{listing{clusters: Clusters{"c": {"d": {Address: "i", Port: 1}}}, server: "3"}, true, "d"}, // at another place
 	} {
-		if changed := m.learn(c.listing, counts, now); changed != c.changed {
+		if changed, _ := m.learn(c.listing, counts, time.Hour, now); changed != c.changed {
 			t.Errorf("%d: changed %v", i, changed)
 		}
 		if err := m.save(); err != nil {
@@ -178,36 +208,147 @@ func TestWhatIsListedDecidesWhoIsOwed(t *testing.T) {
 			t.Errorf("%d: known are %q, not %q", i, got, c.want)
 		}
 	}
-	m.learn(listing{clusters: list()}, counts, now)
-	age := func(at time.Time) time.Duration { return now.Add(time.Hour).Sub(at) }
-	if m.expire(age, time.Hour) || !m.expire(age, time.Hour-1) || idsOf(m.known["c"]) != "" {
-		t.Errorf("after its time %q is known", idsOf(m.known["c"]))
+}
+
+func TestACollectorThatIsLostForTooLongIsForgottenForGood(t *testing.T) {
+	counts, now := map[string]bool{"c": true}, time.Unix(1_700_000_000, 0)
+	age := func(at time.Time) time.Duration { return now.Sub(at) }
+	m := &members{path: filepath.Join(t.TempDir(), "members"), known: map[string]map[string]knownMember{}}
+	there := Clusters{"c": {"a": {Address: "h", Port: 1}}}
+	lostFor := func(d time.Duration) listing { // by a clock that is wrong
+		at := time.Unix(1_000_000_000, 0)
+		lost := at.Add(-d)
+		return listing{clusters: Clusters{"c": {"a": {Address: "h", Port: 1, Lost: &lost}}}, at: at, server: "1", tells: true}
+	}
+	for i, c := range []struct {
+		later   time.Duration
+		listing listing
+		want    string
+		told    *notice
+	}{
+		{0, listing{clusters: there, server: "1", tells: true}, "a", noticeJoined},
+		{0, lostFor(time.Second), "-a", noticeLost},
+		{time.Hour, lostFor(time.Hour + time.Second), "-a", nil},
+		{time.Second, lostFor(time.Hour + 2*time.Second), "", noticeOver},
+		{time.Second, lostFor(time.Hour + 3*time.Second), "", nil}, // as it is listed
+		{time.Hour, lostFor(time.Minute), "-a", nil},               // it was back, and nobody saw it
+		{time.Hour, lostFor(time.Hour + time.Minute), "", noticeOver},
+		{time.Second, listing{clusters: Clusters{}, server: "1", tells: true}, "", nil},
+		{time.Second, lostFor(3 * time.Hour), "", nil}, // unknown by now, and too old
+		{time.Second, lostFor(time.Minute), "-a", noticeLost},
+		{time.Second, listing{clusters: there, server: "1", tells: true}, "a", noticeBack},
+		{0, listing{clusters: Clusters{"c": {"a": {Address: "h", Port: 2}}}, server: "1", tells: true}, "a", noticeMoved},
+		{0, listing{clusters: Clusters{"c": {"a": {Address: "h", problem: "bad"}}}, server: "1", tells: true}, "a", nil},
+		{0, listing{clusters: Clusters{}, server: "1", tells: true}, "", noticeLeft},
+	} {
+		now = now.Add(c.later)
+		_, told := m.learn(c.listing, counts, time.Hour, now)
+		_, over := m.expire(age, time.Hour)
+		if err := m.save(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if m, err = openMembers(m.path); err != nil {
+			t.Fatal(err)
+		}
+		var got *notice
+		if told = append(told, over...); len(told) > 0 {
+			got = told[0].what
+		}
+		if owed := idsOf(m.known["c"]); owed != c.want || got != c.told || len(told) > 1 {
+			t.Errorf("%d: owed are %q, not %q, and told is %v", i, owed, c.want, told)
+		}
+	}
+}
+
+func TestOfTooManyThatAreLostThoseLostLongestAreForgotten(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	list := map[string]knownMember{"there": {Member: Member{Address: "h", Port: 1}}}
+	for i := range mostOwed + 9 {
+		lost := now.Add(time.Duration(-i))
+		list[fmt.Sprint(i)] = knownMember{Member: Member{Address: "h", Port: 1, Lost: &lost}}
+	}
+	m := &members{known: map[string]map[string]knownMember{"c": list}}
+	changed, told := m.expire(func(time.Time) time.Duration { return 0 }, time.Hour)
+	_, there := list["there"]
+	_, newest := list["0"]
+	_, oldest := list[fmt.Sprint(mostOwed+8)]
+	if !changed || len(told) != 10 || told[0].what != noticeTooMany || len(list) != mostOwed || !there || !newest || oldest {
+		t.Errorf("%d are known, and %d are told", len(list), len(told))
 	}
 }
 
 func idsOf(list map[string]knownMember) string {
 	var ids []string
 	for _, id := range []string{"a", "b", "c", "d"} {
-		if m, known := list[id]; known && m.Lost != nil {
+		if m, known := list[id]; known && m.Lost != nil && !m.Over {
 			ids = append(ids, "-"+id)
-		} else if known {
+		} else if known && !m.Over {
 			ids = append(ids, id)
 		}
 	}
 	return strings.Join(ids, " ")
 }
 
-func TestAListingOutOfBoundsIsRefused(t *testing.T) {
-	many := map[string]Member{}
-	for i := range mostOfCluster + 1 {
-		many[fmt.Sprint(i)] = Member{Address: "h", Port: 1}
-	}
-	for _, c := range []Clusters{
-		{"c": many}, {"c": {"": {Address: "h", Port: 1}}}, {"c": {"a": {Port: 1}}}, {"c": {"a": {Address: "h"}}},
-		{"c": {strings.Repeat("x", maxID+1): {Address: "h", Port: 1}}},
+func TestWhatCannotBeUsedOfAListingTakesNothingAwayFromTheRest(t *testing.T) {
+	for text, want := range map[string]string{
+		`"port":"undefined"`:                 "port undefined: must be 1 to 65535",
+		`"port":0`:                           "port 0: must be 1 to 65535",
+		`"port":null`:                        "port null: must be 1 to 65535",
+		`"port":65536`:                       "port 65536: must be 1 to 65535",
+		`"address":"h"`:                      "port: must be 1 to 65535",
+		`"address":"","port":1`:              "address: must have 1 to 255 bytes",
+		`"address":7,"port":1`:               "address: cannot be a number",
+		`"address":"a b","port":1`:           `address: "a b" is no host: write a name, or an IP address without a port`,
+		`"address":"http://h/x","port":1`:    `address: "http://h/x" is no host: write a name, or an IP address without a port`,
+		`"address":"h:80","port":1`:          `address: "h:80" must have no port`,
+		`"address":"h","port":1,"lost":true`: "",
 	} {
-		if err := (listing{clusters: c}).check(); err == nil {
-			t.Errorf("%.80v is taken", c)
+		if !strings.Contains(text, "address") {
+			text += `,"address":"h"`
+		}
+		var l listing
+		body := `{"c":{"bad":{` + text + `},"good":{"address":"[::1]","port":"9300"}},"unused":{"x":7}}`
+		if err := json.Unmarshal([]byte(body), &l.clusters); err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if err := l.narrow(map[string]bool{"c": true}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if good := l.clusters["c"]["good"]; good.Address != "::1" || good.Port != 9300 || good.problem != "" || len(l.clusters) != 1 {
+			t.Errorf("%s: the good one is %+v", text, good)
+		}
+		if len(l.unusable) != 1 || l.unusable[0].id != "bad" || want != "" && l.unusable[0].reason != want {
+			t.Errorf("%s: not usable are %+v", text, l.unusable)
+		}
+	}
+	l := listing{clusters: Clusters{"c": {"": {Address: "h", Port: 1}, strings.Repeat("x", maxID+1): {Address: "h", Port: 1}, "a\nb": {Address: "h", Port: 1}}}}
+	if err := l.narrow(map[string]bool{"c": true}); err != nil || len(l.unusable) != 3 {
+		t.Errorf("%v: %d of 3 IDs cannot be used", err, len(l.unusable))
+	}
+}
+
+func TestOnlyTooManyCollectorsThatAreThereMakeAListingUseless(t *testing.T) {
+	lost := time.Unix(1, 0)
+	for what, want := range map[string]bool{"": true, "lost": true, "unused": true, "one more": false} {
+		list, other := map[string]Member{}, map[string]Member{}
+		for i := range mostMembers {
+			list[fmt.Sprint(i)] = Member{Address: "h", Port: 1}
+		}
+		switch what {
+		case "lost":
+			for i := range mostMembers {
+				list[fmt.Sprint("-", i)] = Member{Address: "h", Port: 1, Lost: &lost}
+			}
+		case "unused":
+			other["more"] = Member{Address: "h", Port: 1}
+		case "one more":
+			list["more"] = Member{Address: "h", Port: 1}
+		}
+		l := listing{clusters: Clusters{"c": list, "unused": other}, tells: true}
+		if err := l.narrow(map[string]bool{"c": true}); (err == nil) != want {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }

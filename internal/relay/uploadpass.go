@@ -24,7 +24,7 @@ type counts struct {
 	all     Waiting
 	lanes   map[*lane]*Waiting
 	left    map[string]int64
-	nobody  int64 // files of clusters that have no collector
+	nobody  map[string]*Waiting // by cluster: files of those that have no collector
 	began   time.Time
 	blocked time.Duration // waiting for room
 }
@@ -117,7 +117,7 @@ func (u *uploader) anyIdle() bool {
 func (u *uploader) pass(ctx context.Context, hints <-chan struct{}) {
 	passing, end := context.WithCancel(ctx)
 	defer end()
-	c := &counts{began: time.Now(), lanes: map[*lane]*Waiting{}, left: map[string]int64{}}
+	c := &counts{began: time.Now(), lanes: map[*lane]*Waiting{}, left: map[string]int64{}, nobody: map[string]*Waiting{}}
 	u.mu.Lock()
 	u.passes++
 	u.passing, u.counting, u.hinted = end, c, false
@@ -158,7 +158,7 @@ func (u *uploader) pass(ctx context.Context, hints <-chan struct{}) {
 	if passing.Err() != nil {
 		return
 	}
-	u.once("scan", err, "the folder cannot be read; it is tried again on schedule")
+	u.once(troubleScan, err)
 	if err == nil && u.ledger.size() > 0 {
 		u.ledger.sweep()
 	}
@@ -229,7 +229,12 @@ func (u *uploader) judge(p *plan, cluster string, id fileID, e spool.Entry, firs
 		c.all.more(e.Size, age)
 		u.ledger.saw(id)
 		if len(owed) == 0 {
-			c.nobody++
+			w := c.nobody[cluster]
+			if w == nil {
+				w = &Waiting{}
+				c.nobody[cluster] = w
+			}
+			w.more(e.Size, age)
 		}
 	}
 	if len(owed) == 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -94,6 +95,12 @@ func (p *plan) route(name string) (cluster, left string) {
 		}
 	}
 	return "", leftRule
+}
+
+// keyOf returns the key of the setting that names a cluster first.
+func (p *plan) keyOf(cluster string) string {
+	i := slices.IndexFunc(p.rules, func(r rule) bool { return r.cluster == cluster })
+	return fmt.Sprintf("nexthop[%d].cluster", i)
 }
 
 // close lets go of connections that nobody uses.

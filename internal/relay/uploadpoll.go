@@ -25,7 +25,6 @@ func (a *asker) ask(ctx context.Context) (listing, error) {
 	if a.clock.since() >= a.stranger {
 		l, err := a.get(ctx, pathMembers)
 		if err == nil {
-			l.tells = true
 			return l, nil
 		}
 		var status *statusError
@@ -55,12 +54,18 @@ func (a *asker) get(ctx context.Context, path string) (listing, error) {
 	if err != nil {
 		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, err)
 	}
-	l := listing{server: cutText(header.Get(headerRun))}
+	l := listing{server: cutText(header.Get(headerRun)), tells: path == pathMembers}
+	if at, err := http.ParseTime(header.Get("Date")); err == nil {
+		l.at = at
+	}
 	if err := json.Unmarshal(text, &l.clusters); err != nil {
 		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, &notClusters{err})
 	}
 	if l.clusters == nil {
 		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, &notClusters{errors.New("null")})
 	}
-	return l, l.check()
+	if err := l.narrow(a.plan.clusters); err != nil {
+		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, err)
+	}
+	return l, nil
 }

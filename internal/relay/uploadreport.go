@@ -2,7 +2,9 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +39,29 @@ func (u *uploader) report() Report {
 		}
 		r.Targets = append(r.Targets, t)
 	}
+	r.Targets = append(r.Targets, u.deserted()...)
 	return r
+}
+
+// deserted returns the clusters that have no collector. mu is held.
+func (u *uploader) deserted() (all []Target) {
+	if !u.listed {
+		return nil // nobody said so yet
+	}
+	for _, cluster := range slices.Sorted(maps.Keys(u.plan.clusters)) {
+		if len(u.byName[cluster]) > 0 {
+			continue
+		}
+		t := Target{Cluster: cluster, State: stateNone, Reason: fmt.Sprintf("the cluster has no collector; %s names it", u.plan.keyOf(cluster))}
+		if w := u.counts.nobody[cluster]; w != nil {
+			t.Waiting = *w
+		}
+		if c := u.counting; c != nil && c.nobody[cluster] != nil && c.nobody[cluster].Files > t.Waiting.Files {
+			t.Waiting = *c.nobody[cluster]
+		}
+		all = append(all, t)
+	}
+	return all
 }
 
 // left says how many files the last pass left alone, by reason.
@@ -74,7 +98,10 @@ func (m *leftMetrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(descLeft, prometheus.GaugeValue, float64(n), reason)
 	}
 	m.u.mu.Lock()
-	nobody := m.u.counts.nobody
+	nobody := int64(0)
+	for _, w := range m.u.counts.nobody {
+		nobody += w.Files
+	}
 	m.u.mu.Unlock()
 	to <- prometheus.MustNewConstMetric(descNobody, prometheus.GaugeValue, float64(nobody))
 	to <- prometheus.MustNewConstMetric(descLedger, prometheus.GaugeValue, float64(m.u.ledger.size()))

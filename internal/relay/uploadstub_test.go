@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -155,6 +156,7 @@ type upload struct {
 	spool  string
 	reload chan struct{}
 	stop   func()
+	log    *slog.Logger
 
 	mu       sync.Mutex
 	settings UploaderSettings
@@ -178,7 +180,7 @@ func next(members map[string]*stub) Clusters {
 }
 
 func newUpload(t *testing.T, s UploaderSettings) *upload {
-	return &upload{t: t, spool: s.Spool, settings: s, reload: make(chan struct{})}
+	return &upload{t: t, spool: s.Spool, settings: s, reload: make(chan struct{}), log: quiet()}
 }
 
 var quickUpload = uploadTuning{
@@ -192,7 +194,7 @@ func (u *upload) start(tuning uploadTuning) *upload {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- RunUploader(ctx, UploaderOptions{
-			Load: u.load, Reload: u.reload, Version: "test", Log: quiet(), Now: u.now, tuning: tuning,
+			Load: u.load, Reload: u.reload, Version: "test", Log: u.log, Now: u.now, tuning: tuning,
 		})
 	}()
 	var once sync.Once
@@ -233,6 +235,36 @@ func (u *upload) change(edit func(*UploaderSettings)) {
 	edit(&u.settings)
 	u.mu.Unlock()
 	u.reload <- struct{}{}
+}
+
+// heard is what was logged.
+type heard struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (h *heard) Write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(b)
+}
+
+func (h *heard) log() *slog.Logger { return slog.New(slog.NewTextHandler(h, nil)) }
+
+// lines returns the lines that have all of some words.
+func (h *heard) lines(words ...string) (found []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for line := range strings.Lines(h.text.String()) {
+		has := true
+		for _, word := range words {
+			has = has && strings.Contains(line, word)
+		}
+		if has {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found
 }
 
 // drop puts a file into the folder, whole at once.

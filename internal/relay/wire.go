@@ -71,10 +71,52 @@ type Member struct {
 	// Lost is when it was dropped, because it missed its heartbeats; on /members
 	// only. Zero for one that is there.
 	Lost *time.Time `json:"lost,omitempty"`
+
+	problem string // why it cannot be used; of one that was read
 }
 
 // Clusters are the members of each cluster by their IDs.
 type Clusters map[string]map[string]Member
+
+// UnmarshalJSON implements json.Unmarshaler. Network servers of other makes hand on
+// what they were told: a member that cannot be read is there all the same, without a
+// port, so that it takes nothing away from the others.
+func (c *Clusters) UnmarshalJSON(b []byte) error {
+	var all map[string]map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	if *c = nil; all == nil {
+		return nil
+	}
+	*c = make(Clusters, len(all))
+	for cluster, list := range all {
+		members := make(map[string]Member, len(list))
+		for id, text := range list {
+			members[id] = readListed(text)
+		}
+		(*c)[cluster] = members
+	}
+	return nil
+}
+
+// readListed reads a member of a listing.
+func readListed(text []byte) (m Member) {
+	err := json.Unmarshal(text, &m)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind) && kind.Field != "":
+		m.problem = kind.Field + ": cannot be a " + kind.Value
+	case errors.As(err, &kind):
+		m.problem = "it is a " + kind.Value
+	case err != nil:
+		m.problem = cutText(err.Error())
+	}
+	if err != nil {
+		m.Port = 0
+	}
+	return m
+}
 
 // Registered is the answer of /register.
 type Registered struct {
@@ -142,9 +184,9 @@ type Waiting struct {
 // Target is a collector as an uploader sees it.
 type Target struct {
 	Cluster  string  `json:"cluster"`
-	ID       string  `json:"id"`
-	Address  string  `json:"address"` // host:port
-	State    string  `json:"state"`   // "up", "down" (does not take files), "held" (asked to wait), "lost" (the network dropped it)
+	ID       string  `json:"id"`      // empty for a cluster without a collector
+	Address  string  `json:"address"` // host:port; likewise
+	State    string  `json:"state"`   // "up", "down" (does not take files), "held" (asked to wait), "lost" (the network dropped it), "none" (the cluster has no collector)
 	Reason   string  `json:"reason"`  // why it is not up
 	Waiting  Waiting `json:"waiting"`
 	Files    int64   `json:"files"`

@@ -292,12 +292,13 @@ export interface RelayWaiting {
   oldestSeconds: number;
 }
 
-/** A collector as an uploader sees it. */
+/** A collector as an uploader sees it, or a cluster that has none. */
 export interface RelayTarget {
   cluster: string;
+  /** Empty for a cluster without a collector, as is the address. */
   id: string;
   address: string;
-  /** up, down, held or lost */
+  /** up, down, held, lost or none */
   state: string;
   reason?: string;
   waiting: RelayWaiting;

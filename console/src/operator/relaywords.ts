@@ -76,7 +76,7 @@ export interface ShownFailure {
   spool: string;
 }
 
-const targetLooks: Readonly<Record<string, Look>> = { up: "good", held: "warn", down: "bad", lost: "bad" };
+const targetLooks: Readonly<Record<string, Look>> = { up: "good", held: "warn", down: "bad", lost: "bad", none: "bad" };
 
 /** All collectors, by cluster and ID. */
 export function collectorsOf({ clusters }: Relay): ShownCollector[] {
@@ -170,10 +170,10 @@ function targetOf(one: RelayProgram, target: RelayTarget): ShownTarget {
     key: `${keyOf(one)}\n${target.cluster}\n${target.id}`,
     from: one.host,
     spool: one.spool,
-    to: `${target.cluster}/${target.id}`,
+    to: target.state === "none" ? target.cluster : `${target.cluster}/${target.id}`,
     address: target.address,
     look: one.silent ? "quiet" : (targetLooks[target.state] ?? "quiet"),
-    state: one.silent ? `was ${target.state}` : target.state,
+    state: target.state === "none" ? "no collector" : one.silent ? `was ${target.state}` : target.state,
     reason: target.reason ?? "",
     waiting: waitingWords(target.waiting),
     oldest: oldestWords(target.waiting),
