@@ -277,7 +277,14 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodPut && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "PUT, HEAD")
 		c.refuseUnread(w, r, refusal{status: http.StatusMethodNotAllowed, code: codeMethod, reason: "a file is sent by PUT /<name>"})
+	case fromElsewhere(r):
+		c.refuseUnread(w, r, refusal{status: http.StatusForbidden, code: codeOrigin, reason: "pages of other sites may not bring files"})
 	default:
+		if r.ContentLength < 0 {
+			// A length beside the chunks, which net/http hides, may have had whoever
+			// stands between see another end of this request: it is the last here.
+			w.Header().Set("Connection", "close")
+		}
 		u, no := readUpload(r)
 		if no != nil {
 			c.refuseUnread(w, r, *no)
