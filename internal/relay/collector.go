@@ -62,20 +62,13 @@ func RunCollector(ctx context.Context, o CollectorOptions) error {
 	return errors.Join(err, store.Close())
 }
 
-// storeOptions are the limits as a spool takes them, for which 0 is its default.
+// storeOptions are the limits as a spool takes them.
 func (s CollectorSettings) storeOptions(o *CollectorOptions) spool.StoreOptions {
 	l := s.Limits
-	out := spool.StoreOptions{
+	return spool.StoreOptions{
 		MaxFile: int64(l.FileBytes), MaxBytes: int64(l.SpoolBytes), MaxFiles: l.SpoolFiles,
 		MinFree: int64(l.FreeBytes), PartAge: l.PartAge, Log: o.Log, Now: o.Now,
 	}
-	if out.MinFree == 0 {
-		out.MinFree = -1
-	}
-	if out.PartAge == 0 {
-		out.PartAge = mostKeep
-	}
-	return out
 }
 
 // collector is one that runs.
