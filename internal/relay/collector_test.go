@@ -206,9 +206,14 @@ func TestOfTwoSendersOfOneFileTheNewerGoesOn(t *testing.T) {
 }
 
 func TestWithoutRoomACollectorSaysWhenToComeAgain(t *testing.T) {
-	c := startCollector(t, func(s *CollectorSettings) { s.Limits.SpoolFiles, s.Admin = 1, "127.0.0.1:0" })
+	c := startCollector(t, func(s *CollectorSettings) { s.Limits.FileBytes, s.Limits.SpoolFiles, s.Admin = 0, 1, "127.0.0.1:0" })
 	ready := func() (int, string) {
 		return get(t, request(t, http.MethodGet, "http://"+c.says("admin")+"/readyz"))
+	}
+	// That one is too large does not mean that all is full.
+	wantAnswer(t, "the largest", raw(t, c.says("listen"), http.MethodPut, "/a HTTP/1.1", "Host: 127.0.0.1", fmt.Sprint("Content-Length: ", 1<<59), "", ""), 503, "FULL: the spool is full: the disk lacks")
+	if status, said := ready(); status != 200 {
+		t.Errorf("it is not ready: %s", said)
 	}
 	wantAnswer(t, "the first", put(t, c, announced("a", "one", 1), "one"), 200, "success")
 	got := put(t, c, announced("b", "two", 2), "two")
@@ -219,7 +224,7 @@ func TestWithoutRoomACollectorSaysWhenToComeAgain(t *testing.T) {
 	if status, said := ready(); status != 503 || !strings.Contains(said, "the spool is full") {
 		t.Errorf("it is ready: %d %s", status, said)
 	}
-	if _, said := get(t, request(t, http.MethodGet, "http://"+c.says("admin")+"/metrics")); !strings.Contains(said, `switchboard_relay_refused_total{code="FULL"} 1`) || !strings.Contains(said, "switchboard_relay_files_total 1") {
+	if _, said := get(t, request(t, http.MethodGet, "http://"+c.says("admin")+"/metrics")); !strings.Contains(said, `switchboard_relay_refused_total{code="FULL"} 2`) || !strings.Contains(said, "switchboard_relay_files_total 1") {
 		t.Error("it is not counted")
 	}
 	if err := os.Remove(filepath.Join(c.settings.Spool, "a")); err != nil {

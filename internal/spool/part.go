@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -120,8 +119,8 @@ func (s *Store) begin(u Upload) (*Part, error) {
 	if err := CheckName(u.Name); err != nil {
 		return nil, err
 	}
-	if most := cmp.Or(s.options().MaxFile, mostSize); u.Size > most {
-		return nil, fmt.Errorf("%w: it has %d bytes, and %d is the most", ErrTooLarge, u.Size, most)
+	if o := s.options(); u.Size > o.most() {
+		return nil, fmt.Errorf("%w: it has %d bytes, and %d is the most", ErrTooLarge, u.Size, o.most())
 	}
 	g, err := s.settled()
 	if err != nil {
@@ -335,8 +334,8 @@ func (p *Part) Write(b []byte) (int, error) {
 
 func (p *Part) write(b []byte) (int, error) {
 	end := p.at + int64(len(b))
-	if most := p.s.options().MaxFile; most > 0 && end > most {
-		return 0, fmt.Errorf("%w: it has more than %d bytes", ErrTooLarge, most)
+	if o := p.s.options(); end > o.most() {
+		return 0, fmt.Errorf("%w: it has more than %d bytes", ErrTooLarge, o.most())
 	}
 	if p.u.Size >= 0 && end > p.u.Size {
 		return 0, fmt.Errorf("%w: more came than the %d bytes that were announced", ErrTooLarge, p.u.Size)

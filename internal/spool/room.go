@@ -127,6 +127,9 @@ func (s *Store) room(p *Part, bytes, all int64, isNew bool) error {
 		if begins || short.any() {
 			err = s.hopeless(g, s.lack(g, all, isNew))
 		}
+		if err != nil && s.hopeless(g, s.lack(g, blockSize, isNew)) == nil {
+			err = fmt.Errorf("%w: %w", err, ErrNoFit)
+		}
 		due := !asked && (err != nil || short.any() || g.disk.due(s.o.Now()))
 		if !due && err == nil && !short.any() {
 			s.give(p, bytes, more, isNew)

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,6 +25,9 @@ var (
 	ErrDigest = errors.New("the content does not have the digest that was announced")
 	// ErrTooLarge says that a file is larger than any may be.
 	ErrTooLarge = errors.New("the file is too large")
+	// ErrNoFit says, beside ErrFull, that there is room, but not for so large a
+	// file.
+	ErrNoFit = errors.New("a small file is taken")
 	// ErrBusy says that the same upload is being finished, or that a newer one
 	// with the same key took the part over.
 	ErrBusy = errors.New("the same file is being uploaded by another connection")
@@ -217,6 +221,12 @@ func (s *Store) Adjust(o StoreOptions) {
 	o.Log, o.Now, o.step = s.o.Log, s.o.Now, s.o.step
 	o.fill()
 	s.o = o
+}
+
+// most is how large a file may be: one that is larger than all that may wait never has
+// room.
+func (o *StoreOptions) most() int64 {
+	return min(cmp.Or(o.MaxFile, mostSize), cmp.Or(o.MaxBytes, mostSize))
 }
 
 func (s *Store) options() StoreOptions {
