@@ -62,20 +62,13 @@ func RunCollector(ctx context.Context, o CollectorOptions) error {
 	return errors.Join(err, store.Close())
 }
 
-// storeOptions are the limits as a spool takes them, for which 0 is its default.
+// storeOptions are the limits as a spool takes them.
 func (s CollectorSettings) storeOptions(o *CollectorOptions) spool.StoreOptions {
 	l := s.Limits
-	out := spool.StoreOptions{
+	return spool.StoreOptions{
 		MaxFile: int64(l.FileBytes), MaxBytes: int64(l.SpoolBytes), MaxFiles: l.SpoolFiles,
 		MinFree: int64(l.FreeBytes), PartAge: l.PartAge, Log: o.Log, Now: o.Now,
 	}
-	if out.MinFree == 0 {
-		out.MinFree = -1
-	}
-	if out.PartAge == 0 {
-		out.PartAge = mostKeep
-	}
-	return out
 }
 
 // collector is one that runs.
@@ -277,7 +270,14 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodPut && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "PUT, HEAD")
 		c.refuseUnread(w, r, refusal{status: http.StatusMethodNotAllowed, code: codeMethod, reason: "a file is sent by PUT /<name>"})
+	case fromElsewhere(r):
+		c.refuseUnread(w, r, refusal{status: http.StatusForbidden, code: codeOrigin, reason: "pages of other sites may not bring files"})
 	default:
+		if r.ContentLength < 0 {
+			// A length beside the chunks, which net/http hides, may have had whoever
+			// stands between see another end of this request: it is the last here.
+			w.Header().Set("Connection", "close")
+		}
 		u, no := readUpload(r)
 		if no != nil {
 			c.refuseUnread(w, r, *no)

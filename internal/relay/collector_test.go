@@ -27,10 +27,10 @@ func TestAStrangersFileIsInTheSpoolWhenItSaysSuccess(t *testing.T) {
 		t.Errorf("it answers %+v", got)
 	}
 	// The same connection goes on.
-	w.send("PUT /%C3%BC%2525 HTTP/1.1", "Host: 127.0.0.1", "Transfer-Encoding: chunked", "", "2", "tw", "1", "o", "0", "", "")
-	wantAnswer(t, "in chunks", w.answer(http.MethodPut), 200, "success")
 	w.send("PUT /empty HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 0", "", "")
 	wantAnswer(t, "empty", w.answer(http.MethodPut), 200, "success")
+	w.send("PUT /%C3%BC%2525 HTTP/1.1", "Host: 127.0.0.1", "Transfer-Encoding: chunked", "", "2", "tw", "1", "o", "0", "", "")
+	wantAnswer(t, "in chunks", w.answer(http.MethodPut), 200, "success")
 	for _, content := range []string{"three", "one", "three"} {
 		wantAnswer(t, "a name that is there", put(t, c, []string{"/a%20b.txt HTTP/1.1", "Host: 127.0.0.1"}, content), 200, "success")
 	}
@@ -77,6 +77,15 @@ func TestWhatACollectorDoesNotTakeIsRefusedWithACodeAndAReason(t *testing.T) {
 		{"another digest", "PUT", with(file, "Content-Length: 3", "", "two"), 422, "DIGEST"},
 		{"no digest", "PUT", with([]string{"/a HTTP/1.1", "Host: 127.0.0.1", "Repr-Digest: sha-256=:YQ==:"}, three...), 400, "HEADER: Repr-Digest"},
 		{"no key", "PUT", with([]string{"/a HTTP/1.1", "Host: 127.0.0.1", `Idempotency-Key: "a`}, three...), 400, "HEADER: Idempotency-Key"},
+		{"two keys", "PUT", with(file, `Idempotency-Key: "another"`, "Content-Length: 3", "", "one"), 400, "HEADER: Idempotency-Key is given twice"},
+		{"two digests", "PUT", with(file, "Repr-Digest: "+Digest{1}.header(), "Content-Length: 3", "", "one"), 400, "HEADER: Repr-Digest has two"},
+		{"two ranges", "PUT", with(file, "Content-Range: bytes 0-2/3", "Content-Range: bytes 1-2/3", "Content-Length: 3", "", "one"), 400, "HEADER: Content-Range is given twice"},
+		{"signs", "PUT", with(file, "Content-Range: bytes +0-+2/+3", "Content-Length: 3", "", "one"), 400, "HEADER: Content-Range must"},
+		{"less than nothing", "PUT", with(file, "Content-Range: bytes -0-2/3", "Content-Length: 3", "", "one"), 400, "HEADER: Content-Range must"},
+		{"a page elsewhere", "PUT", with(file, "Origin: http://elsewhere.example", "Content-Length: 3", "", "one"), 403, "ORIGIN"},
+		{"a page of nowhere", "PUT", with(file, "Origin: null", "Content-Length: 3", "", "one"), 403, "ORIGIN"},
+		{"a browser for another site", "PUT", with(file, "Sec-Fetch-Site: cross-site", "Content-Length: 3", "", "one"), 403, "ORIGIN"},
+		{"a page that asks what there is", "HEAD", with(file, "Sec-Fetch-Site: cross-site", "", ""), 403, ""},
 		{"no end", "PUT", with(file, "Content-Range: bytes 0-2/4", "Content-Length: 3", "", "one"), 400, "HEADER: Content-Range"},
 		{"another length", "PUT", with(file, "Content-Range: bytes 1-2/3", "Content-Length: 3", "", "one"), 400, "HEADER: Content-Range and"},
 		{"going on without a key", "PUT", []string{"/a HTTP/1.1", "Host: 127.0.0.1", "Content-Range: bytes 1-2/3", "Content-Length: 2", "", "ne"}, 400, "HEADER: only"},
@@ -92,6 +101,22 @@ func TestWhatACollectorDoesNotTakeIsRefusedWithACodeAndAReason(t *testing.T) {
 	parts, err := os.ReadDir(filepath.Join(c.settings.Spool, ".switchboard", "collector", "parts"))
 	if err != nil || len(parts) > 0 {
 		t.Errorf("left is %v, %v", parts, err)
+	}
+}
+
+// net/http hides a length that is given beside chunks. Who stands between may have gone
+// by the length, and what it took for the body would be a request of its own here.
+func TestWhatFollowsABodyInChunksIsNoRequest(t *testing.T) {
+	c := startCollector(t, nil)
+	w := dial(t, c.says("listen"))
+	w.send("PUT /a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 71", "Transfer-Encoding: chunked", "", "3", "one", "0", "", "PUT /b HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 3", "", "two")
+	got := w.answer(http.MethodPut)
+	wantAnswer(t, "in chunks", got, 200, "success")
+	if _, err := w.in.ReadByte(); err == nil {
+		t.Error("the connection goes on")
+	}
+	if got := c.files(); !maps.Equal(got, map[string]string{"a": "one"}) {
+		t.Errorf("there is %q", got)
 	}
 }
 
@@ -181,9 +206,14 @@ func TestOfTwoSendersOfOneFileTheNewerGoesOn(t *testing.T) {
 }
 
 func TestWithoutRoomACollectorSaysWhenToComeAgain(t *testing.T) {
-	c := startCollector(t, func(s *CollectorSettings) { s.Limits.SpoolFiles, s.Admin = 1, "127.0.0.1:0" })
+	c := startCollector(t, func(s *CollectorSettings) { s.Limits.FileBytes, s.Limits.SpoolFiles, s.Admin = 0, 1, "127.0.0.1:0" })
 	ready := func() (int, string) {
 		return get(t, request(t, http.MethodGet, "http://"+c.says("admin")+"/readyz"))
+	}
+	// That one is too large does not mean that all is full.
+	wantAnswer(t, "the largest", raw(t, c.says("listen"), http.MethodPut, "/a HTTP/1.1", "Host: 127.0.0.1", fmt.Sprint("Content-Length: ", 1<<59), "", ""), 503, "FULL: the spool is full: the disk lacks")
+	if status, said := ready(); status != 200 {
+		t.Errorf("it is not ready: %s", said)
 	}
 	wantAnswer(t, "the first", put(t, c, announced("a", "one", 1), "one"), 200, "success")
 	got := put(t, c, announced("b", "two", 2), "two")
@@ -194,7 +224,7 @@ func TestWithoutRoomACollectorSaysWhenToComeAgain(t *testing.T) {
 	if status, said := ready(); status != 503 || !strings.Contains(said, "the spool is full") {
 		t.Errorf("it is ready: %d %s", status, said)
 	}
-	if _, said := get(t, request(t, http.MethodGet, "http://"+c.says("admin")+"/metrics")); !strings.Contains(said, `switchboard_relay_refused_total{code="FULL"} 1`) || !strings.Contains(said, "switchboard_relay_files_total 1") {
+	if _, said := get(t, request(t, http.MethodGet, "http://"+c.says("admin")+"/metrics")); !strings.Contains(said, `switchboard_relay_refused_total{code="FULL"} 2`) || !strings.Contains(said, "switchboard_relay_files_total 1") {
 		t.Error("it is not counted")
 	}
 	if err := os.Remove(filepath.Join(c.settings.Spool, "a")); err != nil {

@@ -59,7 +59,9 @@ func (c *collector) put(w http.ResponseWriter, r *http.Request, u spool.Upload) 
 	no := refusalOf(err)
 	switch no.code {
 	case codeFull, codeSpool:
-		c.noteFull(err)
+		if !errors.Is(err, spool.ErrNoFit) {
+			c.noteFull(err)
+		}
 	}
 	if no.kept {
 		c.tally.fail(Failure{Name: u.Name, Where: hostOf(r.RemoteAddr), Reason: no.reason})

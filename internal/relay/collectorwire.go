@@ -98,12 +98,16 @@ func readUpload(r *http.Request) (spool.Upload, *refusal) {
 		return u, &no
 	}
 	u.Name = name
-	digest, known, err := parseDigest(strings.Join(r.Header.Values(headerDigest), ","))
-	if err != nil {
-		return u, badHeader("%s", err)
+	digest, known, no := readDigest(r)
+	if no != nil {
+		return u, no
 	}
 	u.Digest = spool.Digest(digest)
-	key, no := readKey(r.Header.Get(headerKey))
+	header, no := readOnce(r, headerKey)
+	if no != nil {
+		return u, no
+	}
+	key, no := readKey(header)
 	if no != nil {
 		return u, no
 	}
@@ -121,6 +125,36 @@ func readUpload(r *http.Request) (spool.Upload, *refusal) {
 		return u, &refusal{status: http.StatusLengthRequired, code: codeHeader, reason: "give Content-Length, or send the body in chunks"}
 	}
 	return u, readRange(r, &u)
+}
+
+// readOnce reads a header that says one thing: lines of it that differ are refused,
+// since whoever stands between may have gone by another of them.
+func readOnce(r *http.Request, name string) (string, *refusal) {
+	lines := r.Header.Values(name)
+	for _, line := range lines {
+		if line != lines[0] {
+			return "", badHeader("%s is given twice, and not the same", name)
+		}
+	}
+	return r.Header.Get(name), nil
+}
+
+// readDigest reads Repr-Digest, in which two that differ are refused, likewise.
+func readDigest(r *http.Request) (digest Digest, known bool, _ *refusal) {
+	for _, line := range r.Header.Values(headerDigest) {
+		for member := range strings.SplitSeq(line, ",") {
+			one, ok, err := parseDigest(member)
+			switch {
+			case err != nil:
+				return digest, false, badHeader("%s", err)
+			case ok && known && one != digest:
+				return digest, false, badHeader("%s has two digests of one kind", headerDigest)
+			case ok:
+				digest, known = one, true
+			}
+		}
+	}
+	return digest, known, nil
 }
 
 // maxKey bounds the key that a stranger gives.
@@ -141,18 +175,18 @@ func readKey(header string) (string, *refusal) {
 
 // readRange reads Content-Range: where a body goes on.
 func readRange(r *http.Request, u *spool.Upload) *refusal {
-	header := r.Header.Get("Content-Range")
-	if header == "" {
-		return nil
+	header, no := readOnce(r, "Content-Range")
+	if no != nil || header == "" {
+		return no
 	}
 	bad := badHeader("Content-Range must be bytes FIRST-LAST/LENGTH, to the end of the file")
 	text, bytes := strings.CutPrefix(header, "bytes ")
 	first, rest, dash := strings.Cut(text, "-")
 	last, length, slash := strings.Cut(rest, "/")
-	from, err1 := strconv.ParseInt(first, 10, 63)
-	to, err2 := strconv.ParseInt(last, 10, 63)
-	size, err3 := strconv.ParseInt(length, 10, 63)
-	if !bytes || !dash || !slash || errors.Join(err1, err2, err3) != nil || from < 0 || from > to || to != size-1 {
+	from, err1 := readCount(first)
+	to, err2 := readCount(last)
+	size, err3 := readCount(length)
+	if !bytes || !dash || !slash || errors.Join(err1, err2, err3) != nil || from > to || to != size-1 {
 		return bad
 	}
 	if r.ContentLength >= 0 && r.ContentLength != size-from {
@@ -163,4 +197,10 @@ func readRange(r *http.Request, u *spool.Upload) *refusal {
 	}
 	u.Offset, u.Size = from, size
 	return nil
+}
+
+// readCount reads a number of bytes: digits, and no sign.
+func readCount(text string) (int64, error) {
+	n, err := strconv.ParseUint(text, 10, 63)
+	return int64(n), err
 }

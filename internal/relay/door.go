@@ -202,7 +202,7 @@ const (
 	codeStopping  = "STOPPING"      // 503
 	codeBroken    = "BROKEN_OFF"    // the sender went away; nobody is answered
 	codeParameter = "BAD_PARAMETER" // 400, of a network server
-	codeOrigin    = "ORIGIN"        // 403, of a network server or a maker: a page of another site
+	codeOrigin    = "ORIGIN"        // 403: a page of another site
 	codeState     = "STATE"         // 503, of a network server: its data folder cannot be written
 )
 

@@ -28,27 +28,52 @@ type item struct {
 
 // commit checks a part and brings it into the spool.
 func (p *Part) commit(ctx context.Context) (Stored, error) {
-	it := &item{p: p, size: p.at.Load(), digest: Digest(p.sum.Sum(nil))}
+	it := &item{p: p, size: p.at, digest: Digest(p.sum.Sum(nil))}
 	if p.u.Size >= 0 && it.size != p.u.Size {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.keep()
 		return Stored{}, fmt.Errorf("%w: %d bytes of %d", ErrShort, it.size, p.u.Size)
 	}
-	err := error(nil)
 	if p.u.Digest != (Digest{}) && p.u.Digest != it.digest {
-		err = ErrDigest
-	} else {
-		p.s.options().step("sync the part")
-		err = p.sync()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.drop()
+		return Stored{}, ErrDigest
 	}
-	if err != nil {
+	if err := p.s.reserve(); err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.keep()
+		return Stored{}, err
+	}
+	defer p.s.unreserve()
+	p.s.options().step("sync the part")
+	if err := p.sync(); err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.drop()
 		return Stored{}, err
 	}
 	return p.s.settle(ctx, it)
+}
+
+// reserve counts a file that is whole, until it is counted in the spool or was not
+// brought there. One that is only announced takes nobody's place.
+func (s *Store) reserve() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.filesLeft()
+	if err == nil {
+		s.committing++
+	}
+	return err
+}
+
+func (s *Store) unreserve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.committing--
 }
 
 // settle gives a whole part its name, and ends it.
@@ -71,25 +96,26 @@ func (s *Store) conclude(it *item, err error) {
 	p := it.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil && !p.keyed() {
+	switch {
+	case err != nil && !p.keyed():
 		p.drop()
 		return
-	}
-	if err != nil && p.sum != nil {
-		p.keepHash()
-	}
-	p.end()
-	if err != nil {
+	case err != nil && p.sum == nil:
+		p.end(p.was) // as finish found it
+		return
+	case err != nil:
+		p.end(p.rest())
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if it.same {
 		s.stats.Again++
-		return
+	} else {
+		s.stats.Stored++
+		s.count.add(it.size, s.o.Now())
 	}
-	s.stats.Stored++
-	s.count.add(it.size, s.o.Now())
+	s.mu.Unlock()
+	p.end(nil) // it is counted twice rather than not
 }
 
 // choose finds the name that an item is to get: the first that is free, or has the
@@ -356,6 +382,7 @@ func (s *Store) finish(id keyID) error {
 	}
 	p := &Part{s: s, g: g, u: Upload{Name: i.name, Key: "its own", Digest: i.digest, Size: i.size}, id: id, name: id.partName(), committing: true}
 	s.active[id] = p
+	p.was = g.held.take(id)
 	g.users++
 	s.parts.Add(1)
 	s.mu.Unlock()
@@ -363,7 +390,7 @@ func (s *Store) finish(id keyID) error {
 	f, err := g.parts.open(p.name, unix.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = s.carriedOut(id, i, g)
-		p.finished()
+		p.finished(nil)
 		return told(s.dir, err)
 	}
 	var sum Digest
@@ -374,22 +401,22 @@ func (s *Store) finish(id keyID) error {
 		}
 	}
 	if err != nil {
-		p.finished()
+		p.finished(p.was)
 		return told(s.dir, err)
 	}
 	if sum != i.digest {
 		err := s.cancel(id, g)
-		p.finished()
+		p.finished(p.was)
 		return told(s.dir, err)
 	}
 	_, err = s.settle(context.Background(), &item{p: p, digest: sum, size: i.size})
 	return told(s.dir, err)
 }
 
-func (p *Part) finished() {
+func (p *Part) finished(left *heldPart) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.end()
+	p.end(left)
 }
 
 // carriedOut notes that a file got its name, once that is safe.

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // beVictim receives a file, which is there already if the step is one of that
 // road, and waits to be killed before a step.
 func beVictim(dir, at string) error {
-	s, err := OpenStore(dir, StoreOptions{MinFree: -1, step: func(what string) {
+	s, err := OpenStore(dir, StoreOptions{step: func(what string) {
 		if what == at {
 			fmt.Println("here")
 			select {}
@@ -114,7 +114,7 @@ type spoolModel struct {
 type killed struct{}
 
 func (m *spoolModel) open(t *rapid.T) {
-	s, err := OpenStore(m.dir, StoreOptions{MinFree: -1, step: func(string) {
+	s, err := OpenStore(m.dir, StoreOptions{step: func(string) {
 		if m.steps--; m.steps == 0 {
 			panic(killed{})
 		}

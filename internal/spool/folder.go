@@ -169,12 +169,23 @@ func again(do func() (int, error)) (int, error) {
 	}
 }
 
-// free returns the bytes that an unprivileged process may still write.
-func (d *folder) free() (int64, error) {
+// endless stands for a room that the file system does not tell of, or does not bound.
+const endless = 1 << 60
+
+// free returns the bytes that an unprivileged process may still write, and the files
+// that may still be made.
+func (d *folder) free() (bytes, files int64, err error) {
 	var st unix.Statfs_t
-	_, err := again(func() (int, error) { return 0, unix.Fstatfs(d.fd(), &st) })
+	_, err = again(func() (int, error) { return 0, unix.Fstatfs(d.fd(), &st) })
 	if err != nil {
-		return 0, fmt.Errorf("ask for the room on the disk of %s: %w", d.path, err)
+		return 0, 0, fmt.Errorf("ask for the room on the disk of %s: %w", d.path, err)
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	bytes, files = endless, endless
+	if st.Blocks > 0 {
+		bytes = int64(st.Bavail) * int64(st.Bsize)
+	}
+	if st.Files > 0 {
+		files = int64(st.Ffree)
+	}
+	return bytes, files, nil
 }

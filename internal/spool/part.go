@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,30 +46,27 @@ type Part struct {
 	id keyID // zero without a key
 	g  *ground
 
-	stored *Stored      // it was delivered before: what comes is let go
-	at     atomic.Int64 // bytes that are held
+	stored *Stored // it was delivered before: what comes is let go
+
+	// Guarded by the Store's mu.
+	counted int64 // bytes of it that are counted as coming
+	writing int64 // bytes that it was given on the disk, and may not have written
 
 	mu         sync.Mutex
 	f          *os.File
-	name       string // in parts
+	name       string    // in parts
+	was        *heldPart // what it goes on with, or takes the place of
+	at         int64     // bytes that are held
 	sum        hash.Hash
 	unsynced   int64
-	unasked    int64 // written since the room was looked at
 	failed     error // what every further call answers
 	ended      bool
 	committing bool
 }
 
-// heldHash is the state of a digest up to where an upload broke off.
-type heldHash struct {
-	size  int64
-	state []byte
-}
-
 const (
 	syncEvery   = 32 << 20 // of a large part, so that its end does not take long
-	askEvery    = 1 << 20  // for the room on the disk
-	mostHashes  = 1024
+	mostSize    = 1 << 60  // of a file: no disk has more, and sums of a few stay numbers
 	anonymous   = "anonymous-"
 	readingSize = 256 << 10
 )
@@ -98,7 +94,7 @@ func (s *Store) Look(name, key string, digest Digest) (offset int64, stored bool
 	if st, err := g.parts.stat(p.name); err == nil && !p.ended {
 		offset = st.Size
 	}
-	p.end()
+	p.end(nil)
 	return offset, false
 }
 
@@ -123,8 +119,8 @@ func (s *Store) begin(u Upload) (*Part, error) {
 	if err := CheckName(u.Name); err != nil {
 		return nil, err
 	}
-	if most := s.options().MaxFile; most > 0 && u.Size > most {
-		return nil, fmt.Errorf("%w: it has %d bytes, and %d is the most", ErrTooLarge, u.Size, most)
+	if o := s.options(); u.Size > o.most() {
+		return nil, fmt.Errorf("%w: it has %d bytes, and %d is the most", ErrTooLarge, u.Size, o.most())
 	}
 	g, err := s.settled()
 	if err != nil {
@@ -145,7 +141,7 @@ func (s *Store) begin(u Upload) (*Part, error) {
 		return nil, p.failed // a still newer one was faster
 	}
 	if err := p.open(); err != nil {
-		p.end()
+		p.end(p.was)
 		return nil, told(s.dir, err)
 	}
 	return p, nil
@@ -203,14 +199,33 @@ func (s *Store) claim(u Upload, g *ground) (*Part, error) {
 	}
 }
 
-// release gives the key of a part back.
-func (s *Store) release(p *Part) {
+// take has a part go on with what is held of its key, or begin anew in its place.
+func (s *Store) take(p *Part) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.was = p.g.held.take(p.id)
+	if p.u.Offset == 0 {
+		return
+	}
+	if p.was == nil || p.was.size != p.u.Offset {
+		p.was = &heldPart{id: p.id, size: p.u.Offset, since: s.o.Now()}
+	}
+	p.at = p.u.Offset
+	s.come(p, p.at)
+}
+
+// release gives the key of a part back, and what it was given. What it leaves is held.
+func (s *Store) release(p *Part, left *heldPart) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.active[p.id] == p {
 		delete(s.active, p.id)
 	}
 	delete(s.nameless, p)
+	s.come(p, -p.counted)
+	if left != nil {
+		p.g.held.add(left)
+	}
 }
 
 // replace ends an older upload in favour of a newer one.
@@ -247,45 +262,41 @@ func (p *Part) open() (err error) {
 			return &OffsetError{Held: held}
 		}
 	}
-	more := p.u.Size - p.u.Offset
-	if p.u.Size < 0 {
-		more = askEvery
+	flags := unix.O_RDWR
+	if p.u.Offset > 0 {
+		p.s.take(p)
+	} else {
+		flags |= unix.O_CREAT | unix.O_TRUNC
 	}
-	if err := p.s.room(p, more); err != nil {
-		return err
-	}
-	flags := unix.O_RDWR | unix.O_CREAT
-	if p.u.Offset == 0 {
-		flags |= unix.O_TRUNC
-	}
-	if p.f, err = p.g.parts.open(p.name, flags); err != nil {
+	if err := p.s.fits(p); err != nil {
 		return err
 	}
 	if p.u.Offset == 0 {
-		return nil
+		p.s.take(p)
 	}
-	if err := p.readHeld(); err != nil {
+	for {
+		p.f, err = p.g.parts.open(p.name, flags)
+		if err == nil || !p.s.relieved(p.g, err, 0) {
+			break
+		}
+	}
+	if err != nil || p.u.Offset == 0 {
 		return err
 	}
-	p.at.Store(p.u.Offset)
-	return nil
+	return p.readHeld()
 }
 
 // readHeld brings the digest to where the part ends.
 func (p *Part) readHeld() error {
-	p.s.mu.Lock()
-	h := p.s.hashes[p.id]
-	delete(p.s.hashes, p.id)
-	p.s.mu.Unlock()
-	if h.size == p.u.Offset && p.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(h.state) == nil {
-		_, err := p.f.Seek(h.size, io.SeekStart)
+	if p.was.state != nil && p.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(p.was.state) == nil {
+		_, err := p.f.Seek(p.at, io.SeekStart)
 		return err
 	}
 	p.sum.Reset()
 	p.s.reading <- struct{}{}
 	defer func() { <-p.s.reading }()
-	n, err := io.CopyBuffer(p.sum, io.LimitReader(p.f, p.u.Offset), make([]byte, readingSize))
-	if err == nil && n != p.u.Offset {
+	n, err := io.CopyBuffer(p.sum, io.LimitReader(p.f, p.at), make([]byte, readingSize))
+	if err == nil && n != p.at {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
@@ -311,29 +322,31 @@ func (p *Part) Write(b []byte) (int, error) {
 	if err != nil {
 		p.failed = told(p.s.dir, err)
 		p.s.refuse(p.failed)
-		p.drop() // room for others; and what was written is not known
+		if errors.Is(err, ErrFull) {
+			p.keep() // until others need the room
+		} else {
+			p.drop() // what was written is not known, or not wanted
+		}
 		return n, p.failed
 	}
 	return n, nil
 }
 
 func (p *Part) write(b []byte) (int, error) {
-	end := p.at.Load() + int64(len(b))
-	if most := p.s.options().MaxFile; most > 0 && end > most {
-		return 0, fmt.Errorf("%w: it has more than %d bytes", ErrTooLarge, most)
+	end := p.at + int64(len(b))
+	if o := p.s.options(); end > o.most() {
+		return 0, fmt.Errorf("%w: it has more than %d bytes", ErrTooLarge, o.most())
 	}
 	if p.u.Size >= 0 && end > p.u.Size {
 		return 0, fmt.Errorf("%w: more came than the %d bytes that were announced", ErrTooLarge, p.u.Size)
 	}
-	if p.unasked += int64(len(b)); p.unasked >= askEvery {
-		p.unasked = 0
-		if err := p.s.room(p, int64(len(b))); err != nil {
-			return 0, err
-		}
+	if len(b) == 0 {
+		return 0, nil
 	}
-	n, err := p.f.Write(b)
-	p.sum.Write(b[:n])
-	p.at.Add(int64(n))
+	if err := p.s.room(p, int64(len(b)), max(p.u.Size-p.at, int64(len(b))), false); err != nil {
+		return 0, err
+	}
+	n, err := p.append(b)
 	if err != nil {
 		return n, err
 	}
@@ -341,6 +354,20 @@ func (p *Part) write(b []byte) (int, error) {
 		return n, p.sync()
 	}
 	return n, nil
+}
+
+// append writes what there is room for.
+func (p *Part) append(b []byte) (n int, err error) {
+	defer p.s.wrote(p)
+	for again := true; again; {
+		var more int
+		more, err = p.f.Write(b[n:])
+		n += more
+		again = err != nil && p.s.relieved(p.g, err, int64(len(b)-n))
+	}
+	p.sum.Write(b[:n])
+	p.at += int64(n)
+	return n, err
 }
 
 // sync makes what was written safe.
@@ -365,29 +392,20 @@ func (p *Part) Break() {
 
 // keep ends the part without its file, for one that goes on. mu is held.
 func (p *Part) keep() {
-	if p.stored != nil || !p.keyed() || p.at.Load() == 0 {
+	if p.stored != nil || !p.keyed() || p.at == 0 {
 		p.drop()
 		return
 	}
-	p.keepHash()
-	p.end()
+	p.end(p.rest())
 }
 
-// keepHash keeps the state of the part's digest for one that goes on.
-func (p *Part) keepHash() {
+// rest is what the part leaves for one that goes on.
+func (p *Part) rest() *heldPart {
 	state, err := p.sum.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
-		return // it is read instead
+		state = nil // the part is read instead
 	}
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	for id := range p.s.hashes { // any
-		if len(p.s.hashes) < mostHashes {
-			break
-		}
-		delete(p.s.hashes, id)
-	}
-	p.s.hashes[p.id] = heldHash{size: p.at.Load(), state: state}
+	return &heldPart{id: p.id, size: p.at, since: p.s.options().Now(), state: state}
 }
 
 // drop ends the part and removes its file. mu is held.
@@ -397,17 +415,25 @@ func (p *Part) drop() {
 		return
 	}
 	if p.f == nil {
-		p.end()
+		p.end(p.was)
 		return
 	}
-	if err := p.g.parts.remove(p.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		p.s.options().Log.Warn("a part that is of no use cannot be removed", "spool", p.s.dir, "err", err)
+	err := p.g.parts.remove(p.name)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		p.end(nil)
+		return
 	}
-	p.end()
+	p.s.options().Log.Warn("a part that is of no use cannot be removed", "spool", p.s.dir, "err", err)
+	if !p.keyed() {
+		p.end(nil)
+		return
+	}
+	p.end(p.rest())
 }
 
-// end closes the part's file and gives its key back. mu is held.
-func (p *Part) end() {
+// end closes the part's file and gives its key back. What it leaves, if anything, is
+// held. mu is held.
+func (p *Part) end(left *heldPart) {
 	if p.ended {
 		return
 	}
@@ -415,7 +441,7 @@ func (p *Part) end() {
 	if p.f != nil {
 		_ = p.f.Close() // it was synced, or is not to be relied on
 	}
-	p.s.release(p)
+	p.s.release(p, left)
 	p.s.leave(p.g)
 }
 

@@ -75,7 +75,7 @@ func TestALogThatIsCutAnywhereIsReadUpToThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		var said bytes.Buffer
-		s, err := OpenStore(dir, StoreOptions{MinFree: -1, Log: slog.New(slog.NewTextHandler(&said, nil))})
+		s, err := OpenStore(dir, StoreOptions{Log: slog.New(slog.NewTextHandler(&said, nil))})
 		if cut < len(receivedMagic) && cut > 1 {
 			if err == nil {
 				t.Fatalf("%d bytes of the log are read", cut)

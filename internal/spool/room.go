@@ -1,230 +1,197 @@
 package spool
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
+	"syscall"
 	"time"
 )
 
-// count is what waits in the spool: as it was counted last, and what has come
-// since. What the next service has taken since is found at the next count.
-type count struct {
-	files  int
-	bytes  int64
-	oldest time.Time
+// disk is the room on the disk of a ground: what there was when it was asked, less
+// what was given out since. So it is asked seldom, and no upload takes what is to stay
+// free. The Store's mu guards it.
+type disk struct {
+	bytes, files int64     // that are free
+	at           time.Time // when it was asked
 
-	sinceFiles int // that came during a count
-	sinceBytes int64
-	took       time.Duration // the last count
-	at         time.Time     // when it ended
+	given   int64 // bytes that were ever given out
+	asked   int64 // of them before it was asked
+	made    int64 // files that were ever begun
+	writing int64 // bytes that were given out and may not be written yet
 }
 
-func (c *count) add(size int64, now time.Time) {
-	c.files++
-	c.bytes += size
-	c.sinceFiles++
-	c.sinceBytes += size
-	if c.oldest.IsZero() {
-		c.oldest = now
-	}
+// The disk is asked after so many bytes or so long, since others write there too, and
+// before anything is refused or removed.
+const (
+	askEvery = 8 << 20
+	askAfter = time.Second
+)
+
+// leastFiles is how many more files a disk has to have room for: the log is written
+// anew beside the old one.
+const leastFiles = 64
+
+func (d *disk) due(now time.Time) bool {
+	since := now.Sub(d.at)
+	return d.given-d.asked >= askEvery || since < 0 || since >= askAfter
 }
 
-// countEvery is how often the spool is counted, or less often where that takes
-// more than a twentieth of the time.
-const countEvery = 2 * time.Second
-
-// room says whether a part may have so many bytes more. Where the disk is short it
-// makes room by removing what uploads left that broke off.
-func (s *Store) room(p *Part, more int64) error {
-	free, err := p.g.spool.free()
+// ask asks the disk. What is being written may be counted or not: it is taken off.
+func (s *Store) ask(g *ground) error {
+	s.mu.Lock()
+	before, now := g.disk, s.o.Now()
+	s.mu.Unlock()
+	bytes, files, err := g.spool.free()
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	o, files, bytes, coming := s.o, s.count.files, s.count.bytes, int64(0)
-	others := 0
-	each := func(q *Part) {
-		if q == p {
-			return
-		}
-		others++
-		at := q.at.Load()
-		bytes += max(at, q.u.Size)
-		coming += max(0, q.u.Size-at)
-	}
-	for _, q := range s.active {
-		each(q)
-	}
-	for q := range s.nameless {
-		each(q)
-	}
-	s.mu.Unlock()
-	size := max(p.u.Size, p.at.Load())
-	switch {
-	case o.MaxFiles > 0 && files+others >= o.MaxFiles:
-		err = fmt.Errorf("%w: %d files wait there or are on their way, and %d is the most", ErrFull, files+others, o.MaxFiles)
-	case o.MaxBytes > 0 && bytes+size > o.MaxBytes:
-		err = fmt.Errorf("%w: %d bytes wait there or are on their way, which leaves too little of the %d that are the most", ErrFull, bytes, o.MaxBytes)
-	case free-coming-more < o.MinFree:
-		err = s.makeRoom(p, o.MinFree+coming+more-free)
-	}
-	if err != nil {
-		select {
-		case s.kick <- struct{}{}: // something may have been taken
-		default:
-		}
-	}
-	return err
+	defer s.mu.Unlock()
+	d := &g.disk
+	d.bytes, d.files = bytes-before.writing-(d.given-before.given), files-(d.made-before.made)
+	d.asked, d.at = before.given, now
+	return nil
 }
 
-// idlePart is what an upload left that broke off.
-type idlePart struct {
-	id    keyID
-	size  int64
-	since time.Time
+// shortage is what the room lacks; none of it is lacking at 0 and below.
+type shortage struct {
+	limit, disk int64 // bytes, by the limit and on the disk
+	files       int64 // on the disk
+	parts       int64 // that are to go, since no more are kept
 }
 
-// idleParts returns what uploads left, the oldest first.
-func (s *Store) idleParts(g *ground) ([]idlePart, error) {
-	var list []idlePart
-	err := g.parts.each(func(name string) error {
-		id, keyed := partID(name)
-		st, err := g.parts.stat(name)
-		if !keyed || errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		list = append(list, idlePart{id: id, size: st.Size, since: time.Unix(st.Mtim.Unix())})
-		return err
-	})
-	slices.SortFunc(list, func(a, b idlePart) int { return cmp.Compare(a.since.UnixNano(), b.since.UnixNano()) })
-	return list, err
+func (l shortage) any() bool { return max(l.limit, l.disk, l.files, l.parts) > 0 }
+
+// lack says what the room lacks for so many bytes more, in a file that is new or not.
+// mu is held.
+func (s *Store) lack(g *ground, bytes int64, isNew bool) (l shortage) {
+	if s.o.MaxBytes > 0 {
+		l.limit = s.count.bytes + s.coming + g.held.bytes + bytes - s.o.MaxBytes
+	}
+	l.disk = s.o.MinFree + bytes - g.disk.bytes
+	if isNew {
+		held := len(g.held.byID)
+		l.disk += blockSize
+		l.files = leastFiles + 1 - g.disk.files
+		l.parts = int64(min(held, held+len(s.active)+len(s.nameless)-s.o.MaxParts))
+	}
+	return l
 }
 
-// makeRoom removes idle parts until there are so many bytes more on the disk.
-func (s *Store) makeRoom(p *Part, bytes int64) error {
-	list, err := s.idleParts(p.g)
-	if err != nil {
-		return err
-	}
-	for _, idle := range list {
-		if bytes <= 0 {
-			break
-		}
-		if s.removeIdle(p.g, idle.id) {
-			bytes -= idle.size
-		}
-	}
-	if bytes > 0 {
-		return fmt.Errorf("%w: the disk lacks %d bytes for this file, with what is to stay free", ErrFull, bytes)
+// hopeless says why a shortage does not end when all held parts give way, or nil. mu is
+// held.
+func (s *Store) hopeless(g *ground, l shortage) error {
+	switch held := g.held.bytes; {
+	case l.limit > held:
+		return fmt.Errorf("%w: %d bytes wait there or are on their way, which leaves too little of the %d that are the most", ErrFull, s.count.bytes+s.coming, s.o.MaxBytes)
+	case l.disk > held:
+		return fmt.Errorf("%w: the disk lacks %d bytes for this file, with what is to stay free", ErrFull, l.disk-held)
+	case l.files > int64(len(g.held.byID)):
+		return fmt.Errorf("%w: the disk takes no more files", ErrFull)
 	}
 	return nil
 }
 
-// removeIdle removes a part that nobody writes, and says whether it did.
-func (s *Store) removeIdle(g *ground, id keyID) bool {
-	if err := s.finish(id); err != nil {
-		return false
-	}
+// fits says whether a part that begins could get all its bytes, if held parts give way,
+// and makes room for its file, but for none of the bytes: what is only announced takes
+// nothing from others.
+func (s *Store) fits(p *Part) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active[id] != nil || s.ground != g {
-		return false
+	err := s.filesLeft()
+	isNew := p.was == nil && !p.g.held.has(p.id)
+	s.mu.Unlock()
+	if err != nil {
+		s.countSoon()
+		return err
 	}
-	delete(s.hashes, id)
-	// Held, so that nobody goes on with it meanwhile.
-	return g.parts.remove(id.partName()) == nil
+	return s.room(p, 0, max(0, p.u.Size-p.at), isNew)
 }
 
-// Run counts what waits in the spool and removes what uploads left long ago, until
-// ctx ends. A Store whose Run does not run counts what comes only.
-func (s *Store) Run(ctx context.Context) error {
-	tick := time.NewTicker(countEvery)
-	defer tick.Stop()
-	var cleaned time.Time
+// filesLeft says whether the spool may have a file more. mu is held.
+func (s *Store) filesLeft() error {
+	if there := s.count.files + s.committing; s.o.MaxFiles > 0 && there >= s.o.MaxFiles {
+		return fmt.Errorf("%w: %d files wait there or are on their way, and %d is the most", ErrFull, there, s.o.MaxFiles)
+	}
+	return nil
+}
+
+// room gives a part the room for bytes that it writes next, of all that it still lacks.
+// Held parts give way, unless even that would not be enough: then nothing is removed.
+func (s *Store) room(p *Part, bytes, all int64, isNew bool) error {
+	g, begins, asked := p.g, bytes == 0, false
+	more := blocks(p.at+bytes) - blocks(p.at)
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.kick:
-		case <-tick.C:
-		}
-		o := s.options()
 		s.mu.Lock()
-		rested := o.Now().Sub(s.count.at)
-		due := rested >= 20*s.count.took
-		s.mu.Unlock()
-		if !due {
-			continue
+		err := error(nil)
+		short := s.lack(g, bytes, isNew)
+		if begins || short.any() {
+			err = s.hopeless(g, s.lack(g, all, isNew))
 		}
-		if err := s.recount(ctx); err != nil && ctx.Err() == nil {
-			o.Log.Debug("the spool cannot be counted", "spool", s.dir, "err", err)
+		if err != nil && s.hopeless(g, s.lack(g, blockSize, isNew)) == nil {
+			err = fmt.Errorf("%w: %w", err, ErrNoFit)
 		}
-		if now := o.Now(); now.Sub(cleaned) >= min(time.Minute, o.PartAge/4) {
-			cleaned = now
-			if err := s.clean(now.Add(-o.PartAge)); err != nil {
-				o.Log.Debug("what uploads left cannot be removed", "spool", s.dir, "err", err)
-			}
-		}
-	}
-}
-
-// clean finishes what can be, and removes the idle parts that are older.
-func (s *Store) clean(than time.Time) error {
-	g, err := s.settled()
-	if err != nil {
-		return err
-	}
-	defer s.leave(g)
-	list, err := s.idleParts(g)
-	for _, idle := range list {
-		if idle.since.Before(than) {
-			s.removeIdle(g, idle.id)
-		}
-	}
-	return err
-}
-
-// recount counts what waits in the spool.
-func (s *Store) recount(ctx context.Context) error {
-	g, err := s.settled()
-	if err != nil {
-		return err
-	}
-	defer s.leave(g)
-	now := s.options().Now
-	begun := now()
-	s.mu.Lock()
-	s.count.sinceFiles, s.count.sinceBytes = 0, 0
-	s.mu.Unlock()
-	var c count
-	err = g.spool.each(func(name string) error {
-		if name[0] == '.' {
+		due := !asked && (err != nil || short.any() || g.disk.due(s.o.Now()))
+		if !due && err == nil && !short.any() {
+			s.give(p, bytes, more, isNew)
+			s.mu.Unlock()
 			return nil
 		}
-		if st, err := g.spool.stat(name); err == nil && regular(&st) {
-			c.files++
-			c.bytes += st.Size
-			if at := time.Unix(st.Mtim.Unix()); c.oldest.IsZero() || at.Before(c.oldest) {
-				c.oldest = at
+		s.mu.Unlock()
+		switch {
+		case due:
+			asked = true
+			if err := s.ask(g); err != nil {
+				return err
 			}
+		case err != nil:
+			s.countSoon() // something may have been taken
+			return err
+		case s.giveWay(g, max(short.limit, short.disk), max(short.files, short.parts)) == 0:
+			return fmt.Errorf("%w: what uploads left that broke off cannot be removed", ErrFull)
 		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return err
 	}
+}
+
+// give counts what a part gets. mu is held.
+func (s *Store) give(p *Part, bytes, more int64, isNew bool) {
+	d := &p.g.disk
+	if isNew {
+		d.made++
+		d.files--
+		d.given += blockSize
+		d.bytes -= blockSize
+	}
+	d.given += more
+	d.bytes -= more
+	d.writing += more
+	p.writing += more
+	s.come(p, bytes)
+}
+
+// come counts bytes that a part has. mu is held.
+func (s *Store) come(p *Part, bytes int64) {
+	p.counted += bytes
+	s.coming += bytes
+}
+
+// wrote says that what a part was given is on the disk, or will not be.
+func (s *Store) wrote(p *Part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Of those that came meanwhile it is not known whether they were seen: the
-	// limits hold if they are counted twice, until the next count.
-	c.files += s.count.sinceFiles
-	c.bytes += s.count.sinceBytes
-	c.at = now()
-	c.took = c.at.Sub(begun)
-	s.count = c
-	return nil
+	p.g.disk.writing -= p.writing
+	p.writing = 0
+}
+
+// relieved makes room for what failed for want of it all the same, as by a quota, and
+// says whether to try again.
+func (s *Store) relieved(g *ground, err error, bytes int64) bool {
+	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && s.giveWay(g, bytes, 1) > 0
+}
+
+// countSoon has Run count what waits.
+func (s *Store) countSoon() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,6 +25,9 @@ var (
 	ErrDigest = errors.New("the content does not have the digest that was announced")
 	// ErrTooLarge says that a file is larger than any may be.
 	ErrTooLarge = errors.New("the file is too large")
+	// ErrNoFit says, beside ErrFull, that there is room, but not for so large a
+	// file.
+	ErrNoFit = errors.New("a small file is taken")
 	// ErrBusy says that the same upload is being finished, or that a newer one
 	// with the same key took the part over.
 	ErrBusy = errors.New("the same file is being uploaded by another connection")
@@ -42,16 +46,19 @@ func (e *OffsetError) Error() string {
 	return fmt.Sprintf("an upload goes on at byte %d, where the last one broke off", e.Held)
 }
 
-// StoreOptions are a Store's settings. Zero values stand for the defaults.
+// StoreOptions are a Store's settings.
 type StoreOptions struct {
-	MaxFile  int64 // bytes of one file; none
-	MaxBytes int64 // that wait in the spool and are on their way; none
-	MaxFiles int   // likewise; none
-	MinFree  int64 // bytes that stay free on the disk; 64 MiB, -1 for none
+	// Limits, of which 0 is none.
+	MaxFile  int64         // bytes of one file
+	MaxBytes int64         // that wait in the spool, or have come of what is on its way
+	MaxFiles int           // that wait in the spool
+	MinFree  int64         // bytes that stay free on the disk
+	PartAge  time.Duration // for which what an upload left is kept
 
-	PartAge      time.Duration // for how long what an upload left is kept; 24h
-	Remember     time.Duration // for how long a key that was delivered is; 24h
-	RememberKeys int           // of which so many stay longer, and ten times as many at most; 100 000
+	// Of these 0 stands for the default.
+	MaxParts     int           // files that are on their way, or were left by uploads: 10 000. The newest are kept
+	Remember     time.Duration // for which a key that was delivered is known: 24h
+	RememberKeys int           // of which so many stay longer, and ten times as many at most: 100 000
 
 	Log *slog.Logger
 	Now func() time.Time
@@ -60,11 +67,8 @@ type StoreOptions struct {
 }
 
 func (o *StoreOptions) fill() {
-	if o.MinFree == 0 {
-		o.MinFree = 64 << 20
-	}
-	if o.PartAge <= 0 {
-		o.PartAge = 24 * time.Hour
+	if o.MaxParts <= 0 {
+		o.MaxParts = 10_000
 	}
 	if o.Remember <= 0 {
 		o.Remember = 24 * time.Hour
@@ -97,17 +101,18 @@ type Store struct {
 	parts   sync.WaitGroup
 	kick    chan struct{} // asks Run to count
 
-	mu       sync.Mutex
-	o        StoreOptions
-	ground   *ground
-	closed   bool
-	active   map[keyID]*Part
-	nameless map[*Part]struct{}
-	hashes   map[keyID]heldHash
-	known    *remembered
-	pending  []*item
-	count    count
-	stats    Stats
+	mu         sync.Mutex
+	o          StoreOptions
+	ground     *ground
+	closed     bool
+	active     map[keyID]*Part
+	nameless   map[*Part]struct{}
+	known      *remembered
+	pending    []*item
+	count      count
+	coming     int64 // bytes that have come of active and nameless
+	committing int   // files of them that are whole, and are to be counted
+	stats      Stats
 }
 
 // ground is what a Store stands on: the folders and the log. When the folder was
@@ -117,7 +122,10 @@ type ground struct {
 	parts *folder // its work
 	log   *receivedLog
 
-	users   int  // parts that use it; the Store's mu guards both
+	// Guarded by the Store's mu.
+	held    *heldParts
+	disk    disk
+	users   int  // parts that use it
 	retired bool // it is closed by the last one
 }
 
@@ -144,7 +152,7 @@ func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	s := &Store{
 		dir: dir, o: o,
 		turn: make(chan struct{}, 1), heavy: make(chan struct{}, 2), reading: make(chan struct{}, 2), kick: make(chan struct{}, 1),
-		active: map[keyID]*Part{}, nameless: map[*Part]struct{}{}, hashes: map[keyID]heldHash{}, known: newRemembered(),
+		active: map[keyID]*Part{}, nameless: map[*Part]struct{}{}, known: newRemembered(),
 	}
 	var err error
 	if s.ground, err = s.openGround(s.known); err != nil {
@@ -182,6 +190,9 @@ func (g *ground) open(s *Store, into *remembered) error {
 	if g.log, lost, err = openReceived(g.own, into); err != nil {
 		return err
 	}
+	if g.held, err = listHeld(g.parts); err != nil {
+		return err
+	}
 	if lost > 0 {
 		s.o.Log.Info("the log of what was received ends in a record that is not whole, as after a power cut", "spool", s.dir, "bytes", lost)
 	}
@@ -210,6 +221,12 @@ func (s *Store) Adjust(o StoreOptions) {
 	o.Log, o.Now, o.step = s.o.Log, s.o.Now, s.o.step
 	o.fill()
 	s.o = o
+}
+
+// most is how large a file may be: one that is larger than all that may wait never has
+// room.
+func (o *StoreOptions) most() int64 {
+	return min(cmp.Or(o.MaxFile, mostSize), cmp.Or(o.MaxBytes, mostSize))
 }
 
 func (s *Store) options() StoreOptions {
@@ -321,7 +338,6 @@ func (s *Store) move() error {
 	s.mu.Lock()
 	s.ground = g
 	s.count = count{}
-	clear(s.hashes)
 	clear(s.known.intents)
 	old.retired = true
 	unused := old.users == 0
@@ -337,33 +353,21 @@ func (s *Store) move() error {
 func (s *Store) recover() error {
 	g := s.ground
 	var whole []keyID
-	held := map[keyID]bool{}
-	err := g.parts.each(func(name string) error {
-		id, keyed := partID(name)
-		if !keyed {
-			return g.parts.remove(name)
-		}
-		held[id] = true
-		if _, intended := s.known.intents[id]; intended {
-			whole = append(whole, id)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
 	for id, i := range s.known.intents {
-		if !held[id] {
+		if g.held.has(id) {
+			whole = append(whole, id)
+		} else {
 			s.known.deliver(id, i.digest, i.at)
 		}
 	}
-	for id := range held {
+	for id := range g.held.byID {
 		_, delivered := s.known.delivered[id]
 		if _, intended := s.known.intents[id]; delivered && !intended {
 			// It was the same content as that of a file that was there.
 			if err := g.parts.remove(id.partName()); err != nil {
 				return err
 			}
+			g.held.take(id)
 		}
 	}
 	if err := g.spool.sync(); err != nil { // renames that nobody waited for

@@ -16,9 +16,6 @@ import (
 
 func openStore(t *testing.T, dir string, o StoreOptions) *Store {
 	t.Helper()
-	if o.MinFree == 0 {
-		o.MinFree = -1
-	}
 	s, err := OpenStore(dir, o)
 	if err != nil {
 		t.Fatal(err)
