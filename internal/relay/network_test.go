@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,6 +32,7 @@ func beginNetwork(t *testing.T, data string, change func(*NetworkSettings, *Netw
 	s := DefaultNetwork()
 	s.Port, s.Data, s.Admin = 0, data, "127.0.0.1:0"
 	o := NetworkOptions{Log: quiet(), Out: out, Reload: n.reload, Version: "v1"}
+	o.pause = func(time.Duration) <-chan time.Time { return time.After(time.Millisecond) }
 	o.Load = func() (NetworkSettings, error) { return s, nil }
 	if change != nil {
 		change(&s, &o)
@@ -235,6 +237,77 @@ func TestWhatCannotBeKeptIsNotAnswered(t *testing.T) {
 	fail(nil)
 	if got := n.ask("/register?cluster=c&id=new"); got != `200 {"id":"new","port":9301}` {
 		t.Error(got)
+	}
+}
+
+// recorded is a log that a test reads.
+type recorded struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (r *recorded) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(b)
+}
+
+// lines returns what was logged of a kind.
+func (r *recorded) lines(with string) (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for line := range strings.Lines(r.text.String()) {
+		if strings.Contains(line, with) {
+			list = append(list, strings.TrimSpace(line))
+		}
+	}
+	return list
+}
+
+func TestManyChangesShareAWriteAndALineOfTheLog(t *testing.T) {
+	const many = 20
+	data, log, over := t.TempDir(), &recorded{}, make(chan time.Time)
+	var writes atomic.Int64
+	begin := func(s *NetworkSettings, o *NetworkOptions) {
+		o.Log, o.Now = slog.New(slog.NewTextHandler(log, nil)), func() time.Time { return time.Unix(1_700_000_000, 0) }
+		o.pause = func(time.Duration) <-chan time.Time { return over }
+		o.write = func(folder string, file []byte) error { writes.Add(1); return writeState(folder, file) }
+	}
+	n := beginNetwork(t, data, begin)
+	n.ask("/register?cluster=c&id=first&port=1") // alone: at once
+	each := func(path func(i int) string, shown int) {
+		t.Helper()
+		var asked sync.WaitGroup
+		for i := range many {
+			asked.Go(func() {
+				if got := n.ask(path(i)); !strings.HasPrefix(got, "200 ") {
+					t.Error(got)
+				}
+			})
+		}
+		soon(t, "all have asked", func() bool { return strings.Count(n.ask("/clusters"), `"address"`) == shown })
+		before := writes.Load()
+		over <- time.Time{}
+		asked.Wait()
+		if got := writes.Load() - before; got != 1 {
+			t.Errorf("%d changes took %d writes", many, got)
+		}
+	}
+	each(func(i int) string { return fmt.Sprint("/register?cluster=c&id=", i) }, many+1)
+	each(func(i int) string { return fmt.Sprint("/remove?id=", i) }, 1)
+	before := n.ask("/clusters")
+	n.stop()
+	for _, want := range []string{`msg="a collector is there" cluster=c id=first address=127.0.0.1 port=1`, `msg="many collectors are there" count=20 `, `msg="many were removed by request" count=20 `} {
+		if got := log.lines(want); len(got) != 1 {
+			t.Errorf("%q is logged %d times", want, len(got))
+		}
+	}
+	if got := log.lines("by=127.0.0.1"); len(got) != 1 {
+		t.Error("who had them removed is not told:", got)
+	}
+	n = beginNetwork(t, data, nil)
+	if got := n.ask("/clusters"); got != before {
+		t.Errorf("after a restart: %s, not %s", got, before)
 	}
 }
 

@@ -160,7 +160,7 @@ func (n *networkServer) remove(w http.ResponseWriter, r *http.Request, query url
 		n.refuse(w, http.StatusBadRequest, codeParameter, "id: "+err.Error())
 		return
 	}
-	if err := n.leave(r.Context(), id); err != nil {
+	if err := n.leave(r.Context(), id, hostOf(r.RemoteAddr)); err != nil {
 		n.refuseLater(w, r, err)
 		return
 	}

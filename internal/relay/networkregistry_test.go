@@ -163,7 +163,7 @@ func TestARosterStaysInOrder(t *testing.T) {
 				t.Fatal(up, g.up, len(g.members), len(given))
 			}
 			back := newRoster(9300, 10*time.Second, countedIDs())
-			if err := back.restore(now, g.keep()); err != nil || !bytes.Equal(back.keep(), g.keep()) || back.up != g.up {
+			if err := back.restore(now, g.state().file()); err != nil || !bytes.Equal(back.state().file(), g.state().file()) || back.up != g.up {
 				t.Fatal("restored:", err)
 			}
 		}
@@ -173,7 +173,7 @@ func TestARosterStaysInOrder(t *testing.T) {
 func TestAFileThatIsDamagedAnywhereIsNotTaken(t *testing.T) {
 	g, now := testRoster(), time.Unix(1_700_000_000, 0)
 	_, _ = g.register(now, asking{cluster: "a", address: "h1"})
-	file := g.keep()
+	file := g.state().file()
 	for i := range file {
 		bad := bytes.Clone(file)
 		bad[i] ^= 1
