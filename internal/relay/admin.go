@@ -41,10 +41,14 @@ func moveAdmin(old *door, log *slog.Logger, address string, creds *credentials, 
 
 // planAdmin plans the move of an admin door.
 func planAdmin(old *door, log *slog.Logger, address string, creds *credentials, a *admin) (*doorMove, error) {
-	return planMove(old, log, address, adminConnections, behind{
+	m, err := planMove(old, log, address, adminConnections, behind{
 		handler: a, creds: creds, names: []string{},
 		open: func(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" },
 	})
+	if err != nil {
+		return m, fmt.Errorf("admin: %w", err)
+	}
+	return m, nil
 }
 
 // ServeHTTP implements http.Handler.

@@ -144,9 +144,13 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseUnread(w, r, http.StatusMisdirectedRequest, codeHost, "without a secret this server answers to loopback names only, such as 127.0.0.1 and localhost")
 		return
 	}
-	if b.creds.secret != "" && (b.open == nil || !b.open(r)) && !shows(r, b.creds.secret) {
+	if b.creds.secret != "" && (b.open == nil || !b.open(r)) && !b.creds.shownBy(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuseUnread(w, r, http.StatusUnauthorized, codeSecret, "this server asks for its secret: Authorization: Bearer …")
+		why := "this server asks for its secret: Authorization: Bearer …"
+		if r.Header.Get("Authorization") != "" {
+			why = "the secret that is shown is not this server's"
+		}
+		refuseUnread(w, r, http.StatusUnauthorized, codeSecret, why)
 		return
 	}
 	b.handler.ServeHTTP(w, r)
@@ -176,12 +180,16 @@ func hostOf(address string) string {
 	return strings.TrimSuffix(strings.Trim(address, "[]"), ".")
 }
 
-// shows says whether a request shows the secret. Digests are compared, so that the
-// time says nothing of how long it is.
-func shows(r *http.Request, secret string) bool {
+// shownBy says whether a request shows a secret that is taken. Digests are compared, so
+// that the time says nothing of how long they are.
+func (c *credentials) shownBy(r *http.Request) bool {
 	scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	have, want := sha256.Sum256([]byte(strings.TrimSpace(shown))), sha256.Sum256([]byte(secret))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(have[:], want[:]) == 1
+	have, same := sha256.Sum256([]byte(strings.TrimSpace(shown))), 0
+	for _, secret := range append([]string{c.secret}, c.others...) {
+		want := sha256.Sum256([]byte(secret))
+		same |= subtle.ConstantTimeCompare(have[:], want[:])
+	}
+	return strings.EqualFold(scheme, "Bearer") && same == 1
 }
 
 // The codes of refusals.

@@ -141,7 +141,7 @@ func (n *networkServer) open(s NetworkSettings, creds *credentials) error {
 	address := net.JoinHostPort(plainHost(s.Address), strconv.Itoa(s.Port))
 	d, err := planMove(n.door, n.log, address, networkConnections, behind{handler: n, creds: creds, names: []string{}})
 	if err != nil {
-		return err
+		return fmt.Errorf("server: %w", err)
 	}
 	a, err := planAdmin(n.admin, n.log, s.Admin, creds, newAdmin(n.metrics.registry, n.trouble, func() any { return n.status() }))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -129,6 +130,11 @@ func TestWhatIsBadIsRefusedWithItsReason(t *testing.T) {
 		"/register?cluster=a&taken=x":             "400 BAD_PARAMETER: taken:",
 		"/register?cluster=a&address=h%2Fx":       "400 BAD_PARAMETER: address:",
 		"/register?cluster=a&address=10.0.0.1:80": "400 BAD_PARAMETER: address:",
+		"/register?cluster=a&address=..":          "400 BAD_PARAMETER: address:",
+		"/register?cluster=a&address=0.0.0.0":     "400 BAD_PARAMETER: address: 0.0.0.0 is no address that others can reach",
+		"/register?cluster=a&address=::":          "400 BAD_PARAMETER: address:",
+		"/register?cluster=a&address=127.1":       "400 BAD_PARAMETER: address:",
+		"/register?cluster=a&address=a%20b":       "400 BAD_PARAMETER: address:",
 		"/register?cluster=%zz":                   "400 BAD_PARAMETER: the query",
 		"/remove":                                 "400 BAD_PARAMETER: id:",
 		"/nothing":                                "404 NOT_FOUND:",
@@ -207,6 +213,30 @@ func runOnce(t *testing.T, data string) error {
 	s := DefaultNetwork()
 	s.Data, s.Port = data, 0
 	return RunNetwork(t.Context(), NetworkOptions{Load: func() (NetworkSettings, error) { return s, nil }})
+}
+
+func TestAnAddressInUseIsToldWithItsKey(t *testing.T) {
+	used, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = used.Close() }() // nobody came
+	n, m := DefaultNetwork(), DefaultMaker()
+	n.Data, n.Port, m.Spool, m.Listen = t.TempDir(), used.Addr().(*net.TCPAddr).Port, t.TempDir(), used.Addr().String()
+	network := func() error {
+		return RunNetwork(t.Context(), NetworkOptions{Load: func() (NetworkSettings, error) { return n, nil }})
+	}
+	if err := network(); err == nil || !strings.HasPrefix(err.Error(), "server: cannot listen: ") {
+		t.Error(err)
+	}
+	n.Port, n.Admin = 0, used.Addr().String()
+	if err := network(); err == nil || !strings.HasPrefix(err.Error(), "admin: cannot listen: ") {
+		t.Error(err)
+	}
+	err = RunMaker(t.Context(), MakerOptions{Load: func() (MakerSettings, error) { return m, nil }})
+	if err == nil || !strings.HasPrefix(err.Error(), "listen: cannot listen: ") {
+		t.Error(err)
+	}
 }
 
 func TestWhatCannotBeKeptIsNotAnswered(t *testing.T) {
@@ -364,6 +394,29 @@ func TestAReloadMovesTheDoorAndASettingThatIsBadChangesNothing(t *testing.T) {
 	reload(func() { bad, address, file = nil, "127.0.0.1", secret })
 	if got := n.ask("/clusters"); !strings.HasPrefix(got, "401 SECRET") {
 		t.Error("without the new secret:", got)
+	}
+	rewrite := func(text string) {
+		reload(func() {
+			if err := os.WriteFile(secret, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	shown := func(secret string) string { return n.ask("/clusters", "Authorization", "Bearer "+secret) }
+	rewrite("a-secret-of-one-word\nthe-secret-that-follows\n")
+	for secret, want := range map[string]string{
+		"a-secret-of-one-word": "200 {}", "the-secret-that-follows": "200 {}", "": "401 SECRET: the secret that is shown is not this server's", "a-secret-of-one-wor": "401 SECRET: the secret that is shown",
+	} {
+		if got := shown(secret); !strings.HasPrefix(got, want) {
+			t.Errorf("while secrets change, %q: %s, not %s", secret, got, want)
+		}
+	}
+	if got := n.ask("/clusters"); !strings.HasPrefix(got, "401 SECRET: this server asks for its secret") {
+		t.Error("without any:", got)
+	}
+	rewrite("the-secret-that-follows")
+	if got := shown("a-secret-of-one-word"); !strings.HasPrefix(got, "401 SECRET") {
+		t.Error("with that from before:", got)
 	}
 	reload(func() { address = "localhost" })
 	if _, err := http.DefaultClient.Do(request(t, http.MethodGet, n.at["listen"]+"/clusters")); err == nil {

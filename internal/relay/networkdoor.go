@@ -110,7 +110,7 @@ func readAsking(query url.Values, caller string) (asking, error) {
 		a.address = hostOf(caller)
 	}
 	a.address = plainHost(a.address)
-	if err := checkHost(a.address); err != nil {
+	if err := checkReached(a.address); err != nil {
 		return a, fmt.Errorf("address: %w", err)
 	}
 	for _, p := range []struct {
