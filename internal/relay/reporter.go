@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -79,9 +80,13 @@ func knowsNone(err error) bool {
 	return false
 }
 
-// encodeReport returns a report as JSON. One that is too large tells of fewer
+// processID is what this process calls itself.
+var processID = sync.OnceValue(randomID)
+
+// encodeReport returns a report of this process as JSON. One that is too large tells of fewer
 // collectors, those that are in trouble first, and of fewer failures.
 func encodeReport(r Report) []byte {
+	r.Process = processID()
 	for {
 		body, err := json.Marshal(r)
 		if err != nil {
