@@ -51,7 +51,13 @@ type behind struct {
 	// beside the loopback names and the one that it was asked to listen at: a page
 	// elsewhere may have a name of its own point here. nil: it answers to all.
 	names []string
+	// within is how long a request takes at most, and its answer that long again, so
+	// that who is slow holds nothing for long; 0: as long as the handler sees to it.
+	within time.Duration
 }
+
+// quickTime is within of doors that take and answer little.
+const quickTime = 30 * time.Second
 
 // newDoor listens at an address: who connects waits until the door is served. most is
 // how many connections there are at once; more of them wait to be accepted.
@@ -135,6 +141,11 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler) // the connection ends, and with it what was half answered
 	}()
+	if b.within > 0 {
+		now, c := time.Now(), http.NewResponseController(w)
+		// An error says that the connection is gone.
+		_ = errors.Join(c.SetReadDeadline(now.Add(b.within)), c.SetWriteDeadline(now.Add(2*b.within)))
+	}
 	if r.ContentLength != 0 {
 		// What a handler leaves of a body is waited for only so long.
 		defer func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTime)) }()

@@ -101,6 +101,7 @@ type networkServer struct {
 
 	unwatched chan struct{}
 	wake      chan struct{} // of one: there are changes to keep
+	telling   chan struct{} // of statusAtOnce: who makes a status
 
 	mu      sync.Mutex
 	roster  *roster
@@ -109,12 +110,13 @@ type networkServer struct {
 	keepErr error         // of the last try
 	tried   chan struct{} // closed at the end of the next try
 	news    networkNews   // that was not logged yet
+	lists   [2]madeList   // without and with those that were lost
 }
 
 func newNetworkServer(o *NetworkOptions, s NetworkSettings) (*networkServer, error) {
 	n := &networkServer{
 		log: o.Log, now: o.Now, version: o.Version, started: o.Now(), run: randomID(), folder: s.Data, write: o.write, pause: o.pause, settings: s,
-		unwatched: make(chan struct{}), wake: make(chan struct{}, 1),
+		unwatched: make(chan struct{}), wake: make(chan struct{}, 1), telling: make(chan struct{}, statusAtOnce),
 		roster: newRoster(s.FirstPort, s.ExpireAfter, randomID), reports: newReportBook(), tried: make(chan struct{}),
 	}
 	n.roster.onJoined = n.news.joined.add
@@ -139,7 +141,7 @@ func randomID() string {
 // open opens the doors, or moves them: all or none.
 func (n *networkServer) open(s NetworkSettings, creds *credentials) error {
 	address := net.JoinHostPort(plainHost(s.Address), strconv.Itoa(s.Port))
-	d, err := planMove(n.door, n.log, address, networkConnections, behind{handler: n, creds: creds, names: []string{}})
+	d, err := planMove(n.door, n.log, address, networkConnections, behind{handler: n, creds: creds, names: []string{}, within: quickTime})
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}

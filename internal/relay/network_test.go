@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -361,6 +362,64 @@ func TestProgramsReportAndTheStatusHasAll(t *testing.T) {
 			t.Errorf("taken is %.20q", body)
 		}
 	}
+}
+
+// slowReader is a caller who reads nothing of an answer until it is let go.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	begun, goOn chan struct{}
+	read, write time.Time // deadlines
+}
+
+func (w *slowReader) Write(b []byte) (int, error) {
+	w.begun <- struct{}{}
+	<-w.goOn
+	return w.ResponseRecorder.Write(b)
+}
+
+func (w *slowReader) SetReadDeadline(t time.Time) error  { w.read = t; return nil }
+func (w *slowReader) SetWriteDeadline(t time.Time) error { w.write = t; return nil }
+
+func TestWhoIsSlowHoldsLittleAndNotForLong(t *testing.T) {
+	o := NetworkOptions{}
+	o.fill()
+	s := DefaultNetwork()
+	s.Data, s.Port = t.TempDir(), 0
+	n, err := newNetworkServer(&o, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.open(s, &credentials{}); err != nil {
+		t.Fatal(err)
+	}
+	defer n.close()
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	ask := func(ctx context.Context) *slowReader {
+		w := &slowReader{ResponseRecorder: httptest.NewRecorder(), begun: begun, goOn: goOn}
+		n.door.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1/status", nil))
+		return w
+	}
+	var asked sync.WaitGroup
+	for range statusAtOnce {
+		asked.Go(func() {
+			if w := ask(t.Context()); w.read.IsZero() || w.write.IsZero() {
+				t.Error("it may take as long as it likes")
+			}
+		})
+		<-begun
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if w := ask(gone); w.Body.Len() > 0 {
+		t.Error("one more is told, though nobody is there:", w.Body)
+	}
+	close(goOn)
+	asked.Wait()
+	asked.Go(func() { <-begun })
+	if w := ask(t.Context()); !strings.HasPrefix(w.Body.String(), `{"version"`) {
+		t.Error("when they are gone:", w.Body)
+	}
+	asked.Wait()
 }
 
 func TestAReloadMovesTheDoorAndASettingThatIsBadChangesNothing(t *testing.T) {

@@ -126,12 +126,35 @@ func (n *networkServer) leave(ctx context.Context, id, by string) error {
 	return n.settled(ctx, change)
 }
 
-// list returns the members that are there, or also those that were lost.
-func (n *networkServer) list(lost bool) Clusters {
+// madeList is a list as it is answered, after a change. It is made once for all who ask.
+type madeList struct {
+	change uint64
+	text   []byte // nil before the first
+}
+
+// listed returns the members that are there, or also those that were lost, as JSON
+// that is not to be changed.
+func (n *networkServer) listed(lost bool) []byte {
+	made := &n.lists[0]
+	if lost {
+		made = &n.lists[1]
+	}
+	n.mu.Lock()
+	n.roster.expire(n.now())
+	change := n.roster.changes
+	if made.text != nil && made.change == change {
+		defer n.mu.Unlock()
+		return made.text
+	}
+	list := n.roster.list(lost)
+	n.mu.Unlock()
+	text := encode(list)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.roster.expire(n.now())
-	return n.roster.list(lost)
+	if made.text == nil || made.change < change {
+		*made = madeList{change, text}
+	}
+	return text
 }
 
 func (n *networkServer) status() Status {
