@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/relay"
 )
 
@@ -21,10 +23,10 @@ type relayCommands struct {
 
 // relayFlags are those that all of them have.
 type relayFlags struct {
-	Config    string `required:"" placeholder:"FILE" help:"The YAML file with the settings. It is read again on SIGHUP."`
-	Check     bool   `help:"Check the settings, and end."`
-	LogLevel  string `placeholder:"LEVEL" enum:",debug,info,warn,error" default:"" help:"Least level that is logged, instead of log.level: debug, info, warn, error."`
-	LogFormat string `placeholder:"FORMAT" enum:",text,json" default:"" help:"How log lines are written, instead of log.format: text, json."`
+	Config    string  `required:"" placeholder:"FILE" help:"The YAML file with the settings. It is read again on SIGHUP."`
+	Check     bool    `help:"Check the settings, the files that they name and the folder, and end."`
+	LogLevel  *string `placeholder:"LEVEL" enum:"debug,info,warn,error" help:"Least level that is logged, instead of log.level: ${enum}."`
+	LogFormat *string `placeholder:"FORMAT" enum:"text,json" help:"How log lines are written, instead of log.format: ${enum}."`
 }
 
 // relayProgram is one of them, ready to be run.
@@ -32,22 +34,25 @@ type relayProgram[S any] struct {
 	name   string
 	load   func() (S, error)
 	log    func(S) config.Log
-	access func(S) relay.Access
+	check  func() error
+	folder func(S) string // that it works in, and makes
+	mode   fs.FileMode    // of that
+	moves  bool           // to another folder, on SIGHUP
 	run    func(ctx context.Context, load func() (S, error), again <-chan struct{}, log *slog.Logger) error
 }
 
 // runRelay checks, or runs until a signal stops it.
 func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
-	s, err := r.load()
-	if err == nil && f.Check {
-		err = r.access(s).Check()
-	}
-	if err != nil {
-		return relayError(r.name, err)
-	}
 	if f.Check {
+		if err := r.check(); err != nil {
+			return relayError(r.name, err)
+		}
 		_, err := fmt.Fprintf(p.out, "%s: good\n", f.Config)
 		return err
+	}
+	s, err := r.load()
+	if err != nil {
+		return relayError(r.name, err)
 	}
 	said := f.over(r.log(s))
 	var level slog.LevelVar
@@ -58,9 +63,12 @@ func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
 	load := func() (S, error) {
 		if first { // what was read a moment ago
 			first = false
-			return s, nil
+			return s, makeFolder(log, r.folder(s), r.mode)
 		}
 		now, err := r.load()
+		if err == nil && r.moves {
+			err = makeFolder(log, r.folder(now), r.mode)
+		}
 		if err == nil {
 			level.Set(f.over(r.log(now)).SlogLevel())
 		}
@@ -74,13 +82,26 @@ func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
 	return nil
 }
 
+// makeFolder makes the folder that a program works in, unless it is there. It says so: a
+// name that was mistyped is a new folder, too.
+func makeFolder(log *slog.Logger, folder string, mode fs.FileMode) error {
+	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+		return nil // whatever is there, the program says what is wrong with it
+	}
+	if err := lifecycle.MakeFolder(folder, mode); err != nil {
+		return fmt.Errorf("make the folder: %w", err)
+	}
+	log.Info("made the folder", "folder", folder)
+	return nil
+}
+
 // over returns how is logged: a flag wins over the settings.
 func (f relayFlags) over(l config.Log) config.Log {
-	if f.LogLevel != "" {
-		l.Level = f.LogLevel
+	if f.LogLevel != nil {
+		l.Level = *f.LogLevel
 	}
-	if f.LogFormat != "" {
-		l.Format = f.LogFormat
+	if f.LogFormat != nil {
+		l.Format = *f.LogFormat
 	}
 	return l
 }
@@ -103,7 +124,9 @@ func (c networkCommand) Run(p *program) error {
 		name:   "network",
 		load:   func() (relay.NetworkSettings, error) { return relay.ReadNetwork(c.Config) },
 		log:    func(s relay.NetworkSettings) config.Log { return s.Log },
-		access: func(s relay.NetworkSettings) relay.Access { return s.Access },
+		check:  func() error { return relay.CheckNetwork(c.Config) },
+		folder: func(s relay.NetworkSettings) string { return s.Data },
+		mode:   0o700,
 		run: func(ctx context.Context, load func() (relay.NetworkSettings, error), again <-chan struct{}, log *slog.Logger) error {
 			return relay.RunNetwork(ctx, relay.NetworkOptions{Load: load, Reload: again, Version: p.version, Log: log, Out: p.out})
 		},
@@ -119,7 +142,9 @@ func (c makerCommand) Run(p *program) error {
 		name:   "maker",
 		load:   func() (relay.MakerSettings, error) { return relay.ReadMaker(c.Config) },
 		log:    func(s relay.MakerSettings) config.Log { return s.Log },
-		access: func(s relay.MakerSettings) relay.Access { return s.Access },
+		check:  func() error { return relay.CheckMaker(c.Config) },
+		folder: func(s relay.MakerSettings) string { return s.Spool },
+		mode:   0o777,
 		run: func(ctx context.Context, load func() (relay.MakerSettings, error), again <-chan struct{}, log *slog.Logger) error {
 			return relay.RunMaker(ctx, relay.MakerOptions{Load: load, Reload: again, Version: p.version, Log: log, Out: p.out, In: os.Stdin})
 		},
@@ -138,7 +163,10 @@ func (c uploaderCommand) Run(p *program) error {
 		name:   "uploader",
 		load:   func() (relay.UploaderSettings, error) { return relay.ReadUploader(c.Config, c.Network) },
 		log:    func(s relay.UploaderSettings) config.Log { return s.Log },
-		access: func(s relay.UploaderSettings) relay.Access { return s.Access },
+		check:  func() error { return relay.CheckUploader(c.Config, c.Network) },
+		folder: func(s relay.UploaderSettings) string { return s.Spool },
+		mode:   0o777,
+		moves:  true,
 		run: func(ctx context.Context, load func() (relay.UploaderSettings, error), again <-chan struct{}, log *slog.Logger) error {
 			return relay.RunUploader(ctx, relay.UploaderOptions{Load: load, Reload: again, Version: p.version, Log: log, Out: p.out})
 		},
@@ -154,7 +182,9 @@ func (c collectorCommand) Run(p *program) error {
 		name:   "collector",
 		load:   func() (relay.CollectorSettings, error) { return relay.ReadCollector(c.Config) },
 		log:    func(s relay.CollectorSettings) config.Log { return s.Log },
-		access: func(s relay.CollectorSettings) relay.Access { return s.Access },
+		check:  func() error { return relay.CheckCollector(c.Config) },
+		folder: func(s relay.CollectorSettings) string { return s.Spool },
+		mode:   0o777,
 		run: func(ctx context.Context, load func() (relay.CollectorSettings, error), again <-chan struct{}, log *slog.Logger) error {
 			return relay.RunCollector(ctx, relay.CollectorOptions{Load: load, Reload: again, Version: p.version, Log: log, Out: p.out})
 		},

@@ -69,6 +69,7 @@ type relayReport struct {
 	Targets   []relayTarget  `json:"targets"`
 	Failures  []relayFailure `json:"failures"`
 	Full      string         `json:"full,omitzero"`
+	FullSince Time           `json:"fullSince,omitzero"`
 }
 
 type relayWaiting struct {
@@ -136,7 +137,7 @@ func showRelayCluster(c relay.ClusterStatus) relayCluster {
 func showReport(r relay.Report) relayReport {
 	a := relayReport{
 		Program: r.Program, ID: r.ID, Host: r.Host, Spool: r.Spool, Version: r.Version, Started: Time(r.Started), Files: r.Files, Bytes: r.Bytes,
-		FileRate: r.FileRate, ByteRate: r.ByteRate, Waiting: relayWaiting(r.Waiting), LeftAlone: r.LeftAlone, Full: r.Full,
+		FileRate: r.FileRate, ByteRate: r.ByteRate, Waiting: relayWaiting(r.Waiting), LeftAlone: r.LeftAlone, Full: r.Full, FullSince: Time(r.FullSince),
 		Targets: make([]relayTarget, len(r.Targets)), Failures: make([]relayFailure, len(r.Failures)),
 	}
 	for i, t := range r.Targets {

@@ -219,6 +219,7 @@ func TestSizes(t *testing.T) {
 		"64k":                  `"64k" is not a size: did you mean 64KiB?`,
 		"64MB":                 `"64MB" is not a size: did you mean 64MiB?`,
 		"2g":                   `"2g" is not a size: did you mean 2GiB?`,
+		"1 GiB":                `"1 GiB" is not a size: did you mean 1GiB?`,
 		"2TiB":                 `"2TiB" is not a size: the units are KiB, MiB and GiB`,
 		"9223372036854775808":  `"9223372036854775808" is too large for a size`,
 		"9223372036854775807K": `"9223372036854775807K" is not a size: did you mean 9223372036854775807KiB?`,

@@ -101,6 +101,19 @@ func (v Value) IsList() bool { return v.n.Kind == yaml.SequenceNode }
 // IsMapping says whether the value is keys with values.
 func (v Value) IsMapping() bool { return v.n.Kind == yaml.MappingNode }
 
+// HasKey says whether the value is a mapping with a key.
+func (v Value) HasKey(key string) bool {
+	if !v.IsMapping() {
+		return false
+	}
+	for i := 0; i+1 < len(v.n.Content); i += 2 {
+		if resolve(v.n.Content[i]).Value == key {
+			return true
+		}
+	}
+	return false
+}
+
 // Text returns a single value as it is written.
 func (v Value) Text() (text string, ok bool) { return v.d.r.scalar(v.Key, v.n) }
 

@@ -152,7 +152,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"limits: {pingInterval: -1s}":                  `limits.pingInterval: -1s is too little: the least is 100ms`,
 		"limits: {pingInterval: 0}":                    `limits.pingInterval: 0s is too little: the least is 100ms`,
 		"limits: {sessionsPerUser: 1.5}":               `limits.sessionsPerUser: "1.5" is not a whole number`,
-		"limits: {mailboxAge: 30d}":                    `limits.mailboxAge: "30d" is not a duration: write 500ms, 15s, 5m or 720h`,
+		"limits: {mailboxAge: 30d}":                    `limits.mailboxAge: "30d" is not a duration: days are written in hours, as 720h`,
 		"log: {format: yaml}":                          `log.format: "yaml" is none of text, json`,
 		"listen: 127.0.0.1:9088":                       `listen: listen (127.0.0.1:9088) and admin (127.0.0.1:9088) want the same port`,
 		"limits: {frame: 1MiB}":                        `limits.frame: limits.queueBytes is 1MiB, but must have room for limits.frame (1MiB) and 128KiB more`,

@@ -23,6 +23,9 @@ const (
 // directly behind it.
 func ParseBytes(text string) (Bytes, error) {
 	digits := strings.TrimRight(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+	if bare := strings.TrimRight(digits, " "); bare != digits && bare != "" && len(digits) < len(text) {
+		return 0, fmt.Errorf("%q is not a size%s", text, suggestUnit(bare, text[len(digits):]))
+	}
 	unit, ok := map[string]Bytes{"": 1, "KiB": KiB, "MiB": MiB, "GiB": GiB}[text[len(digits):]]
 	n, err := strconv.ParseUint(digits, 10, 63)
 	switch {
@@ -68,6 +71,11 @@ func (b Bytes) String() string {
 func parseDuration(text string) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(text, 64); err == nil && text != "0" {
 		return 0, fmt.Errorf("%q is not a duration: it lacks its unit, as in %ss", text, text)
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return 0, fmt.Errorf("%q is not a duration: days are written in hours, as %dh", text, 24*n)
+		}
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {

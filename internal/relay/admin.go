@@ -41,10 +41,14 @@ func moveAdmin(old *door, log *slog.Logger, address string, creds *credentials, 
 
 // planAdmin plans the move of an admin door.
 func planAdmin(old *door, log *slog.Logger, address string, creds *credentials, a *admin) (*doorMove, error) {
-	return planMove(old, log, address, adminConnections, behind{
-		handler: a, creds: creds, names: []string{},
+	m, err := planMove(old, log, address, adminConnections, behind{
+		handler: a, creds: creds, names: []string{}, within: quickTime,
 		open: func(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" },
 	})
+	if err != nil {
+		return m, fmt.Errorf("admin: %w", err)
+	}
+	return m, nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -73,16 +77,24 @@ func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // answer answers with JSON.
-func answer(w http.ResponseWriter, v any) {
+func answer(w http.ResponseWriter, v any) { answerText(w, encode(v)) }
+
+// encode returns JSON on a line.
+func encode(v any) []byte {
 	body, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // our own types
 	}
+	return append(body, '\n')
+}
+
+// answerText answers with JSON that is there already.
+func answerText(w http.ResponseWriter, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	// The caller may be gone; there is nobody else to tell.
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(body)
 }
 
 // newRegistry returns a registry with what every program of ours shows.

@@ -7,53 +7,146 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
 
 // credentials is an Access that was read: what guards the calls now.
 type credentials struct {
-	secret string
+	secret string      // the one that is shown; empty for none
+	others []string    // that are taken as well, while one takes the place of another
 	server *tls.Config // nil: plain HTTP is served
 	client *tls.Config // nil: what the system trusts
 }
 
+// accessError is what is wrong with a file that an Access names.
+type accessError struct {
+	key string
+	err error
+}
+
+// Error implements error.
+func (e *accessError) Error() string { return e.key + ": " + e.err.Error() }
+
+// Unwrap gives errors.Is and errors.As the cause.
+func (e *accessError) Unwrap() error { return e.err }
+
 // read reads the files of an Access.
 func (a Access) read() (*credentials, error) {
-	c := &credentials{}
-	if a.SecretFile != "" {
-		text, err := os.ReadFile(a.SecretFile)
+	c, bad := a.readAll()
+	if len(bad) == 0 {
+		return c, nil
+	}
+	all := make([]error, len(bad))
+	for i, one := range bad {
+		all[i] = one
+	}
+	return nil, errors.Join(all...)
+}
+
+// readAll reads the files of an Access, and tells all that is wrong with them.
+func (a Access) readAll() (c *credentials, bad []*accessError) {
+	c = &credentials{}
+	note := func(key string, err error) {
 		if err != nil {
-			return nil, fmt.Errorf("secretFile: %w", err)
-		}
-		c.secret = strings.TrimSpace(string(text))
-		if len(c.secret) < leastSecret || strings.ContainsAny(c.secret, " \t\r\n") {
-			return nil, fmt.Errorf("secretFile %s: the secret must be one word of at least %d bytes", a.SecretFile, leastSecret)
+			bad = append(bad, &accessError{key, err})
 		}
 	}
-	if a.TLS.Cert != "" || a.TLS.Key != "" {
-		pair, err := tls.LoadX509KeyPair(a.TLS.Cert, a.TLS.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert %q and tls.key %q: %w", a.TLS.Cert, a.TLS.Key, err)
+	if a.SecretFile != "" {
+		note("secretFile", c.readSecrets(a.SecretFile))
+	}
+	if a.TLS.Cert != "" && a.TLS.Key != "" {
+		cert, err := readSmall(a.TLS.Cert)
+		note("tls.cert", err)
+		key, bad := readSmall(a.TLS.Key)
+		note("tls.key", bad)
+		if err == nil && bad == nil {
+			note("tls.cert", c.takePair(cert, key, a.TLS.Key))
 		}
-		c.server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	}
 	if a.TLS.CA != "" {
-		pem, err := os.ReadFile(a.TLS.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: %s holds no certificate in PEM", a.TLS.CA)
-		}
-		c.client = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+		note("tls.ca", c.readAuthorities(a.TLS.CA))
 	}
-	return c, nil
+	return c, bad
+}
+
+// mostSecrets is how many secrets are taken at once: the one that is shown, and that
+// which it takes the place of, or the other way round.
+const mostSecrets = 2
+
+func (c *credentials) readSecrets(file string) error {
+	text, err := readSmall(file)
+	if err != nil {
+		return err
+	}
+	words := strings.Fields(string(text))
+	if len(words) == 0 || len(words) > mostSecrets || slices.ContainsFunc(words, isNoSecret) {
+		return fmt.Errorf("%s must have one secret, a word of at least %d bytes of ASCII; on a second line there may be another one that is taken, too", file, leastSecret)
+	}
+	c.secret, c.others = words[0], words[1:]
+	return nil
+}
+
+func isNoSecret(word string) bool {
+	return len(word) < leastSecret || strings.ContainsFunc(word, func(r rune) bool { return r < '!' || r > '~' })
+}
+
+func (c *credentials) takePair(cert, key []byte, keyFile string) error {
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("it makes no pair with %s: %w", keyFile, err)
+	}
+	c.server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	return nil
+}
+
+func (c *credentials) readAuthorities(file string) error {
+	pem, err := readSmall(file)
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s holds no certificate in PEM", file)
+	}
+	c.client = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	return nil
+}
+
+// mostSmall bounds files of secrets and certificates.
+const mostSmall = 1 << 20
+
+// readSmall reads a file of which nobody waits for the end.
+func readSmall(file string) ([]byte, error) {
+	about, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return nil, unreadable(file, err)
+	case !about.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file", file)
+	case about.Size() > mostSmall:
+		return nil, fmt.Errorf("%s has more than %d bytes", file, mostSmall)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, unreadable(file, err)
+	}
+	return text, nil
+}
+
+// unreadable says why a file cannot be read.
+func unreadable(file string, err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	return fmt.Errorf("cannot read %s: %w", file, err)
 }
 
 // base returns the URL of a server that is given with or without a scheme, without

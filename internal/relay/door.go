@@ -51,7 +51,13 @@ type behind struct {
 	// beside the loopback names and the one that it was asked to listen at: a page
 	// elsewhere may have a name of its own point here. nil: it answers to all.
 	names []string
+	// within is how long a request takes at most, and its answer that long again, so
+	// that who is slow holds nothing for long; 0: as long as the handler sees to it.
+	within time.Duration
 }
+
+// quickTime is within of doors that take and answer little.
+const quickTime = 30 * time.Second
 
 // newDoor listens at an address: who connects waits until the door is served. most is
 // how many connections there are at once; more of them wait to be accepted.
@@ -135,6 +141,11 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler) // the connection ends, and with it what was half answered
 	}()
+	if b.within > 0 {
+		now, c := time.Now(), http.NewResponseController(w)
+		// An error says that the connection is gone.
+		_ = errors.Join(c.SetReadDeadline(now.Add(b.within)), c.SetWriteDeadline(now.Add(2*b.within)))
+	}
 	if r.ContentLength != 0 {
 		// What a handler leaves of a body is waited for only so long.
 		defer func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTime)) }()
@@ -144,9 +155,13 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseUnread(w, r, http.StatusMisdirectedRequest, codeHost, "without a secret this server answers to loopback names only, such as 127.0.0.1 and localhost")
 		return
 	}
-	if b.creds.secret != "" && (b.open == nil || !b.open(r)) && !shows(r, b.creds.secret) {
+	if b.creds.secret != "" && (b.open == nil || !b.open(r)) && !b.creds.shownBy(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuseUnread(w, r, http.StatusUnauthorized, codeSecret, "this server asks for its secret: Authorization: Bearer …")
+		why := "this server asks for its secret: Authorization: Bearer …"
+		if r.Header.Get("Authorization") != "" {
+			why = "the secret that is shown is not this server's"
+		}
+		refuseUnread(w, r, http.StatusUnauthorized, codeSecret, why)
 		return
 	}
 	b.handler.ServeHTTP(w, r)
@@ -176,12 +191,16 @@ func hostOf(address string) string {
 	return strings.TrimSuffix(strings.Trim(address, "[]"), ".")
 }
 
-// shows says whether a request shows the secret. Digests are compared, so that the
-// time says nothing of how long it is.
-func shows(r *http.Request, secret string) bool {
+// shownBy says whether a request shows a secret that is taken. Digests are compared, so
+// that the time says nothing of how long they are.
+func (c *credentials) shownBy(r *http.Request) bool {
 	scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	have, want := sha256.Sum256([]byte(strings.TrimSpace(shown))), sha256.Sum256([]byte(secret))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(have[:], want[:]) == 1
+	have, same := sha256.Sum256([]byte(strings.TrimSpace(shown))), 0
+	for _, secret := range append([]string{c.secret}, c.others...) {
+		want := sha256.Sum256([]byte(secret))
+		same |= subtle.ConstantTimeCompare(have[:], want[:])
+	}
+	return strings.EqualFold(scheme, "Bearer") && same == 1
 }
 
 // The codes of refusals.

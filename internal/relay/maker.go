@@ -188,7 +188,7 @@ func (m *maker) openDoors(s MakerSettings, creds *credentials) error {
 	}
 	d, err := planMove(m.door, m.log, s.Listen, makerConnections, behind{handler: http.HandlerFunc(m.take), creds: creds, names: []string{}})
 	if err != nil {
-		return err
+		return fmt.Errorf("listen: %w", err)
 	}
 	a, err := planAdmin(m.admin, m.log, s.Admin, creds, newAdmin(m.registry, m.notReady, func() any { return m.report() }))
 	if err != nil {

@@ -28,11 +28,13 @@ type NetworkOptions struct {
 	Now     func() time.Time
 
 	after func(time.Duration) <-chan time.Time // between two looks; nil for time.After
+	pause func(time.Duration) <-chan time.Time // between two writes; nil for time.After
 	write func(folder string, file []byte) error
 }
 
 func (o *NetworkOptions) fill() {
-	o.Log, o.Out, o.Now, o.after = orNowhere(o.Log), orDiscard(o.Out), orClock(o.Now), orAfter(o.after)
+	o.Log, o.Out, o.Now = orNowhere(o.Log), orDiscard(o.Out), orClock(o.Now)
+	o.after, o.pause = orAfter(o.after), orAfter(o.pause)
 	if o.write == nil {
 		o.write = writeState
 	}
@@ -78,6 +80,7 @@ func runNetwork(ctx context.Context, o *NetworkOptions, s NetworkSettings, creds
 	n.close()
 	stopKeeping() // after the last request, whose change is kept yet
 	workers.Wait()
+	n.tellNews(true)
 	return err
 }
 
@@ -90,6 +93,7 @@ type networkServer struct {
 	run      string // of this process, for those who ask who left
 	folder   string
 	write    func(folder string, file []byte) error
+	pause    func(time.Duration) <-chan time.Time // between two writes
 	settings NetworkSettings
 	metrics  *networkMetrics
 	door     *door
@@ -97,6 +101,7 @@ type networkServer struct {
 
 	unwatched chan struct{}
 	wake      chan struct{} // of one: there are changes to keep
+	telling   chan struct{} // of statusAtOnce: who makes a status
 
 	mu      sync.Mutex
 	roster  *roster
@@ -104,20 +109,20 @@ type networkServer struct {
 	kept    uint64        // the change up to which all is on disk
 	keepErr error         // of the last try
 	tried   chan struct{} // closed at the end of the next try
+	news    networkNews   // that was not logged yet
+	lists   [2]madeList   // without and with those that were lost
 }
 
 func newNetworkServer(o *NetworkOptions, s NetworkSettings) (*networkServer, error) {
 	n := &networkServer{
-		log: o.Log, now: o.Now, version: o.Version, started: o.Now(), run: randomID(), folder: s.Data, write: o.write, settings: s,
-		unwatched: make(chan struct{}), wake: make(chan struct{}, 1),
+		log: o.Log, now: o.Now, version: o.Version, started: o.Now(), run: randomID(), folder: s.Data, write: o.write, pause: o.pause, settings: s,
+		unwatched: make(chan struct{}), wake: make(chan struct{}, 1), telling: make(chan struct{}, statusAtOnce),
 		roster: newRoster(s.FirstPort, s.ExpireAfter, randomID), reports: newReportBook(), tried: make(chan struct{}),
 	}
-	n.roster.onJoined = func(m *registered) {
-		n.log.Info("a collector is there", "cluster", m.cluster, "id", m.id, "address", m.address, "port", m.port)
-	}
+	n.roster.onJoined = n.news.joined.add
 	n.roster.onDropped = func(m *registered) {
 		n.metrics.dropped.Inc()
-		n.log.Warn("a collector missed its heartbeats and is dropped", "cluster", m.cluster, "id", m.id, "address", m.address, "port", m.port)
+		n.news.dropped.add(m)
 	}
 	var err error
 	if n.metrics, err = newNetworkMetrics(n); err != nil {
@@ -136,9 +141,9 @@ func randomID() string {
 // open opens the doors, or moves them: all or none.
 func (n *networkServer) open(s NetworkSettings, creds *credentials) error {
 	address := net.JoinHostPort(plainHost(s.Address), strconv.Itoa(s.Port))
-	d, err := planMove(n.door, n.log, address, networkConnections, behind{handler: n, creds: creds, names: []string{}})
+	d, err := planMove(n.door, n.log, address, networkConnections, behind{handler: n, creds: creds, names: []string{}, within: quickTime})
 	if err != nil {
-		return err
+		return fmt.Errorf("server: %w", err)
 	}
 	a, err := planAdmin(n.admin, n.log, s.Admin, creds, newAdmin(n.metrics.registry, n.trouble, func() any { return n.status() }))
 	if err != nil {
@@ -206,6 +211,7 @@ func (n *networkServer) watch(ctx context.Context, after func(time.Duration) <-c
 		n.reports.forgetSilent(n.now())
 		behind := n.kept < n.roster.changes
 		n.mu.Unlock()
+		n.tellNews(false)
 		if behind {
 			n.wakeKeeper()
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +34,7 @@ func beginNetwork(t *testing.T, data string, change func(*NetworkSettings, *Netw
 	s := DefaultNetwork()
 	s.Port, s.Data, s.Admin = 0, data, "127.0.0.1:0"
 	o := NetworkOptions{Log: quiet(), Out: out, Reload: n.reload, Version: "v1"}
+	o.pause = func(time.Duration) <-chan time.Time { return time.After(time.Millisecond) }
 	o.Load = func() (NetworkSettings, error) { return s, nil }
 	if change != nil {
 		change(&s, &o)
@@ -127,6 +131,11 @@ func TestWhatIsBadIsRefusedWithItsReason(t *testing.T) {
 		"/register?cluster=a&taken=x":             "400 BAD_PARAMETER: taken:",
 		"/register?cluster=a&address=h%2Fx":       "400 BAD_PARAMETER: address:",
 		"/register?cluster=a&address=10.0.0.1:80": "400 BAD_PARAMETER: address:",
+		"/register?cluster=a&address=..":          "400 BAD_PARAMETER: address:",
+		"/register?cluster=a&address=0.0.0.0":     "400 BAD_PARAMETER: address: 0.0.0.0 is no address that others can reach",
+		"/register?cluster=a&address=::":          "400 BAD_PARAMETER: address:",
+		"/register?cluster=a&address=127.1":       "400 BAD_PARAMETER: address:",
+		"/register?cluster=a&address=a%20b":       "400 BAD_PARAMETER: address:",
 		"/register?cluster=%zz":                   "400 BAD_PARAMETER: the query",
 		"/remove":                                 "400 BAD_PARAMETER: id:",
 		"/nothing":                                "404 NOT_FOUND:",
@@ -207,6 +216,30 @@ func runOnce(t *testing.T, data string) error {
 	return RunNetwork(t.Context(), NetworkOptions{Load: func() (NetworkSettings, error) { return s, nil }})
 }
 
+func TestAnAddressInUseIsToldWithItsKey(t *testing.T) {
+	used, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = used.Close() }() // nobody came
+	n, m := DefaultNetwork(), DefaultMaker()
+	n.Data, n.Port, m.Spool, m.Listen = t.TempDir(), used.Addr().(*net.TCPAddr).Port, t.TempDir(), used.Addr().String()
+	network := func() error {
+		return RunNetwork(t.Context(), NetworkOptions{Load: func() (NetworkSettings, error) { return n, nil }})
+	}
+	if err := network(); err == nil || !strings.HasPrefix(err.Error(), "server: cannot listen: ") {
+		t.Error(err)
+	}
+	n.Port, n.Admin = 0, used.Addr().String()
+	if err := network(); err == nil || !strings.HasPrefix(err.Error(), "admin: cannot listen: ") {
+		t.Error(err)
+	}
+	err = RunMaker(t.Context(), MakerOptions{Load: func() (MakerSettings, error) { return m, nil }})
+	if err == nil || !strings.HasPrefix(err.Error(), "listen: cannot listen: ") {
+		t.Error(err)
+	}
+}
+
 func TestWhatCannotBeKeptIsNotAnswered(t *testing.T) {
 	var mu sync.Mutex
 	var trouble error
@@ -238,6 +271,77 @@ func TestWhatCannotBeKeptIsNotAnswered(t *testing.T) {
 	}
 }
 
+// recorded is a log that a test reads.
+type recorded struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (r *recorded) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(b)
+}
+
+// lines returns what was logged of a kind.
+func (r *recorded) lines(with string) (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for line := range strings.Lines(r.text.String()) {
+		if strings.Contains(line, with) {
+			list = append(list, strings.TrimSpace(line))
+		}
+	}
+	return list
+}
+
+func TestManyChangesShareAWriteAndALineOfTheLog(t *testing.T) {
+	const many = 20
+	data, log, over := t.TempDir(), &recorded{}, make(chan time.Time)
+	var writes atomic.Int64
+	begin := func(s *NetworkSettings, o *NetworkOptions) {
+		o.Log, o.Now = slog.New(slog.NewTextHandler(log, nil)), func() time.Time { return time.Unix(1_700_000_000, 0) }
+		o.pause = func(time.Duration) <-chan time.Time { return over }
+		o.write = func(folder string, file []byte) error { writes.Add(1); return writeState(folder, file) }
+	}
+	n := beginNetwork(t, data, begin)
+	n.ask("/register?cluster=c&id=first&port=1") // alone: at once
+	each := func(path func(i int) string, shown int) {
+		t.Helper()
+		var asked sync.WaitGroup
+		for i := range many {
+			asked.Go(func() {
+				if got := n.ask(path(i)); !strings.HasPrefix(got, "200 ") {
+					t.Error(got)
+				}
+			})
+		}
+		soon(t, "all have asked", func() bool { return strings.Count(n.ask("/clusters"), `"address"`) == shown })
+		before := writes.Load()
+		over <- time.Time{}
+		asked.Wait()
+		if got := writes.Load() - before; got != 1 {
+			t.Errorf("%d changes took %d writes", many, got)
+		}
+	}
+	each(func(i int) string { return fmt.Sprint("/register?cluster=c&id=", i) }, many+1)
+	each(func(i int) string { return fmt.Sprint("/remove?id=", i) }, 1)
+	before := n.ask("/clusters")
+	n.stop()
+	for _, want := range []string{`msg="a collector is there" cluster=c id=first address=127.0.0.1 port=1`, `msg="many collectors are there" count=20 `, `msg="many were removed by request" count=20 `} {
+		if got := log.lines(want); len(got) != 1 {
+			t.Errorf("%q is logged %d times", want, len(got))
+		}
+	}
+	if got := log.lines("by=127.0.0.1"); len(got) != 1 {
+		t.Error("who had them removed is not told:", got)
+	}
+	n = beginNetwork(t, data, nil)
+	if got := n.ask("/clusters"); got != before {
+		t.Errorf("after a restart: %s, not %s", got, before)
+	}
+}
+
 func TestProgramsReportAndTheStatusHasAll(t *testing.T) {
 	n := beginNetwork(t, t.TempDir(), nil)
 	n.ask("/register?cluster=c&id=1&address=h")
@@ -258,6 +362,64 @@ func TestProgramsReportAndTheStatusHasAll(t *testing.T) {
 			t.Errorf("taken is %.20q", body)
 		}
 	}
+}
+
+// slowReader is a caller who reads nothing of an answer until it is let go.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	begun, goOn chan struct{}
+	read, write time.Time // deadlines
+}
+
+func (w *slowReader) Write(b []byte) (int, error) {
+	w.begun <- struct{}{}
+	<-w.goOn
+	return w.ResponseRecorder.Write(b)
+}
+
+func (w *slowReader) SetReadDeadline(t time.Time) error  { w.read = t; return nil }
+func (w *slowReader) SetWriteDeadline(t time.Time) error { w.write = t; return nil }
+
+func TestWhoIsSlowHoldsLittleAndNotForLong(t *testing.T) {
+	o := NetworkOptions{}
+	o.fill()
+	s := DefaultNetwork()
+	s.Data, s.Port = t.TempDir(), 0
+	n, err := newNetworkServer(&o, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.open(s, &credentials{}); err != nil {
+		t.Fatal(err)
+	}
+	defer n.close()
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	ask := func(ctx context.Context) *slowReader {
+		w := &slowReader{ResponseRecorder: httptest.NewRecorder(), begun: begun, goOn: goOn}
+		n.door.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1/status", nil))
+		return w
+	}
+	var asked sync.WaitGroup
+	for range statusAtOnce {
+		asked.Go(func() {
+			if w := ask(t.Context()); w.read.IsZero() || w.write.IsZero() {
+				t.Error("it may take as long as it likes")
+			}
+		})
+		<-begun
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if w := ask(gone); w.Body.Len() > 0 {
+		t.Error("one more is told, though nobody is there:", w.Body)
+	}
+	close(goOn)
+	asked.Wait()
+	asked.Go(func() { <-begun })
+	if w := ask(t.Context()); !strings.HasPrefix(w.Body.String(), `{"version"`) {
+		t.Error("when they are gone:", w.Body)
+	}
+	asked.Wait()
 }
 
 func TestAReloadMovesTheDoorAndASettingThatIsBadChangesNothing(t *testing.T) {
@@ -291,6 +453,29 @@ func TestAReloadMovesTheDoorAndASettingThatIsBadChangesNothing(t *testing.T) {
 	reload(func() { bad, address, file = nil, "127.0.0.1", secret })
 	if got := n.ask("/clusters"); !strings.HasPrefix(got, "401 SECRET") {
 		t.Error("without the new secret:", got)
+	}
+	rewrite := func(text string) {
+		reload(func() {
+			if err := os.WriteFile(secret, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	shown := func(secret string) string { return n.ask("/clusters", "Authorization", "Bearer "+secret) }
+	rewrite("a-secret-of-one-word\nthe-secret-that-follows\n")
+	for secret, want := range map[string]string{
+		"a-secret-of-one-word": "200 {}", "the-secret-that-follows": "200 {}", "": "401 SECRET: the secret that is shown is not this server's", "a-secret-of-one-wor": "401 SECRET: the secret that is shown",
+	} {
+		if got := shown(secret); !strings.HasPrefix(got, want) {
+			t.Errorf("while secrets change, %q: %s, not %s", secret, got, want)
+		}
+	}
+	if got := n.ask("/clusters"); !strings.HasPrefix(got, "401 SECRET: this server asks for its secret") {
+		t.Error("without any:", got)
+	}
+	rewrite("the-secret-that-follows")
+	if got := shown("a-secret-of-one-word"); !strings.HasPrefix(got, "401 SECRET") {
+		t.Error("with that from before:", got)
 	}
 	reload(func() { address = "localhost" })
 	if _, err := http.DefaultClient.Do(request(t, http.MethodGet, n.at["listen"]+"/clusters")); err == nil {

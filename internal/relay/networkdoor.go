@@ -51,14 +51,29 @@ func (n *networkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.remove(w, r, query)
 	case pathClusters:
 		w.Header().Set(headerRun, n.run)
-		answer(w, n.list(false))
+		answerText(w, n.listed(false))
 	case pathMembers:
 		w.Header().Set(headerRun, n.run)
-		answer(w, n.list(true))
+		answerText(w, n.listed(true))
 	case pathStatus:
-		answer(w, n.status())
+		n.tell(w, r)
 	case pathReport:
 		n.report(w, r)
+	}
+}
+
+// statusAtOnce is how many are told the status at once: it may have 32 MiB and more.
+const statusAtOnce = 4
+
+// tell answers with the status.
+func (n *networkServer) tell(w http.ResponseWriter, r *http.Request) {
+	select {
+	case n.telling <- struct{}{}:
+		defer func() { <-n.telling }()
+	case <-r.Context().Done():
+	}
+	if r.Context().Err() == nil { // else nobody is there
+		answer(w, n.status())
 	}
 }
 
@@ -110,7 +125,7 @@ func readAsking(query url.Values, caller string) (asking, error) {
 		a.address = hostOf(caller)
 	}
 	a.address = plainHost(a.address)
-	if err := checkHost(a.address); err != nil {
+	if err := checkReached(a.address); err != nil {
 		return a, fmt.Errorf("address: %w", err)
 	}
 	for _, p := range []struct {
@@ -160,7 +175,7 @@ func (n *networkServer) remove(w http.ResponseWriter, r *http.Request, query url
 		n.refuse(w, http.StatusBadRequest, codeParameter, "id: "+err.Error())
 		return
 	}
-	if err := n.leave(r.Context(), id); err != nil {
+	if err := n.leave(r.Context(), id, hostOf(r.RemoteAddr)); err != nil {
 		n.refuseLater(w, r, err)
 		return
 	}

@@ -4,33 +4,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// Bounds of writing. A change that comes alone is written at once; of many that come
+// one after the other, those of a pause are written together, so that neither how many
+// nor how large they are says how much is written in a second.
+const (
+	keepPause = 50 * time.Millisecond
+	keepRate  = 16 << 20 // bytes a second, when the file is large
+)
+
 // keep writes what changed until ctx ends, and what is left then. While one file is
-// written and synced, the next changes gather.
+// written and synced, and for a while after that, the next changes gather.
 func (n *networkServer) keep(ctx context.Context) {
+	defer n.keepOnce()
 	for {
 		select {
 		case <-ctx.Done():
-			n.keepOnce()
 			return
 		case <-n.wake:
-			n.keepOnce()
+		}
+		size := n.keepOnce()
+		n.tellNews(false)
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.pause(max(keepPause, time.Duration(size)*time.Second/keepRate)):
 		}
 	}
 }
 
-func (n *networkServer) keepOnce() {
+// keepOnce writes all that is not kept yet, and says how many bytes that took.
+func (n *networkServer) keepOnce() int {
 	n.mu.Lock()
 	change := n.roster.changes
 	if change == n.kept {
 		n.mu.Unlock()
-		return
+		return 0
 	}
-	file := n.roster.keep()
+	state := n.roster.state()
 	n.mu.Unlock()
+	file := state.file()
 	err := n.write(n.folder, file)
 	n.mu.Lock()
 	before := n.keepErr
@@ -50,6 +67,7 @@ func (n *networkServer) keepOnce() {
 	case err == nil && before != nil:
 		n.log.Info("members can be kept again", "data", n.folder)
 	}
+	return len(file)
 }
 
 func (n *networkServer) wakeKeeper() {
@@ -96,21 +114,47 @@ func (n *networkServer) join(ctx context.Context, a asking) (Registered, error) 
 	return out, n.settled(ctx, change)
 }
 
-// leave has a collector leave. It returns when that is kept.
-func (n *networkServer) leave(ctx context.Context, id string) error {
+// leave has the collectors of an ID leave, as somebody asks. It returns when that is
+// kept.
+func (n *networkServer) leave(ctx context.Context, id, by string) error {
 	n.mu.Lock()
-	n.roster.remove(n.now(), id)
+	for _, m := range n.roster.remove(n.now(), id) {
+		n.news.remove(m, by)
+	}
 	change := n.roster.changes
 	n.mu.Unlock()
 	return n.settled(ctx, change)
 }
 
-// list returns the members that are there, or also those that were lost.
-func (n *networkServer) list(lost bool) Clusters {
+// madeList is a list as it is answered, after a change. It is made once for all who ask.
+type madeList struct {
+	change uint64
+	text   []byte // nil before the first
+}
+
+// listed returns the members that are there, or also those that were lost, as JSON
+// that is not to be changed.
+func (n *networkServer) listed(lost bool) []byte {
+	made := &n.lists[0]
+	if lost {
+		made = &n.lists[1]
+	}
+	n.mu.Lock()
+	n.roster.expire(n.now())
+	change := n.roster.changes
+	if made.text != nil && made.change == change {
+		defer n.mu.Unlock()
+		return made.text
+	}
+	list := n.roster.list(lost)
+	n.mu.Unlock()
+	text := encode(list)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.roster.expire(n.now())
-	return n.roster.list(lost)
+	if made.text == nil || made.change < change {
+		*made = madeList{change, text}
+	}
+	return text
 }
 
 func (n *networkServer) status() Status {

@@ -202,9 +202,9 @@ func (g *roster) nextFree(self *registered, a asking) (int, error) {
 	return 0, &fullError{fmt.Sprintf("all ports from %d on are given out at %s", g.firstPort, a.address)}
 }
 
-// remove has all members of an ID leave. Their ID and port are remembered, as of
-// those that were lost. It is no error if there is none.
-func (g *roster) remove(now time.Time, id string) {
+// remove has all members of an ID leave, and returns them. Their ID and port are
+// remembered, as of those that were lost. It is no error if there is none.
+func (g *roster) remove(now time.Time, id string) (left []*registered) {
 	for key, m := range g.members {
 		if key.id != id || m.left {
 			continue
@@ -214,7 +214,9 @@ func (g *roster) remove(now time.Time, id string) {
 		}
 		m.up, m.left, m.since = false, true, now
 		g.changed(m)
+		left = append(left, m)
 	}
+	return left
 }
 
 // expire drops those whose last heartbeat is too long ago.

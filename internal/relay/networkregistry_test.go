@@ -163,7 +163,7 @@ func TestARosterStaysInOrder(t *testing.T) {
 				t.Fatal(up, g.up, len(g.members), len(given))
 			}
 			back := newRoster(9300, 10*time.Second, countedIDs())
-			if err := back.restore(now, g.keep()); err != nil || !bytes.Equal(back.keep(), g.keep()) || back.up != g.up {
+			if err := back.restore(now, g.state().file()); err != nil || !bytes.Equal(back.state().file(), g.state().file()) || back.up != g.up {
 				t.Fatal("restored:", err)
 			}
 		}
@@ -173,7 +173,7 @@ func TestARosterStaysInOrder(t *testing.T) {
 func TestAFileThatIsDamagedAnywhereIsNotTaken(t *testing.T) {
 	g, now := testRoster(), time.Unix(1_700_000_000, 0)
 	_, _ = g.register(now, asking{cluster: "a", address: "h1"})
-	file := g.keep()
+	file := g.state().file()
 	for i := range file {
 		bad := bytes.Clone(file)
 		bad[i] ^= 1
@@ -208,5 +208,55 @@ func TestReportsAreBounded(t *testing.T) {
 	}
 	if s.forgetSilent(now.Add(48 * time.Hour)); len(s.last) != 0 || s.bytes != 0 {
 		t.Error(len(s.last), s.bytes)
+	}
+}
+
+func TestAProgramIsFullSinceItFirstSaidSo(t *testing.T) {
+	s, start := newReportBook(), time.Unix(1_700_000_000, 0).UTC()
+	for i, c := range []struct {
+		full string
+		want time.Duration
+	}{{"", -1}, {"no room", 1}, {"no folder", 1}, {"", -1}, {"no room", 4}} {
+		now := start.Add(time.Duration(i) * time.Second)
+		s.take(now, Report{Program: programMaker, ID: "m", Full: c.full, FullSince: start}, 1)
+		want := time.Time{}
+		if c.want >= 0 {
+			want = start.Add(c.want * time.Second)
+		}
+		if _, programs := s.status(now, testRoster()); programs[0].FullSince != want {
+			t.Errorf("report %d: full since %s, not %s", i, programs[0].FullSince, want)
+		}
+	}
+}
+
+func TestAProcessThatGoesOnElsewhereLeavesNoSilentProgram(t *testing.T) {
+	s, now := newReportBook(), time.Unix(1_700_000_000, 0)
+	take := func(id, process string) {
+		s.take(now, Report{Program: programUploader, ID: id, Process: process, Every: 5000}, 1)
+	}
+	left := func() (ids []string) {
+		s.forgetSilent(now)
+		_, programs := s.status(now, testRoster())
+		for _, p := range programs {
+			ids = append(ids, p.ID)
+			if p.Process != "" {
+				t.Error("its process is told")
+			}
+		}
+		return ids
+	}
+	take("old", "p")
+	take("ended", "q")
+	take("of another version", "")
+	if got := left(); len(got) != 3 {
+		t.Error(got)
+	}
+	for range 4 {
+		now = now.Add(5 * time.Second)
+		take("new", "p")
+		take("another", "")
+	}
+	if got := left(); !slices.Equal(got, []string{"another", "ended", "new", "of another version"}) {
+		t.Error(got)
 	}
 }

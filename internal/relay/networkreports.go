@@ -39,8 +39,15 @@ func (s *reportBook) take(now time.Time, r Report, size int) {
 	if r.Program != programCollector {
 		key.cluster = ""
 	}
+	r.FullSince = time.Time{}
+	if r.Full != "" {
+		r.FullSince = now.UTC()
+	}
 	if old := s.last[key]; old != nil {
 		s.bytes -= old.size
+		if r.Full != "" && old.Full != "" {
+			r.FullSince = old.FullSince
+		}
 	}
 	s.last[key] = &lastReport{r, size, now}
 	s.bytes += size
@@ -63,10 +70,17 @@ func (s *reportBook) forgetOldest(newest reportKey) {
 	}
 }
 
-// forgetSilent drops those that said nothing for a day.
+// forgetSilent drops those that said nothing for a day, and at once those whose process
+// goes on under another ID: it was told to use another folder.
 func (s *reportBook) forgetSilent(now time.Time) {
+	speaks := map[string]bool{}
+	for _, r := range s.last {
+		if r.Process != "" && !r.silent(now) {
+			speaks[r.Process] = true
+		}
+	}
 	for key, r := range s.last {
-		if now.Sub(r.seen) > reportAge {
+		if now.Sub(r.seen) > reportAge || speaks[r.Process] && r.silent(now) {
 			s.bytes -= r.size
 			delete(s.last, key)
 		}
@@ -77,6 +91,13 @@ func (s *reportBook) forgetSilent(now time.Time) {
 func (r *lastReport) silent(now time.Time) bool {
 	every := min(max(time.Duration(r.Every)*time.Millisecond, time.Second), time.Hour)
 	return now.Sub(r.seen) > 3*every
+}
+
+// told is a report as others are told of it.
+func (r *lastReport) told() Report {
+	out := r.Report
+	out.Process = "" // whoever knows it could take the place of the program
+	return out
 }
 
 // status returns the programs that report, and members with what they reported.
@@ -91,14 +112,15 @@ func (s *reportBook) status(now time.Time, g *roster) (clusters []ClusterStatus,
 		}
 		one := MemberStatus{ID: m.id, Address: m.address, Port: m.port, State: m.state(), Since: m.since.UTC(), Seen: m.seen.UTC()}
 		if r := s.last[reportKey{programCollector, m.cluster, m.id}]; r != nil {
-			one.Report = &r.Report
+			told := r.told()
+			one.Report = &told
 		}
 		last := &clusters[len(clusters)-1]
 		last.Members = append(last.Members, one)
 	}
 	for key, r := range s.last {
 		if key.program != programCollector {
-			programs = append(programs, ReportStatus{Report: r.Report, Seen: r.seen.UTC(), Silent: r.silent(now)})
+			programs = append(programs, ReportStatus{Report: r.told(), Seen: r.seen.UTC(), Silent: r.silent(now)})
 		}
 	}
 	slices.SortFunc(programs, func(a, b ReportStatus) int {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
@@ -57,12 +59,20 @@ func (m *registered) state() string {
 	return memberLost
 }
 
-// keep returns the file of what there is now.
-func (g *roster) keep() []byte {
-	k := keptState{FirstPort: g.firstPort, NextPort: g.nextPort, Members: []keptMember{}}
-	for _, m := range g.sorted() {
+// state returns what there is now. It is quick, since all who ask wait meanwhile.
+func (g *roster) state() keptState {
+	k := keptState{FirstPort: g.firstPort, NextPort: g.nextPort, Members: make([]keptMember, 0, len(g.members))}
+	for _, m := range g.members {
 		k.Members = append(k.Members, keptMember{m.cluster, m.id, m.address, m.port, m.nameless, m.state(), m.since.UTC()})
 	}
+	return k
+}
+
+// file returns the file of a state.
+func (k keptState) file() []byte {
+	slices.SortFunc(k.Members, func(a, b keptMember) int {
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.ID, b.ID))
+	})
 	body, err := json.Marshal(k)
 	if err != nil {
 		panic(err) // our own type

@@ -3,10 +3,16 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 )
@@ -149,29 +155,59 @@ func atNetwork(n *AtNetwork) []setting {
 	}
 }
 
-func checkServer(server string) error {
-	_, err := (&credentials{}).base(server)
-	return err
-}
-
 // durationOf writes a duration without parts that are zero.
 func durationOf(d time.Duration) string {
-	text := strings.TrimSuffix(d.String(), "0s")
+	text := d.String()
+	if cut, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = cut + "m"
+	}
 	if cut, ok := strings.CutSuffix(text, "h0m"); ok {
 		text = cut + "h"
 	}
 	return text
 }
 
-// checkAccess notes what is wrong with how calls are guarded.
+// checkAccess notes what is wrong with how calls are guarded, and with the files that
+// say so.
 func checkAccess(d *config.Document, a Access) {
 	if (a.TLS.Cert == "") != (a.TLS.Key == "") {
 		d.Refuse("tls", "tls.cert and tls.key go together: give both, or none")
 	}
+	_, bad := a.readAll()
+	for _, one := range bad {
+		d.Refuse(one.key, "%s", one.err)
+	}
 }
 
-// Check reads the files that an Access names, and says what is wrong with them.
-func (a Access) Check() error { _, err := a.read(); return err }
+// checkFolder notes that a folder cannot be used, or cannot be made. Nothing is made.
+func checkFolder(d *config.Document, key, folder string) {
+	if folder == "" {
+		return
+	}
+	at := filepath.Clean(folder)
+	about, err := os.Stat(at)
+	for ; errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR); about, err = os.Stat(at) {
+		above := filepath.Dir(at)
+		if above == at {
+			break
+		}
+		at = above
+	}
+	cannot := "it cannot be made: " + at
+	if at == filepath.Clean(folder) {
+		cannot = at
+	}
+	switch {
+	case err != nil:
+		d.Refuse(key, "%s", unreadable(at, err))
+	case !about.IsDir():
+		d.Refuse(key, "%s is not a folder", cannot)
+	default:
+		if err := unix.Access(at, unix.W_OK|unix.X_OK); err != nil {
+			d.Refuse(key, "%s cannot be written: %s", cannot, err)
+		}
+	}
+}
 
 // checkID says what is wrong with the name of a member or a cluster.
 func checkID(id string) error {
@@ -180,21 +216,6 @@ func checkID(id string) error {
 		return fmt.Errorf("must have 1 to %d bytes", maxID)
 	case !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl):
 		return errors.New("must be UTF-8 without control characters")
-	}
-	return nil
-}
-
-// checkHost says what is wrong with a host's name or IP address.
-func checkHost(host string) error {
-	const most = 255
-	switch {
-	case host == "" || len(host) > most:
-		return fmt.Errorf("must have 1 to %d bytes", most)
-	case !utf8.ValidString(host) || strings.ContainsFunc(host, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }),
-		strings.ContainsAny(host, `/\@?#%"<>`):
-		return fmt.Errorf("%.60q is no host: write a name, or an IP address without a port", host)
-	case strings.Count(host, ":") == 1:
-		return fmt.Errorf("%.60q must have no port", host)
 	}
 	return nil
 }

@@ -42,7 +42,12 @@ func DefaultCollector() CollectorSettings {
 }
 
 // ReadCollector reads a collector's settings. What is wrong is [config.Problems].
-func ReadCollector(file string) (CollectorSettings, error) {
+func ReadCollector(file string) (CollectorSettings, error) { return readCollector(file, false) }
+
+// CheckCollector reads a collector's settings and looks whether its folder can be used.
+func CheckCollector(file string) error { _, err := readCollector(file, true); return err }
+
+func readCollector(file string, look bool) (CollectorSettings, error) {
 	s := DefaultCollector()
 	d, err := readSettings(file, collectorKeys(&s))
 	if err != nil {
@@ -54,14 +59,21 @@ func ReadCollector(file string) (CollectorSettings, error) {
 	if s.Address == "" && s.Listen == "" {
 		d.Refuse("address", "is required: where uploaders reach this collector")
 	}
-	if s.Network.Server != "" && s.Network.Cluster == "" {
+	networked := d.Has("network.server")
+	if err := checkReached(s.Address); s.Address != "" && networked && err != nil {
+		d.Refuse("address", "%s; where the collector listens is the setting listen", err)
+	}
+	if networked && !d.Has("network.cluster") {
 		d.Refuse("network.cluster", "is required: the cluster that this collector joins")
 	}
-	if s.Network.Server == "" && d.Has("network.cluster") {
+	if !networked && d.Has("network.cluster") {
 		d.Refuse("network.server", "is required to join a cluster")
 	}
-	if s.Port == 0 && s.Network.Server == "" {
+	if s.Port == 0 && !networked {
 		d.Refuse("port", "is required without a network server, which could give one out")
+	}
+	if look {
+		checkFolder(d, "spool", s.Spool)
 	}
 	checkAccess(d, s.Access)
 	if err := d.Err(); err != nil {
@@ -89,11 +101,19 @@ func DefaultNetwork() NetworkSettings {
 }
 
 // ReadNetwork reads a network server's settings. What is wrong is [config.Problems].
-func ReadNetwork(file string) (NetworkSettings, error) {
+func ReadNetwork(file string) (NetworkSettings, error) { return readNetwork(file, false) }
+
+// CheckNetwork reads a network server's settings and looks whether its folder can be used.
+func CheckNetwork(file string) error { _, err := readNetwork(file, true); return err }
+
+func readNetwork(file string, look bool) (NetworkSettings, error) {
 	s := DefaultNetwork()
 	d, err := readSettings(file, networkKeys(&s))
 	if err != nil {
 		return NetworkSettings{}, err
+	}
+	if look {
+		checkFolder(d, "data", s.Data)
 	}
 	checkAccess(d, s.Access)
 	if err := d.Err(); err != nil {
@@ -128,7 +148,12 @@ func DefaultMaker() MakerSettings {
 }
 
 // ReadMaker reads a maker's settings. What is wrong is [config.Problems].
-func ReadMaker(file string) (MakerSettings, error) {
+func ReadMaker(file string) (MakerSettings, error) { return readMaker(file, false) }
+
+// CheckMaker reads a maker's settings and looks whether its folder can be used.
+func CheckMaker(file string) error { _, err := readMaker(file, true); return err }
+
+func readMaker(file string, look bool) (MakerSettings, error) {
 	s := DefaultMaker()
 	d, err := readSettings(file, makerKeys(&s))
 	if err != nil {
@@ -146,6 +171,9 @@ func ReadMaker(file string) (MakerSettings, error) {
 	}
 	if s.Unit%time.Millisecond != 0 {
 		d.Refuse("unit", "%s is no whole number of milliseconds", s.Unit)
+	}
+	if look {
+		checkFolder(d, "spool", s.Spool)
 	}
 	checkAccess(d, s.Access)
 	if err := d.Err(); err != nil {

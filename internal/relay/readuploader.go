@@ -37,6 +37,16 @@ func DefaultUploader() UploaderSettings {
 // see [ReadClusters], that takes the place of what the settings say of a network; it
 // may be empty. What is wrong is [config.Problems].
 func ReadUploader(file, clusters string) (UploaderSettings, error) {
+	return readUploader(file, clusters, false)
+}
+
+// CheckUploader reads an uploader's settings and looks whether its folder can be used.
+func CheckUploader(file, clusters string) error {
+	_, err := readUploader(file, clusters, true)
+	return err
+}
+
+func readUploader(file, clusters string, look bool) (UploaderSettings, error) {
 	s := DefaultUploader()
 	d, err := readSettings(file, uploaderKeys(&s))
 	if err != nil {
@@ -62,6 +72,9 @@ func ReadUploader(file, clusters string) (UploaderSettings, error) {
 		if _, ok := s.Static[rule.Cluster]; len(s.Static) > 0 && !ok {
 			d.Refuse(fmt.Sprintf("nexthop[%d].cluster", i), "there is no cluster %s among clusters", rule.Cluster)
 		}
+	}
+	if look {
+		checkFolder(d, "spool", s.Spool)
 	}
 	checkAccess(d, s.Access)
 	if err := config.Join(d.Err(), beside); err != nil {
@@ -101,20 +114,38 @@ func readRules(v config.Value) []Rule {
 		return nil
 	}
 	for _, item := range v.Items() {
+		if !isRule(item) {
+			item.Refuse("must be {pattern: \"*.csv\", cluster: store}; or write all of nexthop without dashes, as \"*.csv\": store")
+			continue
+		}
 		var rule Rule
+		good := true
 		for _, e := range item.Entries("pattern", "cluster") {
-			if text, ok := e.Text(); ok && e.Name == "pattern" {
+			text, ok := e.Text()
+			good = good && ok
+			if e.Name == "pattern" {
 				rule.Pattern = text
-			} else if ok {
+			} else {
 				rule.Cluster = text
 			}
 		}
-		rules = addRule(rules, item, rule)
+		if good {
+			rules = addRule(rules, item, rule)
+		}
 	}
 	return rules
 }
 
+// isRule says whether an item of a list is meant as a rule: it has a key of one.
+func isRule(item config.Value) bool {
+	return item.HasKey("pattern") || item.HasKey("cluster")
+}
+
 func addRule(rules []Rule, v config.Value, r Rule) []Rule {
+	if r.Pattern == "" || r.Cluster == "" {
+		v.Refuse("needs a pattern and the cluster that its files go to, as {pattern: \"*.csv\", cluster: store}")
+		return rules
+	}
 	if _, err := parsePattern(r.Pattern); err != nil {
 		v.Refuse("%s", err)
 		return rules
@@ -179,7 +210,7 @@ func readClusters(v config.Value) Clusters {
 func readMember(v config.Value) (id string, m Member, ok bool) {
 	var port int
 	checkAndPut := map[string]func(config.Value){
-		"id": putChecked(&id, checkID), "address": putChecked(&m.Address, checkHost), "port": putCount(&port, 1, maxPort),
+		"id": putChecked(&id, checkID), "address": putChecked(&m.Address, checkReached), "port": putCount(&port, 1, maxPort),
 	}
 	set := map[string]bool{}
 	for _, e := range v.Entries("id", "address", "port") {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -82,9 +83,13 @@ func knowsNone(err error) bool {
 	return false
 }
 
-// encodeReport returns a report as JSON. One that is too large tells of fewer
+// processID is what this process calls itself.
+var processID = sync.OnceValue(randomID)
+
+// encodeReport returns a report of this process as JSON. One that is too large tells of fewer
 // collectors, those that are in trouble first, and of fewer failures.
 func encodeReport(r Report) []byte {
+	r.Process = processID()
 	if most := maxReport / leastTarget; len(r.Targets) > most {
 		r.Targets = worstTargets(r.Targets, most)
 	}

@@ -36,7 +36,7 @@ func parseSchedule(text string) (schedule, error) {
 			return s, fmt.Errorf("%q: must be a duration as 10s, or a cron expression of six fields, seconds first", text)
 		}
 		if every < leastEvery || every > mostEvery {
-			return s, fmt.Errorf("%q: must be %s to %s", text, leastEvery, mostEvery)
+			return s, fmt.Errorf("%q: must be %s to %s", text, durationOf(leastEvery), durationOf(mostEvery))
 		}
 		s.every = every
 		return s, nil
@@ -45,13 +45,28 @@ func parseSchedule(text string) (schedule, error) {
 		return s, fmt.Errorf("%q: a cron expression has six fields: second, minute, hour, day, month, day of the week", text)
 	}
 	if !gronx.IsValid(text) {
-		return s, fmt.Errorf("%q: a field of the cron expression is wrong", text)
+		return s, fmt.Errorf("%q: %s", text, wrongField(fields))
 	}
 	// Whether it ever comes does not depend on when one asks.
 	if _, err := gronx.NextTickAfter(text, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), false); err != nil {
 		return s, fmt.Errorf("%q: there is no such day", text)
 	}
 	return s, nil
+}
+
+// wrongField says which fields of a cron expression are wrong.
+func wrongField(fields []string) string {
+	var wrong []string
+	for i, name := range []string{"second", "minute", "hour", "day of the month", "month", "day of the week"} {
+		alone := strings.Fields("* * * * * *")
+		if alone[i] = fields[i]; !gronx.IsValid(strings.Join(alone, " ")) {
+			wrong = append(wrong, fmt.Sprintf("field %d, the %s, cannot be %s", i+1, name, fields[i]))
+		}
+	}
+	if len(wrong) == 0 {
+		return "the fields of the cron expression do not go together"
+	}
+	return strings.Join(wrong, "; ")
 }
 
 // String returns the schedule as it was written.

@@ -172,6 +172,9 @@ type Report struct {
 	Targets   []Target  `json:"targets"`        // of an uploader
 	Failures  []Failure `json:"failures"`       // the newest first
 	Full      string    `json:"full,omitempty"` // why a collector refuses everything now
+
+	FullSince time.Time `json:"fullSince,omitzero"` // by the network server: of the first report that said so
+	Process   string    `json:"process,omitempty"`  // the same for all that one process reports, of each start another
 }
 
 // Waiting is how much waits.
@@ -254,6 +257,7 @@ func parseReport(body []byte) (Report, error) {
 		return r, fmt.Errorf("id: must have 1 to %d bytes", maxID)
 	}
 	r.Failures = r.Failures[:min(len(r.Failures), maxFailures)]
+	r.Process = r.Process[:min(len(r.Process), maxID)]
 	for i := range r.Failures {
 		r.Failures[i].Reason = cutText(r.Failures[i].Reason)
 	}
