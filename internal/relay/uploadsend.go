@@ -151,17 +151,29 @@ func (c *courier) prepare(ctx context.Context, l *load, id fileID) outcome {
 	default:
 		return failed(fateUnreadable, "cannot be read: %s", err)
 	}
+	l.key = c.keyOf(l)
+	return outcome{}
+}
+
+// keyOf returns the key of a file: the same for each try, whatever becomes of its
+// mode, owner and other names meanwhile, and another for one that is dropped anew,
+// though it have the same name, content, date and inode.
+func (c *courier) keyOf(l *load) string {
+	born, told := spool.Born(l.file)
+	if !told {
+		born = l.entry.Changed // sooner twice than never
+	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00", c.spool, l.entry.Name)
-	var b [32]byte
+	var b [40]byte
 	binary.BigEndian.PutUint64(b[0:], uint64(l.entry.Size))
 	binary.BigEndian.PutUint64(b[8:], uint64(l.entry.Modified.UnixNano()))
-	binary.BigEndian.PutUint64(b[16:], uint64(l.entry.Changed.UnixNano()))
+	binary.BigEndian.PutUint64(b[16:], uint64(born.UnixNano()))
 	binary.BigEndian.PutUint64(b[24:], l.entry.Inode)
+	binary.BigEndian.PutUint64(b[32:], uint64(l.entry.Turn))
 	h.Write(b[:])
 	h.Write(l.digest[:])
-	l.key = `"` + hex.EncodeToString(h.Sum(nil)) + `"`
-	return outcome{}
+	return `"` + hex.EncodeToString(h.Sum(nil)) + `"`
 }
 
 var errChanged = errors.New("the file changed")

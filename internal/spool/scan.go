@@ -65,6 +65,7 @@ func (b *Outbox) Scan(ctx context.Context, do func(Entry) error) error {
 		if e.Name == "" {
 			return nil // taken meanwhile
 		}
+		e.Turn = b.turn(e)
 		return do(e)
 	})
 	b.mu.Lock()
@@ -135,6 +136,16 @@ func (b *Outbox) look(g *outGround, name string) (Entry, Reason, error) {
 		return Entry{}, NotQuiet, nil
 	}
 	return e, "", nil
+}
+
+// turn says which turn of the same file it is.
+func (b *Outbox) turn(e Entry) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.linked.turns) == 0 {
+		return 0
+	}
+	return b.linked.turns[linkedAs(e.Name, e.identity())]
 }
 
 // quiet says whether a file was last written to long enough ago. A time of the
