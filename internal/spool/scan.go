@@ -19,14 +19,14 @@ type Reason string
 
 // The reasons.
 const (
-	Hidden    Reason = "hidden"    // its name begins with a dot
-	Temporary Reason = "temporary" // its name ends in .tmp: it is being written
-	NotQuiet  Reason = "notQuiet"  // it was written to a moment ago, or somebody has it open for that
-	BadName   Reason = "badName"   // see CheckName
-	Symlink   Reason = "symlink"
-	Folder    Reason = "folder"
-	OtherKind Reason = "otherKind" // a pipe, a socket, a device
-	Denied    Reason = "denied"    // it may not be read
+	Hidden    Reason = "HIDDEN"    // its name begins with a dot
+	Temporary Reason = "TEMPORARY" // its name ends in .tmp: it is being written
+	NotQuiet  Reason = "NOT_QUIET" // it was written to a moment ago, or somebody has it open for that
+	BadName   Reason = "BAD_NAME"  // see CheckName
+	Symlink   Reason = "SYMLINK"
+	Folder    Reason = "FOLDER"
+	OtherKind Reason = "OTHER_KIND" // a pipe, a socket, a device
+	Denied    Reason = "DENIED"     // it may not be read
 )
 
 // Scan calls do with every file that is ready, in no order. It reads the folder in
