@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -22,8 +23,8 @@ func keyNow(t *testing.T, box *spool.Outbox) (string, spool.Entry) {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }() // it was read only
-	c, l := &courier{spool: "x", digests: &digests{all: map[fileID]*known{}}}, &load{entry: found, file: f}
-	if out := c.prepare(t.Context(), l, identify("next", found)); out.fate != fateDelivered {
+	c, l := &courier{spool: "x", digests: &digests{all: map[fileID]*known{}}}, &load{id: identify("next", found), entry: found, file: f}
+	if out := c.prepare(t.Context(), l); out.fate != fateDelivered {
 		t.Fatal(out)
 	}
 	return l.key, found
@@ -128,4 +129,51 @@ func renamedOver(path, other string, date time.Time) error {
 		return err
 	}
 	return os.Rename(other, path)
+}
+
+func TestAFileOfWhichTheModeChangesWhileItWaitsIsNotSentAgainToWhoHasIt(t *testing.T) {
+	a, dead := newStub(t, nil), newStub(t, refusing(500))
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	drop(t, dir, "file", "content")
+	newUpload(t, standardUpload(dir, next(map[string]*stub{"a": a, "dead": dead}))).start(quickUpload)
+	eventually(t, "it is noted that one has it", func() bool { return noted(dir) })
+	if err := errors.Join(os.Chmod(path, 0o640), os.Link(path, filepath.Join(t.TempDir(), "other"))); err != nil {
+		t.Fatal(err)
+	}
+	tries := dead.tries()
+	eventually(t, "the other one is asked again", func() bool { return dead.tries() > tries+3 })
+	dead.do(nil)
+	eventually(t, "it is gone", func() bool { return !there(dir, "file") })
+	if !dead.has("file") || len(a.sent()) != 1 {
+		t.Errorf("the first was sent it %d times", len(a.sent()))
+	}
+}
+
+func TestAFileThatIsWrittenToIsSentAgainToWhoHasItAlthoughItsTimeWasSetBack(t *testing.T) {
+	a, dead := newStub(t, nil), newStub(t, refusing(500))
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	drop(t, dir, "file", "content")
+	newUpload(t, standardUpload(dir, next(map[string]*stub{"a": a, "dead": dead}))).start(quickUpload)
+	eventually(t, "it is noted that one has it", func() bool { return noted(dir) })
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte("another"), 0o600)
+	}
+	if err = errors.Join(err, os.Chtimes(path, info.ModTime(), info.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has what was written", func() bool { return a.content("file") == "another" })
+	dead.do(nil)
+	eventually(t, "it is gone", func() bool { return !there(dir, "file") })
+	if got := dead.content("file"); got != "another" {
+		t.Errorf("the other one has %q", got)
+	}
+}
+
+// noted says whether the ledger has more than that there are two collectors.
+func noted(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, ".switchboard", "uploader", "ledger"))
+	return err == nil && info.Size() > int64(len(ledgerMagic)+2*recordSize)
 }

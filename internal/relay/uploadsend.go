@@ -84,6 +84,7 @@ func newCourier(creds *credentials, perHost int, t uploadTuning, id string) *cou
 
 // load is a file that is being sent.
 type load struct {
+	id     fileID
 	entry  spool.Entry
 	file   *os.File
 	digest Digest
@@ -109,11 +110,11 @@ func (p *parcel) release() {
 // send sends a file to a collector at a base URL. again says that an earlier try
 // broke off, and wary that the collector did not take what it was sent last.
 func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entry, f *os.File, again, wary bool) outcome {
-	l := &load{entry: e, file: f, expect: expectAbove}
+	l := &load{id: id, entry: e, file: f, expect: expectAbove}
 	if again || wary {
 		l.expect = expectWary
 	}
-	if out := c.prepare(ctx, l, id); out.fate != fateDelivered {
+	if out := c.prepare(ctx, l); out.fate != fateDelivered {
 		return out
 	}
 	if l.small != nil {
@@ -135,12 +136,12 @@ func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entr
 }
 
 // prepare reads the file, for its digest at least.
-func (c *courier) prepare(ctx context.Context, l *load, id fileID) outcome {
+func (c *courier) prepare(ctx context.Context, l *load) outcome {
 	var err error
 	if l.entry.Size <= wholeMost {
 		err = c.readSmall(l)
 	} else {
-		l.digest, err = c.digests.of(ctx, id, l.file, l.entry.Size)
+		l.digest, err = c.digests.of(ctx, l.id, l.file, l.entry.Size)
 	}
 	switch {
 	case err == nil:
@@ -313,6 +314,7 @@ func (c *courier) arrived(l *load) outcome {
 	if !l.entry.Is(l.file) {
 		return failed(fateGone, "it changed while it was sent")
 	}
+	c.digests.arrived(l.id, l.digest)
 	return outcome{}
 }
 
