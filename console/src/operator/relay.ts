@@ -198,7 +198,7 @@ function howToShow(): HTMLElement {
       "ol",
       "steps",
       element("li", "", "Start it: ", code("switchboard relay network --config FILE"), "."),
-      element("li", "", "Name it in the settings of this node, ", code("relay.network: 127.0.0.1:9200"), ", and start the node again."),
+      element("li", "", "Name it in the settings file of this node, ", code('relay: {network: "127.0.0.1:9200"}'), ", and start the node again."),
     ),
     element("p", "hint", code("switchboard demo relay"), " starts a whole relay to look at. All of it is described in docs/relay.md."),
   );
