@@ -108,22 +108,22 @@ func (b *body) Close() error {
 type digests struct {
 	mu     sync.Mutex
 	all    map[fileID]*known
-	ledger *ledger // that is told of digests; nil for none
+	ledger *ledger // that is told of keys; nil for none
 }
 
-// toldTo has a ledger be told which content arrives.
+// toldTo has a ledger be told under which key a file arrives.
 func (d *digests) toldTo(l *ledger) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ledger = l
 }
 
-// arrived tells the ledger that a collector has a file with this content.
-func (d *digests) arrived(id fileID, digest Digest) {
+// arrived tells the ledger that a collector has a file.
+func (d *digests) arrived(id fileID, key string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ledger != nil {
-		d.ledger.arrived(id, digest)
+		d.ledger.arrived(id, key)
 	}
 }
 

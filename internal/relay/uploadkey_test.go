@@ -150,6 +150,23 @@ func TestAFileOfWhichTheModeChangesWhileItWaitsIsNotSentAgainToWhoHasIt(t *testi
 	}
 }
 
+func TestAFileThatIsRemovedAndDroppedAnewBeforeAllHaveItIsSentToAll(t *testing.T) {
+	a, dead := newStub(t, nil), newStub(t, refusing(500))
+	dir := t.TempDir()
+	path, date := filepath.Join(dir, "file"), time.Now().Add(-time.Hour)
+	if err := dated(path, "content", date); err != nil {
+		t.Fatal(err)
+	}
+	newUpload(t, standardUpload(dir, next(map[string]*stub{"a": a, "dead": dead}))).start(quickUpload)
+	eventually(t, "it is noted that one has it", func() bool { return noted(dir) })
+	if err := errors.Join(os.Remove(path), dated(path, "content", date)); err != nil { // most likely with the same inode
+		t.Fatal(err)
+	}
+	eventually(t, "it is sent again", func() bool { return len(a.sent()) == 2 })
+	dead.do(nil)
+	eventually(t, "it is gone", func() bool { return !there(dir, "file") })
+}
+
 func TestAFileThatIsWrittenToIsSentAgainToWhoHasItAlthoughItsTimeWasSetBack(t *testing.T) {
 	a, dead := newStub(t, nil), newStub(t, refusing(500))
 	dir := t.TempDir()

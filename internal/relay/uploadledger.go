@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strconv"
 	"sync"
 	"time"
 
@@ -50,15 +51,21 @@ const (
 	unseenLimit = 2 // periods; then a file that no whole pass met is forgotten
 )
 
-// held is who has a file, and which content that was.
+// held is who has a file, and under which key.
 type held struct {
 	mask    uint64
-	content uint64 // the first eight bytes of its digest; 0 if it is not known
+	key     uint64 // the beginning of the key that it was sent with; 0 if it is not known
 	changed uint32
 }
 
-// contentOf is what a ledger knows of a digest.
-func contentOf(d Digest) uint64 { return binary.BigEndian.Uint64(d[:]) }
+// beginOf is what a ledger knows of a key, which is hexadecimal digits in quotes.
+func beginOf(key string) uint64 {
+	n, err := strconv.ParseUint(key[1:17], 16, 64)
+	if err != nil {
+		panic(err) // our own
+	}
+	return n
+}
 
 // ledger knows which collectors have which of the files that others still lack: 40
 // bytes a file for each 56 collectors of its cluster. It is safe for concurrent use,
@@ -69,7 +76,7 @@ type ledger struct {
 	mu       sync.Mutex
 	slots    map[laneID]int
 	files    map[fileKey]held
-	arriving map[fileID]uint64 // the content of those of which it is about to be noted who has them
+	arriving map[fileID]uint64 // the keys of those of which it is about to be noted who has them
 	pending  []byte            // records that are not in the file yet
 	period   uint8
 }
@@ -136,33 +143,33 @@ func (l *ledger) has(id fileID, slot int) bool {
 func (l *ledger) add(id fileID, slot int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	content := l.arriving[id]
+	key := l.arriving[id]
 	delete(l.arriving, id)
-	key := onPage(id.file, slot)
-	h := l.files[key]
-	if h.changed != id.changed && (content == 0 || h.content != content) {
+	at := onPage(id.file, slot)
+	h := l.files[at]
+	if h.changed != id.changed && (key == 0 || h.key != key) {
 		h = held{} // what others have was written over since
 	}
-	if content != 0 {
-		h.content = content
+	if key != 0 {
+		h.key = key
 	}
 	h.changed = id.changed
 	h.mask = h.mask&maskSlots | 1<<(slot%pageSlots)
-	l.pending = record{kind: recordMask, id: key, held: h}.append(l.pending)
+	l.pending = record{kind: recordMask, id: at, held: h}.append(l.pending)
 	h.mask |= uint64(l.period) << pageSlots
-	l.files[key] = h
+	l.files[at] = h
 }
 
-// arrived notes the content of a file that a collector has. That it has it is to be
-// added, or the file to be gone, after that.
-func (l *ledger) arrived(id fileID, d Digest) {
+// arrived notes the key of a file that a collector has. That it has it is to be added,
+// or the file to be gone, after that.
+func (l *ledger) arrived(id fileID, key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.arriving[id] = contentOf(d)
+	l.arriving[id] = beginOf(key)
 }
 
 // doubts says whether something is known of a file, and something of that file changed
-// since: who has it as it is now, is to be found out by its content.
+// since: who has it as it is now, is to be found out by its key.
 func (l *ledger) doubts(id fileID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -174,23 +181,23 @@ func (l *ledger) doubts(id fileID) bool {
 	return false
 }
 
-// carry says what the content of a file is of which there are doubts. If it is the
-// same as before, those have the file who had it, and else nobody.
-func (l *ledger) carry(id fileID, d Digest) {
+// carry says what the key of a file is of which there are doubts. If it is the same as
+// before, those have the file who had it, and else nobody.
+func (l *ledger) carry(id fileID, key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for slot := 0; slot < len(l.slots); slot += pageSlots {
-		key := onPage(id.file, slot)
-		h, known := l.files[key]
+		at := onPage(id.file, slot)
+		h, known := l.files[at]
 		switch {
 		case !known || h.changed == id.changed:
-		case h.content == 0 || h.content != contentOf(d):
-			l.forget(key)
+		case h.key == 0 || h.key != beginOf(key):
+			l.forget(at)
 		default:
 			h.changed = id.changed
-			l.files[key] = h
+			l.files[at] = h
 			h.mask &= maskSlots
-			l.pending = record{kind: recordMask, id: key, held: h}.append(l.pending)
+			l.pending = record{kind: recordMask, id: at, held: h}.append(l.pending)
 		}
 	}
 }

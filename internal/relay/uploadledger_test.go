@@ -195,7 +195,7 @@ func TestALedgerKnowsAFileOfWhichOnlyTheModeOrTheNamesChanged(t *testing.T) {
 	}
 	before, after, written := numbered(1), numbered(1), numbered(1)
 	after.changed, written.changed = 1, 2
-	one, two := Digest{1}, Digest{2}
+	one, two := `"0000000000000001…"`, `"0000000000000002…"`
 	for _, slot := range []int{a, far} {
 		l.arrived(before, one)
 		l.add(before, slot)

@@ -29,8 +29,7 @@ const (
 
 var castagnoliTable = crc32.MakeTable(crc32.Castagnoli)
 
-// record is one of them: kind, number in three bytes, id, mask, content, changed,
-// checksum.
+// record is one of them: kind, number in three bytes, id, mask, key, changed, checksum.
 type record struct {
 	kind   byte
 	number int
@@ -43,7 +42,7 @@ func (r record) append(b []byte) []byte {
 	b = append(b, r.kind, byte(r.number>>16), byte(r.number>>8), byte(r.number))
 	b = append(b, r.id[:]...)
 	b = binary.BigEndian.AppendUint64(b, r.mask)
-	b = binary.BigEndian.AppendUint64(b, r.content)
+	b = binary.BigEndian.AppendUint64(b, r.key)
 	b = binary.BigEndian.AppendUint32(b, r.changed)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoliTable))
 }
@@ -55,7 +54,7 @@ func parseRecord(b *[recordSize]byte) (r record, ok bool) {
 	r.kind, r.number = b[0], int(b[1])<<16|int(b[2])<<8|int(b[3])
 	copy(r.id[:], b[4:20])
 	r.mask = binary.BigEndian.Uint64(b[20:28])
-	r.content = binary.BigEndian.Uint64(b[28:36])
+	r.key = binary.BigEndian.Uint64(b[28:36])
 	r.changed = binary.BigEndian.Uint32(b[36:40])
 	return r, true
 }

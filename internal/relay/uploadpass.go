@@ -179,7 +179,7 @@ const (
 func (u *uploader) meet(ctx context.Context, p *plan, cluster string, e spool.Entry, hints <-chan struct{}) error {
 	id := identify(cluster, e)
 	if u.ledger.doubts(id) {
-		u.recognise(ctx, id, e)
+		u.recognise(ctx, p, id, e)
 	}
 	for first := true; ; first = false {
 		what, reason := u.judge(p, cluster, id, e, first)
@@ -219,17 +219,17 @@ func (u *uploader) meet(ctx context.Context, p *plan, cluster string, e spool.En
 	}
 }
 
-// recognise finds out by the content who has a file of which something changed: most
-// often its mode or its names. What cannot be read now is looked at by the next pass,
+// recognise finds out by its key who has a file of which something changed: most often
+// its mode or its names. What cannot be read now is looked at by the next pass,
 // and sent meanwhile.
-func (u *uploader) recognise(ctx context.Context, id fileID, e spool.Entry) {
+func (u *uploader) recognise(ctx context.Context, p *plan, id fileID, e spool.Entry) {
 	f, err := u.box.Open(e)
 	if err != nil {
 		return
 	}
 	defer func() { _ = f.Close() }() // it was read only
-	if d, err := u.o.tuning.digests.of(ctx, id, f, e.Size); err == nil {
-		u.ledger.carry(id, d)
+	if key, known := p.courier.keyNow(ctx, id, e, f); known {
+		u.ledger.carry(id, key)
 	}
 }
 

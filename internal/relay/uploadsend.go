@@ -156,6 +156,16 @@ func (c *courier) prepare(ctx context.Context, l *load) outcome {
 	return outcome{}
 }
 
+// keyNow returns the key that a file has as it is, or false if it cannot be read now.
+func (c *courier) keyNow(ctx context.Context, id fileID, e spool.Entry, f *os.File) (string, bool) {
+	l := &load{id: id, entry: e, file: f}
+	out := c.prepare(ctx, l)
+	if l.small != nil {
+		l.small.release()
+	}
+	return l.key, out.fate == fateDelivered
+}
+
 // keyOf returns the key of a file: the same for each try, whatever becomes of its
 // mode, owner and other names meanwhile, and another for one that is dropped anew,
 // though it have the same name, content, date and inode.
@@ -314,7 +324,7 @@ func (c *courier) arrived(l *load) outcome {
 	if !l.entry.Is(l.file) {
 		return failed(fateGone, "it changed while it was sent")
 	}
-	c.digests.arrived(l.id, l.digest)
+	c.digests.arrived(l.id, l.key)
 	return outcome{}
 }
 
