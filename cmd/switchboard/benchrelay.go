@@ -216,7 +216,7 @@ func throughRelay(ctx context.Context, dir string, size, files int) (float64, er
 	}()
 	for left := true; left; {
 		select {
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond): // to look costs, too
 		case err := <-ended:
 			cancel()
 			return 0, errors.Join(errors.New("the relay ended before all files were moved"), err, <-ended)

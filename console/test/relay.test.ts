@@ -44,10 +44,10 @@ test("a sentence says how many collectors there are, and which are not well", ()
 
 test("uploaders and makers are told apart, and those that are silent stand out", () => {
   const all = relay({ programs: [program(), program({ id: "u2", host: "field4", silent: true }), program({ program: "maker", id: "m", host: "field5" })] });
-  assert.deepEqual(programsOf(all, "uploader").map(({ host, look, state, since }) => [host, look, state, since]), [["field3", "good", "reports", undefined], ["field4", "bad", "silent", "2026-11-26T08:00:00Z"]]);
+  assert.deepEqual(programsOf(all, "uploader").map(({ host, look, state, since }) => [host, look, state, since]), [["field3", "good", "up", undefined], ["field4", "bad", "silent", "2026-11-26T08:00:00Z"]]);
   assert.deepEqual(programsOf(all, "maker").map(({ host }) => host), ["field5"]);
   assert.equal(uploadersSummary(all), "2 uploaders, 1 silent.");
-  assert.equal(uploadersSummary(relay({ programs: [program()] })), "1 uploader, which reports.");
+  assert.equal(uploadersSummary(relay({ programs: [program()] })), "1 uploader, up.");
   assert.equal(uploadersSummary(relay()), "No uploader reports.");
 });
 

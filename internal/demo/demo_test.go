@@ -365,6 +365,7 @@ func TestADemoStartsAPartAgainAndLeavesNoneBehind(t *testing.T) {
 		t.Fatalf("it did not say %s", what)
 		return nil
 	}
+	chart := strings.TrimSuffix(until(`^chart +(\S+)$`)[1], "/")
 	pid, err := strconv.Atoi(until(`^gateway +(\d+)  `)[1])
 	if err != nil {
 		t.Fatal(err)
@@ -377,6 +378,17 @@ func TestADemoStartsAPartAgainAndLeavesNoneBehind(t *testing.T) {
 	until(fmt.Sprintf(`^gateway is started again: process \d+ after %d$`, pid))
 	if err := Run(t.Context(), Options{Data: data, Listen: "127.0.0.1:0", Out: io.Discard}); err == nil || !strings.Contains(err.Error(), "is in use by process") {
 		t.Errorf("a second one on the folder: %v", err)
+	}
+	chart = strings.TrimPrefix(chart, "http://")
+	if err := Run(t.Context(), Options{Data: data, Listen: chart, Out: io.Discard}); err == nil || !strings.Contains(err.Error(), "is in use by process") {
+		t.Errorf("a second one on the folder and the address: %v", err)
+	}
+	other := filepath.Join(t.TempDir(), "above", "other")
+	if err := Run(t.Context(), Options{Data: other, Listen: chart, Out: io.Discard}); err == nil || !strings.Contains(err.Error(), "give --listen another address") {
+		t.Errorf("a second one on the address: %v", err)
+	}
+	if _, err := os.Stat(filepath.Dir(other)); err == nil {
+		t.Error("one that was refused leaves its folder behind")
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

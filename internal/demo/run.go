@@ -32,18 +32,22 @@ type Options struct {
 // returns nil. What is wrong with the options is a *Wrong. A second Run on the same
 // folder is refused.
 func Run(ctx context.Context, o Options) error {
+	// First what makes no folder: a demo that is refused leaves none.
+	l, refused := layOut(o.Data, o.Listen, o.Static)
+	if _, err := os.Stat(filepath.Dir(l.config("x"))); refused != nil && err != nil {
+		return refused
+	}
 	release, err := lifecycle.LockFolder(o.Data)
 	if err != nil {
-		return err
+		return err // it is in use: that says more than that a port is
 	}
-	return errors.Join(run(ctx, o), release())
+	if refused != nil {
+		return errors.Join(refused, release())
+	}
+	return errors.Join(run(ctx, o, l), release())
 }
 
-func run(ctx context.Context, o Options) error {
-	l, err := layOut(o.Data, o.Listen, o.Static)
-	if err != nil {
-		return err
-	}
+func run(ctx context.Context, o Options, l layout) error {
 	if err := l.write(); err != nil {
 		return fmt.Errorf("write what the parts need: %w", err)
 	}

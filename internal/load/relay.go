@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 )
 
 // Relay is what `switchboard bench relay` found: files that an uploader and a collector
@@ -23,16 +24,33 @@ type RelaySize struct {
 	Bare  float64 `json:"bare"` // the same, of the bare loop
 }
 
-// Print writes it for people.
+// leastRelay is how long files have to take for a rate that says something: the start of
+// both programs is in it.
+const leastRelay = 250 * time.Millisecond
+
+// Print writes it for people, and says of which sizes there were too few files.
 func (r Relay) Print(w io.Writer) error {
 	for _, s := range r.Sizes {
-		if _, err := fmt.Fprintf(w, "%s of %s\n  through the relay    %.0f a second, %.2f of the bare loop (%.0f)\n",
-			plural(s.Files, "file"), bytesText(int64(s.Bytes)), s.Rate, s.Rate/s.Bare, s.Bare); err != nil {
+		text := fmt.Sprintf("%s of %s\n  through the relay    %.0f a second, %.2f of the bare loop (%.0f)\n",
+			plural(s.Files, "file"), bytesText(int64(s.Bytes)), s.Rate, s.Rate/s.Bare, s.Bare)
+		if took := s.took(); took < leastRelay {
+			text += fmt.Sprintf("  too few to tell: they took %s, and the start is a part of that; give at least %d\n",
+				took.Round(time.Millisecond), s.enough())
+		}
+		if _, err := io.WriteString(w, text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// took is how long the faster of both took.
+func (s RelaySize) took() time.Duration {
+	return time.Duration(float64(s.Files) / max(s.Rate, s.Bare) * float64(time.Second))
+}
+
+// enough is how many files take long enough, at the rate that was found.
+func (s RelaySize) enough() int { return int(2*leastRelay.Seconds()*max(s.Rate, s.Bare)) + 1 }
 
 // measureRelay measures files beside a bare loop.
 func measureRelay(ctx context.Context, s *suite) ([]found, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -66,6 +67,9 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) post(ctx context.Context) error {
 	report := r.report()
 	report.Every = r.every.Milliseconds()
+	if whole, err := filepath.Abs(report.Spool); err == nil && report.Spool != "" {
+		report.Spool = whole // who reads it there knows nothing of our folder
+	}
 	_, err := r.creds.call(ctx, r.client, http.MethodPost, r.base+pathReport, bytes.NewReader(encodeReport(report)))
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -195,6 +196,9 @@ func TestAReporterTellsEachHeartbeatAndAStrangerSeldom(t *testing.T) {
 			t.Error(err, r.URL.Path, r.Header)
 		}
 		got = append(got, fmt.Sprint(report.ID, " ", report.Every))
+		if !filepath.IsAbs(report.Spool) || filepath.Base(report.Spool) != "spool" {
+			t.Errorf("it reports the spool %q", report.Spool)
+		}
 		if stranger {
 			http.NotFound(w, r)
 		}
@@ -203,7 +207,7 @@ func TestAReporterTellsEachHeartbeatAndAStrangerSeldom(t *testing.T) {
 	waits, ticks := make(chan time.Duration), make(chan time.Time)
 	r := &reporter{
 		log: quiet(), creds: &credentials{secret: "s"}, client: server.Client(), base: server.URL, every: 5 * time.Second,
-		report: func() Report { return Report{Program: programMaker, ID: "m"} },
+		report: func() Report { return Report{Program: programMaker, ID: "m", Spool: "./spool"} },
 		after:  func(d time.Duration) <-chan time.Time { waits <- d; return ticks },
 	}
 	ctx, cancel := context.WithCancel(t.Context())

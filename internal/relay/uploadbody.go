@@ -106,8 +106,25 @@ func (b *body) Close() error {
 // digests remembers what the content of large files is, so that it is read for its
 // digest once and not by each collector's upload. It is safe for concurrent use.
 type digests struct {
-	mu  sync.Mutex
-	all map[fileID]*known
+	mu     sync.Mutex
+	all    map[fileID]*known
+	ledger *ledger // that is told of keys; nil for none
+}
+
+// toldTo has a ledger be told under which key a file arrives.
+func (d *digests) toldTo(l *ledger) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ledger = l
+}
+
+// arrived tells the ledger that a collector has a file.
+func (d *digests) arrived(id fileID, key string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ledger != nil {
+		d.ledger.arrived(id, key)
+	}
 }
 
 type known struct {

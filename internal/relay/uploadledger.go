@@ -3,16 +3,23 @@ package relay
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
 
-// fileID stands for a file as it is: by its cluster, name, size, inode, and the
-// times of its content and of its inode. A file that changed, or that was dropped
-// anew under the same name, has another one.
-type fileID [16]byte
+// fileID stands for a file as it is. A file that changed, or that was dropped anew
+// under the same name, has another one.
+type fileID struct {
+	file    fileKey
+	changed uint32 // of when anything of it changed last: its mode, its names, or its content with the time set back
+}
+
+// fileKey stands for a file by its cluster, name, size, inode, and the time of its
+// content.
+type fileKey [16]byte
 
 // laneID stands for a collector in a cluster.
 type laneID [16]byte
@@ -23,10 +30,11 @@ func identify(cluster string, e spool.Entry) fileID {
 	b = append(append(b, 0), e.Name...)
 	b = binary.BigEndian.AppendUint64(append(b, 0), uint64(e.Size))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Modified.UnixNano()))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Changed.UnixNano()))
 	b = binary.BigEndian.AppendUint64(b, e.Inode)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Turn))
 	sum := sha256.Sum256(b)
-	return fileID(sum[:16])
+	changed := uint64(e.Changed.UnixNano()) * 0x9e3779b97f4a7c15 // spreads what differs over all bits
+	return fileID{fileKey(sum[:16]), uint32(changed >> 32)}
 }
 
 func identifyLane(cluster, id string) laneID {
@@ -43,23 +51,40 @@ const (
 	unseenLimit = 2 // periods; then a file that no whole pass met is forgotten
 )
 
-// ledger knows which collectors have which of the files that others still lack: 24
+// held is who has a file, and under which key.
+type held struct {
+	mask    uint64
+	key     uint64 // the beginning of the key that it was sent with; 0 if it is not known
+	changed uint32
+}
+
+// beginOf is what a ledger knows of a key, which is hexadecimal digits in quotes.
+func beginOf(key string) uint64 {
+	n, err := strconv.ParseUint(key[1:17], 16, 64)
+	if err != nil {
+		panic(err) // our own
+	}
+	return n
+}
+
+// ledger knows which collectors have which of the files that others still lack: 40
 // bytes a file for each 56 collectors of its cluster. It is safe for concurrent use,
 // but for save, which one goroutine calls.
 type ledger struct {
 	file ledgerFile // of the goroutine that saves
 
-	mu      sync.Mutex
-	slots   map[laneID]int
-	masks   map[fileID]uint64
-	pending []byte // records that are not in the file yet
-	period  uint8
+	mu       sync.Mutex
+	slots    map[laneID]int
+	files    map[fileKey]held
+	arriving map[fileID]uint64 // the keys of those of which it is about to be noted who has them
+	pending  []byte            // records that are not in the file yet
+	period   uint8
 }
 
 // openLedger reads the ledger at a path, or begins one. cut says how many bytes at
 // its end were no records: what they said is sent again.
 func openLedger(path string) (l *ledger, cut int64, err error) {
-	l = &ledger{file: ledgerFile{path: path}, slots: map[laneID]int{}, masks: map[fileID]uint64{}}
+	l = &ledger{file: ledgerFile{path: path}, slots: map[laneID]int{}, files: map[fileKey]held{}, arriving: map[fileID]uint64{}}
 	cut, err = l.file.read(l.take)
 	return l, cut, err
 }
@@ -76,9 +101,9 @@ func (l *ledger) take(r record) bool {
 		if r.mask&^maskSlots != 0 || r.mask == 0 {
 			return false
 		}
-		l.masks[fileID(r.id)] = r.mask
+		l.files[r.id] = r.held
 	case recordGone:
-		delete(l.masks, fileID(r.id))
+		delete(l.files, r.id)
 	default:
 		return false
 	}
@@ -98,29 +123,83 @@ func (l *ledger) slot(lane laneID) int {
 	return n
 }
 
-// onPage returns the key of a file's mask for a slot.
-func onPage(id fileID, slot int) fileID {
+// onPage returns the key of what is known of a file for a slot.
+func onPage(key fileKey, slot int) fileKey {
 	page := uint16(slot / pageSlots)
-	id[0] ^= byte(page)
-	id[1] ^= byte(page >> 8)
-	return id
+	key[0] ^= byte(page)
+	key[1] ^= byte(page >> 8)
+	return key
 }
 
 // has says whether a collector has a file.
 func (l *ledger) has(id fileID, slot int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.masks[onPage(id, slot)]>>(slot%pageSlots)&1 == 1
+	h := l.files[onPage(id.file, slot)]
+	return h.changed == id.changed && h.mask>>(slot%pageSlots)&1 == 1
 }
 
 // add notes that a collector has a file.
 func (l *ledger) add(id fileID, slot int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := onPage(id, slot)
-	mask := l.masks[key]&maskSlots | 1<<(slot%pageSlots)
-	l.masks[key] = mask | uint64(l.period)<<pageSlots
-	l.pending = record{kind: recordMask, id: key, mask: mask}.append(l.pending)
+	key := l.arriving[id]
+	delete(l.arriving, id)
+	at := onPage(id.file, slot)
+	h := l.files[at]
+	if h.changed != id.changed && (key == 0 || h.key != key) {
+		h = held{} // what others have was written over since
+	}
+	if key != 0 {
+		h.key = key
+	}
+	h.changed = id.changed
+	h.mask = h.mask&maskSlots | 1<<(slot%pageSlots)
+	l.pending = record{kind: recordMask, id: at, held: h}.append(l.pending)
+	h.mask |= uint64(l.period) << pageSlots
+	l.files[at] = h
+}
+
+// arrived notes the key of a file that a collector has. That it has it is to be added,
+// or the file to be gone, after that.
+func (l *ledger) arrived(id fileID, key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.arriving[id] = beginOf(key)
+}
+
+// doubts says whether something is known of a file, and something of that file changed
+// since: who has it as it is now, is to be found out by its key.
+func (l *ledger) doubts(id fileID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for slot := 0; slot < len(l.slots); slot += pageSlots {
+		if h, known := l.files[onPage(id.file, slot)]; known && h.changed != id.changed {
+			return true
+		}
+	}
+	return false
+}
+
+// carry says what the key of a file is of which there are doubts. If it is the same as
+// before, those have the file who had it, and else nobody.
+func (l *ledger) carry(id fileID, key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for slot := 0; slot < len(l.slots); slot += pageSlots {
+		at := onPage(id.file, slot)
+		h, known := l.files[at]
+		switch {
+		case !known || h.changed == id.changed:
+		case h.key == 0 || h.key != beginOf(key):
+			l.forget(at)
+		default:
+			h.changed = id.changed
+			l.files[at] = h
+			h.mask &= maskSlots
+			l.pending = record{kind: recordMask, id: at, held: h}.append(l.pending)
+		}
+	}
 }
 
 // saw notes that a file is still there.
@@ -128,9 +207,10 @@ func (l *ledger) saw(id fileID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for slot := 0; slot < len(l.slots); slot += pageSlots {
-		key := onPage(id, slot)
-		if mask, known := l.masks[key]; known && uint8(mask>>pageSlots) != l.period {
-			l.masks[key] = mask&maskSlots | uint64(l.period)<<pageSlots
+		key := onPage(id.file, slot)
+		if h, known := l.files[key]; known && uint8(h.mask>>pageSlots) != l.period {
+			h.mask = h.mask&maskSlots | uint64(l.period)<<pageSlots
+			l.files[key] = h
 		}
 	}
 }
@@ -139,14 +219,15 @@ func (l *ledger) saw(id fileID) {
 func (l *ledger) gone(id fileID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.arriving, id)
 	for slot := 0; slot < len(l.slots); slot += pageSlots {
-		l.forget(onPage(id, slot))
+		l.forget(onPage(id.file, slot))
 	}
 }
 
-func (l *ledger) forget(key fileID) {
-	if _, known := l.masks[key]; known {
-		delete(l.masks, key)
+func (l *ledger) forget(key fileKey) {
+	if _, known := l.files[key]; known {
+		delete(l.files, key)
 		l.pending = record{kind: recordGone, id: key}.append(l.pending)
 	}
 }
@@ -165,8 +246,8 @@ func (l *ledger) sweep() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
-	for key, mask := range l.masks {
-		if l.period-uint8(mask>>pageSlots) >= unseenLimit {
+	for key, h := range l.files {
+		if l.period-uint8(h.mask>>pageSlots) >= unseenLimit {
 			l.forget(key)
 			n++
 		}
@@ -174,11 +255,12 @@ func (l *ledger) sweep() int {
 	return n
 }
 
-// size returns how many masks are known.
+// size returns of how many files something is known, with more collectors than a mask
+// has room for more than once.
 func (l *ledger) size() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.masks)
+	return len(l.files)
 }
 
 // save writes what is new to the file and syncs it. After an error all of it is
@@ -192,7 +274,7 @@ func (l *ledger) save() error {
 		l.mu.Unlock()
 		return nil
 	}
-	whole := !stands || l.file.wantsWhole(len(pending), len(l.slots)+len(l.masks))
+	whole := !stands || l.file.wantsWhole(len(pending), len(l.slots)+len(l.files))
 	if whole {
 		pending = l.snapshot()
 	}
@@ -205,7 +287,7 @@ func (l *ledger) save() error {
 
 // snapshot returns records of all that is known. l.mu is held.
 func (l *ledger) snapshot() []byte {
-	b := make([]byte, 0, recordSize*(len(l.slots)+len(l.masks)))
+	b := make([]byte, 0, recordSize*(len(l.slots)+len(l.files)))
 	lanes := make([]laneID, len(l.slots))
 	for lane, n := range l.slots {
 		lanes[n] = lane
@@ -213,8 +295,9 @@ func (l *ledger) snapshot() []byte {
 	for n, lane := range lanes {
 		b = record{kind: recordSlot, number: n, id: lane}.append(b)
 	}
-	for key, mask := range l.masks {
-		b = record{kind: recordMask, id: key, mask: mask & maskSlots}.append(b)
+	for key, h := range l.files {
+		h.mask &= maskSlots
+		b = record{kind: recordMask, id: key, held: h}.append(b)
 	}
 	return b
 }

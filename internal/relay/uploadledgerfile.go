@@ -14,27 +14,27 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
-// The ledger's file is a line that says what it is, and records of 32 bytes, of
+// The ledger's file is a line that says what it is, and records of 44 bytes, of
 // which the last four are a checksum. Only what is before the first record that is
 // not whole counts: to lose the end means to send some files again.
 const (
-	ledgerMagic = "switchboard uploader ledger 001\n" // as long as a record
-	recordSize  = 32
+	ledgerMagic = "switchboard uploader ledger 002\n"
+	recordSize  = 44
 	leastRecord = 1 << 14 // the file is not written anew for fewer
 
 	recordSlot = 'c' // number: of the collector id
-	recordMask = 'm' // mask: of the file id
+	recordMask = 'm' // held: who has the file id
 	recordGone = 'g' // the file id is gone
 )
 
 var castagnoliTable = crc32.MakeTable(crc32.Castagnoli)
 
-// record is one of them: kind, number in three bytes, id, mask, checksum.
+// record is one of them: kind, number in three bytes, id, mask, key, changed, checksum.
 type record struct {
 	kind   byte
 	number int
 	id     [16]byte
-	mask   uint64
+	held
 }
 
 func (r record) append(b []byte) []byte {
@@ -42,16 +42,20 @@ func (r record) append(b []byte) []byte {
 	b = append(b, r.kind, byte(r.number>>16), byte(r.number>>8), byte(r.number))
 	b = append(b, r.id[:]...)
 	b = binary.BigEndian.AppendUint64(b, r.mask)
+	b = binary.BigEndian.AppendUint64(b, r.key)
+	b = binary.BigEndian.AppendUint32(b, r.changed)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoliTable))
 }
 
 func parseRecord(b *[recordSize]byte) (r record, ok bool) {
-	if binary.BigEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoliTable) {
+	if binary.BigEndian.Uint32(b[40:]) != crc32.Checksum(b[:40], castagnoliTable) {
 		return r, false
 	}
 	r.kind, r.number = b[0], int(b[1])<<16|int(b[2])<<8|int(b[3])
 	copy(r.id[:], b[4:20])
 	r.mask = binary.BigEndian.Uint64(b[20:28])
+	r.key = binary.BigEndian.Uint64(b[28:36])
+	r.changed = binary.BigEndian.Uint32(b[36:40])
 	return r, true
 }
 
@@ -86,12 +90,13 @@ func (l *ledgerFile) read(take func(record) bool) (cut int64, err error) {
 		return 0, fmt.Errorf("read the ledger: %w", err)
 	}
 	from := bufio.NewReaderSize(f, 1<<16)
-	var b [recordSize]byte
-	if _, err := io.ReadFull(from, b[:]); err == nil && string(b[:]) != ledgerMagic {
+	var magic [len(ledgerMagic)]byte
+	if _, err := io.ReadFull(from, magic[:]); err == nil && string(magic[:]) != ledgerMagic {
 		return 0, fmt.Errorf("%s is not a ledger that this version reads: move it away, and files that some collectors have already are sent to them again", l.path)
 	}
-	good := int64(recordSize)
+	good := int64(len(ledgerMagic))
 	for {
+		var b [recordSize]byte
 		_, err := io.ReadFull(from, b[:])
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return 0, fmt.Errorf("read the ledger: %w", err)

@@ -32,6 +32,7 @@ type counts struct {
 // walk goes through the folder again and again until ctx ends: when something may
 // be new, when a lane wants more, and on schedule.
 func (u *uploader) walk(ctx context.Context, hints <-chan struct{}) {
+	u.o.tuning.digests.toldTo(u.ledger) // before anything is sent: that is found here
 	for {
 		began := time.Now()
 		u.pass(ctx, hints)
@@ -177,6 +178,9 @@ const (
 // meet deals with a file that a pass met.
 func (u *uploader) meet(ctx context.Context, p *plan, cluster string, e spool.Entry, hints <-chan struct{}) error {
 	id := identify(cluster, e)
+	if u.ledger.doubts(id) {
+		u.recognise(ctx, p, id, e)
+	}
 	for first := true; ; first = false {
 		what, reason := u.judge(p, cluster, id, e, first)
 		switch what {
@@ -212,6 +216,20 @@ func (u *uploader) meet(ctx context.Context, p *plan, cluster string, e spool.En
 			u.counting.blocked += time.Since(began)
 		}
 		u.mu.Unlock()
+	}
+}
+
+// recognise finds out by its key who has a file of which something changed: most often
+// its mode or its names. What cannot be read now is looked at by the next pass,
+// and sent meanwhile.
+func (u *uploader) recognise(ctx context.Context, p *plan, id fileID, e spool.Entry) {
+	f, err := u.box.Open(e)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }() // it was read only
+	if key, known := p.courier.keyNow(ctx, id, e, f); known {
+		u.ledger.carry(id, key)
 	}
 }
 

@@ -84,6 +84,7 @@ func newCourier(creds *credentials, perHost int, t uploadTuning, id string) *cou
 
 // load is a file that is being sent.
 type load struct {
+	id     fileID
 	entry  spool.Entry
 	file   *os.File
 	digest Digest
@@ -109,11 +110,11 @@ func (p *parcel) release() {
 // send sends a file to a collector at a base URL. again says that an earlier try
 // broke off, and wary that the collector did not take what it was sent last.
 func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entry, f *os.File, again, wary bool) outcome {
-	l := &load{entry: e, file: f, expect: expectAbove}
+	l := &load{id: id, entry: e, file: f, expect: expectAbove}
 	if again || wary {
 		l.expect = expectWary
 	}
-	if out := c.prepare(ctx, l, id); out.fate != fateDelivered {
+	if out := c.prepare(ctx, l); out.fate != fateDelivered {
 		return out
 	}
 	if l.small != nil {
@@ -135,12 +136,12 @@ func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entr
 }
 
 // prepare reads the file, for its digest at least.
-func (c *courier) prepare(ctx context.Context, l *load, id fileID) outcome {
+func (c *courier) prepare(ctx context.Context, l *load) outcome {
 	var err error
 	if l.entry.Size <= wholeMost {
 		err = c.readSmall(l)
 	} else {
-		l.digest, err = c.digests.of(ctx, id, l.file, l.entry.Size)
+		l.digest, err = c.digests.of(ctx, l.id, l.file, l.entry.Size)
 	}
 	switch {
 	case err == nil:
@@ -151,17 +152,39 @@ func (c *courier) prepare(ctx context.Context, l *load, id fileID) outcome {
 	default:
 		return failed(fateUnreadable, "cannot be read: %s", err)
 	}
+	l.key = c.keyOf(l)
+	return outcome{}
+}
+
+// keyNow returns the key that a file has as it is, or false if it cannot be read now.
+func (c *courier) keyNow(ctx context.Context, id fileID, e spool.Entry, f *os.File) (string, bool) {
+	l := &load{id: id, entry: e, file: f}
+	out := c.prepare(ctx, l)
+	if l.small != nil {
+		l.small.release()
+	}
+	return l.key, out.fate == fateDelivered
+}
+
+// keyOf returns the key of a file: the same for each try, whatever becomes of its
+// mode, owner and other names meanwhile, and another for one that is dropped anew,
+// though it have the same name, content, date and inode.
+func (c *courier) keyOf(l *load) string {
+	born, told := spool.Born(l.file)
+	if !told {
+		born = l.entry.Changed // sooner twice than never
+	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00", c.spool, l.entry.Name)
-	var b [32]byte
+	var b [40]byte
 	binary.BigEndian.PutUint64(b[0:], uint64(l.entry.Size))
 	binary.BigEndian.PutUint64(b[8:], uint64(l.entry.Modified.UnixNano()))
-	binary.BigEndian.PutUint64(b[16:], uint64(l.entry.Changed.UnixNano()))
+	binary.BigEndian.PutUint64(b[16:], uint64(born.UnixNano()))
 	binary.BigEndian.PutUint64(b[24:], l.entry.Inode)
+	binary.BigEndian.PutUint64(b[32:], uint64(l.entry.Turn))
 	h.Write(b[:])
 	h.Write(l.digest[:])
-	l.key = `"` + hex.EncodeToString(h.Sum(nil)) + `"`
-	return outcome{}
+	return `"` + hex.EncodeToString(h.Sum(nil)) + `"`
 }
 
 var errChanged = errors.New("the file changed")
@@ -301,6 +324,7 @@ func (c *courier) arrived(l *load) outcome {
 	if !l.entry.Is(l.file) {
 		return failed(fateGone, "it changed while it was sent")
 	}
+	c.digests.arrived(l.id, l.key)
 	return outcome{}
 }
 

@@ -120,6 +120,12 @@ func (s *stub) has(name string) bool {
 	return has
 }
 
+func (s *stub) tries() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 func (s *stub) content(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

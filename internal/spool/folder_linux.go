@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,4 +25,11 @@ func written(f *os.File) bool {
 		return false
 	}
 	return errors.Is(err, unix.EAGAIN)
+}
+
+// Born returns when a file was made, or false where the file system does not tell.
+func Born(f *os.File) (time.Time, bool) {
+	var st unix.Statx_t
+	err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st)
+	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec)), err == nil && st.Mask&unix.STATX_BTIME != 0
 }

@@ -47,6 +47,7 @@ type Entry struct {
 	Modified time.Time // its content
 	Changed  time.Time // its content, name, or anything else of it
 	Inode    uint64
+	Turn     int64 // another one each time that the same file is linked here; most often 0
 }
 
 // identity is what stays the same of a file that is moved.
@@ -85,6 +86,7 @@ type Outbox struct {
 	mu      sync.Mutex
 	ground  *outGround
 	left    map[Reason]int
+	linked  linked
 	arrived []chan<- struct{} // told by Scan that a file is not quiet yet
 	watch   func()            // sets the watch anew
 }
@@ -117,6 +119,9 @@ func (b *Outbox) open() (*outGround, error) {
 		return nil, err
 	}
 	g := &outGround{home: h, trash: h.work}
+	if err := b.linked.move(h.own); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the spool %s: read which linked files were sent: %w", b.dir, err), g.close())
+	}
 	if err := b.empty(g); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the spool %s: bring back what was about to be removed: %w", b.dir, err), g.close())
 	}
@@ -293,6 +298,10 @@ func (b *Outbox) dispose(g *outGround, in *folder, held, name string, want ident
 	if err == nil && written(f) {
 		err = fmt.Errorf("%w: %s is being written to", ErrChanged, name)
 	}
+	ours := err == nil
+	if ours {
+		err = b.outlives(f, name, want)
+	}
 	if f != nil {
 		_ = f.Close() // it was looked at
 	}
@@ -300,12 +309,21 @@ func (b *Outbox) dispose(g *outGround, in *folder, held, name string, want ident
 	case err == nil:
 		b.o.step("remove")
 		return in.remove(held)
-	case errors.Is(err, ErrChanged):
+	case ours, errors.Is(err, ErrChanged):
 		if _, back := putAside(in, held, g.spool, name, 0); back != nil {
 			return back
 		}
 	}
 	return err
+}
+
+// outlives writes down that a file is about to be taken away, if it has other names.
+func (b *Outbox) outlives(f *os.File, name string, i identity) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Nlink < 2 {
+		return err
+	}
+	return b.linked.keep(name, i, time.Unix(st.Ctim.Unix()).UnixNano())
 }
 
 // empty deals with what lies in the trash after a kill.

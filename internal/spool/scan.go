@@ -19,14 +19,14 @@ type Reason string
 
 // The reasons.
 const (
-	Hidden    Reason = "hidden"    // its name begins with a dot
-	Temporary Reason = "temporary" // its name ends in .tmp: it is being written
-	NotQuiet  Reason = "notQuiet"  // it was written to a moment ago, or somebody has it open for that
-	BadName   Reason = "badName"   // see CheckName
-	Symlink   Reason = "symlink"
-	Folder    Reason = "folder"
-	OtherKind Reason = "otherKind" // a pipe, a socket, a device
-	Denied    Reason = "denied"    // it may not be read
+	Hidden    Reason = "HIDDEN"    // its name begins with a dot
+	Temporary Reason = "TEMPORARY" // its name ends in .tmp: it is being written
+	NotQuiet  Reason = "NOT_QUIET" // it was written to a moment ago, or somebody has it open for that
+	BadName   Reason = "BAD_NAME"  // see CheckName
+	Symlink   Reason = "SYMLINK"
+	Folder    Reason = "FOLDER"
+	OtherKind Reason = "OTHER_KIND" // a pipe, a socket, a device
+	Denied    Reason = "DENIED"     // it may not be read
 )
 
 // Scan calls do with every file that is ready, in no order. It reads the folder in
@@ -65,6 +65,7 @@ func (b *Outbox) Scan(ctx context.Context, do func(Entry) error) error {
 		if e.Name == "" {
 			return nil // taken meanwhile
 		}
+		e.Turn = b.turn(e)
 		return do(e)
 	})
 	b.mu.Lock()
@@ -135,6 +136,16 @@ func (b *Outbox) look(g *outGround, name string) (Entry, Reason, error) {
 		return Entry{}, NotQuiet, nil
 	}
 	return e, "", nil
+}
+
+// turn says which turn of the same file it is.
+func (b *Outbox) turn(e Entry) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.linked.turns) == 0 {
+		return 0
+	}
+	return b.linked.turns[linkedAs(e.Name, e.identity())]
 }
 
 // quiet says whether a file was last written to long enough ago. A time of the

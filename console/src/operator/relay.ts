@@ -97,7 +97,7 @@ function collectorsTable(): Table<ShownCollector> {
     keyOf: ({ key }) => key,
     empty: "No collector has joined. Start one with switchboard relay collector, and give it this network server and the name of a cluster.",
     columns: [
-      { head: "Collector", className: "first", fill: (cell, { cluster, id, address }) => fillTwo(cell, `${cluster}/${id}`, address) },
+      { head: "Collector", className: "first", fill: (cell, { cluster, id, address }) => fillPlace(cell, `${cluster}/${id}`, address) },
       { head: "State, since", className: "relay-state", fill: (cell, { look, state, since, reason }) => fillState(cell, look, state, since, reason) },
       { head: "In its spool", className: "relay-amount", fill: (cell, { waiting, oldest }) => fillTwo(cell, waiting, oldest) },
       { head: "Comes in", className: "relay-amount", fill: (cell, { rate }) => fillTwo(cell, ...rate) },
@@ -132,7 +132,7 @@ function targetsTable(): Table<ShownTarget> {
     empty: "No uploader says to whom it sends.",
     columns: [
       { head: "From", className: "first", fill: (cell, { from, spool }) => fillTwo(cell, from, spool) },
-      { head: "To", className: "relay-amount", fill: (cell, { to, address }) => fillTwo(cell, to, address) },
+      { head: "To", className: "relay-amount", fill: (cell, { to, address }) => fillPlace(cell, to, address) },
       { head: "State", className: "relay-state", fill: (cell, { look, state, reason }) => fillState(cell, look, state, undefined, reason) },
       { head: "Waiting", className: "relay-amount", fill: (cell, { waiting, oldest }) => fillTwo(cell, waiting, oldest) },
       { head: "Goes out", className: "number", fill: (cell, { rate }) => setText(cell, rate) },
@@ -165,6 +165,17 @@ function fillTwo(cell: HTMLElement, text: string, more: string): void {
   setText(second, more);
 }
 
+/** A name, and host and port below it: where there is little room, the port goes to the next line as a whole. */
+function fillPlace(cell: HTMLElement, name: string, address: string): void {
+  if (cell.firstElementChild === null) cell.append(element("div", "two-lines", element("span"), element("span", "id", element("span"), element("wbr"), element("span", "relay-port"))));
+  const [first, host, port] = cell.querySelectorAll<HTMLElement>("span:not(.id)");
+  if (first === undefined || host === undefined || port === undefined) return;
+  const colon = address.includes(":") ? address.lastIndexOf(":") : address.length;
+  setText(first, name);
+  setText(host, address.slice(0, colon));
+  setText(port, address.slice(colon));
+}
+
 function fillState(cell: HTMLElement, look: Look, state: string, since: string | undefined, reason: string): void {
   if (cell.firstElementChild === null) cell.append(element("div", "two-lines", element("span"), element("span", "since"), element("span", "reason")));
   const [badge, when, why] = cell.querySelectorAll<HTMLElement>(".two-lines > span");
@@ -187,7 +198,7 @@ function howToShow(): HTMLElement {
       "ol",
       "steps",
       element("li", "", "Start it: ", code("switchboard relay network --config FILE"), "."),
-      element("li", "", "Name it in the settings of this node, ", code("relay.network: 127.0.0.1:9200"), ", and start the node again."),
+      element("li", "", "Name it in the settings file of this node, ", code('relay: {network: "127.0.0.1:9200"}'), ", and start the node again."),
     ),
     element("p", "hint", code("switchboard demo relay"), " starts a whole relay to look at. All of it is described in docs/relay.md."),
   );

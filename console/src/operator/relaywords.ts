@@ -133,7 +133,7 @@ function programOf(one: RelayProgram): ShownProgram {
     host: one.host,
     spool: one.spool,
     look: one.silent ? "bad" : "good",
-    state: one.silent ? "silent" : "reports",
+    state: one.silent ? "silent" : "up",
     since: one.silent ? one.seen : undefined,
     waiting: waitingWords(one.waiting),
     oldest: oldestWords(one.waiting),
@@ -150,7 +150,7 @@ export function uploadersSummary({ programs }: Relay): string {
   if (uploaders.length === 0) return "No uploader reports.";
   const silent = uploaders.filter(({ silent }) => silent).length;
   const head = plural(uploaders.length, "uploader");
-  return `${silent === 0 ? `${head}, ${uploaders.length === 1 ? "which reports" : "all of which report"}.` : `${head}, ${count(silent)} silent.`}${cutWords(uploaders.length)}`;
+  return `${silent === 0 ? `${head}, ${uploaders.length === 1 ? "up" : "all up"}.` : `${head}, ${count(silent)} silent.`}${cutWords(uploaders.length)}`;
 }
 
 /** What uploaders have for whom; those first for whom something waits. */
