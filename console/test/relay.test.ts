@@ -62,8 +62,11 @@ test("what waits for whom has trouble first", () => {
 test("failures of all are in one list, the newest first", () => {
   const failure = (at: string, name: string, final = false): RelayReport["failures"][number] => ({ at, name, where: name === "" ? "" : "a/1", reason: "refused", final });
   const rows = failuresOf(relay({
-    clusters: [{ name: "a", members: [member("1", { report: report({ failures: [failure("2026-11-26T07:30:00.000Z", "")] }) })] }],
+    clusters: [{ name: "a", members: [member("1", { report: report({ failures: [failure("2026-11-26T07:30:00.000Z", ""), { ...failure("2026-11-26T06:00:00.000Z", "full"), where: "10.0.0.3", count: 1200 }] }) })] }],
     programs: [program({ failures: [failure("2026-11-26T08:00:00.000Z", "new", true), failure("2026-11-26T07:00:00.000Z", "old")] })],
   }));
-  assert.deepEqual(rows.map(({ name, where, by, final }) => [name, where, by, final]), [["new", "a/1", "uploader on field3", true], ["–", "its own spool", "collector on store7", false], ["old", "a/1", "uploader on field3", false]]);
+  assert.deepEqual(rows.map(({ name, note, to, sender, by }) => [name, note, to, sender, by]), [
+    ["new", "moved to failed/", "a/1", "", "uploader on field3"], ["–", "", "its own spool", "", "collector on store7"],
+    ["old", "", "a/1", "", "uploader on field3"], ["full", "the last of 1,200", "a/1", "from 10.0.0.3", "collector on store7"],
+  ]);
 });

@@ -96,6 +96,7 @@ type relayFailure struct {
 	Where  string `json:"where"`
 	Reason string `json:"reason"`
 	Final  bool   `json:"final"`
+	Count  int64  `json:"count,omitzero"`
 }
 
 // getRelay asks the network server.
@@ -147,7 +148,7 @@ func showReport(r relay.Report) relayReport {
 		}
 	}
 	for i, f := range r.Failures {
-		a.Failures[i] = relayFailure{At: Time(f.At), Name: f.Name, Where: f.Where, Reason: f.Reason, Final: f.Final}
+		a.Failures[i] = relayFailure{At: Time(f.At), Name: f.Name, Where: f.Where, Reason: f.Reason, Final: f.Final, Count: f.Count}
 	}
 	return a
 }

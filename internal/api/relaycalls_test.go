@@ -42,7 +42,7 @@ func TestTheRelayIsShownAsItsNetworkServerSees(t *testing.T) {
 		Program: "collector", ID: "c1", Host: "h", Spool: "/s", Version: "v1", Started: at, Files: 4, Bytes: 5, FileRate: 0.5, ByteRate: 1.5,
 		Waiting: relay.Waiting{Files: 1, Bytes: 2, Oldest: 3}, LeftAlone: 6, Full: "the disk is full", FullSince: at,
 		Targets:  []relay.Target{{Cluster: "a", ID: "c2", Address: "h:1", State: "down", Reason: "refused", Waiting: relay.Waiting{Files: 7}, Files: 8, Bytes: 9, ByteRate: 10}},
-		Failures: []relay.Failure{{At: at, Name: "f", Where: "a/c2", Reason: "refused", Final: true}},
+		Failures: []relay.Failure{{At: at, Name: "f", Where: "a/c2", Reason: "refused", Final: true, Count: 3}},
 	}
 	r.status = relay.Status{
 		Version: "v1", Started: at, Now: at,
@@ -53,7 +53,7 @@ func TestTheRelayIsShownAsItsNetworkServerSees(t *testing.T) {
 	}
 	const reported = `"program":"collector","id":"c1","host":"h","spool":"/s","version":"v1","started":"2026-11-26T07:00:00.000Z","files":4,"bytes":5,"filesPerSecond":0.5,"bytesPerSecond":1.5,` +
 		`"waiting":{"files":1,"bytes":2,"oldestSeconds":3},"leftAlone":6,"targets":[{"cluster":"a","id":"c2","address":"h:1","state":"down","reason":"refused","waiting":{"files":7,"bytes":0,"oldestSeconds":0},"files":8,"bytes":9,"bytesPerSecond":10}],` +
-		`"failures":[{"at":"2026-11-26T07:00:00.000Z","name":"f","where":"a/c2","reason":"refused","final":true}],"full":"the disk is full","fullSince":"2026-11-26T07:00:00.000Z"`
+		`"failures":[{"at":"2026-11-26T07:00:00.000Z","name":"f","where":"a/c2","reason":"refused","final":true,"count":3}],"full":"the disk is full","fullSince":"2026-11-26T07:00:00.000Z"`
 	const want = `{"network":"10.0.0.5:9200","version":"v1","started":"2026-11-26T07:00:00.000Z","now":"2026-11-26T07:00:00.000Z","clusters":[{"name":"a","members":[` +
 		`{"id":"c1","address":"h","port":9300,"state":"up","since":"2026-11-26T07:00:00.000Z","seen":"2026-11-26T07:00:00.000Z","report":{` + reported + `}},` +
 		`{"id":"stranger","address":"i","port":9301,"state":"lost"}]}],"programs":[{` + reported + `,"seen":"2026-11-26T07:00:00.000Z","silent":true}]}` + "\n"

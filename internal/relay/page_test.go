@@ -26,7 +26,7 @@ func metricsOfAll(t *testing.T) []string {
 	u.errs.WithLabelValues("DOWN")
 	u.counts.left = map[string]int64{leftRule: 1}
 	u.settle()
-	u.lanes = []*lane{u.newLane("next", "a")}
+	u.lanes = []*lane{u.newLane("next", "a", false)}
 	t.Cleanup(u.lanes[0].cut)
 	network, err := newNetworkMetrics(&networkServer{roster: testRoster(), reports: newReportBook()})
 	if err != nil {

@@ -98,7 +98,7 @@ func TestATallyCountsOverTenSecondsAndKeepsTheNewestFailures(t *testing.T) {
 		clock.forward(time.Second)
 	}
 	for i := range maxFailures + 3 {
-		tally.fail(Failure{Name: fmt.Sprint(i), Reason: strings.Repeat("x", 2*maxText)})
+		tally.fail(Failure{Name: fmt.Sprint(i), Where: fmt.Sprint(i), Reason: strings.Repeat("x", 2*maxText)})
 	}
 	var r Report
 	tally.fill(&r)
@@ -111,6 +111,32 @@ func TestATallyCountsOverTenSecondsAndKeepsTheNewestFailures(t *testing.T) {
 	clock.forward(10 * time.Second)
 	if c := tally.count(); c.fileRate != 0 || c.files != 20 || c.failed != maxFailures+3 {
 		t.Errorf("ten seconds later: %+v", c)
+	}
+}
+
+func TestTheSameFailureAgainIsCountedAndLeavesRoomForOthers(t *testing.T) {
+	clock := &handClock{time.Unix(1_700_000_000, 0)}
+	tally := newTally(clock.now)
+	tally.fail(Failure{Name: "other", Where: "c/2", Reason: "answered 500"})
+	for i := range 3 * maxFailures {
+		clock.forward(time.Second)
+		tally.fail(Failure{Name: fmt.Sprint(i), Where: "c/1", Reason: fmt.Sprintf("answered 503: FULL: the disk lacks %d bytes", 1000+i)})
+	}
+	tally.fail(Failure{Name: "other", Where: "c/1", Reason: "answered 500"})
+	tally.fail(Failure{Name: "a", Reason: "not delivered", Final: true})
+	tally.fail(Failure{Name: "b", Reason: "not delivered", Final: true})
+	tally.fail(Failure{Name: "again", Where: "c/1", Reason: "answered 503: FULL: the disk lacks 77777 bytes"})
+	var r Report
+	tally.fill(&r)
+	var got []string
+	for _, f := range r.Failures {
+		got = append(got, fmt.Sprint(f.Name, " ", f.Where, " ", f.Count))
+	}
+	if want := "again c/1 61, b  0, a  0, other c/1 0, other c/2 0"; strings.Join(got, ", ") != want || !r.Failures[0].At.Equal(clock.at) {
+		t.Errorf("failures are %q", got)
+	}
+	if c := tally.count(); c.failed != 3*maxFailures+5 {
+		t.Errorf("%d are counted", c.failed)
 	}
 }
 

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -41,7 +43,9 @@ func (t *tally) done(bytes int64) {
 	s.bytes += bytes
 }
 
-// fail keeps a failure among the newest. Its time is now unless it says another.
+// fail keeps a failure among the newest. Its time is now unless it says another. One
+// that is like another takes its place and counts it: one collector that is full leaves
+// room for what else went wrong. Files that were moved to failed are told one by one.
 func (t *tally) fail(f Failure) {
 	if f.At.IsZero() {
 		f.At = t.now()
@@ -50,11 +54,44 @@ func (t *tally) fail(f Failure) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failed++
-	if len(t.failures) < maxFailures {
+	last := slices.IndexFunc(t.failures, func(old Failure) bool { return alike(old, f) })
+	switch {
+	case last >= 0:
+		f.Count = max(t.failures[last].Count, 1) + max(f.Count, 1)
+	case len(t.failures) < maxFailures:
 		t.failures = append(t.failures, Failure{})
+		last = len(t.failures) - 1
+	default:
+		last = maxFailures - 1
 	}
-	copy(t.failures[1:], t.failures)
+	copy(t.failures[1:last+1], t.failures)
 	t.failures[0] = f
+}
+
+// alike says whether two failures are of the same place and for the same reason, but
+// for numbers in it: bytes that are lacking, or a port.
+func alike(a, b Failure) bool {
+	return !a.Final && !b.Final && a.Where == b.Where && withoutNumbers(a.Reason) == withoutNumbers(b.Reason)
+}
+
+// withoutNumbers leaves numbers of more than three digits out: shorter ones may be a
+// status.
+func withoutNumbers(text string) string {
+	var b strings.Builder
+	for text != "" {
+		digits := len(text) - len(strings.TrimLeft(text, "0123456789"))
+		if digits <= 3 {
+			b.WriteString(text[:digits])
+		}
+		rest := text[digits:]
+		next := strings.IndexAny(rest, "0123456789")
+		if next < 0 {
+			next = len(rest)
+		}
+		b.WriteString(rest[:next])
+		text = rest[next:]
+	}
+	return b.String()
 }
 
 // counted is what a tally knows.

@@ -108,7 +108,7 @@ func laneBoard(t *testing.T, p *plan) *uploader {
 	o := &UploaderOptions{}
 	o.fill()
 	u := &uploader{
-		o: o, plan: p, ledger: &ledger{slots: map[laneID]int{}, masks: map[fileID]uint64{}}, clock: newClock(o.Now), tally: newTally(o.Now),
+		o: o, plan: p, ledger: &ledger{slots: map[laneID]int{}, files: map[fileKey]held{}, arriving: map[fileID]uint64{}}, clock: newClock(o.Now), tally: newTally(o.Now),
 		members: &members{}, room: make(chan struct{}, 1), again: make(chan struct{}, 1), byName: map[string]map[string]*lane{}, quieted: map[*trouble]bool{},
 	}
 	u.talk = newTalk(o.Log, u.clock.since)
@@ -248,7 +248,7 @@ func TestVeryManyCollectorsNeedLittle(t *testing.T) {
 		if i == 10 {
 			u.settle()
 			for i := range 2 * laneQueue {
-				u.byName["next"]["first"].offer(fileID{byte(i), byte(i >> 8)}, spool.Entry{}, 1, 0)
+				u.byName["next"]["first"].offer(fileID{file: fileKey{byte(i), byte(i >> 8)}}, spool.Entry{}, 1, 0)
 			}
 			if got := len(u.byName["next"]["first"].queue); got != laneQueue {
 				t.Errorf("one of few has %d files in memory", got)
@@ -264,7 +264,7 @@ func TestVeryManyCollectorsNeedLittle(t *testing.T) {
 	queued := 0
 	for _, l := range u.lanes {
 		for i := range 2 * laneQueue {
-			l.offer(fileID{byte(i), byte(i >> 8)}, spool.Entry{}, 1, 0)
+			l.offer(fileID{file: fileKey{byte(i), byte(i >> 8)}}, spool.Entry{}, 1, 0)
 		}
 		queued += len(l.queue)
 		if len(l.busy) != len(l.queue) {

@@ -197,13 +197,15 @@ type Target struct {
 	ByteRate float64 `json:"bytesPerSecond"`
 }
 
-// Failure is one thing that did not go well.
+// Failure is one thing that did not go well, or the newest of several that did not for
+// the same reason.
 type Failure struct {
 	At     time.Time `json:"at"`
-	Name   string    `json:"name"`   // of the file; empty when it is about none
-	Where  string    `json:"where"`  // cluster/id, an address, or empty for the spool itself
-	Reason string    `json:"reason"` // a sentence
-	Final  bool      `json:"final"`  // the file was moved to failed/
+	Name   string    `json:"name"`            // of the file; empty when it is about none
+	Where  string    `json:"where"`           // of an uploader: to whom, cluster/id; of a collector: from whom, an address; empty for the spool itself
+	Reason string    `json:"reason"`          // a sentence
+	Final  bool      `json:"final"`           // the file was moved to failed/
+	Count  int64     `json:"count,omitempty"` // how often; 0 for once
 }
 
 // Status is all that a network server knows.

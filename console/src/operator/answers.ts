@@ -309,8 +309,11 @@ export interface RelayFailure {
   at?: string;
   /** The file; empty when it is about none. */
   name: string;
+  /** Of an uploader: to whom, cluster/id; of a collector: who sent. Empty for the spool itself. */
   where: string;
   reason: string;
   /** The file was moved to failed/. */
   final: boolean;
+  /** How often, if more than once. */
+  count?: number;
 }

@@ -146,9 +146,9 @@ function failuresTable(): Table<ShownFailure> {
     keyOf: ({ key }) => key,
     empty: "Nothing went wrong, as far as programs report.",
     columns: [
-      { head: "File", className: "first", fill: (cell, { name, final }) => fillTwo(cell, name, final ? "moved to failed/" : "") },
+      { head: "File", className: "first", fill: (cell, { name, note }) => fillTwo(cell, name, note) },
       { head: "When", className: "time", fill: (cell, { at }) => fillTime(cell, at) },
-      { head: "To", className: "relay-amount", fill: (cell, { where }) => setText(cell, where) },
+      { head: "To", className: "relay-amount", fill: (cell, { to, sender }) => fillTwo(cell, to, sender) },
       { head: "Why", className: "relay-why", fill: (cell, { reason }) => setText(cell, reason) },
       { head: "By", className: "relay-amount", fill: (cell, { by, spool }) => fillTwo(cell, by, spool) },
     ],

@@ -69,8 +69,11 @@ export interface ShownFailure {
   key: string;
   at: string | undefined;
   name: string;
-  final: boolean;
-  where: string;
+  /** What more there is to say of the file. */
+  note: string;
+  to: string;
+  /** Who sent, as a collector sees it. */
+  sender: string;
   reason: string;
   by: string;
   spool: string;
@@ -183,13 +186,26 @@ function targetOf(one: RelayProgram, target: RelayTarget): ShownTarget {
 
 /** What went wrong, by anybody, the newest first. */
 export function failuresOf({ clusters, programs }: Relay): ShownFailure[] {
-  const reports = [...clusters.flatMap(({ members }) => members.flatMap(({ report }) => report ?? [])), ...programs];
-  const rows = reports.flatMap((report) => report.failures.map((one, i) => failureOf(report, one, i)));
+  const collectors = clusters.flatMap(({ name, members }) => members.flatMap(({ id, report }) => (report === undefined ? [] : report.failures.map((one, i) => failureOf(report, one, i, `${name}/${id}`)))));
+  const others = programs.flatMap((report) => report.failures.map((one, i) => failureOf(report, one, i)));
+  const rows = [...collectors, ...others];
   return rows.sort((a, b) => compare(b.at ?? "", a.at ?? "") || compare(a.key, b.key)).slice(0, mostRows);
 }
 
-function failureOf(report: RelayReport, { at, name, where, reason, final }: RelayFailure, i: number): ShownFailure {
-  return { key: `${keyOf(report)}\n${at ?? i}\n${name}\n${where}`, at, name: name === "" ? unknown : name, final, where: where === "" ? "its own spool" : where, reason, by: `${report.program} on ${report.host}`, spool: report.spool };
+/** A collector says who sent; an uploader, to whom it did. */
+function failureOf(report: RelayReport, { at, name, where, reason, final, count: times }: RelayFailure, i: number, collector?: string): ShownFailure {
+  const own = where === "";
+  return {
+    key: `${keyOf(report)}\n${at ?? i}\n${name}\n${where}`,
+    at,
+    name: name === "" ? unknown : name,
+    note: final ? "moved to failed/" : times !== undefined && times > 1 ? `the last of ${count(times)}` : "",
+    to: own ? "its own spool" : (collector ?? where),
+    sender: own || collector === undefined ? "" : `from ${where}`,
+    reason,
+    by: `${report.program} on ${report.host}`,
+    spool: report.spool,
+  };
 }
 
 function keyOf({ program, host, spool, id }: RelayReport): string {
