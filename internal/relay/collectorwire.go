@@ -160,7 +160,7 @@ func readDigest(r *http.Request) (digest Digest, known bool, _ *refusal) {
 // maxKey bounds the key that a stranger gives.
 const maxKey = 256
 
-// readKey reads Idempotency-Key, which is text in quotes.
+// readKey reads Idempotency-Key, which is text in quotes; some leave them out.
 func readKey(header string) (string, *refusal) {
 	if header == "" {
 		return "", nil

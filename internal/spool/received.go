@@ -147,10 +147,14 @@ func (r *remembered) take(body []byte) bool {
 	kind, id, rest := body[0], keyID(body[1:17]), body[17:]
 	switch {
 	case kind == recordIntent && len(rest) > 4+8+32:
-		r.intents[id] = intent{
+		i := intent{
 			at: binary.BigEndian.Uint32(rest), size: int64(binary.BigEndian.Uint64(rest[4:])),
 			digest: Digest(rest[12:44]), name: string(rest[44:]),
 		}
+		if i.size < 0 || CheckName(i.name) != nil {
+			return false
+		}
+		r.intents[id] = i
 	case kind == recordDelivered && len(rest) == 4+8:
 		var digest Digest
 		copy(digest[:], rest[4:])
