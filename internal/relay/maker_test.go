@@ -144,7 +144,8 @@ func TestAfterAKillSlicesThatAreOverArePublishedAndThatOfNowGoesOn(t *testing.T)
 		synctest.Wait()
 		m.expect("other: c\n", "x-10956.7.bucket: a\nb\n")
 		m.write("e\nhalf")
-		m.cancel() // the input goes on; what is whole is published
+		synctest.Wait() // it has read that
+		m.cancel()      // the input goes on; what is whole is published
 		if err := <-m.ended; err != nil {
 			t.Error(err)
 		}

@@ -27,7 +27,7 @@ func checkHost(host string) error {
 	if name == "" || len(name) > maxHost {
 		return fmt.Errorf("must have 1 to %d bytes", maxHost)
 	}
-	if before, port, ok := strings.Cut(host, ":"); ok && before != "" && !strings.Contains(port, ":") {
+	if before, port, ok := strings.Cut(host, ":"); ok && before != "" && isNumber(port) {
 		return fmt.Errorf("%.60q must have no port", host)
 	}
 	labels := strings.Split(name, ".")

@@ -297,10 +297,10 @@ func TestWhatCannotBeUsedOfAListingTakesNothingAwayFromTheRest(t *testing.T) {
 		`"port":null`:                        "port null: must be 1 to 65535",
 		`"port":65536`:                       "port 65536: must be 1 to 65535",
 		`"address":"h"`:                      "port: must be 1 to 65535",
-		`"address":"","port":1`:              "address: must have 1 to 255 bytes",
+		`"address":"","port":1`:              "address: must have 1 to 253 bytes",
 		`"address":7,"port":1`:               "address: cannot be a number",
-		`"address":"a b","port":1`:           `address: "a b" is no host: write a name, or an IP address without a port`,
-		`"address":"http://h/x","port":1`:    `address: "http://h/x" is no host: write a name, or an IP address without a port`,
+		`"address":"a b","port":1`:           `address: "a b" is no host: write an IP address, or a name of letters, digits, - and _ with dots between (others as xn--…)`,
+		`"address":"http://h/x","port":1`:    `address: "http://h/x" is no host: write an IP address, or a name of letters, digits, - and _ with dots between (others as xn--…)`,
 		`"address":"h:80","port":1`:          `address: "h:80" must have no port`,
 		`"address":"h","port":1,"lost":true`: "",
 	} {
