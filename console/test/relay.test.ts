@@ -19,14 +19,14 @@ const relay = (more: Partial<Relay> = {}): Relay => ({ network: "n:9200", versio
 test("a collector is shown with what lies in its spool, and one that is lost without a rate", () => {
   const waiting = { files: 1, bytes: 512, oldestSeconds: 61 };
   const [busy, lost, full, stranger] = collectorsOf(relay({
-    clusters: [{ name: "a", members: [member("1", { report: report({ waiting }) }), member("2", { state: "lost" }), member("3", { report: report({ full: "the disk is full" }) }), { id: "4", address: "::1", port: 9, state: "up" }] }],
+    clusters: [{ name: "a", members: [member("1", { report: report({ waiting }) }), member("2", { state: "lost" }), member("3", { report: report({ full: "the disk is full", fullSince: "2026-11-26T07:20:00Z" }) }), { id: "4", address: "::1", port: 9, state: "up" }] }],
   }));
   assert.deepEqual(busy, {
     key: "a\n1", cluster: "a", id: "1", address: "10.0.0.7:9300", look: "good", state: "up", since: "2026-11-26T07:00:00Z", reason: "",
     waiting: "1 file, 512 B", oldest: "the oldest for 1 min 1 s", rate: ["1.5 files/s", "1 KiB/s"], stored: ["1,200 files", "2 KiB"], version: "v1",
   });
   assert.deepEqual([lost?.look, lost?.state, lost?.rate, lost?.waiting], ["bad", "lost", ["–", ""], "nothing"]);
-  assert.deepEqual([full?.look, full?.state, full?.reason], ["warn", "full", "the disk is full"]);
+  assert.deepEqual([full?.look, full?.state, full?.reason, full?.since], ["warn", "full", "the disk is full", "2026-11-26T07:20:00Z"]);
   assert.deepEqual([stranger?.address, stranger?.look, stranger?.waiting, stranger?.version, stranger?.since], ["[::1]:9", "good", "–", "–", undefined]);
   assert.match(stranger?.reason ?? "", /of another make/);
 });

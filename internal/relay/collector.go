@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -187,7 +188,11 @@ func (c *collector) openPort(ctx context.Context, s CollectorSettings, creds *cr
 		return planMove(c.door, c.log, net.JoinHostPort(s.listenHost(), strconv.Itoa(port)), s.Limits.Connections, b)
 	}
 	if s.Port != 0 || m == nil {
-		return listen(s.Port)
+		d, err := listen(s.Port)
+		if err != nil {
+			return nil, fmt.Errorf("port: %w", err)
+		}
+		return d, nil
 	}
 	if old := c.settings.Load(); c.door != nil && old.Port == 0 && old.listenHost() == s.listenHost() {
 		// The network server knows it by this port.

@@ -222,7 +222,8 @@ func TestAnAddressInUseIsToldWithItsKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = used.Close() }() // nobody came
-	n, m := DefaultNetwork(), DefaultMaker()
+	n, m, c := DefaultNetwork(), DefaultMaker(), DefaultCollector()
+	c.Address, c.Spool, c.Port = "127.0.0.1", t.TempDir(), used.Addr().(*net.TCPAddr).Port
 	n.Data, n.Port, m.Spool, m.Listen = t.TempDir(), used.Addr().(*net.TCPAddr).Port, t.TempDir(), used.Addr().String()
 	network := func() error {
 		return RunNetwork(t.Context(), NetworkOptions{Load: func() (NetworkSettings, error) { return n, nil }})
@@ -236,6 +237,10 @@ func TestAnAddressInUseIsToldWithItsKey(t *testing.T) {
 	}
 	err = RunMaker(t.Context(), MakerOptions{Load: func() (MakerSettings, error) { return m, nil }})
 	if err == nil || !strings.HasPrefix(err.Error(), "listen: cannot listen: ") {
+		t.Error(err)
+	}
+	err = RunCollector(t.Context(), CollectorOptions{Load: func() (CollectorSettings, error) { return c, nil }})
+	if err == nil || !strings.HasPrefix(err.Error(), "port: cannot listen: ") {
 		t.Error(err)
 	}
 }

@@ -68,7 +68,7 @@ func RunUploader(ctx context.Context, o UploaderOptions) error {
 	for last := (*UploaderSettings)(nil); ; {
 		u, err := startUploader(&o, s)
 		if err != nil && last != nil {
-			o.Log.Error("the settings cannot be used; those from before stay", "err", err)
+			o.Log.Error("settings stay as they are: the new ones are not good", "err", err)
 			s, last = *last, nil
 			continue
 		}
@@ -244,7 +244,7 @@ func (u *uploader) steer(ctx context.Context, door *door, handler *admin, report
 			}
 		}
 		if err != nil {
-			u.o.Log.Error("the settings cannot be used; those from before stay", "err", err)
+			u.o.Log.Error("settings stay as they are: the new ones are not good", "err", err)
 		}
 	}
 }

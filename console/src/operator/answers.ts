@@ -278,6 +278,8 @@ export interface RelayReport {
   failures: RelayFailure[];
   /** Why a collector refuses everything. */
   full?: string;
+  /** When the network server heard that first. */
+  fullSince?: string;
 }
 
 export interface RelayProgram extends RelayReport {

@@ -96,7 +96,7 @@ function collectorOf(cluster: string, { id, address, port, state, since, report 
     address: hostPort(address, port),
     look: lost ? "bad" : full ? "warn" : "good",
     state: full ? "full" : state,
-    since,
+    since: full ? (report.fullSince ?? since) : since,
     reason: full ? (report.full ?? "") : !lost && report === undefined ? "does not report: of another make, or it has just come" : "",
     waiting: waitingWords(report?.waiting),
     oldest: oldestWords(report?.waiting),
