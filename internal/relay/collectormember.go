@@ -51,7 +51,7 @@ func (c *collector) membership(s CollectorSettings, creds *credentials) (*member
 		return nil, fmt.Errorf("network.server: %w", err)
 	}
 	m := &membership{
-		log: c.log, creds: creds, client: &http.Client{Transport: creds.transport(2)}, server: s.Network.Server, base: base,
+		log: c.log, creds: creds, client: creds.caller(2), server: s.Network.Server, base: base,
 		cluster: s.Network.Cluster, address: s.Address, id: s.ID, every: s.Network.Heartbeat, after: c.o.after,
 	}
 	if m.id == "" {
