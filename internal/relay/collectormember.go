@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // Bounds of finding a port.
@@ -144,7 +146,7 @@ func (m *membership) lastPort(c *collector) int {
 
 func (m *membership) keepPort(c *collector, port int) {
 	text := fmt.Sprintf("%s %s %d\n", m.base, m.cluster, port)
-	if err := os.WriteFile(filepath.Join(c.store.State(), portName), []byte(text), 0o600); err != nil {
+	if err := lifecycle.ReplaceFile(filepath.Join(c.store.State(), portName), []byte(text)); err != nil {
 		m.log.Debug("the port that was given out is not remembered", "err", err)
 	}
 }
