@@ -30,7 +30,7 @@ const (
 
 var castagnoliTable = crc32.MakeTable(crc32.Castagnoli)
 
-// record is one of them: kind, number in three bytes, id, mask, key, changed, checksum.
+// record is one of them: kind, number (of a mask, its page) in three bytes, id, mask, key, changed, checksum.
 type record struct {
 	kind   byte
 	number int
