@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // ReplaceFile has a file with a content, for its owner only, in the place of the one of
@@ -12,7 +13,7 @@ import (
 // one call at a time may be about the same name.
 func ReplaceFile(name string, content []byte) error {
 	next := name + ".new"
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/gofrs/flock"
 )
@@ -38,7 +39,7 @@ func LockFolder(dir string) (release func() error, err error) {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	path := filepath.Join(dir, lockName)
-	lock := flock.New(path, flock.SetPermissions(0o600))
+	lock := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDONLY|syscall.O_NOFOLLOW))
 	locked, err := lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
@@ -46,10 +47,20 @@ func LockFolder(dir string) (release func() error, err error) {
 	if !locked {
 		return nil, &InUseError{Folder: dir, Holder: holder(path)}
 	}
-	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600); err != nil {
+	if err := note(path, os.Getpid()); err != nil {
 		return nil, errors.Join(fmt.Errorf("write the lock of the data folder: %w", err), lock.Unlock())
 	}
 	return lock.Unlock, nil
+}
+
+// note writes who has a lock into its file, and through no link.
+func note(path string, process int) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%d\n", process)
+	return errors.Join(err, f.Close())
 }
 
 // MakeFolder makes dir, and the folders that it lies in, so that a power cut does

@@ -175,7 +175,16 @@ const (
 	expectTime = time.Second // for a 100 Continue; a stranger may know nothing of it
 )
 
-// transport returns what a program calls others with. Of its connections to one host
+// caller returns what a program calls others with. No redirect is followed: the
+// secret is for whom it was set, and not for another port or scheme of the same host.
+func (c *credentials) caller(perHost int) *http.Client {
+	return &http.Client{
+		Transport:     c.transport(perHost),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// transport returns what a caller goes by. Of its connections to one host
 // perHost are kept for the next calls; how many there are at once is the callers'.
 func (c *credentials) transport(perHost int) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTime}
@@ -191,6 +200,18 @@ func (c *credentials) authorize(r *http.Request) {
 	if c.secret != "" {
 		r.Header.Set("Authorization", "Bearer "+c.secret)
 	}
+}
+
+// said is the beginning of what somebody answered, for people. A secret that he shows
+// in it, as those do who answer with what they were sent, is left out: it would get
+// into logs, reports and files of reasons.
+func (c *credentials) said(text string) string {
+	for _, secret := range append([]string{c.secret}, c.others...) {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[secret]")
+		}
+	}
+	return cutText(strings.TrimSpace(strings.ToValidUTF8(text, "?")))
 }
 
 // statusError is an answer that is not what was asked for.
@@ -234,7 +255,7 @@ func (c *credentials) ask(ctx context.Context, client *http.Client, method, targ
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	switch {
 	case answer.StatusCode/100 != 2:
-		return nil, nil, &statusError{Status: answer.StatusCode, Said: cutText(strings.TrimSpace(string(text)))}
+		return nil, nil, &statusError{Status: answer.StatusCode, Said: c.said(string(text))}
 	case err != nil:
 		return nil, nil, err
 	case len(text) > maxAnswer:

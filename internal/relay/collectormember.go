@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
 
 // Bounds of finding a port.
@@ -51,7 +53,7 @@ func (c *collector) membership(s CollectorSettings, creds *credentials) (*member
 		return nil, fmt.Errorf("network.server: %w", err)
 	}
 	m := &membership{
-		log: c.log, creds: creds, client: &http.Client{Transport: creds.transport(2)}, server: s.Network.Server, base: base,
+		log: c.log, creds: creds, client: creds.caller(2), server: s.Network.Server, base: base,
 		cluster: s.Network.Cluster, address: s.Address, id: s.ID, every: s.Network.Heartbeat, after: c.o.after,
 	}
 	if m.id == "" {
@@ -144,7 +146,7 @@ func (m *membership) lastPort(c *collector) int {
 
 func (m *membership) keepPort(c *collector, port int) {
 	text := fmt.Sprintf("%s %s %d\n", m.base, m.cluster, port)
-	if err := os.WriteFile(filepath.Join(c.store.State(), portName), []byte(text), 0o600); err != nil {
+	if err := lifecycle.ReplaceFile(filepath.Join(c.store.State(), portName), []byte(text)); err != nil {
 		m.log.Debug("the port that was given out is not remembered", "err", err)
 	}
 }

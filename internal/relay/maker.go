@@ -213,7 +213,7 @@ func (m *maker) startReporting(s MakerSettings, creds *credentials, base string)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stopReport = cancel
-	r := &reporter{log: m.log, creds: creds, client: &http.Client{Transport: creds.transport(1)}, base: base, every: s.Network.Heartbeat, report: m.report, after: m.after}
+	r := &reporter{log: m.log, creds: creds, client: creds.caller(1), base: base, every: s.Network.Heartbeat, report: m.report, after: m.after}
 	m.reporting.Go(func() {
 		defer r.client.CloseIdleConnections()
 		r.run(ctx)

@@ -212,8 +212,9 @@ func (n *networkServer) report(w http.ResponseWriter, r *http.Request) {
 		n.refuse(w, http.StatusBadRequest, codeParameter, err.Error())
 		return
 	}
+	size := max(len(body), told.size())
 	n.mu.Lock()
-	n.reports.take(n.now(), told, len(body))
+	n.reports.take(n.now(), told, size)
 	n.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)
 }

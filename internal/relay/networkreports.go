@@ -10,7 +10,7 @@ import (
 // Bounds of the reports that are kept, of the newest of each program.
 const (
 	maxReports     = 10_000
-	maxReportBytes = 32 << 20 // as they came
+	maxReportBytes = 32 << 20 // as they came, or as they are told where that is more
 	reportAge      = 24 * time.Hour
 )
 

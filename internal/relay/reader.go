@@ -41,7 +41,7 @@ func NewReader(o ReaderOptions) (*Reader, error) {
 	if r.base, err = c.base(o.Server); err != nil {
 		return nil, err
 	}
-	r.client = &http.Client{Transport: c.transport(2)}
+	r.client = c.caller(2)
 	return r, nil
 }
 

@@ -19,6 +19,9 @@ const strangerTime = 10 * time.Minute
 // leastTarget is how few bytes a collector has in a report.
 const leastTarget = 128
 
+// maxTargets is of how many collectors a report tells.
+const maxTargets = maxReport / leastTarget
+
 // reporter tells a network server how a program is doing.
 type reporter struct {
 	log    *slog.Logger
@@ -94,8 +97,8 @@ var processID = sync.OnceValue(randomID)
 // collectors, those that are in trouble first, and of fewer failures.
 func encodeReport(r Report) []byte {
 	r.Process = processID()
-	if most := maxReport / leastTarget; len(r.Targets) > most {
-		r.Targets = worstTargets(r.Targets, most)
+	if len(r.Targets) > maxTargets {
+		r.Targets = worstTargets(r.Targets, maxTargets)
 	}
 	for {
 		body, err := json.Marshal(r)

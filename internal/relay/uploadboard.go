@@ -165,7 +165,9 @@ func (u *uploader) complete(l *lane, it *item) bool {
 		}
 	}
 	if !all {
-		u.ledger.add(it.id, l.slot)
+		if !l.gone || u.ledger.owned(identifyLane(l.cluster, l.id), l.slot) {
+			u.ledger.add(it.id, l.slot)
+		}
 		return false
 	}
 	u.counts.all.less(it.entry.Size)

@@ -116,6 +116,7 @@ func (u *uploader) settle() {
 	if len(u.members.known) > 0 {
 		u.listed = true
 	}
+	u.freeSlots()
 	var lanes []*lane
 	byName := map[string]map[string]*lane{}
 	changed := false
@@ -159,6 +160,24 @@ func (u *uploader) settle() {
 		wake(u.again)
 	}
 	u.dispatch()
+}
+
+// freeSlots bounds what collectors that are known no more take of the ledger.
+func (u *uploader) freeSlots() {
+	n := 0
+	for _, list := range u.members.known {
+		n += len(list)
+	}
+	if !u.ledger.crowded(n) {
+		return
+	}
+	known := make(map[laneID]bool, n)
+	for cluster, list := range u.members.known {
+		for id := range list {
+			known[identifyLane(cluster, id)] = true
+		}
+	}
+	u.ledger.free(known)
 }
 
 // place has a lane lead to where its member is, and says whether it may take files

@@ -56,6 +56,7 @@ type held struct {
 	mask    uint64
 	key     uint64 // the beginning of the key that it was sent with; 0 if it is not known
 	changed uint32
+	page    uint16 // that it is on, and one more; 0 if an older version wrote it
 }
 
 // beginOf is what a ledger knows of a key, which is hexadecimal digits in quotes.
@@ -75,6 +76,9 @@ type ledger struct {
 
 	mu       sync.Mutex
 	slots    map[laneID]int
+	owners   []laneID // of the slots; zero for one that is free
+	used     int      // there is no free one before this
+	rewrite  bool     // slots were freed: the file is to be written anew before a record that relies on it
 	files    map[fileKey]held
 	arriving map[fileID]uint64 // the keys of those of which it is about to be noted who has them
 	pending  []byte            // records that are not in the file yet
@@ -93,14 +97,15 @@ func openLedger(path string) (l *ledger, cut int64, err error) {
 func (l *ledger) take(r record) bool {
 	switch r.kind {
 	case recordSlot:
-		if r.number != len(l.slots) {
+		if r.number > len(l.owners) || r.number < len(l.owners) && l.owners[r.number] != (laneID{}) {
 			return false
 		}
-		l.slots[laneID(r.id)] = r.number
+		l.own(laneID(r.id), r.number)
 	case recordMask:
 		if r.mask&^maskSlots != 0 || r.mask == 0 {
 			return false
 		}
+		r.page = uint16(r.number)
 		l.files[r.id] = r.held
 	case recordGone:
 		delete(l.files, r.id)
@@ -116,11 +121,70 @@ func (l *ledger) slot(lane laneID) int {
 	defer l.mu.Unlock()
 	n, known := l.slots[lane]
 	if !known {
-		n = len(l.slots)
-		l.slots[lane] = n
+		for l.used < len(l.owners) && l.owners[l.used] != (laneID{}) {
+			l.used++
+		}
+		n = l.used
+		l.own(lane, n)
 		l.pending = record{kind: recordSlot, number: n, id: lane}.append(l.pending)
 	}
 	return n
+}
+
+// own gives a collector a slot that is free, the next one included. mu is held.
+func (l *ledger) own(lane laneID, n int) {
+	if n == len(l.owners) {
+		l.owners = append(l.owners, laneID{})
+	}
+	if l.owners[n] = lane; lane != (laneID{}) {
+		l.slots[lane] = n
+	}
+}
+
+// owned says whether a slot is still that of a collector.
+func (l *ledger) owned(lane laneID, slot int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, known := l.slots[lane]
+	return known && n == slot
+}
+
+// leastSlots are had before any is freed, so that who comes back most often has his.
+const leastSlots = 1024
+
+// crowded says whether so many slots are had that others than those of the collectors
+// that are known are to be freed: some come and go for ever.
+func (l *ledger) crowded(known int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.slots) > max(leastSlots, 2*known)
+}
+
+// free takes their slots from all collectors but some, and forgets what they have.
+func (l *ledger) free(but map[laneID]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := make([]uint64, (len(l.owners)+pageSlots-1)/pageSlots) // by page
+	for n, lane := range l.owners {
+		if but[lane] {
+			kept[n/pageSlots] |= 1 << (n % pageSlots)
+			continue
+		}
+		delete(l.slots, lane)
+		l.owners[n] = laneID{}
+	}
+	for len(l.owners) > 0 && l.owners[len(l.owners)-1] == (laneID{}) {
+		l.owners = l.owners[:len(l.owners)-1]
+	}
+	for key, h := range l.files {
+		if h.page == 0 || int(h.page) > len(kept) || h.mask&kept[h.page-1] == 0 {
+			delete(l.files, key) // who has it is sent it again at worst
+			continue
+		}
+		h.mask &= kept[h.page-1] | ^uint64(maskSlots)
+		l.files[key] = h
+	}
+	l.used, l.pending, l.rewrite = 0, nil, true
 }
 
 // onPage returns the key of what is known of a file for a slot.
@@ -153,9 +217,9 @@ func (l *ledger) add(id fileID, slot int) {
 	if key != 0 {
 		h.key = key
 	}
-	h.changed = id.changed
+	h.changed, h.page = id.changed, uint16(slot/pageSlots)+1
 	h.mask = h.mask&maskSlots | 1<<(slot%pageSlots)
-	l.pending = record{kind: recordMask, id: at, held: h}.append(l.pending)
+	l.pending = record{kind: recordMask, number: int(h.page), id: at, held: h}.append(l.pending)
 	h.mask |= uint64(l.period) << pageSlots
 	l.files[at] = h
 }
@@ -173,7 +237,7 @@ func (l *ledger) arrived(id fileID, key string) {
 func (l *ledger) doubts(id fileID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for slot := 0; slot < len(l.slots); slot += pageSlots {
+	for slot := 0; slot < len(l.owners); slot += pageSlots {
 		if h, known := l.files[onPage(id.file, slot)]; known && h.changed != id.changed {
 			return true
 		}
@@ -186,7 +250,7 @@ func (l *ledger) doubts(id fileID) bool {
 func (l *ledger) carry(id fileID, key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for slot := 0; slot < len(l.slots); slot += pageSlots {
+	for slot := 0; slot < len(l.owners); slot += pageSlots {
 		at := onPage(id.file, slot)
 		h, known := l.files[at]
 		switch {
@@ -197,7 +261,7 @@ func (l *ledger) carry(id fileID, key string) {
 			h.changed = id.changed
 			l.files[at] = h
 			h.mask &= maskSlots
-			l.pending = record{kind: recordMask, id: at, held: h}.append(l.pending)
+			l.pending = record{kind: recordMask, number: int(h.page), id: at, held: h}.append(l.pending)
 		}
 	}
 }
@@ -206,7 +270,7 @@ func (l *ledger) carry(id fileID, key string) {
 func (l *ledger) saw(id fileID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for slot := 0; slot < len(l.slots); slot += pageSlots {
+	for slot := 0; slot < len(l.owners); slot += pageSlots {
 		key := onPage(id.file, slot)
 		if h, known := l.files[key]; known && uint8(h.mask>>pageSlots) != l.period {
 			h.mask = h.mask&maskSlots | uint64(l.period)<<pageSlots
@@ -220,7 +284,7 @@ func (l *ledger) gone(id fileID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.arriving, id)
-	for slot := 0; slot < len(l.slots); slot += pageSlots {
+	for slot := 0; slot < len(l.owners); slot += pageSlots {
 		l.forget(onPage(id.file, slot))
 	}
 }
@@ -270,11 +334,12 @@ func (l *ledger) save() error {
 	l.mu.Lock()
 	pending := l.pending
 	l.pending = nil
-	if len(pending) == 0 && !l.file.broken {
+	if len(pending) == 0 && !l.file.broken && !l.rewrite {
 		l.mu.Unlock()
 		return nil
 	}
-	whole := !stands || l.file.wantsWhole(len(pending), len(l.slots)+len(l.files))
+	whole := !stands || l.rewrite || l.file.wantsWhole(len(pending), len(l.owners)+len(l.files))
+	l.rewrite = false // if it fails, the file is broken
 	if whole {
 		pending = l.snapshot()
 	}
@@ -287,17 +352,13 @@ func (l *ledger) save() error {
 
 // snapshot returns records of all that is known. l.mu is held.
 func (l *ledger) snapshot() []byte {
-	b := make([]byte, 0, recordSize*(len(l.slots)+len(l.files)))
-	lanes := make([]laneID, len(l.slots))
-	for lane, n := range l.slots {
-		lanes[n] = lane
-	}
-	for n, lane := range lanes {
+	b := make([]byte, 0, recordSize*(len(l.owners)+len(l.files)))
+	for n, lane := range l.owners {
 		b = record{kind: recordSlot, number: n, id: lane}.append(b)
 	}
 	for key, h := range l.files {
 		h.mask &= maskSlots
-		b = record{kind: recordMask, id: key, held: h}.append(b)
+		b = record{kind: recordMask, number: int(h.page), id: key, held: h}.append(b)
 	}
 	return b
 }

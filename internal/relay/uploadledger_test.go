@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -224,5 +225,54 @@ func TestALedgerKnowsAFileOfWhichOnlyTheModeOrTheNamesChanged(t *testing.T) {
 	l.carry(before, two)
 	if l.size() > 0 {
 		t.Error("it knows who has what was written over")
+	}
+}
+
+func TestTheSlotOfACollectorThatIsKnownNoMoreIsAnothersWithoutItsFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	l := reopen(t, path, false)
+	lane := func(n int) laneID { return identifyLane("next", fmt.Sprint(n)) }
+	known := map[laneID]bool{}
+	for n := range leastSlots {
+		if l.slot(lane(n)); n%100 == 0 {
+			known[lane(n)] = true
+		}
+		l.add(numbered(n), n)
+		l.add(numbered(-1), n)
+	}
+	if l.crowded(len(known)) || l.crowded(leastSlots) {
+		t.Error("it is crowded too soon")
+	}
+	if l.slot(lane(leastSlots)); !l.crowded(len(known)) || l.crowded(leastSlots) {
+		t.Error("it is not crowded when it should be, or is when all are known")
+	}
+	save(t, l)
+	l.add(numbered(1), 1) // is not written any more
+	l.free(known)
+	if l.owned(lane(1), 1) || !l.owned(lane(100), 100) {
+		t.Error("it does not know who has a slot")
+	}
+	check := func(others int) {
+		t.Helper()
+		for n := range leastSlots {
+			kept := known[lane(n)]
+			if l.has(numbered(n), n) != kept || l.has(numbered(-1), n) != kept || kept && l.slot(lane(n)) != n {
+				t.Fatalf("of collector %d, known %v, it has %v and %v", n, kept, l.has(numbered(n), n), l.has(numbered(-1), n))
+			}
+		}
+		for n := range others {
+			if slot := l.slot(lane(-1 - n)); known[lane(slot)] || slot >= leastSlots {
+				t.Fatalf("another collector has slot %d", slot)
+			}
+		}
+	}
+	check(10)
+	save(t, l)
+	check(20)
+	save(t, l) // appended
+	l = reopen(t, path, false)
+	check(30)
+	if len(l.slots) != len(known)+30 {
+		t.Errorf("%d slots are had", len(l.slots))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 )
@@ -29,7 +30,7 @@ const (
 
 var castagnoliTable = crc32.MakeTable(crc32.Castagnoli)
 
-// record is one of them: kind, number in three bytes, id, mask, key, changed, checksum.
+// record is one of them: kind, number (of a mask, its page) in three bytes, id, mask, key, changed, checksum.
 type record struct {
 	kind   byte
 	number int
@@ -71,7 +72,7 @@ type ledgerFile struct {
 // and returns how many bytes there are from there on. A file that is not there has
 // no records.
 func (l *ledgerFile) read(take func(record) bool) (cut int64, err error) {
-	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_APPEND, 0)
+	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_APPEND|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -146,7 +147,7 @@ func (l *ledgerFile) append(records []byte) error {
 func (l *ledgerFile) replace(records []byte) error {
 	l.broken = true
 	temporary := l.path + ".new"
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func newPlan(s UploaderSettings, t uploadTuning, id string) (p *plan, err error)
 	case s.Static == nil:
 		return nil, errors.New("network.server, or clusters: who takes the files?")
 	}
-	p.client = &http.Client{Transport: p.creds.transport(1)}
+	p.client = p.creds.caller(1)
 	p.courier = newCourier(p.creds, s.MaxConn, t, id)
 	return p, nil
 }

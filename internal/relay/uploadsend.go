@@ -75,10 +75,7 @@ type courier struct {
 func newCourier(creds *credentials, perHost int, t uploadTuning, id string) *courier {
 	return &courier{
 		creds: creds, tuning: t, spool: id, digests: t.digests,
-		client: &http.Client{
-			Transport:     creds.transport(perHost),
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		client: creds.caller(perHost),
 	}
 }
 
@@ -311,7 +308,7 @@ func (c *courier) put(ctx context.Context, target string, l *load, offset int64)
 	// What it says at length is its own affair: success is in the status.
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, maxSaid))
 	if answer.StatusCode/100 != 2 {
-		return c.refusal(answer, cutText(strings.TrimSpace(strings.ToValidUTF8(string(said), "?"))))
+		return c.refusal(answer, c.creds.said(string(said)))
 	}
 	if d, ok, err := parseDigest(answer.Header.Get(headerDigest)); err != nil || ok && d != l.digest {
 		return failed(fateRefused, "says that it stored other content than was sent")

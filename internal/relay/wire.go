@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -258,12 +259,24 @@ func parseReport(body []byte) (Report, error) {
 	if r.ID == "" || len(r.ID) > maxID {
 		return r, fmt.Errorf("id: must have 1 to %d bytes", maxID)
 	}
-	r.Failures = r.Failures[:min(len(r.Failures), maxFailures)]
+	// Copies: what is left out is to be let go.
+	r.Failures = slices.Clone(r.Failures[:min(len(r.Failures), maxFailures)])
+	r.Targets = slices.Clone(r.Targets[:min(len(r.Targets), maxTargets)])
 	r.Process = r.Process[:min(len(r.Process), maxID)]
 	for i := range r.Failures {
 		r.Failures[i].Reason = cutText(r.Failures[i].Reason)
 	}
 	return r, nil
+}
+
+// size is how many bytes a report takes in an answer, which may be more than it came
+// with: what it left out is told there.
+func (r *Report) size() int {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // our own type
+	}
+	return len(text)
 }
 
 // maxID bounds what a stranger may call himself, or a cluster.

@@ -28,6 +28,19 @@ func openFolder(path string) (*folder, error) {
 	return &folder{path: path, f: os.NewFile(uintptr(fd), path)}, nil
 }
 
+// inner opens a folder in this one. It follows no link: what is ours lies in the spool,
+// whatever another who may write there puts in its place.
+func (d *folder) inner(name string) (*folder, error) {
+	fd, err := again(func() (int, error) {
+		return unix.Openat(d.fd(), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, d.fail("open", name, err)
+	}
+	path := filepath.Join(d.path, name)
+	return &folder{path: path, f: os.NewFile(uintptr(fd), path)}, nil
+}
+
 func (d *folder) close() error { return d.f.Close() }
 
 func (d *folder) fd() int { return int(d.f.Fd()) }

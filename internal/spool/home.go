@@ -53,6 +53,11 @@ func openHome(dir, role, work, id string) (*home, string, error) {
 		}
 	}
 	own := filepath.Join(dir, ownFolder, role)
+	for _, folder := range []string{filepath.Join(dir, ownFolder), own, filepath.Join(own, work)} {
+		if about, err := os.Lstat(folder); err == nil && !about.IsDir() { // before anything is written there
+			return nil, "", fmt.Errorf("%s is not a folder, and no link to one is followed there: take it away", folder)
+		}
+	}
 	release, err := lifecycle.LockFolder(own)
 	if used := (*lifecycle.InUseError)(nil); errors.As(err, &used) {
 		return nil, "", fmt.Errorf("the spool %s has its %s already, %s: stop it, or use another folder", dir, role, used.Holder)
@@ -61,23 +66,28 @@ func openHome(dir, role, work, id string) (*home, string, error) {
 		return nil, "", fmt.Errorf("lock the spool %s: %w", dir, err)
 	}
 	h := &home{release: release}
-	if id, err = h.open(dir, own, work, id); err != nil {
+	if id, err = h.open(dir, role, work, id); err != nil {
 		return nil, "", errors.Join(err, h.close())
 	}
 	return h, id, nil
 }
 
-func (h *home) open(dir, own, work, id string) (_ string, err error) {
+func (h *home) open(dir, role, work, id string) (_ string, err error) {
 	if h.spool, err = openFolder(dir); err != nil {
 		return "", fmt.Errorf("open the spool: %w", err)
 	}
-	if h.own, err = openFolder(own); err != nil {
+	ours, err := h.spool.inner(ownFolder)
+	if err != nil {
+		return "", fmt.Errorf("open the spool: %w", err)
+	}
+	defer ours.close() // it was read
+	if h.own, err = ours.inner(role); err != nil {
 		return "", fmt.Errorf("open the spool: %w", err)
 	}
 	if err := h.own.makeFolder(cmp.Or(work, "."), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("open the spool: %w", err)
 	}
-	if h.work, err = openFolder(filepath.Join(own, work)); err != nil {
+	if h.work, err = h.own.inner(cmp.Or(work, ".")); err != nil {
 		return "", fmt.Errorf("open the spool: %w", err)
 	}
 	st, err := h.work.stat(".")

@@ -106,3 +106,62 @@ func TestAFolderThatMayNotBeWrittenIsSaidSo(t *testing.T) {
 	}
 	mustUpload(t, s, Upload{Name: "a", Size: 1}, "1")
 }
+
+func TestNothingOfOursIsLookedForWhereALinkLeads(t *testing.T) {
+	above := t.TempDir()
+	dir, other := filepath.Join(above, "spool"), filepath.Join(above, "other")
+	s := openStore(t, dir, StoreOptions{})
+	mustUpload(t, s, Upload{Name: "a", Key: keyOf(1), Size: 3}, "one")
+	for i, ours := range []string{ownFolder, filepath.Join(ownFolder, "collector"), filepath.Join(ownFolder, "collector", "parts")} {
+		// What lies there has every name of ours.
+		for _, like := range []string{"", "collector", "parts", filepath.Join("collector", "parts")} {
+			if err := os.MkdirAll(filepath.Join(other, like), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			put(t, filepath.Join(other, like), "precious", "x")
+		}
+		before := walked(t, other)
+		ours = filepath.Join(dir, ours)
+		if err := errors.Join(os.Rename(ours, ours+".aside"), os.Symlink(other, ours)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Begin(Upload{Name: "b", Size: 3}); !errors.Is(err, ErrGone) {
+			t.Errorf("%s leads elsewhere, and an upload begins: %v", ours, err)
+		}
+		if after := walked(t, other); after != before {
+			t.Errorf("%s leads elsewhere, and there is %s now, and was %s", ours, after, before)
+		}
+		if err := errors.Join(os.Remove(ours), os.Rename(ours+".aside", ours)); err != nil {
+			t.Fatal(err)
+		}
+		mustUpload(t, s, Upload{Name: "b", Key: keyOf(2 + i), Size: 3}, "two")
+	}
+	// Nor is a file of ours written where a link leads.
+	b := openOutbox(t, dir, OutboxOptions{})
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lock, precious := filepath.Join(b.State(), "switchboard.lock"), filepath.Join(other, "precious")
+	if err := errors.Join(os.Remove(lock), os.Symlink(precious, lock)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := OpenOutbox(dir, OutboxOptions{}); err == nil {
+		t.Error("a lock that is a link is had", b.Close())
+	}
+	if text, err := os.ReadFile(precious); err != nil || string(text) != "x" {
+		t.Errorf("there is %q, %v", text, err)
+	}
+}
+
+// walked are all names below a folder.
+func walked(t *testing.T, dir string) (names string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		names += " " + path
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}

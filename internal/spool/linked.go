@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,12 +39,12 @@ type linked struct {
 	f     *folder    // where it is written down
 }
 
-// note adds a turn.
-func (l *linked) note(id linkedID, turn int64) {
+// note adds a turn, and says whether the oldest were forgotten for it.
+func (l *linked) note(id linkedID, turn int64) bool {
 	l.turns[id] = turn
 	l.order = append(l.order, id)
 	if len(l.order) <= 2*mostLinked {
-		return
+		return false
 	}
 	kept := make([]linkedID, 0, mostLinked)
 	last := map[linkedID]bool{}
@@ -61,6 +62,7 @@ func (l *linked) note(id linkedID, turn int64) {
 		turns[id] = l.turns[id]
 	}
 	l.turns, l.order = turns, kept
+	return true
 }
 
 func appendLinked(b []byte, id linkedID, turn int64) []byte {
@@ -92,11 +94,16 @@ func (l *linked) move(to *folder) error {
 	if whole && len(before.order) == 0 && len(l.order) <= mostLinked {
 		return nil
 	}
-	var b []byte
+	return l.rewrite()
+}
+
+// rewrite writes down what is known, and nothing else.
+func (l *linked) rewrite() error {
+	b := make([]byte, 0, linkedRecord*len(l.order))
 	for _, id := range l.order {
 		b = appendLinked(b, id, l.turns[id])
 	}
-	return to.write(linkedName, b)
+	return l.f.write(linkedName, b)
 }
 
 // read takes records over, and says whether all were whole: what a power cut left half
@@ -120,12 +127,32 @@ func (l *linked) keep(name string, i identity, turn int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(appendLinked(nil, id, turn))
+	err = errors.Join(l.append(f, appendLinked(nil, id, turn)), f.Close())
+	if err == nil && l.note(id, turn) {
+		_ = l.rewrite() // else it is only longer, until the next time
+	}
+	return err
+}
+
+// append adds a record. A disk that fills up may take the beginning of one, behind which
+// none would be read: that is cut off, after it was written or before the next one is.
+func (l *linked) append(f *os.File, record []byte) error {
+	about, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	end := about.Size() - about.Size()%linkedRecord
+	if end != about.Size() {
+		err = f.Truncate(end)
+	}
+	if err == nil {
+		_, err = f.Write(record)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		l.note(id, turn)
+	if err != nil {
+		return errors.Join(err, f.Truncate(end))
 	}
-	return err
+	return nil
 }

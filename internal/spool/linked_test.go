@@ -2,6 +2,8 @@ package spool
 
 import (
 	"encoding/binary"
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -86,5 +88,50 @@ func TestOnlyTheNewestLinkedFilesAreRemembered(t *testing.T) {
 		if _, known := l.turns[numbered(n)]; known != want {
 			t.Errorf("it knows %d: %v", n, known)
 		}
+	}
+}
+
+func TestANoteAfterOneThatTheDiskTookHalfIsRead(t *testing.T) {
+	own, err := openFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.close()
+	l := &linked{turns: map[linkedID]int64{}, f: own}
+	notes := filepath.Join(own.path, linkedName)
+	for turn := range int64(3) {
+		if err := l.keep("a", identity{inode: uint64(turn)}, turn+1); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(notes, os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			_, err = f.WriteString("half of a note") // which is all that there was room for
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := &linked{}
+	if err := again.move(own); err != nil || !maps.Equal(again.turns, l.turns) {
+		t.Errorf("it knows %v of %v, %v", again.turns, l.turns, err)
+	}
+}
+
+func TestTheNotesDoNotGrowForEver(t *testing.T) {
+	own, err := openFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.close()
+	l := &linked{turns: map[linkedID]int64{}}
+	for n := range 2 * mostLinked {
+		l.note(linkedAs("a", identity{inode: uint64(n)}), 1)
+	}
+	l.f = own
+	if err := errors.Join(l.rewrite(), l.keep("a", identity{inode: 2 * mostLinked}, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if about, err := os.Stat(filepath.Join(own.path, linkedName)); err != nil || about.Size() != mostLinked*linkedRecord {
+		t.Errorf("there are %d bytes, %v", about.Size(), err)
 	}
 }

@@ -276,7 +276,7 @@ func (g *outGround) crate(want identity) (*folder, error) {
 	if err := g.trash.makeFolder(want.String(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return openFolder(filepath.Join(g.trash.path, want.String()))
+	return g.trash.inner(want.String())
 }
 
 // discard removes a crate, unless something is left in it.
@@ -337,7 +337,7 @@ func (b *Outbox) empty(g *outGround) error {
 		if single {
 			return settled(b.dispose(g, g.trash, held, name, want))
 		}
-		crate, err := openFolder(filepath.Join(g.trash.path, held))
+		crate, err := g.trash.inner(held)
 		if err != nil {
 			return err
 		}
@@ -405,7 +405,7 @@ func (b *Outbox) fail(g *outGround, e Entry, reason string) error {
 	if err := g.spool.makeFolder(failedFolder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	failed, err := openFolder(filepath.Join(g.spool.path, failedFolder))
+	failed, err := g.spool.inner(failedFolder)
 	if err != nil {
 		return err
 	}

@@ -402,3 +402,23 @@ func TestAScanOpensOnlyWhatChangedLately(t *testing.T) {
 		t.Errorf("of those that changed lately %d are opened", opened)
 	}
 }
+
+func TestAFileThatHasTheNameOfTheFolderOfFailedIsOneAsAnyOther(t *testing.T) {
+	dir := t.TempDir()
+	b := openOutbox(t, dir, OutboxOptions{})
+	put(t, dir, failedFolder, "one")
+	e, found := ready(t, b)[failedFolder]
+	if !found {
+		t.Fatal("it is not found")
+	}
+	if err := b.Remove(e); err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, "a", "two")
+	if err := b.Fail(ready(t, b)["a"], "x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := ready(t, b); len(got) > 0 || len(b.LeftAlone()) > 0 {
+		t.Errorf("there is %v, and left alone is %v", got, b.LeftAlone())
+	}
+}

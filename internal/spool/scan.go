@@ -51,12 +51,15 @@ func (b *Outbox) Scan(ctx context.Context, do func(Entry) error) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if name == ownFolder || name == failedFolder {
+		if name == ownFolder {
 			return nil
 		}
 		e, reason, err := b.look(g, name)
 		if err != nil {
 			return told(b.dir, err)
+		}
+		if name == failedFolder && reason == Folder {
+			return nil // a file of that name is one as any other
 		}
 		if reason != "" {
 			left[reason]++

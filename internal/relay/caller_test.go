@@ -1,0 +1,77 @@
+package relay
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+const tellTale = "a-secret-of-one-word"
+
+func secretFile(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(tellTale+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func withSecret(t *testing.T) *credentials {
+	t.Helper()
+	c, err := Access{SecretFile: secretFile(t)}.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestASecretIsNotShownToWhomARedirectLeads(t *testing.T) {
+	var asked atomic.Bool
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Store(true) }))
+	defer other.Close()
+	server := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	defer server.Close()
+	c := withSecret(t)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		_, err := c.call(t.Context(), c.caller(1), method, server.URL+pathMembers, nil)
+		if err == nil || !strings.Contains(err.Error(), "307") {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	if asked.Load() {
+		t.Error("who was called by a redirect, was called")
+	}
+}
+
+func TestASecretThatIsAnsweredWithIsNotTold(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, fmt.Sprint("not good: ", r.Header), http.StatusBadGateway)
+	}))
+	defer server.Close()
+	c := withSecret(t)
+	_, err := c.call(t.Context(), c.caller(1), http.MethodGet, server.URL, nil)
+	if err == nil || strings.Contains(err.Error(), tellTale) || !strings.Contains(err.Error(), "Bearer [secret]") {
+		t.Error("of a small call it says ", err)
+	}
+	dir := t.TempDir()
+	drop(t, dir, "a", "content")
+	echo := newStub(t, func(w http.ResponseWriter, r *http.Request) bool {
+		http.Error(w, fmt.Sprint("not good: ", r.Header), http.StatusBadGateway)
+		return true
+	})
+	s := standardUpload(dir, next(map[string]*stub{"echo": echo}))
+	s.SecretFile = secretFile(t)
+	u, log := newUpload(t, s), &heard{}
+	u.log = log.log()
+	u.start(quickUpload)
+	eventually(t, "it is told what the collector said", func() bool { return len(log.lines("Bearer [secret]")) > 0 })
+	if told := log.lines(tellTale); len(told) > 0 {
+		t.Error("the log has the secret: ", told)
+	}
+}
