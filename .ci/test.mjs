@@ -18,6 +18,7 @@ const steps = [];
 const slow = []; // Go tests, with their seconds
 const failures = []; // what is said again before the summary: a name, and the end of what it printed
 const failure = (name, said) => failures.push({ name, said: said.trimEnd().split("\n").slice(-20).join("\n") });
+let browserAgain = 0; // browser tests likewise
 let again = 0; // Go tests that failed and passed when they were run once more
 
 /** What steps side by side have printed, each its own: it comes when a step is over, so that they do not mix. */
@@ -150,7 +151,7 @@ const mostAgain = 3;
  */
 async function goTestsTwice(counts, args, packages, env) {
   const failed = [];
-  if (await goTests(counts, [...args, packages], env, failed)) return true;
+  if (await goTests(counts, [...args, ...packages], env, failed)) return true;
   const tests = [...new Set(failed.map(({ test }) => test))];
   if (tests.length > mostAgain || tests.includes(undefined)) return false;
   const second = { passed: 0, failed: 0, skipped: 0 };
@@ -166,6 +167,9 @@ async function goTestsTwice(counts, args, packages, env) {
 
 /** Tests of the real binary, of which the files say by their names what they are about. */
 const binaryTests = "internal/nodetest";
+
+/** Those of its commands: of what they run, the packages' own tests look for races. */
+const commands = "cmd/switchboard";
 
 /**
  * Those that run with the race detector: a story of each room, on one node or a few. All others,
@@ -207,7 +211,8 @@ const race = [
 const goRaceTests = (program) => (counts) => {
   process.env["GORACE"] ??= "atexit_sleep_ms=50";
   const without = [...testsIn((file) => !raced.test(file) && file !== "main_test.go"), ...large];
-  return goTestsTwice(counts, [...race, "-p", "3", "-parallel", "4", "-timeout", "30m", "-skip", `^(${without.join("|")})$`], "./...", { NODETEST_BINARY: program });
+  const packages = execFileSync("go", ["list", "./..."], { encoding: "utf8" }).trimEnd().split("\n").filter((p) => !p.endsWith(commands));
+  return goTestsTwice(counts, [...race, "-p", "3", "-parallel", "4", "-timeout", "30m", "-skip", `^(${without.join("|")})$`], packages, { NODETEST_BINARY: program });
 };
 
 /** What is cut short under the race detector, which finds nothing in it, in full. */
@@ -217,7 +222,7 @@ const goPlainTests = (counts) =>
 /** Much of it is waiting: for leases, elections, and what a mix of faults does in 30 seconds. */
 const goNodeTests = (counts) => {
   const without = [...testsIn((file) => raced.test(file)), ...large];
-  return goTestsTwice(counts, ["-parallel", "6", "-timeout", "15m", "-skip", `^(${without.join("|")})$`], `./${binaryTests}`, {
+  return goTestsTwice(counts, ["-parallel", "5", "-timeout", "20m", "-skip", `^(${without.join("|")})$`], [`./${binaryTests}`, `./${commands}`], {
     NODETEST_BINARY: `${process.cwd()}/bin/switchboard`,
     FAULT_TIME: "30s",
   });
@@ -271,6 +276,8 @@ async function browserTests(counts) {
     counts.failed = stats.unexpected;
     counts.skipped = stats.skipped;
     if (stats.flaky > 0) say(`${stats.flaky} passed only when they were run again`);
+    browserAgain = stats.flaky;
+    if (stats.flaky > mostAgain) return false;
   } catch (err) {
     say(`no report of the browser tests: ${err.message}`);
     return false;
@@ -308,6 +315,7 @@ slow.sort((a, b) => b.seconds - a.seconds);
 console.log("\n=== slowest Go tests, in seconds");
 for (const { key, seconds } of slow.slice(0, 25)) console.log(`${seconds.toFixed(1).padStart(7)}  ${key.replace(/^\S*\/switchboard\//, "")}`);
 for (const { name, said } of failures) console.log(`\n=== failed: ${name}\n${said}`);
+if (browserAgain > 0) console.log(`\n${browserAgain} of the browser tests above passed only when they were run once more`);
 if (again > 0) console.log(`\n${again} of the Go tests above passed only when they were run once more`);
 console.log("\n=== summary");
 const total = { passed: 0, failed: 0, skipped: 0 };

@@ -6,8 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -118,15 +120,15 @@ type uploader struct {
 	probing  int // of what flies, to lanes that did not take files
 	stopping bool
 	passes   int
-	passing  context.CancelFunc // ends the pass that runs; nil when none does
-	hinted   bool               // since the pass began
-	counts   counts             // of the last whole pass, carried on
-	counting *counts            // of the pass that runs
-	trouble  error              // why the last pass failed
-	unlisted error              // why the network server did not answer
-	listed   bool               // the collectors are known, by the server or from the last time
-	saving   error              // why the ledger was not saved
-	quieted  map[*trouble]bool  // what was logged, and is not again until it is well
+	passing  context.CancelFunc  // ends the pass that runs; nil when none does
+	hinted   bool                // since the pass began
+	counts   counts              // of the last whole pass, carried on
+	counting *counts             // of the pass that runs
+	trouble  error               // why the last pass failed
+	unlisted error               // why the network server did not answer
+	listed   bool                // the collectors are known, by the server or from the last time
+	saving   error               // why the ledger was not saved
+	quieted  map[*trouble]string // what was logged and is not well yet, with the reason that was
 }
 
 // startUploader opens the folder.
@@ -146,7 +148,7 @@ func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err err
 	u = &uploader{
 		o: o, folder: s.Spool, box: box, clock: newClock(o.Now), tally: newTally(o.Now),
 		room: make(chan struct{}, 1), again: make(chan struct{}, 1), relist: make(chan struct{}, 1),
-		byName: map[string]map[string]*lane{}, quieted: map[*trouble]bool{},
+		byName: map[string]map[string]*lane{}, quieted: map[*trouble]string{},
 	}
 	if u.plan, err = newPlan(s, o.tuning, box.ID()); err != nil {
 		return nil, err
@@ -329,18 +331,27 @@ var (
 	troubleFailed  = &trouble{slog.LevelError, "a file that could not be delivered for too long cannot be moved to failed, and stays", "files that cannot be delivered can be moved to failed again"}
 )
 
-// once logs that something does not work, and not again before it did work; then it
-// logs that, too.
+// once logs that something does not work, and not again before it did work, which is
+// logged, too, or the reason is another one; numbers in it do not make it another.
 func (u *uploader) once(what *trouble, err error) {
+	reason := ""
+	if err != nil {
+		reason = strings.Map(func(r rune) rune {
+			if unicode.IsDigit(r) {
+				return -1
+			}
+			return r
+		}, err.Error())
+	}
 	u.mu.Lock()
 	was := u.quieted[what]
-	u.quieted[what] = err != nil
+	u.quieted[what] = reason
 	u.mu.Unlock()
 	switch {
-	case err != nil && !was:
+	case err != nil && reason != was:
 		u.o.Log.Log(context.Background(), what.level, what.bad, "spool", u.folder, "err", err)
 		u.tally.fail(Failure{Reason: what.bad + ": " + err.Error()})
-	case err == nil && was:
+	case err == nil && was != "":
 		u.o.Log.Info(what.good, "spool", u.folder)
 	}
 }

@@ -1,11 +1,16 @@
 package relay
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,7 +114,7 @@ func laneBoard(t *testing.T, p *plan) *uploader {
 	o.fill()
 	u := &uploader{
 		o: o, plan: p, ledger: &ledger{slots: map[laneID]int{}, files: map[fileKey]held{}, arriving: map[fileID]uint64{}}, clock: newClock(o.Now), tally: newTally(o.Now),
-		members: &members{}, room: make(chan struct{}, 1), again: make(chan struct{}, 1), byName: map[string]map[string]*lane{}, quieted: map[*trouble]bool{},
+		members: &members{}, room: make(chan struct{}, 1), again: make(chan struct{}, 1), byName: map[string]map[string]*lane{}, quieted: map[*trouble]string{},
 	}
 	u.talk = newTalk(o.Log, u.clock.since)
 	return u
@@ -320,5 +325,23 @@ func TestManyCollectorsAreToldInOneLine(t *testing.T) {
 	k.flush(true)
 	if got := log.lines("collectors joined", "count=15000", "among=\"c/0, c/1, c/2\""); len(got) != 1 {
 		t.Errorf("at the end is told %q", got)
+	}
+}
+
+func TestATroubleIsToldAgainWithAnotherReason(t *testing.T) {
+	var said bytes.Buffer
+	u := &uploader{
+		o: &UploaderOptions{Log: slog.New(slog.NewTextHandler(&said, nil))}, tally: newTally(time.Now), quieted: map[*trouble]string{},
+	}
+	for _, err := range []error{errors.New("port 4711 refused"), errors.New("port 4712 refused"), errors.New("unknown authority"), nil, nil, errors.New("unknown authority")} {
+		u.once(troubleNetwork, err)
+	}
+	found := regexp.MustCompile(`level=(\w+) .*?(?:err="(.*?)")?\n`).FindAllStringSubmatch(said.String(), -1)
+	var got []string
+	for _, f := range found {
+		got = append(got, strings.TrimSpace(f[1]+" "+f[2]))
+	}
+	if want := []string{"WARN port 4711 refused", "WARN unknown authority", "INFO", "WARN unknown authority"}; !slices.Equal(got, want) {
+		t.Errorf("it is told %q", got)
 	}
 }
