@@ -369,25 +369,6 @@ func TestProgramsReportAndTheStatusHasAll(t *testing.T) {
 	}
 }
 
-func TestReportsTakeNoMoreThanTheyMayAsTheyAreTold(t *testing.T) {
-	many := "[" + strings.TrimSuffix(strings.Repeat("{},", 10_000), ",") + "]"
-	told, err := parseReport([]byte(`{"program":"maker","id":"1","targets":` + many + `,"failures":` + many + `}`))
-	if err != nil || len(told.Targets) != maxTargets || cap(told.Targets) > 2*maxTargets || cap(told.Failures) > 2*maxFailures {
-		t.Errorf("%v: it has %d targets and holds %d, and %d failures", err, len(told.Targets), cap(told.Targets), cap(told.Failures))
-	}
-	n := beginNetwork(t, t.TempDir(), nil)
-	creds := &credentials{}
-	for i := range 100 {
-		body := fmt.Sprintf(`{"program":"maker","id":"%d","host":"%s"}`, i, strings.Repeat("<", maxReport-100)) // six bytes each, as it is told
-		if _, err := creds.call(t.Context(), http.DefaultClient, http.MethodPost, n.at["listen"]+pathReport, strings.NewReader(body)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := len(n.ask("/status")); got > maxReportBytes*5/4 {
-		t.Errorf("the status has %d bytes", got)
-	}
-}
-
 // slowReader is a caller who reads nothing of an answer until it is let go.
 type slowReader struct {
 	*httptest.ResponseRecorder

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -208,6 +211,21 @@ func TestReportsAreBounded(t *testing.T) {
 	}
 	if s.forgetSilent(now.Add(48 * time.Hour)); len(s.last) != 0 || s.bytes != 0 {
 		t.Error(len(s.last), s.bytes)
+	}
+}
+
+func TestReportsAreCountedAsTheyAreTold(t *testing.T) {
+	many := "[" + strings.TrimSuffix(strings.Repeat("{},", 10_000), ",") + "]"
+	told, err := parseReport([]byte(`{"program":"maker","id":"1","targets":` + many + `,"failures":` + many + `}`))
+	if err != nil || len(told.Targets) != maxTargets || cap(told.Targets) > 2*maxTargets || cap(told.Failures) > 2*maxFailures {
+		t.Errorf("%v: it has %d targets and holds %d, and %d failures", err, len(told.Targets), cap(told.Targets), cap(told.Failures))
+	}
+	n := &networkServer{roster: testRoster(), reports: newReportBook(), now: time.Now}
+	body := `{"program":"maker","id":"1","host":"` + strings.Repeat("<", 10_000) + `"}` // six bytes each, as it is told
+	w := httptest.NewRecorder()
+	n.report(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, pathReport, strings.NewReader(body)))
+	if w.Code != http.StatusNoContent || n.reports.bytes < 60_000 {
+		t.Errorf("answered %d, and it counts as %d bytes", w.Code, n.reports.bytes)
 	}
 }
 
