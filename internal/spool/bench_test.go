@@ -7,9 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Thirty senders at once against one loop that writes, syncs, renames, and syncs
@@ -63,12 +64,11 @@ func BenchmarkRemove(b *testing.B) {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			b.Fatal(err)
 		}
-		info, err := os.Stat(path)
-		if err != nil {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
 			b.Fatal(err)
 		}
-		st := info.Sys().(*syscall.Stat_t)
-		if err := out.Remove(Entry{Name: "file", Modified: info.ModTime(), Inode: st.Ino}); err != nil {
+		if err := out.Remove(Entry{Name: "file", Modified: time.Unix(st.Mtim.Unix()), Changed: time.Unix(st.Ctim.Unix()), Inode: st.Ino}); err != nil {
 			b.Fatal(err)
 		}
 	}
