@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
@@ -24,15 +27,15 @@ func benchmarkSend(b *testing.B, size int) {
 	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
 		b.Fatal(err)
 	}
 	tuning := uploadTuning{}
 	tuning.fill()
 	c := newCourier(&credentials{}, 1, tuning, "bench")
 	defer c.client.CloseIdleConnections()
-	e := spool.Entry{Name: "file", Size: int64(size), Modified: info.ModTime()}
+	e := spool.Entry{Name: "file", Size: int64(size), Modified: time.Unix(st.Mtim.Unix()), Changed: time.Unix(st.Ctim.Unix()), Inode: st.Ino}
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
 	for b.Loop() {
