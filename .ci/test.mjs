@@ -18,8 +18,8 @@ const steps = [];
 const slow = []; // Go tests, with their seconds
 const failures = []; // what is said again before the summary: a name, and the end of what it printed
 const failure = (name, said) => failures.push({ name, said: said.trimEnd().split("\n").slice(-20).join("\n") });
-let browserAgain = 0; // browser tests likewise
 let again = 0; // Go tests that failed and passed when they were run once more
+let browserAgain = 0; // browser tests likewise
 
 /** What steps side by side have printed, each its own: it comes when a step is over, so that they do not mix. */
 const held = new AsyncLocalStorage();

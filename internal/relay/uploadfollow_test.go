@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,32 +152,24 @@ func TestWhatWentWrongAtAnOldAddressIsNotSaidOfTheNewOne(t *testing.T) {
 }
 
 func TestANetworkServerThatIsNotThereYetIsAWarningAndItsAnswerIsTold(t *testing.T) {
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := port.Addr().String()
-	if err := port.Close(); err != nil {
-		t.Fatal(err)
-	}
+	var there atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !there.Load() {
+			panic(http.ErrAbortHandler) // the connection ends without an answer
+		}
+		fmt.Fprint(w, "{}")
+	}))
+	t.Cleanup(server.Close)
 	dir, log := t.TempDir(), &heard{}
 	s := standardUpload(dir, nil)
-	s.Network = AtNetwork{Server: at, Heartbeat: 5 * time.Millisecond}
+	s.Network = AtNetwork{Server: server.Listener.Addr().String(), Heartbeat: 5 * time.Millisecond}
 	u := newUpload(t, s)
 	u.log = log.log()
 	u.start(quickUpload)
 	eventually(t, "it warns", func() bool {
 		return len(log.lines("level=WARN", "the network server does not say", "it is asked again")) == 1
 	})
-	late, err := net.Listen("tcp", at)
-	if err != nil {
-		t.Skip("the port went to somebody else: ", err)
-	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }))
-	_ = server.Listener.Close() // another one takes its place
-	server.Listener = late
-	server.Start()
-	t.Cleanup(server.Close)
+	there.Store(true)
 	eventually(t, "it says that it is well", func() bool {
 		return len(log.lines("level=INFO", "the network server says which collectors there are")) == 1
 	})

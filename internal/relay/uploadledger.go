@@ -56,7 +56,7 @@ type held struct {
 	mask    uint64
 	key     uint64 // the beginning of the key that it was sent with; 0 if it is not known
 	changed uint32
-	page    uint16 // that it is on, and one more; 0 if an older version wrote it
+	page    uint16 // that it is on, and one more
 }
 
 // beginOf is what a ledger knows of a key, which is hexadecimal digits in quotes.
@@ -102,7 +102,7 @@ func (l *ledger) take(r record) bool {
 		}
 		l.own(laneID(r.id), r.number)
 	case recordMask:
-		if r.mask&^maskSlots != 0 || r.mask == 0 {
+		if r.mask&^maskSlots != 0 || r.mask == 0 || r.number == 0 {
 			return false
 		}
 		r.page = uint16(r.number)
@@ -177,7 +177,7 @@ func (l *ledger) free(but map[laneID]bool) {
 		l.owners = l.owners[:len(l.owners)-1]
 	}
 	for key, h := range l.files {
-		if h.page == 0 || int(h.page) > len(kept) || h.mask&kept[h.page-1] == 0 {
+		if int(h.page) > len(kept) || h.mask&kept[h.page-1] == 0 {
 			delete(l.files, key) // who has it is sent it again at worst
 			continue
 		}
