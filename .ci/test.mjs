@@ -192,6 +192,12 @@ const large = [
   "TestTheSuiteMeasuresClustersThatItStarts",
 ];
 
+/** Tests in which one thing happens after another, thousands of times: the detector has nothing to find there. */
+const alone = {
+  tests: ["TestAMessageThatIsWrongIsRefusedByItsField", "TestCirclesHoldWhoRedisSaysIsThere", "TestEveryOperationAsEveryRole"],
+  packages: ["./internal/api", "./internal/nearby", "./internal/chat"],
+};
+
 /**
  * What C was translated to Go, the database, moves memory as C does: the detector has nothing
  * to say of that, and checks of each pointer take most of the time of what uses it.
@@ -211,20 +217,21 @@ const race = [
 const goRaceTests = (program) => (counts) => {
   process.env["GORACE"] ??= "atexit_sleep_ms=50";
   const without = [...testsIn((file) => !raced.test(file) && file !== "main_test.go"), ...large];
+  without.push(...alone.tests);
   const packages = execFileSync("go", ["list", "./..."], { encoding: "utf8" }).trimEnd().split("\n").filter((p) => !p.endsWith(commands));
   return goTestsTwice(counts, [...race, "-p", "3", "-parallel", "4", "-timeout", "30m", "-skip", `^(${without.join("|")})$`], packages, { NODETEST_BINARY: program });
 };
 
-/** What is cut short under the race detector, which finds nothing in it, in full. */
+/** What is cut short under the race detector, in full, and what is left out there. */
 const goPlainTests = (counts) =>
-  goTests(counts, ["-timeout", "30m", "-run", "^(TestHistories|TestConfirmationsCrossShardsOnce)$", "./internal/mailbox"]);
+  goTests(counts, ["-timeout", "30m", "-run", `^(TestHistories|TestConfirmationsCrossShardsOnce|${alone.tests.join("|")})$`, "./internal/mailbox", ...alone.packages]);
 
-/** Much of it is waiting: for leases, elections, and what a mix of faults does in 30 seconds. */
+/** Much of it is waiting: for leases, elections, and what a mix of faults does in 20 seconds. */
 const goNodeTests = (counts) => {
   const without = [...testsIn((file) => raced.test(file)), ...large];
-  return goTestsTwice(counts, ["-parallel", "5", "-timeout", "20m", "-skip", `^(${without.join("|")})$`], [`./${binaryTests}`, `./${commands}`], {
+  return goTestsTwice(counts, ["-parallel", "6", "-timeout", "20m", "-skip", `^(${without.join("|")})$`], [`./${binaryTests}`, `./${commands}`], {
     NODETEST_BINARY: `${process.cwd()}/bin/switchboard`,
-    FAULT_TIME: "30s",
+    FAULT_TIME: "20s",
   });
 };
 
@@ -232,7 +239,8 @@ const goNodeTests = (counts) => {
 function goBenchmarks(counts) {
   const files = execFileSync("git", ["grep", "--untracked", "-l", "^func Benchmark", "--", "*_test.go"], { encoding: "utf8" });
   const packages = new Set(files.trimEnd().split("\n").map((file) => `./${path.dirname(file)}`));
-  return run("go", ["test", ...noVet, "-run", "^$", "-bench", ".", "-benchtime", "1x", ...packages], (line) => {
+  // They take what the tests beside them leave of the machine, and no more.
+  return run("nice", ["go", "test", ...noVet, "-run", "^$", "-bench", ".", "-benchtime", "1x", ...packages], (line) => {
     if (/^(--- )?FAIL|^panic/.test(line)) counts.failed++;
     else if (/^Benchmark\S+\s+\d/.test(line)) counts.passed++;
     if (!/^(goos|goarch|pkg|cpu|PASS|\?)/.test(line)) say(line);
@@ -302,12 +310,12 @@ await sideBySide(
 const program = `${process.cwd()}/${results}/switchboard-race`;
 await step("go build -race", () => run("go", ["build", ...race, "-o", program, "./cmd/switchboard"]));
 await step("go test -race ./...", goRaceTests(program));
-await step("go test, the binary", goNodeTests);
 await sideBySide(
-  async () => {
-    await step("go test, in full", goPlainTests);
-    await step("go benchmarks, once each", goBenchmarks);
-  },
+  () => step("go test, the binary", goNodeTests),
+  () => step("go benchmarks, once each", goBenchmarks),
+);
+await sideBySide(
+  () => step("go test, in full", goPlainTests),
   () => step("browser", browserTests),
 );
 

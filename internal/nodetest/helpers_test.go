@@ -206,5 +206,5 @@ func durationFromEnvironment(t *testing.T, name string, otherwise time.Duration)
 // FAULT_REST sets it: the shorter, the more is under way when something fails.
 func restOfProducers(t *testing.T) time.Duration {
 	t.Helper()
-	return durationFromEnvironment(t, "FAULT_REST", 15*time.Millisecond)
+	return durationFromEnvironment(t, "FAULT_REST", 30*time.Millisecond)
 }
