@@ -397,3 +397,34 @@ func TestAFolderThatVanishesAndComesBackIsSentFromAgain(t *testing.T) {
 	drop(t, dir, "two", "2")
 	eventually(t, "the second is gone", func() bool { return c.has("two") && !there(dir, "two") })
 }
+
+// Its schedule would find what comes tomorrow only.
+func TestAFolderThatIsMovedAwayAndBackIsWatchedAsBefore(t *testing.T) {
+	c, heard := newStub(t, nil), &heard{}
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := standardUpload(dir, next(map[string]*stub{"c": c}))
+	s.Every = "24h"
+	drop(t, dir, "first", "1")
+	u := newUpload(t, s)
+	u.log = heard.log()
+	u.start(quickUpload)
+	for i, name := range []string{"first", "second", "third"} {
+		eventually(t, name+" is gone", func() bool { return c.has(name) && !there(dir, name) })
+		var missed int
+		eventually(t, "all is well", func() bool {
+			missed = len(heard.lines(troubleScan.bad))
+			return len(heard.lines(troubleScan.good)) == missed
+		})
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			eventually(t, "it is missed", func() bool { return len(heard.lines(troubleScan.bad)) > missed })
+		}
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+		drop(t, dir, []string{"second", "third", "last"}[i], "2")
+	}
+	eventually(t, "the last is gone", func() bool { return c.has("last") && !there(dir, "last") })
+}

@@ -92,6 +92,7 @@ type Outbox struct {
 	watch   func()            // sets the watch anew
 
 	unkeptAt time.Time // of unkept
+	watched  uint64    // inode of the ground that is watched; 0 for none
 }
 
 // outGround is what an Outbox stands on; see ground.
