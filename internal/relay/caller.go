@@ -171,6 +171,7 @@ const (
 	dialTime   = 5 * time.Second
 	callTime   = 10 * time.Second // for a small call as a whole
 	maxAnswer  = 16 << 20         // of JSON: a network of a hundred thousand collectors
+	maxHead    = 64 << 10         // of an answer's header
 	idleKeep   = time.Minute
 	expectTime = time.Second // for a 100 Continue; a stranger may know nothing of it
 )
@@ -191,7 +192,7 @@ func (c *credentials) transport(perHost int) *http.Transport {
 	return &http.Transport{
 		DialContext: dialer.DialContext, TLSClientConfig: c.client, TLSHandshakeTimeout: dialTime,
 		MaxIdleConnsPerHost: perHost, IdleConnTimeout: idleKeep, ExpectContinueTimeout: expectTime,
-		DisableCompression: true, ForceAttemptHTTP2: false,
+		MaxResponseHeaderBytes: maxHead, DisableCompression: true, ForceAttemptHTTP2: false,
 	}
 }
 

@@ -75,3 +75,16 @@ func TestASecretThatIsAnsweredWithIsNotTold(t *testing.T) {
 		t.Error("the log has the secret: ", told)
 	}
 }
+
+func TestAnAnswerWithAHugeHeaderIsNotRead(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Much", strings.Repeat("x", 2*maxHead))
+	}))
+	defer server.Close()
+	c := &credentials{}
+	client := c.caller(1)
+	defer client.CloseIdleConnections()
+	if _, err := c.call(t.Context(), client, http.MethodGet, server.URL, nil); err == nil {
+		t.Error("it is taken")
+	}
+}

@@ -75,6 +75,28 @@ func TestOnlyASuccessRemovesAFile(t *testing.T) {
 	}
 }
 
+func TestASuccessBeforeAllWasSentIsNoneUnlessItNamesTheContent(t *testing.T) {
+	content := strings.Repeat("x", expectAbove+1)
+	early := func(http.ResponseWriter, *http.Request) bool { return true } // the body was not read
+	knows := func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set(headerDigest, r.Header.Get(headerDigest))
+		return true
+	}
+	hasty, ours := newStub(t, early), newStub(t, knows)
+	dir := t.TempDir()
+	drop(t, dir, "file", content)
+	newUpload(t, standardUpload(dir, next(map[string]*stub{"hasty": hasty, "ours": ours}))).start(quickUpload)
+	eventually(t, "it is tried again", func() bool { return hasty.tries() > 2 })
+	if !there(dir, "file") {
+		t.Fatal("it is gone, and nobody was sent it")
+	}
+	hasty.do(nil)
+	eventually(t, "it is gone", func() bool { return !there(dir, "file") })
+	if hasty.content("file") != content || ours.tries() != 1 {
+		t.Errorf("one has %d bytes, the other was asked %d times", len(hasty.content("file")), ours.tries())
+	}
+}
+
 func TestACollectorThatAsksForASecretIsShownIt(t *testing.T) {
 	const secret = "a-secret-of-one-word"
 	c := newStub(t, nil)
