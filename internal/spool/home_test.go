@@ -77,6 +77,32 @@ func TestAFolderThatIsGoneIsSaidSoAndUsedAgainWhenItIsBack(t *testing.T) {
 	}
 }
 
+func TestASpoolThatCouldNotBeUsedForAWhileIsLockedAsBefore(t *testing.T) {
+	dir := t.TempDir()
+	s, b := openStore(t, dir, StoreOptions{}), openOutbox(t, dir, OutboxOptions{})
+	ours := filepath.Join(dir, ownFolder)
+	if err := errors.Join(os.Rename(ours, ours+".away"), os.WriteFile(ours, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	scan := func() error { return b.Scan(t.Context(), func(Entry) error { return nil }) }
+	if _, err := upload(s, Upload{Name: "a", Size: 1}, "a"); !errors.Is(err, ErrGone) || !errors.Is(scan(), ErrGone) {
+		t.Error("it is used while it cannot be:", err)
+	}
+	if err := errors.Join(os.Remove(ours), os.Rename(ours+".away", ours)); err != nil {
+		t.Fatal(err)
+	}
+	mustUpload(t, s, Upload{Name: "a", Size: 1}, "a")
+	if err := scan(); err != nil {
+		t.Error(err)
+	}
+	if _, err := OpenStore(dir, StoreOptions{}); err == nil {
+		t.Error("it has two collectors")
+	}
+	if _, err := OpenOutbox(dir, OutboxOptions{}); err == nil {
+		t.Error("it has two uploaders")
+	}
+}
+
 // What was answered for in the one folder or the other is not stored again.
 func TestInAnotherFolderThatIsASpoolTheKeysOfBothAreKnown(t *testing.T) {
 	above := t.TempDir()
