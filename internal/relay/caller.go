@@ -171,6 +171,7 @@ const (
 	dialTime   = 5 * time.Second
 	callTime   = 10 * time.Second // for a small call as a whole
 	maxAnswer  = 16 << 20         // of JSON: a network of a hundred thousand collectors
+	maxHead    = 64 << 10         // of an answer's header
 	idleKeep   = time.Minute
 	expectTime = time.Second // for a 100 Continue; a stranger may know nothing of it
 )
@@ -191,7 +192,7 @@ func (c *credentials) transport(perHost int) *http.Transport {
 	return &http.Transport{
 		DialContext: dialer.DialContext, TLSClientConfig: c.client, TLSHandshakeTimeout: dialTime,
 		MaxIdleConnsPerHost: perHost, IdleConnTimeout: idleKeep, ExpectContinueTimeout: expectTime,
-		DisableCompression: true, ForceAttemptHTTP2: false,
+		MaxResponseHeaderBytes: maxHead, DisableCompression: true, ForceAttemptHTTP2: false,
 	}
 }
 
@@ -230,18 +231,25 @@ func (e *statusError) Error() string {
 }
 
 // call makes a small call and returns the body of its answer, which is 2xx.
-func (c *credentials) call(ctx context.Context, client *http.Client, method, target string, body io.Reader) ([]byte, error) {
-	text, _, err := c.ask(ctx, client, method, target, body)
+func (c *credentials) call(ctx context.Context, client *http.Client, method, target string, body io.Reader) (text []byte, err error) {
+	_, err = c.fetch(ctx, client, method, target, body, func(answer io.Reader) (err error) {
+		text, err = io.ReadAll(io.LimitReader(answer, maxAnswer+1))
+		if err == nil && len(text) > maxAnswer {
+			err = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+		}
+		return err
+	})
 	return text, err
 }
 
-// ask is call for those who want the answer's header, too.
-func (c *credentials) ask(ctx context.Context, client *http.Client, method, target string, body io.Reader) ([]byte, http.Header, error) {
+// fetch makes a small call, has the body of its answer read, which is 2xx, and returns
+// the answer's header.
+func (c *credentials) fetch(ctx context.Context, client *http.Client, method, target string, body io.Reader, read func(io.Reader) error) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
@@ -249,19 +257,14 @@ func (c *credentials) ask(ctx context.Context, client *http.Client, method, targ
 	c.authorize(r)
 	answer, err := client.Do(r)
 	if err != nil {
-		return nil, nil, plainCause(err)
+		return nil, plainCause(err)
 	}
 	defer func() { _ = answer.Body.Close() }() // read to its end or given up
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
-	switch {
-	case answer.StatusCode/100 != 2:
-		return nil, nil, &statusError{Status: answer.StatusCode, Said: c.said(string(text))}
-	case err != nil:
-		return nil, nil, err
-	case len(text) > maxAnswer:
-		return nil, nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	if answer.StatusCode/100 != 2 {
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxSaid)) // as far as it comes
+		return nil, &statusError{Status: answer.StatusCode, Said: c.said(string(text))}
 	}
-	return text, answer.Header, nil
+	return answer.Header, read(answer.Body)
 }
 
 // plainCause takes the URL off an error of the HTTP client: whoever reports it says

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/seed-3d8c1042/switchboard/internal/spool"
 )
 
 const tellTale = "a-secret-of-one-word"
@@ -73,5 +75,35 @@ func TestASecretThatIsAnsweredWithIsNotTold(t *testing.T) {
 	eventually(t, "it is told what the collector said", func() bool { return len(log.lines("Bearer [secret]")) > 0 })
 	if told := log.lines(tellTale); len(told) > 0 {
 		t.Error("the log has the secret: ", told)
+	}
+}
+
+func TestAnOffsetThatCannotBeIsNone(t *testing.T) {
+	offset := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(headerOffset, offset) }))
+	defer server.Close()
+	u := uploadTuning{}
+	u.fill()
+	c := newCourier(&credentials{}, 1, u, "spool")
+	defer c.client.CloseIdleConnections()
+	for text, want := range map[string]int64{"": 0, "3": 3, "9": 9, "10": 0, "11": 0, "-1": 0, "99999999999999999999": 0, "x": 0, "0x3": 0, "1e0": 0} {
+		offset = text
+		got, done, out := c.held(t.Context(), server.URL, &load{entry: spool.Entry{Size: 10}})
+		if got != want || done || out.fate != fateDelivered {
+			t.Errorf("%q: it goes on at %d, %v, %+v", text, got, done, out)
+		}
+	}
+}
+
+func TestAnAnswerWithAHugeHeaderIsNotRead(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Much", strings.Repeat("x", 2*maxHead))
+	}))
+	defer server.Close()
+	c := &credentials{}
+	client := c.caller(1)
+	defer client.CloseIdleConnections()
+	if _, err := c.call(t.Context(), client, http.MethodGet, server.URL, nil); err == nil {
+		t.Error("it is taken")
 	}
 }

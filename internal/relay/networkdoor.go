@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,6 +38,9 @@ func (n *networkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case fromElsewhere(r):
 		n.refuse(w, http.StatusForbidden, codeOrigin, "pages of other sites may not ask this server")
+		return
+	case changesNetwork(r.URL.Path) && fromSomePage(r):
+		n.refuse(w, http.StatusForbidden, codeOrigin, "a browser does not say which site has it ask this: take a program, such as curl")
 		return
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -100,6 +104,28 @@ func fromElsewhere(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// changesNetwork says whether a path is one for programs alone, which changes something.
+func changesNetwork(path string) bool {
+	return path == pathRegister || path == pathRemove || path == pathReport
+}
+
+// browsers is how a browser begins its name, which no page can change in what it has
+// asked of another site. The second one fetches films for some.
+var browsers = []string{"Mozilla/5.0 (", "AppleCoreMedia/", "Opera/"}
+
+// fromSomePage says whether a browser asks that does not say for whom: by plain HTTP,
+// but on loopback, it tells nothing of the site (W3C Fetch Metadata), and a page can have
+// it leave out Referer, and, of an image, Origin. Every browser says what it accepts
+// (WHATWG Fetch); programs that only call themselves one do not.
+func fromSomePage(r *http.Request) bool {
+	if r.Header.Get("Sec-Fetch-Site") != "" {
+		return false // it says it, see fromElsewhere
+	}
+	name := r.UserAgent()
+	_, accepts := r.Header["Accept"]
+	return accepts && slices.ContainsFunc(browsers, func(begin string) bool { return strings.HasPrefix(name, begin) })
 }
 
 // given returns a parameter; one that is not there is empty.

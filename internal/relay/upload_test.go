@@ -75,6 +75,28 @@ func TestOnlyASuccessRemovesAFile(t *testing.T) {
 	}
 }
 
+func TestASuccessBeforeAllWasSentIsNoneUnlessItNamesTheContent(t *testing.T) {
+	content := strings.Repeat("x", expectAbove+1)
+	early := func(http.ResponseWriter, *http.Request) bool { return true } // the body was not read
+	knows := func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set(headerDigest, r.Header.Get(headerDigest))
+		return true
+	}
+	hasty, ours := newStub(t, early), newStub(t, knows)
+	dir := t.TempDir()
+	drop(t, dir, "file", content)
+	newUpload(t, standardUpload(dir, next(map[string]*stub{"hasty": hasty, "ours": ours}))).start(quickUpload)
+	eventually(t, "it is tried again", func() bool { return hasty.tries() > 2 })
+	if !there(dir, "file") {
+		t.Fatal("it is gone, and nobody was sent it")
+	}
+	hasty.do(nil)
+	eventually(t, "it is gone", func() bool { return !there(dir, "file") })
+	if hasty.content("file") != content || ours.tries() != 1 {
+		t.Errorf("one has %d bytes, the other was asked %d times", len(hasty.content("file")), ours.tries())
+	}
+}
+
 func TestACollectorThatAsksForASecretIsShownIt(t *testing.T) {
 	const secret = "a-secret-of-one-word"
 	c := newStub(t, nil)
@@ -396,4 +418,35 @@ func TestAFolderThatVanishesAndComesBackIsSentFromAgain(t *testing.T) {
 	eventually(t, "the folder is removed", func() bool { return os.RemoveAll(dir) == nil })
 	drop(t, dir, "two", "2")
 	eventually(t, "the second is gone", func() bool { return c.has("two") && !there(dir, "two") })
+}
+
+// Its schedule would find what comes tomorrow only.
+func TestAFolderThatIsMovedAwayAndBackIsWatchedAsBefore(t *testing.T) {
+	c, heard := newStub(t, nil), &heard{}
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := standardUpload(dir, next(map[string]*stub{"c": c}))
+	s.Every = "24h"
+	drop(t, dir, "first", "1")
+	u := newUpload(t, s)
+	u.log = heard.log()
+	u.start(quickUpload)
+	for i, name := range []string{"first", "second", "third"} {
+		eventually(t, name+" is gone", func() bool { return c.has(name) && !there(dir, name) })
+		var missed int
+		eventually(t, "all is well", func() bool {
+			missed = len(heard.lines(troubleScan.bad))
+			return len(heard.lines(troubleScan.good)) == missed
+		})
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			eventually(t, "it is missed", func() bool { return len(heard.lines(troubleScan.bad)) > missed })
+		}
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+		drop(t, dir, []string{"second", "third", "last"}[i], "2")
+	}
+	eventually(t, "the last is gone", func() bool { return c.has("last") && !there(dir, "last") })
 }

@@ -18,7 +18,7 @@ type progress struct {
 	idle, answer time.Duration
 	end          context.CancelCauseFunc
 	timer        *time.Timer
-	done         atomic.Bool // the body was read to its end
+	done         atomic.Bool // the body was read to its end, the last one if there were several
 	unreadable   atomic.Bool // it was not the collector that failed
 }
 
@@ -45,6 +45,7 @@ func (w *progress) stop() { w.timer.Stop() }
 
 // body returns the rest of a file from an offset on.
 func (w *progress) body(l *load, offset int64) io.ReadCloser {
+	w.done.Store(false)
 	b := &body{progress: w, left: l.entry.Size - offset}
 	if l.small != nil {
 		l.small.users.Add(1)

@@ -33,7 +33,7 @@ type counts struct {
 // be new, when a lane wants more, and on schedule.
 func (u *uploader) walk(ctx context.Context, hints <-chan struct{}) {
 	u.o.tuning.digests.toldTo(u.ledger) // before anything is sent: that is found here
-	for {
+	for fails := 0; ; {
 		began := time.Now()
 		u.pass(ctx, hints)
 		if ctx.Err() != nil {
@@ -42,7 +42,13 @@ func (u *uploader) walk(ctx context.Context, hints <-chan struct{}) {
 		u.mu.Lock()
 		worked := max(time.Since(began)-u.counts.blocked, 0)
 		next := u.plan.every.next(u.o.Now()).Sub(u.o.Now())
+		if fails++; u.trouble == nil {
+			fails = 0
+		}
 		u.mu.Unlock()
+		if fails > 0 { // nobody tells when the folder can be read again
+			next = min(next, u.o.tuning.pause(fails, 0))
+		}
 		// First a pause that cannot be cut short, but by another plan.
 		pause := max(u.o.tuning.passGap, busyPause*worked)
 		if !pauseFor(ctx, pause) {

@@ -2,9 +2,9 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
@@ -42,24 +42,18 @@ func (a *asker) ask(ctx context.Context) (listing, error) {
 	return a.get(ctx, pathClusters)
 }
 
-// notClusters is an answer that is something else.
-type notClusters struct{ err error }
-
-func (e *notClusters) Error() string {
-	return "what it answered is no list of clusters: " + e.err.Error()
-}
-
 func (a *asker) get(ctx context.Context, path string) (listing, error) {
-	text, header, err := a.plan.creds.ask(ctx, a.plan.client, http.MethodGet, a.plan.network+path, nil)
+	l := listing{tells: path == pathMembers}
+	header, err := a.plan.creds.fetch(ctx, a.plan.client, http.MethodGet, a.plan.network+path, nil, func(answer io.Reader) (err error) {
+		l.clusters, err = readListing(answer, a.plan.clusters)
+		return err
+	})
 	if err != nil {
 		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, err)
 	}
-	l := listing{server: cutText(header.Get(headerRun)), tells: path == pathMembers}
+	l.server = cutText(header.Get(headerRun))
 	if at, err := http.ParseTime(header.Get("Date")); err == nil {
 		l.at = at
-	}
-	if err := json.Unmarshal(text, &l.clusters); err != nil {
-		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, &notClusters{err})
 	}
 	if l.clusters == nil {
 		return listing{}, fmt.Errorf("ask %s: %w", a.plan.network+path, &notClusters{errors.New("null")})

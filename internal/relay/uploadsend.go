@@ -310,8 +310,12 @@ func (c *courier) put(ctx context.Context, target string, l *load, offset int64)
 	if answer.StatusCode/100 != 2 {
 		return c.refusal(answer, c.creds.said(string(said)))
 	}
-	if d, ok, err := parseDigest(answer.Header.Get(headerDigest)); err != nil || ok && d != l.digest {
+	d, ok, err := parseDigest(answer.Header.Get(headerDigest))
+	switch {
+	case err != nil || ok && d != l.digest:
 		return failed(fateRefused, "says that it stored other content than was sent")
+	case !ok && !w.done.Load(): // one of ours has it from before, and says what
+		return failed(fateRefused, "answered %d before it was sent all of the file", answer.StatusCode)
 	}
 	return c.arrived(l)
 }

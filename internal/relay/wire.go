@@ -79,44 +79,10 @@ type Member struct {
 // Clusters are the members of each cluster by their IDs.
 type Clusters map[string]map[string]Member
 
-// UnmarshalJSON implements json.Unmarshaler. Network servers of other makes hand on
-// what they were told: a member that cannot be read is there all the same, without a
-// port, so that it takes nothing away from the others.
-func (c *Clusters) UnmarshalJSON(b []byte) error {
-	var all map[string]map[string]json.RawMessage
-	if err := json.Unmarshal(b, &all); err != nil {
-		return err
-	}
-	if *c = nil; all == nil {
-		return nil
-	}
-	*c = make(Clusters, len(all))
-	for cluster, list := range all {
-		members := make(map[string]Member, len(list))
-		for id, text := range list {
-			members[id] = readListed(text)
-		}
-		(*c)[cluster] = members
-	}
-	return nil
-}
-
-// readListed reads a member of a listing.
-func readListed(text []byte) (m Member) {
-	err := json.Unmarshal(text, &m)
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &kind) && kind.Field != "":
-		m.problem = kind.Field + ": cannot be a " + kind.Value
-	case errors.As(err, &kind):
-		m.problem = "it is a " + kind.Value
-	case err != nil:
-		m.problem = cutText(err.Error())
-	}
-	if err != nil {
-		m.Port = 0
-	}
-	return m
+// UnmarshalJSON implements json.Unmarshaler. See readListing.
+func (c *Clusters) UnmarshalJSON(b []byte) (err error) {
+	*c, err = readListing(bytes.NewReader(b), nil)
+	return err
 }
 
 // Registered is the answer of /register.

@@ -170,6 +170,16 @@ func (d *folder) write(name string, content []byte) error {
 	return d.sync()
 }
 
+// written says whether somebody has a file open for writing, as far as can be told;
+// see hold. It ends at once: one who opens the file for writing waits for it.
+func written(f *os.File) bool {
+	if hold(f) {
+		return true
+	}
+	release(f)
+	return false
+}
+
 func regular(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFREG }
 
 // again calls do until no signal interrupts it.

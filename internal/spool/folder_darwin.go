@@ -12,9 +12,12 @@ func renameAside(from int, name string, to int, newName string) error {
 	return unix.RenameatxNp(from, name, to, newName, unix.RENAME_EXCL)
 }
 
-// written says whether somebody has a file open for writing, where the system can
-// tell; this one cannot.
-func written(*os.File) bool { return false }
+// hold says whether somebody has a file open for writing, and keeps others from it,
+// where the system can; this one cannot.
+func hold(*os.File) (written bool) { return false }
+
+// release ends a hold.
+func release(*os.File) {}
 
 // Born returns when a file was made, or false where the file system does not tell.
 func Born(f *os.File) (time.Time, bool) {

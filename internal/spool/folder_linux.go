@@ -13,19 +13,17 @@ func renameAside(from int, name string, to int, newName string) error {
 	return unix.Renameat2(from, name, to, newName, unix.RENAME_NOREPLACE)
 }
 
-// written says whether somebody has a file open for writing. The kernel gives no
-// lease for reading on such a file. One who may not ask, or asks of a file system
-// that has no leases, hears no.
-func written(f *os.File) bool {
+// hold says whether somebody has a file open for writing. If not, nobody gets it open
+// for that before release, or before f is closed, and who waits for it is somebody who
+// has: the kernel gives no lease for reading on such a file. One who may not ask, or
+// asks of a file system that has no leases, hears no, and holds nothing.
+func hold(f *os.File) (written bool) {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
-	if err == nil {
-		// At once: one who opens the file for writing waits for this.
-		// The lease ends with the descriptor at the latest.
-		_, _ = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
-		return false
-	}
 	return errors.Is(err, unix.EAGAIN)
 }
+
+// release ends a hold. It ends with the descriptor at the latest.
+func release(f *os.File) { _, _ = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK) }
 
 // Born returns when a file was made, or false where the file system does not tell.
 func Born(f *os.File) (time.Time, bool) {

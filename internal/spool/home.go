@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,7 @@ type home struct {
 	own     *folder // .switchboard/<role>
 	work    *folder // in own, or own: files that are on their way in or out
 	release func() error
+	let     atomic.Bool // the lock was given back: another may have taken it
 	device  uint64
 	inode   uint64 // of work
 }
@@ -126,8 +128,12 @@ func (h *home) identity(id string) (string, error) {
 	return id, h.own.write(idName, []byte(id+"\n"))
 }
 
-// stands says whether the path still leads to this home.
+// stands says whether the path still leads to this home. One whose lock was given back
+// does not stand again, though it be the same folder.
 func (h *home) stands() bool {
+	if h.let.Load() {
+		return false
+	}
 	var st unix.Stat_t
 	_, err := again(func() (int, error) { return 0, unix.Stat(h.work.path, &st) })
 	return err == nil && uint64(st.Dev) == h.device && st.Ino == h.inode
@@ -142,12 +148,14 @@ func (h *home) returned(id string) error {
 		return gone(h.spool.path, err)
 	}
 	if uint64(st.Dev) == h.device {
+		h.let.Store(true)
 		return h.release() // what is ours may be there, without the folder for work
 	}
 	b, err := os.ReadFile(filepath.Join(h.own.path, idName))
 	if err != nil || strings.TrimSpace(string(b)) != id {
 		return fmt.Errorf("%w: %s lies on another file system than before: mount what was there, or start again", ErrGone, h.spool.path)
 	}
+	h.let.Store(true)
 	return h.release()
 }
 

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -74,6 +75,80 @@ func TestAFolderThatIsGoneIsSaidSoAndUsedAgainWhenItIsBack(t *testing.T) {
 	if s.ID() != id {
 		t.Error("it has another ID")
 	}
+}
+
+func TestASpoolThatCouldNotBeUsedForAWhileIsLockedAsBefore(t *testing.T) {
+	dir := t.TempDir()
+	s, b := openStore(t, dir, StoreOptions{}), openOutbox(t, dir, OutboxOptions{})
+	ours := filepath.Join(dir, ownFolder)
+	if err := errors.Join(os.Rename(ours, ours+".away"), os.WriteFile(ours, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	scan := func() error { return b.Scan(t.Context(), func(Entry) error { return nil }) }
+	if _, err := upload(s, Upload{Name: "a", Size: 1}, "a"); !errors.Is(err, ErrGone) || !errors.Is(scan(), ErrGone) {
+		t.Error("it is used while it cannot be:", err)
+	}
+	if err := errors.Join(os.Remove(ours), os.Rename(ours+".away", ours)); err != nil {
+		t.Fatal(err)
+	}
+	mustUpload(t, s, Upload{Name: "a", Size: 1}, "a")
+	if err := scan(); err != nil {
+		t.Error(err)
+	}
+	if _, err := OpenStore(dir, StoreOptions{}); err == nil {
+		t.Error("it has two collectors")
+	}
+	if _, err := OpenOutbox(dir, OutboxOptions{}); err == nil {
+		t.Error("it has two uploaders")
+	}
+}
+
+// What was answered for in the one folder or the other is not stored again.
+func TestInAnotherFolderThatIsASpoolTheKeysOfBothAreKnown(t *testing.T) {
+	above := t.TempDir()
+	dir, other := filepath.Join(above, "spool"), filepath.Join(above, "other")
+	was := openStore(t, other, StoreOptions{})
+	for _, key := range []int{1, 2} {
+		mustUpload(t, was, Upload{Name: "old", Key: keyOf(key), Size: 3}, "old")
+	}
+	own := filepath.Join(was.State(), receivedName)
+	if err := was.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Killed before two files got their names: of one the part is there still.
+	whole := intent{name: "whole", digest: sha256.Sum256([]byte("whole")), size: 5, at: 1}
+	log, err := os.ReadFile(own)
+	log = intent{name: "taken", digest: whole.digest, size: 5, at: 1}.append(whole.append(log, identify(keyOf(3))), identify(keyOf(4)))
+	part := filepath.Join(was.State(), "parts", identify(keyOf(3)).partName())
+	if err := errors.Join(err, os.WriteFile(own, log, 0o600), os.WriteFile(part, []byte("whole"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s := openStore(t, dir, StoreOptions{})
+	for _, key := range []int{1, 5} {
+		mustUpload(t, s, Upload{Name: "new", Key: keyOf(key), Size: 3}, "new")
+	}
+	if err := errors.Join(os.Rename(dir, dir+".away"), os.Rename(other, dir), os.Remove(filepath.Join(dir, "old"))); err != nil {
+		t.Fatal(err)
+	}
+	known := func(when string) {
+		t.Helper()
+		for key := 1; key <= 5; key++ {
+			if _, stored := s.Look("x", keyOf(key), Digest{}); !stored {
+				t.Errorf("%s: key %d is forgotten", when, key)
+			}
+		}
+	}
+	known("in the other folder")
+	wantFiles(t, dir, map[string]string{"whole": "whole"})
+	mustUpload(t, s, Upload{Name: "last", Key: keyOf(6), Size: 4}, "last") // which writes the log
+	if got := len(s.known.order); got != 6 || len(s.known.delivered) != 6 {
+		t.Errorf("%d keys are in order, %d are known", got, len(s.known.delivered))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, dir, StoreOptions{})
+	known("after a restart")
 }
 
 func TestAFolderThatMayNotBeWrittenIsSaidSo(t *testing.T) {

@@ -135,3 +135,39 @@ func TestTheNotesDoNotGrowForEver(t *testing.T) {
 		t.Errorf("there are %d bytes, %v", about.Size(), err)
 	}
 }
+
+// To move a file aside and back is news for whoever watches the folder: done for each
+// pass that it has come of, it would never end.
+func TestALinkedFileOfWhichNothingCanBeWrittenDownIsLeftInPeaceForAWhile(t *testing.T) {
+	dir, moved, now := t.TempDir(), 0, time.Now()
+	b := openOutbox(t, dir, OutboxOptions{Now: func() time.Time { return now }, step: func(what string) {
+		if what == "move aside" {
+			moved++
+		}
+	}})
+	notes := filepath.Join(b.State(), linkedName)
+	put(t, dir, "a", "one")
+	put(t, dir, "b", "two")
+	if err := errors.Join(os.Link(filepath.Join(dir, "a"), filepath.Join(dir, ".other")), os.Mkdir(notes, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := b.Remove(ready(t, b)["a"]); err == nil || errors.Is(err, ErrChanged) {
+			t.Error(err)
+		}
+	}
+	if err := b.Remove(ready(t, b)["b"]); err != nil {
+		t.Error("one that has one name:", err)
+	}
+	if moved != 2 {
+		t.Errorf("they were moved %d times", moved)
+	}
+	now = now.Add(unkeptRest)
+	if err := b.Remove(ready(t, b)["a"]); err == nil || moved != 3 {
+		t.Errorf("%v, moved %d times", err, moved)
+	}
+	now = now.Add(unkeptRest)
+	if err := errors.Join(os.Remove(notes), b.Remove(ready(t, b)["a"])); err != nil {
+		t.Error(err)
+	}
+}

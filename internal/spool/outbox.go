@@ -87,8 +87,12 @@ type Outbox struct {
 	ground  *outGround
 	left    map[Reason]int
 	linked  linked
+	unkept  error             // why it was not written down last that a linked file goes; nil if it was
 	arrived []chan<- struct{} // told by Scan that a file is not quiet yet
 	watch   func()            // sets the watch anew
+
+	unkeptAt time.Time // of unkept
+	watched  uint64    // inode of the ground that is watched; 0 for none
 }
 
 // outGround is what an Outbox stands on; see ground.
@@ -218,24 +222,15 @@ func (d *folder) openSame(name string, want identity) (*os.File, error) {
 	return f, nil
 }
 
-// same fails with ErrChanged unless a file is as it was found.
-func (d *folder) same(e Entry) error {
-	if e.Name == "" || filepath.Base(e.Name) != e.Name {
-		return &NameError{Name: e.Name, Reason: "there is a slash in it"}
-	}
-	st, err := d.stat(e.Name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !e.is(&st) {
-		return fmt.Errorf("%w: %s", ErrChanged, e.Name)
-	}
-	return err
-}
-
 // Remove takes a file away that was delivered. If it is another now, or somebody
 // writes to it, it stays, and the error is ErrChanged.
 //
 // It moves the file aside first and looks at what it moved: what comes under the
 // name in the instant before is not lost. What a killed process moved aside is
-// looked at by the next one.
+// looked at by the next one. From before the first look to the end nobody can begin to
+// write to the file unseen, since the move itself changes the only time that a writer
+// cannot set back; but where the system does not tell of writers, one who then sets
+// the file's time back within that instant is not seen.
 func (b *Outbox) Remove(e Entry) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -247,7 +242,15 @@ func (b *Outbox) Remove(e Entry) error {
 }
 
 func (b *Outbox) remove(g *outGround, e Entry) error {
-	if err := g.spool.same(e); err != nil {
+	f, err := g.spool.openSame(e.Name, e.identity())
+	if err != nil {
+		return err
+	}
+	defer f.Close() // and with it the hold; it was looked at
+	if hold(f) || !e.Is(f) {
+		return fmt.Errorf("%w: %s", ErrChanged, e.Name)
+	}
+	if err := b.rested(f); err != nil {
 		return err
 	}
 	in, held := g.trash, e.identity().String()+"_"+e.Name
@@ -323,7 +326,28 @@ func (b *Outbox) outlives(f *os.File, name string, i identity) error {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Nlink < 2 {
 		return err
 	}
-	return b.linked.keep(name, i, time.Unix(st.Ctim.Unix()).UnixNano())
+	if b.unkept = b.linked.keep(name, i, time.Unix(st.Ctim.Unix()).UnixNano()); b.unkept != nil {
+		b.unkeptAt = b.o.Now()
+	}
+	return b.unkept
+}
+
+// unkeptRest is how long no file is moved aside that has other names, after that could
+// not be written down.
+const unkeptRest = 10 * time.Second
+
+// rested gives the error of what could not be written down a moment ago, of a file
+// for which that has to be done: to move it aside and back tells whoever watches that
+// there is something new, and so this would be tried again and again without a rest.
+func (b *Outbox) rested(f *os.File) error {
+	if since := b.o.Now().Sub(b.unkeptAt); b.unkept == nil || since < 0 || since >= unkeptRest {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Nlink < 2 {
+		return err
+	}
+	return b.unkept
 }
 
 // empty deals with what lies in the trash after a kill.

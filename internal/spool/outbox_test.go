@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var noContext = context.Background()
@@ -151,9 +153,15 @@ func TestAFileIsTakenAwayOnlyIfItIsTheOneThatWasFound(t *testing.T) {
 		"another comes after":             {"look", another, map[string]string{"a": "two"}, false},
 		"it was removed":                  {"move aside", func() { _ = os.Remove(path) }, nil, true},
 		"another comes before, and after": {"both", nil, map[string]string{"a": "two", "a.2": "two"}, true},
-		"somebody opened it to write": {"move aside", func() {
+		"somebody writes, and sets its time back": {"move aside", func() {
+			// Without O_NONBLOCK he would wait until it is decided.
 			var err error
-			if writer, err = os.OpenFile(path, os.O_WRONLY, 0); err != nil {
+			if writer, err = os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0); errors.Is(err, unix.EAGAIN) {
+				return
+			}
+			st, _ := writer.Stat()
+			_, wrote := writer.WriteString("new")
+			if err = errors.Join(err, wrote, os.Chtimes(path, st.ModTime(), st.ModTime()), writer.Close()); err != nil {
 				t.Fatal(err)
 			}
 		}, map[string]string{"a": "one"}, true},
@@ -174,9 +182,6 @@ func TestAFileIsTakenAwayOnlyIfItIsTheOneThatWasFound(t *testing.T) {
 		wantFiles(t, dir, c.want)
 		if left, _ := os.ReadDir(filepath.Join(b.State(), "trash")); len(left) > 0 {
 			t.Errorf("%s: left in the trash: %v", what, left)
-		}
-		if writer != nil {
-			_ = writer.Close()
 		}
 		for name := range inSpool(t, dir) {
 			_ = os.Remove(filepath.Join(dir, name))

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +71,45 @@ func (r *remembered) deliver(id keyID, digest Digest, at uint32) {
 		r.order = append(r.order, id)
 	}
 	r.delivered[id] = outcome{digest: [8]byte(digest[:8]), at: at}
+}
+
+// promised returns the keys of the intents whose parts are held. Of the others the files
+// are there.
+func (r *remembered) promised(held *heldParts) (ids []keyID) {
+	for id, i := range r.intents {
+		if held.has(id) {
+			ids = append(ids, id)
+		} else {
+			r.deliver(id, i.digest, i.at)
+		}
+	}
+	return ids
+}
+
+// join adds what the log of another folder says, in which there are held parts, and
+// returns the keys whose parts are promised a name. Intents of before were for parts in
+// a folder that is gone.
+func (r *remembered) join(there *remembered, held *heldParts) (promised []keyID) {
+	clear(r.intents)
+	for _, id := range there.promised(held) {
+		if _, delivered := r.delivered[id]; !delivered {
+			r.intents[id] = there.intents[id]
+			promised = append(promised, id)
+		}
+	}
+	before := r.order[r.gone:]
+	r.order, r.gone = slices.Concat(before, there.order), 0
+	for id, o := range there.delivered {
+		if was, known := r.delivered[id]; !known || was.at < o.at {
+			r.delivered[id] = o
+		}
+	}
+	r.order = slices.DeleteFunc(r.order, func(id keyID) bool { _, known := r.delivered[id]; return !known })
+	slices.SortFunc(r.order, func(a, b keyID) int {
+		return cmp.Or(cmp.Compare(r.delivered[a].at, r.delivered[b].at), bytes.Compare(a[:], b[:]))
+	})
+	r.order = slices.Compact(r.order) // what both knew
+	return promised
 }
 
 // forget drops what is older than since, but the newest few, and what is more than

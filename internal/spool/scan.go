@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -211,15 +212,15 @@ func (b *Outbox) Watch(ctx context.Context) (<-chan struct{}, error) {
 		return nil, err
 	}
 	out, arrived := make(chan struct{}, 1), make(chan struct{}, 1)
-	watched := uint64(0)
 	b.mu.Lock()
+	b.watched = 0
 	b.arrived = append(b.arrived, arrived)
 	var once sync.Once
 	b.watch = func() {
-		if b.ground.inode == watched {
+		if b.ground.inode == b.watched {
 			return
 		}
-		if watched != 0 {
+		if b.watched != 0 {
 			_ = w.Remove(b.dir) // it is gone
 		}
 		if err := w.Add(b.dir); err != nil {
@@ -228,7 +229,7 @@ func (b *Outbox) Watch(ctx context.Context) (<-chan struct{}, error) {
 			})
 			return
 		}
-		watched = b.ground.inode
+		b.watched = b.ground.inode
 	}
 	b.watch()
 	b.mu.Unlock()
@@ -243,13 +244,21 @@ func (b *Outbox) Watch(ctx context.Context) (<-chan struct{}, error) {
 	return out, nil
 }
 
+// unwatched notes that the folder is watched no more, since it was moved or removed: the
+// next Scan that finds it sets the watch anew, though it be the same.
+func (b *Outbox) unwatched() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watched = 0
+}
+
 // pass makes hints of events: one at once, and one when what was being written may
 // be quiet.
 func (b *Outbox) pass(ctx context.Context, w *fsnotify.Watcher, arrived <-chan struct{}, out chan<- struct{}) {
 	later := time.NewTimer(time.Hour)
 	later.Stop()
 	defer later.Stop()
-	waiting := false
+	waiting, itself := false, filepath.Clean(b.dir)
 	for {
 		now := true
 		select {
@@ -262,7 +271,9 @@ func (b *Outbox) pass(ctx context.Context, w *fsnotify.Watcher, arrived <-chan s
 		case <-arrived:
 			now = false // it was scanned just now
 		case e := <-w.Events:
-			if !e.Has(fsnotify.Create) && !e.Has(fsnotify.Write) {
+			if e.Name == itself && (e.Has(fsnotify.Rename) || e.Has(fsnotify.Remove)) {
+				b.unwatched()
+			} else if !e.Has(fsnotify.Create) && !e.Has(fsnotify.Write) {
 				continue // most often what we took away
 			}
 		case <-w.Errors: // such as more events than the system keeps

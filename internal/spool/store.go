@@ -287,9 +287,11 @@ func (s *Store) settled() (*ground, error) {
 	g := s.ground
 	s.mu.Unlock()
 	if !g.stands() {
-		if err := s.move(); err != nil {
+		promised, err := s.move()
+		if err != nil {
 			return nil, err
 		}
+		s.keepPromises(promised)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -313,53 +315,49 @@ func (s *Store) leave(g *ground) {
 	s.parts.Done()
 }
 
-// move goes to the folder that lies where ours was.
-func (s *Store) move() error {
+// move goes to the folder that lies where ours was, and returns the keys whose parts were
+// promised a name there. It may be another that was a spool before: what is known of keys
+// in either is known then, since the files of both were answered for.
+func (s *Store) move() (promised []keyID, err error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	s.mu.Lock()
 	old, closed := s.ground, s.closed
 	s.mu.Unlock()
 	if closed {
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	if old.stands() {
-		return nil // another was faster
+		return nil, nil // another was faster
 	}
 	if err := old.returned(s.id); err != nil {
-		return err
+		return nil, err
 	}
-	g, err := s.openGround(newRemembered())
+	there := newRemembered()
+	g, err := s.openGround(there)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrGone, err)
+		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	g.log.broken = true // it is written from what is known
 	s.o.Log.Info("the spool was removed and is there again", "spool", s.dir)
 	s.mu.Lock()
 	s.ground = g
 	s.count = count{}
-	clear(s.known.intents)
+	promised = s.known.join(there, g.held)
 	old.retired = true
 	unused := old.users == 0
 	s.mu.Unlock()
 	if unused {
 		_ = old.close() // a folder that was removed
 	}
-	return nil
+	return promised, nil
 }
 
 // recover finishes the intents whose parts are there, and removes what cannot be
 // gone on with.
 func (s *Store) recover() error {
 	g := s.ground
-	var whole []keyID
-	for id, i := range s.known.intents {
-		if g.held.has(id) {
-			whole = append(whole, id)
-		} else {
-			s.known.deliver(id, i.digest, i.at)
-		}
-	}
+	whole := s.known.promised(g.held)
 	for id := range g.held.byID {
 		_, delivered := s.known.delivered[id]
 		if _, intended := s.known.intents[id]; delivered && !intended {
@@ -373,10 +371,15 @@ func (s *Store) recover() error {
 	if err := g.spool.sync(); err != nil { // renames that nobody waited for
 		return err
 	}
-	for _, id := range whole {
+	s.keepPromises(whole)
+	return nil
+}
+
+// keepPromises finishes intents whose parts are there.
+func (s *Store) keepPromises(ids []keyID) {
+	for _, id := range ids {
 		if err := s.finish(id); err != nil {
 			s.o.Log.Warn("a file that was received before the last stop is not in the spool yet; it is tried again", "spool", s.dir, "err", err)
 		}
 	}
-	return nil
 }
