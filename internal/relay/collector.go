@@ -76,6 +76,7 @@ func (s CollectorSettings) storeOptions(o *CollectorOptions) spool.StoreOptions 
 type collector struct {
 	o        *CollectorOptions
 	log      *slog.Logger
+	process  string // of this run, in reports
 	store    *spool.Store
 	tally    *tally
 	refused  *prometheus.CounterVec
@@ -96,7 +97,7 @@ type collector struct {
 }
 
 func newCollector(o *CollectorOptions, s CollectorSettings, store *spool.Store) (*collector, error) {
-	c := &collector{o: o, log: o.Log, store: store, tally: newTally(o.Now), refused: newRefused(), silent: func(time.Duration) {}}
+	c := &collector{o: o, log: o.Log, process: randomID(), store: store, tally: newTally(o.Now), refused: newRefused(), silent: func(time.Duration) {}}
 	c.buffers.New = func() any { b := make([]byte, bodyBuffer); return &b }
 	c.settings.Store(&s)
 	var err error
