@@ -87,6 +87,7 @@ type collector struct {
 	stopping atomic.Bool
 	full     atomic.Pointer[string]     // why everything is refused now; nil for not
 	warned   atomic.Int64               // when that was logged last; nanoseconds since 1970
+	told     atomic.Bool                // it was logged, and not yet that it is over
 	member   atomic.Pointer[membership] // nil without a network server
 
 	// Used by run alone.
@@ -172,6 +173,7 @@ func (c *collector) open(ctx context.Context, s CollectorSettings, creds *creden
 		m.port = c.door.address().Port
 	}
 	c.store.Adjust(s.storeOptions(c.o))
+	c.warnOfRoom(s)
 	c.settings.Store(&s)
 	c.creds = creds
 	c.join(ctx, m, s)
