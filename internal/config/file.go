@@ -152,7 +152,7 @@ func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field
 
 // suggestKey looks among the keys of this place first, then among all.
 func suggestKey(name string, known, all []string) string {
-	if text := didYouMean(name, known); text != "" {
+	if text := DidYouMean(name, known); text != "" {
 		return text
 	}
 	for _, k := range all {

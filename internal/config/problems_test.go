@@ -338,7 +338,7 @@ func TestNearMissesAreSuggestedAndFarOnesNot(t *testing.T) {
 		if want != "" {
 			want = ": did you mean " + want + "?"
 		}
-		if got := didYouMean(name, known); got != want {
+		if got := DidYouMean(name, known); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}

@@ -189,6 +189,7 @@ func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) 
 		return nil, errors.Join(err, u.ledger.file.close(), u.box.Close())
 	}
 	u.say(door)
+	u.warnOfPatterns(p.settings)
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	hints, err := u.box.Watch(working)
@@ -253,6 +254,7 @@ func (u *uploader) steer(ctx context.Context, open *door, handler *admin, report
 		open = moved
 		u.adopt(p)
 		reports.restart(p)
+		u.warnOfPatterns(s)
 		u.o.Log.Info("settings were read again")
 		return nil
 	}
@@ -292,6 +294,13 @@ func (u *uploader) say(door *door) {
 		network = "none: static clusters"
 	}
 	announce(u.o.Out, u.o.Version, "spool", u.plan.settings.Spool, "network", network, "admin", serves(door))
+}
+
+// warnOfPatterns logs which patterns are most likely a mistake.
+func (u *uploader) warnOfPatterns(s UploaderSettings) {
+	for _, why := range s.Doubts() {
+		u.o.Log.Warn("the settings have a pattern that is most likely a mistake", "pattern", why)
+	}
 }
 
 // keepSaving writes the ledger again and again, and at the end.
