@@ -35,9 +35,10 @@ type relayProgram[S any] struct {
 	load   func() (S, error)
 	log    func(S) config.Log
 	check  func() error
-	folder func(S) string // that it works in, and makes
-	mode   fs.FileMode    // of that
-	moves  bool           // to another folder, on SIGHUP
+	doubts func(S) []string // of settings that are good, what may be a mistake; nil for none
+	folder func(S) string   // that it works in, and makes
+	mode   fs.FileMode      // of that
+	moves  bool             // to another folder, on SIGHUP
 	run    func(ctx context.Context, load func() (S, error), again <-chan struct{}, log *slog.Logger) error
 }
 
@@ -47,8 +48,7 @@ func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
 		if err := r.check(); err != nil {
 			return relayError(r.name, err)
 		}
-		_, err := fmt.Fprintf(p.out, "%s: good\n", f.Config)
-		return err
+		return r.sayGood(p, f.Config)
 	}
 	s, err := r.load()
 	if err != nil {
@@ -80,6 +80,21 @@ func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// sayGood says that settings are good, and what may be a mistake nevertheless.
+func (r relayProgram[S]) sayGood(p *program, file string) error {
+	s, err := r.load()
+	if err != nil {
+		return relayError(r.name, err) // it was written to a moment ago
+	}
+	if r.doubts != nil {
+		for _, why := range r.doubts(s) {
+			fmt.Fprintf(p.err, "%s: warning: %s\n", file, why)
+		}
+	}
+	_, err = fmt.Fprintf(p.out, "%s: good\n", file)
+	return err
 }
 
 // makeFolder makes the folder that a program works in, unless it is there. It says so: a
@@ -164,6 +179,7 @@ func (c uploaderCommand) Run(p *program) error {
 		load:   func() (relay.UploaderSettings, error) { return relay.ReadUploader(c.Config, c.Network) },
 		log:    func(s relay.UploaderSettings) config.Log { return s.Log },
 		check:  func() error { return relay.CheckUploader(c.Config, c.Network) },
+		doubts: relay.UploaderSettings.Doubts,
 		folder: func(s relay.UploaderSettings) string { return s.Spool },
 		mode:   0o777,
 		moves:  true,

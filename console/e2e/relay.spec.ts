@@ -34,7 +34,7 @@ async function looksRight(page: Page, colorScheme: ColorScheme, what: string, pi
   expect(await problems(page, colorScheme), what).toEqual([]);
 }
 
-const sizes = { wide: { width: 1440, height: 900 }, narrow: { width: 375, height: 812 } };
+const sizes = { wide: { width: 1440, height: 900 }, narrow: { width: 360, height: 780 } };
 
 test("the chart shows what the sensor says, and goes on by itself when its service was killed", async ({ browser, demo }, info) => {
   test.setTimeout(240_000);

@@ -256,7 +256,7 @@ func parsePeer(text string) (string, error) {
 // parseRole checks a role.
 func parseRole(text string) (string, error) {
 	if !slices.Contains(Roles(), text) {
-		return "", fmt.Errorf("%q is none of all, %s%s", text, strings.Join(Roles(), ", "), didYouMean(text, append(Roles(), "all")))
+		return "", fmt.Errorf("%q is none of all, %s%s", text, strings.Join(Roles(), ", "), DidYouMean(text, append(Roles(), "all")))
 	}
 	return text, nil
 }

@@ -67,7 +67,7 @@ func readEnviron(environ []string) layer {
 		case strings.HasPrefix(name, envPrefix+"APPS"):
 			l.refuse(at, "", "apps can only be set in the file")
 		default:
-			l.refuse(at, "", "unknown setting%s", didYouMean(name, names))
+			l.refuse(at, "", "unknown setting%s", DidYouMean(name, names))
 		}
 	}
 	return l

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -105,7 +103,7 @@ func (r *fileReader) parse(content []byte) (*yaml.Node, bool) {
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		r.refuseSyntax(err)
+		r.refuseSyntax(err, content)
 		return nil, false
 	}
 	root := resolve(doc.Content[0])
@@ -113,20 +111,6 @@ func (r *fileReader) parse(content []byte) (*yaml.Node, bool) {
 		return nil, true
 	}
 	return root, true
-}
-
-// refuseSyntax turns what the YAML parser says into a problem with a line.
-func (r *fileReader) refuseSyntax(err error) {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	at := Place{File: r.name, Line: 1} // the parser leaves out the first line's number
-	if m := regexp.MustCompile(`^line (\d+): (.*)$`).FindStringSubmatch(text); m != nil {
-		at.Line, _ = strconv.Atoi(m[1])
-		text = m[2]
-	}
-	if strings.HasPrefix(text, "did not find") {
-		text += ", here or in a later line" // the line is where the list or mapping around it begins
-	}
-	r.refuse(at, "", "not YAML: %s", text)
 }
 
 // field is one entry of a mapping.
@@ -168,7 +152,7 @@ func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field
 
 // suggestKey looks among the keys of this place first, then among all.
 func suggestKey(name string, known, all []string) string {
-	if text := didYouMean(name, known); text != "" {
+	if text := DidYouMean(name, known); text != "" {
 		return text
 	}
 	for _, k := range all {

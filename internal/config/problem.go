@@ -97,9 +97,9 @@ func (p Place) rank() int {
 	return 0
 }
 
-// didYouMean returns ": did you mean X?" for the nearest of the known names,
+// DidYouMean returns ": did you mean X?" for the nearest of the known names,
 // or nothing when none is near.
-func didYouMean(name string, known []string) string {
+func DidYouMean(name string, known []string) string {
 	word := plain(name)
 	best, least := "", len(word)/3+1
 	for _, k := range known {
@@ -116,6 +116,22 @@ func didYouMean(name string, known []string) string {
 		return ""
 	}
 	return ": did you mean " + best + "?"
+}
+
+// MeantBy returns which of the known names another one most likely is, mistyped: it
+// differs by its case, or by one letter that is missing, too much, another one or
+// swapped. Of names of three letters and less it is the case alone: they are near to
+// too many. It is empty when none is that near, or name is known.
+func MeantBy(name string, known []string) string {
+	if slices.Contains(known, name) {
+		return ""
+	}
+	for _, k := range known {
+		if strings.EqualFold(name, k) || len(k) > 3 && distance(strings.ToLower(name), strings.ToLower(k)) == 1 {
+			return k
+		}
+	}
+	return ""
 }
 
 // plain drops what people get wrong first: case and separators.

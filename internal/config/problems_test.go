@@ -113,7 +113,7 @@ func TestTheShapeOfTheFileIsChecked(t *testing.T) {
 		"data: a\ndata: b":                 "s.yaml:2: data: is set twice",
 		"data: a\nlisten: {":               "s.yaml:2: not YAML: ",
 		"data: a\n---\ndata: b":            "s.yaml:2: a second document begins here; settings are one document",
-		"data: a\norigins: [x\nlog: b":     "s.yaml:1: not YAML: did not find expected ',' or ']', here or in a later line",
+		"data: a\norigins: [x\nlog: b":     "s.yaml:2: not YAML: did not find expected ',' or ']', here or in a later line",
 		"\tdata: a":                        "s.yaml:1: not YAML: ",
 		"apps: 5":                          "s.yaml:1: apps: must be a list of apps",
 		"apps: []":                         "s.yaml:1: apps: must name at least one app, unless chat.enabled is true",
@@ -338,7 +338,7 @@ func TestNearMissesAreSuggestedAndFarOnesNot(t *testing.T) {
 		if want != "" {
 			want = ": did you mean " + want + "?"
 		}
-		if got := didYouMean(name, known); got != want {
+		if got := DidYouMean(name, known); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}

@@ -219,7 +219,7 @@ func (k Key) checkText(text string) error {
 		return checkAddress(text)
 	case kindChoice:
 		if !slices.Contains(k.Choices, text) {
-			return fmt.Errorf("%q is none of %s%s", text, strings.Join(k.Choices, ", "), didYouMean(text, k.Choices))
+			return fmt.Errorf("%q is none of %s%s", text, strings.Join(k.Choices, ", "), DidYouMean(text, k.Choices))
 		}
 	case kindFolder:
 		if text == "" || strings.ContainsRune(text, 0) {

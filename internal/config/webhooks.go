@@ -117,7 +117,7 @@ func (c *checker) checkWebhook(key string, w Webhook, before []Webhook, events [
 	}
 	for i, event := range w.Events {
 		if !slices.Contains(events, event) {
-			c.refuse(key+"events", "%q is none of %s%s", event, strings.Join(events, ", "), didYouMean(event, events))
+			c.refuse(key+"events", "%q is none of %s%s", event, strings.Join(events, ", "), DidYouMean(event, events))
 		} else if slices.Contains(w.Events[:i], event) {
 			c.refuse(key+"events", "%q is named twice", event)
 		}

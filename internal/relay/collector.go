@@ -76,6 +76,7 @@ func (s CollectorSettings) storeOptions(o *CollectorOptions) spool.StoreOptions 
 type collector struct {
 	o        *CollectorOptions
 	log      *slog.Logger
+	process  string // of this run, in reports
 	store    *spool.Store
 	tally    *tally
 	refused  *prometheus.CounterVec
@@ -86,6 +87,7 @@ type collector struct {
 	stopping atomic.Bool
 	full     atomic.Pointer[string]     // why everything is refused now; nil for not
 	warned   atomic.Int64               // when that was logged last; nanoseconds since 1970
+	told     atomic.Bool                // it was logged, and not yet that it is over
 	member   atomic.Pointer[membership] // nil without a network server
 
 	// Used by run alone.
@@ -96,7 +98,7 @@ type collector struct {
 }
 
 func newCollector(o *CollectorOptions, s CollectorSettings, store *spool.Store) (*collector, error) {
-	c := &collector{o: o, log: o.Log, store: store, tally: newTally(o.Now), refused: newRefused(), silent: func(time.Duration) {}}
+	c := &collector{o: o, log: o.Log, process: randomID(), store: store, tally: newTally(o.Now), refused: newRefused(), silent: func(time.Duration) {}}
 	c.buffers.New = func() any { b := make([]byte, bodyBuffer); return &b }
 	c.settings.Store(&s)
 	var err error
@@ -171,6 +173,7 @@ func (c *collector) open(ctx context.Context, s CollectorSettings, creds *creden
 		m.port = c.door.address().Port
 	}
 	c.store.Adjust(s.storeOptions(c.o))
+	c.warnOfRoom(s)
 	c.settings.Store(&s)
 	c.creds = creds
 	c.join(ctx, m, s)

@@ -252,7 +252,7 @@ func (c *collector) join(ctx context.Context, m *membership, s CollectorSettings
 	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
 	calls, drop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
-	r := &reporter{log: c.log, creds: m.creds, client: m.client, base: m.base, every: m.every, report: c.report, after: c.o.after}
+	r := &reporter{log: c.log, creds: m.creds, client: m.client, base: m.base, every: m.every, report: c.report, process: c.process, after: c.o.after}
 	running.Go(func() { m.beat(beating, calls) })
 	running.Go(func() { r.run(beating) })
 	// Who leaves is patient with a call that is on its way: dropped, it could still be

@@ -60,7 +60,7 @@ func (c *collector) put(w http.ResponseWriter, r *http.Request, u spool.Upload) 
 	switch no.code {
 	case codeFull, codeSpool:
 		if !errors.Is(err, spool.ErrNoFit) {
-			c.noteFull(err)
+			c.noteFull(no.reason)
 		}
 	}
 	if no.kept {
@@ -123,8 +123,8 @@ func (c *collector) took(stored spool.Stored, size int64) {
 		return
 	}
 	c.tally.done(size)
-	if c.full.Load() != nil && c.full.Swap(nil) != nil {
-		c.log.Debug("files are taken again", "spool", c.settings.Load().Spool)
+	if c.full.Load() != nil && c.full.Swap(nil) != nil && c.told.Swap(false) {
+		c.log.Info("files are taken again", "spool", c.settings.Load().Spool)
 	}
 }
 
@@ -133,12 +133,20 @@ func (c *collector) took(stored spool.Stored, size int64) {
 const warnEvery = time.Minute
 
 // noteFull notes why everything is refused, until something is taken.
-func (c *collector) noteFull(err error) {
-	why := err.Error()
+func (c *collector) noteFull(why string) {
 	c.full.Store(&why)
 	now, last := c.o.Now().UnixNano(), c.warned.Load()
 	if now-last >= int64(warnEvery) && c.warned.CompareAndSwap(last, now) {
-		c.log.Warn("files are refused: make room, or put the spool right", "spool", c.settings.Load().Spool, "err", err)
+		c.log.Warn("files are refused: make room, or put the spool right", "spool", c.settings.Load().Spool, "err", why)
+		c.told.Store(true)
+	}
+}
+
+// warnOfRoom says so when the disk has less room than is to stay free: then nothing is
+// taken, however little waits.
+func (c *collector) warnOfRoom(s CollectorSettings) {
+	if free, err := c.store.Free(); err == nil && free < int64(s.Limits.FreeBytes) { // what it cannot tell, a file will
+		c.log.Warn("the disk has less room than limits.free: no file is taken before there is more", "spool", s.Spool, "free", free, "limits.free", s.Limits.FreeBytes.String())
 	}
 }
 

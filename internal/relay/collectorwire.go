@@ -40,13 +40,13 @@ func refusalOf(err error) refusal {
 	case errors.As(err, &offset):
 		return refusal{status: http.StatusConflict, code: codeOffset, reason: offset.Error(), held: offset.Held}
 	case errors.Is(err, spool.ErrTooLarge):
-		return refusal{status: http.StatusRequestEntityTooLarge, code: codeTooLarge, reason: err.Error(), kept: true}
+		return refusal{status: http.StatusRequestEntityTooLarge, code: codeTooLarge, reason: withKey(err), kept: true}
 	case errors.Is(err, spool.ErrDigest):
 		return refusal{status: http.StatusUnprocessableEntity, code: codeDigest, reason: err.Error(), kept: true}
 	case errors.Is(err, spool.ErrShort):
 		return refusal{status: http.StatusBadRequest, code: codeBroken, reason: err.Error()}
 	case errors.Is(err, spool.ErrFull):
-		return refusal{status: http.StatusServiceUnavailable, code: codeFull, reason: err.Error(), later: laterFull, kept: true}
+		return refusal{status: http.StatusServiceUnavailable, code: codeFull, reason: withKey(err), later: laterFull, kept: true}
 	case errors.Is(err, spool.ErrBusy):
 		return refusal{status: http.StatusServiceUnavailable, code: codeBusy, reason: err.Error(), later: laterBusy}
 	case errors.Is(err, spool.ErrClosed):
@@ -54,6 +54,18 @@ func refusalOf(err error) refusal {
 	}
 	// ErrGone, and what a disk may say.
 	return refusal{status: http.StatusServiceUnavailable, code: codeSpool, reason: err.Error(), later: laterSpool, kept: true}
+}
+
+// limitKeys are the settings of the limits of a spool.
+var limitKeys = map[string]string{"MaxFile": "limits.file", "MaxBytes": "limits.spool", "MaxFiles": "limits.files", "MinFree": "limits.free"}
+
+// withKey is what a spool says, with the setting that makes it say so.
+func withKey(err error) string {
+	var limit *spool.LimitError
+	if errors.As(err, &limit) {
+		return err.Error() + " (" + limitKeys[limit.Limit] + ")"
+	}
+	return err.Error()
 }
 
 // refuse answers and counts a refusal.

@@ -130,6 +130,7 @@ type maker struct {
 	now     func() time.Time
 	after   func(time.Duration) <-chan time.Time
 	version string
+	process string // of this run, in reports
 	started time.Time
 	bench   bench
 	slices  *slicer
@@ -159,7 +160,7 @@ const makerQueue = 64
 func newMaker(o *MakerOptions, s MakerSettings, b bench) *maker {
 	t := newTally(o.Now)
 	m := &maker{
-		log: o.Log, now: o.Now, after: o.after, version: o.Version, started: o.Now(), bench: b, tally: t,
+		log: o.Log, now: o.Now, after: o.after, version: o.Version, process: randomID(), started: o.Now(), bench: b, tally: t,
 		numbers: newMakerNumbers(), in: make(chan batch, makerQueue), settings: s,
 	}
 	m.slices = &slicer{bench: b, now: o.Now, settings: m.current, published: func(name string, size int64) {
@@ -213,7 +214,7 @@ func (m *maker) startReporting(s MakerSettings, creds *credentials, base string)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stopReport = cancel
-	r := &reporter{log: m.log, creds: creds, client: creds.caller(1), base: base, every: s.Network.Heartbeat, report: m.report, after: m.after}
+	r := &reporter{log: m.log, creds: creds, client: creds.caller(1), base: base, every: s.Network.Heartbeat, report: m.report, process: m.process, after: m.after}
 	m.reporting.Go(func() {
 		defer r.client.CloseIdleConnections()
 		r.run(ctx)

@@ -227,7 +227,7 @@ func (m *maker) leaveOut(c *cutter) {
 	reason := fmt.Sprintf("%d records are larger than %s and are left out", c.tooLarge, m.current().Record)
 	m.numbers.refused.WithLabelValues(codeTooLarge).Add(float64(c.tooLarge))
 	m.tally.fail(Failure{Reason: reason, Final: true})
-	m.log.Warn("records are too large and are left out", "records", c.tooLarge, "record", m.current().Record.String())
+	m.log.Warn("records are too large and are left out", "records", c.tooLarge, "most", m.current().Record.String())
 	c.tooLarge = 0
 }
 

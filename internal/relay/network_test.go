@@ -79,7 +79,7 @@ func TestTheWireIsAsOtherMakesSpeakIt(t *testing.T) {
 	same := id(n.ask("/register?cluster=store&address=10.0.0.9&id=&port=7"))
 	for _, c := range []struct{ path, want string }{
 		{"/register?cluster=store&address=10.0.0.1", first},
-		{"/register?cluster=store&address=10.0.0.1&port=9300&id=", first},
+		{"/register?cluster=store&address=10.0.0.1&port=9300&id=&sort=name&v=2", first},
 		{"/register?cluster=store&address=10.0.0.1&port=9300&id=" + given, first},
 		{"/register?cluster=more&id=b%2F1", `200 {"id":"b/1","port":9301}`},
 		{"/register?cluster=more&address=%5B::ffff:10.0.0.3%5D&id=c&port=80", `200 {"id":"c","port":80}`},
@@ -137,6 +137,8 @@ func TestWhatIsBadIsRefusedWithItsReason(t *testing.T) {
 		"/register?cluster=a&address=127.1":       "400 BAD_PARAMETER: address:",
 		"/register?cluster=a&address=a%20b":       "400 BAD_PARAMETER: address:",
 		"/register?cluster=%zz":                   "400 BAD_PARAMETER: the query",
+		"/register?cluster=a&prot=5":              `400 BAD_PARAMETER: "prot" is no parameter: did you mean port?`,
+		"/register?cluster=a&ID=b":                `400 BAD_PARAMETER: "ID" is no parameter: did you mean id?`,
 		"/remove":                                 "400 BAD_PARAMETER: id:",
 		"/nothing":                                "404 NOT_FOUND:",
 		"/report":                                 "405 METHOD:",

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/seed-3d8c1042/switchboard/internal/config"
 )
 
 // networkConnections is how many a network server has at once.
@@ -182,6 +185,14 @@ func plainHost(host string) string {
 }
 
 func (n *networkServer) register(w http.ResponseWriter, r *http.Request, query url.Values) {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		// Peers of another make may say more than we know, which is passed over. What is
+		// mistyped would have whoever joins be elsewhere than it thinks.
+		if meant := config.MeantBy(name, []string{"cluster", "address", "port", "taken", "id"}); meant != "" && !query.Has(meant) {
+			n.refuse(w, http.StatusBadRequest, codeParameter, fmt.Sprintf("%.20q is no parameter: did you mean %s?", name, meant))
+			return
+		}
+	}
 	a, err := readAsking(query, r.RemoteAddr)
 	if err != nil {
 		n.refuse(w, http.StatusBadRequest, codeParameter, err.Error())

@@ -61,6 +61,45 @@ func (p pattern) matches(name string) bool {
 	return ok && err == nil
 }
 
+// covers says whether a rule surely takes all files of another one that comes later.
+func (r Rule) covers(later Rule) bool {
+	if r.Pattern == later.Pattern || r.Pattern == "*" {
+		return true
+	}
+	p, err := parsePattern(r.Pattern)
+	return err == nil && !strings.ContainsAny(later.Pattern, `*?[\/`) && p.matches(later.Pattern)
+}
+
+// Doubts says of patterns that are good what they most likely should be instead, each
+// with its key.
+func (s UploaderSettings) Doubts() (all []string) {
+	add := func(text, key string, args ...any) {
+		if why := doubtful(text); why != "" {
+			all = append(all, fmt.Sprintf(key, args...)+": pattern "+text+": "+why)
+		}
+	}
+	for i, r := range s.NextHop {
+		add(r.Pattern, "nexthop[%d]", i)
+	}
+	for _, text := range s.Filter {
+		add(text, "filter")
+	}
+	return all
+}
+
+// doubtful says what a glob most likely should be; empty for what is not suspicious.
+func doubtful(text string) string {
+	switch {
+	case strings.HasPrefix(text, "/"):
+		return ""
+	case regexp.MustCompile(`\{[^{}]*,[^{}]*\}`).MatchString(text):
+		return "a glob has no choice in braces; most likely two rules are meant, or a regular expression: /[.](csv|txt)$/"
+	case regexp.MustCompile(`^\^|\$$|^[.][*+]|\\[.dws]|\(.*\|.*\)`).MatchString(text):
+		return "most likely a regular expression: that stands between slashes, as /^a.*[.]csv$/"
+	}
+	return ""
+}
+
 // filter says which files are sent at all: those that match any of its patterns, and
 // all of them when it has none.
 type filter []pattern

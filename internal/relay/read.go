@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -178,6 +180,40 @@ func checkAccess(d *config.Document, a Access) {
 		d.Refuse(one.key, "%s", one.err)
 	}
 }
+
+// checkApart notes that the admin address is where another door of the program, set by a
+// key, listens, too. Ports that are 0 are any.
+func checkApart(d *config.Document, admin, key, host string, port int) {
+	other, at := hostAndPort(admin)
+	if at == 0 || at != port {
+		return
+	}
+	a, b := loopbackOf(other), loopbackOf(host)
+	if a == b || isAny(a) || isAny(b) {
+		d.Refuse("admin", "is the address of %s, too: give it another port", key)
+	}
+}
+
+// hostAndPort takes host:port apart; the port is 0 where there is none.
+func hostAndPort(address string) (host string, port int) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0
+	}
+	port, _ = strconv.Atoi(text) // what is no number was refused
+	return host, port
+}
+
+// loopbackOf writes a host in one way, also that which stands for this machine.
+func loopbackOf(host string) string {
+	if host = strings.ToLower(plainHost(host)); host == "localhost" {
+		return "127.0.0.1"
+	}
+	return host
+}
+
+// isAny says whether a host stands for all addresses of a machine.
+func isAny(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
 
 // checkFolder notes that a folder cannot be used, or cannot be made. Nothing is made.
 func checkFolder(d *config.Document, key, folder string) {

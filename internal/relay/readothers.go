@@ -72,6 +72,7 @@ func readCollector(file string, look bool) (CollectorSettings, error) {
 	if s.Port == 0 && !networked {
 		d.Refuse("port", "is required without a network server, which could give one out")
 	}
+	checkApart(d, s.Admin, "port", s.listenHost(), s.Port)
 	if look {
 		checkFolder(d, "spool", s.Spool)
 	}
@@ -112,6 +113,7 @@ func readNetwork(file string, look bool) (NetworkSettings, error) {
 	if err != nil {
 		return NetworkSettings{}, err
 	}
+	checkApart(d, s.Admin, "server.port", s.Address, s.Port)
 	if look {
 		checkFolder(d, "data", s.Data)
 	}
@@ -168,6 +170,9 @@ func readMaker(file string, look bool) (MakerSettings, error) {
 			key = "suffix"
 		}
 		d.Refuse(key, "prefix and suffix make no name of a file: %s", err)
+	}
+	if host, port := hostAndPort(s.Listen); port != 0 {
+		checkApart(d, s.Admin, "listen", host, port)
 	}
 	if s.Unit%time.Millisecond != 0 {
 		d.Refuse("unit", "%s is no whole number of milliseconds", s.Unit)

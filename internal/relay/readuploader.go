@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -68,9 +69,14 @@ func readUploader(file, clusters string, look bool) (UploaderSettings, error) {
 	case !d.Has("network.server") && !d.Has("clusters"):
 		d.Refuse("network.server", "is required: or give clusters, or --network FILE")
 	}
+	where := "among clusters"
+	if clusters != "" {
+		where = "in " + clusters
+	}
 	for i, rule := range s.NextHop {
 		if _, ok := s.Static[rule.Cluster]; len(s.Static) > 0 && !ok {
-			d.Refuse(fmt.Sprintf("nexthop[%d].cluster", i), "there is no cluster %s among clusters", rule.Cluster)
+			near := config.DidYouMean(rule.Cluster, slices.Sorted(maps.Keys(s.Static)))
+			d.Refuse(fmt.Sprintf("nexthop[%d].cluster", i), "there is no cluster %s %s%s", rule.Cluster, where, near)
 		}
 	}
 	if look {
@@ -148,6 +154,10 @@ func addRule(rules []Rule, v config.Value, r Rule) []Rule {
 	}
 	if _, err := parsePattern(r.Pattern); err != nil {
 		v.Refuse("%s", err)
+		return rules
+	}
+	if i := slices.IndexFunc(rules, func(before Rule) bool { return before.covers(r) }); i >= 0 {
+		v.Refuse("pattern %s: no file is left for it, the rule before it for %s takes them all: the first that matches counts", r.Pattern, rules[i].Pattern)
 		return rules
 	}
 	if err := checkID(r.Cluster); err != nil {

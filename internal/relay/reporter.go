@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
@@ -24,12 +23,13 @@ const maxTargets = maxReport / leastTarget
 
 // reporter tells a network server how a program is doing.
 type reporter struct {
-	log    *slog.Logger
-	creds  *credentials
-	client *http.Client
-	base   string        // of the server, see credentials.base
-	every  time.Duration // between two reports
-	report func() Report // makes one; the reporter adds how often
+	log     *slog.Logger
+	creds   *credentials
+	client  *http.Client
+	base    string        // of the server, see credentials.base
+	every   time.Duration // between two reports
+	process string        // what the run of the program calls itself
+	report  func() Report // makes one; the reporter adds how often
 
 	after func(time.Duration) <-chan time.Time // nil for time.After
 }
@@ -69,7 +69,7 @@ func (r *reporter) run(ctx context.Context) {
 
 func (r *reporter) post(ctx context.Context) error {
 	report := r.report()
-	report.Every = r.every.Milliseconds()
+	report.Every, report.Process = r.every.Milliseconds(), r.process
 	if whole, err := filepath.Abs(report.Spool); err == nil && report.Spool != "" {
 		report.Spool = whole // who reads it there knows nothing of our folder
 	}
@@ -90,13 +90,9 @@ func knowsNone(err error) bool {
 	return false
 }
 
-// processID is what this process calls itself.
-var processID = sync.OnceValue(randomID)
-
-// encodeReport returns a report of this process as JSON. One that is too large tells of fewer
+// encodeReport returns a report as JSON. One that is too large tells of fewer
 // collectors, those that are in trouble first, and of fewer failures.
 func encodeReport(r Report) []byte {
-	r.Process = processID()
 	if len(r.Targets) > maxTargets {
 		r.Targets = worstTargets(r.Targets, maxTargets)
 	}

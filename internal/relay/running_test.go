@@ -100,6 +100,7 @@ type testCollector struct {
 	mu       sync.Mutex
 	settings CollectorSettings
 	bad      error
+	heard    heard
 }
 
 func startCollector(t testing.TB, change func(*CollectorSettings)) *testCollector {
@@ -117,7 +118,7 @@ func newTestCollector(t testing.TB, change func(*CollectorSettings)) *testCollec
 		change(&c.settings)
 	}
 	c.program = startProgram(t, func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
-		return RunCollector(ctx, CollectorOptions{Out: out, Reload: reload, Log: quiet(), Version: "test", Load: func() (CollectorSettings, error) {
+		return RunCollector(ctx, CollectorOptions{Out: out, Reload: reload, Log: c.heard.log(), Version: "test", Load: func() (CollectorSettings, error) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			return c.settings, c.bad

@@ -27,7 +27,8 @@ type UploaderOptions struct {
 	Out     io.Writer        // the lines of the start; nil for none
 	Now     func() time.Time // nil for time.Now
 
-	tuning uploadTuning // for tests; zero values stand for the defaults
+	tuning  uploadTuning // for tests; zero values stand for the defaults
+	process string       // of this run, in reports: also when it goes on with another folder
 }
 
 // uploadTuning are the times of an uploader that are no settings.
@@ -56,6 +57,7 @@ func (t *uploadTuning) fill() {
 func (o *UploaderOptions) fill() {
 	o.Log, o.Out, o.Now = orNowhere(o.Log), orDiscard(o.Out), orClock(o.Now)
 	o.tuning.fill()
+	o.process = randomID()
 }
 
 // RunUploader sends the files of a folder to the collectors that they are owed to
@@ -133,7 +135,8 @@ type uploader struct {
 
 // startUploader opens the folder.
 func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err error) {
-	if _, err := newPlan(s, o.tuning, ""); err != nil {
+	p, err := readPlan(s)
+	if err != nil {
 		return nil, err
 	}
 	box, err := spool.OpenOutbox(s.Spool, spool.OutboxOptions{Quiet: s.Quiet, Log: o.Log, Now: o.Now})
@@ -150,9 +153,8 @@ func startUploader(o *UploaderOptions, s UploaderSettings) (u *uploader, err err
 		room: make(chan struct{}, 1), again: make(chan struct{}, 1), relist: make(chan struct{}, 1),
 		byName: map[string]map[string]*lane{}, quieted: map[*trouble]string{},
 	}
-	if u.plan, err = newPlan(s, o.tuning, box.ID()); err != nil {
-		return nil, err
-	}
+	u.plan = p
+	p.equip(o.tuning, box.ID())
 	u.talk = newTalk(o.Log, u.clock.since)
 	var cut int64
 	if u.ledger, cut, err = openLedger(filepath.Join(box.State(), "ledger")); err != nil {
@@ -187,6 +189,7 @@ func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) 
 		return nil, errors.Join(err, u.ledger.file.close(), u.box.Close())
 	}
 	u.say(door)
+	u.warnOfPatterns(p.settings)
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	hints, err := u.box.Watch(working)
@@ -203,7 +206,7 @@ func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) 
 	reports := newReporting(working, u)
 	reports.restart(p)
 
-	next, door = u.steer(working, door, handler, reports)
+	next, door, err = u.steer(working, door, handler, reports)
 	stop()
 	u.land()
 	group.Wait()
@@ -218,37 +221,45 @@ func (u *uploader) run(ctx context.Context) (next *UploaderSettings, err error) 
 			// It ends with working; then the folder can be given back.
 		}
 	}
-	return next, errors.Join(u.ledger.file.close(), u.box.Close())
+	return next, errors.Join(err, u.ledger.file.close(), u.box.Close())
 }
 
-// steer waits for the end and for other settings.
-func (u *uploader) steer(ctx context.Context, door *door, handler *admin, reports *reporting) (*UploaderSettings, *door) {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, door
-		case <-u.o.Reload:
-		}
+// steer waits for the end and for other settings. Those that it returns are to be gone
+// on with in another folder. The error is that the door failed.
+func (u *uploader) steer(ctx context.Context, open *door, handler *admin, reports *reporting) (*UploaderSettings, *door, error) {
+	here, leave := context.WithCancel(ctx)
+	defer leave()
+	var next *UploaderSettings
+	take := func() error {
 		s, err := u.o.Load()
-		if err == nil {
-			var p *plan
-			if p, err = newPlan(s, u.o.tuning, u.box.ID()); err == nil {
-				old := u.plan.settings
-				if s.Spool != old.Spool || s.Quiet != old.Quiet {
-					u.o.Log.Info("the settings name another folder or another quiet: beginning anew with them", "spool", s.Spool)
-					return &s, door
-				}
-				if door, err = moveAdmin(door, u.o.Log, s.Admin, p.creds, handler); err == nil {
-					u.adopt(p)
-					reports.restart(p)
-					u.o.Log.Info("the settings were read again")
-				}
-			}
-		}
 		if err != nil {
-			u.o.Log.Error("settings stay as they are: the new ones are not good", "err", err)
+			return err
 		}
+		p, err := newPlan(s, u.o.tuning, u.box.ID())
+		if err != nil {
+			return err
+		}
+		if old := u.plan.settings; next != nil || s.Spool != old.Spool || s.Quiet != old.Quiet {
+			p.close()
+			u.o.Log.Info("the settings name another folder or another quiet: beginning anew with them", "spool", s.Spool)
+			next = &s
+			leave()
+			return nil
+		}
+		moved, err := moveAdmin(open, u.o.Log, s.Admin, p.creds, handler)
+		if err != nil {
+			p.close()
+			return err
+		}
+		open = moved
+		u.adopt(p)
+		reports.restart(p)
+		u.warnOfPatterns(s)
+		u.o.Log.Info("settings were read again")
+		return nil
 	}
+	err := serveUntil(here, nil, u.o.Reload, u.o.Log, func() (main, admin *door) { return nil, open }, take)
+	return next, open, err
 }
 
 // adopt goes on by another plan. What is on its way stays on its way.
@@ -283,6 +294,13 @@ func (u *uploader) say(door *door) {
 		network = "none: static clusters"
 	}
 	announce(u.o.Out, u.o.Version, "spool", u.plan.settings.Spool, "network", network, "admin", serves(door))
+}
+
+// warnOfPatterns logs which patterns are most likely a mistake.
+func (u *uploader) warnOfPatterns(s UploaderSettings) {
+	for _, why := range s.Doubts() {
+		u.o.Log.Warn("the settings have a pattern that is most likely a mistake", "pattern", why)
+	}
 }
 
 // keepSaving writes the ledger again and again, and at the end.

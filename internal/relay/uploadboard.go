@@ -89,7 +89,9 @@ func (u *uploader) landed(l *lane, it *item, base string, out outcome) {
 		u.arrived(l, it)
 		done = u.complete(l, it)
 	case fateUnreadable, fateRefused:
-		l.putOff(it, out, u.o.tuning, since)
+		if l.putOff(it, out, u.o.tuning, since) {
+			u.talk.say(noticeOf(out.fate), l.name(), "file", it.entry.Name, "address", l.address, "err", out.reason)
+		}
 		u.alive(l, out)
 		worse = true
 	case fateHeld, fateDown:
@@ -121,6 +123,14 @@ func (u *uploader) landed(l *lane, it *item, base string, out outcome) {
 	}
 	u.wantMore(l)
 	u.dispatch()
+}
+
+// noticeOf is what is told of a file that waits alone.
+func noticeOf(f fate) *notice {
+	if f == fateUnreadable {
+		return noticeUnread
+	}
+	return noticeRefused
 }
 
 // alive notes that a collector answers. mu is held.

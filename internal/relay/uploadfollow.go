@@ -61,11 +61,11 @@ func (u *uploader) relearn(p *plan, l listing, err error) {
 	if err == nil {
 		var told []event
 		changed, told = u.members.learn(l, p.clusters, p.settings.KeepFor, u.clock.now().Round(0))
-		u.talk.tell(told)
+		u.talk.tell(told, p.settings.KeepFor)
 		u.warn(l.unusable)
 	}
 	over, told := u.members.expire(u.clock.age, p.settings.KeepFor)
-	u.talk.tell(told)
+	u.talk.tell(told, p.settings.KeepFor)
 	if changed || over {
 		u.once(troubleMembers, u.members.save())
 	}

@@ -299,12 +299,12 @@ func TestManyCollectorsAreToldInOneLine(t *testing.T) {
 		}
 		return all
 	}
-	k.tell(joined(2))
-	k.tell(joined(4000))
+	k.tell(joined(2), time.Hour)
+	k.tell(joined(4000), time.Hour)
 	k.flush(false)
 	for range 30 {
 		since += time.Second
-		k.tell(joined(500))
+		k.tell(joined(500), time.Hour)
 		k.say(noticeRefuses, "c/1")
 		k.flush(false)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,11 +14,12 @@ import (
 
 // Bounds of a lane.
 const (
-	laneQueue  = 512     // files that wait for their turn; the folder holds the others
-	laneLeast  = 4       // likewise, when there are very many lanes
-	allQueues  = 1 << 15 // in all lanes together, unless that were fewer than laneLeast
-	maxLater   = 1024    // files that were refused by themselves
-	probesEach = 600     // tries in the longest pause between two, with all that are down
+	laneQueue    = 512     // files that wait for their turn; the folder holds the others
+	laneLeast    = 4       // likewise, when there are very many lanes
+	allQueues    = 1 << 15 // in all lanes together, unless that were fewer than laneLeast
+	maxLater     = 1024    // files that were refused by themselves
+	patientTries = 3       // of a file that is refused for a moment, before that is logged
+	probesEach   = 600     // tries in the longest pause between two, with all that are down
 )
 
 // States of a target in a report.
@@ -69,6 +71,7 @@ type item struct {
 // refused is a file that a collector did not take, or that could not be read.
 type refused struct {
 	reason string
+	told   string // that was logged, without its numbers
 	fails  int
 	again  bool
 	until  time.Duration // since the start
@@ -136,6 +139,15 @@ func (l *lane) take() *item {
 	return it
 }
 
+// drop takes a file off the queue, if it waits there.
+func (l *lane) drop(id fileID) {
+	if it := l.busy[id]; it == nil || it.flying {
+		return
+	}
+	l.queue = slices.DeleteFunc(l.queue, func(it *item) bool { return it.id == id })
+	delete(l.busy, id)
+}
+
 // empty takes all files off the queue.
 func (l *lane) empty() {
 	for _, it := range l.queue {
@@ -144,8 +156,10 @@ func (l *lane) empty() {
 	l.queue, l.missed = nil, true
 }
 
-// putOff has a file wait by itself.
-func (l *lane) putOff(it *item, out outcome, t uploadTuning, since time.Duration) {
+// putOff has a file wait by itself, and says whether that is news: the first time, and
+// when the reason is another one. What is over soon, as most often when it is being
+// stored, is news when it was not over for several times.
+func (l *lane) putOff(it *item, out outcome, t uploadTuning, since time.Duration) (news bool) {
 	r := l.later[it.id]
 	if r == nil {
 		for other := range l.later {
@@ -160,6 +174,12 @@ func (l *lane) putOff(it *item, out outcome, t uploadTuning, since time.Duration
 	r.fails++
 	r.reason, r.again = out.reason, r.again || out.began
 	r.until = since + t.pause(r.fails, 0)
+	if out.began && r.fails < patientTries {
+		return false
+	}
+	what := withoutNumbers(out.reason)
+	news, r.told = r.told != what, what
+	return news
 }
 
 // pause returns how long to wait after so many failures in a row, while so many

@@ -283,6 +283,9 @@ func (u *uploader) judge(p *plan, cluster string, id fileID, e spool.Entry, firs
 		return verdictRemove, ""
 	case hopeless:
 		c.all.less(e.Size)
+		for _, l := range lack {
+			l.drop(id) // else its turn would come when it is in failed
+		}
 		return verdictFail, u.lacking(cluster, id, p.settings.KeepFor)
 	}
 	wait := false

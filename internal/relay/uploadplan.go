@@ -33,8 +33,19 @@ type rule struct {
 	cluster string
 }
 
-// newPlan reads settings.
-func newPlan(s UploaderSettings, t uploadTuning, id string) (p *plan, err error) {
+// newPlan reads settings for the folder with an ID. A plan that is made has to be
+// closed.
+func newPlan(s UploaderSettings, t uploadTuning, id string) (*plan, error) {
+	p, err := readPlan(s)
+	if err != nil {
+		return nil, err
+	}
+	p.equip(t, id)
+	return p, nil
+}
+
+// readPlan reads settings. The plan cannot call anybody yet.
+func readPlan(s UploaderSettings) (p *plan, err error) {
 	p = &plan{settings: s, clusters: map[string]bool{}}
 	if s.Spool == "" {
 		return nil, errors.New("spool: which folder?")
@@ -79,9 +90,13 @@ func newPlan(s UploaderSettings, t uploadTuning, id string) (p *plan, err error)
 	case s.Static == nil:
 		return nil, errors.New("network.server, or clusters: who takes the files?")
 	}
-	p.client = p.creds.caller(1)
-	p.courier = newCourier(p.creds, s.MaxConn, t, id)
 	return p, nil
+}
+
+// equip has a plan call others, for the folder with an ID.
+func (p *plan) equip(t uploadTuning, id string) {
+	p.client = p.creds.caller(1)
+	p.courier = newCourier(p.creds, p.settings.MaxConn, t, id)
 }
 
 // route says which cluster a file goes to, or why it is left alone.

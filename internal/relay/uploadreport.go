@@ -129,7 +129,7 @@ func (r *reporting) restart(p *plan) {
 	r.stop = stop
 	to := &reporter{
 		log: r.u.o.Log, creds: p.creds, client: p.client, base: p.network,
-		every: p.settings.Network.Heartbeat, report: r.u.report,
+		every: p.settings.Network.Heartbeat, report: r.u.report, process: r.u.o.process,
 	}
 	r.done.Go(func() { to.run(ctx) })
 }

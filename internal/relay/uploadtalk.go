@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,8 +16,8 @@ const (
 	talkNames = 3           // that a line which counts has
 )
 
-// notice is something that is told of collectors: a line for each while they are few,
-// and one that counts them when they are many.
+// notice is something that is told of collectors, or of files that they do not get: a
+// line for each while they are few, and one that counts them when they are many.
 type notice struct {
 	level     slog.Level
 	one, many string
@@ -32,6 +33,8 @@ var (
 	noticeTooMany  = &notice{slog.LevelWarn, "there are too many collectors: one that is lost is owed nothing from now on", "there are too many collectors: those that are lost longest are owed nothing from now on"}
 	noticeUnusable = &notice{slog.LevelWarn, "a collector is listed that cannot be sent to", "collectors are listed that cannot be sent to"}
 	noticeRefuses  = &notice{slog.LevelWarn, "a collector does not take files", "collectors do not take files"}
+	noticeRefused  = &notice{slog.LevelWarn, "a collector does not take a file; it is tried again, and moves to failed after keepFor", "collectors do not take some files; they are tried again, and move to failed after keepFor"}
+	noticeUnread   = &notice{slog.LevelWarn, "a file cannot be read; it is tried again, and moves to failed after keepFor", "files cannot be read; they are tried again, and move to failed after keepFor"}
 	noticeTakes    = &notice{slog.LevelInfo, "a collector takes files again", "collectors take files again"}
 )
 
@@ -55,8 +58,8 @@ type talk struct {
 type saying struct {
 	lines   float64 // that may be logged now
 	filled  time.Duration
-	held    int      // collectors of which nothing is logged yet
-	names   []string // the first of them
+	held    int      // of which nothing is logged yet
+	names   []string // the first collectors of them
 	counted bool     // once, and
 	last    time.Duration
 }
@@ -77,8 +80,9 @@ func (t *talk) say(what *notice, name string, pairs ...any) {
 	s.hold(name)
 }
 
-// tell says what happened at once.
-func (t *talk) tell(events []event) {
+// tell says what happened at once, when files are kept for so long for a collector that
+// is lost.
+func (t *talk) tell(events []event, keepFor time.Duration) {
 	many := map[*notice]int{}
 	for _, e := range events {
 		many[e.what]++
@@ -86,7 +90,11 @@ func (t *talk) tell(events []event) {
 	for _, e := range events {
 		name := e.cluster + "/" + e.id
 		if many[e.what] <= talkBurst {
-			t.say(e.what, name, "address", e.address)
+			pairs := []any{"address", e.address}
+			if e.what == noticeLost {
+				pairs = append(pairs, "keepFor", durationOf(keepFor))
+			}
+			t.say(e.what, name, pairs...)
 			continue
 		}
 		t.mu.Lock()
@@ -120,7 +128,7 @@ func (t *talk) of(what *notice) *saying {
 }
 
 func (s *saying) hold(name string) {
-	if s.held++; len(s.names) < talkNames {
+	if s.held++; len(s.names) < talkNames && !slices.Contains(s.names, name) {
 		s.names = append(s.names, name)
 	}
 }

@@ -120,7 +120,7 @@ func (s *Store) begin(u Upload) (*Part, error) {
 		return nil, err
 	}
 	if o := s.options(); u.Size > o.most() {
-		return nil, fmt.Errorf("%w: it has %d bytes, and %d is the most", ErrTooLarge, u.Size, o.most())
+		return nil, o.tooLarge("it has %d bytes, and %d is the most", u.Size, o.most())
 	}
 	g, err := s.settled()
 	if err != nil {
@@ -335,7 +335,7 @@ func (p *Part) Write(b []byte) (int, error) {
 func (p *Part) write(b []byte) (int, error) {
 	end := p.at + int64(len(b))
 	if o := p.s.options(); end > o.most() {
-		return 0, fmt.Errorf("%w: it has more than %d bytes", ErrTooLarge, o.most())
+		return 0, o.tooLarge("it has more than %d bytes", o.most())
 	}
 	if p.u.Size >= 0 && end > p.u.Size {
 		return 0, fmt.Errorf("%w: more came than the %d bytes that were announced", ErrTooLarge, p.u.Size)

@@ -83,9 +83,12 @@ func (s *Store) lack(g *ground, bytes int64, isNew bool) (l shortage) {
 func (s *Store) hopeless(g *ground, l shortage) error {
 	switch held := g.held.bytes; {
 	case l.limit > held:
-		return fmt.Errorf("%w: %d bytes wait there or are on their way, which leaves too little of the %d that are the most", ErrFull, s.count.bytes+s.coming, s.o.MaxBytes)
+		return limited("MaxBytes", "%w: %d bytes wait there or are on their way, which leaves too little of the %d that are the most", ErrFull, s.count.bytes+s.coming, s.o.MaxBytes)
 	case l.disk > held:
-		return fmt.Errorf("%w: the disk lacks %d bytes for this file, with what is to stay free", ErrFull, l.disk-held)
+		if s.o.MinFree <= 0 {
+			return fmt.Errorf("%w: the disk lacks %d bytes for this file", ErrFull, l.disk-held)
+		}
+		return limited("MinFree", "%w: the disk lacks %d bytes for this file and the %d that are to stay free", ErrFull, l.disk-held, s.o.MinFree)
 	case l.files > int64(len(g.held.byID)):
 		return fmt.Errorf("%w: the disk takes no more files", ErrFull)
 	}
@@ -110,7 +113,7 @@ func (s *Store) fits(p *Part) error {
 // filesLeft says whether the spool may have a file more. mu is held.
 func (s *Store) filesLeft() error {
 	if there := s.count.files + s.committing; s.o.MaxFiles > 0 && there >= s.o.MaxFiles {
-		return fmt.Errorf("%w: %d files wait there or are on their way, and %d is the most", ErrFull, there, s.o.MaxFiles)
+		return limited("MaxFiles", "%w: %d files wait there or are on their way, and %d is the most", ErrFull, there, s.o.MaxFiles)
 	}
 	return nil
 }

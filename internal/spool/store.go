@@ -46,6 +46,20 @@ func (e *OffsetError) Error() string {
 	return fmt.Sprintf("an upload goes on at byte %d, where the last one broke off", e.Held)
 }
 
+// LimitError says which limit it is that takes no more, beside ErrFull or ErrTooLarge.
+type LimitError struct {
+	Limit string // the field of StoreOptions
+	err   error
+}
+
+func (e *LimitError) Error() string { return e.err.Error() }
+func (e *LimitError) Unwrap() error { return e.err }
+
+// limited is an error of a limit.
+func limited(limit, format string, args ...any) error {
+	return &LimitError{Limit: limit, err: fmt.Errorf(format, args...)}
+}
+
 // StoreOptions are a Store's settings.
 type StoreOptions struct {
 	// Limits, of which 0 is none.
@@ -229,6 +243,15 @@ func (o *StoreOptions) most() int64 {
 	return min(cmp.Or(o.MaxFile, mostSize), cmp.Or(o.MaxBytes, mostSize))
 }
 
+// tooLarge says by which limit a file is too large.
+func (o *StoreOptions) tooLarge(format string, args ...any) error {
+	limit := "MaxFile"
+	if o.MaxBytes > 0 && o.MaxBytes == o.most() {
+		limit = "MaxBytes"
+	}
+	return limited(limit, "%w: "+format, append([]any{ErrTooLarge}, args...)...)
+}
+
 func (s *Store) options() StoreOptions {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,6 +266,17 @@ func (s *Store) Stats() Stats {
 	st.Files, st.Bytes, st.Oldest = s.count.files, s.count.bytes, s.count.oldest
 	st.Uploads = len(s.active) + len(s.nameless)
 	return st
+}
+
+// Free returns how many bytes are free on the disk.
+func (s *Store) Free() (int64, error) {
+	g, err := s.settled()
+	if err != nil {
+		return 0, err
+	}
+	defer s.leave(g)
+	bytes, _, err := g.spool.free()
+	return bytes, err
 }
 
 // Close waits for the uploads that are open, each of which ends by Commit or
