@@ -271,7 +271,7 @@ func nodeLimits() []Key {
 			func(l *Limits) any { return &l.HookTimeout }),
 		count("hookConcurrency", "64", 1, 10_000, "Calls of auth hooks in flight; more sign-ins wait their turn.",
 			func(l *Limits) any { return &l.HookConcurrency }),
-		count("statsStreams", "16", 1, 1000, "Streams that may be open at once of /v1/stats/stream, one for each console that shows the overview, /v1/traffic/stream and /v1/cluster/stream.",
+		count("statsStreams", "16", 1, 1000, "Streams that may be open at once of /v1/stats/stream, one for each console that shows the overview, /v1/traffic/stream, /v1/cluster/stream and /v1/services/stream.",
 			func(l *Limits) any { return &l.StatsStreams }),
 	}
 }
