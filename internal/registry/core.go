@@ -77,7 +77,9 @@ func (c *core) tick(now time.Time, valid bool) (changed, due []string) {
 	}
 	c.last, c.valid = now, valid
 	for key, e := range c.rows {
-		e.heard = e.heard.Add(pause)
+		if e.heard = e.heard.Add(pause); e.heard.After(now) {
+			e.heard = now // it was heard of in between
+		}
 		switch {
 		case first:
 			e.heard = now
