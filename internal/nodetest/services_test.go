@@ -88,13 +88,8 @@ func watchServices(t *testing.T, s *Server, key string) (told func(service strin
 			if err != nil {
 				return
 			}
-			var all struct{ Services []service }
 			var one service
-			if e.Event == "services" && json.Unmarshal([]byte(e.Data), &all) == nil {
-				for _, one := range all.Services {
-					note(one)
-				}
-			} else if e.Event == "service" && json.Unmarshal([]byte(e.Data), &one) == nil {
+			if e.Event == "service" && json.Unmarshal([]byte(e.Data), &one) == nil {
 				note(one)
 			}
 		}
