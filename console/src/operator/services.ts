@@ -28,8 +28,7 @@ class ServicesPage {
 
   constructor(desk: Desk) {
     this.#summary.role = "status";
-    const how = card("Add one", howToRegister());
-    this.element = element("div", "page services unwatched", pageHead("Services", this.#freshness.element), card("Instances", this.#summary, this.#table.element), how);
+    this.element = element("div", "page services unwatched", pageHead("Services", this.#freshness.element), card("Instances", this.#summary, this.#table.element), howToRegister());
     const times = setInterval(() => this.#table.show(this.#services.rows), timesMs);
     desk.signal.addEventListener("abort", () => clearInterval(times));
     void this.#follow(desk);
@@ -114,13 +113,10 @@ function fillHealth(cell: HTMLElement, { look, health, healthSince, reason }: Sh
 }
 
 function howToRegister(): HTMLElement {
-  const command = element("pre", "", "switchboard register --name orders --url http://10.0.0.7:8080 -- ./orders");
-  command.tabIndex = 0; // may be wider than the page
-  return element(
-    "div",
-    "",
+  return card(
+    "Add one",
     element("p", "", "An instance is registered for as long as a command runs, and gone soon after it, or its machine, has gone:"),
-    command,
+    element("pre", "", "switchboard register --name orders --url http://10.0.0.7:8080 -- ./orders"),
     element("p", "hint", "Programs register by themselves with PUT /v1/services/NAME/INSTANCE, and instances that stay are in a file. All of it is described in docs/gateway.md."),
   );
 }
