@@ -265,14 +265,17 @@ func (r *registrar) renew(ctx context.Context) error {
 	if err := r.readKey(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, registerTime)
+	// What is under way when ctx ends is waited for, for a while: cut off here, it might be
+	// carried out after the instance has left.
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), registerTime)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveTime, cancel) })()
 	r.tried = true
 	body := map[string]any{"url": r.is.URL, "weight": r.is.Weight, "ttl": int(r.is.TTL.Seconds())}
 	if len(r.is.Meta) > 0 {
 		body["meta"] = r.is.Meta
 	}
-	_, err := r.node.call(ctx, "PUT", r.path(), body, nil)
+	_, err := r.node.call(call, "PUT", r.path(), body, nil)
 	return err
 }
 
