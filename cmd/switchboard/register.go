@@ -79,12 +79,12 @@ func portOf(u *url.URL) string {
 
 // Validate checks the flags; what it says is a matter of usage.
 func (c registerCommand) Validate() error {
-	for _, wrong := range c.is().Check() {
-		option := map[string]string{"service": "--name"}[wrong.Field]
-		if option == "" {
-			option = "--" + wrong.Field
+	if wrong := c.is().Check(); len(wrong) > 0 {
+		option := "--" + wrong[0].Field
+		if option == "--service" {
+			option = "--name"
 		}
-		return fmt.Errorf("%s %s", option, wrong.Reason)
+		return fmt.Errorf("%s %s", option, wrong[0].Reason)
 	}
 	if c.Server == "" && c.KeyFile != "" {
 		return errors.New("--key-file goes with --server: the node on a data folder of this machine needs none")
