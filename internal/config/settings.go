@@ -77,6 +77,7 @@ type Webhook struct {
 	SecondSecret Secret   `yaml:"secondSecret"` // signs too while secrets change; empty for none
 	Events       []string `yaml:"events"`       // at least one of [WebhookEvents]
 	AllowPrivate bool     `yaml:"allowPrivate"` // it may be at a private address
+	HideURL      bool     `yaml:"-"`            // it comes from a secret, and is not to be shown
 }
 
 // Limits bounds what one client, one user or one node may use. Every limit is

@@ -75,7 +75,7 @@ func (r *fileReader) readWebhook(key string, n *yaml.Node) Webhook {
 		case "name":
 			w.Name = text
 		case "url":
-			w.URL = text
+			w.URL, w.HideURL = text, r.hidden[path]
 		case "secret":
 			w.Secret = Secret(text)
 		case "secondSecret":
