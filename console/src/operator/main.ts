@@ -13,6 +13,7 @@ import { overviewPage } from "./overview.js";
 import { card, pageHead, type Desk, type Page } from "./page.js";
 import { hrefOf, parseRoute, partOf, type Route } from "./route.js";
 import { sessionsPage } from "./sessions.js";
+import { settingsPage } from "./settings.js";
 import { userPage } from "./user.js";
 import { usersPage } from "./users.js";
 import { webhookPage } from "./webhook.js";
@@ -199,6 +200,8 @@ function pageOf(route: Route, desk: Desk): Page {
       return clusterPage(desk);
     case "relay":
       return relayPage(desk);
+    case "settings":
+      return settingsPage(desk);
     case "unknown":
       return nothingHere();
   }
