@@ -51,8 +51,8 @@ class SettingsPage {
     this.#pending.hidden = true;
     const filter = element(
       "div",
-      "find settings-find",
-      element("label", "inline", element("span", "", "Key"), this.#find),
+      "settings-find",
+      element("div", "find", element("label", "inline", element("span", "", "Key"), this.#find)),
       element("label", "check", this.#all, element("span", "", "Defaults, too")),
     );
     filter.addEventListener("input", () => this.#list());
