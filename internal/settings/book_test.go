@@ -260,7 +260,9 @@ func TestABadCommitIsToldUntilAGoodOneComesAlsoTheOneInForce(t *testing.T) {
 	if w.log.count("limits.frame") != 1 {
 		t.Errorf("it is said again\n%s", w.log.b.String())
 	}
-	m.put(func() { m.commit, m.text, m.trouble = "c1", `{`+chat+`}`, `,"trouble":{"kind":"bad","place":"commit c3","problems":["x.yaml:1: not YAML"]}` })
+	m.put(func() {
+		m.commit, m.text, m.trouble = "c1", `{`+chat+`}`, `,"trouble":{"kind":"bad","place":"commit c3","problems":["x.yaml:1: not YAML"]}`
+	})
 	w.eventually("the trouble is the repository's", func() bool { return kinds(b) == kindRepository })
 	m.put(func() { m.trouble = "" })
 	w.eventually("there is none", func() bool { return kinds(b) == "" })
