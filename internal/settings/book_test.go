@@ -134,7 +134,7 @@ func newWorld(t *testing.T, url string) *world {
 	file := filepath.Join(t.TempDir(), "own.yaml")
 	w.o = Options{
 		From: config.Sources{File: file, Environ: []string{config.EnvSecrets + "=" + filepath.Dir(file)}},
-		Log:  slog.New(slog.NewTextHandler(&w.log, nil)), FirstWait: 50 * time.Millisecond, Retry: time.Millisecond, RetryMax: 5 * time.Millisecond,
+		Log:  slog.New(slog.NewTextHandler(&w.log, nil)), FirstWait: patience, Retry: time.Millisecond, RetryMax: 5 * time.Millisecond,
 	}
 	w.own("limits: {queueFrames: 50}\nsettings: {url: '" + url + "'}\ndata: " + w.data + "\n")
 	return w
@@ -323,6 +323,7 @@ func TestAStartTakesTheLastGoodCopyAndSaysWhyOrFails(t *testing.T) {
 		t.Errorf("that the copy is damaged is not said\n%s", w.log.b.String())
 	}
 	m.Close()
+	w.o.FirstWait = 50 * time.Millisecond
 	if _, err := New(t.Context(), w.o); err == nil || !strings.Contains(err.Error(), "no last good copy in "+w.data) {
 		t.Errorf("without anything: %v", err)
 	}
