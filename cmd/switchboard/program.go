@@ -43,7 +43,7 @@ type commands struct {
 	Config   configCommands  `cmd:"" help:"Check, show or begin settings."`
 	Keys     keysCommands    `cmd:"" set:"key=with the scope keys:manage" help:"Make, list and revoke API keys of a node that runs."`
 	Cluster  clusterCommands `cmd:"" help:"See the nodes of a cluster."`
-	Meta     metaCommands    `cmd:"" help:"Serve the description of a network of domains, or check one. \"switchboard meta --config FILE\" serves it; \"switchboard meta serve --help\" lists the flags."`
+	Meta     metaCommands    `cmd:"" help:"Serve the description of a network of domains, settings of services, or both, or check them. \"switchboard meta --config FILE\" serves it; \"switchboard meta serve --help\" lists the flags."`
 	Relay    relayCommands   `cmd:"" help:"Move files from service to service."`
 	Register registerCommand `cmd:"" help:"Register an instance of a service of yours for as long as a command runs: \"switchboard register --name orders --url http://10.0.0.7:8080 -- command …\". It ends with the command's exit code."`
 	Trace    traceCommand    `cmd:"" set:"key=an admin key" help:"Print the path that a message to a user would take between domains. Exit code 1 when there is none, or its first link is down."`

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	stdlog "log"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/node"
+	"github.com/seed-3d8c1042/switchboard/internal/settings"
 )
 
 // serveCommand serves until it is stopped.
@@ -23,27 +23,40 @@ type serveCommand struct {
 // Run implements the command.
 func (c serveCommand) Run(p *program) error {
 	from := c.sources(p.environ)
-	settings, err := config.Load(from)
+	own, err := config.Load(from) // without what a meta server has
 	if err != nil {
 		return err
 	}
 	var level slog.LevelVar
-	level.Set(settings.Log.SlogLevel())
-	log := newLogger(p.err, settings.Log.Format, &level)
+	level.Set(own.Log.SlogLevel())
+	log := newLogger(p.err, own.Log.Format, &level)
+	book, err := settings.New(context.Background(), settings.Options{From: from, Log: log, Applied: func(s config.Settings) {
+		level.Set(s.Log.SlogLevel())
+		warnOpen(log, s)
+	}})
+	if err != nil {
+		return err
+	}
+	inForce := book.Settings()
+	if inForce.Log.Format != own.Log.Format {
+		log = newLogger(p.err, inForce.Log.Format, &level)
+		book.LogTo(log)
+	}
 	defer takeLibraries(log)()
-	warnOpen(log, settings)
+	level.Set(inForce.Log.SlogLevel())
+	warnOpen(log, inForce)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &watcher{
-		from: from, running: settings, level: &level, log: log,
-		signals: make(chan os.Signal, 8), done: make(chan struct{}), reload: make(chan config.Settings),
+		log: log, signals: make(chan os.Signal, 8), done: make(chan struct{}), again: make(chan struct{}, 1),
 		cancel: cancel, exit: p.exit,
 	}
 	stopListening := p.listen(w.signals)
 	var watching sync.WaitGroup
 	watching.Go(w.watch)
-	err = p.serve(ctx, node.Options{Settings: settings, Reload: w.reload, Log: log, Version: p.version, Out: p.out})
+	watching.Go(func() { w.read(book) })
+	err = p.serve(ctx, node.Options{Settings: inForce, Reload: book.Changes(), Book: book, Log: log, Version: p.version, Out: p.out})
 	stopListening()
 	close(w.done)
 	watching.Wait()
@@ -87,35 +100,30 @@ func warnOpen(log *slog.Logger, s config.Settings) {
 
 // watcher turns signals into what they mean for a running serve.
 type watcher struct {
-	from    config.Sources
-	running config.Settings // what the node was given last
-	level   *slog.LevelVar
-	log     *slog.Logger
+	log *slog.Logger
 
 	signals chan os.Signal
-	done    chan struct{} // closed when serving has ended
-	reload  chan config.Settings
+	done    chan struct{}      // closed when serving has ended
+	again   chan struct{}      // of one: settings are to be read again
 	cancel  context.CancelFunc // begins the graceful stop
 	exit    func(code int)
 }
 
-// watch runs until serving has ended. It never waits for the node, so that a
-// second signal to stop is always heard.
+// watch runs until serving has ended. It waits for nobody, so that a second signal to
+// stop is always heard.
 func (w *watcher) watch() {
 	stopping := false
-	var out chan<- config.Settings // nil while there is nothing to hand over
 	for {
 		select {
 		case <-w.done:
 			return
-		case out <- w.running:
-			out = nil
 		case sig := <-w.signals:
 			switch {
 			case sig == syscall.SIGHUP && stopping:
 			case sig == syscall.SIGHUP:
-				if w.readAgain() {
-					out = w.reload
+				select {
+				case w.again <- struct{}{}:
+				default: // they are to be read already
 				}
 			case stopping:
 				w.log.Warn("a second signal: leaving at once")
@@ -123,50 +131,21 @@ func (w *watcher) watch() {
 				return
 			default:
 				w.log.Info("stopping: clients are told to reconnect; a second signal leaves at once", "signal", sig.String())
-				stopping, out = true, nil
+				stopping = true
 				w.cancel()
 			}
 		}
 	}
 }
 
-// readAgain reads the settings again, and says whether there is something new
-// for the node.
-func (w *watcher) readAgain() bool {
-	wanted, err := config.Load(w.from)
-	if err != nil {
-		w.refuse(err)
-		return false
-	}
-	changes := config.Diff(w.running, wanted)
-	next, err := config.Adopt(w.running, wanted)
-	if err != nil {
-		w.refuse(err)
-		return false
-	}
-	if len(changes.Restart) > 0 {
-		w.log.Warn("these settings take effect at the next start", "keys", changes.Restart)
-	}
-	if len(changes.Live) == 0 {
-		w.log.Info("settings read again: nothing to change now")
-		return w.running.Meta != "" || w.running.Registry.File != "" // the description of all domains may have changed, or a secret in a file, or the static instances
-	}
-	w.running = next
-	w.level.Set(next.Log.SlogLevel())
-	w.log.Debug("settings read again", "keys", changes.Live) // the node says when they are in effect
-	warnOpen(w.log, next)
-	return true
-}
-
-// refuse logs why the settings stay as they are, one line a problem.
-func (w *watcher) refuse(err error) {
-	const message = "settings stay as they are: the new ones are not good"
-	var problems config.Problems
-	if !errors.As(err, &problems) {
-		w.log.Error(message, "err", err)
-		return
-	}
-	for _, problem := range problems {
-		w.log.Error(message, "err", problem)
+// read has settings read again when they are to be, until serving has ended.
+func (w *watcher) read(book *settings.Book) {
+	for {
+		select {
+		case <-w.done:
+			return
+		case <-w.again:
+			book.Read()
+		}
 	}
 }

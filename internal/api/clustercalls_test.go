@@ -13,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	nodes "github.com/seed-3d8c1042/switchboard/internal/members"
+	"github.com/seed-3d8c1042/switchboard/internal/settings"
 )
 
 // twoNodes are a cluster whose members change on command.
@@ -91,7 +93,7 @@ func (c *twoNodes) becomes(s nodes.Status) {
 // meeting is a world with a cluster.
 func meeting(t *testing.T) (*observed, *twoNodes) {
 	x, c := newObserved(t), newTwoNodes()
-	x.v1.opts.Rooms.Cluster, x.v1.opts.Rooms.Relay, x.v1.opts.Rooms.Services = c, &aRelay{}, oneService(t)
+	x.v1.opts.Rooms.Cluster, x.v1.opts.Rooms.Relay, x.v1.opts.Rooms.Services, x.v1.opts.Rooms.Settings = c, &aRelay{}, oneService(t), settings.Fixed(config.Defaults())
 	x.v1.calls = Calls(x.v1.opts.Rooms)
 	o := options()
 	o.V1 = x.v1

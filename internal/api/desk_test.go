@@ -14,9 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/settings"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -40,7 +42,7 @@ func newDesk(t testing.TB) *desk {
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 		Now: func() time.Time { return d.now }, Limits: func() V1Limits { return d.world.limits },
 		Rooms: Rooms{
-			Keys: d.ring, Apps: oneBare{"ANZ", "SHOP", "BARE"}, Hub: d.hub, Mailboxes: d.store, Domains: d.homes,
+			Keys: d.ring, Apps: oneBare{"ANZ", "SHOP", "BARE"}, Hub: d.hub, Mailboxes: d.store, Domains: d.homes, Settings: settings.Fixed(config.Defaults()),
 			Messages: func() MessageLimits { return d.limits },
 		},
 	})

@@ -122,7 +122,7 @@ func TestANodeThatHasLostTouchRefusesWhatItCannotDoAndShowsHowItStands(t *testin
 			}
 		}
 	}
-	if here != 9 {
+	if here != 10 {
 		t.Errorf("%d calls are about the node alone", here)
 	}
 	c.mu.Lock()

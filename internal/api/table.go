@@ -23,7 +23,8 @@ type Rooms struct {
 	Cluster   Cluster
 	Domains   Domains // nil: there are no others
 	Relay     Relay   // nil: none is known
-	Version   string  // of this program
+	Settings  Settings
+	Version   string // of this program
 	Webhooks  Webhooks
 	Events    *Events // nil: nobody asks for events
 	// Accounts are those of the chat app; nil: there are none, and ChatOff says why.
@@ -105,6 +106,7 @@ func Calls(r Rooms) []Call {
 		r.clusterCalls(),
 		r.domainCalls(),
 		r.relayCalls(),
+		r.settingsCalls(),
 		r.Events.calls(),
 		r.accountCalls(),
 		r.roomCalls(),

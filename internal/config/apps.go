@@ -99,7 +99,7 @@ func (r *fileReader) boolean(key string, n *yaml.Node) bool {
 // network names apps, too, and chat is an app of its own.
 func (c *checker) checkApps(s Settings) {
 	apps := s.Apps
-	if len(apps) == 0 && s.Meta == "" && !s.Chat.Enabled {
+	if len(apps) == 0 && s.Meta == "" && s.Source.URL == "" && !s.Chat.Enabled {
 		c.refuse("apps", "must name at least one app, unless chat.enabled is true")
 	}
 	for i, a := range apps {

@@ -10,7 +10,7 @@ import (
 // Check says what is wrong with settings that were made by hand, as
 // [Problems]; what Load returned is checked already.
 func (s Settings) Check() error {
-	c := checker{}
+	c := checker{hidden: s.hidden}
 	for _, k := range Keys() {
 		if k.field == nil {
 			continue
@@ -30,6 +30,7 @@ func (s Settings) Check() error {
 // checker collects what is wrong with a whole of settings.
 type checker struct {
 	places   map[string]Place
+	hidden   map[string]bool // what is said of these keys may hold a secret
 	problems Problems
 }
 
@@ -40,7 +41,11 @@ func (c *checker) refuse(key, format string, args ...any) {
 	for part := key; !ok && part != ""; at, ok = c.places[part] {
 		part = part[:max(0, strings.LastIndexAny(part, ".["))]
 	}
-	c.problems = append(c.problems, Problem{Place: at, Key: key, Text: fmt.Sprintf(format, args...)})
+	text := fmt.Sprintf(format, args...)
+	if c.hidden[key] {
+		text = hiddenProblem
+	}
+	c.problems = append(c.problems, Problem{Place: at, Key: key, Text: text})
 }
 
 // checkTogether notes values that are good alone but not with each other. It

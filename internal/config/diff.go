@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 )
 
@@ -42,6 +43,11 @@ func Diff(old, new Settings) Changes {
 func Adopt(running, wanted Settings) (Settings, error) {
 	next := running
 	next.Apps, next.Demo = wanted.Apps, wanted.Demo
+	next.hidden = maps.Clone(running.hidden)
+	if next.hidden == nil {
+		next.hidden = map[string]bool{}
+	}
+	maps.Copy(next.hidden, wanted.hidden)
 	for _, k := range Keys() {
 		if k.field == nil || !k.Live {
 			continue

@@ -47,7 +47,7 @@ func ofCommand(name string) bool {
 func readEnviron(environ []string) layer {
 	l := newLayer()
 	known := map[string]Key{}
-	names := []string{EnvFile}
+	names := []string{EnvFile, EnvSecrets}
 	for _, k := range Keys() {
 		if name := k.EnvName(); name != "" {
 			known[name] = k
@@ -56,7 +56,7 @@ func readEnviron(environ []string) layer {
 	}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, envPrefix) || name == EnvFile || value == "" || serviceLink(name) || ofCommand(name) {
+		if !strings.HasPrefix(name, envPrefix) || name == EnvFile || name == EnvSecrets || value == "" || serviceLink(name) || ofCommand(name) {
 			continue
 		}
 		at := Place{Env: name}

@@ -17,11 +17,12 @@ type layer struct {
 	apps     []App     // nil when the source names none
 	ofChat   []Webhook // likewise
 	places   map[string]Place
+	hidden   map[string]bool // keys whose values come from secrets that they name
 	problems Problems
 }
 
 func newLayer() layer {
-	return layer{values: map[string]any{}, places: map[string]Place{}}
+	return layer{values: map[string]any{}, places: map[string]Place{}, hidden: map[string]bool{}}
 }
 
 // refuse notes a problem with a key.
@@ -33,6 +34,10 @@ func (l *layer) refuse(at Place, key, format string, args ...any) {
 func (l *layer) put(k Key, at Place, text string) {
 	var scratch Settings
 	if err := k.set(&scratch, text); err != nil {
+		if l.hidden[k.Name] {
+			l.refuse(at, k.Name, hiddenProblem)
+			return
+		}
 		for _, one := range each(err) {
 			l.refuse(at, k.Name, "%s", one)
 		}
@@ -47,16 +52,24 @@ type fileReader struct {
 	layer
 	name string
 	keys []string // all that there are
+
+	secretsFrom *secretSource        // nil: a value cannot name a secret
+	nodes       map[*yaml.Node]Place // where each stands, of a repository; nil for a file
 }
 
 // readFile reads the settings that a YAML document makes. Its problems are in
 // the layer.
-func readFile(name string, content []byte) layer {
-	r := &fileReader{layer: newLayer(), name: name, keys: keyNames()}
+func readFile(name string, content []byte, secrets secretSource) layer {
+	r := &fileReader{layer: newLayer(), name: name, keys: keyNames(), secretsFrom: &secrets}
 	root, ok := r.parse(content)
-	if !ok || root == nil {
-		return r.layer
+	if ok && root != nil {
+		r.read(root)
 	}
+	return r.layer
+}
+
+// read reads all settings.
+func (r *fileReader) read(root *yaml.Node) {
 	for _, top := range r.fields(root, "", childrenOf("")) {
 		if k, ok := keyNamed(top.name); ok {
 			r.value(k, top.value)
@@ -68,7 +81,6 @@ func readFile(name string, content []byte) layer {
 		}
 		r.group(top.name+".", top.value)
 	}
-	return r.layer
 }
 
 // group reads the keys, and groups of keys, below a prefix.
@@ -139,6 +151,8 @@ func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		f := field{name: n.Content[i].Value, at: r.at(n.Content[i]), value: resolve(n.Content[i+1])}
 		switch {
+		case known != nil && !slices.Contains(known, f.name) && r.nodes != nil && f.at.File == sharedFile:
+			// It is another service's.
 		case known != nil && !slices.Contains(known, f.name):
 			r.refuse(f.at, prefix+f.name, "unknown key%s", suggestKey(f.name, known, r.keys))
 		case slices.ContainsFunc(list, func(g field) bool { return g.name == f.name }):
@@ -202,6 +216,9 @@ func (r *fileReader) items(k Key, n *yaml.Node) {
 
 // scalar returns the text of a single value.
 func (r *fileReader) scalar(key string, n *yaml.Node) (string, bool) {
+	if name, is := secretNamed(n); is && r.secretsFrom != nil {
+		return r.secret(key, name, n)
+	}
 	if n.Kind != yaml.ScalarNode {
 		r.refuse(r.at(n), key, "must be a single value")
 		return "", false
@@ -239,7 +256,12 @@ func textsOf(nodes []*yaml.Node) []string {
 	return texts
 }
 
-func (r *fileReader) at(n *yaml.Node) Place { return Place{File: r.name, Line: n.Line} }
+func (r *fileReader) at(n *yaml.Node) Place {
+	if r.nodes != nil {
+		return r.nodes[n]
+	}
+	return Place{File: r.name, Line: n.Line}
+}
 
 // resolve follows an alias to what it stands for.
 func resolve(n *yaml.Node) *yaml.Node {

@@ -24,7 +24,7 @@ func Folder(from Sources) (string, error) {
 	if err != nil {
 		return "", readError(path, err)
 	}
-	l := readFile(path, content)
+	l := readFile(path, content, secretSource{skip: true})
 	folder, found, err := l.folder()
 	switch {
 	case found || err != nil:

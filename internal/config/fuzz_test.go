@@ -14,7 +14,8 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte("apps: &a [{appName: A, appId: b, authEnabled: false, allowApps: *a}]"))
 	f.Add([]byte("limits: {frame: 0x10, ? [a] : b}\n---\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		s, err := compose([]layer{readFile("f.yaml", content)})
+		placed, err := compose([]layer{readFile("f.yaml", content, secretSource{})}, false)
+		s := placed.Settings
 		var ps Problems
 		switch {
 		case errors.As(err, &ps):
@@ -35,7 +36,7 @@ func FuzzFile(f *testing.F) {
 				return // printed masked: does not load again as it was
 			}
 		}
-		again := readFile("again", s.YAML())
+		again := readFile("again", s.YAML(), secretSource{})
 		if len(again.problems) > 0 {
 			t.Fatalf("what is printed is not accepted: %v\n%s", again.problems, s.YAML())
 		}

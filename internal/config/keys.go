@@ -82,7 +82,7 @@ const (
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), relayKeys(), registryKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), sourceKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), relayKeys(), registryKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.

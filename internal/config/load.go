@@ -19,6 +19,8 @@ type Sources struct {
 	File string
 	// Environ is the environment as os.Environ returns it; nil for none.
 	Environ []string
+	// Repository is what a meta server serves, which wins over the file; nil for none.
+	Repository *Repository
 	// Flags are the settings of the command line, the last of a key wins.
 	Flags []Flag
 }
@@ -43,35 +45,49 @@ func (s Sources) Path() string {
 // with the settings comes back as [Problems], all at once; any other error is
 // that the file cannot be read.
 func Load(from Sources) (Settings, error) {
+	l, err := LoadPlaced(from)
+	return l.Settings, err
+}
+
+// LoadPlaced is Load, and says where the settings come from.
+func LoadPlaced(from Sources) (Placed, error) {
 	layers := []layer{}
+	secrets := secretSource{environ: from.Environ}
 	if path := from.Path(); path != "" {
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return Settings{}, readError(path, err)
+			return Placed{}, readError(path, err)
 		}
-		layers = append(layers, readFile(path, content))
+		layers = append(layers, readFile(path, content, secrets))
 	}
-	return compose(append(layers, readEnviron(from.Environ), readFlags(from.Flags)))
+	if from.Repository != nil {
+		layers = append(layers, readRepository(*from.Repository, secrets))
+	}
+	return compose(append(layers, readEnviron(from.Environ), readFlags(from.Flags)), from.Repository != nil)
 }
 
-// compose makes checked settings of the layers, the last of which wins.
-func compose(layers []layer) (Settings, error) {
+// compose makes checked settings of the layers, the last of which wins. repository says
+// that one of them is a repository, so that no more is to come.
+func compose(layers []layer, repository bool) (Placed, error) {
 	s, places, err := merge(layers)
 	if err != nil {
-		return Settings{}, err
+		return Placed{}, err
 	}
 	var problems Problems
 	for _, l := range layers {
 		problems = append(problems, l.problems...)
 	}
-	c := checker{places: places}
+	c := checker{places: places, hidden: s.hidden}
 	c.checkApps(s)
+	if repository && len(s.Apps) == 0 && s.Meta == "" && !s.Chat.Enabled {
+		c.refuse("apps", "must name at least one app, here or in the repository, unless chat.enabled is true")
+	}
 	c.checkTogether(s, problems)
 	more := slices.DeleteFunc(c.problems, func(p Problem) bool { return problems.cover(p) })
 	if err := append(problems, more...).orNil(); err != nil {
-		return Settings{}, err
+		return Placed{}, err
 	}
-	return s, nil
+	return Placed{s, places}, nil
 }
 
 // readError says in a line why a settings file cannot be read.
@@ -89,16 +105,19 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 	const delim = "."
 	k := koanf.New(delim)
 	s := Defaults()
+	s.hidden = map[string]bool{}
 	places, chatOfFile := map[string]Place{}, false
 	for _, l := range layers {
 		if err := k.Load(confmap.Provider(l.values, delim), nil); err != nil {
 			return Settings{}, nil, fmt.Errorf("merge settings: %w", err)
 		}
+		s.replaced(places, l)
 		maps.Copy(places, l.places)
+		maps.Copy(s.hidden, l.hidden)
 		if l.apps != nil {
 			s.Apps, s.Demo = l.apps, false
 		}
-		if l.values["chat.enabled"] == "true" && l.places["chat.enabled"].File != "" {
+		if at := l.places["chat.enabled"]; l.values["chat.enabled"] == "true" && at.File != "" {
 			chatOfFile = true
 		}
 		if l.ofChat != nil {
@@ -113,8 +132,8 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 			return Settings{}, nil, fmt.Errorf("merge %s: %w", key.Name, err)
 		}
 	}
-	if s.Demo && s.Meta != "" {
-		s.Apps, s.Demo = nil, false // the network names them
+	if s.Demo && (s.Meta != "" || s.Source.URL != "") {
+		s.Apps, s.Demo = nil, false // the network names them, or the repository
 	}
 	switch {
 	case !k.Exists("chat.enabled"):

@@ -20,19 +20,33 @@ type Place struct {
 	Line int    // from 1; 0 when unknown
 	Env  string // name of the environment variable
 	Flag string // the flag, "--listen"
+
+	Commit string // of the repository that the file is in; empty for a file of this node
 }
 
-// String returns "file:line", the variable or the flag; empty for a default.
+// String returns "file:line", with its commit if it is of one, the variable or the flag;
+// empty for a default.
 func (p Place) String() string {
 	switch {
 	case p.Flag != "":
 		return p.Flag
 	case p.Env != "":
 		return p.Env
-	case p.File != "" && p.Line > 0:
-		return p.File + ":" + strconv.Itoa(p.Line)
 	}
-	return p.File
+	text := p.File
+	if p.File != "" && p.Line > 0 {
+		text += ":" + strconv.Itoa(p.Line)
+	}
+	if p.Commit != "" {
+		return inCommit(text, p.Commit)
+	}
+	return text
+}
+
+// Source returns of which kind the place is: flag, environment, repository, file or
+// default.
+func (p Place) Source() string {
+	return []string{"default", "file", "repository", "environment", "flag"}[p.rank()]
 }
 
 // Error returns "place: key: text" on one line.
@@ -88,8 +102,10 @@ func (ps Problems) orNil() error {
 func (p Place) rank() int {
 	switch {
 	case p.Flag != "":
-		return 3
+		return 4
 	case p.Env != "":
+		return 3
+	case p.Commit != "":
 		return 2
 	case p.File != "":
 		return 1

@@ -36,9 +36,16 @@ type Settings struct {
 	// InsecureLinks lets a link without a secret come up between any addresses.
 	InsecureLinks bool `yaml:"insecureLinks"`
 
+	// Source says which meta server has further settings of this node.
+	Source Source `yaml:"settings"`
+
 	// Demo says that no apps were named, so that Apps is the demo app, which
 	// lets anyone in. Listen and Admin are loopback addresses then.
 	Demo bool `yaml:"-"`
+
+	// hidden are the keys, "apps[0].authUrl" say, whose values come from secrets that
+	// they name. It is never changed.
+	hidden map[string]bool `yaml:"-"`
 }
 
 // App is one client application whose users may sign in.
@@ -71,6 +78,7 @@ type Webhook struct {
 	SecondSecret Secret   `yaml:"secondSecret"` // signs too while secrets change; empty for none
 	Events       []string `yaml:"events"`       // at least one of [WebhookEvents]
 	AllowPrivate bool     `yaml:"allowPrivate"` // it may be at a private address
+	HideURL      bool     `yaml:"-"`            // it comes from a secret, and is not to be shown
 }
 
 // Limits bounds what one client, one user or one node may use. Every limit is

@@ -211,6 +211,8 @@ func (k Key) checkText(text string) error {
 		if !validAppName(text) {
 			return fmt.Errorf("%q is not an app name: 1 to 64 letters, digits and _", text)
 		}
+	case kindURL:
+		return checkURL(text)
 	case kindTiles:
 		return checkTiles(text)
 	case kindLine:

@@ -75,7 +75,7 @@ func (r *fileReader) readWebhook(key string, n *yaml.Node) Webhook {
 		case "name":
 			w.Name = text
 		case "url":
-			w.URL = text
+			w.URL, w.HideURL = text, r.hidden[path]
 		case "secret":
 			w.Secret = Secret(text)
 		case "secondSecret":
@@ -163,12 +163,12 @@ func validWebhookName(name string) bool {
 	return len(name) >= 1 && len(name) <= 64
 }
 
-func webhooksNode(list []Webhook) *yaml.Node {
+func (s Settings) webhooksNode(key string, list []Webhook) *yaml.Node {
 	nodes := &yaml.Node{Kind: yaml.SequenceNode}
-	for _, w := range list {
+	for i, w := range list {
 		n := mapping()
 		add(n, "name", textNode(w.Name))
-		add(n, "url", textNode(w.URL))
+		add(n, "url", textNode(s.shown(key+"["+strconv.Itoa(i)+"].url", w.URL)))
 		addText(n, "secret", w.Secret.String())
 		addText(n, "secondSecret", w.SecondSecret.String())
 		add(n, "events", listNode(w.Events))

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -16,14 +17,14 @@ func (s Settings) YAML() []byte {
 	for _, k := range Keys() {
 		if strings.HasPrefix(k.Name, "chat.webhooks[].") {
 			if groups["chat.webhooks"] == nil && len(s.Chat.Webhooks) > 0 {
-				groups["chat.webhooks"] = webhooksNode(s.Chat.Webhooks)
+				groups["chat.webhooks"] = s.webhooksNode("chat.webhooks", s.Chat.Webhooks)
 				add(groups["chat."], "webhooks", groups["chat.webhooks"])
 			}
 			continue
 		}
 		if k.field == nil {
 			if groups["apps"] == nil {
-				groups["apps"] = appsNode(s.Apps)
+				groups["apps"] = s.appsNode()
 				add(root, "apps", groups["apps"])
 			}
 			continue
@@ -55,6 +56,9 @@ func (s Settings) YAML() []byte {
 
 // node returns a scalar; numbers and switches stay what they are, all else is text.
 func (k Key) node(s *Settings) *yaml.Node {
+	if s.hidden[k.Name] && k.Kind != kindSecrets {
+		return textNode(s.shown(k.Name, k.text(s)))
+	}
 	switch k.Kind {
 	case kindCount:
 		if k.text(s) == "" {
@@ -77,29 +81,38 @@ func (k Key) node(s *Settings) *yaml.Node {
 	return textNode(k.text(s))
 }
 
-func appsNode(apps []App) *yaml.Node {
+// shown returns a text, or the mask where it comes from a secret.
+func (s Settings) shown(key, text string) string {
+	if s.hidden[key] && text != "" {
+		return mask
+	}
+	return text
+}
+
+func (s Settings) appsNode() *yaml.Node {
 	list := &yaml.Node{Kind: yaml.SequenceNode}
-	for _, a := range apps {
+	for i, a := range s.Apps {
+		key := "apps[" + strconv.Itoa(i) + "]."
 		n := mapping()
 		add(n, "appName", textNode(a.Name))
-		add(n, "appId", textNode(a.ID))
+		add(n, "appId", textNode(s.shown(key+"appId", a.ID)))
 		addText(n, "masterUserId", a.Master)
 		add(n, "authEnabled", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(a.AuthEnabled)})
-		addText(n, "authUrl", a.AuthURL)
+		addText(n, "authUrl", s.shown(key+"authUrl", a.AuthURL))
 		if a.JWT != nil {
 			j := mapping()
 			addText(j, "secret", a.JWT.Secret.String())
-			addText(j, "publicKey", a.JWT.PublicKey)
-			addText(j, "jwksUrl", a.JWT.JWKSURL)
-			addText(j, "issuer", a.JWT.Issuer)
-			addText(j, "audience", a.JWT.Audience)
+			addText(j, "publicKey", s.shown(key+"jwt.publicKey", a.JWT.PublicKey))
+			addText(j, "jwksUrl", s.shown(key+"jwt.jwksUrl", a.JWT.JWKSURL))
+			addText(j, "issuer", s.shown(key+"jwt.issuer", a.JWT.Issuer))
+			addText(j, "audience", s.shown(key+"jwt.audience", a.JWT.Audience))
 			add(n, "jwt", j)
 		}
 		if len(a.AllowApps) > 0 {
 			add(n, "allowApps", listNode(a.AllowApps))
 		}
 		if len(a.Webhooks) > 0 {
-			add(n, "webhooks", webhooksNode(a.Webhooks))
+			add(n, "webhooks", s.webhooksNode(key+"webhooks", a.Webhooks))
 		}
 		list.Content = append(list.Content, n)
 	}
@@ -191,6 +204,9 @@ func groupComment(group string) string {
 		return commentLines("", text) + "# " + strings.Join(example, "\n# ") + "\n"
 	}
 	switch group {
+	case "settings":
+		return lines("Further settings, from a repository, as docs/runtime-settings.md has it. For example:",
+			"  url: http://meta.example:9000", "  secretFile: /etc/switchboard/meta.secret")
 	case "cluster":
 		return lines("With other nodes, as docs/cluster.md has it. On the first of three, for example:",
 			"  name: chat", "  node: node1", "  peers: [node1:7088, node2:7088, node3:7088]", "  secret: (the same on all, as openssl rand -hex 32 makes)")

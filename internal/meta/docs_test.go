@@ -66,16 +66,16 @@ func TestTheExamplesOfThePageAreWhatIsServed(t *testing.T) {
 func TestThePageHasWhatThereIs(t *testing.T) {
 	text := page(t)
 	want := []string{EnvUsername, EnvPassword, EnvSSHKey, EnvSSHPassphrase, "`" + DefaultListen + "`", "`" + DefaultData + "`", "`" + DefaultBranch + "`",
-		"`" + DefaultEvery.String() + "`", "`" + leastEvery.String() + "`", "64 MiB", "at least 16 bytes", "a minute",
+		"`" + DefaultEvery.String() + "`", "`" + DefaultEveryHere.String() + "`", "256 KiB", "16 MiB", "1000 files", "`" + leastEvery.String() + "`", "64 MiB", "at least 16 bytes", "a minute",
 		"every 15 s", "1000; 2000", "30 s; 10 s", "| 5 s |", "2 min", "16 KiB", "20 at most", "100 ms apart"}
 	if largestPack != 64<<20 || leastSecret != 16 || lookTime != time.Minute || keepAlive != 15*time.Second || maxStreams != 1000 || maxConnections != 2000 ||
 		answerTime != 30*time.Second || streamWrite != 10*time.Second || headerTime != 5*time.Second || idleTime != 2*time.Minute || maxHeaderBytes != 16<<10 || mostSaid != 20 || settleTime != 100*time.Millisecond {
 		t.Error("a limit is not what this test and the page say")
 	}
-	for _, path := range paths() {
+	for _, path := range (&door{network: &network{}, settings: &settings{}}).paths() {
 		want = append(want, "`GET "+path+"`")
 	}
-	for _, kind := range []string{troubleFile, troubleRepository, troubleAccess, troubleBranch, troubleBad, troubleDisk} {
+	for _, kind := range troubleKinds() {
 		want = append(want, "| `"+kind+"` |")
 	}
 	for code, status := range map[string]int{

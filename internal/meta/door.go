@@ -28,7 +28,8 @@ const (
 
 // door answers requests.
 type door struct {
-	keeper    *keeper
+	network   *network  // nil: none is served
+	settings  *settings // nil likewise
 	log       *slog.Logger
 	metrics   *metrics
 	numbers   http.Handler  // GET /metrics
@@ -39,9 +40,9 @@ type door struct {
 	stopping  chan struct{} // closed when streams are to end
 }
 
-func newDoor(k *keeper, o *Options, local bool, m *metrics) *door {
+func newDoor(n *network, s *settings, o *Options, local bool, m *metrics) *door {
 	return &door{
-		keeper: k, log: o.Log, metrics: m, secret: o.Secret, local: local && o.Secret == "",
+		network: n, settings: s, log: o.Log, metrics: m, secret: o.Secret, local: local && o.Secret == "",
 		numbers:   promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}),
 		keepAlive: o.keepAlive, slots: make(chan struct{}, o.streams), stopping: make(chan struct{}),
 	}
@@ -107,7 +108,7 @@ func (d *door) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 		d.refuse(w, http.StatusMisdirectedRequest, codeWrongHost, "without a secret this server answers to loopback names only, such as 127.0.0.1 and localhost")
 	case r.URL.Path != "/healthz" && !d.admits(w, r):
 	case serve == nil:
-		d.refuse(w, http.StatusNotFound, codeNotFound, "there is nothing at this path: there are "+strings.Join(paths(), ", "))
+		d.refuse(w, http.StatusNotFound, codeNotFound, "there is nothing at this path: there are "+strings.Join(d.paths(), ", "))
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		d.refuse(w, http.StatusMethodNotAllowed, codeWrongMethod, "this path takes GET, HEAD")
@@ -117,16 +118,27 @@ func (d *door) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 }
 
 // paths returns all that is served.
-func paths() []string {
-	return []string{pathDomains, pathLinks, pathGraph, pathApps, "/events", "/healthz", "/metrics"}
+func (d *door) paths() []string {
+	var list []string
+	if d.network != nil {
+		list = append(list, pathDomains, pathLinks, pathGraph, pathApps, "/events")
+	}
+	if d.settings != nil {
+		list = append(list, pathConfig, pathConfig+"/{service}/{profile}", pathConfig+"/{service}/{profile}/events")
+	}
+	return append(list, "/healthz", "/metrics")
 }
 
 func (d *door) find(path string) http.HandlerFunc {
 	switch path {
 	case pathDomains, pathLinks, pathGraph, pathApps:
-		return d.description
+		if d.network != nil {
+			return d.description
+		}
 	case "/events":
-		return d.events
+		if d.network != nil {
+			return d.events
+		}
 	case "/metrics":
 		return d.numbers.ServeHTTP
 	case "/healthz":
@@ -135,6 +147,9 @@ func (d *door) find(path string) http.HandlerFunc {
 			w.Header().Set("Cache-Control", "no-store")
 			_, _ = w.Write([]byte("{\"status\":\"alive\"}\n"))
 		}
+	}
+	if d.settings != nil && (path == pathConfig || strings.HasPrefix(path, pathConfig+"/")) {
+		return d.findSettings(strings.Split(path, "/")[2:])
 	}
 	return nil
 }
@@ -167,8 +182,12 @@ func (d *door) admits(w http.ResponseWriter, r *http.Request) bool {
 
 // description answers with a part of what is served.
 func (d *door) description(w http.ResponseWriter, r *http.Request) {
-	v, _ := d.keeper.current()
-	a := v.answers[r.URL.Path]
+	v, _ := d.network.current()
+	give(w, r, v.answers[r.URL.Path])
+}
+
+// give answers with what is ready, unless the reader has it.
+func give(w http.ResponseWriter, r *http.Request, a answer) {
 	h := w.Header()
 	h.Set("Etag", a.etag)
 	h.Set("Cache-Control", "no-cache")

@@ -141,7 +141,7 @@ func TestUnknownPathsAndMethodsAreProblems(t *testing.T) {
 			t.Errorf("GET %s: %d\n%s", path, answer.StatusCode, body)
 		}
 	}
-	for _, path := range paths() {
+	for _, path := range (&door{network: &network{}}).paths() {
 		for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"} {
 			answer, body := r.ask(method, path)
 			if code, _ := asProblem(t, answer, body); answer.StatusCode != 405 || code != codeWrongMethod || answer.Header.Get("Allow") != "GET, HEAD" {
@@ -157,7 +157,7 @@ func TestUnknownPathsAndMethodsAreProblems(t *testing.T) {
 func TestWithASecretWhoDoesNotShowItReadsNothing(t *testing.T) {
 	const secret = "0123456789abcdef0123456789abcdef"
 	r := serving(t, withEverything, func(o *Options) { o.Secret = secret })
-	for _, path := range append(paths(), "/nothing") {
+	for _, path := range append((&door{network: &network{}}).paths(), "/nothing") {
 		for _, c := range []struct {
 			name   string
 			header []string

@@ -21,11 +21,26 @@ const (
 	comeBack = 2 * time.Second
 )
 
+// news is what a stream tells of: what is current, and what will be closed when that
+// may have changed.
+type news func() (told, <-chan struct{})
+
+// told is one event of a stream.
+type told struct{ id, text string }
+
 // events answers with a stream: the version that is current, at once, and again
 // with each change. Versions that pass while a reader is slow are left out: only
 // the newest matters. A reader whose Last-Event-ID is current is told nothing until
 // there is news.
 func (d *door) events(w http.ResponseWriter, r *http.Request) {
+	d.tell(w, r, func() (told, <-chan struct{}) {
+		v, changed := d.network.current()
+		return event(v), changed
+	})
+}
+
+// tell answers with a stream of news.
+func (d *door) tell(w http.ResponseWriter, r *http.Request, of news) {
 	select {
 	case d.slots <- struct{}{}:
 		defer func() { <-d.slots }()
@@ -43,10 +58,10 @@ func (d *door) events(w http.ResponseWriter, r *http.Request) {
 	}
 	d.metrics.streams.Inc()
 	defer d.metrics.streams.Dec()
-	d.stream(w, r)
+	d.stream(w, r, of)
 }
 
-func (d *door) stream(w http.ResponseWriter, r *http.Request) {
+func (d *door) stream(w http.ResponseWriter, r *http.Request, of news) {
 	to := http.NewResponseController(w)
 	write := func(text string) bool {
 		err := to.SetWriteDeadline(time.Now().Add(streamWrite))
@@ -64,29 +79,34 @@ func (d *door) stream(w http.ResponseWriter, r *http.Request) {
 	// The deadline for reading the request would end the stream with it. Where it
 	// cannot be moved the stream ends early, and its reader comes back.
 	_ = to.SetReadDeadline(time.Time{})
-	v, changed := d.keeper.current()
+	last := r.Header.Get("Last-Event-ID")
+	now, changed := of()
 	text := fmt.Sprintf("retry: %d\n\n", comeBack.Milliseconds())
-	if id := r.Header.Get("Last-Event-ID"); id != strconv.FormatUint(v.network.Version, 10) {
-		text += event(v)
-	}
 	alive := time.NewTicker(d.keepAlive)
 	defer alive.Stop()
-	for write(text) {
+	for {
+		if now.id != last {
+			text, last = text+now.text, now.id
+		}
+		if text != "" && !write(text) {
+			return
+		}
+		text = ""
 		select {
 		case <-r.Context().Done():
 			return
 		case <-d.stopping:
 			return
 		case <-changed:
-			v, changed = d.keeper.current()
-			text = event(v)
+			now, changed = of()
 		case <-alive.C:
 			text = ": alive\n\n"
 		}
 	}
 }
 
-// event writes what a stream says of a description.
-func event(v *view) string {
-	return fmt.Sprintf("id: %d\nevent: network\ndata: {\"version\":%d}\n\n", v.network.Version, v.network.Version)
+// event is what a stream says of a description.
+func event(v *view) told {
+	id := strconv.FormatUint(v.network.Version, 10)
+	return told{id, fmt.Sprintf("id: %s\nevent: network\ndata: {\"version\":%s}\n\n", id, id)}
 }

@@ -25,8 +25,14 @@ type follower struct {
 // follow opens a stream.
 func (r *running) follow(header ...string) *follower {
 	r.t.Helper()
+	return r.followAt("/events", header...)
+}
+
+// followAt opens one at another path.
+func (r *running) followAt(path string, header ...string) *follower {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/events", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -220,11 +226,14 @@ func TestAReaderThatTakesNothingIsCutOffAndCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := newKeeper(&file{path: o.Config, after: o.after}, &lastGood{folder: t.TempDir(), rename: os.Rename}, o.Log, o.Now, m)
-	if err := k.start(t.Context()); err != nil {
+	n, err := newNetwork(&lastGood{folder: t.TempDir(), rename: os.Rename}, o.Log, o.Now, m)
+	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDoor(k, &o, true, m)
+	if err := newKeeper(&file{path: o.Config, after: o.after}, n, o.Log, o.Now, m.ofNetwork).start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d := newDoor(n, nil, &o, true, m)
 	d.ServeHTTP(stuck{httptest.NewRecorder()}, httptest.NewRequest("GET", "http://localhost/events", nil))
 	counted := httptest.NewRecorder()
 	d.ServeHTTP(counted, httptest.NewRequest("GET", "http://localhost/metrics", nil))

@@ -6,73 +6,74 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/domains"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
-// mostSaid is how many problems of one description the log says.
+// mostSaid is how many problems of what is bad are said.
 const mostSaid = 20
 
-// keeper keeps what is served: it looks at the source, takes what is good there,
-// and knows the trouble that there is.
-type keeper struct {
-	source   source
-	lastGood *lastGood
-	log      *slog.Logger
-	now      func() time.Time
-	metrics  *metrics
+// subject is what a keeper keeps: the description of a network, or settings.
+type subject interface {
+	// take checks what was found, and has it served if it is something else than before.
+	// What is not good is a *Bad.
+	take(found content) error
+	// serves says whether there is anything to serve.
+	serves() bool
+	// troubled notes why nothing newer is served; nil: nothing keeps it from being so.
+	troubled(t *standing)
+	// words are what the log says of it.
+	words() *words
+}
 
-	// Of the goroutine that looks.
+// words are the messages of the log about a subject.
+type words struct {
+	over    string // the trouble is
+	unread  string // it cannot be read
+	unkept  string // it cannot be written to disk
+	refused string // it is bad
+	more    string // and has more problems than are said
+	again   string // it is the bad one of before
+}
+
+// standing is a trouble that is not over.
+type standing struct {
+	Kind     string    `json:"kind"`
+	Place    string    `json:"place,omitempty"` // of what is bad
+	Since    time.Time `json:"since"`
+	Problems []string  `json:"problems"` // mostSaid at most
+	More     int       `json:"more,omitempty"`
+}
+
+// keeper looks at the source of a subject, hands it what is found there, and knows the
+// trouble that there is. But for what newKeeper was given, all of it belongs to the
+// goroutine that looks.
+type keeper struct {
+	source  source
+	subject subject
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *looks
+
 	trouble string            // the kind of trouble of the last look; empty when all was well
 	looked  bool              // seen is of a look
 	seen    [sha256.Size]byte // the content that was taken last
 	refused [sha256.Size]byte // the bad content that was refused since; zero for none
-
-	mu      sync.Mutex
-	view    *view         // nil before there was a good description
-	changed chan struct{} // closed with the next view
 }
 
-func newKeeper(source source, last *lastGood, log *slog.Logger, now func() time.Time, m *metrics) *keeper {
-	return &keeper{source: source, lastGood: last, log: log, now: now, metrics: m, changed: make(chan struct{})}
+func newKeeper(source source, of subject, log *slog.Logger, now func() time.Time, m *looks) *keeper {
+	return &keeper{source: source, subject: of, log: log, now: now, metrics: m}
 }
 
-// current returns what is served, and what will be closed when that changes.
-func (k *keeper) current() (*view, <-chan struct{}) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.view, k.changed
-}
-
-func (k *keeper) put(v *view) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.view = v
-	close(k.changed)
-	k.changed = make(chan struct{})
-	k.metrics.serving(v.network)
-}
-
-// start takes the last good copy, then looks at the source for the first time. It
-// fails when neither gives anything to serve.
+// start looks at the source for the first time. It fails when there is nothing to serve
+// then.
 func (k *keeper) start(ctx context.Context) error {
-	network, graph, err := k.lastGood.load()
-	if err != nil {
-		k.log.Warn("the last good copy is passed over", "err", err)
-	}
-	if network != nil {
-		v, err := newView(network, graph)
-		if err != nil {
-			return err
-		}
-		k.put(v)
-	}
-	err = k.look(ctx)
-	if v, _ := k.current(); v == nil && err != nil {
+	err := k.look(ctx)
+	if !k.subject.serves() && err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -90,11 +91,11 @@ func (k *keeper) look(ctx context.Context) error {
 		k.meet(err)
 		return err
 	}
-	sum := sha256.Sum256(found.text)
+	sum := found.sum()
 	if k.looked && sum == k.seen && k.trouble == "" {
 		return nil
 	}
-	if err := k.take(found); err != nil {
+	if err := k.subject.take(found); err != nil {
 		var bad *Bad
 		if errors.As(err, &bad) {
 			k.meetBad(bad, sum)
@@ -105,51 +106,12 @@ func (k *keeper) look(ctx context.Context) error {
 	}
 	k.looked, k.seen, k.refused = true, sum, [sha256.Size]byte{}
 	if k.trouble != "" {
-		v, _ := k.current()
-		k.log.Info("the trouble with the description is over", "place", found.place, "version", v.network.Version)
+		k.log.Info(k.subject.words().over, "place", found.place)
 		k.trouble = ""
 	}
 	k.metrics.well()
+	k.subject.troubled(nil)
 	return nil
-}
-
-// take checks a description and has it served if its meaning is another one.
-func (k *keeper) take(found content) error {
-	network, notices, err := domains.Parse(found.text, appRule)
-	if err != nil {
-		return &Bad{found.place, err}
-	}
-	before, _ := k.current()
-	if before != nil && before.network.Hash() == network.Hash() {
-		return nil
-	}
-	network = network.WithVersion(k.nextVersion(before))
-	v, err := newView(network, nil)
-	if err != nil {
-		return &Bad{found.place, err}
-	}
-	// First on disk: what is served has to be there after a restart, under the
-	// same version.
-	if err := k.lastGood.save(v.graph()); err != nil {
-		return &trouble{troubleDisk, err}
-	}
-	for _, notice := range notices {
-		k.log.Warn("passed over in the description", "place", found.place, "notice", notice)
-	}
-	k.put(v)
-	k.metrics.changed()
-	k.log.Info("a new description is in effect", "place", found.place, "version", network.Version,
-		"domains", len(network.Domains), "links", len(network.Links), "apps", len(network.Apps))
-	return nil
-}
-
-// nextVersion returns the version of what comes after what is served.
-func (k *keeper) nextVersion(before *view) uint64 {
-	version := uint64(max(k.now().UnixMilli(), 1))
-	if before != nil {
-		version = max(version, before.network.Version+1)
-	}
-	return version
 }
 
 // meet notes a trouble, and logs it if it is not the one of before. Before there
@@ -161,39 +123,45 @@ func (k *keeper) meet(err error) {
 		kind = t.kind
 	}
 	k.metrics.trouble(kind)
-	if v, _ := k.current(); v == nil || k.trouble == kind {
+	if !k.subject.serves() || k.trouble == kind {
 		return
 	}
 	k.trouble = kind
-	message := "the description cannot be read: the last good one stays"
+	k.subject.troubled(&standing{Kind: kind, Since: k.now(), Problems: []string{err.Error()}})
+	message := k.subject.words().unread
 	if kind == troubleDisk {
-		message = "the new description cannot be kept, so it does not take effect: the last good one stays"
+		message = k.subject.words().unkept
 	}
 	k.log.Warn(message, "source", k.source.String(), "err", err)
 }
 
-// meetBad is meet for a description that is not good. The log says its problems
-// once.
+// meetBad is meet for what is not good. The log says its problems once.
 func (k *keeper) meetBad(bad *Bad, sum [sha256.Size]byte) {
 	k.metrics.trouble(troubleBad)
-	if v, _ := k.current(); v == nil {
+	if !k.subject.serves() {
 		return
 	}
 	before := k.trouble
 	k.trouble = troubleBad
+	if sum == k.refused && before == troubleBad {
+		return
+	}
+	problems := bad.Problems()
+	now := &standing{Kind: troubleBad, Place: bad.Place, Since: k.now(), More: max(0, len(problems)-mostSaid)}
+	for _, p := range problems[:min(len(problems), mostSaid)] {
+		now.Problems = append(now.Problems, p.Error())
+	}
+	k.subject.troubled(now)
 	if sum == k.refused {
-		if before != troubleBad {
-			k.log.Warn("the description can be read again, and is the one that was refused: the last good one stays", "place", bad.Place)
-		}
+		k.log.Warn(k.subject.words().again, "place", bad.Place)
 		return
 	}
 	k.refused = sum
-	problems := bad.Problems()
-	for _, p := range problems[:min(len(problems), mostSaid)] {
-		k.log.Error("the description is refused: the last good one stays", "place", bad.Place, "err", p)
+	for _, p := range now.Problems {
+		k.log.Error(k.subject.words().refused, "place", bad.Place, "err", p)
 	}
-	if more := len(problems) - mostSaid; more > 0 {
-		k.log.Error("the description has more problems: switchboard meta check names them", "place", bad.Place, "more", more)
+	if now.More > 0 {
+		k.log.Error(k.subject.words().more, "place", bad.Place, "more", now.More)
 	}
 }
 
@@ -225,21 +193,28 @@ func appRule(list []domains.App) (problems []domains.AppProblem) {
 	return problems
 }
 
-// Bad is a description that is not good.
+// Bad is a description, or settings, that are not good.
 type Bad struct {
-	Place string // a file, or one of a commit
-	Err   error  // domains.Problems, as a rule
+	Place string // a file, a folder, or one of a commit
+	Err   error  // domains.Problems or config.Problems, as a rule
 }
 
 // Problems returns each problem.
 func (b *Bad) Problems() []error {
-	var problems domains.Problems
-	if !errors.As(b.Err, &problems) {
-		return []error{b.Err}
-	}
-	list := make([]error, len(problems))
-	for i, p := range problems {
-		list[i] = p
+	var ofNetwork domains.Problems
+	var ofSettings config.Problems
+	var list []error
+	switch {
+	case errors.As(b.Err, &ofNetwork):
+		for _, p := range ofNetwork {
+			list = append(list, p)
+		}
+	case errors.As(b.Err, &ofSettings):
+		for _, p := range ofSettings {
+			list = append(list, p)
+		}
+	default:
+		list = []error{b.Err}
 	}
 	return list
 }

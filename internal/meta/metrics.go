@@ -12,10 +12,18 @@ import (
 // metrics counts.
 type metrics struct {
 	version, domains, links, apps prometheus.Gauge
-	lastLook, inTrouble           prometheus.Gauge
 	streams, connections          prometheus.Gauge
-	changes                       prometheus.Counter
-	troubles, requests, refused   *prometheus.CounterVec
+	files, answers                prometheus.Gauge
+	changes, settingsChanges      prometheus.Counter
+	requests, refused             *prometheus.CounterVec
+
+	ofNetwork, ofSettings *looks
+}
+
+// looks count the looks at one source.
+type looks struct {
+	lastLook, inTrouble prometheus.Gauge
+	troubles            *prometheus.CounterVec
 }
 
 func newMetrics(to prometheus.Registerer) (*metrics, error) {
@@ -35,22 +43,33 @@ func newMetrics(to prometheus.Registerer) (*metrics, error) {
 		domains:     gauge("domains", "Domains that it has."),
 		links:       gauge("links", "Links that it has."),
 		apps:        gauge("apps", "Apps that it has."),
-		lastLook:    gauge("last_look_timestamp_seconds", "When the description was looked at last, well or not."),
-		inTrouble:   gauge("in_trouble", "1 while the description at its place cannot be read or is not good, so that an older one is served."),
 		streams:     gauge("streams", "Open streams of events."),
 		connections: gauge("connections", "Open connections."),
 		changes:     prometheus.NewCounter(prometheus.CounterOpts{Name: "switchboard_meta_changes_total", Help: "New descriptions that took effect."}),
-		troubles:    counters("troubles_total", "Looks at the description that brought none, by kind.", "kind"),
-		requests:    counters("requests_total", "Requests that were answered, by status.", "status"),
-		refused:     counters("refused_total", "Requests, connections and streams that were refused or ended, by reason.", "reason"),
+		files:       gauge("settings_files", "Files of settings that are served."),
+		answers:     gauge("settings_answers", "Answers that are kept ready: one for each service and profile that was asked for since the last commit."),
+		settingsChanges: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "switchboard_meta_settings_changes_total", Help: "Commits, or states of a folder, with settings that took effect.",
+		}),
+		requests: counters("requests_total", "Requests that were answered, by status.", "status"),
+		refused:  counters("refused_total", "Requests, connections and streams that were refused or ended, by reason.", "reason"),
 	}
-	for _, c := range append(list, m.changes) {
+	look := func(prefix, what string) *looks {
+		l := &looks{
+			lastLook:  gauge(prefix+"last_look_timestamp_seconds", "When "+what+" at their place were looked at last, well or not."),
+			inTrouble: gauge(prefix+"in_trouble", "1 while "+what+" at their place cannot be read or are not good, so that older ones are served."),
+			troubles:  counters(prefix+"troubles_total", "Looks at "+what+" that brought none, by kind.", "kind"),
+		}
+		for _, kind := range troubleKinds() {
+			l.troubles.WithLabelValues(kind)
+		}
+		return l
+	}
+	m.ofNetwork, m.ofSettings = look("", "descriptions"), look("settings_", "settings")
+	for _, c := range append(list, m.changes, m.settingsChanges) {
 		if err := to.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
-	}
-	for _, kind := range []string{troubleFile, troubleRepository, troubleAccess, troubleBranch, troubleBad, troubleDisk} {
-		m.troubles.WithLabelValues(kind)
 	}
 	return m, nil
 }
@@ -62,13 +81,12 @@ func (m *metrics) serving(n *domains.Network) {
 	m.apps.Set(float64(len(n.Apps)))
 }
 
-func (m *metrics) looked(at time.Time) { m.lastLook.Set(float64(at.UnixMilli()) / 1000) }
-func (m *metrics) changed()            { m.changes.Inc() }
-func (m *metrics) well()               { m.inTrouble.Set(0) }
+func (l *looks) looked(at time.Time) { l.lastLook.Set(float64(at.UnixMilli()) / 1000) }
+func (l *looks) well()               { l.inTrouble.Set(0) }
 
-func (m *metrics) trouble(kind string) {
-	m.inTrouble.Set(1)
-	m.troubles.WithLabelValues(kind).Inc()
+func (l *looks) trouble(kind string) {
+	l.inTrouble.Set(1)
+	l.troubles.WithLabelValues(kind).Inc()
 }
 
 func (m *metrics) refuse(reason string) { m.refused.WithLabelValues(reason).Inc() }

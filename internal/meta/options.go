@@ -32,6 +32,9 @@ const (
 	DefaultData   = "./meta"
 	DefaultBranch = "main"
 	DefaultEvery  = 10 * time.Second
+	// DefaultEveryHere is for what is on this machine, where a look costs next to
+	// nothing.
+	DefaultEveryHere = time.Second
 
 	// leastEvery keeps a mistyped time from loading a repository's host.
 	leastEvery = 100 * time.Millisecond
@@ -67,13 +70,16 @@ func CredentialsFrom(environ []string) (Credentials, error) {
 
 // Options say what is served, and how.
 type Options struct {
-	Config string        // the description's file: a path, or with Git the path in the repository
-	Git    string        // a repository: a path, or a URL; empty for a plain file
-	Branch string        // of the repository (DefaultBranch)
-	Every  time.Duration // between two looks (DefaultEvery)
-	Data   string        // the data folder (DefaultData)
-	Listen string        // host:port (DefaultListen); port 0 takes any that is free
-	Secret string        // what readers have to show; empty for none
+	Config string // the description's file: a path, or with Git the path in the repository; empty for none
+	// Settings is the folder of the settings of services, as Config is the file; empty for
+	// none. There is one of the two.
+	Settings string
+	Git      string        // a repository: a path, or a URL; empty for a plain file and folder
+	Branch   string        // of the repository (DefaultBranch)
+	Every    time.Duration // between two looks (DefaultEvery, or DefaultEveryHere)
+	Data     string        // the data folder (DefaultData)
+	Listen   string        // host:port (DefaultListen); port 0 takes any that is free
+	Secret   string        // what readers have to show; empty for none
 
 	Credentials Credentials
 	Look        <-chan struct{} // look at once; nil for never
@@ -118,6 +124,9 @@ func (o *Options) fill() {
 	text(&o.Listen, DefaultListen)
 	if o.Every == 0 {
 		o.Every = DefaultEvery
+		if endpoint, err := transport.NewEndpoint(o.Git); o.Git == "" || err == nil && endpoint.Protocol == "file" {
+			o.Every = DefaultEveryHere
+		}
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
@@ -151,8 +160,8 @@ func (o *Options) fill() {
 // check returns what is wrong with the options, which are filled.
 func (o *Options) check() error {
 	var errs []error
-	if o.Config == "" {
-		errs = append(errs, wrong("config", "is required: the YAML file that describes the network"))
+	if o.Config == "" && o.Settings == "" {
+		errs = append(errs, wrong("config", "is required: the YAML file that describes the network; or --settings, the folder of the settings of services"))
 	}
 	if o.Every < leastEvery {
 		errs = append(errs, wrong("every", "%s is too short: at least %s", o.Every, leastEvery))
@@ -176,9 +185,15 @@ func (o *Options) checkGit() error {
 	case o.Git == "":
 		return nil
 	}
-	inside := filepath.ToSlash(o.Config)
-	if path.IsAbs(inside) || inside != "" && !filepath.IsLocal(inside) {
+	outside := func(name string) bool {
+		inside := filepath.ToSlash(name)
+		return path.IsAbs(inside) || inside != "" && !filepath.IsLocal(inside)
+	}
+	if outside(o.Config) {
 		return wrong("config", "%s is not a path inside the repository: with --git, name the file as it is called there, as in network.yaml", o.Config)
+	}
+	if outside(o.Settings) {
+		return wrong("settings", "%s is not a path inside the repository: with --git, name the folder as it is called there, as in settings, or . for all of it", o.Settings)
 	}
 	if plumbing.NewBranchReferenceName(o.Branch).Validate() != nil {
 		return wrong("branch", "%s is not the name of a branch", o.Branch)
@@ -211,24 +226,37 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// source returns where the description stands. The options were checked.
-func (o *Options) source() (source, error) {
+// networkSource returns where the description stands. The options were checked.
+func (o *Options) networkSource() (source, error) {
 	if o.Git == "" {
 		return &file{path: o.Config, after: o.after}, nil
 	}
-	inside := path.Clean(filepath.ToSlash(o.Config))
+	return o.gitSource(oneFile(inRepository(o.Config)), scratchName)
+}
+
+// settingsSource returns where the settings stand, likewise.
+func (o *Options) settingsSource() (source, error) {
+	if o.Git == "" {
+		return &folder{path: o.Settings, after: o.after}, nil
+	}
+	return o.gitSource(settingsFolder(inRepository(o.Settings)), scratchName+"-settings")
+}
+
+func inRepository(name string) string { return path.Clean(filepath.ToSlash(name)) }
+
+func (o *Options) gitSource(read reading, scratch string) (source, error) {
 	endpoint, err := transport.NewEndpoint(o.Git)
 	if err != nil {
 		return nil, fmt.Errorf("read --git: %w", err)
 	}
 	if endpoint.Protocol == "file" {
-		return &repository{path: endpoint.Path, branch: o.Branch, file: inside}, nil
+		return &repository{path: endpoint.Path, branch: o.Branch, read: read}, nil
 	}
 	auth, err := o.Credentials.method(*endpoint)
 	if err != nil {
 		return nil, err
 	}
-	return newRemote(*endpoint, auth, o.Branch, inside, filepath.Join(o.Data, scratchName)), nil
+	return newRemote(*endpoint, auth, o.Branch, read, filepath.Join(o.Data, scratch)), nil
 }
 
 // ReadSecret reads a secret from a file: its first line.

@@ -41,14 +41,15 @@ const (
 // for the branch's commit; a new one is fetched as a snapshot without history
 // (with it where the server gives no other), read, and removed again.
 type remote struct {
-	url          string // without a password
-	endpoint     transport.Endpoint
-	client       transport.Transport
-	auth         transport.AuthMethod // nil: none
-	branch, file string
-	scratch      string // a folder of its own, which exists during a fetch
-	time         time.Duration
-	size         int64
+	url      string // without a password
+	endpoint transport.Endpoint
+	client   transport.Transport
+	auth     transport.AuthMethod // nil: none
+	branch   string
+	read     reading
+	scratch  string // a folder of its own, which exists during a fetch
+	time     time.Duration
+	size     int64
 
 	busy   chan struct{} // holds one while no look is under way
 	commit plumbing.Hash // that known is of
@@ -56,9 +57,9 @@ type remote struct {
 }
 
 // newRemote makes a source of a URL that was checked.
-func newRemote(endpoint transport.Endpoint, auth transport.AuthMethod, branch, file, scratch string) *remote {
+func newRemote(endpoint transport.Endpoint, auth transport.AuthMethod, branch string, read reading, scratch string) *remote {
 	r := &remote{
-		endpoint: endpoint, auth: auth, branch: branch, file: file, scratch: scratch,
+		endpoint: endpoint, auth: auth, branch: branch, read: read, scratch: scratch,
 		time: lookTime, size: largestPack, url: endpoint.String(), busy: make(chan struct{}, 1),
 	}
 	r.busy <- struct{}{}
@@ -166,7 +167,7 @@ func (r *remote) fetch(ctx context.Context, session transport.UploadPackSession,
 	case err != nil:
 		return content{}, err
 	}
-	return readCommit(objects, commit, r.file, r.url)
+	return readCommit(objects, commit, r.read, r.url)
 }
 
 // snapshotOf makes the request for one commit without its history, as far as the

@@ -378,7 +378,7 @@ func at(t *testing.T, repository string) *remote {
 	t.Helper()
 	o := gitOptions(t, repository)
 	o.fill()
-	s, err := o.source()
+	s, err := o.networkSource()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,10 +9,11 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// repository is a description on a branch of a Git repository of this machine.
-// It is read where it is: nothing is copied, and nothing is written there.
+// repository is a description, or settings, on a branch of a Git repository of this machine.
+// They are read where they are: nothing is copied, and nothing is written there.
 type repository struct {
-	path, branch, file string
+	path, branch string
+	read         reading
 
 	commit plumbing.Hash // that known is of
 	known  content
@@ -37,10 +38,10 @@ func (r *repository) look(context.Context) (content, error) {
 	if err != nil {
 		return content{}, troubled(troubleRepository, "branch %s of %s cannot be read: %w", r.branch, r.path, err)
 	}
-	if r.known.text != nil && ref.Hash() == r.commit {
+	if !r.commit.IsZero() && ref.Hash() == r.commit {
 		return r.known, nil
 	}
-	found, err := readCommit(repo.Storer, ref.Hash(), r.file, r.path)
+	found, err := readCommit(repo.Storer, ref.Hash(), r.read, r.path)
 	if err != nil {
 		return content{}, err
 	}

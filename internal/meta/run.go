@@ -53,16 +53,17 @@ func serve(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	from, err := o.source()
+	n, keepers, err := subjects(o, m)
 	if err != nil {
 		return err
 	}
-	k := newKeeper(from, &lastGood{folder: o.Data, rename: os.Rename}, o.Log, o.Now, m)
-	if err := k.start(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
+	for _, k := range keepers {
+		if err := k.start(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("there is nothing to serve, and no last good copy in %s: %w", o.Data, err)
 		}
-		return fmt.Errorf("there is nothing to serve, and no last good copy in %s: %w", o.Data, err)
 	}
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
@@ -70,43 +71,85 @@ func serve(ctx context.Context, o *Options) error {
 	}
 	local := loopbackHost(l.Addr().String())
 	if !local && o.Secret == "" {
-		o.Log.Warn("whoever reaches this address can read the description, with the passwords that authUrls may have: give --secret-file", "listen", l.Addr().String())
+		o.Log.Warn("whoever reaches this address can read what is served, with the passwords that authUrls may have: give --secret-file", "listen", l.Addr().String())
 	}
-	d := newDoor(k, o, local, m)
-	say(o, k, l)
+	d := newDoor(n.network, n.settings, o, local, m)
+	say(o, n, keepers, l)
 	var following sync.WaitGroup
 	looking, stopLooking := context.WithCancel(ctx)
-	following.Go(func() { k.follow(looking, o) })
+	following.Go(func() { follow(looking, o, keepers) })
 	err = listenAndServe(ctx, l, d, o)
 	stopLooking()
 	following.Wait()
 	return err
 }
 
+// served is what a server serves: one of the two, or both.
+type served struct {
+	network  *network
+	settings *settings
+}
+
+// subjects makes what is to be served, and who keeps it.
+func subjects(o *Options, m *metrics) (s served, keepers []*keeper, err error) {
+	if o.Config != "" {
+		from, err := o.networkSource()
+		if err != nil {
+			return s, nil, err
+		}
+		if s.network, err = newNetwork(&lastGood{folder: o.Data, rename: os.Rename}, o.Log, o.Now, m); err != nil {
+			return s, nil, err
+		}
+		keepers = append(keepers, newKeeper(from, s.network, o.Log, o.Now, m.ofNetwork))
+	}
+	if o.Settings != "" {
+		from, err := o.settingsSource()
+		if err != nil {
+			return s, nil, err
+		}
+		s.settings = newSettings(&lastGood{folder: o.Data, name: settingsName, rename: os.Rename}, o.Log, o.Now, m)
+		keepers = append(keepers, newKeeper(from, s.settings, o.Log, o.Now, m.ofSettings))
+	}
+	return s, keepers, nil
+}
+
 // say writes the lines of the start.
-func say(o *Options, k *keeper, l net.Listener) {
-	v, _ := k.current()
+func say(o *Options, s served, keepers []*keeper, l net.Listener) {
 	line := func(key, value string) { fmt.Fprintf(o.Out, "%-9s %s\n", key, value) }
 	fmt.Fprintf(o.Out, "Switchboard %s\n", o.Version)
-	line("network", fmt.Sprintf("http://%s%s", l.Addr(), pathGraph))
-	line("from", k.source.String())
-	line("version", fmt.Sprintf("%d (domains %d, links %d, apps %d)", v.network.Version, len(v.network.Domains), len(v.network.Links), len(v.network.Apps)))
+	if s.network != nil {
+		line("network", fmt.Sprintf("http://%s%s", l.Addr(), pathGraph))
+	}
+	if s.settings != nil {
+		line("settings", fmt.Sprintf("http://%s%s", l.Addr(), pathConfig))
+	}
+	line("from", keepers[0].source.String())
+	if s.network != nil {
+		v, _ := s.network.current()
+		line("version", fmt.Sprintf("%d (domains %d, links %d, apps %d)", v.network.Version, len(v.network.Domains), len(v.network.Links), len(v.network.Apps)))
+	}
+	if s.settings != nil {
+		v, _ := s.settings.current()
+		line("commit", fmt.Sprintf("%s (files %d)", v.commit, len(v.trees)))
+	}
 	line("data", o.Data)
 	fmt.Fprintln(o.Out, "ready")
 }
 
-// follow looks at the source again and again until ctx ends.
-func (k *keeper) follow(ctx context.Context, o *Options) {
+// follow looks at the sources again and again until ctx ends.
+func follow(ctx context.Context, o *Options, keepers []*keeper) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-o.Look:
-			o.Log.Info("looking at the description now")
+			o.Log.Info("looking at what is served now")
 		case <-o.after(o.Every):
 		}
-		// What is wrong is logged by look, once.
-		_ = k.look(ctx)
+		for _, k := range keepers {
+			// What is wrong is logged by look, once.
+			_ = k.look(ctx)
+		}
 	}
 }
 

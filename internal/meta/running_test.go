@@ -43,6 +43,13 @@ func (t *text) Write(p []byte) (int, error) {
 	return t.b.Write(p)
 }
 
+// reset forgets what was written.
+func (t *text) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b.Reset()
+}
+
 // String returns what was written.
 func (t *text) String() string {
 	t.mu.Lock()
@@ -87,8 +94,10 @@ func start(t *testing.T, o Options) *running {
 	r := begin(t, o)
 	deadline := time.After(patience)
 	for tick := time.NewTicker(5 * time.Millisecond); ; <-tick.C {
-		if _, after, ok := strings.Cut(r.out.String(), "network   "); ok && strings.HasSuffix(after, "ready\n") {
-			r.url, _, _ = strings.Cut(after, pathGraph)
+		if out := r.out.String(); strings.HasSuffix(out, "ready\n") {
+			_, after, _ := strings.Cut(out, "http://")
+			address, _, _ := strings.Cut(after, "/")
+			r.url = "http://" + address
 			return r
 		}
 		select {

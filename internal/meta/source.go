@@ -3,6 +3,7 @@ package meta
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/domains"
 )
 
@@ -28,6 +30,10 @@ const (
 	troubleDisk       = "disk"       // the last good copy cannot be written
 )
 
+func troubleKinds() []string {
+	return []string{troubleFile, troubleRepository, troubleAccess, troubleBranch, troubleBad, troubleDisk}
+}
+
 // trouble is why a look at a description brought none.
 type trouble struct {
 	kind string
@@ -44,13 +50,25 @@ func troubled(kind, format string, args ...any) *trouble {
 	return &trouble{kind, fmt.Errorf(format, args...)}
 }
 
-// content is a description as it stands at its place.
+// content is a description, or settings, as they stand at their place.
 type content struct {
-	text  []byte
-	place string // where exactly, for people: a file, or one of a commit
+	text     []byte            // of a description
+	files    map[string][]byte // of settings, by name
+	problems config.Problems   // with names in a folder of settings
+	commit   string            // that it is of; for a folder without one a digest of the files
+	place    string            // where exactly, for people: a file, or one of a commit
 }
 
-// source is where a description stands. It is looked at by one goroutine.
+// sum tells contents from each other. Settings of another commit are another content:
+// answers name it.
+func (c content) sum() [sha256.Size]byte {
+	if c.files == nil {
+		return sha256.Sum256(c.text)
+	}
+	return sumOf(c.commit, c.files)
+}
+
+// source is where a description, or settings, stand. It is looked at by one goroutine.
 type source interface {
 	// look returns what stands there now. An error is a *trouble, or ctx's.
 	look(ctx context.Context) (content, error)
@@ -89,7 +107,7 @@ func (f *file) look(ctx context.Context) (content, error) {
 		}
 		if last != nil && bytes.Equal(text, last) {
 			f.known = text
-			return content{text, f.path}, nil
+			return content{text: text, place: f.path}, nil
 		}
 		last = text
 		select {
@@ -108,15 +126,15 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("the description cannot be read: %s: %w", path, cause(err))
 	}
 	defer f.Close() // nothing was written
-	text, err := readText(f)
+	text, err := readText(f, longestText)
 	if err != nil {
 		return nil, fmt.Errorf("the description cannot be read: %s: %w", path, cause(err))
 	}
 	return text, nil
 }
 
-func readText(r io.Reader) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, longestText))
+func readText(r io.Reader, most int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, most))
 	if text == nil {
 		text = []byte{}
 	}

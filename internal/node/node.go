@@ -32,6 +32,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/members"
 	"github.com/seed-3d8c1042/switchboard/internal/registry"
 	"github.com/seed-3d8c1042/switchboard/internal/relay"
+	"github.com/seed-3d8c1042/switchboard/internal/settings"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
 	"github.com/seed-3d8c1042/switchboard/internal/stats"
@@ -50,6 +51,9 @@ type Options struct {
 	// Reload brings new settings while the node runs; what needs a restart in
 	// them is ignored here. Nil for none.
 	Reload <-chan config.Settings
+	// Book is where these settings come from, which the node runs; nil: they are all that
+	// there is.
+	Book *settings.Book
 }
 
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
@@ -57,6 +61,9 @@ type Options struct {
 func Run(ctx context.Context, opts Options) error {
 	n := &node{opts: opts, log: opts.Log, since: time.Now(), metrics: prometheus.NewRegistry(), process: prometheus.NewRegistry(), moved: make(chan struct{}, 1)}
 	n.settings.Store(&opts.Settings)
+	if n.opts.Book == nil {
+		n.opts.Book = settings.Fixed(opts.Settings)
+	}
 	n.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	release, err := lifecycle.LockFolder(opts.Settings.Data)
 	if err != nil {
@@ -242,6 +249,9 @@ func notAClusters(s config.Settings) error {
 
 // buildRooms makes what stands between the store and the doors.
 func (n *node) buildRooms(ctx context.Context) (err error) {
+	if err := n.opts.Book.Register(n.metrics); err != nil {
+		return fmt.Errorf("register the metrics of the settings: %w", err)
+	}
 	if err := n.openKeys(ctx); err != nil {
 		return err
 	}
@@ -326,6 +336,7 @@ func (n *node) serve(ctx context.Context) error {
 	var rooms errgroup.Group
 	rooms.Go(func() error { return n.sockets.Run(stopping) })
 	rooms.Go(func() error { return tendMemory(stopping) })
+	rooms.Go(func() error { return n.opts.Book.Run(stopping) })
 	rooms.Go(func() error { return n.stats.Run(stopping) })
 	rooms.Go(func() error { return n.journal.room.Run(stopping) })
 	rooms.Go(func() error { return n.traffic.meters.Run(stopping, n.noteTraffic) })
@@ -407,8 +418,8 @@ func (n *node) reload(ctx context.Context) error {
 				n.settings.Store(&s)
 			}
 			n.applying.Unlock()
+			n.opts.Book.Refused(err) // it logs why
 			if err != nil {
-				n.log.Error("the new settings are not in effect", "err", err)
 				continue
 			}
 			if !s.Demo && n.demoKey != "" {

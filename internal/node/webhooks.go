@@ -75,7 +75,7 @@ func webhooksOf(list []config.App) (hooks []webhooks.Webhook) {
 		for _, w := range a.Webhooks {
 			hooks = append(hooks, webhooks.Webhook{
 				Of: webhooks.Name{App: a.Name, Name: w.Name}, URL: w.URL, Keys: webhookKeys(w),
-				Events: w.Events, AllowPrivate: w.AllowPrivate,
+				Events: w.Events, AllowPrivate: w.AllowPrivate, HideURL: w.HideURL,
 			})
 		}
 	}

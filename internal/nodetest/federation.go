@@ -36,9 +36,10 @@ type Network struct {
 // Meta is a running meta server.
 type Meta struct {
 	Addr string
-	File string // that it serves
+	File string // that it serves; empty: none
 
 	t    testing.TB
+	args []string // further arguments
 	data string
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -276,7 +277,11 @@ func (s *Server) Ask(path string, answer any) {
 // Start runs the meta server, and waits until it serves.
 func (m *Meta) Start() {
 	m.t.Helper()
-	m.cmd = exec.Command(Binary(m.t), "meta", "--config", m.File, "--listen", m.Addr, "--data", m.data, "--every", "100ms")
+	words := append([]string{"meta", "--listen", m.Addr, "--data", m.data}, m.args...)
+	if m.File != "" {
+		words = append(words, "--config", m.File, "--every", "100ms")
+	}
+	m.cmd = exec.Command(Binary(m.t), words...)
 	m.cmd.Env = append(environment(), "GORACE="+raceOptions)
 	pipe, err := m.cmd.StdoutPipe()
 	if err != nil {

@@ -32,6 +32,7 @@ type Webhook struct {
 	Keys         [][]byte // of the signatures, one or two
 	Events       []string // what it is told of, for people
 	AllowPrivate bool     // it may be at a private address
+	HideURL      bool     // nothing of it is to be shown
 }
 
 // goesTo says whether attempts at w are the same as at v: to the same place, as

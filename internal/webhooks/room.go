@@ -294,15 +294,19 @@ func (r *Room) status(ctx context.Context, h *hook) (Status, error) {
 	v := r.together(h)
 	to, _ := h.settings()
 	return Status{
-		Of: h.of, URL: shown(to.URL), Events: to.Events, AllowPrivate: to.AllowPrivate,
+		Of: h.of, URL: shown(&to), Events: to.Events, AllowPrivate: to.AllowPrivate,
 		State: v.state(), Waiting: backlog, StuckUsers: v.Stuck, Delivered: v.Delivered, Failed: v.Failed,
 		LastSuccess: v.LastSuccess, LastFailure: v.LastFailure, LastReason: v.LastReason,
 	}, nil
 }
 
-// shown returns a URL without what may be a secret: user, password and query.
-func shown(text string) string {
-	u, err := url.Parse(text)
+// shown returns a webhook's URL without what may be a secret: user, password and query,
+// or all of it.
+func shown(w *Webhook) string {
+	if w.HideURL {
+		return "(hidden)"
+	}
+	u, err := url.Parse(w.URL)
 	if err != nil {
 		return ""
 	}

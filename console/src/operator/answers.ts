@@ -341,3 +341,46 @@ export interface Instance {
   health?: { state: string; since: string; reason?: string };
   inFlight?: number;
 }
+
+/** The settings of a node. */
+export interface Settings {
+  /** Absent where no meta server has any. */
+  source?: SettingsSource;
+  pending: PendingSetting[];
+  /** The oldest first. */
+  troubles: SettingsTrouble[];
+  /** In the order of a settings file. */
+  settings: Setting[];
+}
+
+export interface SettingsSource {
+  url: string;
+  profile: string;
+  commit: string;
+  files: string[];
+  since?: string;
+  confirmed?: string;
+  following: boolean;
+}
+
+/** What takes effect at the next start; without a value it is a list of things. */
+export interface PendingSetting {
+  key: string;
+  value?: string;
+}
+
+export interface SettingsTrouble {
+  kind: string;
+  since: string;
+  commit?: string;
+  text: string[];
+}
+
+export interface Setting {
+  key: string;
+  value: string;
+  /** default, file, repository, environment or flag */
+  from: string;
+  place?: string;
+  live: boolean;
+}

@@ -14,6 +14,7 @@ import { card, pageHead, type Desk, type Page } from "./page.js";
 import { hrefOf, parseRoute, partOf, type Route } from "./route.js";
 import { servicesPage } from "./services.js";
 import { sessionsPage } from "./sessions.js";
+import { settingsPage } from "./settings.js";
 import { userPage } from "./user.js";
 import { usersPage } from "./users.js";
 import { webhookPage } from "./webhook.js";
@@ -202,6 +203,8 @@ function pageOf(route: Route, desk: Desk): Page {
       return relayPage(desk);
     case "services":
       return servicesPage(desk);
+    case "settings":
+      return settingsPage(desk);
     case "unknown":
       return nothingHere();
   }

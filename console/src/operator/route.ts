@@ -13,6 +13,7 @@ export type Route =
   | { page: "cluster" }
   | { page: "relay" }
   | { page: "services" }
+  | { page: "settings" }
   | { page: "unknown" };
 
 export const overview: Route = { page: "overview" };
@@ -37,6 +38,7 @@ export function parseRoute(hash: string): Route {
     case "cluster":
     case "relay":
     case "services":
+    case "settings":
       return { page: first };
     case "domains":
       return { page: first, user: query.get("user") ?? "" };
@@ -63,7 +65,7 @@ export function hrefOf(route: Route): string {
 }
 
 /** The part of the operator's pages that a page belongs to. */
-export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" | "cluster" | "relay" | "services" {
+export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" | "cluster" | "relay" | "services" | "settings" {
   switch (route.page) {
     case "user":
       return "users";
