@@ -66,6 +66,7 @@ func compose(layers []layer) (Settings, error) {
 	}
 	c := checker{places: places}
 	c.checkApps(s)
+	c.checkGateway(s)
 	c.checkTogether(s, problems)
 	more := slices.DeleteFunc(c.problems, func(p Problem) bool { return problems.cover(p) })
 	if err := append(problems, more...).orNil(); err != nil {
@@ -103,6 +104,9 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 		}
 		if l.ofChat != nil {
 			s.Chat.Webhooks = l.ofChat
+		}
+		if l.routes != nil {
+			s.Gateway.Routes = l.routes
 		}
 	}
 	for _, key := range Keys() {

@@ -24,6 +24,7 @@ type Settings struct {
 	Nearby   Nearby   `yaml:"nearby"`  // who is around
 	Traffic  Traffic  `yaml:"traffic"` // what was exchanged when
 	Relay    Relay    `yaml:"relay"`   // whose network the console shows
+	Gateway  Gateway  `yaml:"gateway"` // services behind the public listener
 	Limits   Limits   `yaml:"limits"`
 	Log      Log      `yaml:"log"`
 
