@@ -149,7 +149,7 @@ func (w *watcher) readAgain() bool {
 	}
 	if len(changes.Live) == 0 {
 		w.log.Info("settings read again: nothing to change now")
-		return w.running.Meta != "" // the description of all domains may have changed, or a secret in a file
+		return w.running.Meta != "" || w.running.Registry.File != "" // the description of all domains may have changed, or a secret in a file, or the static instances
 	}
 	w.running = next
 	w.level.Set(next.Log.SlogLevel())

@@ -91,7 +91,7 @@ func (c *twoNodes) becomes(s nodes.Status) {
 // meeting is a world with a cluster.
 func meeting(t *testing.T) (*observed, *twoNodes) {
 	x, c := newObserved(t), newTwoNodes()
-	x.v1.opts.Rooms.Cluster, x.v1.opts.Rooms.Relay = c, &aRelay{}
+	x.v1.opts.Rooms.Cluster, x.v1.opts.Rooms.Relay, x.v1.opts.Rooms.Services = c, &aRelay{}, oneService(t)
 	x.v1.calls = Calls(x.v1.opts.Rooms)
 	o := options()
 	o.V1 = x.v1

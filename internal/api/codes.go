@@ -26,6 +26,9 @@ const (
 	CodeMismatch       = mailbox.CodeKeyReused
 	CodeRateLimited    = "RATE_LIMITED"
 	CodeTooManyKeys    = "TOO_MANY_KEYS"
+
+	CodeTooManyInstances = "TOO_MANY_INSTANCES"
+
 	CodeSessionUnknown = "SESSION_UNKNOWN"
 	CodeSessionOver    = "SESSION_OVER"
 	CodeNodeNeeded     = "NODE_NEEDED"
@@ -62,6 +65,7 @@ func ProblemCodes() []ProblemCode {
 		{CodeMismatch, http.StatusUnprocessableEntity},
 		{CodeRateLimited, http.StatusTooManyRequests},
 		{CodeTooManyKeys, http.StatusConflict},
+		{CodeTooManyInstances, http.StatusConflict},
 		{CodeSessionUnknown, http.StatusUnauthorized},
 		{CodeSessionOver, http.StatusGone},
 		{CodeNodeNeeded, http.StatusConflict},

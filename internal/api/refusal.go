@@ -17,6 +17,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
+	"github.com/seed-3d8c1042/switchboard/internal/registry"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -210,7 +211,7 @@ func refusalOf(err error) (r *Refusal, known bool) {
 		return FromWire(told), true
 	case errors.Is(err, mailbox.ErrFull):
 		return Refuse(http.StatusInsufficientStorage, wire.CodeStoreFull, "the server's disk is nearly full"), true
-	case errors.Is(err, keys.ErrStore):
+	case errors.Is(err, keys.ErrStore), errors.Is(err, registry.ErrStore):
 		r = Refuse(http.StatusServiceUnavailable, wire.CodeStoreDown, "the server cannot store anything at present")
 		r.RetryAfter = soon
 		return r, false

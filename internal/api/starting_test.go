@@ -122,7 +122,7 @@ func TestANodeThatHasLostTouchRefusesWhatItCannotDoAndShowsHowItStands(t *testin
 			}
 		}
 	}
-	if here != 6 {
+	if here != 9 {
 		t.Errorf("%d calls are about the node alone", here)
 	}
 	c.mu.Lock()

@@ -33,6 +33,11 @@ type Rooms struct {
 	Journal  Journal
 	// Nearby keeps positions; nil: nobody does.
 	Nearby Nearby
+	// Services are those of the product, beside this server.
+	Services Services
+	// ServiceHealth says how an instance of a service is, as this node's gateway sees it;
+	// false: it does not look at it. Nil: there is no gateway. It must be quick.
+	ServiceHealth func(service, instance string) (ServiceHealth, bool)
 	// Names returns the names of those of some users that have one. Nil: nobody has.
 	Names func(ctx context.Context, users []wire.UserID) map[wire.UserID]string
 	// SignIn says who somebody is that shows the token of an app without accounts here:
@@ -105,5 +110,6 @@ func Calls(r Rooms) []Call {
 		r.roomCalls(),
 		r.journalCalls(),
 		r.nearbyCalls(),
+		r.serviceCalls(),
 	)
 }

@@ -33,7 +33,7 @@ func layerOf(pkg string) layer {
 		hall:   {"internal/node"},
 		door:   {"internal/socket", "internal/api", "internal/link", "internal/meta", "internal/demo", "internal/gateway"},
 		pipe:   {"internal/bus", "internal/db", "internal/shards"},
-		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/accounts", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/webhooks"},
+		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/accounts", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/registry", "internal/webhooks"},
 		wire:   {"wire"},
 		cellar: {"internal/lifecycle", "internal/window", "internal/grid", "internal/spool", "internal/config"},
 		client: {"client"},

@@ -150,14 +150,19 @@ func (t *Table) Update(ctx context.Context, key string, row []byte, revision uin
 	if !errors.Is(err, ErrExists) {
 		return seq, err
 	}
+	return 0, t.changed(ctx, "update", key)
+}
+
+// changed takes in the row that is there in place of the one that was expected.
+func (t *Table) changed(ctx context.Context, what, key string) error {
 	last, err := t.last(ctx, key)
 	if err != nil {
-		return 0, fmt.Errorf("update a row of %s, which is another one by now: %w", t.name, err)
+		return fmt.Errorf("%s a row of %s, which is another one by now: %w", what, t.name, err)
 	}
 	if last.Sequence > 0 {
 		t.take(key, last.Data, last.Sequence)
 	}
-	return 0, fmt.Errorf("update a row of %s: %w", t.name, ErrChanged)
+	return fmt.Errorf("%s a row of %s: %w", what, t.name, ErrChanged)
 }
 
 // Put adds or replaces a row. Of two nodes that put one at the same time, the
@@ -172,6 +177,16 @@ func (t *Table) Put(ctx context.Context, key string, row []byte) error {
 func (t *Table) Delete(ctx context.Context, key string) error {
 	_, err := t.write(ctx, "delete", key, nil, anyLast, jetstream.WithMsgTTL(goneTime))
 	return err
+}
+
+// Remove removes the row that Get returned with revision: ErrChanged when it is another
+// one by now, or gone; then Get says which. Other errors are as for Create.
+func (t *Table) Remove(ctx context.Context, key string, revision uint64) error {
+	_, err := t.write(ctx, "delete", key, nil, revision, jetstream.WithMsgTTL(goneTime))
+	if !errors.Is(err, ErrExists) {
+		return err
+	}
+	return t.changed(ctx, "delete", key)
 }
 
 // write stores a row, nil for one that is gone, in place of the one with the

@@ -358,3 +358,34 @@ func TestRowsThatWereAcknowledgedSurviveAKill(t *testing.T) {
 		shut(t, b)
 	}
 }
+
+func TestARowIsRemovedOnlyIfItIsTheOneThatIsMeant(t *testing.T) {
+	b := open(t, t.TempDir())
+	one, other := openTable(t, b), secondTable(t, b)
+	if err := one.Create(t.Context(), "a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	_, first, _ := one.Get("a")
+	if err := other.Put(t.Context(), "a", []byte("2")); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Remove(t.Context(), "a", first); !errors.Is(err, ErrChanged) {
+		t.Errorf("got %v", err)
+	}
+	row, second, ok := one.Get("a") // as it is by now
+	if !ok || string(row) != "2" {
+		t.Fatalf("the row is %q, %v", row, ok)
+	}
+	if err := one.Remove(t.Context(), "a", second); err != nil {
+		t.Error(err)
+	}
+	if _, _, ok := one.Get("a"); ok {
+		t.Error("the row is still there")
+	}
+	if err := one.Remove(t.Context(), "a", second); !errors.Is(err, ErrChanged) {
+		t.Errorf("a row that is gone: %v", err)
+	}
+	if err := one.Create(t.Context(), "a", []byte("3")); err != nil {
+		t.Error(err)
+	}
+}

@@ -100,6 +100,9 @@ func (c *checker) checkMeeting(s Settings, problems Problems) {
 	if good("relay") {
 		c.checkRelayUse(s.Relay)
 	}
+	if good("registry") {
+		c.checkRegistry(s.Registry)
+	}
 }
 
 // eventSlack is how much longer events have to be kept than they are tried:

@@ -82,7 +82,7 @@ const (
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), relayKeys(), gatewayKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), appKeys(), domainKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), relayKeys(), registryKeys(), gatewayKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
@@ -271,7 +271,7 @@ func nodeLimits() []Key {
 			func(l *Limits) any { return &l.HookTimeout }),
 		count("hookConcurrency", "64", 1, 10_000, "Calls of auth hooks in flight; more sign-ins wait their turn.",
 			func(l *Limits) any { return &l.HookConcurrency }),
-		count("statsStreams", "16", 1, 1000, "Streams that may be open at once of /v1/stats/stream, one for each console that shows the overview, /v1/traffic/stream and /v1/cluster/stream.",
+		count("statsStreams", "16", 1, 1000, "Streams that may be open at once of /v1/stats/stream, one for each console that shows the overview, /v1/traffic/stream, /v1/cluster/stream and /v1/services/stream.",
 			func(l *Limits) any { return &l.StatsStreams }),
 	}
 }

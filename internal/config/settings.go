@@ -21,10 +21,11 @@ type Settings struct {
 	Chat     Chat     `yaml:"chat"`    // accounts and rooms
 	Journal  Journal  `yaml:"journal"` // of what happened to devices
 	Matching Matching `yaml:"matching"`
-	Nearby   Nearby   `yaml:"nearby"`  // who is around
-	Traffic  Traffic  `yaml:"traffic"` // what was exchanged when
-	Relay    Relay    `yaml:"relay"`   // whose network the console shows
-	Gateway  Gateway  `yaml:"gateway"` // services behind the public listener
+	Nearby   Nearby   `yaml:"nearby"`   // who is around
+	Traffic  Traffic  `yaml:"traffic"`  // what was exchanged when
+	Relay    Relay    `yaml:"relay"`    // whose network the console shows
+	Registry Registry `yaml:"registry"` // of services
+	Gateway  Gateway  `yaml:"gateway"`  // services behind the public listener
 	Limits   Limits   `yaml:"limits"`
 	Log      Log      `yaml:"log"`
 

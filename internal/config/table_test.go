@@ -84,7 +84,7 @@ func TestEveryKeySetsAFieldOfItsOwn(t *testing.T) {
 func TestOnlyWhatIsMeantToChangesAtRunTime(t *testing.T) {
 	for _, k := range Keys() {
 		part, rest, _ := strings.Cut(k.Name, ".")
-		want := part == "apps[]" || part == "limits" || part == "gateway" || k.Name == "origins" || k.Name == "log.level" ||
+		want := part == "apps[]" || part == "limits" || part == "gateway" || part == "registry" || k.Name == "origins" || k.Name == "log.level" ||
 			part == "matching" && !slices.Contains([]string{"enabled", "simple.enabled", "simple.access"}, rest) ||
 			part == "journal" && slices.Contains([]string{"devices", "queue", "streams"}, rest)
 		if k.Live != want {

@@ -23,6 +23,8 @@ const (
 	JournalRead    Scope = "journal:read"
 	JournalWrite   Scope = "journal:write"
 	NearbyRead     Scope = "nearby:read"
+	ServicesRead   Scope = "services:read"
+	ServicesWrite  Scope = "services:write"
 )
 
 // Permission is a scope with a sentence that says what it lets a key do.
@@ -47,6 +49,8 @@ func Permissions() []Permission {
 		{JournalRead, "Read the journal of the app's devices, and their states."},
 		{JournalWrite, "Write events of the app's devices into the journal."},
 		{NearbyRead, "See where the app's users are."},
+		{ServicesRead, "See all services, their instances and where these are."},
+		{ServicesWrite, "Register and remove instances of any service, whose requests they get then."},
 	}
 }
 

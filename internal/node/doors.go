@@ -219,7 +219,7 @@ func (n *node) v1Options() api.V1Options {
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Page: l.APIPage, Wait: l.APITimeout}
 			},
 			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n}, ChatOff: n.chat.off,
-			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room, SignIn: n.signInUser,
+			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room, SignIn: n.signInUser, Services: n.registry,
 		},
 	}
 	if n.around.room != nil {

@@ -30,6 +30,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/members"
+	"github.com/seed-3d8c1042/switchboard/internal/registry"
 	"github.com/seed-3d8c1042/switchboard/internal/relay"
 	"github.com/seed-3d8c1042/switchboard/internal/shards"
 	"github.com/seed-3d8c1042/switchboard/internal/socket"
@@ -86,6 +87,8 @@ type node struct {
 	stats   *stats.Sampler
 	events  *api.Events
 	relay   *relay.Reader // nil: none is shown
+
+	registry *registry.Room // of services
 
 	exchange *events.Exchange // of events whose session and client are at two nodes
 	members  *members.Room
@@ -245,6 +248,9 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.buildAccounts(); err != nil {
 		return err
 	}
+	if err := n.openRegistry(ctx); err != nil {
+		return err
+	}
 	limits := n.limits()
 	list, _ := n.allApps(n.opts.Settings)
 	who := apps.Options{
@@ -325,6 +331,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.traffic.meters.Run(stopping, n.noteTraffic) })
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
+	rooms.Go(func() error { return n.runRegistry(stopping) })
 	if n.matching.devices != nil {
 		rooms.Go(func() error { return n.matching.devices.Run(stopping) })
 	}
@@ -416,6 +423,7 @@ func (n *node) reload(ctx context.Context) error {
 			}
 			n.reloadWebhooks(ctx, s)
 			n.reloadAbroad()
+			n.reloadRegistry(s)
 			if len(changed) > 0 {
 				n.log.Info("new settings are in effect", "keys", changed)
 			}
