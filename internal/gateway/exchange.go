@@ -69,8 +69,10 @@ func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 		opened := i.breaker.note(got, trial, now(), x.g.table.Load().config.Breaker)
 		switch {
 		case opened:
+			i.turned(now(), failure(res, err))
 			x.g.opts.Log.Warn("requests to an instance of a service fail, so it gets none for a while", "service", s.name, "instance", i.Name, "err", failure(res, err))
 		case trial && got == answered:
+			i.turned(now(), nil)
 			x.g.opts.Log.Info("an instance of a service answers again", "service", s.name, "instance", i.Name)
 		}
 		if got == answered || got == undecided || !x.again(out, err) {

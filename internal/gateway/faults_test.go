@@ -83,7 +83,7 @@ func TestWhatMayBeRepeatedHidesAnyOneBadInstance(t *testing.T) {
 				}
 			}
 			if name != "frozen" { // of which one try of each takes half a second
-				w.eventually("its breaker opens", func() bool { w.ask("GET", "/", ""); s, _ := w.gateway.State("s", "bad"); return !s.Healthy })
+				w.eventually("its breaker opens", func() bool { w.ask("GET", "/", ""); s, _ := w.gateway.State("s", "bad"); return s.Word == Failing })
 			}
 		})
 	}
@@ -177,7 +177,7 @@ func TestAnOpenBreakerIsTriedByOneRequest(t *testing.T) {
 	}
 	ill.Store(false)
 	w.eventually("it is tried and gets requests again", func() bool { res, _ := w.ask("GET", "/", ""); return res.StatusCode == 200 })
-	if s, _ := w.gateway.State("s", "a"); !s.Healthy {
+	if s, _ := w.gateway.State("s", "a"); s.Word != Up {
 		t.Error("it does not count as healthy")
 	}
 }
@@ -472,5 +472,5 @@ func TestClientsThatStopEndAndHoldNothing(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err != nil { // and no more
 		t.Fatal(err)
 	}
-	w.eventually("nothing is in flight", func() bool { s, _ := w.gateway.State("s", "a"); return s.InFlight == 0 && s.Healthy })
+	w.eventually("nothing is in flight", func() bool { s, _ := w.gateway.State("s", "a"); return s.InFlight == 0 && s.Word == Up })
 }

@@ -210,6 +210,7 @@ func (g *Gateway) newInstance(service string, one Instance) *instance {
 	}
 	target.RawQuery, target.Fragment, target.User = "", "", nil
 	i := &instance{Instance: one, service: service, target: target, weight: int64(max(1, one.Weight))}
+	i.turned(g.opts.Now(), nil)
 	g.metrics.adopt(i)
 	return i
 }

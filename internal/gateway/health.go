@@ -47,6 +47,7 @@ func (g *Gateway) tend(ctx context.Context, i *instance) {
 			return
 		}
 		if i.looks.note(err == nil, h) {
+			i.turned(g.opts.Now(), err)
 			i.down.Store(i.looks.down)
 			if i.looks.down {
 				g.opts.Log.Warn("an instance of a service is unhealthy, and gets no requests", "service", i.service, "instance", i.Name, "err", err)

@@ -20,6 +20,7 @@ type instance struct {
 	down     atomic.Bool // its health checks say so
 	breaker  breaker
 	attempts [outcomes]counter
+	story    atomic.Pointer[story]
 
 	looks vitals // of the goroutine that looks after it
 }

@@ -145,23 +145,3 @@ func (s *states) Collect(c chan<- prometheus.Metric) {
 func (s *states) send(c chan<- prometheus.Metric, d *prometheus.Desc, v int64, service, instance string) {
 	c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), service, instance)
 }
-
-// State is how an instance stands at this node.
-type State struct {
-	Healthy  bool // its health checks are good, and its breaker lets requests through
-	InFlight int
-}
-
-// State returns how an instance of a service stands here; false where no route leads to it.
-func (g *Gateway) State(service, name string) (State, bool) {
-	s := g.table.Load().services[service]
-	if s == nil {
-		return State{}, false
-	}
-	for _, i := range *s.list.Load() {
-		if i.Name == name {
-			return State{Healthy: !i.down.Load() && i.breaker.is() == closed, InFlight: int(i.inFlight.Load())}, true
-		}
-	}
-	return State{}, false
-}

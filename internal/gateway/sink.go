@@ -39,6 +39,9 @@ func (s *sink) WriteHeader(status int) {
 	s.status = status
 	h := s.Header()
 	for name, values := range s.kept {
+		if name == "Vary" {
+			values = append(values, h[name]...)
+		}
 		h[name] = values
 	}
 	s.begin()
