@@ -266,6 +266,9 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
 	}
+	if err := n.openGateway(); err != nil {
+		return err
+	}
 	so := stats.Options{Metrics: prometheus.Gatherers{n.metrics, &n.shardMetrics}, Now: time.Now, Log: n.log, Register: n.metrics}
 	if n.links != nil {
 		so.Nodes = tagged{n.links, tagStats}
