@@ -39,17 +39,18 @@ type program struct {
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCommand    `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
-	Config  configCommands  `cmd:"" help:"Check, show or begin settings."`
-	Keys    keysCommands    `cmd:"" set:"key=with the scope keys:manage" help:"Make, list and revoke API keys of a node that runs."`
-	Cluster clusterCommands `cmd:"" help:"See the nodes of a cluster."`
-	Meta    metaCommands    `cmd:"" help:"Serve the description of a network of domains, or check one. \"switchboard meta --config FILE\" serves it; \"switchboard meta serve --help\" lists the flags."`
-	Relay   relayCommands   `cmd:"" help:"Move files from service to service."`
-	Trace   traceCommand    `cmd:"" set:"key=an admin key" help:"Print the path that a message to a user would take between domains. Exit code 1 when there is none, or its first link is down."`
-	Bench   benchCommands   `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
-	Demo    demoCommands    `cmd:"" help:"See something at work on this machine: \"switchboard demo relay\" starts all it takes, and Ctrl-C stops it."`
-	Doctor  doctorCommand   `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
-	Version versionCommand  `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Serve clients until stopped. Without settings: the demo app, on loopback only."`
+	Config   configCommands  `cmd:"" help:"Check, show or begin settings."`
+	Keys     keysCommands    `cmd:"" set:"key=with the scope keys:manage" help:"Make, list and revoke API keys of a node that runs."`
+	Cluster  clusterCommands `cmd:"" help:"See the nodes of a cluster."`
+	Meta     metaCommands    `cmd:"" help:"Serve the description of a network of domains, or check one. \"switchboard meta --config FILE\" serves it; \"switchboard meta serve --help\" lists the flags."`
+	Relay    relayCommands   `cmd:"" help:"Move files from service to service."`
+	Register registerCommand `cmd:"" help:"Register an instance of a service of yours for as long as a command runs: \"switchboard register --name orders --url http://10.0.0.7:8080 -- command …\". It ends with the command's exit code."`
+	Trace    traceCommand    `cmd:"" set:"key=an admin key" help:"Print the path that a message to a user would take between domains. Exit code 1 when there is none, or its first link is down."`
+	Bench    benchCommands   `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
+	Demo     demoCommands    `cmd:"" help:"See something at work on this machine: \"switchboard demo relay\" starts all it takes, and Ctrl-C stops it."`
+	Doctor   doctorCommand   `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
@@ -118,9 +119,12 @@ func (p *program) report(err error) int {
 	var problems config.Problems
 	var usage usageError
 	var bad *meta.Bad
+	var ended commandEnded
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &ended):
+		return ended.code
 	case errors.As(err, &usage):
 		fmt.Fprintf(p.err, "switchboard: %s\n", err)
 		return exitUsage

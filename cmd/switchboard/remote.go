@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -91,7 +92,9 @@ type nodeClient struct {
 	base  string
 	key   string
 	local bool // through the control socket
-	http  *http.Client
+	// option is the flag that names another node; empty: --url.
+	option string
+	http   *http.Client
 }
 
 // call makes one call and decodes its answer into answer, which may be nil. It
@@ -139,11 +142,12 @@ func (n *nodeClient) unreachable(err error) error {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // without the address in front
 	}
+	option := cmp.Or(n.option, "--url")
 	switch {
 	case errors.Is(err, lifecycle.ErrPathTooLong):
-		return fmt.Errorf("%w; use --url and an admin key, or a folder with a shorter path", err)
+		return fmt.Errorf("%w; use %s and an admin key, or a folder with a shorter path", err, option)
 	case n.local:
-		return fmt.Errorf("%w; start it (switchboard serve), or say with --data where a node runs, or with --url which", err)
+		return fmt.Errorf("%w; start it (switchboard serve), or say with --data where a node runs, or with %s which", err, option)
 	}
 	return fmt.Errorf("cannot reach %s: %w", n.base, err)
 }

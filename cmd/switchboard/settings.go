@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/meta"
+	"github.com/seed-3d8c1042/switchboard/internal/registry"
 )
 
 // settingsFlags are the flags that set something. What has no flag of its own
@@ -90,6 +91,11 @@ func (c checkCommand) Run(p *program) error {
 	}
 	if err := c.checkNetwork(p, s); err != nil {
 		return err
+	}
+	if s.Registry.File != "" {
+		if _, err := registry.ReadFile(s.Registry.File, s.Registry.Instances); err != nil {
+			return err
+		}
 	}
 	apps := plural(len(s.Apps), "app")
 	if s.Demo {

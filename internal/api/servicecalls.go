@@ -291,11 +291,22 @@ type servicesStream struct {
 	changed changes
 }
 
-// all sends all services that there are.
+// namesEvent names all services that there are when a stream begins.
+type namesEvent struct {
+	Names []string `json:"names"`
+}
+
+// all sends each service that there is, and then their names: so whoever comes back
+// knows which have gone meanwhile.
 func (s *servicesStream) all() error {
-	a := s.rooms.showServices()
-	for _, one := range a.Services {
-		s.sent[one.Name] = maphash.Bytes(s.seed, servicesJSON(one))
+	a := namesEvent{Names: []string{}}
+	for _, one := range s.rooms.showServices().Services {
+		body := servicesJSON(one)
+		s.sent[one.Name] = maphash.Bytes(s.seed, body)
+		a.Names = append(a.Names, one.Name)
+		if err := s.write(fmt.Sprintf("event: service\ndata: %s\n\n", body)); err != nil {
+			return err
+		}
 	}
 	return s.write(fmt.Sprintf("event: services\ndata: %s\n\n", servicesJSON(a)))
 }

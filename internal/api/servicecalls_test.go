@@ -224,7 +224,8 @@ func TestAStreamOfServicesSaysAllAndThenWhatChanges(t *testing.T) {
 	shown := func(service, name, more string) string {
 		return fmt.Sprintf(`{"service":%q,"instance":%q,"url":"http://h:1","weight":1,"ttl":30,"since":"2026-11-26T08:00:00.000Z","source":"registered"%s}`, service, name, more)
 	}
-	expect(`services {"services":[{"name":"orders","instances":[` + shown("orders", "o1", "") + `]}]}`)
+	expect(`service {"name":"orders","instances":[` + shown("orders", "o1", "") + `]}`)
+	expect(`services {"names":["orders"]}`)
 	put("orders/o1", `{"url":"http://h:1"}`) // a renewal is no news
 	put("bills/b1", `{"url":"http://h:1"}`)
 	expect(`service {"name":"bills","instances":[` + shown("bills", "b1", "") + `]}`)

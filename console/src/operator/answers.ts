@@ -319,3 +319,25 @@ export interface RelayFailure {
   /** How often, if more than once. */
   count?: number;
 }
+
+/** A service with its instances. */
+export interface Service {
+  name: string;
+  instances: Instance[];
+}
+
+export interface Instance {
+  service: string;
+  instance: string;
+  url: string;
+  weight: number;
+  meta?: Record<string, string>;
+  /** Seconds after which it is gone unless it is renewed; absent for one that stays. */
+  ttl?: number;
+  since: string;
+  /** registered, static or node */
+  source: string;
+  /** As the gateway of the node sees it; absent if it does not look. */
+  health?: { state: string; since: string; reason?: string };
+  inFlight?: number;
+}

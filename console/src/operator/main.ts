@@ -12,6 +12,7 @@ import { relayPage } from "./relay.js";
 import { overviewPage } from "./overview.js";
 import { card, pageHead, type Desk, type Page } from "./page.js";
 import { hrefOf, parseRoute, partOf, type Route } from "./route.js";
+import { servicesPage } from "./services.js";
 import { sessionsPage } from "./sessions.js";
 import { userPage } from "./user.js";
 import { usersPage } from "./users.js";
@@ -199,6 +200,8 @@ function pageOf(route: Route, desk: Desk): Page {
       return clusterPage(desk);
     case "relay":
       return relayPage(desk);
+    case "services":
+      return servicesPage(desk);
     case "unknown":
       return nothingHere();
   }

@@ -12,6 +12,7 @@ export type Route =
   | { page: "domains"; user: string }
   | { page: "cluster" }
   | { page: "relay" }
+  | { page: "services" }
   | { page: "unknown" };
 
 export const overview: Route = { page: "overview" };
@@ -35,6 +36,7 @@ export function parseRoute(hash: string): Route {
     case "keys":
     case "cluster":
     case "relay":
+    case "services":
       return { page: first };
     case "domains":
       return { page: first, user: query.get("user") ?? "" };
@@ -61,7 +63,7 @@ export function hrefOf(route: Route): string {
 }
 
 /** The part of the operator's pages that a page belongs to. */
-export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" | "cluster" | "relay" {
+export function partOf(route: Route): "overview" | "users" | "sessions" | "keys" | "webhooks" | "domains" | "cluster" | "relay" | "services" {
   switch (route.page) {
     case "user":
       return "users";

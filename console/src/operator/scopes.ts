@@ -12,4 +12,6 @@ export const scopes: readonly (readonly [scope: string, what: string])[] = [
   ["journal:read", "Read the journal of the app's devices, and their states"],
   ["journal:write", "Write events of the app's devices into the journal"],
   ["nearby:read", "See where the app's users are"],
+  ["services:read", "See all services, their instances and where these are"],
+  ["services:write", "Register and remove instances of any service, whose requests they get then"],
 ];
