@@ -1,6 +1,8 @@
 package config
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +38,20 @@ func TestRoutesAreReadPrintedAndAdopted(t *testing.T) {
 	adopted, err := Adopt(without, s)
 	if err != nil || len(adopted.Gateway.Routes) != 2 {
 		t.Errorf("adopted %+v, %v", adopted.Gateway, err)
+	}
+}
+
+func TestThePrintedSettingsOfTheGatewayAreGood(t *testing.T) {
+	page, err := os.ReadFile("../../docs/gateway.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := regexp.MustCompile("(?s)```yaml\n(gateway:.*?)```").FindSubmatch(page)
+	if printed == nil {
+		t.Fatal("there are none")
+	}
+	if s := load(t, Sources{File: write(t, oneApp+string(printed[1]))}); len(s.Gateway.Routes) != 2 {
+		t.Errorf("%+v", s.Gateway)
 	}
 }
 

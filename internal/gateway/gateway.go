@@ -195,9 +195,9 @@ func (g *Gateway) replace(s *service, next []*instance) {
 func (g *Gateway) swap(s *service, before, next []*instance) {
 	s.list.Store(&next)
 	for _, i := range before {
-		same := func(n *instance) bool { return n.Name == i.Name }
-		if !slices.ContainsFunc(next, same) {
-			g.metrics.forgetInstance(i)
+		if !slices.Contains(next, i) {
+			stays := slices.ContainsFunc(next, func(n *instance) bool { return n.Name == i.Name }) // with another URL, say
+			g.metrics.forgetInstance(i, stays)
 		}
 	}
 }

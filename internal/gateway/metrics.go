@@ -58,9 +58,10 @@ func (m *metrics) adopt(i *instance) {
 	}
 }
 
-func (m *metrics) forgetInstance(i *instance) {
+// forgetInstance lets go of an instance; named says that another has its name.
+func (m *metrics) forgetInstance(i *instance, named bool) {
 	m.named.Add(-1)
-	if i.label != otherInstances {
+	if i.label != otherInstances && !named {
 		m.attempts.DeletePartialMatch(prometheus.Labels{"service": i.service, "instance": i.label})
 	}
 }
