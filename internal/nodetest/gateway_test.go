@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -17,7 +19,6 @@ import (
 // What an instance of a test's service does with requests.
 const (
 	isWell int32 = iota
-	isFrozen
 	isSlow
 	is500
 	isGarbage
@@ -28,18 +29,14 @@ type standIn struct {
 	name, url string
 	server    *httptest.Server
 	does      atomic.Int32
-	thaw      chan struct{} // closed with the test
 }
 
 // newStandIn starts an instance. It answers with its service's name and what it is told.
 func newStandIn(t *testing.T, service, name string, h http.Handler) *standIn {
 	t.Helper()
-	i := &standIn{name: name, thaw: make(chan struct{})}
+	i := &standIn{name: name}
 	i.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch i.does.Load() {
-		case isFrozen:
-			<-i.thaw
-			panic(http.ErrAbortHandler)
 		case isSlow:
 			slow := time.NewTimer(300 * time.Millisecond) // that is what it is
 			defer slow.Stop()
@@ -62,17 +59,10 @@ func newStandIn(t *testing.T, service, name string, h http.Handler) *standIn {
 	i.url = i.server.URL
 	t.Cleanup(func() {
 		i.does.Store(isWell)
-		close(i.thaw)
 		i.server.CloseClientConnections()
 		i.server.Close()
 	})
 	return i
-}
-
-// kill ends it as a crash does: nobody listens, and what is under way is cut off.
-func (i *standIn) kill() {
-	_ = i.server.Listener.Close() // only once
-	i.server.CloseClientConnections()
 }
 
 // serviceWorld is a node with services of the test behind it.
@@ -235,9 +225,13 @@ func TestClientsSeeOfIllInstancesOnlyWhatNoRepeatMayHide(t *testing.T) {
 		all[service] = append(all[service], i)
 		return i
 	}
-	for n := range 3 {
-		add("orders", fmt.Sprint("orders-", n))
-		add("stock", fmt.Sprint("stock-", n))
+	var processes []*os.Process
+	for _, service := range []string{"orders", "stock"} {
+		add(service, service+"-0")
+		add(service, service+"-1")
+		i, process := startInstance(t, service, service+"-2")
+		w.join(service, i)
+		processes = append(processes, process)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -256,7 +250,6 @@ func TestClientsSeeOfIllInstancesOnlyWhatNoRepeatMayHide(t *testing.T) {
 		does int32
 		may  []string // what a POST may get
 	}{
-		{"frozen", isFrozen, []string{"POST 504"}},
 		{"slow", isSlow, nil},
 		{"500", is500, []string{"POST 500"}},
 		{"garbage", isGarbage, []string{"POST 502"}},
@@ -278,27 +271,30 @@ func TestClientsSeeOfIllInstancesOnlyWhatNoRepeatMayHide(t *testing.T) {
 		})
 		onlyOK(t, fault.what, l.take(), fault.may...)
 	}
-	for _, service := range []string{"orders", "stock"} {
-		all[service][1].kill()
+	out := func() bool {
+		return !strings.Contains(w.state("orders", "orders-2"), `"state":"up"`) && !strings.Contains(w.state("stock", "stock-2"), `"state":"up"`)
 	}
-	more(300)
+	signal(t, syscall.SIGSTOP, processes)
+	Eventually(t, "what is frozen gets no requests", out)
+	more(100)
+	signal(t, syscall.SIGCONT, processes)
+	Eventually(t, "what was frozen is up again", func() bool {
+		return strings.Contains(w.state("orders", "orders-2"), `"state":"up"`) && strings.Contains(w.state("stock", "stock-2"), `"state":"up"`)
+	})
+	more(100)
+	onlyOK(t, "frozen", l.take(), "POST 504")
+	signal(t, syscall.SIGKILL, processes)
+	Eventually(t, "what is killed gets no requests", out)
+	more(100)
 	onlyOK(t, "killed", l.take(), "POST 502")
 
 	// A rolling replacement is noticed by nobody, whatever he asks.
-	for _, service := range []string{"orders", "stock"} {
-		w.leave(service, service+"-1")
-	}
-	more(50)
-	l.take()
-	for n := range 3 {
+	for n := range 2 {
 		for _, service := range []string{"orders", "stock"} {
 			old := all[service][n]
 			add(service, fmt.Sprint(service, "-new-", n))
-			if n != 1 {
-				w.leave(service, old.name)
-				old.server.Config.SetKeepAlivesEnabled(false)
-				shutdown(t, old)
-			}
+			w.leave(service, old.name)
+			shutdown(t, old)
 		}
 		more(50)
 	}
