@@ -100,12 +100,16 @@ func (c gatewayCommand) measure(ctx context.Context) (found load.Gateway, err er
 	}
 	for range c.Rounds {
 		for n := range times {
+			cpu := load.OwnCPU()
 			took, failed := c.pace(ctx, at[n], token)
+			cpu = load.OwnCPU() - cpu
 			if ctx.Err() != nil {
 				return found, ctx.Err()
 			}
 			found.Requests, found.Failed = found.Requests+len(took)+failed, found.Failed+failed
-			times[n] = append(times[n], timesOf(took))
+			one := timesOf(took)
+			one.CPU = float64(cpu.Microseconds()) / c.asked()
+			times[n] = append(times[n], one)
 		}
 	}
 	found.Bare, found.Gateway = middleOf(times[0]), middleOf(times[1])
@@ -213,6 +217,9 @@ func (c gatewayCommand) pace(ctx context.Context, at, token string) (took []time
 	return took, failed
 }
 
+// asked is how many requests one measurement makes, those before it included.
+func (c gatewayCommand) asked() float64 { return c.Rate * (c.Warmup + c.Duration).Seconds() }
+
 // askOnce makes one request and reads its answer.
 func askOnce(ctx context.Context, client *http.Client, at, token string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/bench/x", nil)
@@ -255,5 +262,6 @@ func middleOf(rounds []load.ProxyTimes) load.ProxyTimes {
 	return load.ProxyTimes{
 		P50: middle(func(t load.ProxyTimes) float64 { return t.P50 }),
 		P99: middle(func(t load.ProxyTimes) float64 { return t.P99 }),
+		CPU: middle(func(t load.ProxyTimes) float64 { return t.CPU }),
 	}
 }

@@ -307,11 +307,11 @@ func checkPath(text string) error {
 func checkService(text string) error {
 	for _, c := range []byte(text) {
 		if c != '-' && c != '.' && !validAppName(string(c)) {
-			return fmt.Errorf("%q is not a service's name: 1 to 64 letters, digits, -, _ and .", text)
+			return fmt.Errorf("%q is not a service's name: 1 to 64 letters, digits, '.', '-' and '_'", text)
 		}
 	}
 	if len(text) < 1 || len(text) > 64 {
-		return fmt.Errorf("%q is not a service's name: 1 to 64 letters, digits, -, _ and .", text)
+		return fmt.Errorf("%q is not a service's name: 1 to 64 letters, digits, '.', '-' and '_'", text)
 	}
 	return nil
 }

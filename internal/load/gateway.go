@@ -22,6 +22,7 @@ type Gateway struct {
 type ProxyTimes struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
+	CPU float64 `json:"cpu"` // of the process for one, client and service included
 }
 
 // Added is what the gateway adds to the p99 of the bare proxy, in µs.
@@ -30,10 +31,11 @@ func (g Gateway) Added() float64 { return g.Gateway.P99 - g.Bare.P99 }
 // Print writes it for people.
 func (g Gateway) Print(w io.Writer) error {
 	_, err := fmt.Fprintf(w, `%d requests, %.0f a second, to three instances; %d failed
-  bare reverse proxy    p50 %s  p99 %s
-  gateway               p50 %s  p99 %s
+  bare reverse proxy    p50 %s  p99 %s  CPU a request, client and service included %s
+  gateway               p50 %s  p99 %s  CPU a request %s
   added to the p99      %s
-`, g.Requests, g.Rate, g.Failed, micros(g.Bare.P50), micros(g.Bare.P99), micros(g.Gateway.P50), micros(g.Gateway.P99), micros(g.Added()))
+`, g.Requests, g.Rate, g.Failed, micros(g.Bare.P50), micros(g.Bare.P99), micros(g.Bare.CPU),
+		micros(g.Gateway.P50), micros(g.Gateway.P99), micros(g.Gateway.CPU), micros(g.Added()))
 	return err
 }
 
