@@ -13,6 +13,14 @@ import (
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
+// openServices makes the room of services and the door to them.
+func (n *node) openServices(ctx context.Context) error {
+	if err := n.openRegistry(ctx); err != nil {
+		return err
+	}
+	return n.openGateway()
+}
+
 // openGateway makes the door to the product's own services, where clients come in at all.
 func (n *node) openGateway() (err error) {
 	s := n.opts.Settings
@@ -20,10 +28,25 @@ func (n *node) openGateway() (err error) {
 		return nil
 	}
 	n.gateway, err = gateway.New(gateway.Options{
-		Config: gatewayConfig(s.Gateway), Instances: instances{n.registry}, Verifier: bearers{n.apps},
+		Config: gatewayConfig(s.Gateway), Instances: instances{n.registry}, Verifier: bearers{n},
 		Now: time.Now, Log: n.log, Metrics: n.metrics,
 	})
 	return err
+}
+
+// runGateway looks after the instances until ctx ends.
+func (n *node) runGateway(ctx context.Context) error {
+	if n.gateway == nil {
+		return nil
+	}
+	return n.gateway.Run(ctx)
+}
+
+// leaveGateway ends what would keep the public door open for ever.
+func (n *node) leaveGateway() {
+	if n.gateway != nil {
+		n.gateway.Leave()
+	}
 }
 
 // reloadGateway has the routes count as they are now.
@@ -69,11 +92,11 @@ func (i instances) List(service string) []gateway.Instance {
 func (i instances) Watch(f func(service string)) (stop func()) { return i.room.Watch(f) }
 
 // bearers says who shows a token: an account of chat, or a user of an app that has keys.
-type bearers struct{ apps *apps.Registry }
+type bearers struct{ node *node }
 
 // Verify implements gateway.Verifier.
 func (b bearers) Verify(ctx context.Context, token string) (gateway.Caller, error) {
-	grant, err := b.apps.Bearer(ctx, token)
+	grant, err := b.node.apps.Bearer(ctx, token)
 	if err != nil {
 		return gateway.Caller{}, refusedBearer(err)
 	}

@@ -250,7 +250,7 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.buildAccounts(); err != nil {
 		return err
 	}
-	if err := n.openRegistry(ctx); err != nil {
+	if err := n.openServices(ctx); err != nil {
 		return err
 	}
 	limits := n.limits()
@@ -265,9 +265,6 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	n.apps, err = apps.New(who)
 	if err != nil {
 		return fmt.Errorf("set up the apps: %w", err)
-	}
-	if err := n.openGateway(); err != nil {
-		return err
 	}
 	so := stats.Options{Metrics: prometheus.Gatherers{n.metrics, &n.shardMetrics}, Now: time.Now, Log: n.log, Register: n.metrics}
 	if n.links != nil {
@@ -337,9 +334,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
 	rooms.Go(func() error { return n.runRegistry(stopping) })
-	if n.gateway != nil {
-		rooms.Go(func() error { return n.gateway.Run(stopping) })
-	}
+	rooms.Go(func() error { return n.runGateway(stopping) })
 	if n.matching.devices != nil {
 		rooms.Go(func() error { return n.matching.devices.Run(stopping) })
 	}
@@ -370,9 +365,7 @@ func (n *node) serve(ctx context.Context) error {
 	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	n.stats.LetGo()                      // or the doors would wait for streams of stats
 	n.journal.letGo()
-	if n.gateway != nil {
-		n.gateway.Leave()
-	}
+	n.leaveGateway()
 	n.doors.closePublic()
 	n.exchange.Leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)

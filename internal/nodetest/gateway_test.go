@@ -153,8 +153,8 @@ func (l *loadOf) total() int {
 	return l.all
 }
 
-// load has clients ask both services until ctx ends: what may be repeated, and what may not.
-func (w *serviceWorld) load(ctx context.Context, all *sync.WaitGroup, clients int) *loadOf {
+// begin has clients ask both services until ctx ends: what may be repeated, and what may not.
+func (w *serviceWorld) begin(ctx context.Context, all *sync.WaitGroup, clients int) *loadOf {
 	l := &loadOf{seen: map[string]int{}}
 	token := "Bearer " + w.key.good("JWT-7")
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
@@ -212,93 +212,115 @@ func answersOK(letter string) http.Handler {
 	})
 }
 
+// loadedServices are two services of three instances each under load.
+type loadedServices struct {
+	*serviceWorld
+	all       map[string][]*standIn // by service
+	processes []*os.Process         // the last instance of each
+	load      *loadOf
+}
+
+// underLoad starts them, with clients that ask until the test ends.
+func underLoad(t *testing.T, clients int) *loadedServices {
+	t.Helper()
+	x := &loadedServices{serviceWorld: withServices(t), all: map[string][]*standIn{}}
+	for _, service := range []string{"orders", "stock"} {
+		x.add(service, service+"-0")
+		x.add(service, service+"-1")
+		i, process := startInstance(t, service, service+"-2")
+		x.join(service, i)
+		x.processes = append(x.processes, process)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	t.Cleanup(func() { stop(); running.Wait() })
+	x.load = x.begin(ctx, &running, clients)
+	return x
+}
+
+func (x *loadedServices) add(service, name string) {
+	x.t.Helper()
+	i := newStandIn(x.t, service, name, answersOK(service[:1]))
+	x.join(service, i)
+	x.all[service] = append(x.all[service], i)
+}
+
+// more waits for further requests.
+func (x *loadedServices) more(n int) {
+	x.t.Helper()
+	until := x.load.total() + n
+	Eventually(x.t, "requests go on", func() bool { return x.load.total() >= until })
+}
+
+// up says whether an instance of both services, by its number, gets requests.
+func (x *loadedServices) up(n int) (both, any bool) {
+	first := strings.Contains(x.state("orders", fmt.Sprint("orders-", n)), `"state":"up"`)
+	second := strings.Contains(x.state("stock", fmt.Sprint("stock-", n)), `"state":"up"`)
+	return first && second, first || second
+}
+
+func (x *loadedServices) await(what string, n int, up bool) {
+	x.t.Helper()
+	Eventually(x.t, what, func() bool {
+		both, any := x.up(n)
+		return up && both || !up && !any
+	})
+}
+
+// fault has an instance of each service do something ill for a while.
+func (x *loadedServices) fault(what string, does int32, may ...string) {
+	x.t.Helper()
+	set := func(does int32) {
+		for _, list := range x.all {
+			list[1].does.Store(does)
+		}
+	}
+	set(does)
+	x.more(300)
+	if does != isSlow {
+		x.await("it gets no requests: "+what, 1, false)
+		onlyOK(x.t, what+", until that is known", x.load.take(), may...)
+		x.more(200) // of which one is tried there now and then
+	}
+	set(isWell)
+	x.await("it is well again: "+what, 1, true)
+	onlyOK(x.t, what, x.load.take(), may...)
+}
+
 // Each fault of an instance hits the clients only where no repeat may hide it: what is
 // not safe to repeat, and was sent.
 func TestClientsSeeOfIllInstancesOnlyWhatNoRepeatMayHide(t *testing.T) {
 	t.Parallel()
-	w := withServices(t)
-	const clients = 12
-	all := map[string][]*standIn{}
-	add := func(service, name string) *standIn {
-		i := newStandIn(t, service, name, answersOK(service[:1]))
-		w.join(service, i)
-		all[service] = append(all[service], i)
-		return i
-	}
-	var processes []*os.Process
-	for _, service := range []string{"orders", "stock"} {
-		add(service, service+"-0")
-		add(service, service+"-1")
-		i, process := startInstance(t, service, service+"-2")
-		w.join(service, i)
-		processes = append(processes, process)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer stop()
-	l := w.load(ctx, &running, clients)
-	more := func(n int) {
-		t.Helper()
-		until := l.total() + n
-		Eventually(t, "requests go on", func() bool { return l.total() >= until })
-	}
-	more(200)
-	onlyOK(t, "all are well", l.take())
-	for _, fault := range []struct {
-		what string
-		does int32
-		may  []string // what a POST may get
-	}{
-		{"slow", isSlow, nil},
-		{"500", is500, []string{"POST 500"}},
-		{"garbage", isGarbage, []string{"POST 502"}},
-	} {
-		for _, service := range []string{"orders", "stock"} {
-			all[service][1].does.Store(fault.does)
-		}
-		more(300)
-		if fault.does != isSlow {
-			Eventually(t, "it gets no requests", func() bool { return !strings.Contains(w.state("orders", "orders-1"), `"state":"up"`) })
-			onlyOK(t, fault.what+", until that is known", l.take(), fault.may...)
-			more(200) // of which one is tried there now and then
-		}
-		for _, service := range []string{"orders", "stock"} {
-			all[service][1].does.Store(isWell)
-		}
-		Eventually(t, "it is well again", func() bool {
-			return strings.Contains(w.state("orders", "orders-1"), `"state":"up"`) && strings.Contains(w.state("stock", "stock-1"), `"state":"up"`)
-		})
-		onlyOK(t, fault.what, l.take(), fault.may...)
-	}
-	out := func() bool {
-		return !strings.Contains(w.state("orders", "orders-2"), `"state":"up"`) && !strings.Contains(w.state("stock", "stock-2"), `"state":"up"`)
-	}
-	signal(t, syscall.SIGSTOP, processes)
-	Eventually(t, "what is frozen gets no requests", out)
-	more(100)
-	signal(t, syscall.SIGCONT, processes)
-	Eventually(t, "what was frozen is up again", func() bool {
-		return strings.Contains(w.state("orders", "orders-2"), `"state":"up"`) && strings.Contains(w.state("stock", "stock-2"), `"state":"up"`)
-	})
-	more(100)
-	onlyOK(t, "frozen", l.take(), "POST 504")
-	signal(t, syscall.SIGKILL, processes)
-	Eventually(t, "what is killed gets no requests", out)
-	more(100)
-	onlyOK(t, "killed", l.take(), "POST 502")
+	x := underLoad(t, 12)
+	x.more(200)
+	onlyOK(t, "all are well", x.load.take())
+	x.fault("slow", isSlow)
+	x.fault("500", is500, "POST 500")
+	x.fault("garbage", isGarbage, "POST 502")
+
+	signal(t, syscall.SIGSTOP, x.processes)
+	x.await("what is frozen gets no requests", 2, false)
+	x.more(100)
+	signal(t, syscall.SIGCONT, x.processes)
+	x.await("what was frozen is up again", 2, true)
+	x.more(100)
+	onlyOK(t, "frozen", x.load.take(), "POST 504")
+	signal(t, syscall.SIGKILL, x.processes)
+	x.await("what is killed gets no requests", 2, false)
+	x.more(100)
+	onlyOK(t, "killed", x.load.take(), "POST 502")
 
 	// A rolling replacement is noticed by nobody, whatever he asks.
 	for n := range 2 {
-		for _, service := range []string{"orders", "stock"} {
-			old := all[service][n]
-			add(service, fmt.Sprint(service, "-new-", n))
-			w.leave(service, old.name)
+		for service := range x.all {
+			old := x.all[service][n]
+			x.add(service, fmt.Sprint(service, "-new-", n))
+			x.leave(service, old.name)
 			shutdown(t, old)
 		}
-		more(50)
+		x.more(50)
 	}
-	onlyOK(t, "replaced one by one", l.take())
+	onlyOK(t, "replaced one by one", x.load.take())
 }
 
 // shutdown ends an instance as a service does that is told to: what is under way ends well.
