@@ -79,12 +79,12 @@ func portOf(u *url.URL) string {
 
 // Validate checks the flags; what it says is a matter of usage.
 func (c registerCommand) Validate() error {
-	for _, wrong := range c.is().Check() {
-		option := map[string]string{"service": "--name"}[wrong.Field]
-		if option == "" {
-			option = "--" + wrong.Field
+	if wrong := c.is().Check(); len(wrong) > 0 {
+		option := "--" + wrong[0].Field
+		if option == "--service" {
+			option = "--name"
 		}
-		return fmt.Errorf("%s %s", option, wrong.Reason)
+		return fmt.Errorf("%s %s", option, wrong[0].Reason)
 	}
 	if c.Server == "" && c.KeyFile != "" {
 		return errors.New("--key-file goes with --server: the node on a data folder of this machine needs none")
@@ -265,14 +265,17 @@ func (r *registrar) renew(ctx context.Context) error {
 	if err := r.readKey(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, registerTime)
+	// What is under way when ctx ends is waited for, for a while: cut off here, it might be
+	// carried out after the instance has left.
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), registerTime)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveTime, cancel) })()
 	r.tried = true
 	body := map[string]any{"url": r.is.URL, "weight": r.is.Weight, "ttl": int(r.is.TTL.Seconds())}
 	if len(r.is.Meta) > 0 {
 		body["meta"] = r.is.Meta
 	}
-	_, err := r.node.call(ctx, "PUT", r.path(), body, nil)
+	_, err := r.node.call(call, "PUT", r.path(), body, nil)
 	return err
 }
 

@@ -229,6 +229,14 @@ func TestAStreamOfServicesSaysAllAndThenWhatChanges(t *testing.T) {
 	put("orders/o1", `{"url":"http://h:1"}`) // a renewal is no news
 	put("bills/b1", `{"url":"http://h:1"}`)
 	expect(`service {"name":"bills","instances":[` + shown("bills", "b1", "") + `]}`)
+	for range 3 { // of which each look finds the same, though it is looked at again and again
+		put("meta/m1", `{"url":"http://h:1","meta":{"a":"1","b":"2","c":"3","d":"4","e":"5","f":"6"}}`)
+	}
+	expect(`service {"name":"meta","instances":[{"service":"meta","instance":"m1","url":"http://h:1","weight":1,"meta":{"a":"1","b":"2","c":"3","d":"4","e":"5","f":"6"},"ttl":30,"since":"2026-11-26T08:00:00.000Z","source":"registered"}]}`)
+	for number := x.v1.opts.Rooms.Stats.Latest().Number; x.v1.opts.Rooms.Stats.Latest().Number < number+5; {
+		_, more := x.v1.opts.Rooms.Stats.After(x.v1.opts.Rooms.Stats.Latest().Number, 1)
+		<-more
+	}
 	x.becomes("o1", "down", 7) // which only the gateway knows
 	expect(`service {"name":"orders","instances":[` + shown("orders", "o1", `,"health":{"state":"down","since":"2026-11-26T08:00:00.000Z","reason":"it says so"},"inFlight":7`) + `]}`)
 	wantStatus(t, x.h, 200, "DELETE", "/v1/services/bills/b1", write)

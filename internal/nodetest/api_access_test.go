@@ -113,7 +113,7 @@ func TestEachCallIsOpenedByTheRightKeyAlone(t *testing.T) {
 		}
 		// Of the other app, and so not there to be found by either.
 		shops, _ := s.NewKey(`{"app":"SHOP","scopes":["users:read"]}`)
-		r := d.example(t, c, "ANZ", map[string]string{"id": shops, "name": "none"})
+		r := d.example(t, c, "ANZ", map[string]string{"id": shops, "name": "none", "instance": "none"})
 		for what, b := range bad {
 			a := r.do(s, b.key)
 			if a.Status != 401 || a.Code() != b.code || a.Header.Get("WWW-Authenticate") == "" {
@@ -156,9 +156,9 @@ func TestNoCallReachesAnotherAppsUsersKeysOrLists(t *testing.T) {
 			continue
 		}
 		anz, _ := s.NewKey(`{"app":"ANZ","scopes":["users:read"]}`)
-		r := d.example(t, c, "ANZ", map[string]string{"id": anz, "name": "none"})
-		if c.Scope == keys.StatsRead {
-			continue // of the node, not of an app
+		r := d.example(t, c, "ANZ", map[string]string{"id": anz, "name": "none", "instance": "none"})
+		if c.Scope == keys.StatsRead || c.Scope == keys.ServicesRead || c.Scope == keys.ServicesWrite {
+			continue // of the node, or of services, which are of no app
 		}
 		if a := r.do(s, shop); a.Status != 403 && a.Status != 404 && !eachForbidden(a) {
 			t.Errorf("%s %s with another app's key: %d %s", r.method, r.path, a.Status, a.Body)
@@ -192,7 +192,7 @@ func TestTheOperatorNeedsNoKeyAtTheControlSocket(t *testing.T) {
 			continue
 		}
 		id, _ := s.NewKey(`{"app":"ANZ","scopes":["users:read"]}`)
-		r := d.example(t, c, "ANZ", map[string]string{"id": id, "name": "none"})
+		r := d.example(t, c, "ANZ", map[string]string{"id": id, "name": "none", "instance": "none"})
 		if a := s.CallControl(r.method, r.path, r.body); a.Status == 401 || a.Status == 403 || a.Status >= 500 {
 			t.Errorf("%s %s: %d %s", r.method, r.path, a.Status, a.Body)
 		}

@@ -187,9 +187,13 @@ func TestARenewalThatComesWhileItsRowIsRemovedStands(t *testing.T) {
 		defer stop()
 		was := register(t, r, "a", time.Second)
 		var again Instance
+		table.mu.Lock()
 		table.before = func(string) { again = register(t, r, "a", 10*time.Second) }
+		table.mu.Unlock()
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
+		table.mu.Lock()
+		defer table.mu.Unlock()
 		if table.before != nil || table.removed > 0 || names(r.List("orders")) != "a" || !again.Since.After(was.Since) {
 			t.Errorf("%d removed, listed %v, was %v", table.removed, r.List("orders"), was)
 		}
