@@ -303,8 +303,12 @@ func checkPath(text string) error {
 	return nil
 }
 
-// checkService checks the name of a service.
+// checkService checks the name of a service. That of the nodes is none: what a node hands on
+// to a node would come back.
 func checkService(text string) error {
+	if text == "switchboard" {
+		return errors.New("is the nodes themselves: name a service of yours")
+	}
 	for _, c := range []byte(text) {
 		if c != '-' && c != '.' && !validAppName(string(c)) {
 			return fmt.Errorf("%q is not a service's name: 1 to 64 letters, digits, '.', '-' and '_'", text)

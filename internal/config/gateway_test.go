@@ -66,6 +66,7 @@ func TestWhatIsWrongWithARouteIsSaidAtItsLine(t *testing.T) {
 		"{path: /a%2fb, service: s}":                              "is no path that can be compared",
 		"{path: /a//b, service: s}":                               "is no path that can be compared",
 		"{path: /a/, service: a b}":                               "service: \"a b\" is not a service's name",
+		"{path: /a/, service: switchboard}":                       "service: is the nodes themselves",
 		"{path: /a/, service: s, auth: maybe}":                    "auth: \"maybe\" is none of required, optional, none",
 		"{path: /a/, service: s, apps: [NONE]}":                   "apps: \"NONE\" is no app",
 		"{path: /a/, service: s, apps: [SHOP], auth: none}":       "apps: says who may come, yet auth is none",

@@ -16,7 +16,8 @@ import (
 var (
 	errSlow   = errors.New("the service did not begin its answer in time")
 	errNobody = errors.New("no instance of the service can be used")
-	errEnded  = errors.New("the token has ended, or the server is stopping")
+	errEnded  = errors.New("the token has ended")
+	errLeaves = errors.New("the server is stopping")
 )
 
 // exchange is one request with its answer.
@@ -204,6 +205,13 @@ func targetOf(i *instance, asked *url.URL) *url.URL {
 	return &to
 }
 
+// leaving refuses what would last when the server is about to stop.
+func leaving() *refusal {
+	r := refuse(CodeNoInstance, errLeaves.Error())
+	r.retry = time.Second
+	return r
+}
+
 // refused returns what a client is told when there is no answer of the service.
 func (x *exchange) refused(err error) *refusal {
 	var known *refusal
@@ -227,7 +235,11 @@ func (x *exchange) refused(err error) *refusal {
 		r.retry, r.service = x.route.service.soonest(x.g.opts.Now(), x.g.table.Load().config), true
 		return r
 	case errors.Is(err, errEnded):
-		return refuse(wire.CodeTokenExpired, "the token has ended meanwhile")
+		r := refuse(wire.CodeTokenExpired, "the token has ended meanwhile")
+		r.token = "invalid_token"
+		return r
+	case errors.Is(err, errLeaves):
+		return leaving()
 	}
 	r := refuse(CodeBadAnswer, "the service gave no answer, or one that is not HTTP")
 	r.service = true

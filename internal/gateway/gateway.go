@@ -308,7 +308,7 @@ func (g *Gateway) Leave() {
 	defer g.lasting.mu.Unlock()
 	g.lasting.left = true
 	for _, end := range g.lasting.list {
-		end(errEnded)
+		end(errLeaves)
 	}
 }
 

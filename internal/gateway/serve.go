@@ -192,9 +192,7 @@ func (x *exchange) hold(r *http.Request) (context.Context, func(), *refusal) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	if !x.g.lasting.add(x, cancel) {
 		cancel(nil)
-		refused := refuse(CodeNoInstance, "the server is stopping")
-		refused.retry = time.Second
-		return nil, nil, refused
+		return nil, nil, leaving()
 	}
 	ends := []func(){func() { x.g.lasting.remove(x); cancel(nil) }}
 	end := func() {
@@ -242,7 +240,7 @@ func (x *exchange) modify(res *http.Response) error {
 
 // fail answers where the service did not.
 func (x *exchange) fail(s *sink, r *http.Request, err error) {
-	if r.Context().Err() != nil && x.body.failed() == nil && !errors.Is(err, errEnded) {
+	if r.Context().Err() != nil && x.body.failed() == nil && !errors.Is(err, errEnded) && !errors.Is(err, errLeaves) {
 		s.status = statusLeft
 		panic(http.ErrAbortHandler) // there is nobody to read an answer
 	}
