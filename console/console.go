@@ -135,6 +135,12 @@ func newSite(built fs.FS, o Options) site {
 	return s
 }
 
+// Serves says whether there is something at a path.
+func (s site) Serves(path string) bool {
+	_, ok := s.files[path]
+	return ok
+}
+
 func newFile(name string, body []byte) file {
 	sum := sha256.Sum256(body)
 	f := file{

@@ -16,6 +16,7 @@ type benchCommands struct {
 	Traffic   trafficCommand    `cmd:"" help:"Fold events of devices into windows in this process, as fast as it can."`
 	Nearby    nearbyCommand     `cmd:"" help:"Keep positions and look around in this process, with their log on the disk, beside Redis."`
 	Relay     relayBenchCommand `cmd:"" help:"Move files from one folder into another with an uploader and a collector in this process, beside a bare loop."`
+	Gateway   gatewayCommand    `cmd:"" help:"Hand requests on to three instances in this process, beside a bare reverse proxy."`
 	Suite     suiteCommand      `cmd:"" help:"Start what is to be measured and measure all that we hold ourselves to."`
 	Compare   compareCommand    `cmd:"" help:"Print two reports side by side."`
 	Echo      echoCommand       `cmd:"" hidden:"" help:"Serve the bare echo."`

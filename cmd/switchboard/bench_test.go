@@ -282,6 +282,18 @@ func TestBenchMovesFilesBesideABareLoop(t *testing.T) {
 	}
 }
 
+func TestBenchHandsRequestsOnBesideABareProxy(t *testing.T) {
+	t.Parallel()
+	out, errs, code := benchmark(t, "gateway", "--rounds", "1", "--clients", "5", "--rate", "200", "--warmup", "10ms", "--duration", "200ms", "--json")
+	var found load.Gateway
+	if err := json.Unmarshal([]byte(out), &found); code != "0" || errs != "" || err != nil {
+		t.Fatalf("exit code %s, %v\n%s%s", code, err, out, errs)
+	}
+	if found.Requests == 0 || found.Failed != 0 || found.Bare.P99 <= 0 || found.Gateway.P99 <= 0 {
+		t.Errorf("it found %+v", found)
+	}
+}
+
 func TestBenchFoldsEventsIntoWindows(t *testing.T) {
 	t.Parallel()
 	out, errs, code := benchmark(t, "traffic", "--devices", "50", "--warmup", "10ms", "--duration", "100ms", "--json")

@@ -16,6 +16,8 @@ type door struct {
 	paths     map[string]route
 	prefixes  []route  // the first that fits serves
 	ownOrigin []string // paths whose handlers check origins themselves
+	gateway   Gateway  // nil: there is none
+	pages     func(path string) bool
 }
 
 // route is one path, or all paths below a prefix, and what serves it.
@@ -66,6 +68,10 @@ func (d *door) find(path string) (route, bool) {
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w}
 	defer d.finish(a, r)
+	if d.forServices(r) {
+		d.handOn(a, r)
+		return
+	}
 	secure(w.Header())
 	if !d.admit(a, r) {
 		return
@@ -91,11 +97,8 @@ func (d *door) admit(a *answer, r *http.Request) bool {
 		Problem(a, status, code, detail)
 		return false
 	}
-	if d.opts.Demo && !HostAllowed(r) {
-		return refuse(http.StatusMisdirectedRequest, CodeWrongHost, "the demo answers to loopback names only, such as 127.0.0.1 and localhost")
-	}
-	if d.opts.Origin != nil && !slices.Contains(d.ownOrigin, r.URL.Path) && !d.opts.Origin(r) {
-		return refuse(http.StatusForbidden, CodeOriginRefused, "pages of this origin may not use this server; name it in origins")
+	if code, status, detail := d.stranger(r); code != "" {
+		return refuse(status, code, detail)
 	}
 	limit := d.opts.MaxBody()
 	if r.ContentLength > limit {
@@ -103,6 +106,17 @@ func (d *door) admit(a *answer, r *http.Request) bool {
 	}
 	r.Body = http.MaxBytesReader(a, r.Body, limit)
 	return true
+}
+
+// stranger says why a page may not ask, or the demo not under that name; empty if it may.
+func (d *door) stranger(r *http.Request) (code string, status int, detail string) {
+	if d.opts.Demo && !HostAllowed(r) {
+		return CodeWrongHost, http.StatusMisdirectedRequest, "the demo answers to loopback names only, such as 127.0.0.1 and localhost"
+	}
+	if d.opts.Origin != nil && !slices.Contains(d.ownOrigin, r.URL.Path) && !d.opts.Origin(r) {
+		return CodeOriginRefused, http.StatusForbidden, "pages of this origin may not use this server; name it in origins"
+	}
+	return "", 0, ""
 }
 
 // secure sets the headers that hold for every answer. Handlers of pages replace

@@ -40,7 +40,8 @@ type Options struct {
 	Socket  http.Handler // at /ws; it checks origins itself
 	Devices http.Handler // at /device/connect; so does it; nil: there is no such door
 	Access  string       // who may connect there, for the console: open, key or jwt
-	Console http.Handler // at / and below
+	Console http.Handler // at / and below; with Serves(path) bool it leaves other paths to Gateway
+	Gateway Gateway      // behind all other paths; nil: there is none
 	// DevicesOff says which setting would let devices in, where there is no such door.
 	DevicesOff string
 	// Map is what the console's map has to know; nil where nobody says where he is.
@@ -102,6 +103,10 @@ func NewPublic(o Options) http.Handler {
 		writeJSON(w, http.StatusOK, about(o))
 	}))
 	d.below("/", read, o.Console)
+	d.gateway = o.Gateway
+	if pages, ok := o.Console.(interface{ Serves(path string) bool }); ok {
+		d.pages = pages.Serves
+	}
 	return d
 }
 

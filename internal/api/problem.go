@@ -38,6 +38,7 @@ type answer struct {
 	text     []byte // of an error in plain text, kept back
 	keeping  bool   // an error in plain text is being kept back
 	hijacked bool
+	raw      bool // an error in plain text is the service's own, and stays
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -46,7 +47,7 @@ func (a *answer) WriteHeader(status int) {
 		return
 	}
 	a.status = status
-	a.keeping = status >= 400 && strings.HasPrefix(a.Header().Get("Content-Type"), "text/plain")
+	a.keeping = !a.raw && status >= 400 && strings.HasPrefix(a.Header().Get("Content-Type"), "text/plain")
 	if !a.keeping {
 		a.ResponseWriter.WriteHeader(status)
 	}

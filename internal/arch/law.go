@@ -31,7 +31,7 @@ func layerOf(pkg string) layer {
 	}
 	for l, packages := range map[layer][]string{
 		hall:   {"internal/node"},
-		door:   {"internal/socket", "internal/api", "internal/link", "internal/meta", "internal/demo"},
+		door:   {"internal/socket", "internal/api", "internal/link", "internal/meta", "internal/demo", "internal/gateway"},
 		pipe:   {"internal/bus", "internal/db", "internal/shards"},
 		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/accounts", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/registry", "internal/settings", "internal/webhooks"},
 		wire:   {"wire"},

@@ -23,6 +23,7 @@ func (s Settings) Check() error {
 		}
 	}
 	c.checkApps(s)
+	c.checkGateway(s)
 	c.checkTogether(s, nil)
 	return c.problems.orNil()
 }

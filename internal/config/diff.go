@@ -29,6 +29,9 @@ func Diff(old, new Settings) Changes {
 	if !reflect.DeepEqual(old.Chat.Webhooks, new.Chat.Webhooks) {
 		note("chat.webhooks", false)
 	}
+	if len(old.Gateway.Routes)+len(new.Gateway.Routes) > 0 && !reflect.DeepEqual(old.Gateway.Routes, new.Gateway.Routes) {
+		note(gatewayRoutes, true)
+	}
 	for _, k := range Keys() {
 		if k.field != nil && k.text(&old) != k.text(&new) {
 			note(k.Name, k.Live)
@@ -43,6 +46,7 @@ func Diff(old, new Settings) Changes {
 func Adopt(running, wanted Settings) (Settings, error) {
 	next := running
 	next.Apps, next.Demo = wanted.Apps, wanted.Demo
+	next.Gateway.Routes = wanted.Gateway.Routes
 	next.hidden = maps.Clone(running.hidden)
 	if next.hidden == nil {
 		next.hidden = map[string]bool{}

@@ -16,6 +16,7 @@ type layer struct {
 	values   map[string]any
 	apps     []App     // nil when the source names none
 	ofChat   []Webhook // likewise
+	routes   []Route   // likewise
 	places   map[string]Place
 	hidden   map[string]bool // keys whose values come from secrets that they name
 	problems Problems
@@ -93,6 +94,11 @@ func (r *fileReader) group(prefix string, n *yaml.Node) {
 		if prefix+f.name == "chat.webhooks" {
 			r.places[prefix+f.name] = r.at(f.value)
 			r.ofChat = r.readWebhooks(prefix+f.name, f.value)
+			continue
+		}
+		if prefix+f.name == gatewayRoutes {
+			r.places[gatewayRoutes] = r.at(f.value)
+			r.routes = r.readRoutes(f.value)
 			continue
 		}
 		r.group(prefix+f.name+".", f.value)

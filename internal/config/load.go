@@ -82,6 +82,7 @@ func compose(layers []layer, repository bool) (Placed, error) {
 	if repository && len(s.Apps) == 0 && s.Meta == "" && !s.Chat.Enabled {
 		c.refuse("apps", "must name at least one app, here or in the repository, unless chat.enabled is true")
 	}
+	c.checkGateway(s)
 	c.checkTogether(s, problems)
 	more := slices.DeleteFunc(c.problems, func(p Problem) bool { return problems.cover(p) })
 	if err := append(problems, more...).orNil(); err != nil {
@@ -122,6 +123,9 @@ func merge(layers []layer) (Settings, map[string]Place, error) {
 		}
 		if l.ofChat != nil {
 			s.Chat.Webhooks = l.ofChat
+		}
+		if l.routes != nil {
+			s.Gateway.Routes = l.routes
 		}
 	}
 	for _, key := range Keys() {

@@ -25,6 +25,7 @@ type Settings struct {
 	Traffic  Traffic  `yaml:"traffic"`  // what was exchanged when
 	Relay    Relay    `yaml:"relay"`    // whose network the console shows
 	Registry Registry `yaml:"registry"` // of services
+	Gateway  Gateway  `yaml:"gateway"`  // services behind the public listener
 	Limits   Limits   `yaml:"limits"`
 	Log      Log      `yaml:"log"`
 

@@ -37,7 +37,7 @@ var allIndexes = regexp.MustCompile(`\[[0-9]+\]`)
 // replaced forgets, before a layer is laid over the others, what was below a list that it
 // replaces.
 func (s *Settings) replaced(places map[string]Place, l layer) {
-	for list, is := range map[string]bool{"apps": l.apps != nil, "chat.webhooks": l.ofChat != nil} {
+	for list, is := range map[string]bool{"apps": l.apps != nil, "chat.webhooks": l.ofChat != nil, gatewayRoutes: l.routes != nil} {
 		if is {
 			maps.DeleteFunc(places, func(key string, _ Place) bool { return strings.HasPrefix(key, list) })
 			maps.DeleteFunc(s.hidden, func(key string, _ bool) bool { return strings.HasPrefix(key, list) })

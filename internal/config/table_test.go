@@ -27,6 +27,10 @@ func structKeys(typ reflect.Type, prefix string) []string {
 			names = append(names, structKeys(reflect.TypeFor[App](), prefix+name+"[].")...)
 		case f.Type == reflect.TypeFor[[]Webhook]():
 			names = append(names, structKeys(reflect.TypeFor[Webhook](), prefix+name+"[].")...)
+		case f.Type == reflect.TypeFor[[]Route]():
+			names = append(names, structKeys(reflect.TypeFor[Route](), prefix+name+"[].")...)
+		case f.Type == reflect.TypeFor[*Fallback]():
+			names = append(names, structKeys(reflect.TypeFor[Fallback](), prefix+name+".")...)
 		case f.Type == reflect.TypeFor[*JWT]():
 			names = append(names, structKeys(reflect.TypeFor[JWT](), prefix+name+".")...)
 		case f.Type.Kind() == reflect.Struct:
@@ -80,7 +84,7 @@ func TestEveryKeySetsAFieldOfItsOwn(t *testing.T) {
 func TestOnlyWhatIsMeantToChangesAtRunTime(t *testing.T) {
 	for _, k := range Keys() {
 		part, rest, _ := strings.Cut(k.Name, ".")
-		want := part == "apps[]" || part == "limits" || k.Name == "origins" || k.Name == "log.level" || part == "registry" ||
+		want := part == "apps[]" || part == "limits" || part == "gateway" || part == "registry" || k.Name == "origins" || k.Name == "log.level" ||
 			part == "matching" && !slices.Contains([]string{"enabled", "simple.enabled", "simple.access"}, rest) ||
 			part == "journal" && slices.Contains([]string{"devices", "queue", "streams"}, rest)
 		if k.Live != want {

@@ -215,6 +215,10 @@ func (k Key) checkText(text string) error {
 		return checkURL(text)
 	case kindTiles:
 		return checkTiles(text)
+	case kindPath:
+		return checkPath(text)
+	case kindService:
+		return checkService(text)
 	case kindLine:
 		return checkLine(text)
 	case kindAddress:

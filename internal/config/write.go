@@ -22,6 +22,16 @@ func (s Settings) YAML() []byte {
 			}
 			continue
 		}
+		if strings.HasPrefix(k.Name, gatewayRoutes) {
+			if groups["gateway."] == nil {
+				groups["gateway."] = mapping()
+				add(root, "gateway", groups["gateway."])
+				if len(s.Gateway.Routes) > 0 {
+					add(groups["gateway."], "routes", routesNode(s.Gateway.Routes))
+				}
+			}
+			continue
+		}
 		if k.field == nil {
 			if groups["apps"] == nil {
 				groups["apps"] = s.appsNode()
@@ -162,6 +172,13 @@ func Template() []byte {
 		if strings.HasPrefix(k.Name, "chat.webhooks[].") {
 			if strings.HasSuffix(k.Name, ".name") {
 				b.WriteString("\n" + webhooksOfChatTemplate())
+			}
+			continue
+		}
+		if strings.HasPrefix(k.Name, gatewayRoutes) {
+			if group != "gateway" {
+				group = "gateway"
+				b.WriteString("\n" + routesTemplate())
 			}
 			continue
 		}

@@ -38,6 +38,7 @@ func suiteRows(z sizes) []suiteRow {
 		{"traffic", "events of " + spaced(z.of(1000, 20)) + " devices that are folded into windows, by one goroutine", measureTraffic},
 		{"nearby", spaced(z.of(1_000_000, 1000)) + " positions on one core, compared with Redis; then " + spaced(z.of(1000, 20)) + " who look around while " + spaced(z.of(100_000, 500)) + " move", measureNearby},
 		{"relay", spaced(z.of(5000, 50)) + " files of 1 KiB and " + spaced(z.of(300, 50)) + " of 1 MiB, from an uploader's folder into a collector's, compared with a bare loop", measureRelay},
+		{"gateway", "2 000 requests a second with a token through the gateway to three instances, compared with a bare reverse proxy", measureGateway},
 		{"start", "start to ready, after a clean stop and after a kill", measureStart},
 	}
 }

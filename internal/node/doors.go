@@ -166,6 +166,7 @@ func (d *doors) lead(n *node) {
 		public := o
 		public.Socket, public.Console = n.sockets, console.Handler(console.Options{TileOrigin: n.opts.Settings.Nearby.TileOrigin()})
 		public.Map = n.mapOptions()
+		public.Gateway = n.gateway
 		public.DevicesOff = devicesOff(n.opts.Settings.Matching)
 		if n.matching.devices != nil {
 			public.Devices, public.Access = n.matching.devices, n.opts.Settings.Matching.Simple.Access
@@ -224,6 +225,9 @@ func (n *node) v1Options() api.V1Options {
 	}
 	if n.around.room != nil {
 		o.Rooms.Nearby = n.around.room
+	}
+	if n.gateway != nil {
+		o.Rooms.ServiceHealth = n.serviceHealth
 	}
 	if n.relay != nil {
 		o.Rooms.Relay = n.relay

@@ -27,6 +27,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/events"
+	"github.com/seed-3d8c1042/switchboard/internal/gateway"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
 	"github.com/seed-3d8c1042/switchboard/internal/members"
@@ -95,7 +96,8 @@ type node struct {
 	events  *api.Events
 	relay   *relay.Reader // nil: none is shown
 
-	registry *registry.Room // of services
+	registry *registry.Room   // of services
+	gateway  *gateway.Gateway // nil: clients connect to other nodes
 
 	exchange *events.Exchange // of events whose session and client are at two nodes
 	members  *members.Room
@@ -258,7 +260,7 @@ func (n *node) buildRooms(ctx context.Context) (err error) {
 	if err := n.buildAccounts(); err != nil {
 		return err
 	}
-	if err := n.openRegistry(ctx); err != nil {
+	if err := n.openServices(ctx); err != nil {
 		return err
 	}
 	limits := n.limits()
@@ -343,6 +345,7 @@ func (n *node) serve(ctx context.Context) error {
 	rooms.Go(func() error { return n.watchShards(stopping) })
 	rooms.Go(func() error { return n.tendCopies(stopping) })
 	rooms.Go(func() error { return n.runRegistry(stopping) })
+	rooms.Go(func() error { return n.runGateway(stopping) })
 	if n.matching.devices != nil {
 		rooms.Go(func() error { return n.matching.devices.Run(stopping) })
 	}
@@ -373,6 +376,7 @@ func (n *node) serve(ctx context.Context) error {
 	n.members.SetStatus(members.Leaving) // its shards go to others while its clients do
 	n.stats.LetGo()                      // or the doors would wait for streams of stats
 	n.journal.letGo()
+	n.leaveGateway()
 	n.doors.closePublic()
 	n.exchange.Leave()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.limits().DrainTimeout)
@@ -435,6 +439,7 @@ func (n *node) reload(ctx context.Context) error {
 			n.reloadWebhooks(ctx, s)
 			n.reloadAbroad()
 			n.reloadRegistry(s)
+			n.reloadGateway(s)
 			if len(changed) > 0 {
 				n.log.Info("new settings are in effect", "keys", changed)
 			}

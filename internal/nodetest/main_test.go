@@ -14,6 +14,9 @@ func TestMain(m *testing.M) {
 	if url := os.Getenv(receiverURL); url != "" {
 		os.Exit(receive(url, os.Getenv(receiverUser), os.Getenv(receiverOptions)))
 	}
+	if letter := os.Getenv(serviceLetter); letter != "" {
+		os.Exit(serveInstance(letter))
+	}
 	os.Exit(Run(withDatabases{m}))
 }
 

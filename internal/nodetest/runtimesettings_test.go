@@ -127,11 +127,13 @@ func TestACommitChangesSettingsOfAllNodesAndDropsNoSession(t *testing.T) {
 	stay()
 
 	good := s.commit(t, map[string]string{
-		"switchboard.yaml": "apps:\n" + anz + shop + "limits: {sessionsPerUser: 1}\nlog: {level: debug}\n",
+		"switchboard.yaml": "apps:\n" + anz + shop + "limits: {sessionsPerUser: 1}\nlog: {level: debug}\n" +
+			"gateway: {routes: [{path: /orders/, service: orders, auth: none, fallback: {status: 503, body: later}}]}\n",
 	})
-	s.everywhere(t, "a limit, an app and the level of the log are others", func(v settingsView) bool {
+	s.everywhere(t, "a limit, an app, a route and the level of the log are others", func(v settingsView) bool {
 		return v.Source.Commit == good && v.is("limits.sessionsPerUser", "1", "repository", "switchboard.yaml:4 in commit "+good[:10]) &&
-			v.is("apps[1].jwt.secret", "(hidden)", "repository", "switchboard.yaml:3") && v.is("log.level", "debug", "repository", "switchboard.yaml:5")
+			v.is("apps[1].jwt.secret", "(hidden)", "repository", "switchboard.yaml:3") && v.is("log.level", "debug", "repository", "switchboard.yaml:5") &&
+			v.is("gateway.routes[0].path", "/orders/", "repository", "switchboard.yaml:6")
 	})
 	for i, n := range s.Nodes {
 		Eventually(t, "a second session is refused", func() bool {
@@ -141,6 +143,10 @@ func TestACommitChangesSettingsOfAllNodesAndDropsNoSession(t *testing.T) {
 		Eventually(t, "the app is known, and asks for a token", func() bool {
 			err := Dial(t, n).TrySignIn("shop-id", "SHOP-1", "")
 			return err != nil && !strings.Contains(err.Error(), "UNKNOWN_APP")
+		})
+		Eventually(t, "the route leads to a service, of which there is no instance", func() bool {
+			status, body := get(t, "http://"+n.Addr+"/orders/1")
+			return status == 503 && body == "later"
 		})
 		if !strings.Contains(n.Output(), "level=DEBUG") || strings.Contains(n.Output(), shopSecret) {
 			t.Errorf("the log of %s says:\n%s", n.Addr, n.Output())

@@ -26,7 +26,7 @@ export interface ShownInstance {
 
 const unknown = "–";
 
-const looks: Readonly<Record<string, Look>> = { up: "good", healthy: "good", down: "bad", unhealthy: "bad", open: "bad", "half-open": "warn", ejected: "warn" };
+const looks: Readonly<Record<string, Look>> = { up: "good", healthy: "good", down: "bad", unhealthy: "bad", failing: "warn", open: "bad", "half-open": "warn", ejected: "warn" };
 
 /** What is known of the services, brought up to date by the events of the stream. */
 export class Services {
