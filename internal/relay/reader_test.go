@@ -110,14 +110,21 @@ func TestAReaderTellsOfAllThatANetworkServerKeeps(t *testing.T) {
 	for i := range r.Targets {
 		r.Targets[i].ID = strings.Repeat("i", 100)
 	}
+	one, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var programs []string
 	for size := 0; size < maxReportBytes; size += r.size() {
 		said.Programs = append(said.Programs, r)
+		programs = append(programs, string(one))
 	}
-	text, err := json.Marshal(said)
+	rest, err := json.Marshal(Status{Version: said.Version, Now: said.Now, Clusters: said.Clusters, Programs: []ReportStatus{}})
+	text := strings.Replace(string(rest), `"programs":[]`, `"programs":[`+strings.Join(programs, ",")+`]`, 1)
 	if err != nil || len(text) < maxReportBytes {
 		t.Fatal(len(text), err)
 	}
-	told, err := readStatus(bytes.NewReader(text))
+	told, err := readStatus(strings.NewReader(text))
 	if err != nil || !reflect.DeepEqual(told.Programs, said.Programs) || told.Now != said.Now || len(told.Clusters) != 1 || told.Clusters[0].Members[0].Report == nil {
 		t.Errorf("%d programs of %d are told of: %v", len(told.Programs), len(said.Programs), err)
 	}
