@@ -11,7 +11,7 @@ import (
 const (
 	maxStatus   = 48 << 20       // bytes: of the reports, and of members without one
 	maxTold     = 16 * maxReport // bytes of one report, or member; every character may be written as six
-	mostTargets = 2 * maxReportBytes / leastTarget
+	mostTargets = maxReportBytes/leastTarget + maxTargets
 )
 
 // readStatus reads a status.
