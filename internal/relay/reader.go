@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -51,9 +52,11 @@ func (r *Reader) Server() string { return r.server }
 // Close lets go of the connections that are kept.
 func (r *Reader) Close() { r.client.CloseIdleConnections() }
 
-// Status asks. It waits for three seconds at most, and takes an answer of 16 MiB at
-// most. Of a network server of another make, which has no status, it tells the
-// members, about whom nothing more is known.
+// Status asks. It waits for three seconds at most, and takes an answer of 48 MiB at
+// most, as large as that of a network server with all that it may keep; it is read
+// piece by piece, so that few bytes of it cannot become many in memory. Of a network
+// server of another make, which has no status, it tells the members, about whom nothing
+// more is known.
 func (r *Reader) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -69,18 +72,15 @@ func (r *Reader) ask(ctx context.Context) (s Status, err error) {
 	if err != nil {
 		return s, err
 	}
-	text, err := c.call(ctx, r.client, http.MethodGet, r.base+pathStatus, nil)
+	_, err = c.fetch(ctx, r.client, http.MethodGet, r.base+pathStatus, nil, func(answer io.Reader) (err error) {
+		s, err = readStatus(answer)
+		return err
+	})
 	var answered *statusError
 	if errors.As(err, &answered) && (answered.Status == http.StatusNotFound || answered.Status == http.StatusMethodNotAllowed) {
 		return r.askStranger(ctx, c)
 	}
-	if err != nil {
-		return s, err
-	}
-	if err := json.Unmarshal(text, &s); err != nil {
-		return Status{}, fmt.Errorf("its answer is no status: %w", err)
-	}
-	return s, nil
+	return s, err
 }
 
 // askStranger makes a status of what every network server knows.

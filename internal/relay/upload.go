@@ -36,6 +36,7 @@ type uploadTuning struct {
 	backoffLeast, backoffMost time.Duration // between two tries, after a failure
 	idle                      time.Duration // that an upload may stand still
 	answer                    time.Duration // for the answer to a file that was sent
+	said                      time.Duration // for what an answer says after its header
 	stop                      time.Duration // for what is on its way when the program stops
 	saveEvery                 time.Duration // of the ledger
 	passGap                   time.Duration // the least between two passes
@@ -45,7 +46,7 @@ type uploadTuning struct {
 func (t *uploadTuning) fill() {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&t.backoffLeast: time.Second, &t.backoffMost: time.Minute, &t.idle: DefaultIdle, &t.answer: 5 * time.Minute,
-		&t.stop: 5 * time.Second, &t.saveEvery: time.Second, &t.passGap: 20 * time.Millisecond,
+		&t.said: 5 * time.Second, &t.stop: 5 * time.Second, &t.saveEvery: time.Second, &t.passGap: 20 * time.Millisecond,
 	} {
 		if *d <= 0 {
 			*d = standard

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -95,6 +96,33 @@ func TestASuccessBeforeAllWasSentIsNoneUnlessItNamesTheContent(t *testing.T) {
 	if hasty.content("file") != content || ours.tries() != 1 {
 		t.Errorf("one has %d bytes, the other was asked %d times", len(hasty.content("file")), ours.tries())
 	}
+}
+
+func TestAnAnswerWithoutAnEndIsNotWaitedFor(t *testing.T) {
+	endless := func(status int) func(w http.ResponseWriter, r *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "so far")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return true
+		}
+	}
+	takes, refuses := newStub(t, endless(http.StatusOK)), newStub(t, endless(http.StatusForbidden))
+	s := standardUpload(t.TempDir(), next(map[string]*stub{"takes": takes}))
+	s.Static["other"] = map[string]Member{"refuses": refuses.member}
+	s.NextHop = []Rule{{"other*", "other"}, {"*", "next"}}
+	drop(t, s.Spool, "a", "content")
+	drop(t, s.Spool, "other", "content")
+	tuning := quickUpload
+	tuning.said = 5 * time.Millisecond
+	said := &heard{}
+	u := newUpload(t, s)
+	u.log = said.log()
+	u.start(tuning)
+	eventually(t, "the file that was taken goes", func() bool { return !there(s.Spool, "a") })
+	eventually(t, "a refusal is told", func() bool { return len(said.lines("other/refuses", "403 Forbidden: so far")) > 0 })
 }
 
 func TestACollectorThatAsksForASecretIsShownIt(t *testing.T) {

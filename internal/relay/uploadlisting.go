@@ -27,8 +27,7 @@ func (e *notClusters) Error() string {
 // port, so that it takes nothing away from the others. What is no list of clusters is a
 // notClusters.
 func readListing(from io.Reader, counts map[string]bool) (Clusters, error) {
-	r := &listingReader{rationed: rationed{from: from, all: maxAnswer + 1}, counts: counts}
-	r.json = json.NewDecoder(&r.rationed)
+	r := &listingReader{pieces: newPieces(from, maxAnswer, maxListed, "a name or a collector"), counts: counts}
 	all, err := r.read()
 	switch {
 	case err == nil:
@@ -43,15 +42,14 @@ func readListing(from io.Reader, counts map[string]bool) (Clusters, error) {
 
 // listingReader reads a listing.
 type listingReader struct {
-	rationed
-	json   *json.Decoder
+	*pieces
 	counts map[string]bool
 	kept   int // members
 }
 
 // read reads all of it.
 func (r *listingReader) read() (all Clusters, err error) {
-	there, err := r.open()
+	there, err := r.open('{')
 	if there {
 		all = Clusters{}
 	}
@@ -64,39 +62,18 @@ func (r *listingReader) read() (all Clusters, err error) {
 	if err == nil && there {
 		_, err = r.json.Token() // its end
 	}
+	if err == nil {
+		err = r.nothingMore()
+	}
 	if err != nil {
 		return nil, err
-	}
-	r.left = maxListed
-	if _, err = r.json.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is something behind it")
 	}
 	return all, nil
 }
 
-// open reads the beginning of an object; there says whether it is one, and not null.
-func (r *listingReader) open() (there bool, err error) {
-	r.left = maxListed
-	token, err := r.json.Token()
-	if err != nil || token == nil {
-		return false, err
-	}
-	if token != json.Delim('{') {
-		return false, fmt.Errorf("%.20q is no object", fmt.Sprint(token))
-	}
-	return true, nil
-}
-
-func (r *listingReader) key() (string, error) {
-	r.left = maxListed
-	token, err := r.json.Token()
-	name, _ := token.(string)
-	return name, err
-}
-
 // cluster reads the members of a cluster.
 func (r *listingReader) cluster(all Clusters, name string) error {
-	there, err := r.open()
+	there, err := r.open('{')
 	if err != nil {
 		return err
 	}
@@ -109,8 +86,7 @@ func (r *listingReader) cluster(all Clusters, name string) error {
 		id, err := r.key()
 		var text json.RawMessage
 		if err == nil {
-			r.left = maxListed
-			err = r.json.Decode(&text)
+			err = r.value(&text)
 		}
 		if err == nil && list != nil {
 			err = r.keep(list, id, text)
@@ -135,36 +111,6 @@ func (r *listingReader) keep(list map[string]Member, id string, text []byte) err
 	}
 	list[id] = readListed(text)
 	return nil
-}
-
-// rationed gives of a reader only so much before left is set anew, and in all: who reads
-// one piece after the other holds no more than one of that size.
-type rationed struct {
-	from  io.Reader
-	left  int   // for the piece that is read now
-	all   int   // for all of them
-	broke error // why there is no more, but that it was the end
-}
-
-// Read implements io.Reader.
-func (r *rationed) Read(p []byte) (int, error) {
-	switch {
-	case r.broke != nil:
-		return 0, r.broke
-	case r.all <= 0:
-		r.broke = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
-		return 0, r.broke
-	case r.left <= 0:
-		r.broke = fmt.Errorf("a name or a collector in the answer has more than %d bytes", maxListed)
-		return 0, r.broke
-	}
-	n, err := r.from.Read(p[:min(len(p), r.left, r.all)])
-	r.left -= n
-	r.all -= n
-	if err != nil && !errors.Is(err, io.EOF) {
-		r.broke = err
-	}
-	return n, err
 }
 
 // readListed reads a member of a listing.

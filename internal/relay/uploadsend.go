@@ -305,7 +305,10 @@ func (c *courier) put(ctx context.Context, target string, l *load, offset int64)
 		return out
 	}
 	defer func() { _ = answer.Body.Close() }() // read as far as it matters
-	// What it says at length is its own affair: success is in the status.
+	// What it says at length is its own affair, and holds the connection only for so
+	// long: success is in the status.
+	late := time.AfterFunc(c.tuning.said, func() { cancel(errNoAnswer) })
+	defer late.Stop()
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, maxSaid))
 	if answer.StatusCode/100 != 2 {
 		return c.refusal(answer, c.creds.said(string(said)))

@@ -225,14 +225,19 @@ func parseReport(body []byte) (Report, error) {
 	if r.ID == "" || len(r.ID) > maxID {
 		return r, fmt.Errorf("id: must have 1 to %d bytes", maxID)
 	}
-	// Copies: what is left out is to be let go.
-	r.Failures = slices.Clone(r.Failures[:min(len(r.Failures), maxFailures)])
-	r.Targets = slices.Clone(r.Targets[:min(len(r.Targets), maxTargets)])
+	r.bound()
 	r.Process = r.Process[:min(len(r.Process), maxID)]
 	for i := range r.Failures {
 		r.Failures[i].Reason = cutText(r.Failures[i].Reason)
 	}
 	return r, nil
+}
+
+// bound keeps of a report so many collectors and failures as one may tell of. They are
+// copies: what is left out is to be let go.
+func (r *Report) bound() {
+	r.Failures = slices.Clone(r.Failures[:min(len(r.Failures), maxFailures)])
+	r.Targets = slices.Clone(r.Targets[:min(len(r.Targets), maxTargets)])
 }
 
 // size is how many bytes a report takes in an answer, which may be more than it came

@@ -140,7 +140,7 @@ func TestInAnotherFolderThatIsASpoolTheKeysOfBothAreKnown(t *testing.T) {
 	}
 	known("in the other folder")
 	wantFiles(t, dir, map[string]string{"whole": "whole"})
-	mustUpload(t, s, Upload{Name: "last", Key: keyOf(6), Size: 4}, "last") // which writes the log
+	mustUpload(t, s, Upload{Name: "last", Key: keyOf(6), Size: 4}, "last")
 	if got := len(s.known.order); got != 6 || len(s.known.delivered) != 6 {
 		t.Errorf("%d keys are in order, %d are known", got, len(s.known.delivered))
 	}
@@ -149,6 +149,21 @@ func TestInAnotherFolderThatIsASpoolTheKeysOfBothAreKnown(t *testing.T) {
 	}
 	s = openStore(t, dir, StoreOptions{})
 	known("after a restart")
+}
+
+// Whoever is killed before the next file comes has read nothing but what is there.
+func TestTheKeysAreWrittenInAnotherFolderAsSoonAsItIsUsed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := openStore(t, dir, StoreOptions{})
+	mustUpload(t, s, Upload{Name: "a", Key: keyOf(1), Size: 3}, "one")
+	if err := errors.Join(os.Rename(dir, dir+".away"), os.Mkdir(dir, 0o755), s.recount(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.ReadFile(filepath.Join(s.State(), receivedName))
+	written := newRemembered()
+	if err != nil || written.read(log) != len(log) || len(written.delivered) != 1 {
+		t.Errorf("the log has %d keys, %v", len(written.delivered), err)
+	}
 }
 
 func TestAFolderThatMayNotBeWrittenIsSaidSo(t *testing.T) {

@@ -372,17 +372,22 @@ func (s *Store) move() (promised []keyID, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	g.log.broken = true // it is written from what is known
+	g.log.broken = true // it is to be written from what is known
 	s.o.Log.Info("the spool was removed and is there again", "spool", s.dir)
 	s.mu.Lock()
 	s.ground = g
 	s.count = count{}
 	promised = s.known.join(there, g.held)
 	old.retired = true
-	unused := old.users == 0
+	unused, all := old.users == 0, s.known.records()
 	s.mu.Unlock()
 	if unused {
 		_ = old.close() // a folder that was removed
+	}
+	// At once, since who is killed before the next file comes would know the keys of this
+	// folder alone.
+	if err := g.log.rewrite(all); err != nil {
+		s.o.Log.Warn("the log of what was received cannot be written in the folder that is there now; it is tried again with the next file", "spool", s.dir, "err", err)
 	}
 	return promised, nil
 }
