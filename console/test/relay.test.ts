@@ -70,3 +70,13 @@ test("failures of all are in one list, the newest first", () => {
     ["old", "", "a/1", "", "uploader on field3"], ["full", "the last of 1,200", "a/1", "from 10.0.0.3", "collector on store7"],
   ]);
 });
+
+test("a failure says whom it is about: the network server, a spool, or those that its reason names", () => {
+  const failure = (where: string, final: boolean): RelayReport["failures"][number] => ({ at: "2026-11-26T07:00:00.000Z", name: "", where, reason: "refused", final });
+  const rows = failuresOf(relay({
+    programs: [program({ host: "a", failures: [failure("the network server", false), failure("", false)] }), program({ host: "b", failures: [failure("", true)] }), program({ program: "maker", host: "c", failures: [failure("", true)] })],
+  }));
+  assert.deepEqual(rows.map(({ by, to, note, sender }) => [by, to, note, sender]).sort(), [
+    ["maker on c", "its own spool", "left out", ""], ["uploader on a", "its own spool", "", ""], ["uploader on a", "the network server", "", ""], ["uploader on b", "–", "moved to failed/", ""],
+  ]);
+});

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -98,6 +99,9 @@ func isNoSecret(word string) bool {
 }
 
 func (c *credentials) takePair(cert, key []byte, keyFile string) error {
+	if block, _ := pem.Decode(cert); block == nil {
+		return errors.New("it holds no certificate in PEM")
+	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return fmt.Errorf("it makes no pair with %s: %w", keyFile, err)

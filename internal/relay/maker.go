@@ -214,7 +214,7 @@ func (m *maker) startReporting(s MakerSettings, creds *credentials, base string)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stopReport = cancel
-	r := &reporter{log: m.log, creds: creds, client: creds.caller(1), base: base, every: s.Network.Heartbeat, report: m.report, process: m.process, after: m.after}
+	r := &reporter{log: m.log, creds: creds, client: creds.caller(1), base: base, every: s.Network.Heartbeat, report: m.report, process: m.process, alone: true, after: m.after}
 	m.reporting.Go(func() {
 		defer r.client.CloseIdleConnections()
 		r.run(ctx)

@@ -96,6 +96,8 @@ func doubtful(text string) string {
 		return "a glob has no choice in braces; most likely two rules are meant, or a regular expression: /[.](csv|txt)$/"
 	case regexp.MustCompile(`^\^|\$$|^[.][*+]|\\[.dws]|\(.*\|.*\)`).MatchString(text):
 		return "most likely a regular expression: that stands between slashes, as /^a.*[.]csv$/"
+	case strings.HasPrefix(text, ".") || strings.HasSuffix(text, ".tmp"):
+		return "no file is sent whose name begins with a dot or ends in .tmp; most likely *.csv is meant, say"
 	}
 	return ""
 }

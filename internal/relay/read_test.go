@@ -216,6 +216,7 @@ func TestWhatIsWrongWithNamedFilesIsToldWithTheRest(t *testing.T) {
 			":1: secretFile: cannot read nowhere: no such file or directory", ":2: expireAfter: ", ":4: tls.cert: cannot read nowhere: no such file",
 			":5: tls.key: /dev/null is not a file", ":6: tls.ca: " + key + " holds no certificate in PEM",
 		},
+		"tls: {cert: " + two + ", key: " + key + "}":                               {":1: tls.cert: it holds no certificate in PEM"},
 		"tls: {cert: " + other + ", key: " + key + "}":                             {":1: tls.cert: it makes no pair with " + key},
 		"secretFile: " + fileWith(t, "short"):                                      {":1: secretFile: ", "a word of at least 16 bytes"},
 		"secretFile: " + fileWith(t, ""):                                           {":1: secretFile: "},

@@ -43,7 +43,7 @@ func TestARuleForWhichNoFileIsLeftIsRefused(t *testing.T) {
 
 func TestAPatternThatIsMostLikelyAMistakeIsWarnedOf(t *testing.T) {
 	s := UploaderSettings{
-		NextHop: []Rule{{"^a", "c"}, {"{a,b}.csv", "c"}, {"*.csv", "c"}, {"[^a]*{1}", "c"}, {"/^a$/", "c"}, {"a.*", "c"}},
+		NextHop: []Rule{{"^a", "c"}, {"{a,b}.csv", "c"}, {"*.csv", "c"}, {"[^a]*{1}", "c"}, {"/^a$/", "c"}, {"a.*", "c"}, {".csv", "c"}, {"*.tmp", "c"}, {".*", "c"}},
 		Filter:  []string{"csv$"},
 	}
 	var keys []string
@@ -51,7 +51,7 @@ func TestAPatternThatIsMostLikelyAMistakeIsWarnedOf(t *testing.T) {
 		key, _, _ := strings.Cut(why, ": ")
 		keys = append(keys, key)
 	}
-	if want := []string{"nexthop[0]", "nexthop[1]", "filter"}; !slices.Equal(keys, want) {
+	if want := []string{"nexthop[0]", "nexthop[1]", "nexthop[6]", "nexthop[7]", "nexthop[8]", "filter"}; !slices.Equal(keys, want) {
 		t.Errorf("in doubt are %q", s.Doubts())
 	}
 	said := &heard{}

@@ -30,6 +30,7 @@ type reporter struct {
 	every   time.Duration // between two reports
 	process string        // what the run of the program calls itself
 	report  func() Report // makes one; the reporter adds how often
+	alone   bool          // the program calls the server for nothing else, which would tell that it does not answer
 
 	after func(time.Duration) <-chan time.Time // nil for time.After
 }
@@ -56,7 +57,7 @@ func (r *reporter) run(ctx context.Context) {
 			text = err.Error()
 		}
 		if text != last {
-			r.log.Debug("reporting to the network server", "server", r.base, "err", text)
+			r.say(last, text, knowsNone(err))
 			last = text
 		}
 		select {
@@ -64,6 +65,18 @@ func (r *reporter) run(ctx context.Context) {
 			return
 		case <-after(wait):
 		}
+	}
+}
+
+// say logs that reports fail, for another reason than before, or do not any more.
+func (r *reporter) say(before, now string, stranger bool) {
+	switch {
+	case !r.alone || stranger:
+		r.log.Debug("reporting to the network server", "server", r.base, "err", now)
+	case now != "" && before == "":
+		r.log.Warn("the network server cannot be told how this program is doing; it is tried again", "server", r.base, "err", now)
+	case now == "" && before != "":
+		r.log.Info("the network server is told how this program is doing", "server", r.base)
 	}
 }
 

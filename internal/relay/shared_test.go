@@ -251,3 +251,32 @@ func TestAReporterTellsEachHeartbeatAndAStrangerSeldom(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestAProgramThatOnlyReportsSaysOnceThatItCannot(t *testing.T) {
+	answer := http.StatusUnauthorized
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(answer) }))
+	defer server.Close()
+	said := &heard{}
+	waits, ticks := make(chan time.Duration), make(chan time.Time)
+	r := &reporter{
+		log: said.log(), creds: &credentials{}, client: server.Client(), base: server.URL, every: time.Second, alone: true,
+		report: func() Report { return Report{Program: programMaker} },
+		after:  func(d time.Duration) <-chan time.Time { waits <- d; return ticks },
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.run(ctx) }()
+	for _, next := range []int{http.StatusUnauthorized, http.StatusServiceUnavailable, http.StatusOK, http.StatusOK} {
+		<-waits
+		answer = next
+		ticks <- time.Time{}
+	}
+	<-waits
+	cancel()
+	<-ended
+	failed := said.lines("level=WARN", "cannot be told how this program is doing", "401")
+	again := said.lines("level=INFO", "is told how this program is doing")
+	if len(failed) != 1 || len(again) != 1 {
+		t.Errorf("it said %q, then %q", failed, again)
+	}
+}

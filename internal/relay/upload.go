@@ -339,15 +339,16 @@ func (u *uploader) save() error {
 type trouble struct {
 	level     slog.Level
 	bad, good string // what is logged
+	where     string // see Failure
 }
 
 var (
-	troubleNetwork = &trouble{slog.LevelWarn, "the network server does not say which collectors there are: those that are known are sent to, and it is asked again", "the network server says which collectors there are"}
-	troubleMembers = &trouble{slog.LevelError, "which collectors there are cannot be written down: after a restart those that are lost are forgotten", "which collectors there are is written down again"}
-	troubleLedger  = &trouble{slog.LevelError, "the ledger cannot be written: after a restart files that some collectors have are sent to them again", "the ledger is written again"}
-	troubleScan    = &trouble{slog.LevelError, "the folder cannot be read; it is tried again", "the folder can be read again"}
-	troubleRemove  = &trouble{slog.LevelError, "a file that all collectors have cannot be removed, and stays", "files that all collectors have can be removed again"}
-	troubleFailed  = &trouble{slog.LevelError, "a file that could not be delivered for too long cannot be moved to failed, and stays", "files that cannot be delivered can be moved to failed again"}
+	troubleNetwork = &trouble{slog.LevelWarn, "the network server does not say which collectors there are: those that are known are sent to, and it is asked again", "the network server says which collectors there are", whereNetwork}
+	troubleMembers = &trouble{slog.LevelError, "which collectors there are cannot be written down: after a restart those that are lost are forgotten", "which collectors there are is written down again", ""}
+	troubleLedger  = &trouble{slog.LevelError, "the ledger cannot be written: after a restart files that some collectors have are sent to them again", "the ledger is written again", ""}
+	troubleScan    = &trouble{slog.LevelError, "the folder cannot be read; it is tried again", "the folder can be read again", ""}
+	troubleRemove  = &trouble{slog.LevelError, "a file that all collectors have cannot be removed, and stays", "files that all collectors have can be removed again", ""}
+	troubleFailed  = &trouble{slog.LevelError, "a file that could not be delivered for too long cannot be moved to failed, and stays", "files that cannot be delivered can be moved to failed again", ""}
 )
 
 // once logs that something does not work, and not again before it did work, which is
@@ -369,7 +370,7 @@ func (u *uploader) once(what *trouble, err error) {
 	switch {
 	case err != nil && reason != was:
 		u.o.Log.Log(context.Background(), what.level, what.bad, "spool", u.folder, "err", err)
-		u.tally.fail(Failure{Reason: what.bad + ": " + err.Error()})
+		u.tally.fail(Failure{Where: what.where, Reason: what.bad + ": " + err.Error()})
 	case err == nil && was != "":
 		u.o.Log.Info(what.good, "spool", u.folder)
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -152,10 +153,14 @@ func TestWhatWentWrongAtAnOldAddressIsNotSaidOfTheNewOne(t *testing.T) {
 }
 
 func TestANetworkServerThatIsNotThereYetIsAWarningAndItsAnswerIsTold(t *testing.T) {
-	var there atomic.Bool
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var there, blamed atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !there.Load() {
 			panic(http.ErrAbortHandler) // the connection ends without an answer
+		}
+		var report Report
+		if r.URL.Path == pathReport && json.NewDecoder(r.Body).Decode(&report) == nil {
+			blamed.Store(slices.ContainsFunc(report.Failures, func(f Failure) bool { return f.Where == whereNetwork }))
 		}
 		fmt.Fprint(w, "{}")
 	}))
@@ -173,6 +178,7 @@ func TestANetworkServerThatIsNotThereYetIsAWarningAndItsAnswerIsTold(t *testing.
 	eventually(t, "it says that it is well", func() bool {
 		return len(log.lines("level=INFO", "the network server says which collectors there are")) == 1
 	})
+	eventually(t, "it reports that the network server failed, and not its spool", blamed.Load)
 	if got := log.lines("level=ERROR"); len(got) > 0 {
 		t.Errorf("there are errors: %q", got)
 	}

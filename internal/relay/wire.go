@@ -164,12 +164,16 @@ type Target struct {
 	ByteRate float64 `json:"bytesPerSecond"`
 }
 
+// whereNetwork is where a call of the network server failed. No collector is called
+// so: its name has a slash.
+const whereNetwork = "the network server"
+
 // Failure is one thing that did not go well, or the newest of several that did not for
 // the same reason.
 type Failure struct {
 	At     time.Time `json:"at"`
 	Name   string    `json:"name"`            // of the file; empty when it is about none
-	Where  string    `json:"where"`           // of an uploader: to whom, cluster/id; of a collector: from whom, an address; empty for the spool itself
+	Where  string    `json:"where"`           // of an uploader: to whom, cluster/id; of a collector: from whom, an address; of the network server whereNetwork; empty for the spool itself
 	Reason string    `json:"reason"`          // a sentence
 	Final  bool      `json:"final"`           // the file was moved to failed/
 	Count  int64     `json:"count,omitempty"` // how often; 0 for once

@@ -311,7 +311,7 @@ export interface RelayFailure {
   at?: string;
   /** The file; empty when it is about none. */
   name: string;
-  /** Of an uploader: to whom, cluster/id; of a collector: who sent. Empty for the spool itself. */
+  /** Of an uploader: to whom, cluster/id, or "the network server"; of a collector: who sent. Empty for the spool itself. */
   where: string;
   reason: string;
   /** The file was moved to failed/. */

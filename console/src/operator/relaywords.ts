@@ -199,8 +199,10 @@ function failureOf(report: RelayReport, { at, name, where, reason, final, count:
     key: `${keyOf(report)}\n${at ?? i}\n${name}\n${where}`,
     at,
     name: name === "" ? unknown : name,
-    note: final ? "moved to failed/" : times !== undefined && times > 1 ? `the last of ${count(times)}` : "",
-    to: own ? "its own spool" : (collector ?? where),
+    // What a maker gives up is a record, and lies nowhere.
+    note: final ? (report.program === "maker" ? "left out" : "moved to failed/") : times !== undefined && times > 1 ? `the last of ${count(times)}` : "",
+    // Whom a file that was given up did not reach is in the reason: it may be several.
+    to: own ? (final && report.program === "uploader" ? unknown : "its own spool") : (collector ?? where),
     sender: own || collector === undefined ? "" : `from ${where}`,
     reason,
     by: `${report.program} on ${report.host}`,
