@@ -37,13 +37,13 @@ func (c serveCommand) Run(p *program) error {
 	defer cancel()
 	w := &watcher{
 		from: from, running: settings, level: &level, log: log,
-		signals: make(chan os.Signal, 8), done: make(chan struct{}), reload: make(chan config.Settings),
+		signals: make(chan os.Signal, 8), done: make(chan struct{}), reload: make(chan config.Settings), hangup: make(chan struct{}, 1),
 		cancel: cancel, exit: p.exit,
 	}
 	stopListening := p.listen(w.signals)
 	var watching sync.WaitGroup
 	watching.Go(w.watch)
-	err = p.serve(ctx, node.Options{Settings: settings, Reload: w.reload, Log: log, Version: p.version, Out: p.out})
+	err = p.serve(ctx, node.Options{Settings: settings, Reload: w.reload, Hangup: w.hangup, Log: log, Version: p.version, Out: p.out})
 	stopListening()
 	close(w.done)
 	watching.Wait()
@@ -95,6 +95,7 @@ type watcher struct {
 	signals chan os.Signal
 	done    chan struct{} // closed when serving has ended
 	reload  chan config.Settings
+	hangup  chan struct{}      // of one: files are to be looked at
 	cancel  context.CancelFunc // begins the graceful stop
 	exit    func(code int)
 }
@@ -114,6 +115,10 @@ func (w *watcher) watch() {
 			switch {
 			case sig == syscall.SIGHUP && stopping:
 			case sig == syscall.SIGHUP:
+				select {
+				case w.hangup <- struct{}{}:
+				default: // they are to be already
+				}
 				if w.readAgain() {
 					out = w.reload
 				}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -253,11 +254,14 @@ func (a *sharedAnswer) wait(gone <-chan struct{}) {
 // network is gone would be thought to be there for a quarter of an hour. Where
 // the system has no such thing it stays so.
 func noticeLoss(conn net.Conn, unanswered time.Duration) {
-	tcp, ok := conn.(*net.TCPConn)
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
+	}
+	on, ok := conn.(syscall.Conn)
 	if !ok {
 		return
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := on.SyscallConn()
 	if err != nil {
 		return
 	}

@@ -27,6 +27,8 @@ const (
 	// maxConnections is how many connections may be open that are no
 	// WebSocket. One more is closed at once.
 	maxConnections = 10_000
+	// maxStreams is how many requests of one HTTP/2 connection may be under way.
+	maxStreams = 128
 )
 
 // Server serves one handler on one listener.
@@ -58,6 +60,7 @@ func NewServer(h http.Handler, headerTime time.Duration, log *slog.Logger) *Serv
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         s.track,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return s

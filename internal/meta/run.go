@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
+	"github.com/seed-3d8c1042/switchboard/internal/tlsfiles"
 )
 
 // Limits of the listener.
@@ -64,19 +66,30 @@ func serve(ctx context.Context, o *Options) error {
 		}
 		return fmt.Errorf("there is nothing to serve, and no last good copy in %s: %w", o.Data, err)
 	}
+	cert, err := o.certificate()
+	if err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w; give --listen another address", err)
 	}
 	local := loopbackHost(l.Addr().String())
+	scheme := "http"
+	if cert != nil {
+		l, scheme = tls.NewListener(l, cert.Config()), "https"
+	}
 	if !local && o.Secret == "" {
 		o.Log.Warn("whoever reaches this address can read the description, with the passwords that authUrls may have: give --secret-file", "listen", l.Addr().String())
 	}
 	d := newDoor(k, o, local, m)
-	say(o, k, l)
+	say(o, k, l, scheme)
 	var following sync.WaitGroup
 	looking, stopLooking := context.WithCancel(ctx)
-	following.Go(func() { k.follow(looking, o) })
+	following.Go(func() { k.follow(looking, o, cert) })
+	if cert != nil {
+		following.Go(func() { _ = cert.Run(looking) }) // which fails in no way
+	}
 	err = listenAndServe(ctx, l, d, o)
 	stopLooking()
 	following.Wait()
@@ -84,25 +97,44 @@ func serve(ctx context.Context, o *Options) error {
 }
 
 // say writes the lines of the start.
-func say(o *Options, k *keeper, l net.Listener) {
+func say(o *Options, k *keeper, l net.Listener, scheme string) {
 	v, _ := k.current()
 	line := func(key, value string) { fmt.Fprintf(o.Out, "%-9s %s\n", key, value) }
 	fmt.Fprintf(o.Out, "Switchboard %s\n", o.Version)
-	line("network", fmt.Sprintf("http://%s%s", l.Addr(), pathGraph))
+	line("network", fmt.Sprintf("%s://%s%s", scheme, l.Addr(), pathGraph))
 	line("from", k.source.String())
 	line("version", fmt.Sprintf("%d (domains %d, links %d, apps %d)", v.network.Version, len(v.network.Domains), len(v.network.Links), len(v.network.Apps)))
 	line("data", o.Data)
 	fmt.Fprintln(o.Out, "ready")
 }
 
+// certificate reads what readers are shown; nil: they talk in clear.
+func (o *Options) certificate() (*tlsfiles.Files, error) {
+	if o.TLSCert == "" {
+		return nil, nil
+	}
+	m, err := tlsfiles.NewMetrics(o.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	f, err := tlsfiles.New(tlsfiles.Options{Name: "meta", Cert: o.TLSCert, Key: o.TLSKey, Log: o.Log, Metrics: m, Now: o.Now})
+	if err != nil {
+		return nil, wrong("tls-cert", "and --tls-key are not good: %s", err)
+	}
+	return f, nil
+}
+
 // follow looks at the source again and again until ctx ends.
-func (k *keeper) follow(ctx context.Context, o *Options) {
+func (k *keeper) follow(ctx context.Context, o *Options, cert *tlsfiles.Files) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-o.Look:
 			o.Log.Info("looking at the description now")
+			if cert != nil {
+				cert.Look()
+			}
 		case <-o.after(o.Every):
 		}
 		// What is wrong is logged by look, once.

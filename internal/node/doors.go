@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,6 +107,7 @@ type doors struct {
 	public  *door // nil: clients connect to other nodes
 	admin   *door
 	control *door // nil: there is none
+	http01  *door // for an ACME server; nil: none looks here
 	closing sync.Once
 }
 
@@ -132,14 +134,20 @@ func (n *node) openDoors() error {
 			return errors.Join(err, admin.Close())
 		}
 		n.address = n.reachedAt(public.Addr())
+		if s.TLS.On() {
+			n.address = "https://" + n.address // others cannot tell from a port
+		}
 	}
 	n.stage.is("opening the message store")
 	o := n.doorOptions()
 	o.Cluster = beginning{n}
 	onPublic, onAdmin, onControl := api.Starting(o, n.stage.text)
-	n.doors.admin = n.openDoor(admin, onAdmin)
-	n.doors.public = n.openDoor(public, onPublic)
+	n.doors.admin = n.openDoor(n.onAdmin(admin), onAdmin)
+	n.doors.public = n.openDoor(n.onPublic(public), onPublic)
 	n.doors.control = n.openDoor(n.listenControl(), onControl)
+	if err := n.openHTTP01(); err != nil {
+		return errors.Join(err, n.doors.close())
+	}
 	n.welcome()
 	return nil
 }
@@ -186,7 +194,7 @@ func (d *doors) closePublic() {
 // has something to say.
 func (d *doors) close() (err error) {
 	d.closing.Do(func() {
-		all := []*door{d.public, d.admin, d.control}
+		all := []*door{d.public, d.admin, d.control, d.http01}
 		for _, x := range all {
 			if x != nil {
 				x.stop()
@@ -250,9 +258,13 @@ func (n *node) listenControl() net.Listener {
 
 // listen opens a door's listener; what it says names the flag to change.
 func listen(setting, addr string) (net.Listener, error) {
+	how := "--" + setting
+	if strings.Contains(setting, ".") {
+		how = "it" // which has no flag
+	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen for setting %q: %w; give --%s another address", setting, err, setting)
+		return nil, fmt.Errorf("cannot listen for setting %q: %w; give %s another address", setting, err, how)
 	}
 	return l, nil
 }

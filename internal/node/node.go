@@ -49,6 +49,8 @@ type Options struct {
 	// Reload brings new settings while the node runs; what needs a restart in
 	// them is ignored here. Nil for none.
 	Reload <-chan config.Settings
+	// Hangup has certificates looked at now, and logs opened anew. Nil for never.
+	Hangup <-chan struct{}
 }
 
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
@@ -102,12 +104,13 @@ type node struct {
 	applying sync.Mutex // held while apps are replaced
 	served   bool       // it was ready once; the starting goroutine\'s
 
-	doors   doors
-	stage   stage                        // what the start waits for
-	room    atomic.Pointer[members.Room] // members, once there are
-	since   time.Time                    // when this process began
-	address string                       // where clients reach this node; empty: nowhere
-	lapses  lapses                       // of shards without a keeper
+	doors    doors
+	entrance entrance
+	stage    stage                        // what the start waits for
+	room     atomic.Pointer[members.Room] // members, once there are
+	since    time.Time                    // when this process began
+	address  string                       // where clients reach this node; empty: nowhere
+	lapses   lapses                       // of shards without a keeper
 
 	id           string         // of this process, among the nodes of its cluster
 	refused      chan struct{}  // closed when it must not be a member any more
@@ -134,9 +137,13 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer n.closeRelay()
+	if err := n.openEntrance(); err != nil {
+		return err
+	}
 	if err := n.openDoors(); err != nil {
 		return err
 	}
+	defer n.tendEntrance()()
 	defer func() { err = errors.Join(err, n.doors.close()) }()
 	if err := n.openDatabase(ctx); err != nil {
 		return err
@@ -437,13 +444,14 @@ func (n *node) welcome() {
 	s := n.opts.Settings
 	fmt.Fprintf(n.opts.Out, "Switchboard %s\n", n.opts.Version)
 	if public := n.doors.public; public != nil {
-		n.say("console", "http://"+public.addr()+"/")
-		n.say("socket", "ws://"+public.addr()+"/ws")
+		web, ws := s.PublicScheme()
+		n.say("console", web+"://"+public.addr()+"/")
+		n.say("socket", ws+"://"+public.addr()+"/ws")
 		if s.Matching.Enabled && s.Matching.Simple.Enabled {
-			n.say("devices", "http://"+public.addr()+"/devices, and the simple door ws://"+public.addr()+"/device/connect")
+			n.say("devices", web+"://"+public.addr()+"/devices, and the simple door "+ws+"://"+public.addr()+"/device/connect")
 		}
 	}
-	n.say("admin", "http://"+n.doors.admin.addr()+"/")
+	n.say("admin", s.AdminScheme()+"://"+n.doors.admin.addr()+"/")
 	n.say("data", s.Data)
 	if s.Shared() {
 		n.say("node", fmt.Sprintf("%s of %s", s.NodeName(), n.sharedName()))

@@ -90,7 +90,7 @@ func (s *session) decide(ctx context.Context, a *wire.Auth, renew bool) {
 	var grant apps.Grant
 	var err error
 	if a.Options.Link {
-		grant, err = s.srv.opts.Gate.AuthenticateLink(*a, s.Address())
+		grant, err = s.srv.opts.Gate.AuthenticateLink(*a, s.Address(), certificateNames(s.conn)...)
 	} else {
 		grant, err = s.srv.opts.Gate.Authenticate(ctx, *a)
 	}

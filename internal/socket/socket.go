@@ -113,8 +113,8 @@ type Gate interface {
 	// Authenticate returns what the user gets, or an *apps.Refusal.
 	Authenticate(ctx context.Context, a wire.Auth) (apps.Grant, error)
 	// AuthenticateLink does so for the link from another domain, which comes from an
-	// address.
-	AuthenticateLink(a wire.Auth, address string) (apps.Grant, error)
+	// address, and has shown a certificate with these names, or none.
+	AuthenticateLink(a wire.Auth, address string, names ...string) (apps.Grant, error)
 }
 
 // Options configure a Server. Keeper, Hub and Gate are needed; the zero value
