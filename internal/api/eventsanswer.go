@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -254,8 +253,8 @@ func (a *sharedAnswer) wait(gone <-chan struct{}) {
 // network is gone would be thought to be there for a quarter of an hour. Where
 // the system has no such thing it stays so.
 func noticeLoss(conn net.Conn, unanswered time.Duration) {
-	if secured, ok := conn.(*tls.Conn); ok {
-		conn = secured.NetConn()
+	for around, ok := conn.(interface{ NetConn() net.Conn }); ok; around, ok = conn.(interface{ NetConn() net.Conn }) {
+		conn = around.NetConn() // from TLS down to the socket
 	}
 	on, ok := conn.(syscall.Conn)
 	if !ok {

@@ -121,7 +121,7 @@ type clearedAnswer struct {
 }
 
 // clear takes out of a mailbox what is on its way to no session.
-func (r Rooms) clear(ctx context.Context, _ Identity, q userRequest) (clearedAnswer, error) {
+func (r Rooms) clear(ctx context.Context, who Identity, q userRequest) (clearedAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Messages().Wait)
 	defer cancel()
 	n, err := r.Mailboxes.Clear(ctx, q.User)
@@ -129,6 +129,9 @@ func (r Rooms) clear(ctx context.Context, _ Identity, q userRequest) (clearedAns
 		return clearedAnswer{}, FromWire(&wire.Error{
 			Code: wire.CodeTimeout, Reason: "the message store did not answer; the mailbox may yet be emptied", MayYetArrive: true,
 		})
+	}
+	if err == nil {
+		r.note(who, "mailboxCleared", q.User.App(), string(q.User), "")
 	}
 	return clearedAnswer{n}, err
 }

@@ -43,7 +43,8 @@ type AdminTLS struct {
 // Proxies says whom to believe where a client is.
 type Proxies struct {
 	ProtocolFrom []string `yaml:"protocolFrom"` // CIDRs whose connections begin with PROXY
-	Trusted      []string `yaml:"trusted"`      // CIDRs whose Forwarded and X-Forwarded-For count
+	Trusted      []string `yaml:"trusted"`      // CIDRs whose Header counts
+	Header       string   `yaml:"header"`       // X-Forwarded-For or Forwarded
 }
 
 // Audit says where it is written down who signed in, was refused, and changed what.
@@ -264,8 +265,13 @@ func entranceKeys() []Key {
 			func(s *Settings) any { return &s.AdminTLS.ClientCA }),
 		key("proxies.protocolFrom", kindNetworks, "", "Addresses and networks of proxies whose connections to listen begin with a header of the PROXY protocol, version 1 or 2, which says where the client is. From these it is required; from others it is refused as no HTTP.",
 			func(s *Settings) any { return &s.Proxies.ProtocolFrom }),
-		key("proxies.trusted", kindNetworks, "", "Addresses and networks of proxies that say in Forwarded or X-Forwarded-For where a client is. From others these headers are not looked at.",
+		key("proxies.trusted", kindNetworks, "", "Addresses and networks of proxies that say in proxies.header where a client is. From others it is not looked at.",
 			func(s *Settings) any { return &s.Proxies.Trusted }),
+		Key{
+			Name: "proxies.header", Kind: kindChoice, Default: "X-Forwarded-For", Choices: []string{"X-Forwarded-For", "Forwarded"},
+			What:  "The header to which those add. The other one, which they may hand on as a client wrote it, is not looked at.",
+			field: func(s *Settings) any { return &s.Proxies.Header },
+		},
 		key("audit.file", kindAudit, "", "Where it is written, as a JSON line each, who signed in or out, was refused, and changed what; - for standard output. SIGHUP has it opened anew. Without it nothing is written.",
 			func(s *Settings) any { return &s.Audit.File }),
 	}

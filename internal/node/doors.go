@@ -25,6 +25,7 @@ func (n *node) socketOptions() socket.Options {
 		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off, Count: n.counter,
+		SignIns: n.entrance.turnstile, Audit: n.entrance.audit,
 	}
 	if n.matching.room != nil {
 		o.Matches, o.Note = n.matching.room, n.noteDevice
@@ -56,6 +57,9 @@ func (n *node) socketLimits() socket.Limits {
 		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
 		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),
 		LinkWindow: int(l.LinkWindow),
+		Session:    socket.Rates{Frames: l.FrameRate, Bytes: int(l.ByteRate)},
+		User:       socket.Rates{Frames: l.UserFrameRate, Bytes: int(l.UserByteRate)},
+		App:        socket.Rates{Frames: l.AppFrameRate, Bytes: int(l.AppByteRate)},
 	}
 }
 
@@ -143,7 +147,7 @@ func (n *node) openDoors() error {
 	o.Cluster = beginning{n}
 	onPublic, onAdmin, onControl := api.Starting(o, n.stage.text)
 	n.doors.admin = n.openDoor(n.onAdmin(admin), onAdmin)
-	n.doors.public = n.openDoor(n.onPublic(public), onPublic)
+	n.doors.public = n.openDoor(n.onPublic(public), onPublic, n.entrance.turnstile.Handler)
 	n.doors.control = n.openDoor(n.listenControl(), onControl)
 	if err := n.openHTTP01(); err != nil {
 		return errors.Join(err, n.doors.close())
@@ -152,13 +156,13 @@ func (n *node) openDoors() error {
 	return nil
 }
 
-// openDoor serves a handler on a listener, if there is one.
-func (n *node) openDoor(l net.Listener, h http.Handler) *door {
+// openDoor serves a handler on a listener, if there is one, and what is to be around it.
+func (n *node) openDoor(l net.Listener, h http.Handler, around ...func(http.Handler) http.Handler) *door {
 	if l == nil {
 		return nil
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &door{listener: l, server: api.NewServer(h, n.limits().HandshakeTimeout, n.log), stop: stop, served: make(chan error, 1)}
+	d := &door{listener: l, server: api.NewServer(h, n.limits().HandshakeTimeout, n.log, around...), stop: stop, served: make(chan error, 1)}
 	go func() { d.served <- d.server.Serve(ctx, l) }() // close waits for it
 	return d
 }
@@ -212,7 +216,7 @@ func (d *doors) close() (err error) {
 // v1Options hand the calls of /v1 the rooms that they are about.
 func (n *node) v1Options() api.V1Options {
 	o := api.V1Options{
-		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away, Demo: n.opts.Settings.Demo,
+		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away, SignIns: n.entrance.turnstile, Demo: n.opts.Settings.Demo,
 		Limits: func() api.V1Limits {
 			l := n.limits()
 			return api.V1Limits{
@@ -227,7 +231,7 @@ func (n *node) v1Options() api.V1Options {
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Page: l.APIPage, Wait: l.APITimeout}
 			},
 			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n}, ChatOff: n.chat.off,
-			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room, SignIn: n.signInUser,
+			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room, SignIn: n.signInUser, Audit: n.entrance.audit,
 		},
 	}
 	if n.around.room != nil {

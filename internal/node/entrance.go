@@ -6,30 +6,55 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/tlsfiles"
+	"github.com/seed-3d8c1042/switchboard/internal/turnstile"
 )
 
 // acmeFolder is where in the data folder what is got by ACME is kept.
 const acmeFolder = "acme"
 
-// entrance is what stands before the doors: certificates.
+// entrance is what stands before the doors: certificates, who may come from where, and
+// what is noted of it.
 type entrance struct {
 	public, admin *tlsfiles.Files // nil: in clear, or by ACME
 	acme          *tlsfiles.ACME  // of the public door; nil: in clear, or in files
+
+	turnstile *turnstile.Turnstile
+	audit     *audit.Log // nil: nothing is noted
+	exempt    atomic.Pointer[exempt]
+}
+
+// exempt are the networks that a list in the settings names.
+type exempt struct {
+	list     []string
+	networks []netip.Prefix
 }
 
 // openEntrance reads the certificates, before anything listens.
 func (n *node) openEntrance() (err error) {
+	s := n.opts.Settings
+	if err := n.openTurnstile(); err != nil {
+		return err
+	}
+	if s.Audit.File != "" {
+		n.entrance.audit, err = audit.Open(audit.Options{File: s.Audit.File, Out: n.opts.Out, Log: n.log, Metrics: n.metrics})
+		if err != nil {
+			return fmt.Errorf("%w: name another file in the setting audit.file", err)
+		}
+	}
 	m, err := tlsfiles.NewMetrics(n.metrics)
 	if err != nil {
 		return err
 	}
-	s := n.opts.Settings
 	read := func(name, setting string, into **tlsfiles.Files, o tlsfiles.Options) error {
 		if o.Cert == "" {
 			return nil
@@ -49,6 +74,29 @@ func (n *node) openEntrance() (err error) {
 		}
 	}
 	return read("admin", "adminTLS", &n.entrance.admin, tlsfiles.Options{Cert: s.AdminTLS.Cert, Key: s.AdminTLS.Key, ClientCA: s.AdminTLS.ClientCA, Require: s.AdminTLS.ClientCA != ""})
+}
+
+// openTurnstile makes what counts by address.
+func (n *node) openTurnstile() (err error) {
+	p := n.opts.Settings.Proxies
+	n.entrance.turnstile, err = turnstile.New(turnstile.Options{
+		ProtocolFrom: config.Networks(p.ProtocolFrom), Trusted: config.Networks(p.Trusted), Header: p.Header,
+		Connections: func() int { return n.limits().ConnectionsPerAddress },
+		Failures:    func() int { return n.limits().FailedSignIns },
+		Exempt:      n.exempt, HeaderTime: n.limits().HandshakeTimeout,
+		Metrics: n.metrics, Log: n.log,
+	})
+	return err
+}
+
+// exempt returns the networks for which no limits by address hold.
+func (n *node) exempt() []netip.Prefix {
+	list, known := n.limits().Exempt, n.entrance.exempt.Load()
+	if known == nil || !slices.Equal(known.list, list) {
+		known = &exempt{list, config.Networks(list)}
+		n.entrance.exempt.Store(known)
+	}
+	return known.networks
 }
 
 // openACME prepares to get certificates.
@@ -108,6 +156,9 @@ func (n *node) tendEntrance() (stop func()) {
 	return func() {
 		cancel()
 		_ = all.Wait() // none of them fails
+		if err := n.entrance.audit.Close(); err != nil {
+			n.log.Error("the audit log may lack its end", "err", err)
+		}
 	}
 }
 
@@ -121,15 +172,21 @@ func (n *node) hearHangups(ctx context.Context) error {
 			for _, f := range n.entrance.files() {
 				f.Look()
 			}
+			if err := n.entrance.audit.Reopen(); err != nil {
+				n.log.Error("the audit log goes on in the file that it had", "err", err)
+			}
 		}
 	}
 }
 
 // onPublic is what the public door listens on.
 func (n *node) onPublic(l net.Listener) net.Listener {
-	switch e := &n.entrance; {
-	case l == nil:
+	if l == nil {
 		return nil
+	}
+	e := &n.entrance
+	l = e.turnstile.Listener(l, !n.opts.Settings.TLS.On())
+	switch {
 	case e.public != nil:
 		return tls.NewListener(l, e.public.Config())
 	case e.acme != nil:

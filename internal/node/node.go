@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
@@ -424,6 +426,7 @@ func (n *node) reload(ctx context.Context) error {
 			n.reloadWebhooks(ctx, s)
 			n.reloadAbroad()
 			if len(changed) > 0 {
+				n.entrance.audit.Note(audit.Event{Event: "settingsChanged", By: "operator", What: strings.Join(changed, ",")})
 				n.log.Info("new settings are in effect", "keys", changed)
 			}
 		}

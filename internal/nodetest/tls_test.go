@@ -96,6 +96,7 @@ func TestCertificatesAreReplacedUnderLoadWithoutAFailedHandshake(t *testing.T) {
 		serial := authority.Issue(t, "chat.example", cert, key)
 		if i == 1 {
 			s.Signal(syscall.SIGHUP)
+			Eventually(t, "the settings are read again", func() bool { return strings.Contains(s.Output(), "settings read again") })
 		}
 		Eventually(t, "the new certificate is shown", func() bool { return h.serial.Load() == serial || h.failed.Load() != nil })
 	}

@@ -9,8 +9,13 @@ import (
 // was verified: its common name and its DNS names. Nil where there is none.
 func certificateNames(conn net.Conn) []string {
 	secured, ok := conn.(*tls.Conn)
-	if !ok {
-		return nil
+	for !ok {
+		around, more := conn.(interface{ NetConn() net.Conn })
+		if !more {
+			return nil
+		}
+		conn = around.NetConn()
+		secured, ok = conn.(*tls.Conn)
 	}
 	state := secured.ConnectionState()
 	if len(state.VerifiedChains) == 0 {
