@@ -108,7 +108,7 @@ func TestAGoodUserNoticesNothingOfAFloodFromOneAddress(t *testing.T) {
 	key := newKey("HS256")
 	s := startWith(t, key.app("JWT")+"limits: {exempt: [], connectionsPerAddress: 300, signInDeadline: 10m}\n")
 	good := Dial(t, s)
-	good.Send(tokenFrame("JWT-1", key.token(map[string]any{"sub": "JWT-1"})))
+	good.Send(tokenFrame("JWT-1", key.good("JWT-1")))
 	if f := good.Next(); f.Field("isAuthenticated") != "true" {
 		t.Fatalf("got %s", f.Raw)
 	}
@@ -139,13 +139,14 @@ func TestAGoodUserNoticesNothingOfAFloodFromOneAddress(t *testing.T) {
 		t.Errorf("one more is answered %s", res.Status)
 	}
 	s.Reload(s.Args[1], key.app("JWT")+"limits: {exempt: [], connectionsPerAddress: 400, signInDeadline: 10m}\n")
+	Eventually(t, "there is room for more", func() bool { return strings.Contains(s.Output(), "new settings are in effect") })
 	codes := guess(t, s.Addr, guesses)
 	if codes["BAD_TOKEN"] < 60 || codes["BAD_TOKEN"] > 100 || codes["RATE_LIMITED"] < guesses-100 {
 		t.Errorf("bad sign-ins are refused with %v", codes)
 	}
 	before := talked.Load()
 	second := Dial(t, s)
-	second.Send(tokenFrame("JWT-2", key.token(map[string]any{"sub": "JWT-2"})))
+	second.Send(tokenFrame("JWT-2", key.good("JWT-2")))
 	if f := second.Next(); f.Field("isAuthenticated") != "true" {
 		t.Errorf("another good user gets %s", f.Raw)
 	}
