@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -223,13 +222,6 @@ func (s Settings) AdminScheme() string {
 		return "https"
 	}
 	return "http"
-}
-
-// OpenDoor says whether what clients send can be read on the way: they come from other
-// machines, and no TLS is set here. A proxy may end it before.
-func (s Settings) OpenDoor() bool {
-	host, _, err := net.SplitHostPort(s.Listen)
-	return err == nil && host != "" && s.Reachable() && !s.TLS.On() && len(s.Proxies.ProtocolFrom)+len(s.Proxies.Trusted) == 0
 }
 
 func entranceKeys() []Key {
