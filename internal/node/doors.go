@@ -127,6 +127,9 @@ func (d *door) addr() string { return d.listener.Addr().String() }
 
 // openDoors opens them, before anything that takes long.
 func (n *node) openDoors() error {
+	if err := n.openEntrance(); err != nil {
+		return err
+	}
 	s := n.opts.Settings
 	admin, err := listen("admin", s.Admin)
 	if err != nil {

@@ -139,9 +139,6 @@ func (n *node) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer n.closeRelay()
-	if err := n.openEntrance(); err != nil {
-		return err
-	}
 	if err := n.openDoors(); err != nil {
 		return err
 	}
