@@ -144,9 +144,7 @@ func (r Rooms) endAccount(ctx context.Context, who Identity, q accountRequest) (
 		return deletedAnswer{}, refused
 	}
 	err := r.Accounts.DeleteAccount(ctx, q.User)
-	if err == nil {
-		r.note(who, "accountDeleted", q.User.App(), string(q.User), "")
-	}
+	r.noteDone(err, who, "accountDeleted", q.User.App(), string(q.User), "")
 	return deletedAnswer{q.User}, err
 }
 
@@ -169,8 +167,7 @@ func showTokens(t accounts.Tokens, err error) (tokensAnswer, error) {
 
 func (r Rooms) signIn(ctx context.Context, who Identity, q credentialsRequest) (tokensAnswer, error) {
 	t, err := r.Accounts.SignIn(ctx, who.address, q.Body.Username, q.Body.Password)
-	r.noteSignIn(who, t.User, err)
-	return showTokens(t, err)
+	return showTokens(r.noteSignIn(who, t, err))
 }
 
 type refreshRequest struct {
@@ -294,9 +291,7 @@ type deleteAccountBody struct {
 
 func (r Rooms) deleteAccount(w http.ResponseWriter, q *http.Request, who Identity, d deleteAccountRequest) error {
 	err := r.Accounts.Delete(q.Context(), who.address, who.Account, d.Body.Password)
-	if err == nil {
-		r.note(who, "accountDeleted", who.App, string(who.Account.User), "")
-	}
+	r.noteDone(err, who, "accountDeleted", who.App, string(who.Account.User), "")
 	return done(w, http.StatusNoContent, err)
 }
 
@@ -311,9 +306,7 @@ type changePasswordBody struct {
 
 func (r Rooms) changePassword(w http.ResponseWriter, q *http.Request, who Identity, c changePasswordRequest) error {
 	err := r.Accounts.SetPassword(q.Context(), who.address, who.Account, c.Body.Old, c.Body.New)
-	if err == nil {
-		r.note(who, "passwordChanged", who.App, string(who.Account.User), "")
-	}
+	r.noteDone(err, who, "passwordChanged", who.App, string(who.Account.User), "")
 	return done(w, http.StatusNoContent, err)
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"github.com/seed-3d8c1042/switchboard/internal/accounts"
 	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -64,13 +65,21 @@ func (r Rooms) note(who Identity, event, app, user, what string) {
 	r.Audit.Note(e)
 }
 
-// noteSignIn tells the audit log of a sign-in with a password. Who fails is not named: what
-// was typed for a name may be a password.
-func (r Rooms) noteSignIn(who Identity, user wire.UserID, err error) {
+// noteDone is note of what may have failed: then nothing is told.
+func (r Rooms) noteDone(err error, who Identity, event, app, user, what string) {
 	if err == nil {
-		r.Audit.Note(audit.Event{Event: "accountSignIn", App: user.App(), User: string(user), Address: who.address})
-		return
+		r.note(who, event, app, user, what)
+	}
+}
+
+// noteSignIn tells the audit log of a sign-in with a password. Who fails is not named: what
+// was typed for a name may be a password. It returns what came of it.
+func (r Rooms) noteSignIn(who Identity, t accounts.Tokens, err error) (accounts.Tokens, error) {
+	if err == nil {
+		r.Audit.Note(audit.Event{Event: "accountSignIn", App: t.User.App(), User: string(t.User), Address: who.address})
+		return t, nil
 	}
 	refused, _ := refusalOf(err)
 	r.Audit.Note(audit.Event{Event: "accountSignInRefused", App: r.Accounts.App(), Address: who.address, Code: refused.Code, Refusal: true})
+	return t, err
 }

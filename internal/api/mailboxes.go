@@ -130,8 +130,6 @@ func (r Rooms) clear(ctx context.Context, who Identity, q userRequest) (clearedA
 			Code: wire.CodeTimeout, Reason: "the message store did not answer; the mailbox may yet be emptied", MayYetArrive: true,
 		})
 	}
-	if err == nil {
-		r.note(who, "mailboxCleared", q.User.App(), string(q.User), "")
-	}
+	r.noteDone(err, who, "mailboxCleared", q.User.App(), string(q.User), "")
 	return clearedAnswer{n}, err
 }
