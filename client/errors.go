@@ -50,7 +50,7 @@ func (c *Client) final(err error) bool {
 	var refused *wire.Error
 	if errors.As(err, &refused) {
 		switch refused.Code {
-		case wire.CodeBusy, wire.CodeHookFailed, wire.CodeStoreDown, wire.CodeTooManySessions:
+		case wire.CodeBusy, wire.CodeHookFailed, wire.CodeStoreDown, wire.CodeTooManySessions, wire.CodeRateLimited:
 			return false
 		case wire.CodeTokenExpired:
 			return c.opts.TokenSource == nil

@@ -215,7 +215,7 @@ func isPassing(e *wire.Error) bool {
 		return true
 	}
 	switch e.Code {
-	case wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeOverloaded, wire.CodeTimeout:
+	case wire.CodeStoreDown, wire.CodeStoreFull, wire.CodeOverloaded, wire.CodeTimeout, wire.CodeRateLimited:
 		return true
 	}
 	return false

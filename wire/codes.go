@@ -24,6 +24,7 @@ const (
 	CodeBusy            = "BUSY"
 	CodeUnknownID       = "UNKNOWN_ID"
 	CodeTooMany         = "TOO_MANY"
+	CodeRateLimited     = "RATE_LIMITED"
 	CodeNotFound        = "NOT_FOUND"
 	CodeConflict        = "CONFLICT"
 	CodeChatOff         = "CHAT_OFF"
@@ -74,6 +75,7 @@ func Codes() []Code {
 		{KindGeneralError, CodeBusy, "The server has too much to do at present; try again later."},
 		{KindGeneralError, CodeUnknownID, "MESSAGE_ACK names an ID that this session was not sent, or has acknowledged already."},
 		{KindGeneralError, CodeTooMany, "The client asks for more than a limit allows."},
+		{KindGeneralError, CodeRateLimited, "The session, its user or its app sends more than a limit allows in a second; the frame was not handled. Try again later."},
 		{KindGeneralError, CodeNotFound, "There is no such room, message, user, match, ticket or watch, or none that the user may know of."},
 		{KindGeneralError, CodeConflict, "What is asked for does not go with how the room, the message, the member or the pool is now."},
 		{KindGeneralError, CodeWrongDomain, "The room is another domain's."},
@@ -103,6 +105,7 @@ func Codes() []Code {
 		{KindAuthReply, CodeRefused, "The app's own server refused the sign-in."},
 		{KindAuthReply, CodeHookFailed, "The app's own server could not be asked, or its answer was not understood."},
 		{KindAuthReply, CodeBusy, "Too many sign-ins are waiting; try again later."},
+		{KindAuthReply, CodeRateLimited, "Too many sign-ins from the client's address have failed; try again later."},
 		{KindAuthReply, CodeTooManySessions, "The user has too many sessions."},
 		{KindAuthReply, CodeStoreDown, "The server cannot reach its database at present; try again later."},
 	}

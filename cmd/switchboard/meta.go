@@ -27,6 +27,8 @@ type metaServeCommand struct {
 	Branch     string         `placeholder:"BRANCH" help:"Its branch, with --git (default main)."`
 	Every      *time.Duration `placeholder:"DURATION" help:"How often the files or the branch are looked at (default 1s for what is on this machine, 10s for a repository elsewhere)."`
 	SecretFile string         `placeholder:"FILE" help:"A file with a secret that readers have to show (Authorization: Bearer); without, anyone may read."`
+	TLSCert    string         `name:"tls-cert" placeholder:"FILE" help:"A file with the certificate that readers are shown, in PEM, with those between it and who is trusted. With it they come by https. Read again when it changes."`
+	TLSKey     string         `name:"tls-key" placeholder:"FILE" help:"A file with its key."`
 	LogLevel   string         `placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: ${enum}."`
 	LogFormat  string         `placeholder:"FORMAT" enum:"text,json" default:"text" help:"How log lines are written: ${enum}."`
 }
@@ -55,6 +57,7 @@ func (c metaServeCommand) Run(p *program) error {
 	err = p.until(log, func(ctx context.Context, again <-chan struct{}) error {
 		return meta.Run(ctx, meta.Options{
 			Config: c.Config, Settings: c.Settings, Git: c.Git, Branch: c.Branch, Every: every, Data: c.Data, Listen: c.Listen, Secret: secret,
+			TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 			Credentials: credentials, Look: again, Version: p.version, Out: p.out, Log: log,
 		})
 	})

@@ -49,14 +49,14 @@ func (c serveCommand) Run(p *program) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &watcher{
-		log: log, signals: make(chan os.Signal, 8), done: make(chan struct{}), again: make(chan struct{}, 1),
+		log: log, signals: make(chan os.Signal, 8), done: make(chan struct{}), again: make(chan struct{}, 1), hangup: make(chan struct{}, 1),
 		cancel: cancel, exit: p.exit,
 	}
 	stopListening := p.listen(w.signals)
 	var watching sync.WaitGroup
 	watching.Go(w.watch)
 	watching.Go(func() { w.read(book) })
-	err = p.serve(ctx, node.Options{Settings: inForce, Reload: book.Changes(), Book: book, Log: log, Version: p.version, Out: p.out})
+	err = p.serve(ctx, node.Options{Settings: inForce, Reload: book.Changes(), Book: book, Hangup: w.hangup, Log: log, Version: p.version, Out: p.out})
 	stopListening()
 	close(w.done)
 	watching.Wait()
@@ -105,6 +105,7 @@ type watcher struct {
 	signals chan os.Signal
 	done    chan struct{}      // closed when serving has ended
 	again   chan struct{}      // of one: settings are to be read again
+	hangup  chan struct{}      // of one: files are to be looked at
 	cancel  context.CancelFunc // begins the graceful stop
 	exit    func(code int)
 }
@@ -121,6 +122,10 @@ func (w *watcher) watch() {
 			switch {
 			case sig == syscall.SIGHUP && stopping:
 			case sig == syscall.SIGHUP:
+				select {
+				case w.hangup <- struct{}{}:
+				default: // they are to be already
+				}
 				select {
 				case w.again <- struct{}{}:
 				default: // they are to be read already

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -122,6 +123,7 @@ func (r Rooms) signUp(ctx context.Context, who Identity, q credentialsRequest) (
 	if err != nil {
 		return account{}, err
 	}
+	r.note(who, "accountMade", r.Accounts.App(), fmt.Sprintf("%s-%d", r.Accounts.App(), p.Number), "")
 	return r.showAccount(p), nil
 }
 
@@ -137,11 +139,13 @@ type deletedAnswer struct {
 	Deleted wire.UserID `json:"deleted"`
 }
 
-func (r Rooms) endAccount(ctx context.Context, _ Identity, q accountRequest) (deletedAnswer, error) {
+func (r Rooms) endAccount(ctx context.Context, who Identity, q accountRequest) (deletedAnswer, error) {
 	if refused := r.chat(); refused != nil {
 		return deletedAnswer{}, refused
 	}
-	return deletedAnswer{q.User}, r.Accounts.DeleteAccount(ctx, q.User)
+	err := r.Accounts.DeleteAccount(ctx, q.User)
+	r.noteDone(err, who, "accountDeleted", q.User.App(), string(q.User), "")
+	return deletedAnswer{q.User}, err
 }
 
 // tokensAnswer is the one place where tokens leave.
@@ -162,7 +166,8 @@ func showTokens(t accounts.Tokens, err error) (tokensAnswer, error) {
 }
 
 func (r Rooms) signIn(ctx context.Context, who Identity, q credentialsRequest) (tokensAnswer, error) {
-	return showTokens(r.Accounts.SignIn(ctx, who.address, q.Body.Username, q.Body.Password))
+	t, err := r.Accounts.SignIn(ctx, who.address, q.Body.Username, q.Body.Password)
+	return showTokens(r.noteSignIn(who, t, err))
 }
 
 type refreshRequest struct {
@@ -182,6 +187,7 @@ type signOutAllRequest struct {
 }
 
 func (r Rooms) signOut(w http.ResponseWriter, q *http.Request, who Identity, s signOutAllRequest) error {
+	r.note(who, "accountSignOut", who.App, string(who.Account.User), "")
 	return done(w, http.StatusNoContent, r.Accounts.SignOut(q.Context(), who.Account, s.All))
 }
 
@@ -284,7 +290,9 @@ type deleteAccountBody struct {
 }
 
 func (r Rooms) deleteAccount(w http.ResponseWriter, q *http.Request, who Identity, d deleteAccountRequest) error {
-	return done(w, http.StatusNoContent, r.Accounts.Delete(q.Context(), who.address, who.Account, d.Body.Password))
+	err := r.Accounts.Delete(q.Context(), who.address, who.Account, d.Body.Password)
+	r.noteDone(err, who, "accountDeleted", who.App, string(who.Account.User), "")
+	return done(w, http.StatusNoContent, err)
 }
 
 type changePasswordRequest struct {
@@ -297,7 +305,9 @@ type changePasswordBody struct {
 }
 
 func (r Rooms) changePassword(w http.ResponseWriter, q *http.Request, who Identity, c changePasswordRequest) error {
-	return done(w, http.StatusNoContent, r.Accounts.SetPassword(q.Context(), who.address, who.Account, c.Body.Old, c.Body.New))
+	err := r.Accounts.SetPassword(q.Context(), who.address, who.Account, c.Body.Old, c.Body.New)
+	r.noteDone(err, who, "passwordChanged", who.App, string(who.Account.User), "")
+	return done(w, http.StatusNoContent, err)
 }
 
 type accountSession struct {
@@ -395,7 +405,7 @@ type resetAnswer struct {
 	ExpiresAt Time        `json:"expiresAt"`
 }
 
-func (r Rooms) makeReset(ctx context.Context, _ Identity, q accountRequest) (resetAnswer, error) {
+func (r Rooms) makeReset(ctx context.Context, who Identity, q accountRequest) (resetAnswer, error) {
 	if refused := r.chat(); refused != nil {
 		return resetAnswer{}, refused
 	}
@@ -403,6 +413,7 @@ func (r Rooms) makeReset(ctx context.Context, _ Identity, q accountRequest) (res
 	if err != nil {
 		return resetAnswer{}, err
 	}
+	r.note(who, "resetMade", made.User.App(), string(made.User), "")
 	return resetAnswer{made.User, made.Username, made.Token, Time(made.Expires)}, nil
 }
 

@@ -185,15 +185,19 @@ func (v *V1) signedIn(r *http.Request, query url.Values) (Identity, *Refusal) {
 		return Identity{}, Refuse(http.StatusUnauthorized, wire.CodeRefused, "nobody signs in here")
 	}
 	a.User = user
+	if refused := v.blocked(r); refused != nil {
+		return Identity{}, refused
+	}
 	signed, err := v.opts.Rooms.SignIn(r.Context(), a)
 	if err != nil {
 		refused, known := refusalOf(err)
+		v.failed(r, refused)
 		if !known {
 			v.opts.Log.Error("a user could not be signed in", "err", err)
 		}
 		return Identity{}, refused
 	}
-	return Identity{App: signed.App(), User: signed}, nil
+	return Identity{App: signed.App(), User: signed, address: r.RemoteAddr}, nil
 }
 
 // holder reads the access token of a request.
@@ -206,6 +210,7 @@ func (v *V1) holder(w http.ResponseWriter, r *http.Request) (Identity, *Refusal)
 	h, err := v.opts.Rooms.Accounts.Verify(r.Context(), presented)
 	if err != nil {
 		refused, known := refusalOf(err)
+		refused = v.guessed(r, refused)
 		if !known {
 			v.opts.Log.Error("an access token could not be checked", "err", err)
 		}
@@ -270,9 +275,11 @@ func (v *V1) identify(w http.ResponseWriter, r *http.Request) (Identity, *Refusa
 	case errors.Is(err, keys.ErrExpired):
 		return refuse(CodeKeyExpired, "the key has expired")
 	case errors.Is(err, keys.ErrMalformed):
-		return refuse(CodeKeyInvalid, "what was sent is no API key: one is sb_, its ID, _ and its secret")
+		who, refused := refuse(CodeKeyInvalid, "what was sent is no API key: one is sb_, its ID, _ and its secret")
+		return who, v.guessed(r, refused)
 	case err != nil:
-		return refuse(CodeKeyInvalid, "there is no such key, or it was revoked")
+		who, refused := refuse(CodeKeyInvalid, "there is no such key, or it was revoked")
+		return who, v.guessed(r, refused)
 	}
-	return Identity{Key: key, App: key.App, Admin: key.Admin}, nil
+	return Identity{Key: key, App: key.App, Admin: key.Admin, address: r.RemoteAddr}, nil
 }

@@ -141,6 +141,7 @@ func (r Rooms) removeNode(ctx context.Context, who Identity, q removeNodeRequest
 	if err := r.Cluster.Remove(ctx, q.Name); err != nil {
 		return removedNodeAnswer{}, err
 	}
+	r.note(who, "nodeRemoved", "", "", q.Name)
 	return removedNodeAnswer{Removed: q.Name}, nil
 }
 

@@ -24,7 +24,7 @@ const (
 	CodeMessageTooLong = "MESSAGE_TOO_LARGE"
 	CodeMediaType      = "UNSUPPORTED_MEDIA_TYPE"
 	CodeMismatch       = mailbox.CodeKeyReused
-	CodeRateLimited    = "RATE_LIMITED"
+	CodeRateLimited    = wire.CodeRateLimited
 	CodeTooManyKeys    = "TOO_MANY_KEYS"
 
 	CodeTooManyInstances = "TOO_MANY_INSTANCES"

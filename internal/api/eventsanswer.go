@@ -253,11 +253,14 @@ func (a *sharedAnswer) wait(gone <-chan struct{}) {
 // network is gone would be thought to be there for a quarter of an hour. Where
 // the system has no such thing it stays so.
 func noticeLoss(conn net.Conn, unanswered time.Duration) {
-	tcp, ok := conn.(*net.TCPConn)
+	for around, ok := conn.(interface{ NetConn() net.Conn }); ok; around, ok = conn.(interface{ NetConn() net.Conn }) {
+		conn = around.NetConn() // from TLS down to the socket
+	}
+	on, ok := conn.(syscall.Conn)
 	if !ok {
 		return
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := on.SyscallConn()
 	if err != nil {
 		return
 	}

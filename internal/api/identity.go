@@ -23,7 +23,7 @@ type Identity struct {
 	// User is who makes it, of a call that is ByUser; empty where an API key does.
 	User wire.UserID
 
-	address string                              // where it came from, of a call that is not made with a key
+	address string                              // where it came from; empty for the operator
 	known   func(app string) bool               // whether an app is in the settings
 	home    func(user wire.UserID) (Home, bool) // see Domains; nil: everybody lives here
 }

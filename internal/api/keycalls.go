@@ -118,6 +118,7 @@ func (r Rooms) makeKey(ctx context.Context, who Identity, q makeKeyRequest) (mad
 	case err != nil:
 		return madeKeyAnswer{}, err
 	}
+	r.note(who, "keyMade", key.App, "", key.ID)
 	return madeKeyAnswer{keyAnswer: r.show(key), Key: presented}, nil
 }
 
@@ -155,5 +156,6 @@ func (r Rooms) revokeKey(ctx context.Context, who Identity, q keyRequest) (revok
 	} else if err != nil {
 		return revokedAnswer{}, err
 	}
+	r.note(who, "keyRevoked", who.App, "", q.ID)
 	return revokedAnswer{Revoked: q.ID}, nil
 }

@@ -121,7 +121,7 @@ type clearedAnswer struct {
 }
 
 // clear takes out of a mailbox what is on its way to no session.
-func (r Rooms) clear(ctx context.Context, _ Identity, q userRequest) (clearedAnswer, error) {
+func (r Rooms) clear(ctx context.Context, who Identity, q userRequest) (clearedAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Messages().Wait)
 	defer cancel()
 	n, err := r.Mailboxes.Clear(ctx, q.User)
@@ -130,5 +130,6 @@ func (r Rooms) clear(ctx context.Context, _ Identity, q userRequest) (clearedAns
 			Code: wire.CodeTimeout, Reason: "the message store did not answer; the mailbox may yet be emptied", MayYetArrive: true,
 		})
 	}
+	r.noteDone(err, who, "mailboxCleared", q.User.App(), string(q.User), "")
 	return clearedAnswer{n}, err
 }

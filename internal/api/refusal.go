@@ -137,7 +137,7 @@ func statusOf(code string) int {
 		return http.StatusGone
 	case wire.CodeWrongDomain:
 		return http.StatusMisdirectedRequest
-	case wire.CodeTooManySessions:
+	case wire.CodeTooManySessions, wire.CodeRateLimited:
 		return http.StatusTooManyRequests
 	case wire.CodeHookFailed:
 		return http.StatusBadGateway
@@ -170,7 +170,7 @@ func FromWire(e *wire.Error) *Refusal {
 	if r.Status == 0 {
 		r.Status = http.StatusInternalServerError
 	}
-	if r.Status == http.StatusServiceUnavailable {
+	if r.Status == http.StatusServiceUnavailable || r.Code == wire.CodeRateLimited {
 		r.RetryAfter = soon
 	}
 	if e.MayYetArrive {

@@ -27,6 +27,8 @@ const (
 	// maxConnections is how many connections may be open that are no
 	// WebSocket. One more is closed at once.
 	maxConnections = 10_000
+	// maxStreams is how many requests of one HTTP/2 connection may be under way.
+	maxStreams = 128
 )
 
 // Server serves one handler on one listener.
@@ -44,20 +46,26 @@ type Server struct {
 
 // NewServer makes a server. headerTime bounds how long a client may take to
 // send a request's header. A handler of this package counts the connections.
-func NewServer(h http.Handler, headerTime time.Duration, log *slog.Logger) *Server {
+// What is around it is called first, whichever handler serves.
+func NewServer(h http.Handler, headerTime time.Duration, log *slog.Logger, around ...func(http.Handler) http.Handler) *Server {
 	s := &Server{log: log, shutdownTime: shutdownTime, maxConnections: maxConnections, open: make(map[net.Conn]struct{})}
 	if d, ok := h.(*door); ok {
 		s.counters = d.counters
 	}
 	s.handler.Store(&h)
+	var all http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.handler.Load()).ServeHTTP(w, r) })
+	for _, wrap := range around {
+		all = wrap(all)
+	}
 	s.http = &http.Server{
-		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.handler.Load()).ServeHTTP(w, r) }),
+		Handler:           all,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       headerTime + bodyTime,
 		WriteTimeout:      answerTime,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         s.track,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return s

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/keys"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
@@ -41,6 +42,8 @@ type Rooms struct {
 	ServiceHealth func(service, instance string) (ServiceHealth, bool)
 	// Names returns the names of those of some users that have one. Nil: nobody has.
 	Names func(ctx context.Context, users []wire.UserID) map[wire.UserID]string
+	// Audit is told who changes what; nil: nobody is.
+	Audit *audit.Log
 	// SignIn says who somebody is that shows the token of an app without accounts here:
 	// a user, or a *Refusal.
 	SignIn func(ctx context.Context, a wire.Auth) (wire.UserID, error)

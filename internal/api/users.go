@@ -136,7 +136,8 @@ type closedAnswer struct {
 }
 
 // closeSessions closes all sessions of a user. Those that begin meanwhile stay.
-func (r Rooms) closeSessions(_ context.Context, _ Identity, q userRequest) (closedAnswer, error) {
+func (r Rooms) closeSessions(_ context.Context, who Identity, q userRequest) (closedAnswer, error) {
+	r.note(who, "sessionsClosed", q.User.App(), string(q.User), "")
 	return closedAnswer{r.Hub.Kick(q.User, wire.CloseNormal, closedOver)}, nil
 }
 
@@ -148,10 +149,11 @@ type sessionRequest struct {
 	ID   string      `path:"id"`
 }
 
-func (r Rooms) closeSession(_ context.Context, _ Identity, q sessionRequest) (closedAnswer, error) {
+func (r Rooms) closeSession(_ context.Context, who Identity, q sessionRequest) (closedAnswer, error) {
 	id, err := wire.ParseID(q.ID)
 	if err != nil || !r.Hub.Close(q.User, id, wire.CloseNormal, closedOver) {
 		return closedAnswer{}, NotFound("%s has no session %q", q.User, clip(q.ID))
 	}
+	r.note(who, "sessionsClosed", q.User.App(), string(q.User), q.ID)
 	return closedAnswer{1}, nil
 }

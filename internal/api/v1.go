@@ -31,8 +31,18 @@ type V1Options struct {
 	// Calls that are not about this node alone are refused then, with that sentence.
 	// Nil: it always can.
 	Away func() error
+	// SignIns bounds what fails from one address. Nil: nobody does.
+	SignIns SignIns
 	// Demo says that calls that are Open need no key.
 	Demo bool
+}
+
+// SignIns bounds what may be tried from one address (host:port).
+type SignIns interface {
+	// Blocked returns how long an address has to wait before it may try; 0: it need not.
+	Blocked(address string) time.Duration
+	// Failed notes that it has failed.
+	Failed(address string)
 }
 
 // V1Limits are those of the calls. They may change at any time.
@@ -172,6 +182,7 @@ func wrongMethod(allowed []string, nearby map[string]string) http.HandlerFunc {
 func (v *V1) serve(w http.ResponseWriter, r *http.Request, c *Call, operator bool) {
 	began := v.opts.Now()
 	if refused := v.answer(w, r, c, operator); refused != nil {
+		v.noteRefusal(r, c, refused)
 		v.counters.refused.WithLabelValues(refused.Code).Inc()
 		refused.write(w)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -24,17 +26,23 @@ type Link struct {
 	// on this machine. An address alone does not tell: a proxy that stands before
 	// this server has a loopback address, whoever stands before it.
 	Loopback bool
+	// Certificate says that the neighbour has to show a certificate, too, with Domain as
+	// its common name or one of its DNS names.
+	Certificate bool
 	// Err says why the secret is not known, for the log: then nobody is let in.
 	Err error
 }
 
 // AuthenticateLink says whether the user of a link may sign in now, from an
-// address (host:port). The error is always a *[Refusal].
-func (r *Registry) AuthenticateLink(a wire.Auth, address string) (Grant, error) {
+// address (host:port), with a certificate of these names that was verified, or with none.
+// The error is always a *[Refusal].
+func (r *Registry) AuthenticateLink(a wire.Auth, address string, names ...string) (Grant, error) {
 	link, known := r.link(a.User)
 	refusal := refuse(wire.CodeUnknownApp, reasonNoNeighbour, nil)
 	if known {
-		refusal = r.decideLink(a, address, link)
+		if refusal = r.decideLink(a, address, link); refusal == nil {
+			refusal = link.decideCertificate(names)
+		}
 	}
 	r.metrics.link(refusal)
 	if refusal != nil {
@@ -69,6 +77,18 @@ func (r *Registry) decideLink(a wire.Auth, address string, link Link) *Refusal {
 	}
 	r.env.log.Warn("a link without a secret has signed in: give both domains the same links.secret", "domain", link.Domain, "addr", address)
 	return nil
+}
+
+// decideCertificate decides about the certificate of a neighbour that may sign in else.
+func (l Link) decideCertificate(names []string) *Refusal {
+	fits := func(name string) bool { return strings.EqualFold(name, l.Domain) }
+	switch {
+	case !l.Certificate || slices.ContainsFunc(names, fits):
+		return nil
+	case len(names) == 0:
+		return refuse(wire.CodeRefused, reasonLinkCertificate, errors.New("it has shown none: links.tls.cert names one there"))
+	}
+	return refuse(wire.CodeRefused, reasonLinkCertificate, fmt.Errorf("its certificate is that of %.200q: give it one with the common name %s", names, l.Domain))
 }
 
 func isLoopback(address string) bool {

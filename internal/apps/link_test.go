@@ -26,6 +26,7 @@ func linked(link apps.Link) func(wire.UserID) (apps.Link, bool) {
 func TestALinkSignsInByItsSecretOrFromLoopbackAndNobodyElseDoes(t *testing.T) {
 	withSecret := apps.Link{Domain: "domain-02", Secret: linkSecret, Loopback: true}
 	bare := apps.Link{Domain: "domain-02", Loopback: true}
+	named := apps.Link{Domain: "domain-02", Secret: linkSecret, Certificate: true}
 	good := wire.Auth{AppID: apps.LinkAppID, User: linkUser, Token: linkSecret}
 	empty := wire.Auth{AppID: apps.LinkAppID, User: linkUser}
 	for _, test := range []struct {
@@ -34,25 +35,30 @@ func TestALinkSignsInByItsSecretOrFromLoopbackAndNobodyElseDoes(t *testing.T) {
 		auth    wire.Auth
 		address string
 		want    string
+		names   []string
 	}{
-		{"the secret, from anywhere", withSecret, good, far, "OK"},
-		{"another secret", withSecret, wire.Auth{AppID: apps.LinkAppID, User: linkUser, Token: linkSecret + "x"}, near, "BAD_TOKEN"},
-		{"no secret where there is one", withSecret, empty, near, "BAD_TOKEN"},
-		{"a secret where there is none", bare, good, near, "BAD_TOKEN"},
-		{"no secret, from loopback", bare, empty, near, "OK"},
-		{"no secret, from IPv6's loopback", bare, empty, "[::1]:4711", "OK"},
-		{"no secret, from elsewhere", bare, empty, far, "REFUSED"},
-		{"no secret, from a proxy on this machine", apps.Link{}, empty, near, "REFUSED"},
-		{"no secret, from nowhere", bare, empty, "", "REFUSED"},
-		{"no secret, from elsewhere, and that is meant", apps.Link{Open: true}, empty, far, "OK"},
-		{"the secret cannot be read", apps.Link{Open: true, Loopback: true, Err: errors.New("no file")}, empty, near, "REFUSED"},
-		{"another appId", withSecret, wire.Auth{AppID: appID, User: linkUser, Token: linkSecret}, near, "WRONG_APP_ID"},
-		{"no neighbour", withSecret, wire.Auth{AppID: apps.LinkAppID, User: "domain3-1", Token: linkSecret}, near, "UNKNOWN_APP"},
-		{"a user", withSecret, wire.Auth{AppID: appID, User: ann, Token: linkSecret}, near, "UNKNOWN_APP"},
+		{"the secret, from anywhere", withSecret, good, far, "OK", nil},
+		{"another secret", withSecret, wire.Auth{AppID: apps.LinkAppID, User: linkUser, Token: linkSecret + "x"}, near, "BAD_TOKEN", nil},
+		{"no secret where there is one", withSecret, empty, near, "BAD_TOKEN", nil},
+		{"a secret where there is none", bare, good, near, "BAD_TOKEN", nil},
+		{"no secret, from loopback", bare, empty, near, "OK", nil},
+		{"no secret, from IPv6's loopback", bare, empty, "[::1]:4711", "OK", nil},
+		{"no secret, from elsewhere", bare, empty, far, "REFUSED", nil},
+		{"no secret, from a proxy on this machine", apps.Link{}, empty, near, "REFUSED", nil},
+		{"no secret, from nowhere", bare, empty, "", "REFUSED", nil},
+		{"no secret, from elsewhere, and that is meant", apps.Link{Open: true}, empty, far, "OK", nil},
+		{"the secret cannot be read", apps.Link{Open: true, Loopback: true, Err: errors.New("no file")}, empty, near, "REFUSED", nil},
+		{"another appId", withSecret, wire.Auth{AppID: appID, User: linkUser, Token: linkSecret}, near, "WRONG_APP_ID", nil},
+		{"no certificate where one is wanted", named, good, far, "REFUSED", nil},
+		{"that of another domain", named, good, far, "REFUSED", []string{"domain-03", "domain-03.example"}},
+		{"its certificate", named, good, far, "OK", []string{"", "Domain-02"}},
+		{"its certificate, and another secret", named, wire.Auth{AppID: apps.LinkAppID, User: linkUser, Token: linkSecret + "x"}, far, "BAD_TOKEN", []string{"domain-02"}},
+		{"no neighbour", withSecret, wire.Auth{AppID: apps.LinkAppID, User: "domain3-1", Token: linkSecret}, near, "UNKNOWN_APP", nil},
+		{"a user", withSecret, wire.Auth{AppID: appID, User: ann, Token: linkSecret}, near, "UNKNOWN_APP", nil},
 	} {
 		reg := prometheus.NewRegistry()
 		r := start(t, apps.Options{Apps: []apps.App{open()}, Link: linked(test.link), Metrics: reg})
-		grant, err := r.AuthenticateLink(test.auth, test.address)
+		grant, err := r.AuthenticateLink(test.auth, test.address, test.names...)
 		if got := code(t, err); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		} else if got == "OK" && grant != (apps.Grant{User: linkUser, Domain: test.link.Domain}) {

@@ -57,6 +57,8 @@ const (
 	reasonLinkSecret   = "The token is not the secret that this domain has for the link."
 	reasonNoLinkSecret = "The secret of the link cannot be read here."
 	reasonBareLink     = "This domain has no secret for the link, and without one a link comes up between loopback addresses only."
+
+	reasonLinkCertificate = "This domain wants to see a certificate with the neighbour's name."
 )
 
 // Refusals returns every refusal that Authenticate may give, without causes.
@@ -83,6 +85,7 @@ func Refusals() []Refusal {
 		{Code: wire.CodeBadToken, Reason: reasonLinkSecret},
 		{Code: wire.CodeRefused, Reason: reasonNoLinkSecret},
 		{Code: wire.CodeRefused, Reason: reasonBareLink},
+		{Code: wire.CodeRefused, Reason: reasonLinkCertificate},
 	}
 }
 

@@ -35,7 +35,7 @@ func layerOf(pkg string) layer {
 		pipe:   {"internal/bus", "internal/db", "internal/shards"},
 		room:   {"internal/delivery", "internal/mailbox", "internal/members", "internal/accounts", "internal/apps", "internal/events", "internal/keys", "internal/stats", "internal/domains", "internal/chat", "internal/match", "internal/journal", "internal/traffic", "internal/nearby", "internal/relay", "internal/registry", "internal/settings", "internal/webhooks"},
 		wire:   {"wire"},
-		cellar: {"internal/lifecycle", "internal/window", "internal/grid", "internal/spool", "internal/config"},
+		cellar: {"internal/lifecycle", "internal/window", "internal/grid", "internal/spool", "internal/config", "internal/tlsfiles", "internal/turnstile", "internal/audit"},
 		client: {"client"},
 		page:   {"console"},
 		tool:   {"internal/load", "internal/nodetest", "internal/faultfs", "internal/postgres"},

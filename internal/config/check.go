@@ -62,6 +62,7 @@ func (c *checker) checkTogether(s Settings, problems Problems) {
 	}
 	if problems.leave(c.places, "listen", "admin") {
 		c.checkListeners(s)
+		c.checkEntrance(s)
 	}
 	l := s.Limits
 	if room := l.Frame + 128*KiB; l.QueueBytes < room && problems.leave(c.places, "limits.queueBytes", "limits.frame") {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -84,13 +85,16 @@ func TestDefaultsOfLimitsAreTheDocumentedOnes(t *testing.T) {
 		APIKeys: 10_000, APIKeysPerApp: 1000, APIRate: 1000, APIPage: 1000, APIBatch: 1000, APITimeout: 30 * time.Second,
 		ReplayTime: 10 * time.Minute, ReplayAnswers: 100_000, ReplayBytes: 64 * MiB,
 
+		ConnectionsPerAddress: 1000, FailedSignIns: 60, FrameRate: 1000, ByteRate: 4 * MiB, UserFrameRate: 4000, UserByteRate: 16 * MiB,
+		AppFrameRate: 1_000_000, AppByteRate: GiB, Exempt: []string{"127.0.0.0/8", "::1/128"},
+
 		UndeliveredAfter: 10 * time.Minute,
 		WebhookTimeout:   10 * time.Second, WebhookRetry: 72 * time.Hour, WebhookConcurrency: 32,
 		WebhookQueue: 1_000_000, WebhookQueueBytes: GiB, WebhookHistory: 72 * time.Hour, WebhookHistoryBytes: GiB,
 
 		SignUps: 100, AccountSessions: 100, BlockedUsers: 1000, RoomContent: 16 * KiB, RoomMembers: 100_000, RoomsPerUser: 1000, RoomsOwned: 100,
 	}
-	if got := Defaults().Limits; got != want {
+	if got := Defaults().Limits; !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	if err := Defaults().Check(); err != nil {

@@ -17,6 +17,10 @@ type Links struct {
 	Secret     Secret            `yaml:"secret"`     // of all links that have none of their own
 	SecretFile string            `yaml:"secretFile"` // holds it instead
 	Secrets    map[string]Secret `yaml:"secrets"`    // by neighbour
+	TLS        TLS               `yaml:"tls"`        // what is shown to them, and by whom theirs are signed; none of them is needed
+	// RequireCertificate refuses the link of a neighbour that shows no certificate of
+	// PublicTLS.ClientCA that names it.
+	RequireCertificate bool `yaml:"requireCertificate"`
 }
 
 // LinkSecret returns the secret of the link with a neighbour; empty for none. A
@@ -125,7 +129,8 @@ func (c *checker) checkDomain(s Settings) {
 			is  bool
 		}{
 			{"links.secret", s.Links.Secret != ""}, {"links.secretFile", s.Links.SecretFile != ""}, {"links.secrets", len(s.Links.Secrets) > 0},
-			{"insecureLinks", s.InsecureLinks}, {"metaSecret", s.MetaSecret != ""},
+			{"links.tls", s.Links.TLS != TLS{}}, {"links.requireCertificate", s.Links.RequireCertificate},
+			{"insecureLinks", s.InsecureLinks}, {"metaSecret", s.MetaSecret != ""}, {"metaCA", s.MetaCA != ""},
 		} {
 			if one.is {
 				c.refuseBy(one.key, "meta", "is required: without it this domain knows no others, and %s means nothing", one.key)
@@ -138,6 +143,7 @@ func (c *checker) checkDomain(s Settings) {
 		c.refuse("metaSecret", "is for a meta server, but meta names a file")
 	}
 	c.checkLinks(s)
+	c.checkLinkTLS(s)
 }
 
 // checkLinks notes what is wrong with the secrets of links.
@@ -253,12 +259,22 @@ func domainKeys() []Key {
 			func(s *Settings) any { return &s.Meta }),
 		key("metaSecret", kindSecret, "", "What the meta server asks for (its --secret-file), if it does.",
 			func(s *Settings) any { return &s.MetaSecret }),
+		key("metaCA", kindFile, "", "File with the certificates of who signed that of the meta server, in PEM, where it is at https://. The system's if absent.",
+			func(s *Settings) any { return &s.MetaCA }),
 		key("links.secret", kindSecret, "", "What this domain and its neighbours know each other by, the same at both ends of a link, at least 32 bytes. Without a secret a link comes up between loopback addresses only.",
 			func(s *Settings) any { return &s.Links.Secret }),
 		key("links.secretFile", kindFile, "", "File that holds it, instead. It is read at each sign-in.",
 			func(s *Settings) any { return &s.Links.SecretFile }),
 		key("links.secrets", kindSecrets, "", "Secrets for the links with some neighbours, by their names, which go before the one for all.",
 			func(s *Settings) any { return &s.Links.Secrets }),
+		key("links.tls.cert", kindFile, "", "File with the certificate that neighbours at wss:// are shown, in PEM, which names this domain (as its common name or a DNS name). It is read at each attempt, as are the next two.",
+			func(s *Settings) any { return &s.Links.TLS.Cert }),
+		key("links.tls.key", kindFile, "", "File with its key.",
+			func(s *Settings) any { return &s.Links.TLS.Key }),
+		key("links.tls.ca", kindFile, "", "File with the certificates of who signed those of neighbours. The system's if absent.",
+			func(s *Settings) any { return &s.Links.TLS.CA }),
+		key("links.requireCertificate", kindSwitch, "false", "Whether the link of a neighbour is refused that shows no certificate of tls.clientCA with the neighbour's name, besides the secret.",
+			func(s *Settings) any { return &s.Links.RequireCertificate }),
 		key("insecureLinks", kindSwitch, "false", "Whether a link without a secret may come up between any addresses: then anyone who reaches this domain can take what is meant for a neighbour.",
 			func(s *Settings) any { return &s.InsecureLinks }),
 	}

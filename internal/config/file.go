@@ -205,7 +205,7 @@ func (r *fileReader) items(k Key, n *yaml.Node) {
 	for _, item := range list {
 		text := strings.TrimSpace(item.Value)
 		if strings.Contains(text, ",") {
-			r.refuse(r.at(item), k.Name, "%q is not %s: write each as an item of its own", text, map[string]string{kindOrigins: "an origin", kindPeers: "host:port", kindRoles: "a role"}[k.Kind])
+			r.refuse(r.at(item), k.Name, "%q is not %s: write each as an item of its own", text, map[string]string{kindOrigins: "an origin", kindPeers: "host:port", kindRoles: "a role", kindNetworks: "a network", kindHosts: "a host"}[k.Kind])
 			continue
 		}
 		if text == "all" && k.Kind == kindRoles && len(list) == 1 {

@@ -13,7 +13,8 @@ type Key struct {
 	Name string
 	// Kind says what a value looks like: address, folder, origins, size,
 	// duration, distance, count, number, choice, switch, text, names, user, url, key, secret,
-	// secrets, file, peers, roles, servers, meta, network, domain, database, app, path, service, apps.
+	// secrets, file, peers, roles, servers, meta, network, domain, database, app, path, service, apps,
+	// networks, hosts, directory, log file.
 	Kind string
 	// Default is the value that holds when nothing is set, as it would be
 	// written; empty for none.
@@ -78,11 +79,16 @@ const (
 	kindRelay    = "network"  // of a relay: host:port, or a URL
 	kindTiles    = "tiles"    // a URL with {z}, {x} and {y}
 	kindLine     = "line"     // for people to read
+
+	kindNetworks  = "networks"  // a list of addresses and networks
+	kindHosts     = "hosts"     // a list of names of hosts
+	kindDirectory = "directory" // of an ACME server
+	kindAudit     = "log file"  // a file that is written, or -
 )
 
 // Keys returns the table of all settings, in the order of the file.
 func Keys() []Key {
-	return slices.Concat(placeKeys(), appKeys(), domainKeys(), sourceKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), relayKeys(), registryKeys(), gatewayKeys(), limitKeys(), logKeys())
+	return slices.Concat(placeKeys(), entranceKeys(), appKeys(), domainKeys(), sourceKeys(), clusterKeys(), natsKeys(), dbKeys(), chatKeys(), matchingKeys(), nearbyKeys(), journalKeys(), trafficKeys(), relayKeys(), registryKeys(), gatewayKeys(), limitKeys(), logKeys())
 }
 
 // keyNamed finds a key that is kept directly in Settings.
@@ -182,7 +188,7 @@ func logKeys() []Key {
 }
 
 func limitKeys() []Key {
-	return slices.Concat(sessionLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits(), chatLimits())
+	return slices.Concat(sessionLimits(), strangerLimits(), eventLimits(), mailboxLimits(), nodeLimits(), apiLimits(), webhookLimits(), chatLimits())
 }
 
 func sessionLimits() []Key {

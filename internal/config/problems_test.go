@@ -108,7 +108,7 @@ func TestTheShapeOfTheFileIsChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		"listen: [1, 2]":                   "s.yaml:1: listen: must be a single value",
 		"limits: 5":                        "s.yaml:1: limits: must be keys with values (a mapping), not a single value; the keys are frame, signInFrame,",
-		"- listen":                         "s.yaml:1: must be keys with values (a mapping), not a list; the keys are listen, admin, data, roles, origins, apps, domain, meta, metaSecret, links, insecureLinks, settings, cluster, nats, db, chat, matching, nearby, journal, traffic, relay, registry, gateway, limits, log",
+		"- listen":                         "s.yaml:1: must be keys with values (a mapping), not a list; the keys are listen, admin, data, roles, origins, tls, adminTLS, proxies, audit, apps, domain, meta, metaSecret, metaCA, links, insecureLinks, settings, cluster, nats, db, chat, matching, nearby, journal, traffic, relay, registry, gateway, limits, log",
 		"just text":                        "s.yaml:1: must be keys with values (a mapping), not a single value; the keys are ",
 		"data: a\ndata: b":                 "s.yaml:2: data: is set twice",
 		"data: a\nlisten: {":               "s.yaml:2: not YAML: ",

@@ -8,31 +8,36 @@ import (
 // Settings is everything that can be set. The zero value is not usable: take
 // [Defaults] or [Load].
 type Settings struct {
-	Listen   string   `yaml:"listen"`  // host:port for clients; port 0 takes any free one
-	Admin    string   `yaml:"admin"`   // host:port for operators: health, metrics
-	Data     string   `yaml:"data"`    // folder of everything that is kept
-	Roles    []string `yaml:"roles"`   // of [Roles], at least one
-	Origins  []string `yaml:"origins"` // web origins besides the console's own, "https://host[:port]"
-	Apps     []App    `yaml:"apps"`    // at least one
-	Domain   string   `yaml:"domain"`  // the name of the site that this node belongs to, or empty
-	Cluster  Cluster  `yaml:"cluster"` // with others of its kind
-	NATS     NATS     `yaml:"nats"`    // instead of the embedded one
-	DB       DB       `yaml:"db"`      // what is at rest
-	Chat     Chat     `yaml:"chat"`    // accounts and rooms
-	Journal  Journal  `yaml:"journal"` // of what happened to devices
-	Matching Matching `yaml:"matching"`
-	Nearby   Nearby   `yaml:"nearby"`   // who is around
-	Traffic  Traffic  `yaml:"traffic"`  // what was exchanged when
-	Relay    Relay    `yaml:"relay"`    // whose network the console shows
-	Registry Registry `yaml:"registry"` // of services
-	Gateway  Gateway  `yaml:"gateway"`  // services behind the public listener
-	Limits   Limits   `yaml:"limits"`
-	Log      Log      `yaml:"log"`
+	Listen   string    `yaml:"listen"`   // host:port for clients; port 0 takes any free one
+	Admin    string    `yaml:"admin"`    // host:port for operators: health, metrics
+	Data     string    `yaml:"data"`     // folder of everything that is kept
+	Roles    []string  `yaml:"roles"`    // of [Roles], at least one
+	Origins  []string  `yaml:"origins"`  // web origins besides the console's own, "https://host[:port]"
+	TLS      PublicTLS `yaml:"tls"`      // at Listen
+	AdminTLS AdminTLS  `yaml:"adminTLS"` // at Admin
+	Proxies  Proxies   `yaml:"proxies"`  // before Listen
+	Audit    Audit     `yaml:"audit"`    // who came, and changed what
+	Apps     []App     `yaml:"apps"`     // at least one
+	Domain   string    `yaml:"domain"`   // the name of the site that this node belongs to, or empty
+	Cluster  Cluster   `yaml:"cluster"`  // with others of its kind
+	NATS     NATS      `yaml:"nats"`     // instead of the embedded one
+	DB       DB        `yaml:"db"`       // what is at rest
+	Chat     Chat      `yaml:"chat"`     // accounts and rooms
+	Journal  Journal   `yaml:"journal"`  // of what happened to devices
+	Matching Matching  `yaml:"matching"`
+	Nearby   Nearby    `yaml:"nearby"`   // who is around
+	Traffic  Traffic   `yaml:"traffic"`  // what was exchanged when
+	Relay    Relay     `yaml:"relay"`    // whose network the console shows
+	Registry Registry  `yaml:"registry"` // of services
+	Gateway  Gateway   `yaml:"gateway"`  // services behind the public listener
+	Limits   Limits    `yaml:"limits"`
+	Log      Log       `yaml:"log"`
 
 	// Meta says where the description of all domains comes from: the URL of a meta
 	// server, or a file as it reads one. Empty: there are no other domains.
 	Meta       string `yaml:"meta"`
 	MetaSecret Secret `yaml:"metaSecret"` // what the meta server asks for, or empty
+	MetaCA     string `yaml:"metaCA"`     // PEM: who signed its certificate; empty: the system's
 	Links      Links  `yaml:"links"`      // to other domains
 	// InsecureLinks lets a link without a secret come up between any addresses.
 	InsecureLinks bool `yaml:"insecureLinks"`
@@ -107,6 +112,16 @@ type Limits struct {
 	LinkBytes        Bytes         `yaml:"linkBytes"`
 	LinkAge          time.Duration `yaml:"linkAge"`
 	LinkWindow       Bytes         `yaml:"linkWindow"`
+
+	ConnectionsPerAddress int      `yaml:"connectionsPerAddress"`
+	FailedSignIns         int      `yaml:"failedSignIns"` // a minute
+	FrameRate             int      `yaml:"frameRate"`     // a second, as the next five
+	ByteRate              Bytes    `yaml:"byteRate"`
+	UserFrameRate         int      `yaml:"userFrameRate"`
+	UserByteRate          Bytes    `yaml:"userByteRate"`
+	AppFrameRate          int      `yaml:"appFrameRate"`
+	AppByteRate           Bytes    `yaml:"appByteRate"`
+	Exempt                []string `yaml:"exempt"` // CIDRs for which those do not hold
 
 	IdempotencyAge      time.Duration `yaml:"idempotencyAge"`
 	IdempotencyRequests int           `yaml:"idempotencyRequests"`

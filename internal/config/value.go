@@ -118,13 +118,17 @@ func (k Key) item(text string) (string, error) {
 		return parsePeer(text)
 	case kindRoles:
 		return parseRole(text)
+	case kindNetworks:
+		return parseNetwork(text)
+	case kindHosts:
+		return parseHost(text)
 	}
 	return parseOrigin(text)
 }
 
 // isList says whether the values of this key are lists.
 func (k Key) isList() bool {
-	return k.Kind == kindOrigins || k.Kind == kindPeers || k.Kind == kindRoles
+	return k.Kind == kindOrigins || k.Kind == kindPeers || k.Kind == kindRoles || k.Kind == kindNetworks || k.Kind == kindHosts
 }
 
 // each returns the errors that were joined, or the one there is.
@@ -219,6 +223,10 @@ func (k Key) checkText(text string) error {
 		return checkPath(text)
 	case kindService:
 		return checkService(text)
+	case kindDirectory:
+		return checkDirectory(text)
+	case kindAudit:
+		return checkAudit(text)
 	case kindLine:
 		return checkLine(text)
 	case kindAddress:

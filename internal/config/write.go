@@ -208,6 +208,8 @@ func (k Key) templateValue() string {
 	switch {
 	case k.isList() && k.Default == "":
 		return "[]"
+	case k.Kind == kindNetworks:
+		return `["` + strings.ReplaceAll(k.Default, ",", `", "`) + `"]`
 	case k.Kind == kindSecrets:
 		return "{}"
 	}
@@ -227,6 +229,9 @@ func groupComment(group string) string {
 	case "cluster":
 		return lines("With other nodes, as docs/cluster.md has it. On the first of three, for example:",
 			"  name: chat", "  node: node1", "  peers: [node1:7088, node2:7088, node3:7088]", "  secret: (the same on all, as openssl rand -hex 32 makes)")
+	case "tls":
+		return lines("What clients are shown, as docs/tls.md has it. For example:",
+			"  cert: /etc/switchboard/chat.example.pem", "  key: /etc/switchboard/chat.example.key")
 	case "links":
 		return lines("To other domains, as docs/domains.md has it. For example:",
 			"  secret: (the same on all domains, as openssl rand -hex 32 makes)", "  secrets: {domain-02: (one for the link with that domain alone)}")

@@ -2,6 +2,7 @@ package domains
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +13,13 @@ import (
 )
 
 // newClient returns a client for one meta server.
-func newClient(timeout time.Duration) *http.Client {
+func newClient(timeout time.Duration, secured *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: timeout, KeepAlive: 15 * time.Second}).DialContext,
 			TLSHandshakeTimeout:    timeout,
+			TLSClientConfig:        secured,
 			DisableCompression:     true, // the limits are on what is sent
 			IdleConnTimeout:        time.Minute,
 			MaxResponseHeaderBytes: 64 << 10,

@@ -2,6 +2,7 @@ package domains
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,9 @@ type SourceOptions struct {
 	// server waits.
 	Silence time.Duration
 
+	// TLS says how the meta server's certificate is checked; nil: as usual. It is not used
+	// with Client.
+	TLS     *tls.Config
 	Client  *http.Client // its Timeout is not used; nil: one that follows no redirects
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: none
@@ -114,7 +118,7 @@ func NewSource(o SourceOptions) (*Source, error) {
 	}
 	s.ledger = &ledger{log: s.o.Log, now: s.o.Now, metrics: m, known: func() bool { return s.Current() != nil }, open: map[part]ongoing{}}
 	if s.client = o.Client; s.client == nil {
-		s.client, s.own = newClient(s.o.Timeout), true
+		s.client, s.own = newClient(s.o.Timeout, s.o.TLS), true
 	} else {
 		unbound := *o.Client
 		unbound.Timeout = 0 // it would cut the stream

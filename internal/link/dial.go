@@ -20,7 +20,7 @@ const keepAlive = 10 * time.Second
 func dial(ctx context.Context, w where, take func(context.Context, []byte) error) (session, error) {
 	c, err := client.Dial(ctx, client.Options{
 		URL: w.url, AppID: apps.LinkAppID, UserID: w.user, Token: w.secret,
-		Link: true, OnForward: take, NoReconnect: true,
+		TLS: w.tls, Link: true, OnForward: take, NoReconnect: true,
 		ConnectTimeout: connectTime, KeepAlive: keepAlive, DrainTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +49,9 @@ type Options struct {
 	Network func() *domains.Network
 	// Secret returns what this domain shows a neighbour; empty for nothing.
 	Secret func(neighbour string) (string, error)
+	// TLS returns what a neighbour at wss:// is shown, and how its certificate is checked,
+	// for each attempt; a nil configuration: as usual. Nil: it is as usual for all.
+	TLS func() (*tls.Config, error)
 	// Forward takes what came over a link. done says that everything in it is stored or
 	// refused, or, with an error, that nobody knows: then it is to come again.
 	Forward func(f *wire.Forward, from delivery.Neighbour, done func(error))
@@ -83,6 +87,9 @@ func New(o Options) (*Links, error) {
 	}
 	if o.Mine == nil {
 		o.Mine = func(string) bool { return true }
+	}
+	if o.TLS == nil {
+		o.TLS = func() (*tls.Config, error) { return nil, nil }
 	}
 	if o.Stale == nil {
 		o.Stale = func() {}

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -37,6 +38,7 @@ type where struct {
 	neighbour string
 	user      wire.UserID
 	secret    string
+	tls       *tls.Config // nil: as usual
 }
 
 // errNoURL is why a neighbour is not dialled.
@@ -77,9 +79,13 @@ func (n *neighbour) once(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
+	secured, err := o.TLS()
+	if err != nil {
+		return err
+	}
 	r := &road{neighbour: n, ready: make(chan struct{}), settled: make(chan struct{}, 1), broken: make(chan struct{})}
 	dialling, cancel := context.WithTimeout(ctx, connectTime)
-	s, err := o.dial(dialling, where{endpoint, n.from.Domain, self.User(), secret}, r.take)
+	s, err := o.dial(dialling, where{endpoint, n.from.Domain, self.User(), secret, secured}, r.take)
 	cancel()
 	n.links.metrics.dialled(n.from.Domain, err)
 	if err != nil {

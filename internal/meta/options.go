@@ -81,6 +81,10 @@ type Options struct {
 	Listen   string        // host:port (DefaultListen); port 0 takes any that is free
 	Secret   string        // what readers have to show; empty for none
 
+	// TLSCert and TLSKey are files in PEM, which are read again when they change; empty:
+	// readers talk in clear.
+	TLSCert, TLSKey string
+
 	Credentials Credentials
 	Look        <-chan struct{} // look at once; nil for never
 	Version     string          // of the program
@@ -171,6 +175,9 @@ func (o *Options) check() error {
 	}
 	if strings.ContainsFunc(o.Secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		errs = append(errs, wrong("secret-file", "holds a secret that no HTTP header can carry: letters, digits and signs of ASCII, without spaces"))
+	}
+	if (o.TLSCert == "") != (o.TLSKey == "") {
+		errs = append(errs, wrong("tls-cert", "and --tls-key go together: a certificate and its key"))
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 		errs = append(errs, wrong("listen", "%s is no address: write HOST:PORT, as in %s", o.Listen, DefaultListen))

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/seed-3d8c1042/switchboard/internal/lifecycle"
+	"github.com/seed-3d8c1042/switchboard/internal/tlsfiles"
 )
 
 // Limits of the listener.
@@ -65,19 +67,30 @@ func serve(ctx context.Context, o *Options) error {
 			return fmt.Errorf("there is nothing to serve, and no last good copy in %s: %w", o.Data, err)
 		}
 	}
+	cert, err := o.certificate()
+	if err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w; give --listen another address", err)
 	}
 	local := loopbackHost(l.Addr().String())
+	scheme := "http"
+	if cert != nil {
+		l, scheme = tls.NewListener(l, cert.Config()), "https"
+	}
 	if !local && o.Secret == "" {
 		o.Log.Warn("whoever reaches this address can read what is served, with the passwords that authUrls may have: give --secret-file", "listen", l.Addr().String())
 	}
 	d := newDoor(n.network, n.settings, o, local, m)
-	say(o, n, keepers, l)
+	say(o, n, keepers, l, scheme)
 	var following sync.WaitGroup
 	looking, stopLooking := context.WithCancel(ctx)
-	following.Go(func() { follow(looking, o, keepers) })
+	following.Go(func() { follow(looking, o, keepers, cert) })
+	if cert != nil {
+		following.Go(func() { _ = cert.Run(looking) }) // which fails in no way
+	}
 	err = listenAndServe(ctx, l, d, o)
 	stopLooking()
 	following.Wait()
@@ -114,14 +127,14 @@ func subjects(o *Options, m *metrics) (s served, keepers []*keeper, err error) {
 }
 
 // say writes the lines of the start.
-func say(o *Options, s served, keepers []*keeper, l net.Listener) {
+func say(o *Options, s served, keepers []*keeper, l net.Listener, scheme string) {
 	line := func(key, value string) { fmt.Fprintf(o.Out, "%-9s %s\n", key, value) }
 	fmt.Fprintf(o.Out, "Switchboard %s\n", o.Version)
 	if s.network != nil {
-		line("network", fmt.Sprintf("http://%s%s", l.Addr(), pathGraph))
+		line("network", fmt.Sprintf("%s://%s%s", scheme, l.Addr(), pathGraph))
 	}
 	if s.settings != nil {
-		line("settings", fmt.Sprintf("http://%s%s", l.Addr(), pathConfig))
+		line("settings", fmt.Sprintf("%s://%s%s", scheme, l.Addr(), pathConfig))
 	}
 	line("from", keepers[0].source.String())
 	if s.network != nil {
@@ -136,14 +149,33 @@ func say(o *Options, s served, keepers []*keeper, l net.Listener) {
 	fmt.Fprintln(o.Out, "ready")
 }
 
+// certificate reads what readers are shown; nil: they talk in clear.
+func (o *Options) certificate() (*tlsfiles.Files, error) {
+	if o.TLSCert == "" {
+		return nil, nil
+	}
+	m, err := tlsfiles.NewMetrics(o.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	f, err := tlsfiles.New(tlsfiles.Options{Name: "meta", Cert: o.TLSCert, Key: o.TLSKey, Log: o.Log, Metrics: m, Now: o.Now})
+	if err != nil {
+		return nil, wrong("tls-cert", "and --tls-key are not good: %s", err)
+	}
+	return f, nil
+}
+
 // follow looks at the sources again and again until ctx ends.
-func follow(ctx context.Context, o *Options, keepers []*keeper) {
+func follow(ctx context.Context, o *Options, keepers []*keeper, cert *tlsfiles.Files) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-o.Look:
 			o.Log.Info("looking at what is served now")
+			if cert != nil {
+				cert.Look()
+			}
 		case <-o.after(o.Every):
 		}
 		for _, k := range keepers {

@@ -95,9 +95,9 @@ func start(t *testing.T, o Options) *running {
 	deadline := time.After(patience)
 	for tick := time.NewTicker(5 * time.Millisecond); ; <-tick.C {
 		if out := r.out.String(); strings.HasSuffix(out, "ready\n") {
-			_, after, _ := strings.Cut(out, "http://")
+			before, after, _ := strings.Cut(out, "://")
 			address, _, _ := strings.Cut(after, "/")
-			r.url = "http://" + address
+			r.url = before[strings.LastIndexByte(before, ' ')+1:] + "://" + address
 			return r
 		}
 		select {

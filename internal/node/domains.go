@@ -106,15 +106,19 @@ func (n *node) openAbroad() (err error) {
 		return nil
 	}
 	a := &abroad{node: n, self: s.Domain, known: make(chan struct{})}
+	secured, err := s.MetaTLS()
+	if err != nil {
+		return err
+	}
 	a.source, err = domains.NewSource(domains.SourceOptions{
 		URL: s.Meta, Secret: string(s.MetaSecret), Self: s.Domain, File: filepath.Join(s.Data, networkFile),
-		Log: n.log, Metrics: n.metrics, Now: time.Now,
+		TLS: secured, Log: n.log, Metrics: n.metrics, Now: time.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("learn which domains there are (setting meta): %w", err)
 	}
 	a.links, err = link.New(link.Options{
-		Self: s.Domain, Network: a.inEffect, Secret: a.secret, Forward: a.forward, Mine: a.mine, Stale: a.refresh,
+		Self: s.Domain, Network: a.inEffect, Secret: a.secret, TLS: s.LinkTLS, Forward: a.forward, Mine: a.mine, Stale: a.refresh,
 		Metrics: n.metrics, Log: n.log, Now: time.Now,
 	})
 	if err != nil {
@@ -321,7 +325,7 @@ func (a *abroad) link(user wire.UserID) (apps.Link, bool) {
 	}
 	secret, err := a.secret(domain)
 	return apps.Link{
-		Domain: domain, Secret: secret, Err: err, Open: a.node.settings.Load().InsecureLinks,
+		Domain: domain, Secret: secret, Err: err, Open: a.node.settings.Load().InsecureLinks, Certificate: a.node.settings.Load().Links.RequireCertificate,
 		Loopback: v.onThisMachine(a.self) && v.onThisMachine(domain),
 	}, true
 }

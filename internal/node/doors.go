@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ func (n *node) socketOptions() socket.Options {
 		Keeper: n.office, Hub: n.hub, Gate: n.apps, Node: n.id,
 		Limits: n.socketLimits, AllowOrigin: n.originAllowed, MayReach: n.apps.MayReach,
 		Logger: n.log, Metrics: n.metrics, Away: n.away, RoomsOff: n.chat.off, Count: n.counter,
+		SignIns: n.entrance.turnstile, Audit: n.entrance.audit,
 	}
 	if n.matching.room != nil {
 		o.Matches, o.Note = n.matching.room, n.noteDevice
@@ -55,6 +57,9 @@ func (n *node) socketLimits() socket.Limits {
 		GroupReceivers: l.GroupReceivers, PresenceWatch: l.PresenceWatch,
 		QueueBytes: int(l.QueueBytes), QueueFrames: l.QueueFrames, CompressAbove: int(l.CompressAbove),
 		LinkWindow: int(l.LinkWindow),
+		Session:    socket.Rates{Frames: l.FrameRate, Bytes: int(l.ByteRate)},
+		User:       socket.Rates{Frames: l.UserFrameRate, Bytes: int(l.UserByteRate)},
+		App:        socket.Rates{Frames: l.AppFrameRate, Bytes: int(l.AppByteRate)},
 	}
 }
 
@@ -106,6 +111,7 @@ type doors struct {
 	public  *door // nil: clients connect to other nodes
 	admin   *door
 	control *door // nil: there is none
+	http01  *door // for an ACME server; nil: none looks here
 	closing sync.Once
 }
 
@@ -121,6 +127,9 @@ func (d *door) addr() string { return d.listener.Addr().String() }
 
 // openDoors opens them, before anything that takes long.
 func (n *node) openDoors() error {
+	if err := n.openEntrance(); err != nil {
+		return err
+	}
 	s := n.opts.Settings
 	admin, err := listen("admin", s.Admin)
 	if err != nil {
@@ -132,25 +141,31 @@ func (n *node) openDoors() error {
 			return errors.Join(err, admin.Close())
 		}
 		n.address = n.reachedAt(public.Addr())
+		if s.TLS.On() {
+			n.address = "https://" + n.address // others cannot tell from a port
+		}
 	}
 	n.stage.is("opening the message store")
 	o := n.doorOptions()
 	o.Cluster = beginning{n}
 	onPublic, onAdmin, onControl := api.Starting(o, n.stage.text)
-	n.doors.admin = n.openDoor(admin, onAdmin)
-	n.doors.public = n.openDoor(public, onPublic)
+	n.doors.admin = n.openDoor(n.onAdmin(admin), onAdmin)
+	n.doors.public = n.openDoor(n.onPublic(public), onPublic, n.entrance.turnstile.Handler)
 	n.doors.control = n.openDoor(n.listenControl(), onControl)
+	if err := n.openHTTP01(); err != nil {
+		return errors.Join(err, n.doors.close())
+	}
 	n.welcome()
 	return nil
 }
 
-// openDoor serves a handler on a listener, if there is one.
-func (n *node) openDoor(l net.Listener, h http.Handler) *door {
+// openDoor serves a handler on a listener, if there is one, and what is to be around it.
+func (n *node) openDoor(l net.Listener, h http.Handler, around ...func(http.Handler) http.Handler) *door {
 	if l == nil {
 		return nil
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &door{listener: l, server: api.NewServer(h, n.limits().HandshakeTimeout, n.log), stop: stop, served: make(chan error, 1)}
+	d := &door{listener: l, server: api.NewServer(h, n.limits().HandshakeTimeout, n.log, around...), stop: stop, served: make(chan error, 1)}
 	go func() { d.served <- d.server.Serve(ctx, l) }() // close waits for it
 	return d
 }
@@ -187,7 +202,7 @@ func (d *doors) closePublic() {
 // has something to say.
 func (d *doors) close() (err error) {
 	d.closing.Do(func() {
-		all := []*door{d.public, d.admin, d.control}
+		all := []*door{d.public, d.admin, d.control, d.http01}
 		for _, x := range all {
 			if x != nil {
 				x.stop()
@@ -205,7 +220,7 @@ func (d *doors) close() (err error) {
 // v1Options hand the calls of /v1 the rooms that they are about.
 func (n *node) v1Options() api.V1Options {
 	o := api.V1Options{
-		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away, Demo: n.opts.Settings.Demo,
+		Log: n.log, Metrics: n.metrics, Now: time.Now, Away: n.away, SignIns: n.entrance.turnstile, Demo: n.opts.Settings.Demo,
 		Limits: func() api.V1Limits {
 			l := n.limits()
 			return api.V1Limits{
@@ -220,7 +235,7 @@ func (n *node) v1Options() api.V1Options {
 				return api.MessageLimits{Frame: int(l.Frame), Receivers: l.GroupReceivers, Batch: l.APIBatch, Page: l.APIPage, Wait: l.APITimeout}
 			},
 			Stats: watched{n.stats, func() int { return n.limits().StatsStreams }}, Settings: n.opts.Book, Version: n.opts.Version, Cluster: n.clusterView(), Domains: network{n}, ChatOff: n.chat.off,
-			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room, SignIn: n.signInUser, Services: n.registry,
+			Journal: journalWatch{n.journal.room, n}, Traffic: n.traffic.room, SignIn: n.signInUser, Services: n.registry, Audit: n.entrance.audit,
 		},
 	}
 	if n.around.room != nil {
@@ -254,9 +269,13 @@ func (n *node) listenControl() net.Listener {
 
 // listen opens a door's listener; what it says names the flag to change.
 func listen(setting, addr string) (net.Listener, error) {
+	how := "--" + setting
+	if strings.Contains(setting, ".") {
+		how = "it" // which has no flag
+	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen for setting %q: %w; give --%s another address", setting, err, setting)
+		return nil, fmt.Errorf("cannot listen for setting %q: %w; give %s another address", setting, err, how)
 	}
 	return l, nil
 }

@@ -11,8 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/internal/bus"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
@@ -55,6 +55,8 @@ type Options struct {
 	// Book is where these settings come from, which the node runs; nil: they are all that
 	// there is.
 	Book *settings.Book
+	// Hangup has certificates looked at now, and logs opened anew. Nil for never.
+	Hangup <-chan struct{}
 }
 
 // Run starts a node, serves until ctx ends, and stops it. It returns nil after
@@ -114,12 +116,13 @@ type node struct {
 	applying sync.Mutex // held while apps are replaced
 	served   bool       // it was ready once; the starting goroutine\'s
 
-	doors   doors
-	stage   stage                        // what the start waits for
-	room    atomic.Pointer[members.Room] // members, once there are
-	since   time.Time                    // when this process began
-	address string                       // where clients reach this node; empty: nowhere
-	lapses  lapses                       // of shards without a keeper
+	doors    doors
+	entrance entrance
+	stage    stage                        // what the start waits for
+	room     atomic.Pointer[members.Room] // members, once there are
+	since    time.Time                    // when this process began
+	address  string                       // where clients reach this node; empty: nowhere
+	lapses   lapses                       // of shards without a keeper
 
 	id           string         // of this process, among the nodes of its cluster
 	refused      chan struct{}  // closed when it must not be a member any more
@@ -149,6 +152,7 @@ func (n *node) run(ctx context.Context) (err error) {
 	if err := n.openDoors(); err != nil {
 		return err
 	}
+	defer n.tendEntrance()()
 	defer func() { err = errors.Join(err, n.doors.close()) }()
 	if err := n.openDatabase(ctx); err != nil {
 		return err
@@ -201,52 +205,6 @@ func (n *node) run(ctx context.Context) (err error) {
 		return ctx.Err()
 	}
 	return n.serve(ctx)
-}
-
-// openStore starts the engine and reads the log.
-func (n *node) openStore(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	s := n.opts.Settings
-	o, err := busOptions(s)
-	if err != nil {
-		return err
-	}
-	o.Logger, o.Waiting = n.log, n.stage.is
-	if err := notAClusters(s); err != nil {
-		return err
-	}
-	if n.bus, err = bus.Open(ctx, o); err != nil {
-		return fmt.Errorf("open the message store in %s: %w", s.Data, err)
-	}
-	if at := n.bus.ReadersAt(); at != "" {
-		n.say("nats", "nats://"+at+", to read the journal")
-		if s.OpenReaders() {
-			n.log.Warn("who reads the journal sends the password, and gets all events, in clear: set nats.tls, or keep nats.listen off the public network")
-		}
-	}
-	n.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "switchboard_store_synced", Help: "1 when what is acknowledged is known to be synced to disk, so that it survives a power cut.",
-	}, func() float64 {
-		if _, synced := n.bus.Synced(); synced {
-			return 1
-		}
-		return 0
-	}))
-	return nil
-}
-
-// notAClusters refuses a folder that holds what this node kept as one of a cluster,
-// where it is to be alone: it would start with nothing, and nobody would notice.
-func notAClusters(s config.Settings) error {
-	folder := filepath.Join(s.Data, clusterFolder)
-	if s.Shared() {
-		return nil
-	}
-	if _, err := os.Stat(folder); err != nil {
-		return nil // there is none, or what is wrong with the folder is said by who uses it
-	}
-	return fmt.Errorf("%s holds what this node kept as one of a cluster, and no cluster is set, so it would start with nothing: give it the settings `cluster` again, or move that folder away to begin anew", folder)
 }
 
 // buildRooms makes what stands between the store and the doors.
@@ -441,6 +399,7 @@ func (n *node) reload(ctx context.Context) error {
 			n.reloadRegistry(s)
 			n.reloadGateway(s)
 			if len(changed) > 0 {
+				n.entrance.audit.Note(audit.Event{Event: "settingsChanged", By: "operator", What: strings.Join(changed, ",")})
 				n.log.Info("new settings are in effect", "keys", changed)
 			}
 		}
@@ -461,13 +420,14 @@ func (n *node) welcome() {
 	s := n.opts.Settings
 	fmt.Fprintf(n.opts.Out, "Switchboard %s\n", n.opts.Version)
 	if public := n.doors.public; public != nil {
-		n.say("console", "http://"+public.addr()+"/")
-		n.say("socket", "ws://"+public.addr()+"/ws")
+		web, ws := s.PublicScheme()
+		n.say("console", web+"://"+public.addr()+"/")
+		n.say("socket", ws+"://"+public.addr()+"/ws")
 		if s.Matching.Enabled && s.Matching.Simple.Enabled {
-			n.say("devices", "http://"+public.addr()+"/devices, and the simple door ws://"+public.addr()+"/device/connect")
+			n.say("devices", web+"://"+public.addr()+"/devices, and the simple door "+ws+"://"+public.addr()+"/device/connect")
 		}
 	}
-	n.say("admin", "http://"+n.doors.admin.addr()+"/")
+	n.say("admin", s.AdminScheme()+"://"+n.doors.admin.addr()+"/")
 	n.say("data", s.Data)
 	if s.Shared() {
 		n.say("node", fmt.Sprintf("%s of %s", s.NodeName(), n.sharedName()))

@@ -57,10 +57,14 @@ func nodesAsService(list []members.Member) []registry.Instance {
 		if m.Status != members.Up || m.Address == "" {
 			continue
 		}
+		url := m.Address
+		if !strings.Contains(url, "://") { // it says so where it talks TLS
+			url = "http://" + url
+		}
 		roles := slices.Clone(m.Roles)
 		slices.Sort(roles)
 		nodes = append(nodes, registry.Instance{
-			Service: registry.Nodes, Name: m.Name, URL: "http://" + m.Address, Weight: 1, Since: m.Since,
+			Service: registry.Nodes, Name: m.Name, URL: url, Weight: 1, Since: m.Since,
 			Meta: map[string]string{"version": m.Version, "roles": strings.Join(roles, ",")},
 		})
 	}

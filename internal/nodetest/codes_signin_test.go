@@ -47,6 +47,22 @@ func signInScenarios() []scenario {
 			b.want(p, "AUTH_CLIENT_REPLY HOOK_FAILED")
 			b.closed(p, 4002)
 		}},
+		{"many that fail from one address", []string{"AUTH_CLIENT_REPLY RATE_LIMITED", "GENERAL_ERROR RATE_LIMITED"}, func(t *testing.T, b *codeBook) {
+			s := startWith(t, codeApps+"limits: {failedSignIns: 1, frameRate: 1, exempt: []}\n")
+			early := b.joined(s, "ANZ-1", "")
+			p := Dial(t, s)
+			b.send(p, authFrame("wrong-id", "ANZ-2", ""))
+			b.want(p, "AUTH_CLIENT_REPLY WRONG_APP_ID")
+			b.closed(p, 4002)
+			p = Dial(t, s)
+			b.send(p, authFrame("app-id-343", "ANZ-2", ""))
+			b.want(p, "AUTH_CLIENT_REPLY RATE_LIMITED")
+			b.closed(p, 4002)
+			for range 30 { // ten seconds' worth may come at once
+				b.send(early, `{"type":"MESSAGE","feature":"FAST","data":{"to":"ANZ-9","content":1}}`)
+			}
+			b.want(early, "GENERAL_ERROR RATE_LIMITED")
+		}},
 		{"many sessions", []string{"AUTH_CLIENT_REPLY TOO_MANY_SESSIONS", "close 4006"}, func(t *testing.T, b *codeBook) {
 			s := startWith(t, codeApps+"limits: {sessionsPerUser: 1}\n")
 			b.joined(s, "ANZ-1", "")

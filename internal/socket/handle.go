@@ -39,6 +39,12 @@ func (s *session) text(message []byte) {
 		s.refuse(general(wire.CodeForbidden, "the link to another domain may only acknowledge"), f.Reference)
 		return
 	}
+	if s.pace != nil && f.Type != wire.TypeMessageAck {
+		if err := s.paced(len(message)); err != nil {
+			s.refuse(err, f.Reference)
+			return
+		}
+	}
 	if err := s.handle(&f); err != nil {
 		s.refuse(err, f.Reference)
 	}

@@ -18,7 +18,12 @@ func (s *session) ID() wire.ID { return s.identity.id }
 func (s *session) User() wire.UserID { return s.identity.user }
 
 // Address returns where the client, or a proxy before it, is.
-func (s *session) Address() string { return s.conn.RemoteAddr().String() }
+func (s *session) Address() string {
+	if s.from != "" {
+		return s.from
+	}
+	return s.conn.RemoteAddr().String()
+}
 
 // Transport returns by what the client is connected.
 func (s *session) Transport() string {

@@ -85,11 +85,11 @@ func (r *frameReader) read() ending {
 // rawConn returns the connection's descriptor, nil when there is none, or when
 // what is read from it is not what the client sent, as with TLS.
 func rawConn(conn net.Conn) syscall.RawConn {
-	tcp, ok := conn.(*net.TCPConn)
+	on, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := on.SyscallConn()
 	if err != nil {
 		return nil
 	}

@@ -213,7 +213,7 @@ func (g *gate) Authenticate(ctx context.Context, a wire.Auth) (apps.Grant, error
 }
 
 // AuthenticateLink lets every link in that shows the token "good".
-func (g *gate) AuthenticateLink(a wire.Auth, _ string) (apps.Grant, error) {
+func (g *gate) AuthenticateLink(a wire.Auth, _ string, _ ...string) (apps.Grant, error) {
 	if a.Token != "good" {
 		return apps.Grant{}, &apps.Refusal{Code: wire.CodeBadToken, Reason: "because", Domain: "domain-02"}
 	}

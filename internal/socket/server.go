@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -36,6 +38,7 @@ type Server struct {
 	reads        readBuffers
 	compressors  compressors
 	inflaters    inflaters
+	meters       meters
 	work         sync.WaitGroup // every goroutine of every session
 
 	mu       sync.Mutex
@@ -179,7 +182,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, no.text, no.status)
 		return
 	}
-	if err := srv.accept(w, h, srv.shown(r)); err != nil {
+	if err := srv.accept(w, h, srv.shown(r), r.RemoteAddr); err != nil {
 		srv.metrics.turnedAway[awayFailed].Inc()
 		srv.opts.Logger.Debug("a handshake failed", "err", err)
 		srv.leave()
@@ -251,13 +254,17 @@ func (srv *Server) shown(r *http.Request) *wire.Auth {
 	return &a
 }
 
-// accept upgrades the connection and starts its session.
-func (srv *Server) accept(w http.ResponseWriter, h handshake, a *wire.Auth) error {
+// accept upgrades the connection and starts its session. from is where the client is: the
+// connection is a proxy's, maybe.
+func (srv *Server) accept(w http.ResponseWriter, h handshake, a *wire.Auth, from string) error {
 	conn, early, err := takeOver(w)
 	if err != nil {
 		return err
 	}
 	s := &session{srv: srv, conn: conn}
+	if from != conn.RemoteAddr().String() {
+		s.from = from
+	}
 	s.timer.session = s
 	r := &s.reader
 	r.readTerms, r.conn, r.raw, r.in, r.deflate, r.early = srv.terms.Load(), conn, rawConn(conn), s, h.deflate, early
@@ -359,6 +366,9 @@ func (srv *Server) panicked(r any) {
 // logClosed notes the end of a session, for who looks for one; that of a link is for
 // all to see. The caller holds the session's mu.
 func (srv *Server) logClosed(s *session, e ending) {
+	if s.joined {
+		srv.opts.Audit.Note(audit.Event{Event: "signOut", App: s.identity.app, User: string(s.identity.user), Address: s.Address(), Code: strconv.Itoa(int(e.code))})
+	}
 	log := srv.opts.Logger
 	if s.joined && s.identity.options.Link {
 		log.Info("the link from another domain is down; what there is for that waits", "domain", s.identity.domain, "code", e.code, "reason", e.said+e.reason, "err", e.cause) // only one of the ends says why

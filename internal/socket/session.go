@@ -96,9 +96,12 @@ func aborting(code uint16, reason string) ending {
 type session struct {
 	srv    *Server
 	conn   net.Conn
-	pipe   *Pipe // in place of a connection's reader; nil for a WebSocket
+	from   string // where the client is, if not at the other end of conn
+	pipe   *Pipe  // in place of a connection's reader; nil for a WebSocket
 	reader frameReader
 	due    []delivery.Receiver // to be written to when the reader is through; the reader's
+
+	pace *pace // what it may send; nil: as much as it likes. The reader's, but for joining
 
 	phase    atomic.Uint32
 	identity identity // set before phase becomes phaseJoined
@@ -301,6 +304,7 @@ func (s *session) leave(keep bool) {
 		s.lookAway()
 		s.srv.opts.Hub.Remove(s)
 		s.srv.metrics.sessionsOf(&s.identity).Add(-1)
+		s.unbound()
 	}
 	if keep {
 		s.srv.opts.Keeper.Close(s.identity.id)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
@@ -64,6 +65,7 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 	a, wrong := s.checkAuth(data, renew)
 	switch {
 	case wrong != nil && wrong.Kind == wire.KindAuthReply:
+		s.failedSignIn(&a, wrong.Code)
 		s.rejected(&a, wrong, wire.CloseNotAuthentic)
 	case wrong != nil:
 		s.mu.Lock()
@@ -79,6 +81,7 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 // what comes of it unasked.
 func (s *session) present(ctx context.Context, a *wire.Auth) {
 	if a.User == "" {
+		s.failedSignIn(a, wire.CodeBadToken)
 		s.rejected(a, &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeBadToken, Reason: "The token is not one of this server."}, wire.CloseNotAuthentic)
 		return
 	}
@@ -87,15 +90,21 @@ func (s *session) present(ctx context.Context, a *wire.Auth) {
 
 // decide asks the gate, and does as it says.
 func (s *session) decide(ctx context.Context, a *wire.Auth, renew bool) {
+	if e := s.blocked(); e != nil {
+		s.srv.opts.Audit.Note(s.refusedSignIn(a, e.Code))
+		s.rejected(a, e, wire.CloseNotAuthentic)
+		return
+	}
 	var grant apps.Grant
 	var err error
 	if a.Options.Link {
-		grant, err = s.srv.opts.Gate.AuthenticateLink(*a, s.Address())
+		grant, err = s.srv.opts.Gate.AuthenticateLink(*a, s.Address(), certificateNames(s.conn)...)
 	} else {
 		grant, err = s.srv.opts.Gate.Authenticate(ctx, *a)
 	}
 	switch {
 	case err != nil:
+		s.failedSignIn(a, s.srv.refusalOf(err).Code)
 		s.srv.logRefused(a, err)
 		s.denied(a, err)
 	case !s.grip(ctx, a, &grant):
@@ -261,6 +270,8 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 		Link: a.Options.Link, Window: s.window,
 	})
 	s.srv.metrics.sessionsOf(&s.identity).Add(1)
+	s.bound()
+	s.srv.opts.Audit.Note(audit.Event{Event: "signIn", App: s.identity.app, User: string(grant.User), Address: s.Address(), What: s.Transport()})
 	s.attach(ctx) // before it is told: whoever ends the session from then on detaches it
 	s.told(grant)
 	if a.Options.Link {

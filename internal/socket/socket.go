@@ -59,6 +59,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-3d8c1042/switchboard/internal/apps"
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/internal/delivery"
 	"github.com/seed-3d8c1042/switchboard/internal/mailbox"
 	"github.com/seed-3d8c1042/switchboard/internal/traffic"
@@ -113,8 +114,8 @@ type Gate interface {
 	// Authenticate returns what the user gets, or an *apps.Refusal.
 	Authenticate(ctx context.Context, a wire.Auth) (apps.Grant, error)
 	// AuthenticateLink does so for the link from another domain, which comes from an
-	// address.
-	AuthenticateLink(a wire.Auth, address string) (apps.Grant, error)
+	// address, and has shown a certificate with these names, or none.
+	AuthenticateLink(a wire.Auth, address string, names ...string) (apps.Grant, error)
 }
 
 // Options configure a Server. Keeper, Hub and Gate are needed; the zero value
@@ -173,11 +174,26 @@ type Options struct {
 	// there is nobody like that.
 	Shunned func(user wire.UserID) map[wire.UserID]struct{}
 
+	// SignIns bounds the sign-ins that fail from one address. Nil: nobody does.
+	SignIns SignIns
+	// Audit is told who signs in, is refused, and leaves. Nil: nobody is.
+	Audit *audit.Log
+
 	Now     func() time.Time                                     // nil: time.Now
 	Ticks   func(every time.Duration) (<-chan time.Time, func()) // nil: time.NewTicker; the second result stops it
 	Random  io.Reader                                            // of IDs and delays; nil: crypto/rand.Reader
 	Logger  *slog.Logger                                         // nil: nothing is logged
 	Metrics prometheus.Registerer                                // nil: nothing is registered
+}
+
+// SignIns bounds what may be tried from one address (host:port).
+type SignIns interface {
+	// Blocked returns how long an address has to wait before it may try; 0: it need not.
+	Blocked(address string) time.Duration
+	// Failed notes that a sign-in from there has failed.
+	Failed(address string)
+	// Exempt says that no limits of rates hold for who comes from there.
+	Exempt(address string) bool
 }
 
 // Limits bound connections and sessions.
@@ -207,6 +223,10 @@ type Limits struct {
 	QueueFrames int // them FAST messages are dropped, past twice as much it is closed
 
 	CompressAbove int // frames with more bytes are compressed, if the client can
+
+	// Session, User and App bound what clients send; see Rates. A session begins anew with
+	// what it may send when it signs in.
+	Session, User, App Rates
 
 	// LinkWindow is how many bytes of RELIABLE frames may be on their way to another
 	// domain. A link keeps the limit that it began with.

@@ -95,7 +95,7 @@ export function closeError(closeCode: number, said: string): SwitchboardError {
 }
 
 /** Sign-ins refused with one of these may succeed later without anything being changed. */
-const passingRefusals: ReadonlySet<string> = new Set(["BUSY", "HOOK_FAILED", "STORE_DOWN", "TOO_MANY_SESSIONS"]);
+const passingRefusals: ReadonlySet<string> = new Set(["BUSY", "HOOK_FAILED", "STORE_DOWN", "TOO_MANY_SESSIONS", "RATE_LIMITED"]);
 
 /** How a sign-in is refused: by its reply, or by an error that comes in its place. */
 const refusals: ReadonlySet<ErrorKind> = new Set<ErrorKind>(["REFUSED", "INVALID_MESSAGE", "GENERAL_ERROR"]);

@@ -209,7 +209,7 @@ function renew(letter: Letter): void {
   letter.refused.clear();
 }
 
-const passing: ReadonlySet<string> = new Set(["STORE_DOWN", "STORE_FULL", "OVERLOADED", "TIMEOUT"]);
+const passing: ReadonlySet<string> = new Set(["STORE_DOWN", "STORE_FULL", "OVERLOADED", "TIMEOUT", "RATE_LIMITED"]);
 
 /** Whether a message that was refused so is to be sent again as it is. */
 function isPassing(error: SwitchboardError): boolean {

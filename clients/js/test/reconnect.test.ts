@@ -96,7 +96,7 @@ test("a user who lives elsewhere is told where", async (t) => {
 
 test("a refusal that passes is tried again", async (t) => {
   const server = await startServer(t);
-  for (const code of ["HOOK_FAILED", "STORE_DOWN"]) {
+  for (const code of ["HOOK_FAILED", "STORE_DOWN", "RATE_LIMITED"]) {
     server.refuse = code;
     const client = clientOf(t, server);
     const connected = client.connect();
