@@ -300,6 +300,7 @@ func (o objects) wantPod(t *testing.T, name string, pod corev1.PodTemplateSpec) 
 
 // Processors and connectors, as their pods describe them, become one server.
 func TestPodsOfTheManifestsRun(t *testing.T) {
+	t.Parallel()
 	text, err := manifests.Render(chart, "switchboard", manifests.Files()["connectors.yaml"])
 	if err != nil {
 		t.Fatal(err)

@@ -55,6 +55,7 @@ func TestComposeProjectsRun(t *testing.T) {
 		{"domains", 5, []string{"trace", "ANZ-2000"}, []string{"ANZ-2000 lives in domain-03", "up since"}},
 	} {
 		t.Run(c.folder, func(t *testing.T) {
+			t.Parallel()
 			p, err := project(t, "../compose/"+c.folder, types.Mapping{"CLUSTER_SECRET": secret, "DB_PASSWORD": secret[:32], "LINKS_SECRET": secret})
 			if err != nil {
 				t.Fatal(err)

@@ -26,7 +26,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, enter(os.Args[2]))
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := os.RemoveAll(shipped.root); err != nil && shipped.root != "" {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // engine runs boxes in one network.

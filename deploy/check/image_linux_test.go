@@ -212,6 +212,7 @@ func open(folder string) error {
 }
 
 func TestTheImageRunsAsItSaysWithoutWritingToItself(t *testing.T) {
+	t.Parallel()
 	e := newEngine(t)
 	network := e.host("alone")
 	settings := write(t, filepath.Join(t.TempDir(), "switchboard.yaml"), "chat:\n  enabled: true\n")
