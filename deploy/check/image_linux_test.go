@@ -254,8 +254,8 @@ func TestAnImageWithoutSettingsSaysWhatItLacks(t *testing.T) {
 	e := newEngine(t)
 	b := boxOf(t, e.host("alone"), "alone", nil, nil)
 	for want, args := range map[string][]string{
-		"/etc/switchboard/none.yaml":     {"/bin/switchboard", "serve", "--config", "/etc/switchboard/none.yaml"},
-		"the demo app lets anyone in":    {"/bin/switchboard", "serve"},
+		"/etc/switchboard/none.yaml":  {"/bin/switchboard", "serve", "--config", "/etc/switchboard/none.yaml"},
+		"the demo app lets anyone in": {"/bin/switchboard", "serve"},
 	} {
 		if out, err := b.exec(t, args...); err == nil || !strings.Contains(out, want) {
 			t.Errorf("%q says %q (%v), and not %q", args, out, err, want)
