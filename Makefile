@@ -64,7 +64,7 @@ IMAGE = $(SHIP) image --version $(VERSION) --created $(CREATED) --amd64 ../../di
 image: dist-linux ## dist/switchboard-image.tar: the container image for both platforms, for docker load and its like
 	$(IMAGE) --save ../../dist/switchboard-image.tar
 
-push: dist-linux ## the image to a registry: REGISTRY=registry.example/team
+push: $(if $(REGISTRY),dist-linux) ## the image to a registry: REGISTRY=registry.example/team
 	@[ -n "$(REGISTRY)" ] || { echo "where to? make push REGISTRY=registry.example/team"; exit 1; }
 	$(IMAGE) --push $(REGISTRY)/switchboard:$(VERSION)
 
