@@ -2,6 +2,7 @@
 package manifests
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -57,7 +58,7 @@ func Render(folder, release string, values map[string]any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("check the values: %w", err)
 	}
-	files, err := engine.Engine{Strict: true}.Render(chart, all)
+	files, err := engine.Engine{Strict: true}.RenderWithContext(context.Background(), chart, all)
 	if err != nil {
 		return "", fmt.Errorf("render the chart: %w", err)
 	}
