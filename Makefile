@@ -12,6 +12,8 @@ SOAK     ?= 30m
 BENCH    ?=
 SUITE    ?=
 ARGS     ?=
+CREATED  ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+REGISTRY ?=
 
 # The version is stamped below; asking git again would fail in a checkout that
 # belongs to another user.
@@ -19,9 +21,13 @@ export GOFLAGS ?= -buildvcs=false
 # Tests use Debian's Chromium.
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
+# Static, and the same bytes wherever it is built from the same source by the same Go.
+BUILD := CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 go build -trimpath -ldflags "-X main.version=$(VERSION)"
+SHIP  := cd deploy/check && CGO_ENABLED=0 go run -trimpath ./ship
+
 WEB := $(shell find console/src console/public console/*.html console/*.ts console/*.json clients/js/src clients/js/*.json -type f 2>/dev/null)
 
-.PHONY: help run build binary console check format vet lint web-check arch short test test-large test-large-faults test-large-nodes test-large-topologies test-large-relay test-large-bench soak fuzz bench bench-suite vuln clean
+.PHONY: help run build binary console check format vet lint web-check arch short dist dist-linux image push manifests deploy-check test test-large test-large-faults test-large-nodes test-large-topologies test-large-relay test-large-bench test-large-deploy soak fuzz bench bench-suite vuln clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
@@ -34,7 +40,7 @@ run: build ## build, then serve; ARGS="--config F" for more
 build: console binary ## the console, then bin/switchboard
 
 binary: ## bin/switchboard alone, with the console as it was built last
-	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/switchboard ./cmd/switchboard
+	$(BUILD) -o bin/switchboard ./cmd/switchboard
 
 console: console/dist/index.html ## the console alone
 
@@ -45,6 +51,28 @@ console/dist/index.html: node_modules/.package-lock.json $(WEB)
 node_modules/.package-lock.json: package.json package-lock.json console/package.json clients/js/package.json
 	npm ci
 	touch $@
+
+dist: dist-linux ## binaries for Linux and macOS in dist/, with their checksums
+	for arch in amd64 arm64; do GOOS=darwin GOARCH=$$arch $(BUILD) -o dist/switchboard-darwin-$$arch ./cmd/switchboard; done
+	cd dist && sha256sum switchboard-*-*64 >SHA256SUMS && cat SHA256SUMS
+
+dist-linux: console
+	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(BUILD) -o dist/switchboard-linux-$$arch ./cmd/switchboard; done
+
+IMAGE = $(SHIP) image --version $(VERSION) --created $(CREATED) --amd64 ../../dist/switchboard-linux-amd64 --arm64 ../../dist/switchboard-linux-arm64
+
+image: dist-linux ## dist/switchboard-image.tar: the container image for both platforms, for docker load and its like
+	$(IMAGE) --save ../../dist/switchboard-image.tar
+
+push: $(if $(REGISTRY),dist-linux) ## the image to a registry: REGISTRY=registry.example/team
+	@[ -n "$(REGISTRY)" ] || { echo "where to? make push REGISTRY=registry.example/team"; exit 1; }
+	$(IMAGE) --push $(REGISTRY)/switchboard:$(VERSION)
+
+manifests: ## deploy/manifests, out of the chart in deploy/helm
+	$(SHIP) manifests --chart ../helm/switchboard --to ../manifests
+
+deploy-check: build ## what is in deploy/: the image, compose files, chart, manifests and unit. Needs root, ip, PostgreSQL, systemd-analyze
+	cd deploy/check && CGO_ENABLED=0 go test -trimpath -parallel 5 ./...
 
 check: format vet lint web-check arch short ## seconds: what to run before each commit
 
@@ -72,7 +100,7 @@ short: ## the short Go tests
 test: ## everything, with the race detector and the browser
 	node .ci/test.mjs
 
-test-large: test-large-faults test-large-nodes test-large-topologies test-large-relay test-large-bench ## what takes too long for make test
+test-large: test-large-faults test-large-nodes test-large-topologies test-large-relay test-large-bench test-large-deploy ## what takes too long for make test
 
 test-large-bench: binary ## the benchmarks in full: a good half hour on a machine that does nothing else
 	bin/switchboard bench suite --out test-results/bench $(SUITE)
@@ -82,6 +110,12 @@ test-large-faults: ## its faults alone
 	FAULT_ROUNDS=30 go test -count=1 -v -timeout 1h -run 'TestNothingIsLostBetweenDomains' ./internal/nodetest
 	IMPORT_MESSAGES=100000 go test -count=1 -v -timeout 1h -run 'TestAStandaloneStore|TestKilledWhileItImports' ./internal/nodetest
 	ROOM_HISTORY=1000000 go test -count=1 -v -timeout 1h -run 'TestALongHistory' ./internal/db
+
+test-large-deploy: ## binaries of all platforms and their image, built twice, the second time by a Go that has nothing to go by
+	rm -rf dist && $(MAKE) dist image
+	mv dist test-results/dist-first
+	folder=$$(mktemp -d) && GOCACHE=$$folder $(MAKE) dist image && GOCACHE=$$folder go clean -cache && rm -rf $$folder
+	diff -r dist test-results/dist-first && rm -rf test-results/dist-first
 
 test-large-nodes: ## faults of several nodes, which take too long for make test
 	FAULT_VICTIMS=all FAULT_TIME=3m FAULT_REST=5ms go test -count=1 -v -parallel 1 -timeout 1h -run 'TestACrowd|TestEachSessionOf|TestAClusterAtWork|TestAClusterGrows|TestAMinority|TestANodeWhose|TestAStandaloneStoreIsImportedInto|TestKilledWhileItImports|TestTheSuiteMeasuresClusters|TestWhateverHappens' ./internal/nodetest ./cmd/switchboard
@@ -116,5 +150,5 @@ vuln: ## known vulnerabilities; asks the Go vulnerability database
 	go tool govulncheck ./...
 
 clean: ## removes what was built
-	rm -rf bin test-results clients/js/dist clients/js/build console/build console/test-results
+	rm -rf bin dist test-results clients/js/dist clients/js/build console/build console/test-results
 	find console/dist -mindepth 1 ! -name .gitkeep -delete 2>/dev/null || true

@@ -78,7 +78,7 @@ const noVet = ["-vet=off"];
  * Go tests, of packages and with flags. Of a package that is good only go test's
  * own closing line is printed, of a failed test everything.
  */
-function goTests(counts, args, env = {}, failed = []) {
+function goTests(counts, args, env = {}, failed = [], folder = ".") {
   const output = new Map(); // by package and test
   const failedIn = new Map(); // failed tests by package
   const onEvent = (event) => {
@@ -138,7 +138,7 @@ function goTests(counts, args, env = {}, failed = []) {
       say(line);
     }
   };
-  return run("go", ["test", "-json", ...noVet, ...args], onLine, env);
+  return run("go", ["test", "-C", folder, "-json", ...noVet, ...args], onLine, env);
 }
 
 /** So many Go tests that failed are run once more; where more failed, it is no accident. */
@@ -235,6 +235,12 @@ const goNodeTests = (counts) => {
   });
 };
 
+/**
+ * What is in deploy/, a module of its own: it takes the libraries of who reads that, which nobody
+ * else needs. Built as the program is, so that both have the standard library from one cache.
+ */
+const deployTests = (counts) => goTests(counts, ["-trimpath", "-parallel", "5", "-timeout", "10m", "./..."], { CGO_ENABLED: "0" }, [], "deploy/check");
+
 /** Go benchmarks: each has to run; how fast is for make bench. Packages without any need not be linked for that. */
 function goBenchmarks(counts) {
   const files = execFileSync("git", ["grep", "--untracked", "-l", "^func Benchmark", "--", "*_test.go"], { encoding: "utf8" });
@@ -315,7 +321,10 @@ await sideBySide(
   () => step("go benchmarks, once each", goBenchmarks),
 );
 await sideBySide(
-  () => step("go test, in full", goPlainTests),
+  async () => {
+    await step("go test, in full", goPlainTests);
+    await step("go test, deploy", deployTests);
+  },
   () => step("browser", browserTests),
 );
 

@@ -15,6 +15,7 @@
 //	switchboard bench messaging|baseline|matching|traffic|suite|compare …
 //	switchboard demo relay [--static] [--data D] [--listen A]
 //	switchboard doctor --url U …
+//	switchboard health [--data D | --url U] [--alive]
 //	switchboard version | --version
 //	switchboard help [COMMAND] | [COMMAND] --help
 //
@@ -31,6 +32,10 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	// Certificates of public authorities, for where the system has none, as in an image
+	// from scratch. Those of the system, and of SSL_CERT_FILE, go before.
+	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/seed-3d8c1042/switchboard/internal/node"
 )

@@ -50,6 +50,7 @@ type commands struct {
 	Bench    benchCommands   `cmd:"" help:"Measure servers: messages a second, latency, memory, and whether each message arrives once and in order."`
 	Demo     demoCommands    `cmd:"" help:"See something at work on this machine: \"switchboard demo relay\" starts all it takes, and Ctrl-C stops it."`
 	Doctor   doctorCommand   `cmd:"" help:"Find out whether a proxy on the way to a server breaks the proof of delivery."`
+	Health   healthCommand   `cmd:"" help:"Ask a running node, meta server or relay whether it can serve. Exit code 1 when it cannot, or does not answer."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`

@@ -76,6 +76,8 @@ func TestAHouseInOrderHasNoViolations(t *testing.T) {
 		"node_modules/x/x.go":          `import _ "github.com/lxzan/gws"`,
 		"wire/testdata/x.go":           `import _ "github.com/lxzan/gws"`,
 		".cache/x.go":                  "not Go",
+		"deploy/check/go.mod":          "module other",
+		"deploy/check/x.go":            `import _ "github.com/lxzan/gws"`,
 	})
 	if len(got) > 0 {
 		t.Errorf("found:\n%s", strings.Join(got, "\n"))

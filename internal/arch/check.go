@@ -30,7 +30,7 @@ func Check(root fs.FS, module string) ([]Violation, error) {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && ignored(name):
+		case entry.IsDir() && (ignored(name) || otherModule(root, name)):
 			return fs.SkipDir
 		case entry.IsDir() || path.Ext(name) != ".go":
 			return nil
@@ -54,6 +54,13 @@ func ignored(name string) bool {
 	base := path.Base(name)
 	return name != "." && (strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) ||
 		base == "testdata" || base == "node_modules" || base == "vendor"
+}
+
+// otherModule says whether a folder is a module of its own, which the program
+// cannot import.
+func otherModule(root fs.FS, name string) bool {
+	_, err := fs.Stat(root, path.Join(name, "go.mod"))
+	return name != "." && err == nil
 }
 
 type checker struct {
