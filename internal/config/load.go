@@ -83,6 +83,7 @@ func compose(layers []layer, repository bool) (Placed, error) {
 		c.refuse("apps", "must name at least one app, here or in the repository, unless chat.enabled is true")
 	}
 	c.checkGateway(s)
+	c.checkSource(s.Source)
 	c.checkTogether(s, problems)
 	more := slices.DeleteFunc(c.problems, func(p Problem) bool { return problems.cover(p) })
 	if err := append(problems, more...).orNil(); err != nil {

@@ -44,7 +44,7 @@ func readRepository(from Repository, secrets secretSource) layer {
 		return r.layer
 	}
 	r.read(root)
-	for _, key := range []string{"data", "settings.url", "settings.profile", "settings.secretFile"} {
+	for _, key := range []string{"data", "settings.url", "settings.profile", "settings.secretFile", "settings.ca"} {
 		if _, set := r.values[key]; set {
 			if r.places[key].File != sharedFile {
 				r.refuse(r.places[key], key, "cannot be set in the repository: by it the node finds the repository, and its last good copy")

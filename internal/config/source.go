@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"fmt"
 	"maps"
 	"regexp"
@@ -15,6 +16,7 @@ type Source struct {
 	URL        string `yaml:"url"`        // http(s)
 	Profile    string `yaml:"profile"`    // which of the settings for nodes are meant
 	SecretFile string `yaml:"secretFile"` // holds what the meta server asks for; or empty
+	CA         string `yaml:"ca"`         // PEM: who signed its certificate; empty: the system's
 }
 
 func sourceKeys() []Key {
@@ -28,6 +30,25 @@ func sourceKeys() []Key {
 			func(s *Source) any { return &s.Profile }),
 		key("secretFile", kindFile, "", "File that holds what the meta server asks for (its --secret-file), if it does. It is read each time.",
 			func(s *Source) any { return &s.SecretFile }),
+		key("ca", kindFile, "", "File with the certificates of who signed that of the meta server, in PEM, where settings.url begins with https://. The system's if absent.",
+			func(s *Source) any { return &s.CA }),
+	}
+}
+
+// TLS returns how the meta server's certificate is checked; nil for as usual.
+func (s Source) TLS() (*tls.Config, error) { return TLS{CA: s.CA}.client("settings.ca") }
+
+// checkSource notes what is wrong with where further settings come from.
+func (c *checker) checkSource(s Source) {
+	if s.CA == "" {
+		return
+	}
+	if !strings.HasPrefix(s.URL, "https://") {
+		c.refuse("settings.ca", "is for a meta server at https://, but settings.url is %q", s.URL)
+		return
+	}
+	if _, err := (TLS{CA: s.CA}).Config(); err != nil {
+		c.refuse("settings.ca", "%s", err)
 	}
 }
 

@@ -78,6 +78,11 @@ func New(ctx context.Context, o Options) (*Book, error) {
 		return nil, err
 	}
 	b := newBook(o, local)
+	trust, err := b.source.TLS()
+	if err != nil {
+		return nil, err
+	}
+	b.client = newClient(b.o.Timeout, trust)
 	if b.source.URL == "" {
 		return b, nil
 	}
@@ -113,7 +118,7 @@ func newBook(o Options, local config.Placed) *Book {
 		o.Applied = func(config.Settings) {}
 	}
 	return &Book{
-		o: o, source: local.Settings.Source, data: local.Settings.Data, client: newClient(o.Timeout), metrics: newMetrics(),
+		o: o, source: local.Settings.Source, data: local.Settings.Data, metrics: newMetrics(),
 		out: make(chan config.Settings, 1), running: local, wanted: local, troubles: map[string]Trouble{},
 	}
 }

@@ -3,6 +3,7 @@ package settings
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -211,6 +212,30 @@ func TestChangesAreTakenByStreamAndByAskingWhereStreamsDoNotComeThrough(t *testi
 		if n := w.log.count("changes of the settings are not told"); n > 1 || mute && n == 0 {
 			t.Errorf("that streams do not come through is said %d times", n)
 		}
+	}
+}
+
+func TestAMetaServerIsTrustedByTheCertificatesThatAreNamed(t *testing.T) {
+	m := &served{t: t, commit: "c1", text: `{` + chat + `}`, changed: make(chan struct{})}
+	m.Server = httptest.NewTLSServer(m)
+	t.Cleanup(m.Close)
+	w := newWorld(t, m.URL)
+	w.o.FirstWait = time.Millisecond
+	if _, err := New(t.Context(), w.o); err == nil {
+		t.Error("one whom nobody named is trusted")
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: m.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.o.FirstWait = patience
+	w.own("settings: {url: '" + m.URL + "', ca: " + ca + "}\ndata: " + w.data + "\n")
+	if st := w.open().State(); st.Commit != "c1" {
+		t.Errorf("in force is %+v", st)
+	}
+	w.own("settings: {url: 'http://127.0.0.1:1', ca: " + ca + "}\ndata: " + w.data + "\n")
+	if _, err := New(t.Context(), w.o); err == nil || !strings.Contains(err.Error(), "settings.ca: is for a meta server at https://") {
+		t.Errorf("a certificate where none is shown: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,12 +43,13 @@ type offer struct {
 }
 
 // newClient returns a client for one meta server.
-func newClient(timeout time.Duration) *http.Client {
+func newClient(timeout time.Duration, trust *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: timeout, KeepAlive: 15 * time.Second}).DialContext,
 			TLSHandshakeTimeout:    timeout,
+			TLSClientConfig:        trust,
 			DisableCompression:     true, // the limits are on what is sent
 			IdleConnTimeout:        time.Minute,
 			MaxResponseHeaderBytes: 64 << 10,
