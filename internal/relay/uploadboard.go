@@ -73,7 +73,7 @@ func (u *uploader) fly(ctx context.Context, c *courier, base string, it *item, w
 		return failed(fateUnreadable, "cannot be opened: %s", err)
 	}
 	defer func() { _ = f.Close() }() // it was read only
-	return c.send(ctx, base, it.id, it.entry, f, it.again, wary)
+	return c.send(ctx, base, it, f, wary)
 }
 
 // landed takes the outcome over of sending to a base URL. A file that all have goes.
@@ -195,7 +195,7 @@ func (u *uploader) holdBack(l *lane, it *item, out outcome) (news bool) {
 		return false
 	}
 	if cluster, _ := u.plan.route(it.entry.Name); cluster == l.cluster {
-		it.again, it.flying = it.again || out.began, false
+		it.again, it.whole, it.flying = it.again || out.began, false, false
 		l.queue = append(l.queue, it)
 	}
 	if l.timer != nil {
