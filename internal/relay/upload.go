@@ -256,7 +256,7 @@ func (u *uploader) steer(ctx context.Context, open *door, handler *admin, report
 		u.adopt(p)
 		reports.restart(p)
 		u.warnOfPatterns(s)
-		u.o.Log.Info("settings were read again")
+		u.o.Log.Info("settings were read again", servesAt(nil, open)...)
 		return nil
 	}
 	err := serveUntil(here, nil, u.o.Reload, u.o.Log, func() (main, admin *door) { return nil, open }, take)
