@@ -50,6 +50,8 @@ func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
 		}
 		return r.sayGood(p, f.Config)
 	}
+	signals, stop := p.hangups()
+	defer stop()
 	s, err := r.load()
 	if err != nil {
 		return relayError(r.name, err)
@@ -74,7 +76,7 @@ func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
 		}
 		return now, err
 	}
-	err = p.until(log, func(ctx context.Context, again <-chan struct{}) error { return r.run(ctx, load, again, log) })
+	err = p.until(log, signals, func(ctx context.Context, again <-chan struct{}) error { return r.run(ctx, load, again, log) })
 	if err != nil {
 		return relayError(r.name, err)
 	}
