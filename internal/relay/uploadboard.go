@@ -164,8 +164,8 @@ func (w *Waiting) less(size int64) {
 	}
 }
 
-// complete says whether all that a file is owed to have it, with the one that has it
-// now; if not, that is noted. mu is held.
+// complete says whether a file goes, since all that it is owed to have it, with the one
+// that has it now; if not, that is noted. mu is held.
 func (u *uploader) complete(l *lane, it *item) bool {
 	cluster, _ := u.plan.route(it.entry.Name)
 	all := cluster == l.cluster && !l.gone
@@ -174,7 +174,7 @@ func (u *uploader) complete(l *lane, it *item) bool {
 			all = all && (other == l || u.ledger.has(it.id, other.slot))
 		}
 	}
-	if !all {
+	if !all || u.holds() {
 		if !l.gone || u.ledger.owned(identifyLane(l.cluster, l.id), l.slot) {
 			u.ledger.add(it.id, l.slot)
 		}
