@@ -201,6 +201,7 @@ func (c collectorCommand) Run(p *program) error {
 		load:   func() (relay.CollectorSettings, error) { return relay.ReadCollector(c.Config) },
 		log:    func(s relay.CollectorSettings) config.Log { return s.Log },
 		check:  func() error { return relay.CheckCollector(c.Config) },
+		doubts: relay.CollectorSettings.Doubts,
 		folder: func(s relay.CollectorSettings) string { return s.Spool },
 		mode:   0o777,
 		run: func(ctx context.Context, load func() (relay.CollectorSettings, error), again <-chan struct{}, log *slog.Logger) error {
