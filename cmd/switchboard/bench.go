@@ -171,7 +171,7 @@ func pin(cpu int) error {
 func (p *program) untilSignal() (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
-	stopListening := p.listen(signals)
+	stopListening := p.listen(signals, allSignals...)
 	ended, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)

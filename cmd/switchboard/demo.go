@@ -30,12 +30,14 @@ type demoRelayCommand struct {
 
 // Run implements the command.
 func (c demoRelayCommand) Run(p *program) error {
+	signals, stop := p.hangups()
+	defer stop()
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("demo: find this program: %w", err)
 	}
 	log := newLogger(p.err, "text", config.Log{}.SlogLevel())
-	err = p.until(log, func(ctx context.Context, _ <-chan struct{}) error {
+	err = p.until(log, signals, func(ctx context.Context, _ <-chan struct{}) error {
 		return demo.Run(ctx, demo.Options{
 			Data: c.Data, Listen: c.Listen, Static: c.Static, Version: p.version, Out: p.out,
 			Command: func(args []string) *exec.Cmd {
@@ -126,9 +128,11 @@ func (c demoProgramCommand) Run(p *program) error {
 
 // runPart runs a service of the demo.
 func (p *program) runPart(run func(context.Context, *slog.Logger) error) error {
+	signals, stop := p.hangups()
+	defer stop()
 	p.endWithInput()
 	log := newLogger(p.err, "text", config.Log{}.SlogLevel())
-	err := p.until(log, func(ctx context.Context, _ <-chan struct{}) error { return run(ctx, log) })
+	err := p.until(log, signals, func(ctx context.Context, _ <-chan struct{}) error { return run(ctx, log) })
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}

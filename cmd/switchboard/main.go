@@ -43,6 +43,9 @@ import (
 // version is stamped by the build (-X main.version=…).
 var version string
 
+// allSignals are those that concern us.
+var allSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+
 func main() {
 	p := &program{
 		out:     os.Stdout,
@@ -50,8 +53,8 @@ func main() {
 		environ: os.Environ(),
 		version: buildVersion(version),
 		serve:   node.Run,
-		listen: func(signals chan<- os.Signal) (stop func()) {
-			signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		listen: func(signals chan<- os.Signal, which ...os.Signal) (stop func()) {
+			signal.Notify(signals, which...)
 			return func() { signal.Stop(signals) }
 		},
 		exit: os.Exit,

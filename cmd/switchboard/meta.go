@@ -41,6 +41,8 @@ func (c metaServeCommand) Run(p *program) error {
 			return usageError{fmt.Errorf("meta: --every %s: give a time such as 10s", every)}
 		}
 	}
+	signals, stop := p.hangups()
+	defer stop()
 	var secret string
 	var err error
 	if c.SecretFile != "" {
@@ -54,7 +56,7 @@ func (c metaServeCommand) Run(p *program) error {
 	}
 	log := newLogger(p.err, c.LogFormat, config.Log{Level: c.LogLevel}.SlogLevel())
 	defer takeLibraries(log)()
-	err = p.until(log, func(ctx context.Context, again <-chan struct{}) error {
+	err = p.until(log, signals, func(ctx context.Context, again <-chan struct{}) error {
 		return meta.Run(ctx, meta.Options{
 			Config: c.Config, Settings: c.Settings, Git: c.Git, Branch: c.Branch, Every: every, Data: c.Data, Listen: c.Listen, Secret: secret,
 			TLSCert: c.TLSCert, TLSKey: c.TLSKey,

@@ -33,8 +33,8 @@ type program struct {
 	version  string
 
 	serve  func(context.Context, node.Options) error
-	listen func(chan<- os.Signal) (stop func()) // sends the signals that concern us
-	exit   func(code int)                       // ends the process at once
+	listen func(signals chan<- os.Signal, which ...os.Signal) (stop func()) // sends those signals, besides those that the channel gets already
+	exit   func(code int)                                                   // ends the process at once
 }
 
 // commands is the command line.

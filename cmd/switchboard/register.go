@@ -103,7 +103,7 @@ func (c registerCommand) Run(p *program) error {
 		return fmt.Errorf("register: %w", err)
 	}
 	signals := make(chan os.Signal, 8)
-	defer p.listen(signals)()
+	defer p.listen(signals, allSignals...)()
 	cmd := exec.Command(c.Command[0], c.Command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, p.out, p.err
 	if err := cmd.Start(); err != nil {

@@ -50,6 +50,8 @@ func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
 		}
 		return r.sayGood(p, f.Config)
 	}
+	signals, stop := p.hangups()
+	defer stop()
 	s, err := r.load()
 	if err != nil {
 		return relayError(r.name, err)
@@ -74,7 +76,7 @@ func runRelay[S any](p *program, f relayFlags, r relayProgram[S]) error {
 		}
 		return now, err
 	}
-	err = p.until(log, func(ctx context.Context, again <-chan struct{}) error { return r.run(ctx, load, again, log) })
+	err = p.until(log, signals, func(ctx context.Context, again <-chan struct{}) error { return r.run(ctx, load, again, log) })
 	if err != nil {
 		return relayError(r.name, err)
 	}
@@ -199,6 +201,7 @@ func (c collectorCommand) Run(p *program) error {
 		load:   func() (relay.CollectorSettings, error) { return relay.ReadCollector(c.Config) },
 		log:    func(s relay.CollectorSettings) config.Log { return s.Log },
 		check:  func() error { return relay.CheckCollector(c.Config) },
+		doubts: relay.CollectorSettings.Doubts,
 		folder: func(s relay.CollectorSettings) string { return s.Spool },
 		mode:   0o777,
 		run: func(ctx context.Context, load func() (relay.CollectorSettings, error), again <-chan struct{}, log *slog.Logger) error {

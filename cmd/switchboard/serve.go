@@ -22,6 +22,8 @@ type serveCommand struct {
 
 // Run implements the command.
 func (c serveCommand) Run(p *program) error {
+	signals, stopListening := p.hangups()
+	defer stopListening()
 	from := c.sources(p.environ)
 	own, err := config.Load(from) // without what a meta server has
 	if err != nil {
@@ -49,10 +51,10 @@ func (c serveCommand) Run(p *program) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &watcher{
-		log: log, signals: make(chan os.Signal, 8), done: make(chan struct{}), again: make(chan struct{}, 1), hangup: make(chan struct{}, 1),
+		log: log, signals: signals, done: make(chan struct{}), again: make(chan struct{}, 1), hangup: make(chan struct{}, 1),
 		cancel: cancel, exit: p.exit,
 	}
-	stopListening := p.listen(w.signals)
+	p.listen(w.signals, allSignals...)
 	var watching sync.WaitGroup
 	watching.Go(w.watch)
 	watching.Go(func() { w.read(book) })

@@ -101,7 +101,7 @@ func serve(t *testing.T, args ...string) (*running, node.Options, context.Contex
 			r.started <- o
 			return <-r.end
 		},
-		listen: func(c chan<- os.Signal) func() {
+		listen: func(c chan<- os.Signal, _ ...os.Signal) func() {
 			r.signals = c
 			return func() {}
 		},

@@ -8,16 +8,24 @@ import (
 	"syscall"
 )
 
+// hangups keeps each SIGHUP that comes from now on for a program that serves: one that
+// comes while settings are read the first time has them be read again, and does not end
+// the program. The other signals end it at once, until they are listened for, too.
+func (p *program) hangups() (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 8)
+	return signals, p.listen(signals, syscall.SIGHUP)
+}
+
 // until runs what serves until a signal stops it. again gets a value when SIGHUP asks
-// for the settings, or whatever is served, to be read again.
-func (p *program) until(log *slog.Logger, run func(ctx context.Context, again <-chan struct{}) error) error {
+// for the settings, or whatever is served, to be read again. signals are from hangups.
+func (p *program) until(log *slog.Logger, signals chan os.Signal, run func(ctx context.Context, again <-chan struct{}) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &askWatcher{
-		log: log, signals: make(chan os.Signal, 8), done: make(chan struct{}), again: make(chan struct{}, 1),
+		log: log, signals: signals, done: make(chan struct{}), again: make(chan struct{}, 1),
 		cancel: cancel, exit: p.exit,
 	}
-	stopListening := p.listen(w.signals)
+	stopListening := p.listen(w.signals, allSignals...)
 	var watching sync.WaitGroup
 	watching.Go(w.watch)
 	err := run(ctx, w.again)

@@ -31,6 +31,12 @@ test("a collector is shown with what lies in its spool, and one that is lost wit
   assert.match(stranger?.reason ?? "", /of another make/);
 });
 
+test("a collector that does not report has just come only for three heartbeats", () => {
+  const stranger = (seen: string): RelayMember => ({ id: "1", address: "h", port: 1, state: "up", since: "2026-11-26T07:00:00Z", seen });
+  const reasons = collectorsOf(relay({ clusters: [{ name: "a", members: [stranger("2026-11-26T07:00:14Z"), stranger("2026-11-26T07:00:15Z")] }] })).map(({ reason }) => reason);
+  assert.deepEqual(reasons, ["does not report: of another make, or it has just come", "does not report: most likely of another make"]);
+});
+
 test("a sentence says how many collectors there are, and which are not well", () => {
   assert.equal(clustersSummary(relay()), "No cluster is known.");
   assert.equal(clustersSummary(relay({ clusters: [{ name: "a", members: [] }] })), "1 cluster, without a collector.");

@@ -231,7 +231,7 @@ func (c *collector) reload(ctx context.Context) error {
 	if err := c.open(ctx, s, creds); err != nil {
 		return err
 	}
-	c.log.Info("settings were read again", "listen", serves(c.door))
+	c.log.Info("settings were read again", servesAt(c.door, c.admin)...)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -54,11 +55,11 @@ func (p *plans) read() (doorPlan, error) {
 func hostPort(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // runners run each program that has two doors.
-func runners(t *testing.T, p *plans) map[string]func(context.Context, io.Writer, <-chan struct{}) error {
+func runners(t *testing.T, p *plans, log *slog.Logger) map[string]func(context.Context, io.Writer, <-chan struct{}) error {
 	spool, data, made := t.TempDir(), t.TempDir(), t.TempDir()
 	return map[string]func(context.Context, io.Writer, <-chan struct{}) error{
 		"collector": func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
-			return RunCollector(ctx, CollectorOptions{Out: out, Reload: reload, Load: func() (CollectorSettings, error) {
+			return RunCollector(ctx, CollectorOptions{Out: out, Reload: reload, Log: log, Load: func() (CollectorSettings, error) {
 				at, err := p.read()
 				s := DefaultCollector()
 				s.Spool, s.Address, s.Port, s.Admin, s.Limits.FreeBytes = spool, "127.0.0.1", at.main, hostPort(at.admin), 0
@@ -66,7 +67,7 @@ func runners(t *testing.T, p *plans) map[string]func(context.Context, io.Writer,
 			}})
 		},
 		"network": func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
-			return RunNetwork(ctx, NetworkOptions{Out: out, Reload: reload, Load: func() (NetworkSettings, error) {
+			return RunNetwork(ctx, NetworkOptions{Out: out, Reload: reload, Log: log, Load: func() (NetworkSettings, error) {
 				at, err := p.read()
 				s := DefaultNetwork()
 				s.Data, s.Port, s.Admin = data, at.main, hostPort(at.admin)
@@ -74,7 +75,7 @@ func runners(t *testing.T, p *plans) map[string]func(context.Context, io.Writer,
 			}})
 		},
 		"maker": func(ctx context.Context, out io.Writer, reload <-chan struct{}) error {
-			return RunMaker(ctx, MakerOptions{Out: out, Reload: reload, Load: func() (MakerSettings, error) {
+			return RunMaker(ctx, MakerOptions{Out: out, Reload: reload, Log: log, Load: func() (MakerSettings, error) {
 				at, err := p.read()
 				s := DefaultMaker()
 				s.Spool, s.Listen, s.Admin = made, hostPort(at.main), hostPort(at.admin)
@@ -96,7 +97,8 @@ func TestEitherAllDoorsMoveOrNone(t *testing.T) {
 			ports := freePorts(t, 4)
 			before, after := doorPlan{ports[0], ports[1]}, doorPlan{ports[2], ports[3]}
 			settings := &plans{next: before}
-			p := startProgram(t, runners(t, settings)[name]).wait()
+			log := &heard{}
+			p := startProgram(t, runners(t, settings, log.log())[name]).wait()
 			reload := func(next doorPlan) {
 				settings.set(next)
 				p.reload <- struct{}{}
@@ -121,6 +123,19 @@ func TestEitherAllDoorsMoveOrNone(t *testing.T) {
 			want("with a main address that is taken", before, after)
 			reload(after)
 			want("with two that are free", after, before)
+			if got := log.lines("settings were read again", "listen=http://"+hostPort(after.main), "admin=http://"+hostPort(after.admin)); len(got) != 1 {
+				t.Errorf("where they are now is told %q", got)
+			}
 		})
 	}
+}
+
+func TestAnUploaderSaysWhereItsDoorMovedTo(t *testing.T) {
+	log, port := &heard{}, freePorts(t, 1)[0]
+	u := newUpload(t, standardUpload(t.TempDir(), Clusters{}))
+	u.log = log.log()
+	u.start(quickUpload).change(func(s *UploaderSettings) { s.Admin = hostPort(port) })
+	eventually(t, "it is told", func() bool {
+		return len(log.lines("settings were read again", "admin=http://"+hostPort(port))) == 1
+	})
 }

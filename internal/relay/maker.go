@@ -261,7 +261,7 @@ func (m *maker) reload(o *MakerOptions) error {
 	m.mu.Lock()
 	m.settings = s
 	m.mu.Unlock()
-	m.log.Info("settings were read again")
+	m.log.Info("settings were read again", servesAt(m.door, m.admin)...)
 	return nil
 }
 

@@ -187,7 +187,7 @@ func (n *networkServer) reload(o *NetworkOptions) error {
 	n.roster.set(s.FirstPort, s.ExpireAfter)
 	n.mu.Unlock()
 	n.settings = s
-	n.log.Info("settings were read again", "listen", serves(n.door))
+	n.log.Info("settings were read again", servesAt(n.door, n.admin)...)
 	return nil
 }
 

@@ -70,8 +70,8 @@ func (r Rule) covers(later Rule) bool {
 	return err == nil && !strings.ContainsAny(later.Pattern, `*?[\/`) && p.matches(later.Pattern)
 }
 
-// Doubts says of patterns that are good what they most likely should be instead, each
-// with its key.
+// Doubts says of patterns that are good what they most likely should be instead, and
+// which rules the filter leaves no file, each with its key.
 func (s UploaderSettings) Doubts() (all []string) {
 	add := func(text, key string, args ...any) {
 		if why := doubtful(text); why != "" {
@@ -84,7 +84,30 @@ func (s UploaderSettings) Doubts() (all []string) {
 	for _, text := range s.Filter {
 		add(text, "filter")
 	}
+	for i, r := range s.NextHop {
+		may := func(text string) bool { return doubtful(text) != "" || !apart(text, r.Pattern) }
+		if len(s.Filter) > 0 && doubtful(r.Pattern) == "" && !slices.ContainsFunc(s.Filter, may) {
+			all = append(all, fmt.Sprintf("nexthop[%d]: pattern %s: no file is left for it, the filter takes none of that name", i, r.Pattern))
+		}
+	}
 	return all
+}
+
+// apart says whether no name can match both of two good patterns. Of those that are more
+// than a name, or a star and an end, it is not known.
+func apart(a, b string) bool {
+	literal := func(text string) bool { return !strings.ContainsAny(text, `*?[\/`) }
+	endOfA, starA := strings.CutPrefix(a, "*")
+	endOfB, starB := strings.CutPrefix(b, "*")
+	switch {
+	case literal(a) || literal(b):
+		p, errA := parsePattern(a)
+		q, errB := parsePattern(b)
+		return errA == nil && errB == nil && !p.matches(b) && !q.matches(a)
+	case starA && starB && literal(endOfA) && literal(endOfB):
+		return !strings.HasSuffix(endOfA, endOfB) && !strings.HasSuffix(endOfB, endOfA)
+	}
+	return false
 }
 
 // doubtful says what a glob most likely should be; empty for what is not suspicious.

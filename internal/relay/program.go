@@ -71,6 +71,18 @@ func serves(d *door) string {
 	return scheme + net.JoinHostPort(d.address().IP.String(), strconv.Itoa(d.address().Port))
 }
 
+// servesAt says where doors are, as keys and values of a log line; those that are nil
+// are left out.
+func servesAt(main, admin *door) (pairs []any) {
+	if main != nil {
+		pairs = append(pairs, "listen", serves(main))
+	}
+	if admin != nil {
+		pairs = append(pairs, "admin", serves(admin))
+	}
+	return pairs
+}
+
 // serveUntil waits until ctx ends, or done is closed, or a door fails. Meanwhile it has
 // new settings taken over, which may change the doors.
 func serveUntil(ctx context.Context, done, reload <-chan struct{}, log *slog.Logger, doors func() (main, admin *door), take func() error) error {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -46,6 +47,15 @@ func ReadCollector(file string) (CollectorSettings, error) { return readCollecto
 
 // CheckCollector reads a collector's settings and looks whether its folder can be used.
 func CheckCollector(file string) error { _, err := readCollector(file, true); return err }
+
+// Doubts says of limits that are good which are most likely a mistake, each with its key.
+func (s CollectorSettings) Doubts() []string {
+	l := s.Limits
+	if l.SpoolBytes == 0 || l.FileBytes <= l.SpoolBytes || l.FileBytes == DefaultFileBytes {
+		return nil // the default is larger than many a spool
+	}
+	return []string{fmt.Sprintf("limits.file: %s: a file that is larger than limits.spool, %s, is refused for good", l.FileBytes, l.SpoolBytes)}
+}
 
 func readCollector(file string, look bool) (CollectorSettings, error) {
 	s := DefaultCollector()

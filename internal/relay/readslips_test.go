@@ -65,6 +65,38 @@ func TestAPatternThatIsMostLikelyAMistakeIsWarnedOf(t *testing.T) {
 	})
 }
 
+func TestARuleThatTheFilterLeavesNoFileIsWarnedOf(t *testing.T) {
+	for _, c := range []struct {
+		filter []string
+		rule   string
+		want   bool
+	}{
+		{nil, "*.csv", false}, {[]string{"*.csv"}, "*.csv", false}, {[]string{"*.csv"}, "*.json", true}, {[]string{"*.json", "*.csv"}, "*.csv", false},
+		{[]string{"*.gz"}, "*.tar.gz", false}, {[]string{"*.tar.gz"}, "*.gz", false}, {[]string{"*"}, "*.gz", false}, {[]string{"a.csv"}, "*.csv", false},
+		{[]string{"a.csv"}, "b.csv", true}, {[]string{"a.csv", "*.gz"}, "b*", false}, {[]string{"a.csv"}, "b*", true}, {[]string{"/csv/"}, "*.json", false},
+		{[]string{"a.csv"}, "/b/", true}, {[]string{"a*"}, "*b", false},
+	} {
+		s := UploaderSettings{Filter: c.filter, NextHop: []Rule{{c.rule, "c"}}}
+		if got := s.Doubts(); (len(got) == 1 && strings.Contains(got[0], "no file is left")) != c.want || len(got) > 1 {
+			t.Errorf("%q and %s: in doubt are %q", c.filter, c.rule, got)
+		}
+	}
+}
+
+func TestAFileLimitAboveThatOfTheSpoolIsWarnedOf(t *testing.T) {
+	for limits, want := range map[string]bool{
+		"{file: 2MiB, spool: 1MiB}": true, "{file: 1MiB, spool: 1MiB}": false, "{file: 2MiB}": false, "{spool: 1MiB}": false, "{file: 0, spool: 1MiB}": false,
+	} {
+		s, err := ReadCollector(fileWith(t, "{spool: s, address: h, port: 1, limits: "+limits+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Doubts(); (len(got) == 1 && strings.Contains(got[0], "limits.file: 2MiB")) != want {
+			t.Errorf("%s: in doubt are %q", limits, got)
+		}
+	}
+}
+
 func TestAClusterThatIsMistypedIsToldWithTheNearestAndTheFile(t *testing.T) {
 	static := fileWith(t, "clusters: {store: [{address: h, port: 1}]}")
 	_, err := ReadUploader(fileWith(t, "{spool: s, nexthop: {'*': stroe}}"), static)

@@ -40,13 +40,14 @@ type uploadTuning struct {
 	stop                      time.Duration // for what is on its way when the program stops
 	saveEvery                 time.Duration // of the ledger
 	passGap                   time.Duration // the least between two passes
+	eager                     time.Duration // between two questions who is there, while that is about to change
 	digests                   *digests
 }
 
 func (t *uploadTuning) fill() {
 	for d, standard := range map[*time.Duration]time.Duration{
 		&t.backoffLeast: time.Second, &t.backoffMost: time.Minute, &t.idle: DefaultIdle, &t.answer: 5 * time.Minute,
-		&t.said: 5 * time.Second, &t.stop: 5 * time.Second, &t.saveEvery: time.Second, &t.passGap: 20 * time.Millisecond,
+		&t.said: 5 * time.Second, &t.stop: 5 * time.Second, &t.saveEvery: time.Second, &t.passGap: 20 * time.Millisecond, &t.eager: time.Second,
 	} {
 		if *d <= 0 {
 			*d = standard
@@ -103,9 +104,9 @@ type uploader struct {
 	errs    *prometheus.CounterVec // by class
 	metrics *prometheus.Registry
 
-	unusable prometheus.Gauge  // collectors that are listed so that they cannot be sent to
-	warned   map[unusable]bool // which of them were told; of the goroutine in follow
-	missed   map[string]int    // how many listings in a row have no collector of a cluster; likewise
+	unusable prometheus.Gauge   // collectors that are listed so that they cannot be sent to
+	warned   map[unusable]bool  // which of them were told; of the goroutine in follow
+	missed   map[string]missing // clusters that have no collector; likewise
 
 	room   chan struct{} // of one: a lane that was full has room, or all has changed for a pass
 	again  chan struct{} // of one: another pass is wanted
@@ -131,6 +132,8 @@ type uploader struct {
 	unlisted error               // why the network server did not answer
 	listed   bool                // the collectors are known, by the server or from the last time
 	saving   error               // why the ledger was not saved
+	doubted  bool                // a file would have gone: it is asked once more for whom there is, and until then
+	sure     bool                // it was; none goes
 	quieted  map[*trouble]string // what was logged and is not well yet, with the reason that was
 }
 
@@ -256,7 +259,7 @@ func (u *uploader) steer(ctx context.Context, open *door, handler *admin, report
 		u.adopt(p)
 		reports.restart(p)
 		u.warnOfPatterns(s)
-		u.o.Log.Info("settings were read again")
+		u.o.Log.Info("settings were read again", servesAt(nil, open)...)
 		return nil
 	}
 	err := serveUntil(here, nil, u.o.Reload, u.o.Log, func() (main, admin *door) { return nil, open }, take)

@@ -43,7 +43,7 @@ func benchmarkSend(b *testing.B, size int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if out := c.send(b.Context(), server.URL, fileID{}, e, f, false, false); out.fate != fateDelivered {
+		if out := c.send(b.Context(), server.URL, &item{entry: e}, f, false); out.fate != fateDelivered {
 			b.Fatal(out.reason)
 		}
 		_ = f.Close() // it was read only

@@ -73,7 +73,7 @@ func (u *uploader) fly(ctx context.Context, c *courier, base string, it *item, w
 		return failed(fateUnreadable, "cannot be opened: %s", err)
 	}
 	defer func() { _ = f.Close() }() // it was read only
-	return c.send(ctx, base, it.id, it.entry, f, it.again, wary)
+	return c.send(ctx, base, it, f, wary)
 }
 
 // landed takes the outcome over of sending to a base URL. A file that all have goes.
@@ -164,8 +164,8 @@ func (w *Waiting) less(size int64) {
 	}
 }
 
-// complete says whether all that a file is owed to have it, with the one that has it
-// now; if not, that is noted. mu is held.
+// complete says whether a file goes, since all that it is owed to have it, with the one
+// that has it now; if not, that is noted. mu is held.
 func (u *uploader) complete(l *lane, it *item) bool {
 	cluster, _ := u.plan.route(it.entry.Name)
 	all := cluster == l.cluster && !l.gone
@@ -174,7 +174,7 @@ func (u *uploader) complete(l *lane, it *item) bool {
 			all = all && (other == l || u.ledger.has(it.id, other.slot))
 		}
 	}
-	if !all {
+	if !all || u.holds() {
 		if !l.gone || u.ledger.owned(identifyLane(l.cluster, l.id), l.slot) {
 			u.ledger.add(it.id, l.slot)
 		}
@@ -195,7 +195,7 @@ func (u *uploader) holdBack(l *lane, it *item, out outcome) (news bool) {
 		return false
 	}
 	if cluster, _ := u.plan.route(it.entry.Name); cluster == l.cluster {
-		it.again, it.flying = it.again || out.began, false
+		it.again, it.whole, it.flying = it.again || out.began, false, false
 		l.queue = append(l.queue, it)
 	}
 	if l.timer != nil {

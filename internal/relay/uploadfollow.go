@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// eagerFor is how long after the start it is asked more often than each heartbeat which
+// collectors there are: those that are started together with the uploader join then.
+const eagerFor = time.Minute
+
 // mostWarned is of how many collectors that cannot be used it is remembered that this
 // was told.
 const mostWarned = 100
@@ -23,30 +27,66 @@ func (u *uploader) follow(ctx context.Context) {
 	a := &asker{clock: u.clock}
 	for ctx.Err() == nil {
 		u.mu.Lock()
-		p := u.plan
+		p, doubted := u.plan, u.doubted
 		u.mu.Unlock()
 		if a.plan != p {
 			a = &asker{clock: u.clock, plan: p}
 		}
-		var tick <-chan time.Time
 		l := listing{clusters: p.settings.Static, settings: true}
 		var err error
 		if p.network != "" {
 			l, err = a.ask(ctx)
-			tick = time.After(p.settings.Network.Heartbeat)
 		} else {
 			err = l.narrow(p.clusters)
-			tick = time.After(DefaultHeartbeat) // for those that are lost for too long
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		u.relearn(p, l, err)
+		if doubted {
+			u.assure()
+		}
 		select {
 		case <-ctx.Done():
-		case <-tick:
+		case <-time.After(u.beat(p)):
 		case <-u.relist:
 		}
+	}
+}
+
+// beat says when to ask again.
+func (u *uploader) beat(p *plan) time.Duration {
+	switch {
+	case p.network == "":
+		return DefaultHeartbeat // for those that are lost for too long
+	case u.clock.since() < eagerFor || len(u.missed) > 0:
+		return min(p.settings.Network.Heartbeat, u.o.tuning.eager)
+	}
+	return p.settings.Network.Heartbeat
+}
+
+// holds says whether a file that all have has to stay for now: before the first one
+// after a start goes, it is asked once more for whom there is. Collectors that joined
+// since the last time get the file then. mu is held.
+func (u *uploader) holds() bool {
+	if u.sure || u.plan.network == "" {
+		return false
+	}
+	if !u.doubted {
+		u.doubted = true
+		wake(u.relist)
+	}
+	return true
+}
+
+// assure has files go. That it was asked is enough: without an answer those that are
+// known are all that there are.
+func (u *uploader) assure() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.sure {
+		u.sure = true
+		wake(u.again) // for those that were held
 	}
 }
 
@@ -76,10 +116,17 @@ func (u *uploader) relearn(p *plan, l listing, err error) {
 	u.talk.flush(false)
 }
 
-// miss warns of clusters that have no collector, of each once: not before the second
-// listing without any, since collectors may just be starting.
+// missing is a cluster that has no collector.
+type missing struct {
+	from time.Duration // since the start
+	told bool
+}
+
+// miss warns of clusters that have no collector, of each once: not before they had none
+// for a heartbeat, since collectors may just be starting.
 func (u *uploader) miss(p *plan) {
-	next := map[string]int{}
+	next := map[string]missing{}
+	since := u.clock.since()
 	for cluster := range p.clusters {
 		u.mu.Lock()
 		there := len(u.byName[cluster]) > 0
@@ -87,9 +134,15 @@ func (u *uploader) miss(p *plan) {
 		if there {
 			continue
 		}
-		if next[cluster] = u.missed[cluster] + 1; next[cluster] == 2 {
+		m, known := u.missed[cluster]
+		if !known {
+			m.from = since
+		}
+		if !m.told && known && since-m.from >= p.settings.Network.Heartbeat {
+			m.told = true
 			u.o.Log.Warn("a cluster has no collector: its files wait until one joins. Is that the name of the cluster?", "cluster", cluster, "setting", p.keyOf(cluster))
 		}
+		next[cluster] = m
 	}
 	u.missed = next
 }

@@ -19,6 +19,7 @@ const (
 	allQueues    = 1 << 15 // in all lanes together, unless that were fewer than laneLeast
 	maxLater     = 1024    // files that were refused by themselves
 	patientTries = 3       // of a file that is refused for a moment, before that is logged
+	mostDenied   = 3       // times in a row that a collector may not go on with a file where it said; then it is sent whole
 	probesEach   = 600     // tries in the longest pause between two, with all that are down
 )
 
@@ -63,6 +64,7 @@ type item struct {
 	id     fileID
 	entry  spool.Entry
 	again  bool // an earlier try broke off
+	whole  bool // it is sent from its start, without asking what is held of it
 	flying bool
 	probe  bool // it shows whether the collector is back
 	pass   int  // that met it last
@@ -73,6 +75,7 @@ type refused struct {
 	reason string
 	told   string // that was logged, without its numbers
 	fails  int
+	denied int // times in a row that the collector did not go on where it said
 	again  bool
 	until  time.Duration // since the start
 }
@@ -121,7 +124,7 @@ func (l *lane) offer(id fileID, e spool.Entry, pass int, since time.Duration) bo
 	if len(l.queue) >= l.most {
 		return false
 	}
-	it := &item{id: id, entry: e, pass: pass, again: r != nil && r.again}
+	it := &item{id: id, entry: e, pass: pass, again: r != nil && r.again, whole: r != nil && r.denied >= mostDenied}
 	l.busy[id] = it
 	l.queue = append(l.queue, it)
 	return true
@@ -172,6 +175,9 @@ func (l *lane) putOff(it *item, out outcome, t uploadTuning, since time.Duration
 		l.later[it.id] = r
 	}
 	r.fails++
+	if r.denied++; !out.denied {
+		r.denied = 0
+	}
 	r.reason, r.again = out.reason, r.again || out.began
 	r.until = since + t.pause(r.fails, 0)
 	if out.began && r.fails < patientTries {

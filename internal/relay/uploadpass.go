@@ -278,6 +278,8 @@ func (u *uploader) judge(p *plan, cluster string, id fileID, e spool.Entry, firs
 		}
 	}
 	switch {
+	case len(lack) == 0 && u.holds():
+		return verdictNone, ""
 	case len(lack) == 0:
 		c.all.less(e.Size)
 		return verdictRemove, ""

@@ -56,6 +56,7 @@ type outcome struct {
 	reason string
 	wait   time.Duration // what a collector that holds back asks for; 0 for nothing
 	began  bool          // it broke off when a part of the file may have arrived
+	denied bool          // the collector does not go on where it said that it would
 }
 
 func failed(f fate, format string, args ...any) outcome {
@@ -104,11 +105,12 @@ func (p *parcel) release() {
 	}
 }
 
-// send sends a file to a collector at a base URL. again says that an earlier try
-// broke off, and wary that the collector did not take what it was sent last.
-func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entry, f *os.File, again, wary bool) outcome {
-	l := &load{id: id, entry: e, file: f, expect: expectAbove}
-	if again || wary {
+// send sends a file of a lane to a collector at a base URL. wary says that the
+// collector did not take what it was sent last.
+func (c *courier) send(ctx context.Context, base string, it *item, f *os.File, wary bool) outcome {
+	e := it.entry
+	l := &load{id: it.id, entry: e, file: f, expect: expectAbove}
+	if it.again || wary {
 		l.expect = expectWary
 	}
 	if out := c.prepare(ctx, l); out.fate != fateDelivered {
@@ -119,7 +121,7 @@ func (c *courier) send(ctx context.Context, base string, id fileID, e spool.Entr
 	}
 	target := base + "/" + url.PathEscape(e.Name)
 	offset := int64(0)
-	if e.Size >= askFrom || again {
+	if (e.Size >= askFrom || it.again) && !it.whole {
 		held, done, out := c.held(ctx, target, l)
 		if out.fate != fateDelivered {
 			return out
@@ -311,7 +313,9 @@ func (c *courier) put(ctx context.Context, target string, l *load, offset int64)
 	defer late.Stop()
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, maxSaid))
 	if answer.StatusCode/100 != 2 {
-		return c.refusal(answer, c.creds.said(string(said)))
+		out := c.refusal(answer, c.creds.said(string(said)))
+		out.denied = offset > 0 && answer.StatusCode == http.StatusConflict
+		return out
 	}
 	d, ok, err := parseDigest(answer.Header.Get(headerDigest))
 	switch {

@@ -10,6 +10,9 @@ export const mostRows = 500;
 /** How many names a sentence has, before it counts the others. */
 const mostNamed = 5;
 
+/** One of ours reports with its heartbeats; three of them are 15 s, unless settings say otherwise. */
+const firstReportMs = 15_000;
+
 const unknown = "–";
 
 /** What a cell has in two lines; the second may be empty. */
@@ -86,7 +89,7 @@ export function collectorsOf({ clusters }: Relay): ShownCollector[] {
   return clusters.flatMap(({ name, members }) => members.map((one) => collectorOf(name, one))).slice(0, mostRows);
 }
 
-function collectorOf(cluster: string, { id, address, port, state, since, report }: RelayMember): ShownCollector {
+function collectorOf(cluster: string, { id, address, port, state, since, seen, report }: RelayMember): ShownCollector {
   const lost = state !== "up";
   const full = !lost && report?.full !== undefined && report.full !== "";
   return {
@@ -97,7 +100,7 @@ function collectorOf(cluster: string, { id, address, port, state, since, report 
     look: lost ? "bad" : full ? "warn" : "good",
     state: full ? "full" : state,
     since: full ? (report.fullSince ?? since) : since,
-    reason: full ? (report.full ?? "") : !lost && report === undefined ? "does not report: of another make, or it has just come" : "",
+    reason: full ? (report.full ?? "") : !lost && report === undefined ? silenceWords(since, seen) : "",
     waiting: waitingWords(report?.waiting),
     oldest: oldestWords(report?.waiting),
     // What one that nobody hears said last is not so any more.
@@ -105,6 +108,12 @@ function collectorOf(cluster: string, { id, address, port, state, since, report 
     stored: doneWords(report),
     version: report?.version ?? unknown,
   };
+}
+
+/** Why a collector that is up has told nothing. Both times are by the clock of the network server. */
+function silenceWords(since = "", seen = ""): string {
+  const known = Date.parse(seen) - Date.parse(since);
+  return known >= firstReportMs ? "does not report: most likely of another make" : "does not report: of another make, or it has just come";
 }
 
 /** How many clusters and collectors there are, and which are not well. Without times: it is read aloud when it changes. */
