@@ -223,9 +223,11 @@ func TestOneOrderOnTwoNodes(t *testing.T) {
 	const members, each = 50, 6
 	var people []tokens
 	var peers []*Peer
-	for i := range members {
-		who := c.Nodes[i%2].signUp(fmt.Sprint("user", i))
-		people, peers = append(people, who), append(peers, socketOf(t, c.Nodes[i%2], who))
+	for i := range members { // before there are sockets, which nobody reads meanwhile
+		people = append(people, c.Nodes[i%2].signUp(fmt.Sprint("user", i)))
+	}
+	for i, who := range people {
+		peers = append(peers, socketOf(t, c.Nodes[i%2], who))
 	}
 	room := c.Nodes[0].want(201, "POST", "/v1/rooms", people[0].access, `{"name":"all","public":true}`).Field("id")
 	for i, p := range peers[1:] {
