@@ -40,6 +40,8 @@ type Options struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 	Metrics   prometheus.Registerer
+	// Secure says whether a client came by TLS. Nil: where its connection to us has it.
+	Secure func(*http.Request) bool
 	// Dial connects to instances. Nil: as [net.Dialer] does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -75,6 +77,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: dialTime}).DialContext
+	}
+	if o.Secure == nil {
+		o.Secure = func(r *http.Request) bool { return r.TLS != nil }
 	}
 	g := &Gateway{opts: o, changed: make(chan struct{}, 1), clientTime: clientTime}
 	g.stale.services = make(map[string]struct{})

@@ -116,13 +116,13 @@ func validTrace(s string) bool {
 }
 
 // tell sets what a service is to know of a request.
-func tell(h http.Header, r *http.Request, who Caller, id string) {
+func tell(h http.Header, r *http.Request, secure bool, who Caller, id string) {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
 	proto := "http"
-	if r.TLS != nil {
+	if secure {
 		proto = "https"
 	}
 	h[headerFor], h[headerHost], h[headerProto] = []string{host}, []string{r.Host}, []string{proto}

@@ -223,7 +223,7 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 		delete(out.Header, "Authorization")
 		out.URL.RawQuery = without(out.URL.RawQuery, tokenParam)
 	}
-	tell(out.Header, p.In, x.who, x.id)
+	tell(out.Header, p.In, x.g.opts.Secure(p.In), x.who, x.id)
 	out.URL.Path, out.URL.RawPath = x.route.stripped(p.In.URL.Path), ""
 	out.Host = ""      // the instance's own
 	out.Trailer = nil  // some services take trailers for headers

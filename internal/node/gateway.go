@@ -10,6 +10,7 @@ import (
 	"github.com/seed-3d8c1042/switchboard/internal/config"
 	"github.com/seed-3d8c1042/switchboard/internal/gateway"
 	"github.com/seed-3d8c1042/switchboard/internal/registry"
+	"github.com/seed-3d8c1042/switchboard/internal/turnstile"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -29,7 +30,7 @@ func (n *node) openGateway() (err error) {
 	}
 	n.gateway, err = gateway.New(gateway.Options{
 		Config: gatewayConfig(s.Gateway), Instances: instances{n.registry}, Verifier: bearers{n},
-		Now: time.Now, Log: n.log, Metrics: n.metrics,
+		Now: time.Now, Log: n.log, Metrics: n.metrics, Secure: turnstile.Secure,
 	})
 	return err
 }

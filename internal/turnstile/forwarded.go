@@ -2,6 +2,7 @@ package turnstile
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -29,6 +30,9 @@ func (t *Turnstile) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		if protocolOf(t.o.Header, r.Header) == "https" {
+			r = r.WithContext(context.WithValue(r.Context(), secured{}, true))
+		}
 		client := t.client(peer, r.Header)
 		if client == peer { // it speaks for itself
 			next.ServeHTTP(w, r)
@@ -44,6 +48,27 @@ func (t *Turnstile) Handler(next http.Handler) http.Handler {
 		defer h.done()
 		next.ServeHTTP(h, r)
 	})
+}
+
+// secured is the key of whether a client of a trusted proxy came to that by TLS.
+type secured struct{}
+
+// Secure says whether a request came by TLS: to us, or, where the handler that is asked
+// stands behind a Turnstile's, to a trusted proxy that says so.
+func Secure(r *http.Request) bool { return r.TLS != nil || r.Context().Value(secured{}) != nil }
+
+// protocolOf returns the protocol by which a client came to the proxy next to us: the last
+// word of X-Forwarded-Proto, or the parameter proto of the last element of Forwarded.
+func protocolOf(name string, h http.Header) string {
+	if name != Forwarded {
+		name = "X-Forwarded-Proto"
+	}
+	all := strings.Join(h.Values(name), ",")
+	last := all[strings.LastIndexByte(all, ',')+1:]
+	if name == Forwarded {
+		last = parameterOf(last, "proto")
+	}
+	return strings.ToLower(strings.TrimSpace(last))
 }
 
 // client finds out where a client is that a trusted proxy speaks for.
@@ -67,19 +92,19 @@ func chainOf(name string, values []string) []string {
 	var chain []string
 	for element := range strings.SplitSeq(strings.Join(values, ","), ",") {
 		if name == Forwarded {
-			element = forOf(element)
+			element = parameterOf(element, "for")
 		}
 		chain = append(chain, strings.TrimSpace(element))
 	}
 	return chain
 }
 
-// forOf returns the parameter for of an element of Forwarded. Quoted commas and semicolons
-// do not stand in addresses: where they stand, what is found is none.
-func forOf(element string) string {
+// parameterOf returns a parameter of an element of Forwarded. Quoted commas and semicolons
+// do not stand in addresses and protocols: where they stand, what is found is none.
+func parameterOf(element, wanted string) string {
 	for pair := range strings.SplitSeq(element, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-		if strings.EqualFold(strings.TrimSpace(name), "for") {
+		if strings.EqualFold(strings.TrimSpace(name), wanted) {
 			return strings.Trim(strings.TrimSpace(value), `"`)
 		}
 	}

@@ -251,6 +251,32 @@ func TestOnlyTrustedProxiesSayWhereAClientIsAndOnlyTheirOwnWordCounts(t *testing
 	}
 }
 
+func TestOnlyATrustedProxyNextToUsSaysThatAClientCameByTLS(t *testing.T) {
+	for _, test := range []struct {
+		trusted, name, value string
+		want                 bool
+	}{
+		{"192.0.2.0/24", "X-Forwarded-Proto", "https", true},
+		{"192.0.2.0/24", "X-Forwarded-Proto", "http, HTTPS", true},
+		{"192.0.2.0/24", "X-Forwarded-Proto", "https, http", false}, // forged on the left
+		{"192.0.2.0/24", "X-Forwarded-Proto", "http", false},
+		{"192.0.2.0/24", "Forwarded", "for=198.51.100.1;proto=https", false}, // it is not what the proxy adds to
+		{"198.51.100.0/24", "X-Forwarded-Proto", "https", false},
+	} {
+		x := newTurnstile(t, Options{Trusted: networks(test.trusted)})
+		r := httptest.NewRequest("GET", "/", nil) // from 192.0.2.1
+		r.Header.Set(test.name, test.value)
+		got := false
+		x.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = Secure(r) })).ServeHTTP(httptest.NewRecorder(), r)
+		if got != test.want {
+			t.Errorf("%s: %s from 192.0.2.1, where %s is trusted: %v", test.name, test.value, test.trusted, got)
+		}
+	}
+	if got := protocolOf(Forwarded, http.Header{"Forwarded": {"for=203.0.113.8;proto=http, for=198.51.100.1;proto=https"}}); got != "https" {
+		t.Errorf("of Forwarded: %q", got)
+	}
+}
+
 // Behind a trusted proxy clients are counted, and a WebSocket for as long as it is open.
 func TestBehindATrustedProxyClientsAreCounted(t *testing.T) {
 	x := newTurnstile(t, Options{Trusted: networks("127.0.0.0/8")})
