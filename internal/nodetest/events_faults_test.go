@@ -272,7 +272,7 @@ func TestThousandsOfStreams(t *testing.T) {
 	})
 	Eventually(t, "an idle stream has one goroutine", func() bool {
 		_, now = s.Get("/debug/pprof/goroutine?debug=1")
-		return goroutines(now)-goroutines(before) <= streams+5
+		return goroutines(now)-goroutines(before) <= streams+streams/20 // the node has some of its own, which come and go
 	})
 	ann.Send(`{"type":"GROUP_MESSAGE","data":{"to":[` + strings.Join(users, ",") + `],"content":"to all"},"feature":"FAST"}`)
 	for i, r := range readers {
