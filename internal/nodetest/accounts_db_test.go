@@ -13,6 +13,7 @@ import (
 )
 
 func TestSigningOutOnOneNodeClosesSocketsOnAnotherWithinASecond(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	url := postgres.Database(t)
 	c := StartCluster(t, 2, func(_ int, s *NodeSettings) { s.More = chatOn + "db: {url: '" + url + "'}\n" })
@@ -54,6 +55,7 @@ func TestSigningOutOnOneNodeClosesSocketsOnAnotherWithinASecond(t *testing.T) {
 // What somebody sends does not come to whoever has blocked him, on whichever nodes they
 // are, from then on until that is taken back; it does to others of the same group.
 func TestWhoIsBlockedIsNotHeardOnWhicheverNode(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	url := postgres.Database(t)
 	c := StartCluster(t, 2, func(_ int, s *NodeSettings) { s.More = chatOn + "db: {url: '" + url + "'}\n" })

@@ -252,6 +252,7 @@ func (j *largeJournal) wantAll(t *testing.T, n *Server, key string, matches int)
 // A node that joins a cluster that has a journal brings its own along, once, though it is
 // killed again and again meanwhile; nothing of the cluster's own is lost by that.
 func TestKilledWhileItImportsAJournalANodeImportsItOnce(t *testing.T) {
+	t.Parallel()
 	j := fillLargeJournal(t)
 	c := three(t, anyApps+readers)
 	_, key := c.Nodes[1].NewKey(`{"app":"ANZ","scopes":["journal:read","journal:write","stats:read"]}`)

@@ -148,6 +148,7 @@ func readLines(t *testing.T, url string, more func(line string) bool) {
 }
 
 func TestReadersOfAnyNodeGetTheEventsOfAll(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	c := StartCluster(t, 3, func(_ int, s *NodeSettings) { s.More = readersSettings })
 	key := ground{t, c, 0}.adminKey()

@@ -170,6 +170,7 @@ func TestAKilledNodeHasEveryEventThatItAnsweredOnce(t *testing.T) {
 }
 
 func TestEventsAreStoredOnceThoughTheirKeepersAreKilledOrStop(t *testing.T) {
+	t.Parallel()
 	c := three(t, plainApp)
 	key := ground{t, c, 0}.adminKey()
 	w := &journalWriter{t: t, key: key}

@@ -166,6 +166,7 @@ func (g ground) nearOf(s *Server, user string, radius float64) []neighbour {
 }
 
 func TestUsersSeeWhoIsAround(t *testing.T) {
+	t.Parallel()
 	onOneAndOnThree(t, demoApps+"nearby: {watches: 2, rate: 20, crowd: 30}\n", []groundTest{
 		{"who comes, moves, goes and hides is told", comeMoveGo},
 		{"a watch follows the map", watchFollows},
