@@ -151,9 +151,13 @@ func (w *world) join(service string, i Instance) {
 
 func (w *world) eventually(what string, f func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(patienceOfTests); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	end, tick := time.After(patienceOfTests), time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-end:
 			w.t.Fatalf("it does not happen that %s", what)
+		case <-tick.C:
 		}
 	}
 }

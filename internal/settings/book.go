@@ -94,7 +94,9 @@ func (b *Book) LogTo(log *slog.Logger) { b.o.Log = log }
 
 // Fixed is a book of settings that do not change.
 func Fixed(s config.Settings) *Book {
-	return newBook(Options{}, config.Placed{Settings: s})
+	b := newBook(Options{}, config.Placed{Settings: s})
+	b.source = config.Source{} // whoever made them has asked already, or does not want to
+	return b
 }
 
 func newBook(o Options, local config.Placed) *Book {

@@ -239,6 +239,17 @@ func TestAMetaServerIsTrustedByTheCertificatesThatAreNamed(t *testing.T) {
 	}
 }
 
+func TestSettingsThatAreFixedAskNobody(t *testing.T) {
+	s := config.Defaults()
+	s.Source.URL = "http://127.0.0.1:1"
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := Fixed(s)
+	if err := b.Run(ctx); err != nil || b.State().Following || b.Settings().Source.URL != s.Source.URL {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
 func TestWhatTheMetaServerAnswersWronglyChangesNothingAndIsSaidOnce(t *testing.T) {
 	m := serve(t, `{`+chat+`}`)
 	w := newWorld(t, m.URL)
