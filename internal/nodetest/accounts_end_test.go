@@ -33,6 +33,7 @@ func TestADeletedAccountHasNoMailbox(t *testing.T) {
 // An account that is deleted while it comes into rooms is in none afterwards: no room is
 // left with an owner who is nobody.
 func TestADeletedAccountIsInNoRoom(t *testing.T) {
+	t.Parallel()
 	onBothDatabases(t, func(t *testing.T, s *Server) {
 		host := s.signUp("host")
 		public := s.want(201, "POST", "/v1/rooms", host.access, `{"name":"open","public":true}`).Field("id")

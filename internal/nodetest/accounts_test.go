@@ -13,12 +13,16 @@ import (
 // chatOn has chat beside the demo's app.
 const chatOn = demoApps + "chat: {enabled: true}\n"
 
-// onBothDatabases runs a test on one node with each kind of database.
+// onBothDatabases runs a test on one node with each kind of database, side by side.
 func onBothDatabases(t *testing.T, test func(t *testing.T, s *Server)) {
 	t.Helper()
 	Alone(t, ReasonOwn)
-	t.Run("sqlite", func(t *testing.T) { test(t, startWith(t, chatOn)) })
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, startWith(t, chatOn))
+	})
 	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
 		test(t, startWith(t, chatOn+"db: {url: '"+postgres.Database(t)+"'}\n"))
 	})
 }

@@ -33,13 +33,14 @@ func (g ground) onEach(user, options string) []*Peer {
 	return peers
 }
 
-// onOneAndOnThree runs tests on one node, then on three. They are not to be heard of
+// onOneAndOnThree runs tests on one node, and beside that on three. They are not to be heard of
 // by each other, but for the app's lists.
 func onOneAndOnThree(t *testing.T, settings string, tests []groundTest) {
 	t.Helper()
 	Alone(t, ReasonOwn)
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n, " nodes"), func(t *testing.T) {
+			t.Parallel()
 			var c *Cluster
 			if n == 1 {
 				s := startWith(t, settings)

@@ -92,6 +92,7 @@ type scenario struct {
 }
 
 func TestEveryCodeOfTheProtocolIsProduced(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonEnds)
 	listed := listedCodes(t)
 	produced := make(map[string]bool)

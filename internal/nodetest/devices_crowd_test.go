@@ -248,6 +248,7 @@ func TestEveryDeviceOfAThrongHasOnePartnerThoughANodeIsKilledWhileTheyCome(t *te
 // A node that is frozen keeps what it kept of pools and devices, as far as it knows when it goes
 // on; others have done so meanwhile.
 func TestNoDeviceHasTwoPartnersThoughNodesAreFrozen(t *testing.T) {
+	t.Parallel()
 	c := three(t, devicesOn)
 	const all = 150
 	d := newThrong(t, c)
@@ -273,6 +274,7 @@ func TestNoDeviceHasTwoPartnersThoughNodesAreFrozen(t *testing.T) {
 }
 
 func TestDevicesStayMatchedWhileTheNodesStopAndStartOneAfterTheOther(t *testing.T) {
+	t.Parallel()
 	c := three(t, devicesOn)
 	const all = 300
 	d := newThrong(t, c)

@@ -14,6 +14,7 @@ import (
 const devicesOn = demoApps + "matching: {simple: {enabled: true, access: open}}\n"
 
 func TestDevicesAreMatchedByPlaceAtTheSimpleDoor(t *testing.T) {
+	t.Parallel()
 	onOneAndOnThree(t, devicesOn, []groundTest{
 		{"near ones are matched and talk, and who is left is matched anew", devicesMeet},
 		{"the nearest is taken", devicesTakeTheNearest},

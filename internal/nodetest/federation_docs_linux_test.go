@@ -38,6 +38,7 @@ func freePorts(t *testing.T) string {
 
 // The recipe runs as printed, but for its ports.
 func TestThreeDomainsComeUpOnOneMachineAsThePageSays(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	page := ReadCheckout(t, "docs/domains.md")
 	_, script, found := strings.Cut(page, "<!-- example: three -->\n```bash\n")

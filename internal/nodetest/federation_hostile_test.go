@@ -152,6 +152,7 @@ func besideAnImpostor(t *testing.T) (*Federation, *impostor) {
 // What a neighbour sends, whatever it is, ends its link at most, and that says why. What
 // is good comes through before and after.
 func TestADomainOutlivesWhateverANeighbourSends(t *testing.T) {
+	t.Parallel()
 	f, x := besideAnImpostor(t)
 	ann := f.SignIn(0, 1, "")
 	for i, bad := range []string{

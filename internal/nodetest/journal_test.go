@@ -26,6 +26,7 @@ func journalGround() []groundTest {
 }
 
 func TestTheJournalHoldsWhatHappenedToDevices(t *testing.T) {
+	t.Parallel()
 	onOneAndOnThree(t, anyApps, journalGround())
 }
 

@@ -242,6 +242,7 @@ func TestSessionsOfTheMasterShareTheWorkBySender(t *testing.T) {
 }
 
 func TestWhatOneSessionOfTheMasterDoesNotProveGoesToAnother(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		end  func(p *Peer)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestUsersAreMatchedOnTheMainSocket(t *testing.T) {
+	t.Parallel()
 	onOneAndOnThree(t, anyApps+"matching: {patience: 300ms}\n", []groundTest{
 		{"a pair is matched, talks and parts", pairOnSockets},
 		{"a request is canceled, times out, and ends with its session", requestsEnd},

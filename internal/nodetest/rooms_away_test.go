@@ -12,6 +12,7 @@ import (
 // Who was away gets what was said from the history, behind the read mark, and no second
 // copy from the mailbox, whether it is pushed or fetched.
 func TestWhoWasAwayReadsTheHistoryFromTheReadMark(t *testing.T) {
+	t.Parallel()
 	onBothDatabases(t, func(t *testing.T, s *Server) {
 		ada, bob := s.signUp("ada"), s.signUp("bob")
 		p := socketOf(t, s, ada)
@@ -59,6 +60,7 @@ func TestWhoWasAwayReadsTheHistoryFromTheReadMark(t *testing.T) {
 // To a stranger a private room is not there, whatever call is made about it, and nothing
 // that was tried has done anything.
 func TestAStrangerHearsOfNoCallThatThereIsAPrivateRoom(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, chatOn)
 	d := described(t, s)

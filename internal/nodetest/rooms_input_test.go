@@ -9,6 +9,7 @@ import (
 // What is wrong about rooms is refused by its field, on the socket and over HTTP, and
 // harms nobody: the session goes on, and what is right is answered.
 func TestBadInputAboutRoomsIsRefusedByItsField(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, chatOn)
 	ada := s.signUp("ada")

@@ -79,6 +79,7 @@ type story struct {
 
 // The story of three users and a room, half of it over HTTP and half on sockets.
 func TestThreeUsersAndARoom(t *testing.T) {
+	t.Parallel()
 	onBothDatabases(t, func(t *testing.T, s *Server) {
 		y := &story{t: t, s: s, ada: s.signUp("ada"), bob: s.signUp("bob"), cat: s.signUp("cat")}
 		y.a, y.b, y.c = socketOf(t, s, y.ada), socketOf(t, s, y.bob), socketOf(t, s, y.cat)
@@ -217,6 +218,7 @@ func (y *story) two() {
 
 // Fifty members on two nodes send at once; all see one order.
 func TestOneOrderOnTwoNodes(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	url := postgres.Database(t)
 	c := StartCluster(t, 2, func(_ int, s *NodeSettings) { s.More = chatOn + "db: {url: '" + url + "'}\n" })
@@ -287,6 +289,7 @@ func talkAndListen(p *Peer, room string, who, each, total int) []string {
 // A client whose connection is cut while it sends sends again what was not answered; all
 // of it is there once.
 func TestSentAgainAfterACutAMessageIsThereOnce(t *testing.T) {
+	t.Parallel()
 	onBothDatabases(t, func(t *testing.T, s *Server) {
 		ada := s.signUp("ada")
 		room := s.want(201, "POST", "/v1/rooms", ada.access, `{"name":"tea"}`).Field("id")
@@ -336,6 +339,7 @@ func TestSentAgainAfterACutAMessageIsThereOnce(t *testing.T) {
 
 // What was answered before the process was killed is in the history, once.
 func TestWhatWasSentBeforeAKillIsInTheHistory(t *testing.T) {
+	t.Parallel()
 	onBothDatabases(t, func(t *testing.T, s *Server) {
 		ada := s.signUp("ada")
 		room := s.want(201, "POST", "/v1/rooms", ada.access, `{"name":"tea"}`).Field("id")
@@ -391,6 +395,7 @@ func TestWhatWasSentBeforeAKillIsInTheHistory(t *testing.T) {
 // The database goes while a room is talked in, and comes back: who sends hears of it, the
 // session goes on, and what was answered is there once.
 func TestTheDatabaseGoesWhileARoomIsTalkedIn(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	server := postgres.Start(t, "fsync=on")
 	s := startWith(t, chatOn+"db: {url: '"+server.URL("postgres")+"'}\n")
@@ -437,6 +442,7 @@ func TestTheDatabaseGoesWhileARoomIsTalkedIn(t *testing.T) {
 
 // A session of events is one like any other, also for rooms.
 func TestRoomsOverEvents(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, chatOn)
 	ada, bob := s.signUp("ada"), s.signUp("bob")
@@ -475,6 +481,7 @@ func listenAs(t *testing.T, s *Server, who tokens) *EventReader {
 
 // Rooms are for users of the chat app, and where there are none who asks hears so.
 func TestWhoHasNoRoomsHearsSo(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, chatOn)
 	if f := SignIn(t, s, "ANZ-7", "").ask("ROOM_LIST", `{}`); f.Field("code") != "FORBIDDEN" {
@@ -490,6 +497,7 @@ func TestWhoHasNoRoomsHearsSo(t *testing.T) {
 // Who has no answer makes a room again under the same Idempotency-Key, and has one; what
 // has the key but is another wish, or another's, is not it.
 func TestARoomIsMadeOnceUnderItsKey(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	s := startWith(t, chatOn)
 	ada, bob := s.signUp("ada"), s.signUp("bob")

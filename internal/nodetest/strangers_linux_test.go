@@ -207,6 +207,7 @@ func proxied(t *testing.T, s *Server, first, header string) {
 }
 
 func TestSessionsAreWhereAProxySaysAndNotWhereAClientSays(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	for _, test := range []struct{ settings, first, header, want string }{
 		{"proxies: {protocolFrom: [127.0.0.2]}\n", "PROXY TCP4 198.51.100.7 127.0.0.1 4000 80\r\n", "X-Forwarded-For: 203.0.113.9", "198.51.100.7:4000"},
@@ -224,6 +225,7 @@ func TestSessionsAreWhereAProxySaysAndNotWhereAClientSays(t *testing.T) {
 }
 
 func TestTheAuditLogTellsWhoCameAndWhoChangedWhat(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	file := filepath.Join(t.TempDir(), "audit.log")
 	settings := plainApp + fmt.Sprintf("audit: {file: %q}\n", file)

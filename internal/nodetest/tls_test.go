@@ -74,6 +74,7 @@ func ask(conn io.ReadWriter, host string) error {
 // Certificates are replaced, a file at a time, while clients come and go: none of them
 // notices, and who is there stays.
 func TestCertificatesAreReplacedUnderLoadWithoutAFailedHandshake(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	authority := NewAuthority(t)
 	cert, key := authority.Pair(t, "chat.example")
@@ -117,6 +118,7 @@ func TestCertificatesAreReplacedUnderLoadWithoutAFailedHandshake(t *testing.T) {
 }
 
 func TestOneTLSListenerTakesHTTP2AndWebSockets(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	authority := NewAuthority(t)
 	cert, key := authority.Pair(t, "chat.example")
@@ -155,6 +157,7 @@ func TestOneTLSListenerTakesHTTP2AndWebSockets(t *testing.T) {
 }
 
 func TestOperatorsShowACertificateWhereOneIsAskedFor(t *testing.T) {
+	t.Parallel()
 	Alone(t, ReasonOwn)
 	servers, operators := NewAuthority(t), NewAuthority(t)
 	cert, key := servers.Pair(t, "admin.example")
@@ -186,6 +189,7 @@ func TestOperatorsShowACertificateWhereOneIsAskedFor(t *testing.T) {
 // A link comes up by wss with the neighbour's certificate, and not without it or with
 // another domain's.
 func TestALinkIsRefusedWithoutTheNeighboursCertificate(t *testing.T) {
+	t.Parallel()
 	authority := NewAuthority(t)
 	public, publicKey := authority.Pair(t, "domains.example")
 	own, ownKey := authority.Pair(t, "domain-02")

@@ -65,6 +65,7 @@ func trafficGround() []groundTest {
 }
 
 func TestTrafficIsCountedInWindows(t *testing.T) {
+	t.Parallel()
 	onOneAndOnThree(t, anyApps, trafficGround())
 }
 
@@ -226,6 +227,7 @@ func trafficOfApps(g ground) {
 // What is stored gives the same windows on one node as on three, and after a kill in
 // the middle of one.
 func TestTheSameEventsGiveTheSameWindowsOnOneNodeAndOnThreeAndAfterAKill(t *testing.T) {
+	t.Parallel()
 	alone := startWith(t, anyApps)
 	c := three(t, anyApps)
 	one, many := ground{t, &Cluster{t: t, Nodes: []*Server{alone}}, 10_000}, ground{t, c, 10_000}
@@ -282,6 +284,7 @@ func TestTheSameEventsGiveTheSameWindowsOnOneNodeAndOnThreeAndAfterAKill(t *test
 
 // A clean stop loses nothing that was counted, not the last second either.
 func TestACleanStopKeepsWhatWasCountedInItsLastSecond(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, anyApps)
 	g := ground{t, &Cluster{t: t, Nodes: []*Server{s}}, 10_000}
 	key := g.adminKey()
@@ -326,6 +329,7 @@ func hears(ctx context.Context, t *testing.T, c *websocket.Conn, what string) {
 
 // What matched devices send each other counts once, as theirs.
 func TestWhatMatchedDevicesExchangeCountsByDevice(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, anyApps+"matching: {simple: {enabled: true, access: open}}\n")
 	g := ground{t, &Cluster{t: t, Nodes: []*Server{s}}, 10_000}
 	key := g.adminKey()
