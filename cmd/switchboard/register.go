@@ -40,7 +40,7 @@ type registerCommand struct {
 	Meta     map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"What else is to be known of it, such as health=/healthz. May be repeated."`
 	TTL      time.Duration     `name:"ttl" default:"30s" help:"How long after the last renewal it is gone, should this command be killed. It is renewed every third of that."`
 	Server   string            `placeholder:"URL" help:"The node, such as https://chat.example; takes a key. Else one that runs on this machine."`
-	KeyFile  string            `placeholder:"FILE" help:"The file of an API key for --server, with the scope services:write. Else the variable SWITCHBOARD_KEY has it."`
+	KeyFile  string            `placeholder:"FILE" help:"The file of an API key for --server, with the scope services:write:SERVICE. Else the variable SWITCHBOARD_KEY has it."`
 	Data     string            `placeholder:"FOLDER" help:"The data folder of a node that runs on this machine (default: as serve has it, ./data)."`
 	Config   string            `placeholder:"FILE" help:"The settings file that names the data folder. Else the variable SWITCHBOARD_CONFIG names it."`
 	Command  []string          `arg:"" help:"The command, behind --."`
@@ -185,7 +185,7 @@ func (c registerCommand) registrar(p *program) (*registrar, error) {
 			}
 		}
 		if r.node.key == "" {
-			return nil, usageError{errors.New("--server needs an API key with the scope services:write: name its file with --key-file, or put it into the variable " + keyVariable)}
+			return nil, usageError{errors.New("--server needs an API key with the scope services:write:" + c.Name + ": name its file with --key-file, or put it into the variable " + keyVariable)}
 		}
 	}
 	return r, r.readKey()

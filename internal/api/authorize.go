@@ -28,7 +28,11 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 	if refused := v.withoutApp(who); refused != nil {
 		return who, refused
 	}
-	if scope := cmp.Or(c.Scope, c.Also); scope != "" && !who.May(scope) {
+	scope := cmp.Or(c.Scope, c.Also)
+	if c.Named && !who.May(scope) && who.May(scope.Of(r.PathValue("name"))) {
+		return who, nil
+	}
+	if scope != "" && !who.May(scope) {
 		refused := Refuse(http.StatusForbidden, CodeScopeMissing, "the key lacks the scope %s", scope)
 		refused.More = map[string]any{"scope": scope}
 		return who, refused

@@ -90,6 +90,7 @@ type Call struct {
 	Method  string
 	Path    string // with parameters as in "/v1/users/{userId}"
 	Scope   keys.Scope
+	Named   bool // a key opens it with the scope for the service that {name} is, too
 	Auth    Auth
 	Also    keys.Scope // an API key with this scope opens it, too, of the chat app where it is about accounts
 	Once    bool       // it takes an Idempotency-Key

@@ -102,6 +102,9 @@ func (d document) view() (docView, error) {
 // constants lists what a schema of the document may be.
 func (d document) constants(schema string) (list []docCode, err error) {
 	for _, c := range elements(member(member(member(member(d.root, "components"), "schemas"), schema), "oneOf")) {
+		if text(c, "const") == "" {
+			continue // a pattern, which a sentence beside it explains
+		}
 		said, err := inline(text(c, "description"))
 		if err != nil {
 			return nil, err

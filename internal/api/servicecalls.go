@@ -42,8 +42,8 @@ func (r Rooms) serviceCalls() []Call {
 		{Method: "GET", Path: "/v1/services", Scope: keys.ServicesRead, Here: true, Handler: Handle(r.listServices)},
 		{Method: "GET", Path: "/v1/services/stream", Scope: keys.ServicesRead, Stream: true, Here: true, Handler: Serve(r.watchServices)},
 		{Method: "GET", Path: "/v1/services/{name}", Scope: keys.ServicesRead, Here: true, Handler: Handle(r.getService)},
-		{Method: "PUT", Path: "/v1/services/{name}/{instance}", Scope: keys.ServicesWrite, Once: true, Handler: Handle(r.registerInstance)},
-		{Method: "DELETE", Path: "/v1/services/{name}/{instance}", Scope: keys.ServicesWrite, Once: true, Handler: Handle(r.removeInstance)},
+		{Method: "PUT", Path: "/v1/services/{name}/{instance}", Scope: keys.ServicesWrite, Named: true, Once: true, Handler: Handle(r.registerInstance)},
+		{Method: "DELETE", Path: "/v1/services/{name}/{instance}", Scope: keys.ServicesWrite, Named: true, Once: true, Handler: Handle(r.removeInstance)},
 	}
 }
 
@@ -155,8 +155,8 @@ type registerInstanceRequest struct {
 	} `body:"json"`
 }
 
-// registerInstance registers or renews an instance. Whom the scope was given may do so
-// for any service: services are the product's, and no app's.
+// registerInstance registers or renews an instance. Services are the product's, and no
+// app's: what a key may register is a matter of its scopes alone.
 func (r Rooms) registerInstance(ctx context.Context, _ Identity, q registerInstanceRequest) (instanceAnswer, error) {
 	b := &q.Body
 	i := registry.Instance{Service: q.Name, Name: q.Instance, URL: b.URL, Weight: 1, Meta: b.Meta, TTL: registry.DefaultTTL}

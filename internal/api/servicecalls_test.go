@@ -122,6 +122,25 @@ func TestAnInstanceIsRegisteredRenewedFoundAndRemoved(t *testing.T) {
 	x.refused(404, CodeNotFound, "GET", "/v1/services/orders", read)
 }
 
+func TestAKeyForOneServiceRegistersNoOther(t *testing.T) {
+	x := newServing(t)
+	orders := with(x.key("ANZ", keys.ServicesWrite.Of("orders")))
+	const at = `{"url":"http://10.0.0.7:8080"}`
+	for _, path := range []string{"orders/a", "%6frders/a"} {
+		if a, text := ask(t, x.h, "PUT", "/v1/services/"+path, orders, body(at)); a.StatusCode > 201 {
+			t.Errorf("%s: %d %s", path, a.StatusCode, text)
+		}
+	}
+	for _, path := range []string{"bills/a", "Orders/a", "orders2/a", "orders%00/a", "orders:x/a", "orders%2Fa/b", "%2e%2e/a"} {
+		x.refused(403, CodeScopeMissing, "PUT", "/v1/services/"+path, orders, body(at))
+		x.refused(403, CodeScopeMissing, "DELETE", "/v1/services/"+path, orders)
+	}
+	x.refused(403, CodeScopeMissing, "GET", "/v1/services/orders", orders)
+	if a, text := ask(t, x.h, "DELETE", "/v1/services/orders/a", orders); a.StatusCode != 200 {
+		t.Error(a.StatusCode, text)
+	}
+}
+
 func TestWhatCannotBeAnInstanceIsRefusedByItsField(t *testing.T) {
 	x := newServing(t)
 	write := with(x.key(""))

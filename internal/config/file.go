@@ -160,7 +160,11 @@ func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field
 		case known != nil && !slices.Contains(known, f.name) && r.nodes != nil && f.at.File == sharedFile:
 			// It is another service's.
 		case known != nil && !slices.Contains(known, f.name):
-			r.refuse(f.at, prefix+f.name, "unknown key%s", suggestKey(f.name, known, r.keys))
+			suggestion := ""
+			if len(r.problems) < mostSuggested {
+				suggestion = suggestKey(f.name, known, r.keys)
+			}
+			r.refuse(f.at, prefix+f.name, "unknown key%s", suggestion)
 		case slices.ContainsFunc(list, func(g field) bool { return g.name == f.name }):
 			r.refuse(f.at, prefix+f.name, "is set twice")
 		case !isNull(f.value):
@@ -169,6 +173,10 @@ func (r *fileReader) fields(n *yaml.Node, prefix string, known []string) []field
 	}
 	return list
 }
+
+// mostSuggested is after how many problems no key is suggested any more: to look for one
+// takes a millisecond, and a file may have twenty thousand keys.
+const mostSuggested = 100
 
 // suggestKey looks among the keys of this place first, then among all.
 func suggestKey(name string, known, all []string) string {

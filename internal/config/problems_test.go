@@ -330,6 +330,24 @@ func TestVariablesOfOthersAreNotOurs(t *testing.T) {
 	}})
 }
 
+func TestOfManyUnknownKeysTheFirstAreCompared(t *testing.T) {
+	var text strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&text, "listen%d: 1\n", i)
+	}
+	problems := problems(t, Sources{File: write(t, text.String())})
+	if n := strings.Count(strings.Join(problems, "\n"), "did you mean"); len(problems) < 20_000 || n == 0 || n > mostSuggested {
+		t.Errorf("of %d problems %d suggest something", len(problems), n)
+	}
+}
+
+func TestARepositoryOfFarTooManyValuesIsNotRead(t *testing.T) {
+	text := `{"a":[` + strings.Repeat("1,", mostValues) + `1]}`
+	if p := CheckRepository(Repository{Settings: []byte(text)}); len(p) != 1 || !strings.Contains(p[0].Text, "more than 150000 values") {
+		t.Errorf("got %.300s", p.Error())
+	}
+}
+
 func TestNearMissesAreSuggestedAndFarOnesNot(t *testing.T) {
 	known := []string{"listen", "admin", "limits", "log"}
 	for name, want := range map[string]string{

@@ -19,6 +19,11 @@ type Repository struct {
 	Places   map[string]string // where each key came from: "limits.frame" from "switchboard.yaml:3"
 }
 
+// mostValues is how many values and names of values settings of a repository may have:
+// more than three files make that a meta server takes. What it costs to read them is
+// bounded by it.
+const mostValues = 150_000
+
 // sharedFile is the file of a repository that all services have: what is no setting of
 // ours there is another service's.
 const sharedFile = "application.yaml"
@@ -61,6 +66,9 @@ func (r *fileReader) node(in *json.Decoder, from Repository, key string) (*yaml.
 	token, err := in.Token()
 	if err != nil {
 		return nil, err
+	}
+	if len(r.nodes) > mostValues {
+		return nil, fmt.Errorf("they have more than %d values", mostValues)
 	}
 	n := &yaml.Node{Kind: yaml.ScalarNode}
 	r.nodes[n] = placeIn(from, key)

@@ -19,7 +19,7 @@ type Key struct {
 	Name   string  // for people; may be empty
 	App    string  // the app that it is of; empty for an admin key
 	Admin  bool    // of all apps, with all scopes
-	Scopes []Scope // in the order of Scopes; all of them for an admin key
+	Scopes []Scope // in the order of Scopes, then those for one service; all of Scopes for an admin key
 
 	Created time.Time
 	Expires time.Time // from then on it is refused; zero: never
@@ -27,8 +27,11 @@ type Key struct {
 	Passing bool
 }
 
-// May says whether the key has a scope.
-func (k *Key) May(s Scope) bool { return k.Admin || slices.Contains(k.Scopes, s) }
+// May says whether the key has a scope, or, for one service, that for any.
+func (k *Key) May(s Scope) bool {
+	of, named := s.whole()
+	return k.Admin || slices.Contains(k.Scopes, s) || named && slices.Contains(k.Scopes, of)
+}
 
 // expired says whether its time is up.
 func (k *Key) expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }

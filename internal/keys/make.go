@@ -224,6 +224,22 @@ func (k *Key) setScopes(w Wish) *Refusal {
 			k.Scopes = append(k.Scopes, s)
 		}
 	}
+	return k.setNamed(w)
+}
+
+// setNamed adds the scopes for one service.
+func (k *Key) setNamed(w Wish) *Refusal {
+	var list []Scope
+	for _, s := range w.Scopes {
+		if _, named := s.whole(); named {
+			list = append(list, s)
+		}
+	}
+	slices.Sort(list)
+	if list = slices.Compact(list); len(list) > MaxNamed {
+		return &Refusal{Field: "scopes", Reason: fmt.Sprintf("names more than %d services", MaxNamed)}
+	}
+	k.Scopes = append(k.Scopes, list...)
 	return nil
 }
 

@@ -207,6 +207,11 @@ func TestAKeyGivesNoMoreThanItHas(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	admin, _ := w.make(Wish{Admin: true, Expires: began.Add(48 * time.Hour)}, nil)
 	manager, _ := w.make(Wish{App: "ANZ", Scopes: []Scope{KeysManage, UsersRead}, Expires: began.Add(24 * time.Hour)}, nil)
+	deployer, _ := w.make(Wish{App: "ANZ", Scopes: []Scope{KeysManage, ServicesWrite}}, nil)
+	ofOrders, _ := w.make(Wish{App: "ANZ", Scopes: []Scope{ServicesWrite.Of("orders"), KeysManage, ServicesWrite.Of("orders"), ServicesWrite.Of("a.b")}}, nil)
+	if got, want := ofOrders.Scopes, []Scope{KeysManage, "services:write:a.b", "services:write:orders"}; !slices.Equal(got, want) {
+		t.Errorf("a key for two services has %q, want %q", got, want)
+	}
 	day, later := began.Add(24*time.Hour), began.Add(24*time.Hour+time.Second)
 	for _, c := range []struct {
 		wish  Wish
@@ -225,6 +230,10 @@ func TestAKeyGivesNoMoreThanItHas(t *testing.T) {
 		{Wish{App: "SHOP", Scopes: Scopes(), Expires: later}, admin, ""},
 		{Wish{App: "SHOP", Scopes: Scopes()}, admin, "expiresAt"},
 		{Wish{App: "SHOP", Scopes: Scopes()}, nil, ""},
+		{Wish{App: "ANZ", Scopes: []Scope{ServicesWrite.Of("orders")}}, deployer, ""},
+		{Wish{App: "ANZ", Scopes: []Scope{ServicesWrite.Of("bills")}}, ofOrders, "scopes"},
+		{Wish{App: "ANZ", Scopes: []Scope{ServicesWrite}}, ofOrders, "scopes"},
+		{Wish{App: "ANZ", Scopes: []Scope{ServicesWrite.Of("orders")}}, ofOrders, ""},
 	} {
 		_, _, err := w.Make(t.Context(), c.wish, c.by)
 		var refused *Refusal
@@ -236,10 +245,20 @@ func TestAKeyGivesNoMoreThanItHas(t *testing.T) {
 
 func TestAWishThatMakesNoSenseIsRefusedByItsField(t *testing.T) {
 	w := newWorld(t, t.TempDir())
+	var many []Scope
+	for i := range MaxNamed + 1 {
+		many = append(many, ServicesWrite.Of(fmt.Sprint("s", i)))
+	}
 	for _, c := range []struct {
 		wish  Wish
 		field string
 	}{
+		{Wish{App: "ANZ", Scopes: many}, "scopes"},
+		{Wish{App: "ANZ", Scopes: []Scope{"services:write:"}}, "scopes"},
+		{Wish{App: "ANZ", Scopes: []Scope{"services:write:*"}}, "scopes"},
+		{Wish{App: "ANZ", Scopes: []Scope{"services:write:a:b"}}, "scopes"},
+		{Wish{App: "ANZ", Scopes: []Scope{ServicesWrite.Of(strings.Repeat("a", 65))}}, "scopes"},
+		{Wish{App: "ANZ", Scopes: []Scope{"services:read:orders"}}, "scopes"},
 		{Wish{}, "app"},
 		{Wish{Scopes: Scopes()}, "app"},
 		{Wish{App: "ANZ"}, "scopes"},

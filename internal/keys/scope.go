@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -50,7 +51,7 @@ func Permissions() []Permission {
 		{JournalWrite, "Write events of the app's devices into the journal."},
 		{NearbyRead, "See where the app's users are."},
 		{ServicesRead, "See all services, their instances and where these are."},
-		{ServicesWrite, "Register and remove instances of any service, whose requests they get then."},
+		{ServicesWrite, "Register and remove instances of any service, whose requests they get then; `services:write:NAME` those of the service NAME alone."},
 	}
 }
 
@@ -69,8 +70,28 @@ func ScopeNames() string {
 	for _, s := range Scopes() {
 		names = append(names, string(s))
 	}
+	names = append(names, string(ServicesWrite.Of("NAME")))
 	return strings.Join(names, ", ")
 }
 
+// MaxNamed is how many scopes for one service a key may have.
+const MaxNamed = 64
+
+// Of returns the scope for a service alone, of one that is for any: services:write:NAME.
+func (s Scope) Of(service string) Scope { return s + ":" + Scope(service) }
+
+// whole returns the scope for any service that holds one for a service alone; false for
+// other scopes.
+func (s Scope) whole() (of Scope, named bool) {
+	name, named := strings.CutPrefix(string(s), string(ServicesWrite)+":")
+	return ServicesWrite, named && serviceName.MatchString(name)
+}
+
+// serviceName is how services may be called, as the registry has it.
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
 // Known says whether there is such a scope.
-func (s Scope) Known() bool { return slices.Contains(Scopes(), s) }
+func (s Scope) Known() bool {
+	_, named := s.whole()
+	return named || slices.Contains(Scopes(), s)
+}

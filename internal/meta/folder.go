@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 )
@@ -63,7 +64,11 @@ func readFolder(path string) (content, error) {
 	}
 	in := newShelf()
 	for _, entry := range entries {
-		if !in.wants(entry.Name(), entry.IsDir(), entry.Type().IsRegular()) {
+		kind := entry.Type()
+		if kind&fs.ModeSymlink != 0 { // as a mounted ConfigMap has them
+			kind = behind(root, entry.Name())
+		}
+		if !in.wants(entry.Name(), kind.IsDir(), kind.IsRegular()) {
 			continue
 		}
 		text, err := readIn(root, entry.Name())
@@ -74,6 +79,16 @@ func readFolder(path string) (content, error) {
 	}
 	sum := sumOf(fmt.Sprint(in.problems), in.files)
 	return content{files: in.files, problems: in.problems, commit: hex.EncodeToString(sum[:]), place: path}, nil
+}
+
+// behind returns what a symbolic link leads to; one that leads nowhere, or out of the
+// folder, is left as what it is.
+func behind(root *os.Root, name string) fs.FileMode {
+	info, err := root.Stat(name)
+	if err != nil {
+		return fs.ModeSymlink
+	}
+	return info.Mode().Type()
 }
 
 func ignoreEnd(err error) error {

@@ -234,6 +234,28 @@ func TestADeletedBranchChangesNothing(t *testing.T) {
 	})
 }
 
+// As a power cut leaves it: what the branch was when it was packed is older than what is served.
+func TestABranchWhoseFileIsEmptyChangesNothing(t *testing.T) {
+	d := newDepot(t, true, 2)
+	if err := d.repo.Storer.PackRefs(); err != nil {
+		t.Fatal(err)
+	}
+	d.commit("main", describe(3))
+	r := start(t, gitOptions(t, d.path))
+	version := r.serves(3)
+	if err := os.WriteFile(filepath.Join(d.path, "refs", "heads", "main"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.look()
+	if now := r.serves(3); now != version {
+		t.Errorf("version %d is served instead of %d", now, version)
+	}
+	r.logged(1, "its file is empty")
+	d.commit("main", describe(4))
+	r.look()
+	r.serves(4)
+}
+
 func TestARepositoryThatVanishesAndComesBackChangesNothing(t *testing.T) {
 	overEachRoad(t, func(t *testing.T, d *depot, r *running) {
 		version := r.serves(2)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // repository is a description, or settings, on a branch of a Git repository of this machine.
@@ -31,6 +32,9 @@ func (r *repository) look(context.Context) (content, error) {
 	case err != nil:
 		return content{}, troubled(troubleRepository, "the Git repository at %s cannot be opened: %w", r.path, err)
 	}
+	if err := r.checkBranch(repo); err != nil {
+		return content{}, err
+	}
 	ref, err := repo.Reference(plumbing.NewBranchReferenceName(r.branch), true)
 	if errors.Is(err, plumbing.ErrReferenceNotFound) {
 		return content{}, noBranch(r.branch, r.path, branchesOf(repo))
@@ -47,6 +51,20 @@ func (r *repository) look(context.Context) (content, error) {
 	}
 	r.commit, r.known = ref.Hash(), found
 	return found, nil
+}
+
+// checkBranch refuses a branch whose file is empty, as a power cut may leave it: the
+// library would take what the branch was when it was packed last.
+func (r *repository) checkBranch(repo *git.Repository) error {
+	at, ok := repo.Storer.(*filesystem.Storage)
+	if !ok {
+		return nil
+	}
+	info, err := at.Filesystem().Stat(plumbing.NewBranchReferenceName(r.branch).String())
+	if err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		return troubled(troubleRepository, "branch %s of %s cannot be read: its file is empty, as after a power cut; push it again", r.branch, r.path)
+	}
+	return nil // what is wrong otherwise is said by who reads it
 }
 
 // branchesOf returns the names of a repository's branches, as far as they can be

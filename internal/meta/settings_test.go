@@ -180,6 +180,51 @@ func TestABadCommitOfSettingsChangesNothingAndIsToldEverywhereOnce(t *testing.T)
 	})
 }
 
+// A ConfigMap of Kubernetes is mounted as links to files behind another link, which is
+// replaced when it changes.
+func TestAFolderOfLinksThatStayInItIsRead(t *testing.T) {
+	folder := t.TempDir()
+	link := func(to, name string) {
+		t.Helper()
+		name = filepath.Join(folder, name)
+		if err := errors.Join(os.Symlink(to, name+".next"), os.Rename(name+".next", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mount := func(name, text string) {
+		t.Helper()
+		at := filepath.Join(folder, name)
+		if err := errors.Join(os.Mkdir(at, 0o700), os.WriteFile(filepath.Join(at, "orders.yaml"), []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		link(name, "..data")
+	}
+	mount("..1", "size: 1\n")
+	link("..data/orders.yaml", "orders.yaml")
+	o := quiet(t)
+	o.Settings = folder
+	r := start(t, o)
+	r.says("orders/eu", `orders.yaml {"size":1}`)
+	mount("..2", "size: 2\n")
+	r.look()
+	r.says("orders/eu", `orders.yaml {"size":2}`)
+	outside := filepath.Join(t.TempDir(), "x.yaml")
+	if err := os.WriteFile(outside, []byte("size: 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{outside, "..data/none.yaml", "../" + filepath.Base(folder) + "/../../x.yaml", "bills.yaml"} {
+		link(to, "bills.yaml")
+		r.look()
+		r.logged(1, "bills.yaml: is a symbolic link that is not followed")
+		r.log.reset()
+		if err := os.Remove(filepath.Join(folder, "bills.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		r.look()
+		r.says("orders/eu", `orders.yaml {"size":2}`)
+	}
+}
+
 func TestChangesOfSettingsAreToldToThoseTheyConcern(t *testing.T) {
 	overEachPlace(t, []string{"folder", "path"}, func(t *testing.T, r *running, put func(map[string]string)) {
 		_, a := r.settings("orders/eu")

@@ -57,7 +57,7 @@ func (s *shelf) wants(name string, folder, regular bool) bool {
 	case strings.HasPrefix(name, ".") || folder || ext != yamlExt && ext != ".yml":
 		return false
 	case !regular:
-		s.refuse(name, "is a symbolic link, or no file: put the file itself there")
+		s.refuse(name, "is a symbolic link that is not followed, or no file: put the file itself there")
 	case ext == ".yml":
 		s.refuse(name, "would not be read: call it %s%s", stem, yamlExt)
 	case !validName(stem, 2*maxName+1):

@@ -190,7 +190,7 @@ func TestEveryNodeKnowsTheServicesAndForgetsWhatIsNotRenewed(t *testing.T) {
 	t.Parallel()
 	Alone(t, ReasonOwn)
 	c := StartCluster(t, 3, nil)
-	_, key := c.Nodes[0].NewKey(`{"app":"ANZ","scopes":["services:read","services:write"]}`)
+	_, key := c.Nodes[0].NewKey(`{"app":"ANZ","scopes":["services:read","services:write:orders","services:write:bills"]}`)
 	for _, n := range c.Nodes[1:] {
 		Eventually(t, "every node knows the key", func() bool { return n.Call("GET", "/v1/services", key, "").Status == 200 })
 	}
@@ -215,6 +215,9 @@ func TestEveryNodeKnowsTheServicesAndForgetsWhatIsNotRenewed(t *testing.T) {
 		if a := c.Nodes[node].Call("PUT", "/v1/services/orders/"+instance, key, fmt.Sprintf(`{"url":"http://10.0.0.7:8080","ttl":%d}`, ttl)); a.Status > 201 {
 			t.Fatal(a.Status, a.Body)
 		}
+	}
+	if a := c.Nodes[1].Call("PUT", "/v1/services/payments/evil", key, `{"url":"http://10.0.0.7:8080"}`); a.Code() != "SCOPE_MISSING" {
+		t.Error("a key for two services registers a third:", a.Status, a.Body)
 	}
 	put(0, "a", 3600)
 	put(1, "b", 2) // never renewed

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -303,8 +304,21 @@ func TestABadCommitIsToldUntilAGoodOneComesAlsoTheOneInForce(t *testing.T) {
 		m.commit, m.text, m.trouble = "c1", `{`+chat+`}`, `,"trouble":{"kind":"bad","place":"commit c3","problems":["x.yaml:1: not YAML"]}`
 	})
 	w.eventually("the trouble is the repository's", func() bool { return kinds(b) == kindRepository })
+	m.put(func() { m.trouble = `,"trouble":{"kind":"bad","problems":["` + strings.Repeat("ä", 5000) + `"]}` })
+	w.eventually("what is long is cut short, between two characters", func() bool {
+		st := b.State()
+		return len(st.Troubles) == 1 && strings.HasPrefix(st.Troubles[0].Text[0], "ää")
+	})
+	if text := b.State().Troubles[0].Text[0]; len(text) > mostText+len("…") || !utf8.ValidString(text) {
+		t.Errorf("it says %q", text)
+	}
 	m.put(func() { m.trouble = "" })
 	w.eventually("there is none", func() bool { return kinds(b) == "" })
+	m.put(func() { m.commit, m.text = "c4", `{`+chat+`,"limits":{"frame":"`+strings.Repeat("9", 10_000)+`"}}` })
+	w.eventually("a long value is refused", func() bool { return kinds(b) == kindBad })
+	if text := b.State().Troubles[0].Text[0]; len(text) > mostText+len("…") {
+		t.Errorf("it says %q", text)
+	}
 }
 
 func TestASecretThatComesLaterIsFoundWhenSettingsAreReadAgain(t *testing.T) {

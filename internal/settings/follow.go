@@ -146,7 +146,7 @@ func (b *Book) noteMeta() {
 		if of.Place != "" {
 			text = of.Place + ": " + text
 		}
-		t.Text = append(t.Text, text[:min(len(text), 500)])
+		t.Text = append(t.Text, text)
 	}
 	b.raise(partMeta, t)
 }

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +39,17 @@ const (
 // mostSaid is how many problems of one commit are said.
 const mostSaid = 20
 
+// mostText is how much of one problem is said, in bytes.
+const mostText = 500
+
+// clip shortens what a stranger may have written, between two characters.
+func clip(text string) string {
+	if len(text) <= mostText {
+		return strings.ToValidUTF8(text, "�")
+	}
+	return strings.ToValidUTF8(text[:mostText], "") + "…"
+}
+
 // messages are what the log says of a trouble of a part.
 func message(part string) string {
 	switch part {
@@ -66,6 +78,9 @@ type Trouble struct {
 // raise notes a trouble of a part, and logs it unless the part has had it since.
 func (b *Book) raise(part string, t Trouble) {
 	b.metrics.troubles.WithLabelValues(t.Kind).Inc()
+	for i, text := range t.Text {
+		t.Text[i] = clip(text)
+	}
 	b.mu.Lock()
 	before, had := b.troubles[part]
 	again := had && before.same(t)
