@@ -127,7 +127,7 @@ func (n *node) openHTTP01() error {
 		return err
 	}
 	_, port, _ := net.SplitHostPort(n.doors.public.addr())
-	n.doors.http01 = n.openDoor(l, n.entrance.acme.Handler(port))
+	n.doors.http01 = n.openDoor(n.entrance.turnstile.Beside(l), n.entrance.acme.Handler(port))
 	return nil
 }
 
@@ -171,6 +171,9 @@ func (n *node) hearHangups(ctx context.Context) error {
 		case <-n.opts.Hangup:
 			for _, f := range n.entrance.files() {
 				f.Look()
+			}
+			if a := n.entrance.acme; a != nil {
+				a.Look()
 			}
 			if err := n.entrance.audit.Reopen(); err != nil {
 				n.log.Error("the audit log goes on in the file that it had", "err", err)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/acme"
 )
 
 // every is how often the files are looked at. They are small: reading them costs less
@@ -35,6 +37,8 @@ type Options struct {
 	Metrics *Metrics     // nil: nothing is counted
 	Now     func() time.Time
 	Ticks   <-chan time.Time // when Run looks; nil: every second
+
+	got func(*tls.ClientHelloInfo) (*tls.Certificate, error) // in place of Cert and Key: by ACME
 }
 
 // Files are a certificate, its key, and who signed those of clients. Its methods may be
@@ -132,6 +136,10 @@ func (f *Files) look(complete bool) {
 	}
 	f.take(found, config)
 	f.o.Metrics.reloaded(f.o.Name, true)
+	if f.o.got != nil {
+		f.o.Log.Info("other authorities of clients are in force", "listener", f.o.Name, "file", f.o.ClientCA)
+		return
+	}
 	f.o.Log.Info("a new certificate is in force", "listener", f.o.Name, "file", f.o.Cert, "expires", config.Certificates[0].Leaf.NotAfter.UTC())
 }
 
@@ -152,6 +160,9 @@ func (f *Files) refuse(found content, err error) {
 func (f *Files) take(found content, config *tls.Config) {
 	f.good, f.last, f.bad = found, found, ""
 	f.current.Store(config)
+	if f.o.got != nil {
+		return
+	}
 	leaf := config.Certificates[0].Leaf
 	f.o.Metrics.expires(f.o.Name, leaf.NotAfter)
 	if !f.o.Now().Before(leaf.NotAfter) {
@@ -191,6 +202,12 @@ func readFile(path string) ([]byte, error) {
 
 // build makes the configuration of what was found.
 func (f *Files) build(found content) (*tls.Config, error) {
+	c := base()
+	if f.o.got != nil {
+		c.NextProtos = append(c.NextProtos, acme.ALPNProto)
+		c.GetCertificate = f.o.got
+		return c, askClients(c, f.o.ClientCA, found.ca, false)
+	}
 	pair, err := tls.X509KeyPair(found.cert, found.key)
 	if err != nil {
 		return nil, fmt.Errorf("%s and %s are no certificate and its key: %w", f.o.Cert, f.o.Key, err)
@@ -201,7 +218,6 @@ func (f *Files) build(found content) (*tls.Config, error) {
 	if err := f.noWorse(pair.Leaf); err != nil {
 		return nil, err
 	}
-	c := base()
 	c.Certificates = []tls.Certificate{pair}
 	return c, askClients(c, f.o.ClientCA, found.ca, f.o.Require)
 }
