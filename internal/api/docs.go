@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"regexp"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -21,8 +22,10 @@ var docsStyle string
 
 // docs are the OpenAPI document and the page that is made of it.
 type docs struct {
-	openapi, page []byte
-	policy        string // of the page
+	openapi []byte
+	page    [][]byte // what stands between the addresses of this server
+	bytes   int      // of all of it
+	policy  string   // of the page
 }
 
 // theDocs are made once, when somebody asks for them: it takes longer than all else at
@@ -43,8 +46,9 @@ func newDocs() (*docs, error) {
 		return nil, fmt.Errorf("write the page of the HTTP interface: %w", err)
 	}
 	sum := sha256.Sum256([]byte(docsStyle))
+	pieces := bytes.Split(page, []byte(demoAddress))
 	return &docs{
-		openapi: openapi, page: page,
+		openapi: openapi, page: pieces, bytes: len(page) - (len(pieces)-1)*len(demoAddress),
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	}, nil
@@ -97,9 +101,26 @@ func addDocs(to *door) {
 	to.exact("/docs/api", read, ofDocs(func(d *docs, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", d.policy)
-		page := bytes.ReplaceAll(d.page, []byte(demoAddress), []byte(addressOf(r)))
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(page))
+		d.write(w, r)
 	}))
+}
+
+// write answers with the page as its reader has found this server, and keeps no copy of it
+// for who is slow to take it.
+func (d *docs) write(w http.ResponseWriter, r *http.Request) {
+	at := []byte(addressOf(r))
+	w.Header().Set("Content-Length", strconv.Itoa(d.bytes+(len(d.page)-1)*len(at)))
+	if r.Method == http.MethodHead {
+		return
+	}
+	for i, piece := range d.page {
+		if i > 0 {
+			_, _ = w.Write(at) // the client may be gone
+		}
+		if _, err := w.Write(piece); err != nil {
+			return
+		}
+	}
 }
 
 func ofDocs(serve func(*docs, http.ResponseWriter, *http.Request)) http.Handler {

@@ -6,10 +6,12 @@ import (
 	"encoding"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -558,6 +560,29 @@ func TestTheExamplesOfThePageAreForTheServerThatShowsIt(t *testing.T) {
 		if !strings.Contains(said, " "+c.want+"\n") {
 			t.Errorf("%s: the page lacks %s", c.host, c.want)
 		}
+	}
+}
+
+// discarded is an answer that nobody keeps.
+type discarded struct{ header http.Header }
+
+func (d discarded) Header() http.Header         { return d.header }
+func (d discarded) Write(p []byte) (int, error) { return len(p), nil }
+func (d discarded) WriteHeader(int)             {}
+
+// Anybody may ask for the page, and take his time: it is the same memory for all of them.
+func TestThePageIsNotCopiedForEachOfItsReaders(t *testing.T) {
+	x := newWorld(t)
+	r := httptest.NewRequest("GET", "/docs/api", nil)
+	x.h.ServeHTTP(discarded{make(http.Header)}, r) // which makes it
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 20 {
+		x.h.ServeHTTP(discarded{make(http.Header)}, r)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / 20; each > 50_000 {
+		t.Errorf("one takes %d bytes", each)
 	}
 }
 

@@ -274,11 +274,11 @@ func entranceKeys() []Key {
 func strangerLimits() []Key {
 	const most = 1_000_000_000
 	return []Key{
-		count("connectionsPerAddress", "1000", 1, 10_000_000, "Connections to listen from one address, WebSockets included; of IPv6 from one network of 64 bits. One more is closed at once, or refused with 429 behind a trusted proxy.",
+		count("connectionsPerAddress", "1000", 1, 10_000_000, "Connections to listen, and to tls.acme.listen, from one address, WebSockets included; of IPv6 from one network of 64 bits. Each request of HTTP/2 that is under way counts as one, too. One more is closed at once, or refused with 429 by HTTP/2 and behind a trusted proxy.",
 			func(l *Limits) any { return &l.ConnectionsPerAddress }),
-		count("failedSignIns", "60", 1, most, "Sign-ins from one address, counted likewise, that may fail in a minute: on sockets, with API keys, access tokens and tokens of apps. Further ones are refused with RATE_LIMITED until some time is over; a good API key or access token is let in all the same, as it cannot be guessed.",
+		count("failedSignIns", "60", 1, most, "Sign-ins from one address, counted likewise, that may fail in a minute: on sockets, with API keys, access tokens and tokens of apps, at the simple door and at routes of the gateway, too. Further ones are refused with RATE_LIMITED until some time is over; a good API key or access token is let in all the same, as it cannot be guessed.",
 			func(l *Limits) any { return &l.FailedSignIns }),
-		count("frameRate", "1000", 1, most, "Frames a second that one session may send, on average; ten seconds' worth may come at once. Further ones are refused with RATE_LIMITED. Acknowledgements do not count.",
+		count("frameRate", "1000", 1, most, "Frames a second that one session may send, on average; ten seconds' worth may come at once. Further ones are refused with RATE_LIMITED, and of a device at the simple door dropped. Acknowledgements do not count, what is no frame does.",
 			func(l *Limits) any { return &l.FrameRate }),
 		size("byteRate", "4MiB", 64*KiB, 64*GiB, "Bytes of frames a second that one session may send, likewise.",
 			func(l *Limits) any { return &l.ByteRate }),

@@ -32,7 +32,7 @@ const (
 	copyBuffer      = 32 << 10
 )
 
-// Options configure a gateway. All but Dial are needed.
+// Options configure a gateway. Those are needed of which nothing else is said.
 type Options struct {
 	Config    Config
 	Instances Instances
@@ -42,6 +42,9 @@ type Options struct {
 	Metrics   prometheus.Registerer
 	// Secure says whether a client came by TLS. Nil: where its connection to us has it.
 	Secure func(*http.Request) bool
+	// Refused is told of each request whose token is refused, with the path of its route,
+	// and says for how long all are that come from there; 0: not at all. Nil: nobody is.
+	Refused func(r *http.Request, route string, status int, code string) (wait time.Duration)
 	// Dial connects to instances. Nil: as [net.Dialer] does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -80,6 +83,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	if o.Secure == nil {
 		o.Secure = func(r *http.Request) bool { return r.TLS != nil }
+	}
+	if o.Refused == nil {
+		o.Refused = func(*http.Request, string, int, string) time.Duration { return 0 }
 	}
 	g := &Gateway{opts: o, changed: make(chan struct{}, 1), clientTime: clientTime}
 	g.stale.services = make(map[string]struct{})

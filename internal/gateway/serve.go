@@ -84,7 +84,7 @@ func (x *exchange) admit(r *http.Request) *refusal {
 		return refuse(CodeBodyTooLarge, errTooLarge.Error())
 	}
 	if refused := x.identify(r); refused != nil {
-		return refused
+		return x.strange(r, refused)
 	}
 	if l := x.route.use.pace.Load(); l != nil {
 		now := x.g.opts.Now()
@@ -129,6 +129,18 @@ func (x *exchange) identify(r *http.Request) *refusal {
 	}
 	x.who = who
 	return nil
+}
+
+// strange tells of a request that is refused for who makes it, and returns what it is told.
+func (x *exchange) strange(r *http.Request, refused *refusal) *refusal {
+	if refused.Status != http.StatusUnauthorized && refused.Status != http.StatusForbidden {
+		return refused
+	}
+	if wait := x.g.opts.Refused(r, x.route.Path, refused.Status, refused.Code.Code); wait > 0 {
+		refused = refuse(CodeRateLimited, "too many sign-ins from this address have failed")
+		refused.retry = wait
+	}
+	return refused
 }
 
 // tokenParam is the parameter with a token, of what cannot set headers in browsers: RFC 6750, section 2.3.

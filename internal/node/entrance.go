@@ -6,17 +6,22 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed-3d8c1042/switchboard/internal/api"
 	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/internal/config"
+	"github.com/seed-3d8c1042/switchboard/internal/socket"
 	"github.com/seed-3d8c1042/switchboard/internal/tlsfiles"
 	"github.com/seed-3d8c1042/switchboard/internal/turnstile"
+	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
 // acmeFolder is where in the data folder what is got by ACME is kept.
@@ -127,7 +132,7 @@ func (n *node) openHTTP01() error {
 		return err
 	}
 	_, port, _ := net.SplitHostPort(n.doors.public.addr())
-	n.doors.http01 = n.openDoor(l, n.entrance.acme.Handler(port))
+	n.doors.http01 = n.openDoor(n.entrance.turnstile.Beside(l), n.entrance.acme.Handler(port))
 	return nil
 }
 
@@ -172,6 +177,9 @@ func (n *node) hearHangups(ctx context.Context) error {
 			for _, f := range n.entrance.files() {
 				f.Look()
 			}
+			if a := n.entrance.acme; a != nil {
+				a.Look()
+			}
 			if err := n.entrance.audit.Reopen(); err != nil {
 				n.log.Error("the audit log goes on in the file that it had", "err", err)
 			}
@@ -201,4 +209,39 @@ func (n *node) onAdmin(l net.Listener) net.Listener {
 		return tls.NewListener(l, f.Config())
 	}
 	return l
+}
+
+// guessed notes that what somebody at an address has shown was refused, unless it is
+// nobody's guess, and says how long he has to wait; 0: he may try again.
+func (e *entrance) guessed(address string, status int, code string) (wait time.Duration) {
+	if status != http.StatusUnauthorized {
+		return 0
+	}
+	switch code {
+	case api.CodeAuthRequired, api.CodeKeyExpired, wire.CodeTokenExpired, wire.CodeWrongDomain:
+		return 0
+	}
+	if wait = e.turnstile.Blocked(address); wait == 0 {
+		e.turnstile.Failed(address)
+	}
+	return wait
+}
+
+// deviceRefused tells the audit log of a device that may not come in, and returns why.
+func (e *entrance) deviceRefused(r *http.Request, no *socket.DeviceRefusal) error {
+	switch no.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		e.audit.Note(audit.Event{Event: "deviceRefused", Address: r.RemoteAddr, Code: no.Code, Refusal: true})
+	}
+	return no
+}
+
+// refusedAtGateway tells the audit log of a token that was refused at a route, and says how
+// long whoever showed it has to wait.
+func (e *entrance) refusedAtGateway(r *http.Request, route string, status int, code string) (wait time.Duration) {
+	if wait = e.guessed(r.RemoteAddr, status, code); wait > 0 {
+		code = wire.CodeRateLimited
+	}
+	e.audit.Note(audit.Event{Event: "requestRefused", Address: r.RemoteAddr, Code: code, What: r.Method + " " + route, Refusal: true})
+	return wait
 }

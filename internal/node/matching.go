@@ -98,12 +98,13 @@ func (n *node) openDevices() (err error) {
 		return nil
 	}
 	n.matching.devices, err = socket.NewDevices(socket.DevicesOptions{
-		Matches: n.matching.room, Name: s.NodeName(), Admit: n.admitDevice, Refuse: refuseDevice, AllowOrigin: n.originAllowed, Away: n.away, Note: n.noteDevice,
+		Matches: n.matching.room, Name: s.NodeName(), Admit: n.admitDevice, Refuse: refuseDevice, AllowOrigin: n.originAllowed, Away: n.away, Note: n.noteDevice, Exempt: n.entrance.turnstile.Exempt,
 		Limits: func() socket.DeviceLimits {
 			l, d := n.limits(), n.settings.Load().Matching.Simple
 			return socket.DeviceLimits{
 				Connections: l.Connections, Queue: d.Queue, QueueBytes: int(l.QueueBytes), Frame: int(l.Frame), HandshakeTimeout: l.HandshakeTimeout,
 				PingInterval: l.PingInterval, ProofTimeout: l.ProofTimeout, MaxDistance: d.MaxDistance,
+				Rates: socket.Rates{Frames: l.FrameRate, Bytes: int(l.ByteRate)},
 			}
 		},
 		Logger: n.log, Metrics: n.metrics,
@@ -135,13 +136,31 @@ func (n *node) admitDevice(r *http.Request, id string) (socket.DeviceGrant, erro
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") && presented == "" {
 		presented = strings.TrimSpace(token)
 	}
+	var grant socket.DeviceGrant
+	var err error
 	switch n.opts.Settings.Matching.Simple.Access {
 	case config.AccessKey:
-		return n.admitByKey(presented)
+		grant, err = n.admitByKey(presented)
 	case config.AccessJWT:
-		return n.admitUser(r, id, presented)
+		if wait := n.entrance.turnstile.Blocked(r.RemoteAddr); wait > 0 { // an app's own server would be asked
+			return grant, n.entrance.deviceRefused(r, tooManyGuesses(wait))
+		}
+		grant, err = n.admitUser(r, id, presented)
 	}
-	return socket.DeviceGrant{}, nil
+	if no, ok := errors.AsType[*socket.DeviceRefusal](err); ok {
+		if wait := n.entrance.guessed(r.RemoteAddr, no.Status, no.Code); wait > 0 {
+			no = tooManyGuesses(wait)
+		}
+		err = n.entrance.deviceRefused(r, no)
+	}
+	return grant, err
+}
+
+// tooManyGuesses is what a device is told that is where too many sign-ins have failed.
+func tooManyGuesses(wait time.Duration) *socket.DeviceRefusal {
+	return &socket.DeviceRefusal{
+		Status: http.StatusTooManyRequests, Code: wire.CodeRateLimited, Reason: "too many sign-ins from this address have failed", RetryAfter: wait,
+	}
 }
 
 func (n *node) admitByKey(presented string) (socket.DeviceGrant, error) {
@@ -196,7 +215,8 @@ func (n *node) admitUser(r *http.Request, id, token string) (socket.DeviceGrant,
 		return socket.DeviceGrant{}, err
 	}
 	status := http.StatusUnauthorized
-	if refused.Code == wire.CodeBusy || refused.Code == wire.CodeHookFailed {
+	switch refused.Code {
+	case wire.CodeBusy, wire.CodeHookFailed, wire.CodeStoreDown:
 		status = http.StatusServiceUnavailable
 	}
 	return socket.DeviceGrant{}, &socket.DeviceRefusal{Status: status, Code: refused.Code, Reason: refused.Reason}
@@ -204,7 +224,7 @@ func (n *node) admitUser(r *http.Request, id, token string) (socket.DeviceGrant,
 
 // refuseDevice answers as calls are.
 func refuseDevice(w http.ResponseWriter, r *socket.DeviceRefusal) {
-	refused := &api.Refusal{Status: r.Status, Code: r.Code, Detail: r.Reason, Field: r.Field}
+	refused := &api.Refusal{Status: r.Status, Code: r.Code, Detail: r.Reason, Field: r.Field, RetryAfter: r.RetryAfter}
 	if r.Scope != "" {
 		refused.More = map[string]any{"scope": r.Scope}
 	}

@@ -153,16 +153,21 @@ func TestAGoodUserNoticesNothingOfAFloodFromOneAddress(t *testing.T) {
 	Eventually(t, "he talks on", func() bool { return talked.Load() > before+10 })
 }
 
-// Bad API keys from one address are told to wait, and a good one from there is let in.
+// Bad keys and tokens from one address are told to wait, at whatever door, and a good key
+// from there is let in.
 func TestBadKeysFromOneAddressAreToldToWait(t *testing.T) {
 	Alone(t, ReasonShare)
-	s := startWith(t, plainApp+"limits: {exempt: [], failedSignIns: 3}\n")
+	log := filepath.Join(t.TempDir(), "audit.log")
+	s := startWith(t, plainApp+fmt.Sprintf("limits: {exempt: [], failedSignIns: 3}\naudit: {file: %q}\n", log)+
+		"matching: {enabled: true, simple: {enabled: true, access: key}}\ngateway: {routes: [{path: /shop/, service: shop, auth: required}]}\n")
 	_, key := s.NewKey(`{"admin":true}`)
 	bad := key[:len(key)-4] + "AAAA"
-	for i, want := range []int{401, 401, 401, 429} {
-		a := s.call(from("127.0.0.2"), "http://"+s.Addr, "GET", "/v1/whoami", bad, "", nil)
-		if a.Status != want || (want == 429) != (a.Header.Get("Retry-After") != "" && a.Code() == "RATE_LIMITED") {
-			t.Errorf("%d: %d %s", i, a.Status, a.Body)
+	for host, path := range map[string]string{"127.0.0.2": "/v1/whoami", "127.0.0.4": "/device/connect?id=d&lat=1&lon=1", "127.0.0.5": "/shop/cart"} {
+		for i, want := range []int{401, 401, 401, 429} {
+			a := s.call(from(host), "http://"+s.Addr, "GET", path, bad, "", nil)
+			if a.Status != want || (want == 429) != (a.Header.Get("Retry-After") != "" && a.Code() == "RATE_LIMITED") {
+				t.Errorf("%s, %d: %d %s", path, i, a.Status, a.Body)
+			}
 		}
 	}
 	for _, test := range []struct {
@@ -173,6 +178,17 @@ func TestBadKeysFromOneAddressAreToldToWait(t *testing.T) {
 			t.Errorf("from %s: %d %s", test.from, a.Status, a.Body)
 		}
 	}
+	if a := s.call(from("127.0.0.4"), "http://"+s.Addr, "GET", "/device/connect?id=d&lat=1&lon=1", key, "", nil); a.Status != http.StatusUpgradeRequired {
+		t.Errorf("a device with a good key: %d %s", a.Status, a.Body)
+	}
+	if n := s.Metric(`switchboard_address_refused_total{what="sign_ins"}`); n != 3 {
+		t.Errorf("%v were counted", n)
+	}
+	Eventually(t, "all are noted", func() bool {
+		text, _ := os.ReadFile(log) // it may not be there yet
+		return strings.Count(string(text), `"event":"deviceRefused","address":"127.0.0.4:`) == 4 &&
+			strings.Count(string(text), `"what":"GET /shop/"`) == 4 && strings.Count(string(text), `"code":"RATE_LIMITED"`) == 3
+	})
 }
 
 // proxied signs in behind a proxy at 127.0.0.2, which sends first what there is to send.

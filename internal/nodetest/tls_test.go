@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,13 +73,48 @@ func ask(conn io.ReadWriter, host string) error {
 	return err
 }
 
-// Certificates are replaced, a file at a time, while clients come and go: none of them
-// notices, and who is there stays.
+// behindLinks moves a certificate and its key into a folder behind a link, as Kubernetes
+// keeps secrets, and returns where they are now. replace issues another one into a folder
+// of its own, and has the link lead there.
+func behindLinks(t *testing.T, authority *Authority, cert, key string) (folder, linkedCert, linkedKey string, replace func() (serial int64)) {
+	t.Helper()
+	mount := t.TempDir()
+	link := func(to, name string) {
+		if err := os.Symlink(to, filepath.Join(mount, "new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(mount, "new"), filepath.Join(mount, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	into := func() string {
+		folder := t.TempDir()
+		for file, name := range map[string]string{cert: "tls.crt", key: "tls.key"} {
+			if err := os.Rename(file, filepath.Join(folder, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return folder
+	}
+	folder = into()
+	link(folder, "..data")
+	link("..data/tls.crt", "tls.crt")
+	link("..data/tls.key", "tls.key")
+	return folder, filepath.Join(mount, "tls.crt"), filepath.Join(mount, "tls.key"), func() int64 {
+		serial := authority.Issue(t, "chat.example", cert, key)
+		link(into(), "..data")
+		return serial
+	}
+}
+
+// Certificates are replaced, a file at a time or a folder at once, while clients come and
+// go: none of them notices, and who is there stays.
 func TestCertificatesAreReplacedUnderLoadWithoutAFailedHandshake(t *testing.T) {
 	t.Parallel()
 	Alone(t, ReasonOwn)
 	authority := NewAuthority(t)
-	cert, key := authority.Pair(t, "chat.example")
+	first, firstKey := authority.Pair(t, "chat.example")
+	folder, cert, key, replace := behindLinks(t, authority, first, firstKey)
 	s := startWith(t, plainApp+fmt.Sprintf("tls: {cert: %q, key: %q}\nadminTLS: {cert: %q, key: %q}\n", cert, key, cert, key))
 	if out := s.Output(); !strings.Contains(out, "console   https://") || !strings.Contains(out, "socket    wss://") || !strings.Contains(out, "admin     https://") {
 		t.Errorf("it says\n%s", out)
@@ -94,7 +131,12 @@ func TestCertificatesAreReplacedUnderLoadWithoutAFailedHandshake(t *testing.T) {
 		running.Go(func() { h.run(ctx, addr, authority.Trust()) })
 	}
 	for i := range 3 {
-		serial := authority.Issue(t, "chat.example", cert, key)
+		var serial int64
+		if i == 2 {
+			serial = replace()
+		} else {
+			serial = authority.Issue(t, "chat.example", filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key"))
+		}
 		if i == 1 {
 			s.Signal(syscall.SIGHUP)
 			Eventually(t, "the settings are read again", func() bool { return strings.Contains(s.Output(), "settings read again") })

@@ -22,6 +22,8 @@ type device struct {
 	at     match.Point
 	until  time.Time      // when it may be here no longer; zero: it always may
 	room   *match.Session // set before anything is read
+	bound  bool           // Rates hold for it
+	pace   meter          // of what it sends; the reader's
 	heard  atomic.Int64   // when the client last sent anything, in Unix nanoseconds
 
 	mu      sync.Mutex // guards what follows; nothing foreign is called under it
@@ -140,12 +142,17 @@ func (d *device) known() bool { return true }
 func (d *device) through() { d.heard.Store(d.door.opts.Now().UnixNano()) }
 
 func (d *device) text(message []byte) {
-	d.door.in.Inc()
+	x := d.door
+	x.in.Inc()
+	if d.bound && !d.pace.take(x.opts.Limits().Rates, x.opts.Now().Sub(x.start), len(message)) {
+		x.dropped[dropRate].Inc()
+		return
+	}
 	d.mu.Lock()
 	id, matched := d.match, d.matched
 	d.mu.Unlock()
 	if !matched || d.room.Send(id, nil, bytes.Clone(message)) != nil {
-		d.door.dropped[dropUnmatched].Inc()
+		x.dropped[dropUnmatched].Inc()
 		return
 	}
 	d.note(DeviceSent, len(message))

@@ -51,8 +51,9 @@ type DevicesOptions struct {
 	// Refuse answers a request that is refused with a code; nil: in plain text.
 	Refuse      func(w http.ResponseWriter, r *DeviceRefusal)
 	AllowOrigin func(*http.Request) bool
-	Away        func() error      // as in Options; nil: never
-	Note        func(DeviceEvent) // likewise; nil: nobody
+	Exempt      func(address string) bool // says for whom no Rates hold; nil: for everybody
+	Away        func() error              // as in Options; nil: never
+	Note        func(DeviceEvent)         // likewise; nil: nobody
 
 	Now     func() time.Time                                     // nil: time.Now
 	Ticks   func(every time.Duration) (<-chan time.Time, func()) // nil: time.NewTicker; the second result stops it
@@ -71,6 +72,7 @@ type DeviceLimits struct {
 	ProofTimeout     time.Duration // of silence after that, until it is dead
 	// MaxDistance is below what distance two devices match, as plain numbers.
 	MaxDistance float64
+	Rates       Rates // of what a device sends; past it lines are dropped
 }
 
 // DeviceGrant is as what a device may connect.
@@ -86,6 +88,8 @@ type DeviceRefusal struct {
 	Field  string // of the query, that is wrong; empty: none
 	Scope  string // that a key lacks; empty: none
 	Reason string
+
+	RetryAfter time.Duration // when it may try again; 0: nothing is said of it
 }
 
 // Codes of a query that is wrong, and of a page that may not connect; reasonOrigin is what
@@ -113,6 +117,7 @@ type Devices struct {
 	inflate inflaters
 	reads   readBuffers
 	number  atomic.Uint64 // of the last connection
+	start   time.Time
 	work    sync.WaitGroup
 
 	mu       sync.Mutex
@@ -133,6 +138,7 @@ const (
 
 	dropUnmatched = "unmatched"
 	dropFull      = "full"
+	dropRate      = "rate"
 )
 
 // NewDevices returns the simple door.
@@ -142,7 +148,7 @@ func NewDevices(o DevicesOptions) (*Devices, error) {
 	}
 	d := Options{Now: o.Now, Ticks: o.Ticks, Logger: o.Logger, Note: o.Note}.withDefaults()
 	o.Now, o.Ticks, o.Logger, o.Note = d.Now, d.Ticks, d.Logger, d.Note
-	x := &Devices{opts: o, all: make(map[*device]struct{}), empty: make(chan struct{})}
+	x := &Devices{opts: o, start: o.Now(), all: make(map[*device]struct{}), empty: make(chan struct{})}
 	err := x.measure(&registry{to: o.Metrics})
 	return x, err
 }
@@ -158,8 +164,11 @@ func (x *Devices) measure(r *registry) error {
 	for _, reason := range []string{awayMethod, awayProtocol, awayOrigin, awayFull, awayStopping, awayCut, awayFailed, awayRequest, awayAccess} {
 		x.refused[reason] = refused.WithLabelValues(reason)
 	}
-	dropped := r.counters("dropped_total", "Frames of devices dropped, by reason: unmatched, there was nobody to hear it; full, too many waited for the receiver.", "reason")
-	x.dropped = map[string]prometheus.Counter{dropUnmatched: dropped.WithLabelValues(dropUnmatched), dropFull: dropped.WithLabelValues(dropFull)}
+	dropped := r.counters("dropped_total", "Frames of devices dropped, by reason: unmatched, there was nobody to hear it; full, too many waited for the receiver; rate, the device sends more than it may in a second.", "reason")
+	x.dropped = make(map[string]prometheus.Counter)
+	for _, reason := range []string{dropUnmatched, dropFull, dropRate} {
+		x.dropped[reason] = dropped.WithLabelValues(reason)
+	}
 	r.add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "switchboard_devices_connections", Help: "Devices at the simple door."}, func() float64 {
 		x.mu.Lock()
 		defer x.mu.Unlock()
@@ -186,6 +195,7 @@ func (x *Devices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.deflate = false
+	d.bound = x.opts.Exempt != nil && !x.opts.Exempt(r.RemoteAddr)
 	if err := x.accept(w, h, d); err != nil {
 		x.refused[awayFailed].Inc()
 		x.opts.Logger.Debug("a device's handshake failed", "err", err)
@@ -222,7 +232,10 @@ func (x *Devices) judge(r *http.Request, d *device, bad *refusal) (no *turnedAwa
 
 func (x *Devices) turnAway(w http.ResponseWriter, no *turnedAway) {
 	x.refused[no.away].Inc()
-	if no.Status == http.StatusServiceUnavailable {
+	switch {
+	case no.RetryAfter > 0:
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(no.RetryAfter.Seconds()))))
+	case no.Status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	if no.Code == "" || x.opts.Refuse == nil {

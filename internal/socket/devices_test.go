@@ -94,6 +94,7 @@ type doorRig struct {
 
 	mu     sync.Mutex
 	limits DeviceLimits
+	bound  bool // by rates
 	events []DeviceEvent
 	grant  DeviceGrant
 	refuse error
@@ -117,6 +118,11 @@ func newDoorRig(t *testing.T) *doorRig {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return r.limits
+		},
+		Exempt: func(string) bool {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return !r.bound
 		},
 		Admit: func(*http.Request, string) (DeviceGrant, error) {
 			r.mu.Lock()
@@ -338,6 +344,38 @@ func TestWhatADeviceSaysToNobodyIsDroppedAndCounted(t *testing.T) {
 	a.send("ciao")
 	if got := b.line(); got != "device a says: ciao" { // and nothing of what was said before
 		t.Errorf("b was told %q", got)
+	}
+}
+
+func TestWhatADeviceSendsTooMuchOfIsDroppedAndItGoesOnLater(t *testing.T) {
+	r := newDoorRig(t)
+	r.set(func() { r.bound, r.limits.Rates.Frames = true, 1 })
+	a := r.device("a")
+	r.set(func() { r.bound = false })
+	b := r.device("b")
+	a.line()
+	b.line()
+	says := func(text string, heard bool) {
+		t.Helper()
+		before := testutil.ToFloat64(r.door.dropped[dropRate])
+		a.send(text)
+		if !heard {
+			waitFor(t, "it is dropped", func() bool { return testutil.ToFloat64(r.door.dropped[dropRate]) == before+1 })
+		} else if got := b.line(); got != "device a says: "+text {
+			t.Errorf("got %q", got)
+		}
+	}
+	for range 10 { // ten seconds' worth
+		says("good", true)
+	}
+	says("one more", false)
+	r.clock.advance(2 * time.Second)
+	says("later", true)
+	for range 20 {
+		b.send("not bound")
+		if got := a.line(); got != "device b says: not bound" {
+			t.Errorf("got %q", got)
+		}
 	}
 }
 

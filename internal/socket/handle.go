@@ -15,37 +15,34 @@ func (s *session) text(message []byte) {
 	f, err := wire.ParseFrame(message)
 	if err != nil {
 		s.srv.metrics.invalidIn.Inc()
-		if !over {
-			s.refuse(err, f.Reference)
-		}
-		return
+	} else {
+		s.srv.metrics.frameIn(&f)
 	}
-	s.srv.metrics.frameIn(&f)
-	switch {
-	case over:
-		if f.Type == wire.TypeMessageAck && s.known() {
+	isAck := err == nil && f.Type == wire.TypeMessageAck
+	if over {
+		if isAck && s.known() {
 			_ = s.acknowledge(&f) // there is nobody left to be told of an error
 		}
 		return
+	}
+	if s.known() && s.pace != nil && !isAck {
+		if much := s.paced(len(message)); much != nil {
+			err = much
+		}
+	}
+	switch {
+	case err != nil:
 	case f.Type == wire.TypeAuthClient:
 		s.signIn(&f)
-		return
 	case !s.known():
 		var b [64]byte
 		s.control(wire.AppendAuthRequired(b[:0]))
-		return
+	case s.identity.options.Link && !isAck:
+		err = general(wire.CodeForbidden, "the link to another domain may only acknowledge")
+	default:
+		err = s.handle(&f)
 	}
-	if s.identity.options.Link && f.Type != wire.TypeMessageAck {
-		s.refuse(general(wire.CodeForbidden, "the link to another domain may only acknowledge"), f.Reference)
-		return
-	}
-	if s.pace != nil && f.Type != wire.TypeMessageAck {
-		if err := s.paced(len(message)); err != nil {
-			s.refuse(err, f.Reference)
-			return
-		}
-	}
-	if err := s.handle(&f); err != nil {
+	if err != nil {
 		s.refuse(err, f.Reference)
 	}
 }

@@ -59,14 +59,20 @@ func TestWhatASessionSendsTooMuchOfIsRefusedAndItGoesOnLater(t *testing.T) {
 		p.send(`{"type":"MESSAGE_ACK","data":{"id":"01a21c0a-daf6-72fc-89bc-6f59bf9c3ba1"}}`)
 		p.fails("GENERAL_ERROR", "UNKNOWN_ID") // which does not count
 	}
-	if n := r.counter("refused_total", "kind", "GENERAL_ERROR", "code", "RATE_LIMITED"); n != 3 {
+	for _, other := range []string{`no frame`, `{"type":"AUTH_CLIENT","data":{"appId":"a","userId":"ANZ-7"}}`} {
+		p.send(other)
+		p.fails("GENERAL_ERROR", "RATE_LIMITED")
+	}
+	if n := r.counter("refused_total", "kind", "GENERAL_ERROR", "code", "RATE_LIMITED"); n != 5 {
 		t.Errorf("counted %v", n)
 	}
-	r.advance(2 * time.Second)
+	r.advance(3 * time.Second)
 	for range 2 {
 		p.send(forbidden)
 		p.fails("GENERAL_ERROR", "FORBIDDEN")
 	}
+	p.send(`no frame`)
+	p.fails("INVALID_MESSAGE", "NOT_JSON")
 	p.send(forbidden)
 	p.fails("GENERAL_ERROR", "RATE_LIMITED")
 }

@@ -35,7 +35,7 @@ type ACMEOptions struct {
 	Directory string      // https URL
 	TLS       *tls.Config // for that server; nil: as usual
 	Cache     string      // a folder, which is made
-	ClientCA  string      // as in Options; it is read once
+	ClientCA  string      // as in Options
 
 	Log     *slog.Logger
 	Metrics *Metrics
@@ -47,7 +47,7 @@ type ACMEOptions struct {
 type ACME struct {
 	o       ACMEOptions
 	manager *autocert.Manager
-	config  *tls.Config
+	clients *Files // who signed theirs
 
 	mu     sync.Mutex
 	leaves map[string]time.Time // when the certificate of a domain expires
@@ -62,21 +62,16 @@ func NewACME(o ACMEOptions) (*ACME, error) {
 		return nil, fmt.Errorf("make the folder for certificates: %w", err)
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: o.TLS, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second}
-	a := &ACME{o: o, config: base(), leaves: make(map[string]time.Time)}
+	a := &ACME{o: o, leaves: make(map[string]time.Time)}
 	a.manager = &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(o.Cache), HostPolicy: hosts(o.Domains), Email: o.Email,
 		Client: &acme.Client{DirectoryURL: o.Directory, HTTPClient: &http.Client{Transport: transport, Timeout: time.Minute}, UserAgent: "switchboard"},
 	}
-	a.config.NextProtos = append(a.config.NextProtos, acme.ALPNProto)
-	a.config.GetCertificate = a.certificate
-	if o.ClientCA == "" {
-		return a, nil
-	}
-	ca, err := readFile(o.ClientCA)
-	if err != nil {
+	var err error
+	if a.clients, err = New(Options{Name: o.Name, ClientCA: o.ClientCA, Log: o.Log, Metrics: o.Metrics, got: a.certificate}); err != nil {
 		return nil, err
 	}
-	return a, askClients(a.config, o.ClientCA, ca, false)
+	return a, nil
 }
 
 // hosts lets certificates be got for these domains alone. A host may have a port, as that
@@ -91,8 +86,11 @@ func hosts(domains []string) autocert.HostPolicy {
 	}
 }
 
-// Config returns what a listener takes.
-func (a *ACME) Config() *tls.Config { return a.config.Clone() }
+// Config returns what a listener takes. It stays good when the file of ClientCA changes.
+func (a *ACME) Config() *tls.Config { return a.clients.Config() }
+
+// Look reads the file of ClientCA now.
+func (a *ACME) Look() { a.clients.Look() }
 
 // certificate returns the certificate for a handshake: it may have to be got first.
 func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -105,8 +103,14 @@ func (a *ACME) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
 // Run gets what there is none of yet, and keeps an eye on the rest, until ctx ends. The
-// listener serves by then: the ACME server looks there.
+// listener serves by then: the ACME server looks there. The file of ClientCA is looked at
+// as that of a certificate is.
 func (a *ACME) Run(ctx context.Context) error {
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	if a.o.ClientCA != "" {
+		looking.Go(func() { _ = a.clients.Run(ctx) }) // it does not fail
+	}
 	wait := firstWait
 	for {
 		pause := lookAgain

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/letsencrypt/pebble/v2/ca"
 	"github.com/letsencrypt/pebble/v2/db"
@@ -70,7 +71,7 @@ func acmeDesk(t *testing.T, l net.Listener, directory string, trust *tls.Config,
 	}
 	a, err := NewACME(ACMEOptions{
 		Name: "public", Domains: []string{"chat.example", "www.chat.example"}, Email: "ops@chat.example", Directory: directory, TLS: trust,
-		Cache: filepath.Join(t.TempDir(), "acme"), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: m,
+		Cache: filepath.Join(t.TempDir(), "acme"), ClientCA: put(t, filepath.Join(t.TempDir(), "clients"), newAuthority(t).pem), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: m,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +92,33 @@ func listen(t *testing.T) (net.Listener, int) {
 	return l, l.Addr().(*net.TCPAddr).Port
 }
 
+// letsClientsOfIn replaces the authority of clients, and sees whom the listener lets in.
+func letsClientsOfIn(t *testing.T, a *ACME, addr string) {
+	t.Helper()
+	before, after := newAuthority(t), newAuthority(t)
+	for _, now := range []*authority{before, after} {
+		put(t, a.o.ClientCA, now.pem)
+		a.Look()
+		for _, of := range []*authority{before, after} {
+			cert, key := of.issue(t, "client", time.Now().Add(time.Hour))
+			pair, err := tls.X509KeyPair(cert, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := tls.Dial("tcp", addr, &tls.Config{
+				ServerName: "chat.example", InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, // where the client hears of it at once
+				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
+			})
+			if err == nil {
+				conn.Close()
+			}
+			if (err == nil) != (of == now) {
+				t.Errorf("a client of its authority, %v: %v", of == now, err)
+			}
+		}
+	}
+}
+
 func TestCertificatesAreGotInTheListenersOwnHandshakes(t *testing.T) {
 	l, port := listen(t)
 	server, directory, roots := pebble(t, 1, port)
@@ -99,6 +127,7 @@ func TestCertificatesAreGotInTheListenersOwnHandshakes(t *testing.T) {
 	if !a.ask(t.Context()) {
 		t.Fatal("there is no certificate")
 	}
+	letsClientsOfIn(t, a, l.Addr().String())
 	for shown, asked := range map[string]string{"www.chat.example": "www.chat.example", "chat.example": ""} {
 		c := &tls.Config{ServerName: asked, InsecureSkipVerify: true}
 		conn, err := tls.Dial("tcp", l.Addr().String(), c)

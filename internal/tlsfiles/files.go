@@ -6,12 +6,15 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/acme"
 )
 
 // every is how often the files are looked at. They are small: reading them costs less
@@ -34,6 +37,8 @@ type Options struct {
 	Metrics *Metrics     // nil: nothing is counted
 	Now     func() time.Time
 	Ticks   <-chan time.Time // when Run looks; nil: every second
+
+	got func(*tls.ClientHelloInfo) (*tls.Certificate, error) // in place of Cert and Key: by ACME
 }
 
 // Files are a certificate, its key, and who signed those of clients. Its methods may be
@@ -44,6 +49,7 @@ type Files struct {
 
 	mu   sync.Mutex // guards what follows
 	good content    // in force
+	last content    // what was seen last
 	bad  string     // what was seen last and is not good; empty for nothing
 	seen int        // how often, one look after the other
 }
@@ -96,22 +102,32 @@ func (f *Files) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticks:
-			f.Look()
+			f.look(false)
 		}
 	}
 }
 
-// Look reads the files now, and takes what has changed if it is good.
-func (f *Files) Look() {
+// Look reads the files now, and takes what has changed if it is good: whoever calls it
+// says that nobody is writing them.
+func (f *Files) Look() { f.look(true) }
+
+// look reads the files. Unless it is said that they are complete, what has changed is
+// taken when it was the same a look before: in between somebody may have written a
+// certificate, and have yet to write those between it and the root.
+func (f *Files) look(complete bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	found, err := f.read()
 	if err == nil && found.is(f.good) {
-		f.bad = ""
+		f.bad, f.last = "", found
 		return
 	}
 	var config *tls.Config
 	if err == nil {
+		if steady := found.is(f.last); !steady && !complete {
+			f.last = found
+			return
+		}
 		config, err = f.build(found)
 	}
 	if err != nil {
@@ -120,6 +136,10 @@ func (f *Files) Look() {
 	}
 	f.take(found, config)
 	f.o.Metrics.reloaded(f.o.Name, true)
+	if f.o.got != nil {
+		f.o.Log.Info("other authorities of clients are in force", "listener", f.o.Name, "file", f.o.ClientCA)
+		return
+	}
 	f.o.Log.Info("a new certificate is in force", "listener", f.o.Name, "file", f.o.Cert, "expires", config.Certificates[0].Leaf.NotAfter.UTC())
 }
 
@@ -138,8 +158,11 @@ func (f *Files) refuse(found content, err error) {
 
 // take has what was found be in force. mu is held, or nobody else knows of f.
 func (f *Files) take(found content, config *tls.Config) {
-	f.good, f.bad = found, ""
+	f.good, f.last, f.bad = found, found, ""
 	f.current.Store(config)
+	if f.o.got != nil {
+		return
+	}
 	leaf := config.Certificates[0].Leaf
 	f.o.Metrics.expires(f.o.Name, leaf.NotAfter)
 	if !f.o.Now().Before(leaf.NotAfter) {
@@ -179,13 +202,56 @@ func readFile(path string) ([]byte, error) {
 
 // build makes the configuration of what was found.
 func (f *Files) build(found content) (*tls.Config, error) {
+	c := base()
+	if f.o.got != nil {
+		c.NextProtos = append(c.NextProtos, acme.ALPNProto)
+		c.GetCertificate = f.o.got
+		return c, askClients(c, f.o.ClientCA, found.ca, false)
+	}
 	pair, err := tls.X509KeyPair(found.cert, found.key)
 	if err != nil {
 		return nil, fmt.Errorf("%s and %s are no certificate and its key: %w", f.o.Cert, f.o.Key, err)
 	}
-	c := base()
+	if err := whole(f.o.Cert, found.cert); err != nil {
+		return nil, err
+	}
+	if err := f.noWorse(pair.Leaf); err != nil {
+		return nil, err
+	}
 	c.Certificates = []tls.Certificate{pair}
 	return c, askClients(c, f.o.ClientCA, found.ca, f.o.Require)
+}
+
+// noWorse refuses a certificate that is not valid in place of one that is. Where there is
+// none in force, or one that has expired, any is taken.
+func (f *Files) noWorse(leaf *x509.Certificate) error {
+	now, current := f.o.Now(), f.current.Load()
+	if current == nil || now.After(current.Certificates[0].Leaf.NotAfter) {
+		return nil
+	}
+	switch {
+	case now.After(leaf.NotAfter):
+		return fmt.Errorf("%s has expired on %s, and the one in force has not", f.o.Cert, leaf.NotAfter.UTC())
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("%s is not valid before %s: it is taken then", f.o.Cert, leaf.NotBefore.UTC())
+	}
+	return nil
+}
+
+// whole refuses a file that ends within a certificate: the one before it would be taken
+// without those that its clients need to trust it.
+func whole(path string, text []byte) error {
+	for {
+		block, rest := pem.Decode(text)
+		if block != nil {
+			text = rest
+			continue
+		}
+		if bytes.Contains(text, []byte("-----BEGIN")) {
+			return fmt.Errorf("%s ends within a certificate, or has one that cannot be read", path)
+		}
+		return nil
+	}
 }
 
 // base is what all listeners have.
@@ -201,6 +267,9 @@ func askClients(c *tls.Config, path string, ca []byte, require bool) error {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
 		return fmt.Errorf("%s holds no certificate in PEM", path)
+	}
+	if err := whole(path, ca); err != nil {
+		return err
 	}
 	c.ClientCAs, c.ClientAuth = pool, tls.VerifyClientCertIfGiven
 	if require {

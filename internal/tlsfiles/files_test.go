@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -146,7 +147,7 @@ func (d *desk) shown(c *tls.Config) (name, protocol string, err error) {
 		return "", "", err
 	}
 	defer conn.Close()
-	if _, err := conn.Read(make([]byte, 5)); err != nil { // with TLS 1.3 a client hears of its refusal here
+	if _, err := io.ReadFull(conn, make([]byte, 5)); err != nil { // with TLS 1.3 a client hears of its refusal here
 		return "", "", err
 	}
 	state := conn.ConnectionState()
@@ -213,7 +214,8 @@ func TestRunLooksAtEachTickUntilItIsToEnd(t *testing.T) {
 	put(t, d.cert, cert)
 	put(t, d.key, key)
 	ticks <- time.Time{}
-	ticks <- time.Time{} // the first was dealt with
+	ticks <- time.Time{}
+	ticks <- time.Time{} // those before were dealt with
 	d.shows("second.example")
 	cancel()
 	if err := <-done; err != nil {
@@ -269,14 +271,113 @@ func TestClientsShowACertificateOfTheRightAuthorityOrNoneOrHaveTo(t *testing.T) 
 	}
 }
 
-func TestAnExpiredCertificateIsShownAndSaid(t *testing.T) {
-	d := newDesk(t, nil)
-	cert, key := d.authority.issue(t, "old.example", time.Now().Add(-time.Hour))
-	put(t, d.cert, cert)
-	put(t, d.key, key)
+func TestACertificateThatIsNotValidReplacesNoneThatIs(t *testing.T) {
+	now := time.Now()
+	d := newDesk(t, func(o *Options) { o.Now = func() time.Time { return now } })
+	replace := func(name string, expires time.Time) {
+		cert, key := d.authority.issue(t, name, expires)
+		put(t, d.cert, cert)
+		put(t, d.key, key)
+		d.files.Look()
+	}
+	replace("old.example", now.Add(-time.Minute))
 	d.files.Look()
-	d.shows("old.example")
-	if !strings.Contains(d.log.String(), "has expired") {
+	d.shows("first.example")
+	if !strings.Contains(d.log.String(), "has expired on") {
 		t.Errorf("logged:\n%s", d.log.String())
 	}
+	now = now.Add(-3 * time.Hour) // before certificates of the test begin
+	replace("early.example", now.Add(5*time.Hour))
+	d.shows("first.example")
+	now = now.Add(4 * time.Hour)
+	d.files.Look()
+	d.shows("early.example")
+	now = now.Add(2 * time.Hour) // it has expired, too
+	replace("older.example", now.Add(-time.Hour))
+	d.shows("older.example")
+	if !strings.Contains(d.log.String(), "the certificate has expired") {
+		t.Errorf("logged:\n%s", d.log.String())
+	}
+}
+
+// A file is written from its beginning: a certificate may stand there before those that
+// lead from it to the root.
+func TestAFileThatIsBeingWrittenIsNotTaken(t *testing.T) {
+	d := newDesk(t, nil)
+	cert, key := d.authority.issue(t, "second.example", time.Now().Add(time.Hour))
+	put(t, d.key, key)
+	put(t, d.cert, append(cert, d.authority.pem[:100]...))
+	for range 3 {
+		d.files.Look()
+	}
+	d.shows("first.example")
+	if log := d.log.String(); !strings.Contains(log, "ends within a certificate") {
+		t.Errorf("logged:\n%s", log)
+	}
+	put(t, d.cert, cert)
+	d.files.look(false)
+	d.shows("first.example")
+	put(t, d.cert, append(cert, d.authority.pem...))
+	d.files.look(false)
+	d.shows("first.example")
+	d.files.look(false)
+	d.shows("second.example")
+}
+
+// Who has come with a certificate comes again with a ticket: not when its authority is
+// trusted no longer.
+func TestATicketIsWorthNothingWhenItsAuthorityIsGone(t *testing.T) {
+	before, after := newAuthority(t), newAuthority(t)
+	ca := put(t, filepath.Join(t.TempDir(), "ca"), before.pem)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		put(t, ca, before.pem)
+		d := newDesk(t, func(o *Options) { o.ClientCA, o.Require = ca, true })
+		cert, key := before.issue(t, "client", time.Now().Add(time.Hour))
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &tls.Config{
+			ClientSessionCache: tls.NewLRUClientSessionCache(1), MaxVersion: version,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
+		}
+		for range 2 {
+			if _, _, err := d.shown(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(t, ca, after.pem)
+		d.files.Look()
+		if _, _, err := d.shown(c); err == nil {
+			t.Errorf("with %s it is let in", tls.VersionName(version))
+		}
+	}
+}
+
+// Secrets of Kubernetes are folders behind a link, which is replaced.
+func TestFilesBehindALinkThatIsReplacedAreRead(t *testing.T) {
+	folder := t.TempDir()
+	d := newDesk(t, func(o *Options) {
+		for _, name := range []string{"cert", "key"} {
+			if err := os.Symlink(filepath.Join("..data", name), filepath.Join(folder, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(filepath.Dir(o.Cert), filepath.Join(folder, "..data")); err != nil {
+			t.Fatal(err)
+		}
+		o.Cert, o.Key = filepath.Join(folder, "cert"), filepath.Join(folder, "key")
+	})
+	next := t.TempDir()
+	cert, key := d.authority.issue(t, "second.example", time.Now().Add(time.Hour))
+	put(t, filepath.Join(next, "cert"), cert)
+	put(t, filepath.Join(next, "key"), key)
+	if err := os.Symlink(next, filepath.Join(folder, "..new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(folder, "..new"), filepath.Join(folder, "..data")); err != nil {
+		t.Fatal(err)
+	}
+	d.files.Look()
+	d.shows("second.example")
 }

@@ -12,8 +12,9 @@
 //
 // # What is bounded
 //
-// Connections at once, and failed sign-ins a minute, of one address. Of IPv6 the network of
-// 64 bits counts, which is what one customer has. What is known of addresses is bounded,
-// too: of connections by how many there are, of failures by 100 000 entries, of which some
-// go when there are more. An attacker with so many addresses has as many tries anyhow.
+// Connections at once, requests of HTTP/2 among them, and failed sign-ins a minute, of one
+// address. Of IPv6 the network of 64 bits counts, which is what one customer has. What is
+// known of addresses is bounded, too: of connections by how many there are, of failures by
+// 100 000 entries, of which some go when there are more. An attacker with so many addresses
+// has as many tries anyhow.
 package turnstile

@@ -19,26 +19,29 @@ const (
 
 // Handler returns a handler that has another one find the client's address in RemoteAddr.
 // Each request that a trusted proxy hands on counts as a connection of its client while it
-// is under way, and a WebSocket for as long as it is open.
+// is under way, and a WebSocket for as long as it is open. So does each request of HTTP/2
+// of anybody else, of which one connection may bring many at once.
 func (t *Turnstile) Handler(next http.Handler) http.Handler {
-	if len(t.o.Trusted) == 0 {
-		return next
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor < 2 && len(t.o.Trusted) == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
 		peer := addressOf(r.RemoteAddr)
-		if !within(t.o.Trusted, peer) {
+		client, through := peer, within(t.o.Trusted, peer)
+		if through {
+			if protocolOf(t.o.Header, r.Header) == "https" {
+				r = r.WithContext(context.WithValue(r.Context(), secured{}, true))
+			}
+			client = t.client(peer, r.Header)
+		}
+		if client == peer && (through || r.ProtoMajor < 2) { // a proxy that speaks for itself, or a connection that counts
 			next.ServeHTTP(w, r)
 			return
 		}
-		if protocolOf(t.o.Header, r.Header) == "https" {
-			r = r.WithContext(context.WithValue(r.Context(), secured{}, true))
+		if client != peer {
+			r.RemoteAddr = net.JoinHostPort(client.String(), "0")
 		}
-		client := t.client(peer, r.Header)
-		if client == peer { // it speaks for itself
-			next.ServeHTTP(w, r)
-			return
-		}
-		r.RemoteAddr = net.JoinHostPort(client.String(), "0")
 		leave, ok := t.enter(client)
 		if !ok {
 			refuse(w)

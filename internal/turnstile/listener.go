@@ -35,6 +35,12 @@ func (t *Turnstile) Listener(l net.Listener, clear bool) net.Listener {
 	return p
 }
 
+// Beside is Listener for one in clear to which no proxy says where its clients are: what
+// comes there is counted together with the rest.
+func (t *Turnstile) Beside(l net.Listener) net.Listener {
+	return &listener{Listener: l, t: t, clear: true}
+}
+
 type listener struct {
 	net.Listener
 	t     *Turnstile

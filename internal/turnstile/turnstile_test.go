@@ -302,6 +302,40 @@ func TestBehindATrustedProxyClientsAreCounted(t *testing.T) {
 	eventually(t, "the places are free", func() bool { return x.places() == 0 })
 }
 
+// One connection of HTTP/2 may bring many requests: those under way count, or it would be
+// a way around the limit.
+func TestRequestsOfHTTP2AreCountedOneByOne(t *testing.T) {
+	x := newTurnstile(t, Options{Connections: func() int { return 3 }}) // the connection, and two requests
+	began, release := make(chan struct{}), make(chan struct{})
+	s := httptest.NewUnstartedServer(x.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		began <- struct{}{}
+		<-release
+	})))
+	s.Listener, s.EnableHTTP2 = x.Listener(s.Listener, false), true
+	s.StartTLS()
+	defer s.Close()
+	var asking sync.WaitGroup
+	for range 2 {
+		asking.Go(func() {
+			if res, err := s.Client().Get(s.URL); err != nil || res.StatusCode != 200 || res.Body.Close() != nil {
+				t.Errorf("%v %v", res, err)
+			}
+		})
+		<-began
+	}
+	res, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.ProtoMajor != 2 || res.StatusCode != 429 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("a third one is answered by %s: %s", res.Proto, res.Status)
+	}
+	close(release)
+	asking.Wait()
+	eventually(t, "their places are free", func() bool { return x.places() == 1 })
+}
+
 func TestTheListenerEndsWithWhatIsUnderWay(t *testing.T) {
 	x := newTurnstile(t, Options{ProtocolFrom: networks("127.0.0.0/8"), HeaderTime: time.Hour})
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
