@@ -30,8 +30,11 @@ func (t *Turnstile) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if protocolOf(t.o.Header, r.Header) == "https" {
+		switch protocolOf(t.o.Header, r.Header) {
+		case "https", "wss": // as some proxies have it for WebSockets
 			r = r.WithContext(context.WithValue(r.Context(), secured{}, true))
+		case "http", "ws":
+			r = r.WithContext(context.WithValue(r.Context(), secured{}, false))
 		}
 		client := t.client(peer, r.Header)
 		if client == peer { // it speaks for itself
@@ -53,9 +56,15 @@ func (t *Turnstile) Handler(next http.Handler) http.Handler {
 // secured is the key of whether a client of a trusted proxy came to that by TLS.
 type secured struct{}
 
-// Secure says whether a request came by TLS: to us, or, where the handler that is asked
-// stands behind a Turnstile's, to a trusted proxy that says so.
-func Secure(r *http.Request) bool { return r.TLS != nil || r.Context().Value(secured{}) != nil }
+// Secure says whether a client came by TLS: to us, or, where the handler that is asked
+// stands behind a Turnstile's and a trusted proxy says by what, to that proxy. How the proxy
+// came to us says nothing then.
+func Secure(r *http.Request) bool {
+	if told, ok := r.Context().Value(secured{}).(bool); ok {
+		return told
+	}
+	return r.TLS != nil
+}
 
 // protocolOf returns the protocol by which a client came to the proxy next to us: the last
 // word of X-Forwarded-Proto, or the parameter proto of the last element of Forwarded.
