@@ -66,7 +66,11 @@ type Trouble struct {
 // raise notes a trouble of a part, and logs it unless the part has had it since.
 func (b *Book) raise(part string, t Trouble) {
 	b.metrics.troubles.WithLabelValues(t.Kind).Inc()
+	text := message(part)
 	b.mu.Lock()
+	if part == partFetch && b.bare {
+		text = "this node has no settings of the repository yet, nor a copy of them, and goes on asking before it gives up"
+	}
 	before, had := b.troubles[part]
 	again := had && before.same(t)
 	t.Since = b.o.Now()
@@ -79,12 +83,12 @@ func (b *Book) raise(part string, t Trouble) {
 	if again {
 		return
 	}
-	for _, text := range t.Text {
+	for _, why := range t.Text {
 		switch part {
 		case partCommit, partFile, partEffect:
-			b.o.Log.Error(message(part), "err", text)
+			b.o.Log.Error(text, "err", why)
 		default:
-			b.o.Log.Warn(message(part), "err", text)
+			b.o.Log.Warn(text, "err", why)
 		}
 	}
 }
