@@ -161,6 +161,7 @@ type registrar struct {
 	stop  context.CancelFunc
 	done  chan struct{}
 	tried bool   // something may be registered; run's until done
+	been  bool   // something was; likewise
 	fails string // what was said last of a node that does not do it; likewise
 }
 
@@ -226,7 +227,7 @@ func (r *registrar) leave() {
 	defer cancel()
 	_, err := r.node.call(ctx, "DELETE", r.path(), nil, nil)
 	var refused *problemError
-	if err != nil && !(errors.As(err, &refused) && refused.Code == "NOT_FOUND") {
+	if err != nil && r.been && !(errors.As(err, &refused) && refused.Code == "NOT_FOUND") {
 		r.say("%s of %s could not take its leave, and is gone in %s: %s", r.is.Name, r.is.Service, r.is.TTL, err)
 	}
 }
@@ -276,6 +277,7 @@ func (r *registrar) renew(ctx context.Context) error {
 		body["meta"] = r.is.Meta
 	}
 	_, err := r.node.call(call, "PUT", r.path(), body, nil)
+	r.been = r.been || err == nil
 	return err
 }
 

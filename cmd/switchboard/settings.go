@@ -97,21 +97,11 @@ func (c checkCommand) Run(p *program) error {
 			return err
 		}
 	}
-	apps := plural(len(s.Apps), "app")
-	if s.Demo {
-		apps = "no apps are named, so the demo app lets anyone in, from this machine only"
-	}
 	for _, app := range s.OpenApps() {
 		fmt.Fprintf(p.err, "%s: warning: app %s lets anyone in, and clients at %s can come from anywhere\n", c.File, app, s.Listen)
 	}
 	if s.OpenCluster() {
 		fmt.Fprintf(p.err, "%s: warning: what the nodes of cluster %s say to each other is not encrypted: name certificates in cluster.tls, or keep their network to yourself\n", c.File, s.Cluster.Name)
-	}
-	if s.Meta != "" && len(s.Apps) == 0 {
-		apps = "apps as the network has them"
-	}
-	if s.Meta == "" && len(s.Apps) == 0 {
-		apps = "no app but that of chat"
 	}
 	if s.BareLinks() {
 		fmt.Fprintf(p.err, "%s: warning: links without a secret may come up between any addresses (insecureLinks): anyone who reaches this domain can take what is meant for a neighbour\n", c.File)
@@ -129,12 +119,30 @@ func (c checkCommand) Run(p *program) error {
 	if s.Domain != "" {
 		meets += ", domain " + s.Domain
 	}
+	if s.Source.URL != "" {
+		meets += "; what the repository has was not looked at"
+	}
 	clients := "clients at " + s.Listen
 	if !s.Has(config.RoleConnector) {
 		clients = "no clients"
 	}
-	_, err = fmt.Fprintf(p.out, "%s: good: %s, %s, operators at %s%s\n", c.File, apps, clients, s.Admin, meets)
+	_, err = fmt.Fprintf(p.out, "%s: good: %s, %s, operators at %s%s\n", c.File, appsIn(s), clients, s.Admin, meets)
 	return err
+}
+
+// appsIn says which apps there are by a node's own settings.
+func appsIn(s config.Settings) string {
+	switch {
+	case s.Demo:
+		return "no apps are named, so the demo app lets anyone in, from this machine only"
+	case len(s.Apps) > 0:
+		return plural(len(s.Apps), "app")
+	case s.Meta != "":
+		return "apps as the network has them"
+	case s.Source.URL != "" && !s.Chat.Enabled:
+		return "apps as the repository has them"
+	}
+	return "no app but that of chat"
 }
 
 // checkNetwork checks the description of all domains where that is a file, and

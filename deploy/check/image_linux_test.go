@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"golang.org/x/sys/unix"
 
 	"github.com/seed-3d8c1042/switchboard/deploy/check/image"
@@ -130,6 +131,33 @@ func wantSaved(t *testing.T, index v1.ImageIndex, digest string) {
 	manifest, err := saved.IndexManifest()
 	if err != nil || len(manifest.Manifests) != 1 || !strings.HasSuffix(digest, "@"+manifest.Manifests[0].Digest.String()) {
 		t.Errorf("pushed %s, saved %v (%v)", digest, manifest, err)
+	}
+	// As docker save would have it, for engines that read no OCI layout.
+	for _, arch := range []string{"amd64", "arm64"} {
+		tag, err := name.NewTag("switchboard:1.2.3-" + arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, err := tarball.ImageFromPath(file, &tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := one.ConfigFile()
+		if err != nil || config.Architecture != arch || config.Config.User == "" {
+			t.Errorf("%s is %+v (%v)", tag, config, err)
+		}
+		layers, err := one.Layers()
+		if err != nil || len(layers) != 1 {
+			t.Fatalf("%s has %d layers: %v", tag, len(layers), err)
+		}
+		files, err := layers[0].Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum, _, err := v1.SHA256(files); err != nil || sum != config.RootFS.DiffIDs[0] {
+			t.Errorf("the layer of %s is %s, not %s (%v)", tag, sum, config.RootFS.DiffIDs[0], err)
+		}
+		_ = files.Close()
 	}
 }
 

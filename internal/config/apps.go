@@ -140,7 +140,7 @@ func (c *checker) checkApp(key string, a App, before []App) {
 	switch {
 	case a.AuthURL != "" && a.JWT != nil:
 		c.refuse(key+"jwt", "an app has either authUrl or jwt, not both")
-	case a.AuthEnabled && a.AuthURL == "" && a.JWT == nil:
+	case a.AuthEnabled && a.AuthURL == "" && a.JWT == nil && !c.single.about(key+"authUrl"):
 		c.refuse(key+"authEnabled", "needs authUrl or jwt; write authEnabled: false to let anyone sign in")
 	case !a.AuthEnabled && a.AuthURL != "":
 		c.refuse(key+"authEnabled", "is false, yet there is authUrl: take one of them away")
@@ -156,7 +156,7 @@ func (c *checker) checkJWT(key string, j JWT) {
 			given++
 		}
 	}
-	if given != 1 {
+	if given > 1 || given == 0 && !c.single.about(key+".secret", key+".publicKey", key+".jwksUrl") {
 		c.refuse(key, "needs exactly one of secret, publicKey and jwksUrl")
 	}
 	if j.Secret != "" && len(j.Secret) < 32 {

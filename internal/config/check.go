@@ -32,6 +32,7 @@ func (s Settings) Check() error {
 type checker struct {
 	places   map[string]Place
 	hidden   map[string]bool // what is said of these keys may hold a secret
+	single   Problems        // what is wrong with single values, which count as absent
 	problems Problems
 }
 

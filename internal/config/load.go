@@ -77,7 +77,7 @@ func compose(layers []layer, repository bool) (Placed, error) {
 	for _, l := range layers {
 		problems = append(problems, l.problems...)
 	}
-	c := checker{places: places, hidden: s.hidden}
+	c := checker{places: places, hidden: s.hidden, single: problems}
 	c.checkApps(s)
 	if repository && len(s.Apps) == 0 && s.Meta == "" && !s.Chat.Enabled {
 		c.refuse("apps", "must name at least one app, here or in the repository, unless chat.enabled is true")

@@ -88,6 +88,12 @@ func (ps Problems) cover(q Problem) bool {
 	})
 }
 
+// about says whether one of them is about one of the keys, which then holds something
+// though it counts as absent.
+func (ps Problems) about(keys ...string) bool {
+	return slices.ContainsFunc(ps, func(p Problem) bool { return slices.Contains(keys, p.Key) })
+}
+
 // orNil returns the problems as an error: nil when there are none.
 func (ps Problems) orNil() error {
 	if len(ps) == 0 {

@@ -94,7 +94,12 @@ func TestASecretThatIsNotThereIsAProblemWithItsPlaceAndTheNameOfTheSecret(t *tes
 			t.Errorf("%s: %v", c.text, err)
 		}
 	}
-	_, err := Load(Sources{File: write(t, "db: {url: {secret: NONE}}")})
+	_, err := Load(Sources{File: write(t, `apps: [{appName: A, appId: a, authUrl: {secret: NONE}},
+  {appName: B, appId: b, jwt: {secret: {secret: NONE}}}, {appName: C, appId: c, jwt: {jwksUrl: {secret: NONE}}}]`)})
+	if err == nil || strings.Count(err.Error(), "there is no secret NONE") != 3 || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("what follows from a missing secret is told as well: %v", err)
+	}
+	_, err = Load(Sources{File: write(t, "db: {url: {secret: NONE}}")})
 	if err == nil || !strings.Contains(err.Error(), "or have SWITCHBOARD_SECRETS name a folder with a file NONE") {
 		t.Errorf("without a folder: %v", err)
 	}

@@ -95,6 +95,9 @@ func TestOnlyWhatIsMeantToChangesAtRunTime(t *testing.T) {
 
 func TestTheTemplateHasEveryKeyAndLoadsAsTheDefaults(t *testing.T) {
 	template := string(Template())
+	if strings.Contains(template, "](") || !strings.Contains(template, "docs/gateway.md. It is read") {
+		t.Error("a comment of the template has a link of the documentation")
+	}
 	s := load(t, Sources{File: write(t, template)})
 	want := Defaults()
 	want.Demo = false         // it names the demo app itself

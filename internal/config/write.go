@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -254,12 +255,16 @@ func (k Key) comment(indent string) string {
 	return commentLines(indent, text)
 }
 
-// commentLines wraps a text at about 90 columns.
+// links are those to other pages of the documentation, whose first group is the page, as
+// docs/settings.md has them.
+var links = regexp.MustCompile(`\[[^\]]*\]\(([a-z-]+\.md)[^)]*\)`)
+
+// commentLines wraps a text at about 90 columns, with links as the pages that they lead to.
 func commentLines(indent, text string) string {
 	const width = 90
 	var b strings.Builder
 	line := indent + "#"
-	for word := range strings.FieldsSeq(text) {
+	for word := range strings.FieldsSeq(links.ReplaceAllString(text, "docs/$1")) {
 		if len(line)+1+len(word) > width {
 			b.WriteString(line + "\n")
 			line = indent + "#"

@@ -85,11 +85,11 @@ func unverified(err error) *refusal {
 	switch {
 	case told == nil:
 	case told.Code == wire.CodeTokenExpired:
-		r := refuse(told.Code, "the token has expired, or is not valid yet")
+		r := refuse(told.Code, "the token has expired, was revoked, or is not valid yet")
 		r.token = "invalid_token"
 		return r
 	case told.Code == wire.CodeBadToken:
-		r := refuse(told.Code, "the token is no good one: it is malformed, forged, revoked, or of no app that is known here")
+		r := refuse(told.Code, "the token is no good one: it is malformed, forged, or of no app that is known here")
 		r.token = "invalid_token"
 		return r
 	}
@@ -128,11 +128,9 @@ func (r *refusal) write(w http.ResponseWriter, instead *Fallback) {
 		_, _ = w.Write([]byte(instead.Body)) // the client may be gone
 		return
 	}
-	body, err := json.Marshal(problem{"about:blank", http.StatusText(r.Status), r.Status, r.Code.Code, r.detail})
-	if err != nil {
-		panic(err) // texts and a number
-	}
 	h.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(r.Status)
-	_, _ = w.Write(append(body, '\n')) // as above
+	to := json.NewEncoder(w)
+	to.SetEscapeHTML(false)
+	_ = to.Encode(problem{"about:blank", http.StatusText(r.Status), r.Status, r.Code.Code, r.detail}) // as above
 }

@@ -54,11 +54,11 @@ func TestOnlyWhoMayComesIn(t *testing.T) {
 		code        string
 		has, lacks  string
 	}{
-		{"/required/", "", 401, CodeNoToken, "", ""},
+		{"/required/", "", 401, CodeNoToken, "Authorization: Bearer <token>", ""},
 		{"/required/", "Basic dXNlcjpwYXNz", 401, CodeNoToken, "", ""},
 		{"/required/", "Bearer ", 401, CodeNoToken, "", ""},
-		{"/required/", "Bearer forged", 401, "BAD_TOKEN", "", ""},
-		{"/required/", "Bearer expired", 401, "TOKEN_EXPIRED", "", ""},
+		{"/required/", "Bearer forged", 401, "BAD_TOKEN", "forged", "revoked"},
+		{"/required/", "Bearer expired", 401, "TOKEN_EXPIRED", "was revoked", ""},
 		{"/required/", "Bearer unknown", 503, "BUSY", "", ""},
 		{"/required/", "Bearer BANK-1", 403, CodeForbidden, "", ""},
 		{"/required/", "bearer SHOP-1", 200, "", "X-User-Id: SHOP-1", "Authorization"},

@@ -108,7 +108,7 @@ func (d *door) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 		d.refuse(w, http.StatusMisdirectedRequest, codeWrongHost, "without a secret this server answers to loopback names only, such as 127.0.0.1 and localhost")
 	case r.URL.Path != "/healthz" && !d.admits(w, r):
 	case serve == nil:
-		d.refuse(w, http.StatusNotFound, codeNotFound, "there is nothing at this path: there are "+strings.Join(d.paths(), ", "))
+		d.refuse(w, http.StatusNotFound, codeNotFound, "there is nothing at this path: there are "+strings.Join(d.paths(), ", ")+d.names())
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		d.refuse(w, http.StatusMethodNotAllowed, codeWrongMethod, "this path takes GET, HEAD")
@@ -127,6 +127,14 @@ func (d *door) paths() []string {
 		list = append(list, pathConfig, pathConfig+"/{service}/{profile}", pathConfig+"/{service}/{profile}/events")
 	}
 	return append(list, "/healthz", "/metrics")
+}
+
+// names says what names a path may have.
+func (d *door) names() string {
+	if d.settings == nil {
+		return ""
+	}
+	return fmt.Sprintf("; service and profile have 1 to %d letters, digits, -, _ and dots, a letter or digit first, and no service is called %s", maxName, shared)
 }
 
 func (d *door) find(path string) http.HandlerFunc {

@@ -76,7 +76,9 @@ func nodesAsService(list []members.Member) []registry.Instance {
 func (n *node) reloadRegistry(s config.Settings) {
 	static, err := staticServices(s)
 	if err == nil {
-		n.registry.SetStatic(static)
+		if changed := n.registry.SetStatic(static); len(changed) > 0 {
+			n.log.Info("the static instances of services have changed", "services", changed)
+		}
 		return
 	}
 	const message = "the static instances stay as they are: their file is not good"

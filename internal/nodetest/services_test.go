@@ -283,6 +283,15 @@ func TestAnInstanceIsRegisteredForAsLongAsItsCommandRuns(t *testing.T) {
 			t.Errorf("%v: exit code %d\n%s", command, got, r.said())
 		}
 	}
+	// One that was never registered takes no leave.
+	never := registers(t, "--name", "orders", "--url", "http://"+addr, "--data", filepath.Join(s.Data, "none"), "--", "cat")
+	Eventually(t, "it says that there is no node", func() bool {
+		return strings.Contains(never.said(), "is not registered, and will be tried again: no node runs")
+	})
+	never.stdin()
+	if code := never.ends(t); code != 0 || strings.Contains(never.said(), "leave") {
+		t.Errorf("exit code %d\n%s", code, never.said())
+	}
 	if got := instancesOf(s, "orders"); got != "" {
 		t.Errorf("%q is still registered", got)
 	}
@@ -313,6 +322,9 @@ func TestStaticInstancesFollowTheirFileAndNobodyRegistersNonsense(t *testing.T) 
 	write("services: {orders: [{instance: one, url: 'http://h:1'}, {instance: two, url: 'http://h:2'}]}")
 	s.Signal(syscall.SIGHUP)
 	awaitInstances(t, "orders", "one two", s)
+	Eventually(t, "it says what has changed", func() bool {
+		return strings.Contains(s.Output(), `"the static instances of services have changed" services=[orders]`)
+	})
 
 	_, key := s.NewKey(`{"app":"ANZ","scopes":["services:read","services:write"]}`)
 	for _, bad := range []struct {

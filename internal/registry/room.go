@@ -114,7 +114,7 @@ func (r *Room) hear(key string, b []byte) {
 }
 
 // change has something happen to what is known, and tells who watches.
-func (r *Room) change(event func(c *core) (changed []string)) {
+func (r *Room) change(event func(c *core) (changed []string)) []string {
 	r.mu.Lock()
 	changed := event(r.core)
 	var told []func(string)
@@ -125,11 +125,13 @@ func (r *Room) change(event func(c *core) (changed []string)) {
 	}
 	r.mu.Unlock()
 	slices.Sort(changed)
-	for _, service := range slices.Compact(changed) {
+	changed = slices.Compact(changed)
+	for _, service := range changed {
 		for _, f := range told {
 			f(service)
 		}
 	}
+	return changed
 }
 
 // List returns the instances of a service, by name; of all services with an empty
@@ -156,8 +158,9 @@ func (r *Room) Watch(f func(service string)) (stop func()) {
 	}
 }
 
-// SetStatic makes list the static instances, whose Source and Since it sets.
-func (r *Room) SetStatic(list []Instance) { r.set(list, Static) }
+// SetStatic makes list the static instances, whose Source and Since it sets, and returns
+// the names of the services that have changed by it.
+func (r *Room) SetStatic(list []Instance) []string { return r.set(list, Static) }
 
 // SetNodes makes list the nodes, as instances of the service [Nodes]. Those whose URL is
 // none are passed over.
@@ -165,12 +168,12 @@ func (r *Room) SetNodes(list []Instance) {
 	r.set(slices.DeleteFunc(list, func(i Instance) bool { return checkURL(i.URL) != nil }), Node)
 }
 
-func (r *Room) set(list []Instance, source Source) {
+func (r *Room) set(list []Instance, source Source) []string {
 	list = slices.Clone(list)
 	for n := range list {
 		list[n].Source, list[n].TTL = source, 0
 	}
-	r.change(func(c *core) []string {
+	return r.change(func(c *core) []string {
 		if source == Node {
 			return c.replace(&c.nodes, list)
 		}

@@ -58,6 +58,7 @@ type Book struct {
 	pending   []string      // the keys in which they differ
 	held      held
 	following bool
+	bare      bool               // at a first start, nothing of the repository was to be had yet
 	troubles  map[string]Trouble // by part
 }
 
@@ -133,6 +134,9 @@ func (b *Book) begin(ctx context.Context) error {
 	if err != nil {
 		b.raise(partCopy, Trouble{Kind: kindCopy, Text: []string{err.Error()}})
 	}
+	b.mu.Lock()
+	b.bare = kept == nil
+	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, b.o.FirstWait)
 	defer cancel()
 	failed := b.fetchFirst(ctx, kept == nil)
@@ -177,7 +181,7 @@ func (b *Book) start(of *offer, placed config.Placed, stored bool) {
 	b.good, b.unsaved = of, !stored
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.running, b.wanted = placed, placed
+	b.running, b.wanted, b.bare = placed, placed, false
 	b.hold(of, !stored)
 }
 

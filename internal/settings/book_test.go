@@ -380,6 +380,9 @@ func TestAStartTakesTheLastGoodCopyAndSaysWhyOrFails(t *testing.T) {
 	if _, err := New(t.Context(), w.o); err == nil || !strings.Contains(err.Error(), "no last good copy in "+w.data) {
 		t.Errorf("without anything: %v", err)
 	}
+	if w.log.count("has no settings of the repository yet") != 1 || w.log.count("those in force stay") != 0 {
+		t.Errorf("that nothing is in force yet is not said\n%s", w.log.b.String())
+	}
 }
 
 func TestWhatTheMetaServerAsksForIsReadFromItsFileEachTime(t *testing.T) {

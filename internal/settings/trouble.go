@@ -81,7 +81,11 @@ func (b *Book) raise(part string, t Trouble) {
 	for i, text := range t.Text {
 		t.Text[i] = clip(text)
 	}
+	text := message(part)
 	b.mu.Lock()
+	if part == partFetch && b.bare {
+		text = "this node has no settings of the repository yet, nor a copy of them, and goes on asking before it gives up"
+	}
 	before, had := b.troubles[part]
 	again := had && before.same(t)
 	t.Since = b.o.Now()
@@ -94,12 +98,12 @@ func (b *Book) raise(part string, t Trouble) {
 	if again {
 		return
 	}
-	for _, text := range t.Text {
+	for _, why := range t.Text {
 		switch part {
 		case partCommit, partFile, partEffect:
-			b.o.Log.Error(message(part), "err", text)
+			b.o.Log.Error(text, "err", why)
 		default:
-			b.o.Log.Warn(message(part), "err", text)
+			b.o.Log.Warn(text, "err", why)
 		}
 	}
 }

@@ -30,10 +30,7 @@ func (t *Turnstile) Handler(next http.Handler) http.Handler {
 		peer := addressOf(r.RemoteAddr)
 		client, through := peer, within(t.o.Trusted, peer)
 		if through {
-			if protocolOf(t.o.Header, r.Header) == "https" {
-				r = r.WithContext(context.WithValue(r.Context(), secured{}, true))
-			}
-			client = t.client(peer, r.Header)
+			client, r = t.client(peer, r.Header), t.told(r)
 		}
 		if client == peer && (through || r.ProtoMajor < 2) { // a proxy that speaks for itself, or a connection that counts
 			next.ServeHTTP(w, r)
@@ -53,12 +50,29 @@ func (t *Turnstile) Handler(next http.Handler) http.Handler {
 	})
 }
 
+// told returns a request of which Secure says what a trusted proxy says of it.
+func (t *Turnstile) told(r *http.Request) *http.Request {
+	switch protocolOf(t.o.Header, r.Header) {
+	case "https", "wss": // as some proxies have it for WebSockets
+		return r.WithContext(context.WithValue(r.Context(), secured{}, true))
+	case "http", "ws":
+		return r.WithContext(context.WithValue(r.Context(), secured{}, false))
+	}
+	return r
+}
+
 // secured is the key of whether a client of a trusted proxy came to that by TLS.
 type secured struct{}
 
-// Secure says whether a request came by TLS: to us, or, where the handler that is asked
-// stands behind a Turnstile's, to a trusted proxy that says so.
-func Secure(r *http.Request) bool { return r.TLS != nil || r.Context().Value(secured{}) != nil }
+// Secure says whether a client came by TLS: to us, or, where the handler that is asked
+// stands behind a Turnstile's and a trusted proxy says by what, to that proxy. How the proxy
+// came to us says nothing then.
+func Secure(r *http.Request) bool {
+	if told, ok := r.Context().Value(secured{}).(bool); ok {
+		return told
+	}
+	return r.TLS != nil
+}
 
 // protocolOf returns the protocol by which a client came to the proxy next to us: the last
 // word of X-Forwarded-Proto, or the parameter proto of the last element of Forwarded.

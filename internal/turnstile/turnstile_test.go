@@ -260,6 +260,7 @@ func TestOnlyATrustedProxyNextToUsSaysThatAClientCameByTLS(t *testing.T) {
 		{"192.0.2.0/24", "X-Forwarded-Proto", "http, HTTPS", true},
 		{"192.0.2.0/24", "X-Forwarded-Proto", "https, http", false}, // forged on the left
 		{"192.0.2.0/24", "X-Forwarded-Proto", "http", false},
+		{"192.0.2.0/24", "X-Forwarded-Proto", "wss", true},
 		{"192.0.2.0/24", "Forwarded", "for=198.51.100.1;proto=https", false}, // it is not what the proxy adds to
 		{"198.51.100.0/24", "X-Forwarded-Proto", "https", false},
 	} {
@@ -271,6 +272,17 @@ func TestOnlyATrustedProxyNextToUsSaysThatAClientCameByTLS(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: %s from 192.0.2.1, where %s is trusted: %v", test.name, test.value, test.trusted, got)
 		}
+	}
+	// How the proxy itself came says nothing, where it says how its client did.
+	for value, want := range map[string]bool{"http": false, "https": true, "": true, "ws": false, "gopher": true} {
+		r := httptest.NewRequest("GET", "https://chat.example/", nil)
+		r.Header.Set("X-Forwarded-Proto", value)
+		x := newTurnstile(t, Options{Trusted: networks("192.0.2.0/24")})
+		x.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if got := Secure(r); got != want {
+				t.Errorf("a proxy that came by TLS says %q: %v", value, got)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), r)
 	}
 	if got := protocolOf(Forwarded, http.Header{"Forwarded": {"for=203.0.113.8;proto=http, for=198.51.100.1;proto=https"}}); got != "https" {
 		t.Errorf("of Forwarded: %q", got)

@@ -116,7 +116,7 @@ function howToRegister(): HTMLElement {
   return card(
     "Add one",
     element("p", "", "An instance is registered for as long as a command runs, and gone soon after it, or its machine, has gone:"),
-    element("pre", "", "switchboard register --name orders --url http://10.0.0.7:8080 -- ./orders"),
+    element("pre", "", "switchboard register --name orders \\\n  --url http://10.0.0.7:8080 \\\n  -- ./orders"), // a narrow page would break it behind a --
     element("p", "hint", "Programs register by themselves with PUT /v1/services/NAME/INSTANCE, and instances that stay are in a file. All of it is described in docs/gateway.md."),
   );
 }

@@ -3,6 +3,7 @@ package image
 import (
 	"archive/tar"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,7 +20,9 @@ import (
 )
 
 // Save writes an index as a tar of an OCI layout, which engines load, under a name such as
-// switchboard:1.0. A file that is there is replaced.
+// switchboard:1.0. Docker that keeps images in a store of its own and not in containerd's
+// reads no such layout, and has no indexes: it finds in the same file an image for each
+// platform, as switchboard:1.0-amd64. A file that is there is replaced.
 func Save(index v1.ImageIndex, as, file string) error {
 	tag, err := name.NewTag(as)
 	if err != nil {
@@ -41,7 +44,47 @@ func Save(index v1.ImageIndex, as, file string) error {
 	if err != nil {
 		return err
 	}
+	if err := describe(index, as, folder); err != nil {
+		return err
+	}
 	return pack(folder, file)
+}
+
+// single is how docker save describes an image, by the paths of what it is made of.
+type single struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+// describe writes beside an OCI layout what docker save would say of its images.
+func describe(index v1.ImageIndex, as, folder string) error {
+	all, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	blob := func(d v1.Descriptor) string { return "blobs/" + d.Digest.Algorithm + "/" + d.Digest.Hex }
+	var list []single
+	for _, of := range all.Manifests {
+		one, err := index.Image(of.Digest)
+		if err != nil {
+			return err
+		}
+		manifest, err := one.Manifest()
+		if err != nil {
+			return err
+		}
+		entry := single{Config: blob(manifest.Config), RepoTags: []string{as + "-" + of.Platform.Architecture}}
+		for _, layer := range manifest.Layers {
+			entry.Layers = append(entry.Layers, blob(layer))
+		}
+		list = append(list, entry)
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, "manifest.json"), text, 0o600)
 }
 
 // pack writes the files of a folder into a tar, in the order of their names and without their times.
