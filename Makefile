@@ -111,11 +111,12 @@ test-large-faults: ## its faults alone
 	IMPORT_MESSAGES=100000 go test -count=1 -v -timeout 1h -run 'TestAStandaloneStore|TestKilledWhileItImports' ./internal/nodetest
 	ROOM_HISTORY=1000000 go test -count=1 -v -timeout 1h -run 'TestALongHistory' ./internal/db
 
-test-large-deploy: ## binaries of all platforms and their image, built twice, the second time by a Go that has nothing to go by
-	rm -rf dist && $(MAKE) dist image
-	mv dist test-results/dist-first
-	folder=$$(mktemp -d) && GOCACHE=$$folder $(MAKE) dist image && GOCACHE=$$folder go clean -cache && rm -rf $$folder
-	diff -r dist test-results/dist-first && rm -rf test-results/dist-first
+test-large-deploy: ## binaries of all platforms and their image, built twice, the second time elsewhere and by a Go that has nothing to go by
+	rm -rf dist && $(MAKE) dist image VERSION=$(VERSION)
+	folder=$$(mktemp -d) && trap 'chmod -R u+w $$folder; rm -rf $$folder' EXIT; \
+	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory=$$folder; \
+	GOCACHE=$$folder/go $(MAKE) -C $$folder dist image VERSION=$(VERSION) CREATED=$(CREATED); \
+	diff -r dist $$folder/dist
 
 test-large-nodes: ## faults of several nodes, which take too long for make test
 	FAULT_VICTIMS=all FAULT_TIME=3m FAULT_REST=5ms go test -count=1 -v -parallel 1 -timeout 1h -run 'TestACrowd|TestEachSessionOf|TestAClusterAtWork|TestAClusterGrows|TestAMinority|TestANodeWhose|TestAStandaloneStoreIsImportedInto|TestKilledWhileItImports|TestTheSuiteMeasuresClusters|TestWhateverHappens' ./internal/nodetest ./cmd/switchboard

@@ -68,7 +68,10 @@ type serviceMonitor struct {
 	metav1.ObjectMeta `json:"metadata"`
 	Spec              struct {
 		Selector  metav1.LabelSelector `json:"selector"`
-		Endpoints []struct{ Port, Path, Interval string }
+		Endpoints []struct {
+			Port, Path, Interval, Scheme string
+			TLSConfig                    map[string]any `json:"tlsConfig"`
+		} `json:"endpoints"`
 	} `json:"spec"`
 }
 
@@ -80,19 +83,38 @@ func wantServiceMonitor(t *testing.T, document string) {
 	}
 }
 
-// variants are values that the chart is rendered with, besides those of the manifests.
+// variants are values that the chart is rendered with, besides those of the manifests. Together they have each value of
+// the chart, and none twice, so that each can be found in what is made.
 var variants = map[string]map[string]any{
-	"one node": {"replicas": 1, "secret": map[string]any{"cluster": strings.Repeat("x", 32), "database": "postgres://u:p@db/switchboard"}},
+	"one node": {
+		"replicas": 1, "secret": map[string]any{"cluster": strings.Repeat("x", 32), "database": "postgres://u:p@db/switchboard"},
+		"settings": map[string]any{"chat": map[string]any{"enabled": true}, "cluster": map[string]any{"lease": "7s"}},
+	},
 	"everything": {
-		"secret": map[string]any{"existing": "other"}, "settingsSecret": "settings", "connectors": map[string]any{"enabled": true},
-		"image":            map[string]any{"tag": "9.9.9"},
-		"imagePullSecrets": []any{map[string]any{"name": "registry"}}, "serviceMonitor": map[string]any{"enabled": true, "labels": map[string]any{"release": "prometheus"}},
-		"storage": map[string]any{"className": "local"}, "service": map[string]any{"type": "LoadBalancer", "annotations": map[string]any{"a": "b"}},
-		"podAnnotations": map[string]any{"c": "d"}, "nodeSelector": map[string]any{"e": "f"}, "drainSeconds": 60,
-		"tolerations": []any{map[string]any{"key": "g", "operator": "Exists"}}, "extraEnv": []any{map[string]any{"name": "SWITCHBOARD_LOG_LEVEL", "value": "debug"}},
-		"extraVolumes":      []any{map[string]any{"name": "tls", "secret": map[string]any{"secretName": "tls"}}},
+		"replicas": 5,
+		"secret":   map[string]any{"existing": "other", "settings": "of-apps"}, "settingsSecret": "all-settings",
+		"connectors": map[string]any{
+			"enabled": true, "minReplicas": 4, "maxReplicas": 17, "cpuPercent": 61, "memoryPercent": 83,
+			"resources": map[string]any{"requests": map[string]any{"cpu": "510m", "memory": "520Mi"}, "limits": map[string]any{"memory": "1030Mi"}}, "goMemoryLimit": "910MiB",
+		},
+		"resources":        map[string]any{"requests": map[string]any{"cpu": "530m", "memory": "540Mi"}, "limits": map[string]any{"memory": "1050Mi"}},
+		"goMemoryLimit":    "920MiB",
+		"image":            map[string]any{"repository": "r.example/s", "tag": "9.9.9", "pullPolicy": "Always"},
+		"imagePullSecrets": []any{map[string]any{"name": "registry"}},
+		"serviceMonitor":   map[string]any{"enabled": true, "interval": "19s", "labels": map[string]any{"release": "prometheus"}, "tlsConfig": map[string]any{"serverName": "admin.example"}},
+		"storage":          map[string]any{"size": "21Gi", "className": "local"},
+		"service":          map[string]any{"type": "LoadBalancer", "port": 8443, "externalTrafficPolicy": "Local", "annotations": map[string]any{"a": "b"}},
+		"podAnnotations":   map[string]any{"c": "d"}, "nodeSelector": map[string]any{"e": "f"}, "drainSeconds": 60, "preStopSeconds": 7,
+		"tolerations":       []any{map[string]any{"key": "g", "operator": "Exists"}},
+		"extraEnv":          []any{map[string]any{"name": "SWITCHBOARD_LOG_LEVEL", "value": "debug"}},
+		"extraVolumes":      []any{map[string]any{"name": "tls", "secret": map[string]any{"secretName": "certificate"}}},
 		"extraVolumeMounts": []any{map[string]any{"name": "tls", "mountPath": "/etc/tls", "readOnly": true}},
-		"networkPolicy":     map[string]any{"clients": []any{map[string]any{"ipBlock": map[string]any{"cidr": "192.0.2.0/24"}}}},
+		"networkPolicy": map[string]any{
+			"enabled": true, "clients": []any{map[string]any{"ipBlock": map[string]any{"cidr": "192.0.2.0/24"}}},
+			"monitoring": []any{map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": "monitoring"}}}},
+			"ingress":    []any{map[string]any{"ports": []any{map[string]any{"port": 4222, "protocol": "TCP"}}}},
+		},
+		"probes": "exec",
 	},
 }
 
@@ -133,6 +155,12 @@ func TestTheChartMakesWhatKubernetesTakes(t *testing.T) {
 			}
 			made := decode(t, text)
 			made.wantFitting(t)
+			made.wantPromised(t)
+			for path, value := range leaves("", values) {
+				if value != "true" && !strings.Contains(text, value) {
+					t.Errorf("%s has no effect", path)
+				}
+			}
 			connectors := values["connectors"] != nil
 			if _, ok := made["HorizontalPodAutoscaler switchboard-connector"]; ok != connectors {
 				t.Errorf("connectors %v, autoscaler %v", connectors, ok)
@@ -146,7 +174,12 @@ func TestTheChartRefusesWhatItDoesNotKnow(t *testing.T) {
 	for want, values := range map[string]map[string]any{
 		"secret.cluster is what":      {},
 		"replica":                     {"secret": secret, "replica": 3},
-		"settings/listen":             {"secret": secret, "settings": map[string]any{"listen": "0.0.0.0:1"}},
+		"settings.listen is":          {"secret": secret, "settings": map[string]any{"listen": "0.0.0.0:1"}},
+		"settings.roles is":           {"secret": secret, "settings": map[string]any{"roles": "all"}},
+		"settings.cluster.peers is":   {"secret": secret, "settings": map[string]any{"cluster": map[string]any{"lease": "5s", "peers": "a:1"}}},
+		"say drainSeconds":            {"secret": secret, "settings": map[string]any{"limits": map[string]any{"drainTimeout": "9s"}}},
+		"maxReplicas only 1":          {"secret": secret, "connectors": map[string]any{"minReplicas": 2, "maxReplicas": 1}},
+		"'/probes'":                   {"secret": secret, "probes": "tcp"},
 		"secret/cluster":              {"secret": map[string]any{"cluster": "short"}},
 		"connectors/maxReplicas":      {"secret": secret, "connectors": map[string]any{"maxReplicas": "many"}},
 		"networkPolicy/clients":       {"secret": secret, "networkPolicy": map[string]any{"clients": "all"}},
@@ -280,7 +313,7 @@ func (o objects) wantPod(t *testing.T, name string, pod corev1.PodTemplateSpec) 
 		}
 	}
 	for path, probe := range map[string]*corev1.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
-		if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != path || !hasPort(c, probe.HTTPGet.Port.StrVal) {
+		if probe == nil || probe.Exec == nil && (probe.HTTPGet == nil || probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != "admin" || !hasPort(c, "admin")) {
 			t.Errorf("%s is not asked for %s", name, path)
 		}
 	}
@@ -296,66 +329,4 @@ func (o objects) wantPod(t *testing.T, name string, pod corev1.PodTemplateSpec) 
 	if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() {
 		t.Errorf("%s does not say what it needs", name)
 	}
-}
-
-// Processors and connectors, as their pods describe them, become one server.
-func TestPodsOfTheManifestsRun(t *testing.T) {
-	t.Parallel()
-	text, err := manifests.Render(chart, "switchboard", manifests.Files()["connectors.yaml"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	made := decode(t, text)
-	e := newEngine(t)
-	set := made["StatefulSet switchboard"].(*appsv1.StatefulSet)
-	settings := made["ConfigMap switchboard"].(*corev1.ConfigMap).Data["switchboard.yaml"]
-	file := write(t, filepath.Join(t.TempDir(), "switchboard.yaml"), settings)
-	names, networks := []string{}, []string{}
-	for i := range *set.Spec.Replicas {
-		names = append(names, fmt.Sprintf("switchboard-%d", i))
-		networks = append(networks, e.host(set.Spec.ServiceName))
-	}
-	names, networks = append(names, "switchboard-connector-x"), append(networks, e.host())
-	hosts := e.hosts()
-	var running []*process
-	for i, name := range names {
-		pod := set.Spec.Template
-		if i == len(names)-1 {
-			pod = made["Deployment switchboard-connector"].(*appsv1.Deployment).Spec.Template
-		}
-		c := pod.Spec.Containers[0]
-		b := boxOf(t, networks[i], name, c.Args, environment(t, name, c), mount{file, "/etc/switchboard/switchboard.yaml", true})
-		b.Hosts = hosts
-		b.wantSettings(t)
-		running = append(running, b.start(t))
-	}
-	for _, p := range running {
-		p.healthy("/bin/switchboard", "health", "--url", "http://127.0.0.1:9088")
-	}
-	running[0].answers([]string{"/bin/switchboard", "cluster", "status"}, names)
-	stop(t, running...)
-}
-
-// environment is that of a pod's container.
-func environment(t *testing.T, pod string, c corev1.Container) []string {
-	t.Helper()
-	secrets := map[string]string{"cluster": strings.Repeat("s", 32)}
-	var env []string
-	for _, v := range c.Env {
-		value := v.Value
-		switch from := v.ValueFrom; {
-		case from == nil:
-		case from.FieldRef != nil && from.FieldRef.FieldPath == "metadata.name":
-			value = pod
-		case from.SecretKeyRef != nil:
-			var ok bool
-			if value, ok = secrets[from.SecretKeyRef.Key]; !ok && from.SecretKeyRef.Optional != nil {
-				continue
-			}
-		default:
-			t.Fatalf("%s has a value from %v", v.Name, from)
-		}
-		env = append(env, v.Name+"="+value)
-	}
-	return env
 }
