@@ -55,6 +55,7 @@ type Gateway struct {
 	health    *http.Transport
 	proxy     httputil.ReverseProxy // but for its transport
 	metrics   *metrics
+	name      string        // in Via
 	changed   chan struct{} // services are to be looked at
 
 	clientTime time.Duration
@@ -81,7 +82,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Secure == nil {
 		o.Secure = func(r *http.Request) bool { return r.TLS != nil }
 	}
-	g := &Gateway{opts: o, changed: make(chan struct{}, 1), clientTime: clientTime}
+	g := &Gateway{opts: o, name: newName(), changed: make(chan struct{}, 1), clientTime: clientTime}
 	g.stale.services = make(map[string]struct{})
 	g.lasting.list = make(map[*exchange]context.CancelCauseFunc)
 	g.transport = newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
