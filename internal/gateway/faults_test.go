@@ -117,6 +117,30 @@ func TestWhatMayNotBeRepeatedIsSentOnce(t *testing.T) {
 	}
 }
 
+func TestAKeyOfTheClientsGivesNoLeaveToRepeat(t *testing.T) {
+	w := begin(t, openTo("s"))
+	var posts atomic.Int32
+	var key atomic.Value
+	w.start("s", "a", func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			posts.Add(1)
+			key.Store(r.Header.Get("Idempotency-Key"))
+			panic(http.ErrAbortHandler) // on a connection that was kept
+		}
+	})
+	for n, name := range []string{"Idempotency-Key", "X-Idempotency-Key", "Idempotency-Key"} {
+		res, body := w.ask("GET", "/", "")
+		w.want(res, body, 200, "")
+		res, body = w.ask("POST", "/", strings.Repeat("x", n%2), name, "1")
+		if w.want(res, body, 502, CodeBadAnswer); posts.Load() != int32(n+1) {
+			t.Fatalf("%d requests with %s became %d", n+1, name, posts.Load())
+		}
+	}
+	if key.Load() != "1" {
+		t.Errorf("the service saw the key %q", key.Load())
+	}
+}
+
 func TestRetriesDoNotFeedAnOutage(t *testing.T) {
 	c := openTo("s")
 	c.Breaker.Failures = 1_000_000

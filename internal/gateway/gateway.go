@@ -58,6 +58,7 @@ type Gateway struct {
 	health    *http.Transport
 	proxy     httputil.ReverseProxy // but for its transport
 	metrics   *metrics
+	name      string        // in Via
 	changed   chan struct{} // services are to be looked at
 
 	clientTime time.Duration
@@ -87,7 +88,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Refused == nil {
 		o.Refused = func(*http.Request, string, int, string) time.Duration { return 0 }
 	}
-	g := &Gateway{opts: o, changed: make(chan struct{}, 1), clientTime: clientTime}
+	g := &Gateway{opts: o, name: newName(), changed: make(chan struct{}, 1), clientTime: clientTime}
 	g.stale.services = make(map[string]struct{})
 	g.lasting.list = make(map[*exchange]context.CancelCauseFunc)
 	g.transport = newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -17,7 +17,12 @@ const (
 	headerProto   = "X-Forwarded-Proto"
 	headerRequest = "X-Request-Id"
 	headerTrace   = "Traceparent"
+	headerVia     = "Via"
 )
+
+// mostPasses is how often a request may come through one gateway: a service may ask another
+// one here with all the headers that it got, but one that asks itself would do so for ever.
+const mostPasses = 4
 
 // maxFields is how many header fields a request may have. Their bytes are bounded by the
 // server.
@@ -129,6 +134,42 @@ func tell(h http.Header, r *http.Request, secure bool, who Caller, id string) {
 	h[headerRequest] = []string{id}
 	if who.User != "" {
 		h[headerUser], h[headerApp] = []string{who.User}, []string{who.App}
+	}
+}
+
+// newName returns a name for a gateway that no other has, to be found in Via: RFC 9110, section 7.6.3.
+func newName() string {
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // it never fails
+	return "switchboard-" + hex.EncodeToString(id[:])
+}
+
+// passes says how often a request came through the gateway of a name.
+func passes(h http.Header, name string) (n int) {
+	for _, v := range h[headerVia] {
+		for one := range strings.SplitSeq(v, ",") {
+			if _, by, _ := strings.Cut(strings.TrimSpace(one), " "); by == name {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// sign notes that a request came through the gateway of a name.
+func sign(h http.Header, name string) {
+	h[headerVia] = []string{strings.TrimPrefix(strings.Join(h[headerVia], ", ")+", 1.1 "+name, ", ")}
+}
+
+// once has an [http.Transport] leave alone what is not safe to repeat. It takes these headers
+// for leave to send anything again, but what the service makes of them nobody knows here.
+// It does not know them in this spelling, in which they mean the same.
+func once(h http.Header) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values := h[name]; values != nil {
+			delete(h, name)
+			h[strings.ToLower(name)] = values
+		}
 	}
 }
 

@@ -68,14 +68,17 @@ func (x *exchange) most() int64 {
 // admit says why a request is not for anybody, or finds its route and who makes it. Then it
 // counts as in flight there.
 func (x *exchange) admit(r *http.Request) *refusal {
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+		return refuse(CodeWrongMethod, "services are not asked by "+r.Method)
+	}
 	if why := badPath(r.URL.EscapedPath()); why != "" {
 		return refuse(CodeBadRequest, "the path "+why)
 	}
 	switch {
-	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
-		return refuse(CodeWrongMethod, "services are not asked by "+r.Method)
 	case fields(r.Header) > maxFields:
 		return refuse(CodeTooManyHeaders, "the request has too many header fields")
+	case passes(r.Header, x.g.name) >= mostPasses:
+		return refuse(CodeLoop, "the request comes here again and again: an instance of a service leads back to this server")
 	}
 	if x.route = x.g.table.Load().find(r.URL.Path); x.route == nil {
 		return refuse(CodeNoRoute, "there is nothing at this path")
@@ -235,6 +238,8 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 		delete(out.Header, "Authorization")
 		out.URL.RawQuery = without(out.URL.RawQuery, tokenParam)
 	}
+	once(out.Header)
+	sign(out.Header, x.g.name)
 	tell(out.Header, p.In, x.g.opts.Secure(p.In), x.who, x.id)
 	out.URL.Path, out.URL.RawPath = x.route.stripped(p.In.URL.Path), ""
 	out.Host = ""      // the instance's own

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -233,7 +234,32 @@ func TestSmuggledRequestsAreRefusedOrTakenForOne(t *testing.T) {
 	res, body = w.raw("GET /x HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("A: b\r\n", maxFields+1) + "\r\n")
 	w.want(res, body, 431, CodeTooManyHeaders)
 	for _, method := range []string{"TRACE", "CONNECT"} {
-		res, body := w.raw(method + " /x HTTP/1.1\r\nHost: x\r\n\r\n")
-		w.want(res, body, 405, CodeWrongMethod)
+		for _, target := range []string{"/x", "x:80"} {
+			res, body := w.raw(method + " " + target + " HTTP/1.1\r\nHost: x\r\n\r\n")
+			w.want(res, body, 405, CodeWrongMethod)
+		}
+	}
+}
+
+func TestARequestThatGoesInACircleEnds(t *testing.T) {
+	c := Config{Routes: []Route{{Path: "/circle/", Service: "circle", Auth: Open, Timeout: patienceOfTests}, {Path: "/s/", Service: "s", Auth: Open, Timeout: patienceOfTests}}}
+	w := begin(t, c)
+	w.join("circle", Instance{Name: "itself", URL: w.front.URL, Weight: 1})
+	res, body := w.ask("GET", "/circle/", "")
+	if w.want(res, body, 508, CodeLoop); w.metric(w.gateway.metrics.requests.WithLabelValues("/circle/", "508")) != mostPasses {
+		t.Errorf("it did not go round %d times", mostPasses)
+	}
+	// A service may ask another one here with all that it was told.
+	w.start("s", "a", func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/s/end" {
+			told(rw, r)
+			return
+		}
+		_, body := w.ask("GET", "/s/end", "", "Via", r.Header.Get("Via"))
+		_, _ = io.WriteString(rw, body)
+	})
+	res, body = w.ask("GET", "/s/", "", "Via", "1.1 front")
+	if w.want(res, body, 200, ""); !strings.Contains(body, "\nVia: 1.1 front, 1.1 switchboard-") {
+		t.Error(body)
 	}
 }
