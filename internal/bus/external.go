@@ -137,13 +137,16 @@ func (x *External) check() error {
 	return nil
 }
 
-// place is the address without what is secret in it.
+// place is the address without what is secret in it: passwords, and tokens.
 func (x *External) place() string {
 	var all []string
 	for _, s := range strings.Split(x.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(s))
 		if err != nil {
 			return "the given URL"
+		}
+		if _, both := u.User.Password(); u.User != nil && !both {
+			u.User = url.User("xxxxx") // a name alone is a token
 		}
 		all = append(all, u.Redacted())
 	}

@@ -157,8 +157,8 @@ func TestOpenSaysWhatIsWrongWithANATSThatExists(t *testing.T) {
 			t.Errorf("%+v was taken", x)
 		}
 	}
-	began := time.Now()
-	x := External{URL: "nats://user:secret@" + freePort(t)}
+	began, address := time.Now(), freePort(t)
+	x := External{URL: "nats://user:secret@" + address + ",nats://secrettoken@" + address}
 	_, err := Open(t.Context(), Options{External: &x, Logger: testLogger(t), StartTimeout: time.Second})
 	if err == nil || strings.Contains(err.Error(), "secret") || time.Since(began) > 10*time.Second {
 		t.Errorf("after %s: %v", time.Since(began), err)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
@@ -120,22 +119,6 @@ func checkDB(text string) error {
 		return errors.New("must not have a fragment (#…): in a password # is written as %23")
 	}
 	return nil
-}
-
-// redactedDB returns the URL of a database without its password.
-func redactedDB(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || text == "" {
-		return ""
-	}
-	q := u.Query()
-	for name := range q {
-		if slices.Contains([]string{"password", "sslpassword"}, name) {
-			q.Set(name, "xxxxx")
-		}
-	}
-	u.RawQuery = q.Encode()
-	return u.Redacted()
 }
 
 // ChatOff says why a server whose settings want chat cannot have it; nil where it can, or is

@@ -283,17 +283,6 @@ func checkNATS(text string) error {
 	return nil
 }
 
-// redacted returns URLs without their passwords.
-func redacted(text string) string {
-	list := splitList(text)
-	for i, one := range list {
-		if u, err := url.Parse(one); err == nil {
-			list[i] = u.Redacted()
-		}
-	}
-	return strings.Join(list, ",")
-}
-
 // leastClusterSecret is how long the secret of a cluster must be: whoever has it
 // reads and writes everything.
 const leastClusterSecret = 32

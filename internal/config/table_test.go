@@ -168,7 +168,7 @@ func TestWhatIsPrintedLoadsAgainAndHidesSecrets(t *testing.T) {
 	file := write(t, `
 origins: ["https://a.example"]
 apps:
-- {appName: SHOP, appId: "007", masterUserId: SHOP-1, authUrl: "https://shop.example/auth?key=1", allowApps: [BANK]}
+- {appName: SHOP, appId: "007", masterUserId: SHOP-1, authUrl: "https://shop.example/auth?shop=1", allowApps: [BANK]}
 - {appName: BANK, appId: "true", jwt: {jwksUrl: "https://bank.example/jwks", issuer: "null", audience: "a: b"}}
 limits: {frame: 12345, mailboxAge: 36h}
 log: {level: debug}
@@ -188,6 +188,52 @@ log: {level: debug}
 	}
 	if text := string(Defaults().YAML()); !strings.Contains(text, "frame: 64KiB\n") || !strings.Contains(text, "origins: []\n") {
 		t.Errorf("got\n%s", text)
+	}
+}
+
+// Whatever may hold a secret is marked in all settings, and nothing of it is printed.
+func TestNoSecretOfAnyKeyIsPrinted(t *testing.T) {
+	const mark = "hush4711hush4711hush4711hush4711"
+	marked := map[string]string{
+		kindNATS: "nats://" + mark + "@a.example:4222,nats://me:" + mark + "@b.example:4222",
+		kindDB:   "postgres://me:" + mark + "@db.example/chat?sslpassword=" + mark,
+		kindMeta: "http://me:" + mark + "@meta.example", kindURL: "https://" + mark + "@a.example/?api_key=" + mark + "&b=c",
+	}
+	hook := Webhook{Name: "h", URL: marked[kindURL], Secret: mark, SecondSecret: mark}
+	s := Defaults()
+	s.Apps = []App{{Name: "A", AuthURL: marked[kindURL], JWT: &JWT{Secret: mark, JWKSURL: marked[kindURL]}, Webhooks: []Webhook{hook}}}
+	s.Chat.Webhooks = []Webhook{hook}
+	named := regexp.MustCompile(`(?i)secret|password|token|credential|private|apikey`)
+	for _, k := range Keys() {
+		hides := slices.Contains([]string{kindSecret, kindSecrets, kindURL, kindDB, kindNATS, kindMeta}, k.Kind)
+		if open := slices.Contains([]string{kindFile, kindPath, kindDuration, kindCount, kindSwitch}, k.Kind); named.MatchString(k.Name) && !hides && !open {
+			t.Errorf("%s is called as a secret is, and its kind %q shows it", k.Name, k.Kind)
+		}
+		if k.field == nil {
+			if hides && !strings.HasPrefix(k.Name, "apps[].") && !strings.HasPrefix(k.Name, "chat.webhooks[].") {
+				t.Errorf("this test does not mark %s", k.Name)
+			}
+			continue
+		}
+		switch p := k.field(&s).(type) {
+		case *Secret:
+			*p = mark
+		case *map[string]Secret:
+			*p = map[string]Secret{"d": mark}
+		case *string:
+			if hides {
+				*p = marked[k.Kind]
+			}
+		}
+	}
+	text := string(s.YAML())
+	if at := strings.Index(text, mark[:8]); at >= 0 || strings.Count(text, mask) < 8 || strings.Count(text, hiddenPart) < 10 {
+		t.Errorf("%d of what is not to be seen:\n%s", at, text)
+	}
+	for _, want := range []string{"nats://xxxxx@a.example:4222,nats://me:xxxxx@b.example:4222", "?api_key=xxxxx&b=c", "postgres://me:xxxxx@"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not to be seen:\n%s", want, text)
+		}
 	}
 }
 

@@ -332,10 +332,14 @@ func checkPort(port string) error {
 	return nil
 }
 
-// checkURL checks an absolute http or https URL without a password in it.
+// checkURL checks an absolute http or https URL without a password in it. What is wrong is
+// said without it where it may hold a secret.
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || checkPort(u.Port()) != nil {
+		if strings.ContainsAny(text, "@?") {
+			return errors.New("is not a URL that begins with http:// or https://")
+		}
 		return fmt.Errorf("%q is not a URL that begins with http:// or https://", text)
 	}
 	if u.User != nil {

@@ -168,7 +168,7 @@ func (s Settings) webhooksNode(key string, list []Webhook) *yaml.Node {
 	for i, w := range list {
 		n := mapping()
 		add(n, "name", textNode(w.Name))
-		add(n, "url", textNode(s.shown(key+"["+strconv.Itoa(i)+"].url", w.URL)))
+		add(n, "url", textNode(s.shown(key+"["+strconv.Itoa(i)+"].url", redactedURL(w.URL))))
 		addText(n, "secret", w.Secret.String())
 		addText(n, "secondSecret", w.SecondSecret.String())
 		add(n, "events", listNode(w.Events))

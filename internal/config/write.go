@@ -82,8 +82,10 @@ func (k Key) node(s *Settings) *yaml.Node {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: k.text(s)}
 	case kindSecret:
 		return textNode(Secret(k.text(s)).String())
-	case kindNATS, kindMeta:
-		return textNode(redacted(k.text(s)))
+	case kindNATS:
+		return textNode(redactedAll(k.text(s)))
+	case kindMeta, kindURL:
+		return textNode(redactedURL(k.text(s)))
 	case kindDB:
 		return textNode(redactedDB(k.text(s)))
 	case kindSecrets:
@@ -109,12 +111,12 @@ func (s Settings) appsNode() *yaml.Node {
 		add(n, "appId", textNode(s.shown(key+"appId", a.ID)))
 		addText(n, "masterUserId", a.Master)
 		add(n, "authEnabled", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(a.AuthEnabled)})
-		addText(n, "authUrl", s.shown(key+"authUrl", a.AuthURL))
+		addText(n, "authUrl", s.shown(key+"authUrl", redactedURL(a.AuthURL)))
 		if a.JWT != nil {
 			j := mapping()
 			addText(j, "secret", a.JWT.Secret.String())
 			addText(j, "publicKey", s.shown(key+"jwt.publicKey", a.JWT.PublicKey))
-			addText(j, "jwksUrl", s.shown(key+"jwt.jwksUrl", a.JWT.JWKSURL))
+			addText(j, "jwksUrl", s.shown(key+"jwt.jwksUrl", redactedURL(a.JWT.JWKSURL)))
 			addText(j, "issuer", s.shown(key+"jwt.issuer", a.JWT.Issuer))
 			addText(j, "audience", s.shown(key+"jwt.audience", a.JWT.Audience))
 			add(n, "jwt", j)
