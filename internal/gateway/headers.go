@@ -17,7 +17,25 @@ const (
 	headerProto   = "X-Forwarded-Proto"
 	headerRequest = "X-Request-Id"
 	headerTrace   = "Traceparent"
+	headerVia     = "Via"
 )
+
+// via is what this gateway says of itself in Via: RFC 9110, section 7.6.3.
+const via = "1.1 switchboard"
+
+// maxVia is through how many gateways of ours a request may have come: one that comes
+// again and again, as from an instance whose URL is the gateway's, would go on until
+// nothing is left of the node.
+const maxVia = 3
+
+// loops says whether a request has come through too many gateways of ours.
+func loops(h http.Header) bool {
+	n := 0
+	for _, list := range h[headerVia] {
+		n += strings.Count(list, via)
+	}
+	return n >= maxVia
+}
 
 // maxFields is how many header fields a request may have. Their bytes are bounded by the
 // server.
@@ -127,6 +145,7 @@ func tell(h http.Header, r *http.Request, secure bool, who Caller, id string) {
 	}
 	h[headerFor], h[headerHost], h[headerProto] = []string{host}, []string{r.Host}, []string{proto}
 	h[headerRequest] = []string{id}
+	h[headerVia] = append(h[headerVia], via)
 	if who.User != "" {
 		h[headerUser], h[headerApp] = []string{who.User}, []string{who.App}
 	}

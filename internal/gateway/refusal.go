@@ -27,6 +27,7 @@ const (
 	CodeNoInstance     = "NO_INSTANCE"
 	CodeOverloaded     = wire.CodeOverloaded
 	CodeTimeout        = wire.CodeTimeout
+	CodeLoop           = "LOOP"
 )
 
 // Code is one of them with its status.
@@ -54,6 +55,7 @@ func Codes() []Code {
 		{CodeOverloaded, http.StatusServiceUnavailable},
 		{wire.CodeBusy, http.StatusServiceUnavailable},
 		{CodeTimeout, http.StatusGatewayTimeout},
+		{CodeLoop, http.StatusLoopDetected},
 	}
 }
 

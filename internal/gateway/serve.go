@@ -80,6 +80,9 @@ func (x *exchange) admit(r *http.Request) *refusal {
 	if x.route = x.g.table.Load().find(r.URL.Path); x.route == nil {
 		return refuse(CodeNoRoute, "there is nothing at this path")
 	}
+	if loops(r.Header) {
+		return refuse(CodeLoop, "the request has come here again and again: an instance of "+x.route.Service+" leads back to the gateway")
+	}
 	if r.ContentLength > x.most() {
 		return refuse(CodeBodyTooLarge, errTooLarge.Error())
 	}
