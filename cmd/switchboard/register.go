@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ const (
 	registerPause = time.Second
 	// leaveTime bounds how long a signal to stop waits until the instance has left.
 	leaveTime = 2 * time.Second
+	// mostSaid is how many different failures in a row are told.
+	mostSaid = 16
 	// registerTime bounds one registration.
 	registerTime = 10 * time.Second
 )
@@ -39,7 +42,7 @@ type registerCommand struct {
 	Weight   int               `default:"1" help:"How much of the load it takes beside others, 1 to 100."`
 	Meta     map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"What else is to be known of it, such as health=/healthz. May be repeated."`
 	TTL      time.Duration     `name:"ttl" default:"30s" help:"How long after the last renewal it is gone, should this command be killed. It is renewed every third of that."`
-	Server   string            `placeholder:"URL" help:"The node, such as https://chat.example; takes a key. Else one that runs on this machine."`
+	Server   []string          `placeholder:"URL" help:"The node, such as https://chat.example; takes a key. May be repeated: while one does not answer it is another's turn. Else one that runs on this machine."`
 	KeyFile  string            `placeholder:"FILE" help:"The file of an API key for --server, with the scope services:write:SERVICE. Else the variable SWITCHBOARD_KEY has it."`
 	Data     string            `placeholder:"FOLDER" help:"The data folder of a node that runs on this machine (default: as serve has it, ./data)."`
 	Config   string            `placeholder:"FILE" help:"The settings file that names the data folder. Else the variable SWITCHBOARD_CONFIG names it."`
@@ -86,12 +89,13 @@ func (c registerCommand) Validate() error {
 		}
 		return fmt.Errorf("%s %s", option, wrong[0].Reason)
 	}
-	if c.Server == "" && c.KeyFile != "" {
+	if len(c.Server) == 0 && c.KeyFile != "" {
 		return errors.New("--key-file goes with --server: the node on a data folder of this machine needs none")
 	}
-	err := nodeFlags{URL: c.Server, Data: c.Data, Config: c.Config}.Validate()
-	if err != nil {
-		return errors.New(strings.ReplaceAll(err.Error(), "--url", "--server"))
+	for _, server := range c.Server {
+		if err := (nodeFlags{URL: server, Data: c.Data, Config: c.Config}).Validate(); err != nil || server == "" {
+			return errors.New(strings.ReplaceAll(cmp.Or(err, errors.New("--url is empty: give an address such as http://127.0.0.1:8088")).Error(), "--url", "--server"))
+		}
 	}
 	return nil
 }
@@ -154,23 +158,24 @@ func ending(s *os.ProcessState) error {
 // registrar keeps an instance registered.
 type registrar struct {
 	is      registry.Instance
-	node    *nodeClient
-	keyFile string // read each time; empty: there is none
+	node    *nodeClient // whose turn it is
+	servers []string    // more than one: all of them, in turn
+	keyFile string      // read each time; empty: there is none
 	say     func(format string, args ...any)
 
 	stop  context.CancelFunc
 	done  chan struct{}
-	tried bool   // something may be registered; run's until done
-	been  bool   // something was; likewise
-	fails string // what was said last of a node that does not do it; likewise
+	tried bool            // something may be registered; run's until done
+	been  bool            // something was; likewise
+	fails map[string]bool // what was said of nodes that do not do it; likewise
 }
 
 // registrar returns what keeps the instance registered.
 func (c registerCommand) registrar(p *program) (*registrar, error) {
-	r := &registrar{is: c.is(), keyFile: c.KeyFile, say: func(format string, args ...any) {
+	r := &registrar{is: c.is(), keyFile: c.KeyFile, fails: map[string]bool{}, say: func(format string, args ...any) {
 		fmt.Fprintf(p.err, "switchboard: register: "+format+"\n", args...) // there is nobody else to tell
 	}}
-	if c.Server == "" {
+	if len(c.Server) == 0 {
 		var err error
 		r.node, err = nodeFlags{Data: c.Data, Config: c.Config}.node(p)
 		if err == nil {
@@ -178,7 +183,8 @@ func (c registerCommand) registrar(p *program) (*registrar, error) {
 		}
 		return r, err
 	}
-	r.node = &nodeClient{base: strings.TrimSuffix(c.Server, "/"), option: "--server", http: &http.Client{}}
+	r.node, r.servers = &nodeClient{option: "--server", http: &http.Client{}}, c.Server
+	r.turn()
 	if r.keyFile == "" {
 		for _, v := range p.environ {
 			if value, ok := strings.CutPrefix(v, keyVariable+"="); ok {
@@ -190,6 +196,14 @@ func (c registerCommand) registrar(p *program) (*registrar, error) {
 		}
 	}
 	return r, r.readKey()
+}
+
+// turn makes it the next node's turn, where there is another.
+func (r *registrar) turn() {
+	if len(r.servers) > 0 {
+		r.node.base = strings.TrimSuffix(r.servers[0], "/")
+		r.servers = append(r.servers[1:], r.servers[0])
+	}
 }
 
 // readKey reads the key from its file.
@@ -223,13 +237,26 @@ func (r *registrar) leave() {
 		return
 	}
 	r.tried = false
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
-	defer cancel()
-	_, err := r.node.call(ctx, "DELETE", r.path(), nil, nil)
+	var err error
 	var refused *problemError
+	tries := max(1, len(r.servers))
+	for range tries {
+		if err = r.remove(leaveTime / time.Duration(tries)); err == nil || errors.As(err, &refused) {
+			break
+		}
+		r.turn()
+	}
 	if err != nil && r.been && !(errors.As(err, &refused) && refused.Code == "NOT_FOUND") {
 		r.say("%s of %s could not take its leave, and is gone in %s: %s", r.is.Name, r.is.Service, r.is.TTL, err)
 	}
+}
+
+// remove removes the instance, within a time.
+func (r *registrar) remove(within time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	_, err := r.node.call(ctx, "DELETE", r.path(), nil, nil)
+	return err
 }
 
 func (r *registrar) path() string {
@@ -244,8 +271,8 @@ func (r *registrar) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause := r.is.TTL / 3
 		if err := r.renew(ctx); err != nil && ctx.Err() == nil {
-			if said := err.Error(); said != r.fails {
-				r.fails = said
+			if said := err.Error(); !r.fails[said] && len(r.fails) < mostSaid {
+				r.fails[said] = true
 				r.say("%s of %s is not registered, and will be tried again: %s", r.is.Name, r.is.Service, said)
 			}
 			again := registerPause // it is away, and may be back at any moment
@@ -253,8 +280,9 @@ func (r *registrar) run(ctx context.Context) {
 				again *= 5
 			}
 			pause = min(pause, again)
-		} else if err == nil && r.fails != "" {
-			r.fails = ""
+			r.turn()
+		} else if err == nil && len(r.fails) > 0 {
+			clear(r.fails)
 			r.say("%s of %s is registered again", r.is.Name, r.is.Service)
 		}
 		wait(ctx, pause)
@@ -268,7 +296,11 @@ func (r *registrar) renew(ctx context.Context) error {
 	}
 	// What is under way when ctx ends is waited for, for a while: cut off here, it might be
 	// carried out after the instance has left.
-	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), registerTime)
+	most := registerTime
+	if len(r.servers) > 1 { // one that is frozen leaves time for another
+		most = min(most, max(r.is.TTL/3, time.Second))
+	}
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveTime, cancel) })()
 	r.tried = true

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -178,6 +179,18 @@ func TestNoInstanceIsToldFromNoRouteAndFromASlowOne(t *testing.T) {
 	w.want(res, body, 504, CodeTimeout)
 	res, body = w.ask("POST", "/", "x")
 	w.want(res, body, 504, CodeTimeout)
+}
+
+func TestNoConnectionIsMadeToWhereNoServiceIs(t *testing.T) {
+	dial := outward(func(at netip.AddrPort) bool { return at.Port() == 9088 })
+	for address, open := range map[string]bool{
+		"127.0.0.1:80": true, "10.0.0.7:8080": true, "[2001:db8::1]:80": true, "[fd00::1]:80": true,
+		"169.254.169.254:80": false, "[::ffff:169.254.169.254]:80": false, "[fe80::1%eth0]:80": false, "0.0.0.0:80": false, "[::]:80": false, "224.0.0.1:80": false, "127.0.0.1:9088": false,
+	} {
+		if err := dial("tcp", address, nil); (err == nil) != open {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
 }
 
 func TestAnOpenBreakerIsTriedByOneRequest(t *testing.T) {

@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,7 +34,7 @@ const (
 	copyBuffer      = 32 << 10
 )
 
-// Options configure a gateway. Those are needed of which nothing else is said.
+// Options configure a gateway. What says what nil is may be left out; all else is needed.
 type Options struct {
 	Config    Config
 	Instances Instances
@@ -45,7 +47,10 @@ type Options struct {
 	// Refused is told of each request whose token is refused, with the path of its route,
 	// and says for how long all are that come from there; 0: not at all. Nil: nobody is.
 	Refused func(r *http.Request, route string, status int, code string) (wait time.Duration)
-	// Dial connects to instances. Nil: as [net.Dialer] does.
+	// Closed says of an address that no service is there, so that no instance's URL leads to
+	// it. Nil: of none, besides those that no service has at all.
+	Closed func(netip.AddrPort) bool
+	// Dial connects to instances. Nil: as [net.Dialer] does, but not to what is Closed.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -80,7 +85,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, errors.New("gateway: Options.Instances, Verifier, Now, Log and Metrics are needed")
 	}
 	if o.Dial == nil {
-		o.Dial = (&net.Dialer{Timeout: dialTime}).DialContext
+		o.Dial = (&net.Dialer{Timeout: dialTime, Control: outward(o.Closed)}).DialContext
 	}
 	if o.Secure == nil {
 		o.Secure = func(r *http.Request) bool { return r.TLS != nil }
@@ -108,6 +113,24 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// outward has connections end that would go where no service is: to addresses of the link,
+// at which clouds tell machines their credentials, to none or all of this machine, and to
+// what is closed. Who registers an instance would otherwise read there by way of the node.
+// It is asked after names were looked up.
+func outward(closed func(netip.AddrPort) bool) func(network, address string, _ syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		ip := to.Addr().Unmap()
+		if ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() || closed != nil && closed(netip.AddrPortFrom(ip, to.Port())) {
+			return errors.New("no service may be at this address")
+		}
+		return nil
+	}
 }
 
 func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/seed-3d8c1042/switchboard/internal/api"
@@ -31,8 +32,16 @@ func (n *node) openGateway() (err error) {
 	n.gateway, err = gateway.New(gateway.Options{
 		Config: gatewayConfig(s.Gateway), Instances: instances{n.registry}, Verifier: bearers{n},
 		Now: time.Now, Log: n.log, Metrics: n.metrics, Secure: turnstile.Secure, Refused: n.entrance.refusedAtGateway,
+		Closed: n.ownDoor,
 	})
 	return err
+}
+
+// ownDoor says whether an address is that of the admin door where this machine alone
+// reaches it: who registers a service is not to open it to everybody.
+func (n *node) ownDoor(at netip.AddrPort) bool {
+	own, err := netip.ParseAddrPort(n.doors.admin.addr())
+	return err == nil && own.Port() == at.Port() && own.Addr().Unmap().IsLoopback() && at.Addr().IsLoopback()
 }
 
 // runGateway looks after the instances until ctx ends.

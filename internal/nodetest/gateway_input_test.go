@@ -66,6 +66,7 @@ func TestNobodyGetsAroundTheGateway(t *testing.T) {
 	}
 
 	tryPathsAndFrames(t, w.Server)
+	w.tryInstancesThatLeadAstray(t)
 	if inner.Load() != 0 {
 		t.Errorf("%d requests came where nobody may", inner.Load())
 	}
@@ -136,5 +137,32 @@ func TestRoutesChangeAtRunTimeAndNothingUnderWayEnds(t *testing.T) {
 	reload(t, s, path, strings.Replace(route, "path: /stock/", "path: /v1/keys", 1), "one of Switchboard's own paths")
 	if a := s.Call("GET", "/goods/2", "", ""); a.Status != 200 {
 		t.Errorf("after bad settings: %d %s", a.Status, a.Body)
+	}
+}
+
+// tryInstancesThatLeadAstray registers what leads back to the gateway, and to where only
+// this machine may come.
+func (w *serviceWorld) tryInstancesThatLeadAstray(t *testing.T) {
+	t.Helper()
+	for _, c := range []struct {
+		url    string
+		status int
+		code   string
+	}{
+		{"http://" + w.Addr, 508, "LOOP_DETECTED"},
+		{"http://" + w.Admin, 502, "BAD_ANSWER"},
+		{"http://0.0.0.0:" + w.Admin[strings.LastIndexByte(w.Admin, ':')+1:], 502, "BAD_ANSWER"},
+		{"http://169.254.169.254", 502, "BAD_ANSWER"},
+	} {
+		if a := w.Call("PUT", "/v1/services/nobody/astray", w.admin, `{"url":"`+c.url+`","meta":{"health":"/docs/api"}}`); a.Status > 201 {
+			t.Fatal(a.Status, a.Body)
+		}
+		Eventually(t, "what is asked for at "+c.url+" is refused with "+c.code, func() bool {
+			a := w.Call("GET", "/nobody/x", "", "")
+			return a.Status == c.status && a.Code() == c.code
+		})
+		if a := w.Call("DELETE", "/v1/services/nobody/astray", w.admin, ""); a.Status != 200 {
+			t.Fatal(a.Status, a.Body)
+		}
 	}
 }

@@ -226,13 +226,25 @@ func TestEveryNodeKnowsTheServicesAndForgetsWhatIsNotRenewed(t *testing.T) {
 	open(t, addr)
 	r := registers(t, "--name", "bills", "--url", "http://"+addr, "--instance", "b1", "--ttl", "2s", "--server", "http://"+c.Nodes[2].Addr, "--key-file", keyFile, "--", "cat")
 	everybody("bills", "b1", 0, 1, 2)
+	both := freeAddress(t)
+	open(t, both)
+	stays := registers(t, "--name", "bills", "--url", "http://"+both, "--instance", "b2", "--ttl", "3s",
+		"--server", "http://"+c.Nodes[0].Addr, "--server", "http://"+c.Nodes[1].Addr, "--key-file", keyFile, "--", "cat")
+	everybody("bills", "b1 b2", 0, 1, 2)
 	if err := r.Process.Kill(); err != nil { // its command goes on, of which nobody knows
 		t.Fatal(err)
 	}
-	everybody("bills", "", 0, 1, 2)
+	everybody("bills", "b2", 0, 1, 2)
 	c.Nodes[0].Kill()
 	everybody("switchboard", "n2 n3", 1, 2)
 	everybody("orders", "a", 1, 2)
+	Eventually(t, "another node is told when one is away", func() bool { return strings.Contains(stays.said(), "is registered again") })
+	everybody("bills", "b2", 1, 2)
+	stays.stdin()
+	if code := stays.ends(t); code != 0 {
+		t.Error(code, stays.said())
+	}
+	everybody("bills", "", 1, 2)
 	if a := c.Nodes[1].Call("DELETE", "/v1/services/orders/a", key, ""); a.Status != 200 {
 		t.Error(a.Status, a.Body)
 	}
