@@ -178,8 +178,8 @@ func (p *patience) end() {
 // progress within the route's time; one that does not may be silent as long as it likes.
 type answer struct {
 	io.ReadCloser
-	patience *patience // nil: there is none
-	broken   func()    // is told when it breaks off
+	patience *patience       // nil: there is none
+	ended    func(err error) // is told once of its end, io.EOF where it is whole
 	done     bool
 }
 
@@ -191,9 +191,9 @@ func (a *answer) Read(p []byte) (int, error) {
 	if a.patience != nil {
 		a.patience.hold()
 	}
-	if err != nil && err != io.EOF && !a.done {
+	if err != nil && !a.done {
 		a.done = true
-		a.broken()
+		a.ended(err)
 	}
 	return n, err
 }

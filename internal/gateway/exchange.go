@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -66,16 +68,7 @@ func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 		x.tried.list[x.tried.n] = i
 		x.tried.n++
 		res, got, err := x.try(out, i)
-		i.attempts[got].Inc()
-		opened := i.breaker.note(got, trial, now(), x.g.table.Load().config.Breaker)
-		switch {
-		case opened:
-			i.turned(now(), failure(res, err))
-			x.g.opts.Log.Warn("requests to an instance of a service fail, so it gets none for a while", "service", s.name, "instance", i.Name, "err", failure(res, err))
-		case trial && got == answered:
-			i.turned(now(), nil)
-			x.g.opts.Log.Info("an instance of a service answers again", "service", s.name, "instance", i.Name)
-		}
+		x.g.judge(i, got, trial, failure(res, err))
 		if got == answered || got == undecided || !x.again(out, err) {
 			return res, err
 		}
@@ -87,9 +80,27 @@ func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 	}
 }
 
+// judge takes what became of a request at an instance, and why.
+func (g *Gateway) judge(i *instance, got outcome, trial bool, why error) {
+	i.attempts[got].Inc()
+	if got == answered && !trial {
+		return // when that is whole it counts: see take
+	}
+	now := g.opts.Now()
+	opened := i.breaker.note(got, trial, now, g.table.Load().config.Breaker)
+	switch {
+	case opened:
+		i.turned(now, why)
+		g.opts.Log.Warn("requests to an instance of a service fail, so it gets none for a while", "service", i.service, "instance", i.Name, "err", why)
+	case trial && got == answered:
+		i.turned(now, nil)
+		g.opts.Log.Info("an instance of a service answers again", "service", i.service, "instance", i.Name)
+	}
+}
+
 // failure says what was wrong with a try.
 func failure(res *http.Response, err error) error {
-	if err == nil {
+	if err == nil && res != nil {
 		return errors.New("it answers " + res.Status)
 	}
 	return err
@@ -162,17 +173,25 @@ func (x *exchange) try(out *http.Request, i *instance) (*http.Response, outcome,
 // take judges an answer that has begun.
 func (x *exchange) take(res *http.Response, i *instance, cancel context.CancelCauseFunc) (*http.Response, outcome, error) {
 	upgraded := res.StatusCode == http.StatusSwitchingProtocols
+	settings := func() Breaker { return x.g.table.Load().config.Breaker }
 	if upgraded && x.upgrade {
+		i.breaker.note(answered, false, x.g.opts.Now(), settings())
 		return res, answered, nil
 	}
 	if upgraded || res.StatusCode < 200 || res.StatusCode > 599 {
 		res.Body.Close()
 		return nil, noAnswer, errors.New("what the service answers is not HTTP")
 	}
-	a := &answer{ReadCloser: res.Body, broken: func() {
+	good := true
+	a := &answer{ReadCloser: res.Body, ended: func(err error) {
+		if err == io.EOF {
+			if good {
+				i.breaker.note(answered, false, x.g.opts.Now(), settings())
+			}
+			return
+		}
 		if cause := context.Cause(res.Request.Context()); cause == nil || cause == errSlow {
-			i.breaker.note(noAnswer, false, x.g.opts.Now(), x.g.table.Load().config.Breaker)
-			i.attempts[noAnswer].Inc()
+			x.g.judge(i, noAnswer, false, fmt.Errorf("an answer breaks off: %w", cmp.Or(cause, err)))
 		}
 	}}
 	if res.ContentLength > 0 {
@@ -182,6 +201,7 @@ func (x *exchange) take(res *http.Response, i *instance, cancel context.CancelCa
 	res.Body = a
 	switch res.StatusCode {
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		good = false
 		return res, badAnswer, nil
 	}
 	return res, answered, nil

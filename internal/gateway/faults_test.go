@@ -253,6 +253,15 @@ func TestAnAnswerThatIsCutOffIsNotMadeWhole(t *testing.T) {
 	w.eventually("it counts as failed", func() bool {
 		return w.metric(w.gateway.metrics.attempts.WithLabelValues("s", "a", "failed")) > 0
 	})
+	// Whose answers all begin well and break off fails, and it is told why.
+	w.eventually("its breaker opens", func() bool {
+		if res, err := http.Get(w.front.URL + "/"); err == nil {
+			_, _ = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+		}
+		s, _ := w.gateway.State("s", "a")
+		return s.Word == Failing && strings.Contains(s.Reason, "breaks off")
+	})
 }
 
 func TestARollingReplacementIsNotNoticed(t *testing.T) {
