@@ -40,7 +40,7 @@ type Accounts interface {
 
 	MakeReset(ctx context.Context, user wire.UserID) (accounts.Reset, error)
 	AskReset(address, username string) error
-	UseReset(ctx context.Context, token, password string) error
+	UseReset(ctx context.Context, token, password string) (wire.UserID, error)
 
 	Block(ctx context.Context, h accounts.Holder, other wire.UserID) error
 	Unblock(ctx context.Context, h accounts.Holder, other wire.UserID) error
@@ -438,8 +438,10 @@ type useResetBody struct {
 	Password string `json:"password"`
 }
 
-func (r Rooms) useReset(w http.ResponseWriter, q *http.Request, _ Identity, u useResetRequest) error {
-	return done(w, http.StatusNoContent, r.Accounts.UseReset(q.Context(), u.Body.Token, u.Body.Password))
+func (r Rooms) useReset(w http.ResponseWriter, q *http.Request, who Identity, u useResetRequest) error {
+	user, err := r.Accounts.UseReset(q.Context(), u.Body.Token, u.Body.Password)
+	r.noteDone(err, who, "passwordChanged", r.Accounts.App(), string(user), "by a reset")
+	return done(w, http.StatusNoContent, err)
 }
 
 func (r Rooms) block(w http.ResponseWriter, q *http.Request, who Identity, b accountRequest) error {

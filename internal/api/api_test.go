@@ -351,6 +351,13 @@ func TestOrigins(t *testing.T) {
 			t.Errorf("page %q at %q, demo %v: %v", c.origin, c.host, c.demo, got)
 		}
 	}
+	for origin, want := range map[string]bool{"https://chat.example": true, "http://chat.example": false, "http://dev.example:3000": true} {
+		r := httptest.NewRequest("GET", "https://chat.example/ws", nil) // by TLS
+		r.Header.Set("Origin", origin)
+		if got := OriginAllowed(r, named, false); got != want {
+			t.Errorf("page %q by TLS: %v", origin, got)
+		}
+	}
 	r := httptest.NewRequest("GET", "/ws", nil)
 	if !OriginAllowed(r, nil, false) {
 		t.Error("a program was refused")

@@ -40,13 +40,20 @@ func (v *V1) guessed(r *http.Request, refused *Refusal) *Refusal {
 	return refused
 }
 
-// noteRefusal tells the audit log of a request that was refused for who makes it.
-func (v *V1) noteRefusal(r *http.Request, c *Call, refused *Refusal) {
+// noteRefusal tells the audit log of a request from an address that was refused for who
+// makes it. That of a sign-in with a password has been told by then.
+func (v *V1) noteRefusal(address string, c *Call, refused *Refusal) {
+	if c.name() == passwordSignIn {
+		return
+	}
 	switch refused.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
-		v.opts.Rooms.Audit.Note(audit.Event{Event: "requestRefused", Address: r.RemoteAddr, Code: refused.Code, What: c.name(), Refusal: true})
+		v.opts.Rooms.Audit.Note(audit.Event{Event: "requestRefused", Address: address, Code: refused.Code, What: c.name(), Refusal: true})
 	}
 }
+
+// passwordSignIn is the call of which noteSignIn tells.
+const passwordSignIn = "POST /v1/sessions"
 
 // note tells the audit log what somebody has done: of which app, to which user, and to
 // what. The last three may be empty.

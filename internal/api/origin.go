@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/seed-3d8c1042/switchboard/internal/turnstile"
 )
 
 // OriginAllowed says whether a request may come from its web origin. Programs
@@ -14,8 +16,9 @@ import (
 // server, is named in origins ("https://host[:port]"), or, with demo, is on
 // this machine.
 //
-// The scheme under which this server was asked is not compared: a proxy may
-// have ended TLS in front of it.
+// Where this server was asked by TLS, or a trusted proxy says so of itself, a page that
+// came in clear is none of its own: anybody on the way may have written it. Otherwise the
+// scheme is not compared: a proxy may have ended TLS in front of it.
 func OriginAllowed(r *http.Request, origins []string, demo bool) bool {
 	sent := r.Header.Values("Origin")
 	if len(sent) == 0 {
@@ -25,7 +28,7 @@ func OriginAllowed(r *http.Request, origins []string, demo bool) bool {
 	if !ok || len(sent) > 1 {
 		return false
 	}
-	if host == withoutPort(r.Host, scheme) {
+	if host == withoutPort(r.Host, scheme) && (scheme == "https" || !turnstile.Secure(r)) {
 		return true
 	}
 	named := slices.ContainsFunc(origins, func(o string) bool {

@@ -157,7 +157,7 @@ type registerInstanceRequest struct {
 
 // registerInstance registers or renews an instance. Services are the product's, and no
 // app's: what a key may register is a matter of its scopes alone.
-func (r Rooms) registerInstance(ctx context.Context, _ Identity, q registerInstanceRequest) (instanceAnswer, error) {
+func (r Rooms) registerInstance(ctx context.Context, who Identity, q registerInstanceRequest) (instanceAnswer, error) {
 	b := &q.Body
 	i := registry.Instance{Service: q.Name, Name: q.Instance, URL: b.URL, Weight: 1, Meta: b.Meta, TTL: registry.DefaultTTL}
 	if b.Weight != nil {
@@ -172,6 +172,9 @@ func (r Rooms) registerInstance(ctx context.Context, _ Identity, q registerInsta
 	is, fresh, err := r.Services.Register(ctx, i)
 	if err != nil {
 		return instanceAnswer{}, registryRefusal(err, q.Name, q.Instance)
+	}
+	if fresh {
+		r.note(who, "instanceRegistered", "", "", q.Name+"/"+q.Instance)
 	}
 	a := r.showInstance(is)
 	a.fresh = fresh
@@ -212,13 +215,14 @@ type removedInstanceAnswer struct {
 	Removed string `json:"removed"`
 }
 
-func (r Rooms) removeInstance(ctx context.Context, _ Identity, q removeInstanceRequest) (removedInstanceAnswer, error) {
+func (r Rooms) removeInstance(ctx context.Context, who Identity, q removeInstanceRequest) (removedInstanceAnswer, error) {
 	if q.Name == registry.Nodes {
 		return removedInstanceAnswer{}, Refuse(http.StatusConflict, wire.CodeConflict, "the instances of %s are the nodes themselves", registry.Nodes)
 	}
 	if err := r.Services.Remove(ctx, q.Name, q.Instance); err != nil {
 		return removedInstanceAnswer{}, registryRefusal(err, q.Name, q.Instance)
 	}
+	r.note(who, "instanceRemoved", "", "", q.Name+"/"+q.Instance)
 	return removedInstanceAnswer{Removed: q.Instance}, nil
 }
 

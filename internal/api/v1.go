@@ -182,7 +182,7 @@ func wrongMethod(allowed []string, nearby map[string]string) http.HandlerFunc {
 func (v *V1) serve(w http.ResponseWriter, r *http.Request, c *Call, operator bool) {
 	began := v.opts.Now()
 	if refused := v.answer(w, r, c, operator); refused != nil {
-		v.noteRefusal(r, c, refused)
+		v.noteRefusal(r.RemoteAddr, c, refused)
 		v.counters.refused.WithLabelValues(refused.Code).Inc()
 		refused.write(w)
 	}
@@ -319,6 +319,7 @@ func (v *V1) perform(w http.ResponseWriter, r *http.Request, c *Call, who Identi
 func (v *V1) carryOut(ctx context.Context, w http.ResponseWriter, c *Call, who Identity, request any) {
 	answer, err := c.Handler.run(ctx, who, request)
 	if refused := v.refusal(err, c); refused != nil {
+		v.noteRefusal(who.address, c, refused)
 		v.counters.refused.WithLabelValues(refused.Code).Inc()
 		refused.write(w)
 		return

@@ -1,7 +1,7 @@
 package audit
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +20,8 @@ const (
 	queued = 4096
 	// refusalsASecond is how many refusals are noted in one.
 	refusalsASecond = 100
+	// atOnce is from how many bytes on lines are written that others follow.
+	atOnce = 8 << 10
 	// longest is how many bytes of a text are kept.
 	longest = 128
 )
@@ -64,9 +66,12 @@ type Log struct {
 	refusals int
 	missing  int
 
-	file    *os.File // the writer's; nil with Out
-	to      *bufio.Writer
-	trouble bool // the writer's: the last line was not written
+	// The writer's.
+	file    *os.File // nil with Out
+	buf     []byte   // lines that are to be written
+	told    []int    // of each, how many are missing before it
+	torn    bool     // what was written ends within a line
+	trouble bool     // the last line was not written
 }
 
 // Open opens the file, and begins to write.
@@ -96,18 +101,29 @@ func Open(o Options) (*Log, error) {
 // open opens the file. It is the writer's, or nobody else knows of l.
 func (l *Log) open() error {
 	if l.o.File == "-" {
-		l.to = bufio.NewWriter(l.o.Out)
 		return nil
 	}
-	f, err := os.OpenFile(l.o.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(l.o.File, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the audit log: %w", err)
 	}
 	if l.file != nil {
 		_ = l.file.Close() // all of it was written
 	}
-	l.file, l.to = f, bufio.NewWriter(f)
+	l.file, l.torn = f, endsWithinLine(f)
 	return nil
+}
+
+// endsWithinLine says whether the end of the last line was not written, as on a disk that
+// was full, or before a power cut.
+func endsWithinLine(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	last := make([]byte, 1)
+	_, err = f.ReadAt(last, info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
 
 // Note notes an event, with the time if it has none.
@@ -205,19 +221,45 @@ func (l *Log) rest() {
 			continue
 		default:
 		}
-		if l.to.Buffered() == 0 {
-			return
+		if len(l.buf) > 0 {
+			l.flush()
 		}
-		err := l.to.Flush()
-		if err != nil {
-			l.lost.Inc()
-			if !l.trouble {
-				l.o.Log.Error("the audit log cannot be written: what happens is not noted", "file", l.o.File, "err", err)
-			}
-			l.to.Reset(l.sink()) // a writer keeps its error
-		}
-		l.trouble = err != nil
 		return
+	}
+}
+
+// flush writes the lines that wait. What cannot be written is lost.
+func (l *Log) flush() {
+	lines := l.buf
+	if l.torn { // the next line is to be one of its own
+		lines = append([]byte{'\n'}, lines...)
+	}
+	n, err := l.sink().Write(lines)
+	written := bytes.Count(lines[:n], []byte{'\n'})
+	if l.torn && n > 0 {
+		written--
+	}
+	if n > 0 {
+		l.torn = lines[n-1] != '\n'
+	}
+	if err != nil {
+		l.lose(l.told[written:])
+		if !l.trouble {
+			l.o.Log.Error("the audit log cannot be written: what happens is not noted", "file", l.o.File, "err", err)
+		}
+	}
+	l.trouble = err != nil
+	l.buf, l.told = l.buf[:0], l.told[:0]
+}
+
+// lose counts lines that were noted and not written: the next one tells of them, and of
+// those of which they were to tell.
+func (l *Log) lose(told []int) {
+	l.lost.Add(float64(len(told)))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, before := range told {
+		l.missing += 1 + before
 	}
 }
 
@@ -233,5 +275,8 @@ func (l *Log) line(e Event) {
 	if err != nil {
 		panic("audit: " + err.Error()) // texts, a number and a time
 	}
-	_, _ = l.to.Write(append(text, '\n')) // rest sees what is wrong
+	l.buf = append(append(l.buf, text...), '\n')
+	if l.told = append(l.told, e.Missing); len(l.buf) >= atOnce {
+		l.flush()
+	}
 }

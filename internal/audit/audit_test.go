@@ -122,6 +122,73 @@ func TestWhatCannotBeWrittenIsSaidOnceAndEndsByItself(t *testing.T) {
 	}
 }
 
+// full is a disk with room for so many bytes.
+type full struct {
+	bytes.Buffer
+	room int
+}
+
+func (f *full) Write(p []byte) (int, error) {
+	n := min(len(p), f.room)
+	f.room -= n
+	_, _ = f.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, errors.New("no room")
+	}
+	return n, nil
+}
+
+func TestWhatADiskHasNoRoomForIsMissingAndSpoilsNoLine(t *testing.T) {
+	out := &full{room: 30}
+	l, err := Open(Options{File: "-", Out: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := func(event string) {
+		t.Helper()
+		l.Note(Event{Event: event})
+		if err := l.Reopen(); err != nil { // which waits until it was tried to write it
+			t.Fatal(err)
+		}
+	}
+	note("cut")
+	note("lost")
+	out.room = 1000
+	note("whole")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cut, rest, _ := strings.Cut(out.String(), "\n")
+	got := lines(t, rest)
+	if len(cut) != 30 || len(got) != 1 || got[0].Event != "whole" || got[0].Missing != 2 {
+		t.Errorf("wrote %q", out.String())
+	}
+	if n := testutil.ToFloat64(l.lost); n != 2 {
+		t.Errorf("counted %v", n)
+	}
+}
+
+func TestALineIsNotWrittenBehindHalfOfOne(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(file, []byte(`{"time":"20`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		l, err := Open(Options{File: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Note(Event{Event: "signIn"})
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, _ := os.ReadFile(file)
+	if _, rest, _ := strings.Cut(string(text), "\n"); len(lines(t, rest)) != 2 {
+		t.Errorf("wrote %q", text)
+	}
+}
+
 func TestWithoutALogNothingIsNoted(t *testing.T) {
 	var l *Log
 	l.Note(Event{Event: "signIn"})

@@ -366,6 +366,7 @@ func (n *node) drain(ctx context.Context) {
 
 // reload puts new settings into effect as they come.
 func (n *node) reload(ctx context.Context) error {
+	commit := n.opts.Book.State().Commit
 	for {
 		select {
 		case <-ctx.Done():
@@ -399,11 +400,22 @@ func (n *node) reload(ctx context.Context) error {
 			n.reloadRegistry(s)
 			n.reloadGateway(s)
 			if len(changed) > 0 {
-				n.entrance.audit.Note(audit.Event{Event: "settingsChanged", By: "operator", What: strings.Join(changed, ",")})
+				n.entrance.audit.Note(audit.Event{Event: "settingsChanged", By: n.changedBy(&commit), What: strings.Join(changed, ",")})
 				n.log.Info("new settings are in effect", "keys", changed)
 			}
 		}
 	}
+}
+
+// changedBy says who has changed settings, for the audit log: a commit, if another one is
+// in force than before.
+func (n *node) changedBy(commit *string) string {
+	before, now := *commit, n.opts.Book.State().Commit
+	*commit = now
+	if now == "" || now == before {
+		return "operator"
+	}
+	return "commit " + now
 }
 
 // limitKeepers gives each keeper of this node its part of the limits in force.

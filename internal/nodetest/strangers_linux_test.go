@@ -246,13 +246,19 @@ func TestTheAuditLogTellsWhoCameAndWhoChangedWhat(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "audit.log")
 	settings := plainApp + fmt.Sprintf("audit: {file: %q}\n", file)
 	path := Settings(t, settings)
-	s := Start(t, "--config", path)
-	id, key := s.NewKey(`{"app":"ANZ","scopes":["sessions:close","keys:manage"]}`)
+	s := Start(t, "--config", path, "--set", "limits.sessionsPerUser=1")
+	id, key := s.NewKey(`{"app":"ANZ","scopes":["sessions:close","keys:manage","journal:write","services:write"]}`)
 	p := SignIn(t, s, "ANZ-7", "")
 	bad := Dial(t, s)
 	bad.Send(`{"type":"AUTH_CLIENT","data":{"appId":"wrong-id","userId":"ANZ-8","token":"secret-token"}}`)
 	bad.Next()
 	s.Call("GET", "/v1/whoami", "sb_secret-that-is-none", "")
+	s.Call("POST", "/v1/journal/rebuild", key, "") // which the handler refuses
+	s.Call("PUT", "/v1/services/shop/one", key, `{"url":"http://127.0.0.1:1"}`)
+	SignIn(t, s, "ANZ-9", "")
+	second := Dial(t, s)
+	second.Send(authFrame("app-id-343", "ANZ-9", ""))
+	second.Next()
 	s.Call("DELETE", "/v1/users/ANZ-7/sessions", key, "")
 	if code := p.CloseCode(); code != 1000 {
 		t.Errorf("closed with %d", code)
@@ -264,6 +270,7 @@ func TestTheAuditLogTellsWhoCameAndWhoChangedWhat(t *testing.T) {
 	for _, want := range []string{
 		`"event":"keyMade","app":"ANZ","by":"operator","what":"` + id + `"`, `"event":"signIn","app":"ANZ","user":"ANZ-7","address":"127.0.0.1:`,
 		`"event":"signInRefused","app":"ANZ","user":"ANZ-8","address":"127.0.0.1:`, `"code":"WRONG_APP_ID"`, `"code":"KEY_INVALID","what":"GET /v1/whoami"`,
+		`"code":"FORBIDDEN","what":"POST /v1/journal/rebuild"`, `"event":"instanceRegistered","by":"key ` + id + `"`, `"event":"signInRefused","app":"ANZ","user":"ANZ-9"`, `"code":"TOO_MANY_SESSIONS"`,
 		`"event":"sessionsClosed","app":"ANZ","user":"ANZ-7","by":"key ` + id + `"`, `"event":"signOut","app":"ANZ","user":"ANZ-7"`,
 	} {
 		Eventually(t, want+" is noted", func() bool { return strings.Contains(read(file), want) })

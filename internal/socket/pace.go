@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-3d8c1042/switchboard/internal/audit"
 	"github.com/seed-3d8c1042/switchboard/wire"
 )
 
@@ -146,8 +145,7 @@ func (s *session) blocked() *wire.Error {
 
 // failedSignIn notes a sign-in that was refused. One that could not be decided, or was
 // right but for its time or place, is nobody's guess.
-func (s *session) failedSignIn(a *wire.Auth, code string) {
-	s.srv.opts.Audit.Note(s.refusedSignIn(a, code))
+func (s *session) failedSignIn(code string) {
 	switch code {
 	case wire.CodeBusy, wire.CodeHookFailed, wire.CodeStoreDown, wire.CodeTokenExpired, wire.CodeWrongDomain:
 		return
@@ -155,9 +153,4 @@ func (s *session) failedSignIn(a *wire.Auth, code string) {
 	if in := s.srv.opts.SignIns; in != nil {
 		in.Failed(s.Address())
 	}
-}
-
-// refusedSignIn is what the audit log is told of it.
-func (s *session) refusedSignIn(a *wire.Auth, code string) audit.Event {
-	return audit.Event{Event: "signInRefused", App: a.User.App(), User: a.UserText, Address: s.Address(), Code: code, Refusal: true}
 }

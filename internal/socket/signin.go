@@ -65,7 +65,7 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 	a, wrong := s.checkAuth(data, renew)
 	switch {
 	case wrong != nil && wrong.Kind == wire.KindAuthReply:
-		s.failedSignIn(&a, wrong.Code)
+		s.failedSignIn(wrong.Code)
 		s.rejected(&a, wrong, wire.CloseNotAuthentic)
 	case wrong != nil:
 		s.mu.Lock()
@@ -81,7 +81,7 @@ func (s *session) authenticate(ctx context.Context, data, reference []byte) {
 // what comes of it unasked.
 func (s *session) present(ctx context.Context, a *wire.Auth) {
 	if a.User == "" {
-		s.failedSignIn(a, wire.CodeBadToken)
+		s.failedSignIn(wire.CodeBadToken)
 		s.rejected(a, &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeBadToken, Reason: "The token is not one of this server."}, wire.CloseNotAuthentic)
 		return
 	}
@@ -91,7 +91,6 @@ func (s *session) present(ctx context.Context, a *wire.Auth) {
 // decide asks the gate, and does as it says.
 func (s *session) decide(ctx context.Context, a *wire.Auth, renew bool) {
 	if e := s.blocked(); e != nil {
-		s.srv.opts.Audit.Note(s.refusedSignIn(a, e.Code))
 		s.rejected(a, e, wire.CloseNotAuthentic)
 		return
 	}
@@ -104,7 +103,7 @@ func (s *session) decide(ctx context.Context, a *wire.Auth, renew bool) {
 	}
 	switch {
 	case err != nil:
-		s.failedSignIn(a, s.srv.refusalOf(err).Code)
+		s.failedSignIn(s.srv.refusalOf(err).Code)
 		s.srv.logRefused(a, err)
 		s.denied(a, err)
 	case !s.grip(ctx, a, &grant):
@@ -197,8 +196,9 @@ func (s *session) denied(a *wire.Auth, err error) {
 	s.rejected(a, e, code)
 }
 
-// rejected answers that the sign-in failed, and closes.
+// rejected answers that the sign-in failed, whyever, and closes.
 func (s *session) rejected(a *wire.Auth, e *wire.Error, code uint16) {
+	s.srv.opts.Audit.Note(audit.Event{Event: "signInRefused", App: a.User.App(), User: a.UserText, Address: s.Address(), Code: e.Code, Refusal: true})
 	s.srv.metrics.refused(e)
 	s.control(wire.AppendAuthRefusal(nil, a.AppID, a.UserText, e))
 	s.close(closing(code, ""))
