@@ -14,6 +14,7 @@ SUITE    ?=
 ARGS     ?=
 CREATED  ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 REGISTRY ?=
+DIST     ?= dist
 
 # The version is stamped below; asking git again would fail in a checkout that
 # belongs to another user.
@@ -53,16 +54,16 @@ node_modules/.package-lock.json: package.json package-lock.json console/package.
 	touch $@
 
 dist: dist-linux ## binaries for Linux and macOS in dist/, with their checksums
-	for arch in amd64 arm64; do GOOS=darwin GOARCH=$$arch $(BUILD) -o dist/switchboard-darwin-$$arch ./cmd/switchboard; done
-	cd dist && sha256sum switchboard-*-*64 >SHA256SUMS && cat SHA256SUMS
+	for arch in amd64 arm64; do GOOS=darwin GOARCH=$$arch $(BUILD) -o $(DIST)/switchboard-darwin-$$arch ./cmd/switchboard; done
+	cd $(DIST) && sha256sum switchboard-*-*64 >SHA256SUMS && cat SHA256SUMS
 
 dist-linux: console
-	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(BUILD) -o dist/switchboard-linux-$$arch ./cmd/switchboard; done
+	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(BUILD) -o $(DIST)/switchboard-linux-$$arch ./cmd/switchboard; done
 
-IMAGE = $(SHIP) image --version $(VERSION) --created $(CREATED) --amd64 ../../dist/switchboard-linux-amd64 --arm64 ../../dist/switchboard-linux-arm64
+IMAGE = $(SHIP) image --version $(VERSION) --created $(CREATED) --amd64 $(abspath $(DIST))/switchboard-linux-amd64 --arm64 $(abspath $(DIST))/switchboard-linux-arm64
 
 image: dist-linux ## dist/switchboard-image.tar: the container image for both platforms, for docker load and its like
-	$(IMAGE) --save ../../dist/switchboard-image.tar
+	$(IMAGE) --save $(abspath $(DIST))/switchboard-image.tar
 
 push: $(if $(REGISTRY),dist-linux) ## the image to a registry: REGISTRY=registry.example/team
 	@[ -n "$(REGISTRY)" ] || { echo "where to? make push REGISTRY=registry.example/team"; exit 1; }

@@ -78,7 +78,7 @@ type serviceMonitor struct {
 func wantServiceMonitor(t *testing.T, document string) {
 	t.Helper()
 	var m serviceMonitor
-	if err := yaml.UnmarshalStrict([]byte(document), &m); err != nil || len(m.Spec.Endpoints) != 1 || m.Spec.Endpoints[0].Port != "admin" {
+	if err := yaml.UnmarshalStrict([]byte(document), &m); err != nil || len(m.Spec.Endpoints) != 1 || m.Spec.Endpoints[0].Port != "admin" || m.Spec.Endpoints[0].Path != "/metrics" || m.Spec.Selector.MatchLabels["app.kubernetes.io/component"] != "admin" {
 		t.Errorf("%v:\n%s", err, document)
 	}
 }
@@ -90,6 +90,8 @@ var variants = map[string]map[string]any{
 		"replicas": 1, "secret": map[string]any{"cluster": strings.Repeat("x", 32), "database": "postgres://u:p@db/switchboard"},
 		"settings": map[string]any{"chat": map[string]any{"enabled": true}, "cluster": map[string]any{"lease": "7s"}},
 	},
+	"two nodes":           {"replicas": 2, "secret": map[string]any{"existing": "s"}},
+	"one with connectors": {"replicas": 1, "secret": map[string]any{"existing": "s"}, "connectors": map[string]any{"enabled": true}},
 	"everything": {
 		"replicas": 5,
 		"secret":   map[string]any{"existing": "other", "settings": "of-apps"}, "settingsSecret": "all-settings",
@@ -162,6 +164,9 @@ func TestTheChartMakesWhatKubernetesTakes(t *testing.T) {
 				}
 			}
 			connectors := values["connectors"] != nil
+			if n, ok := values["replicas"].(int); ok && *made["StatefulSet switchboard"].(*appsv1.StatefulSet).Spec.Replicas != int32(n) {
+				t.Error("there are not as many nodes as there should be")
+			}
 			if _, ok := made["HorizontalPodAutoscaler switchboard-connector"]; ok != connectors {
 				t.Errorf("connectors %v, autoscaler %v", connectors, ok)
 			}
@@ -288,7 +293,7 @@ func (o objects) wantSafe(t *testing.T, name string, pod corev1.PodTemplateSpec)
 	if len(pod.Spec.Containers) != 1 || !reflect.DeepEqual(s, wantPod) || !reflect.DeepEqual(c, want) {
 		t.Errorf("%s has more rights than it needs", name)
 	}
-	if pod.Spec.AutomountServiceAccountToken == nil || *pod.Spec.AutomountServiceAccountToken || pod.Spec.HostNetwork || pod.Spec.HostPID {
+	if pod.Spec.AutomountServiceAccountToken == nil || pod.Spec.EnableServiceLinks == nil || *pod.Spec.AutomountServiceAccountToken || *pod.Spec.EnableServiceLinks || pod.Spec.HostNetwork || pod.Spec.HostPID {
 		t.Errorf("%s can do more in the cluster than it needs", name)
 	}
 }
@@ -323,7 +328,7 @@ func (o objects) wantPod(t *testing.T, name string, pod corev1.PodTemplateSpec) 
 			_, _ = fmt.Sscanf(v.Value, "%ds", &drain)
 		}
 	}
-	if sleep := c.Lifecycle.PreStop.Sleep.Seconds; drain == 0 || *pod.Spec.TerminationGracePeriodSeconds < sleep+drain+15 {
+	if sleep := c.Lifecycle.PreStop.Sleep.Seconds; drain == 0 || *pod.Spec.TerminationGracePeriodSeconds != sleep+drain+25 {
 		t.Errorf("%s has %d s to end, of which %d and %d go for sleeping and draining", name, *pod.Spec.TerminationGracePeriodSeconds, sleep, drain)
 	}
 	if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() {

@@ -129,6 +129,7 @@ func boxOfService(t *testing.T, network string, s types.ServiceConfig) box {
 	if s.HealthCheck == nil || len(s.HealthCheck.Test) < 2 || s.HealthCheck.Test[0] != "CMD" {
 		t.Fatalf("%s has no health check that needs no shell", s.Name)
 	}
+	wantServed(t, s)
 	var env []string
 	for name, value := range s.Environment {
 		env = append(env, name+"="+*value)
@@ -152,6 +153,29 @@ func boxOfService(t *testing.T, network string, s types.ServiceConfig) box {
 		t.Errorf("%s has volumes %v", s.Name, s.Volumes)
 	}
 	return boxOf(t, network, host, s.Command, env, mounts...)
+}
+
+// wantServed wants of a service that it comes back, gets the time to end that docs/deploy.md names, and is reached
+// by nobody but this machine unless one says so.
+func wantServed(t *testing.T, s types.ServiceConfig) {
+	t.Helper()
+	if s.Restart != types.RestartPolicyUnlessStopped || s.HealthCheck.StartInterval == nil || s.HealthCheck.StartPeriod == nil {
+		t.Errorf("%s does not come back (%s), or is healthy late", s.Name, s.Restart)
+	}
+	if s.Command == nil && (s.StopGracePeriod == nil || time.Duration(*s.StopGracePeriod) < 45*time.Second) {
+		t.Errorf("%s gets %v to end", s.Name, s.StopGracePeriod)
+	}
+	for _, port := range s.Ports {
+		if port.HostIP != "127.0.0.1" || port.Target != 8088 && port.Target != 9088 {
+			t.Errorf("%s is reached at %+v", s.Name, port)
+		}
+	}
+	if s.Command == nil && len(s.Ports) != 2 {
+		t.Errorf("%s is reached at %+v", s.Name, s.Ports)
+	}
+	if at, ok := s.Environment["SWITCHBOARD_DB_URL"]; ok && (at == nil || s.DependsOn["db"].Condition != types.ServiceConditionHealthy) {
+		t.Errorf("%s does not wait for its database", s.Name)
+	}
 }
 
 // database starts the PostgreSQL that a service describes, from this machine's own.
@@ -190,6 +214,9 @@ func database(t *testing.T, network string, s types.ServiceConfig) {
 	if out, err := single.CombinedOutput(); err != nil {
 		t.Fatalf("create the database: %v\n%s", err, out)
 	}
+	if s.Restart != types.RestartPolicyUnlessStopped || s.StopGracePeriod == nil {
+		t.Errorf("%s does not come back, or gets no time to end", s.Name)
+	}
 	server := run("postgres", "-D", data, "-h", "0.0.0.0", "-k", folder, "-c", "fsync=off")
 	server.SysProcAttr = endsWithUs()
 	if err := server.Start(); err != nil {
@@ -200,7 +227,7 @@ func database(t *testing.T, network string, s types.ServiceConfig) {
 		_ = server.Wait()
 	})
 	ready := time.Now().Add(patience)
-	for tick := time.Tick(50 * time.Millisecond); run("pg_isready", "-h", "127.0.0.1").Run() != nil; <-tick {
+	for tick := time.Tick(50 * time.Millisecond); run(s.HealthCheck.Test[1], s.HealthCheck.Test[2:]...).Run() != nil; <-tick {
 		if time.Now().After(ready) {
 			t.Fatal("PostgreSQL does not answer")
 		}

@@ -41,6 +41,10 @@ func TestTheProgramIsTheSameWhereverItIsBuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Where the system has no authorities, as the image has none.
+	if !bytes.Contains(first, []byte("golang.org/x/crypto/x509roots/fallback.init")) {
+		t.Error("the program does not bring the certificates of public authorities along")
+	}
 	second, err := os.ReadFile(filepath.Join(folder, "bin/switchboard"))
 	if err != nil || !bytes.Equal(first, second) {
 		t.Errorf("built again elsewhere it is another program (%v)", err)

@@ -56,6 +56,7 @@ func (o objects) wantPromised(t *testing.T) {
 	for name, pod := range o.pods() {
 		wantSpread(t, name, pod)
 		wantPatience(t, name, pod)
+		o.wantRole(t, name, pod)
 	}
 }
 
@@ -114,8 +115,51 @@ func (o objects) wantFound(t *testing.T, s *corev1.Service) {
 			t.Errorf("the service %s for %s has the pods of %s: %v", s.Name, port, name, has)
 		}
 	}
+	if at, ok := ports[port]; !ok || port != "clients" && s.Spec.Ports[0].Port != at || (port == "admin") != (s.Labels["app.kubernetes.io/component"] == "admin") {
+		t.Errorf("the service %s for %s has port %d, and labels %v", s.Name, port, s.Spec.Ports[0].Port, s.Labels)
+	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Spec.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal {
 		t.Errorf("the service %s hides where clients are", s.Name)
+	}
+}
+
+// ports are those of the image, by the names that pods have for them.
+var ports = map[string]int32{"clients": 8088, "admin": 9088, "cluster": 7088}
+
+// wantRole wants of a pod that it does what it is there for, and has the ports of that.
+func (o objects) wantRole(t *testing.T, name string, pod corev1.PodTemplateSpec) {
+	t.Helper()
+	c := pod.Spec.Containers[0]
+	env := map[string]string{}
+	for _, v := range c.Env {
+		env[v.Name] = v.Value
+	}
+	set := o["StatefulSet switchboard"].(*appsv1.StatefulSet)
+	role := "all"
+	if o["Deployment switchboard-connector"] != nil {
+		role = map[bool]string{true: "processor", false: "connector"}[strings.HasPrefix(name, "StatefulSet ")]
+	}
+	if env["SWITCHBOARD_ROLES"] != role || hasPort(c, "clients") == (role == "processor") {
+		t.Errorf("%s has the role %s, and not %s", name, env["SWITCHBOARD_ROLES"], role)
+	}
+	n, alone := int(*set.Spec.Replicas), *set.Spec.Replicas == 1 && role == "all"
+	if got := env["SWITCHBOARD_CLUSTER_REPLICAS"]; alone != (env["SWITCHBOARD_CLUSTER_PEERS"] == "") || (got == strconv.Itoa(n)) != (n < 3 && !alone) {
+		t.Errorf("%s of %d looks for %s, and has %s copies", name, n, env["SWITCHBOARD_CLUSTER_PEERS"], got)
+	}
+	for _, port := range c.Ports {
+		if ports[port.Name] != port.ContainerPort {
+			t.Errorf("%s has a port %s %d", name, port.Name, port.ContainerPort)
+		}
+	}
+	for _, m := range c.VolumeMounts {
+		if m.MountPath != "/data" && !m.ReadOnly {
+			t.Errorf("%s may write to %s", name, m.MountPath)
+		}
+	}
+	for _, v := range pod.Spec.Volumes {
+		if v.EmptyDir != nil && v.EmptyDir.SizeLimit.IsZero() {
+			t.Errorf("%s may fill its machine's disk", name)
+		}
 	}
 }
 
