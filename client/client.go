@@ -210,9 +210,9 @@ func (c *Client) finish(l *link, why error) {
 
 func (c *Client) tell(s State, why error) {
 	if why != nil {
-		c.opts.Logger.Info("switchboard client "+s.String(), "user", c.opts.UserID, "err", why)
+		c.opts.Logger.Info("the state of a switchboard client has changed", "state", s.String(), "user", c.opts.UserID, "err", why)
 	} else {
-		c.opts.Logger.Info("switchboard client "+s.String(), "user", c.opts.UserID)
+		c.opts.Logger.Info("the state of a switchboard client has changed", "state", s.String(), "user", c.opts.UserID)
 	}
 	if c.opts.OnState != nil {
 		c.opts.OnState(s, why)

@@ -72,9 +72,9 @@ func (c serveCommand) Run(p *program) error {
 func newLogger(out io.Writer, format string, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(out, options))
+		return slog.New(newCalm(slog.NewJSONHandler(out, options)))
 	}
-	return slog.New(slog.NewTextHandler(out, options))
+	return slog.New(newCalm(slog.NewTextHandler(out, options)))
 }
 
 // takeLibraries has what libraries write by package log, such as what a stranger's

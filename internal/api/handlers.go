@@ -152,7 +152,7 @@ func NewControl(o Options) http.Handler {
 
 func metrics(o Options) http.Handler {
 	return promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+		ErrorLog:            slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // whoever asks is told, and is why, if he leaves,
 		MaxRequestsInFlight: 8,
 	})
 }

@@ -104,6 +104,7 @@ func (c *checker) file(name string, content []byte) error {
 	if !test {
 		c.checkInit(f)
 		c.checkEnds(pkg, f)
+		c.checkLogs(f)
 	}
 	return nil
 }

@@ -445,7 +445,7 @@ func (e *engine) awaitLeader(ctx context.Context) error {
 		}
 		if time.Since(said) >= sayEvery {
 			said = time.Now()
-			e.opts.Logger.Info(e.leaderless(err), "connected", strings.Join(e.neighbours(), " "), "err", err)
+			e.opts.Logger.Info("the streams have no leader yet", "what", e.leaderless(err), "connected", strings.Join(e.neighbours(), " "), "err", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -264,7 +264,7 @@ func (l *look) run(ctx context.Context) (id string, err error) {
 		}
 		if l.now().Sub(said) >= sayEvery {
 			said = l.now()
-			l.e.opts.Logger.Info(l.waits().Error(), "connected", strings.Join(l.e.neighbours(), " "))
+			l.e.opts.Logger.Info("this server has no cluster yet", "err", l.waits(), "connected", strings.Join(l.e.neighbours(), " "))
 		}
 	}
 }

@@ -394,7 +394,7 @@ func TestTilesComeOverTLSOrFromTheServerItself(t *testing.T) {
 		"https://tiles.example/{z}/{x}":                "does not name each of {z}, {x} and {y} once",
 		"https://tiles.example/{z}/{x}/{y}/{x}":        "does not name each of {z}, {x} and {y} once",
 	} {
-		expect(t, problems(t, Sources{File: write(t, "nearby: {tiles: '"+text+"'}\n")}), fmt.Sprintf("s.yaml:1: nearby.tiles: %q %s", text, want))
+		expect(t, problems(t, Sources{File: write(t, "nearby: {tiles: '"+text+"'}\n")}), fmt.Sprintf("s.yaml:1: nearby.tiles: %s %s", said(text), want))
 	}
 	expect(t, problems(t, Sources{File: write(t, "nearby: {attribution: \"a\\nb\"}\n")}), "s.yaml:1: nearby.attribution: must be one line of at most 200 characters")
 }

@@ -95,7 +95,7 @@ func parseHost(text string) (string, error) {
 func checkDirectory(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || checkPort(u.Port()) != nil {
-		return fmt.Errorf("%q is not the URL of an ACME directory: it begins with https://", text)
+		return fmt.Errorf("%s is not the URL of an ACME directory: it begins with https://", said(text))
 	}
 	return nil
 }

@@ -57,11 +57,11 @@ func checkTiles(text string) error {
 	}
 	switch {
 	case strings.Contains(text, "{s}"):
-		return fmt.Errorf("%q has {s}, for which nothing is put in: name one host, as in https://a.tile.example/{z}/{x}/{y}.png", text)
+		return fmt.Errorf("%s has {s}, for which nothing is put in: name one host, as in https://a.tile.example/{z}/{x}/{y}.png", said(text))
 	case err == nil && u.Scheme == "http":
-		return fmt.Errorf("%q is fetched without TLS, which browsers refuse in a page that came with it: write https://, or a path on the server itself", text)
+		return fmt.Errorf("%s is fetched without TLS, which browsers refuse in a page that came with it: write https://, or a path on the server itself", said(text))
 	case err != nil || u.Scheme != "https" || u.User != nil || u.Fragment != "" || checkPort(u.Port()) != nil || !plainHost.MatchString(u.Host):
-		return fmt.Errorf("%q is not where tiles are: write https://host/{z}/{x}/{y}.png, or /path/{z}/{x}/{y}.png on the server itself", text)
+		return fmt.Errorf("%s is not where tiles are: write https://host/{z}/{x}/{y}.png, or /path/{z}/{x}/{y}.png on the server itself", said(text))
 	}
 	return nil
 }

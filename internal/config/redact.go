@@ -3,6 +3,7 @@ package config
 import (
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -14,6 +15,14 @@ var (
 	secretWord   = regexp.MustCompile(`(?i)key|token|secret|pass|pwd|auth|credential|code|jwt|sig(nature)?$`)
 	secretWordDB = regexp.MustCompile(`(?i)pass`) // its sslkey is a file
 )
+
+// said returns a URL that was refused in quotes, and "this" for one that may hold a secret.
+func said(text string) string {
+	if strings.ContainsAny(text, "@?") {
+		return "this"
+	}
+	return strconv.Quote(text)
+}
 
 // redactedAll is redactedURL for URLs with commas between them.
 func redactedAll(text string) string {

@@ -305,7 +305,7 @@ func sameAddress(a, b string) bool {
 // case, without the scheme's own port.
 func parseOrigin(text string) (string, error) {
 	bad := func() (string, error) {
-		return "", fmt.Errorf("%q is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)", text)
+		return "", fmt.Errorf("%s is not an origin: write https://host or https://host:port, without a path (a / at the end may stay)", said(text))
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Contains(u.Host, "*") {
@@ -337,10 +337,7 @@ func checkPort(port string) error {
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || checkPort(u.Port()) != nil {
-		if strings.ContainsAny(text, "@?") {
-			return errors.New("is not a URL that begins with http:// or https://")
-		}
-		return fmt.Errorf("%q is not a URL that begins with http:// or https://", text)
+		return fmt.Errorf("%s is not a URL that begins with http:// or https://", said(text))
 	}
 	if u.User != nil {
 		return errors.New("must not carry a user name or password")

@@ -146,7 +146,7 @@ func (c *collector) noteFull(why string) {
 // taken, however little waits.
 func (c *collector) warnOfRoom(s CollectorSettings) {
 	if free, err := c.store.Free(); err == nil && free < int64(s.Limits.FreeBytes) { // what it cannot tell, a file will
-		c.log.Warn("the disk has less room than limits.free: no file is taken before there is more", "spool", s.Spool, "free", free, "limits.free", s.Limits.FreeBytes.String())
+		c.log.Warn("the disk has less room than limits.free: no file is taken before there is more", "spool", s.Spool, "free", free, "needed", s.Limits.FreeBytes.String())
 	}
 }
 
