@@ -390,67 +390,6 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAWebSocketEndsWithItsToken(t *testing.T) {
-	w := begin(t, Config{Routes: []Route{{Path: "/", Service: "s", Timeout: 10 * time.Second, Retries: 1}}})
-	w.start("s", "a", func(rw http.ResponseWriter, r *http.Request) {
-		conn, buffer, err := http.NewResponseController(rw).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Saw: %s %s\r\n\r\n", r.Header.Get("X-User-Id"), r.URL.RequestURI())
-		_, _ = io.Copy(conn, buffer)
-	})
-	handshake := func(query string) (net.Conn, *http.Response) {
-		conn, err := net.Dial("tcp", w.front.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(patienceOfTests)) // of an open connection
-		fmt.Fprintf(conn, "GET /ws%s HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n", query)
-		res := make([]byte, 1024)
-		n, err := conn.Read(res)
-		if err != nil {
-			t.Fatal(err)
-		}
-		status := 0
-		_, _ = fmt.Sscanf(string(res[:n]), "HTTP/1.1 %d", &status)
-		return conn, &http.Response{StatusCode: status, Status: string(res[:n])}
-	}
-	if _, res := handshake("?access_token=forged"); res.StatusCode != 401 {
-		t.Errorf("a forged token: %s", res.Status)
-	}
-	conn, res := handshake("?access_token=SHOP-1&room=2")
-	if res.StatusCode != 101 || !strings.Contains(res.Status, "X-Saw: SHOP-1 /ws?room=2\r\n") {
-		t.Fatal(res.Status)
-	}
-	for n := range 6 {
-		if n == 3 {
-			w.pass()
-		}
-		if _, err := io.WriteString(conn, "echo"); err != nil {
-			t.Fatal(err)
-		}
-		p := make([]byte, 4)
-		if _, err := io.ReadFull(conn, p); err != nil || string(p) != "echo" {
-			t.Fatalf("%q %v", p, err)
-		}
-	}
-	if s, _ := w.gateway.State("s", "a"); s.InFlight != 1 {
-		t.Errorf("%d in flight", s.InFlight)
-	}
-	w.people.mu.Lock()
-	end := w.people.ends["SHOP-1"]
-	w.people.mu.Unlock()
-	end()
-	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("it goes on")
-	}
-	w.eventually("nothing is in flight", func() bool { s, _ := w.gateway.State("s", "a"); return s.InFlight == 0 })
-}
-
 func TestStreamsOfEventsAreFlushedAtOnceAndEndWithTheGateway(t *testing.T) {
 	w := begin(t, openTo("s"))
 	next := make(chan string)

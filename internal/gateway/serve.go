@@ -48,6 +48,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
+	s.why = func() error { return ended(ctx) }
 	if len(r.Header["Upgrade"]) > 0 && !x.upgrade {
 		r.Header.Del("Upgrade") // of another protocol than WebSocket: a server may pass over it
 	}
@@ -228,6 +229,14 @@ func (x *exchange) hold(r *http.Request) (context.Context, func(), *refusal) {
 		ends = append(ends, release)
 	}
 	return ctx, end, nil
+}
+
+// ended says why what lasts was ended from here; nil where it was not.
+func ended(ctx context.Context) error {
+	if why := context.Cause(ctx); errors.Is(why, errEnded) || errors.Is(why, errLeaves) {
+		return why
+	}
+	return nil
 }
 
 // rewrite makes of a client's request what a service gets.

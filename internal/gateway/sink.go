@@ -11,9 +11,10 @@ type sink struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	client  deadline
-	kept    http.Header // that the door has set, and nobody else may
-	begun   func()      // is told when the answer begins
-	status  int         // of the answer; 0 before there is any
+	kept    http.Header  // that the door has set, and nobody else may
+	begun   func()       // is told when the answer begins
+	status  int          // of the answer; 0 before there is any
+	why     func() error // says why what lasts was ended; nil: it was not
 }
 
 // newSink takes over an answer of which nothing is written yet.
@@ -80,27 +81,7 @@ func (s *sink) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	s.status = http.StatusSwitchingProtocols
 	s.begin()
-	u := &upgraded{Conn: conn, early: rw.Reader, client: s.client}
+	u := &upgraded{Conn: conn, early: rw.Reader, client: s.client, why: s.why}
 	u.client.set = conn.SetWriteDeadline
 	return u, rw, nil
-}
-
-// upgraded is the client's end of a WebSocket: it may be silent as long as it lives, and
-// has to take what it is sent.
-type upgraded struct {
-	net.Conn
-	early  *bufio.Reader // has what came before the answer
-	client deadline
-}
-
-func (u *upgraded) Read(p []byte) (int, error) {
-	if n := u.early.Buffered(); n > 0 {
-		return u.early.Read(p[:min(n, len(p))])
-	}
-	return u.Conn.Read(p)
-}
-
-func (u *upgraded) Write(p []byte) (int, error) {
-	u.client.move()
-	return u.Conn.Write(p)
 }

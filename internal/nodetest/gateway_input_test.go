@@ -1,6 +1,8 @@
 package nodetest
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -165,4 +167,43 @@ func (w *serviceWorld) tryInstancesThatLeadAstray(t *testing.T) {
 			t.Fatal(a.Status, a.Body)
 		}
 	}
+}
+
+func TestNoRouteNoInstanceAFallbackAndHalfAnswersAreToldApart(t *testing.T) {
+	t.Parallel()
+	w := withServices(t)
+	if a := w.Call("GET", "/none/x", "", ""); a.Status != 404 || a.Code() != "NOT_FOUND" {
+		t.Errorf("no route: %d %s", a.Status, a.Body)
+	}
+	if a := w.Call("GET", "/nobody/x", "", ""); a.Status != 503 || a.Code() != "NO_INSTANCE" || a.Header.Get("Retry-After") == "" {
+		t.Errorf("no instance: %d %s %v", a.Status, a.Body, a.Header)
+	}
+	if a := w.Call("GET", "/instead/x", "", ""); a.Status != 503 || a.Body != `{"code":"UNAVAILABLE"}` {
+		t.Errorf("fallback: %d %s", a.Status, a.Body)
+	}
+	w.join("stock", newStandIn(t, "stock", "half", http.HandlerFunc(halves)))
+	for _, path := range []string{"/stock/chunks", "/stock/length"} {
+		res, err := http.Get("http://" + w.Addr + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if !errors.Is(err, io.ErrUnexpectedEOF) || len(body) != half {
+			t.Errorf("%s: half an answer ends as if it were whole: %d bytes, %v", path, len(body), err)
+		}
+	}
+}
+
+// half is how many bytes of its answers a service sends that then dies.
+const half = 64 << 10
+
+// halves is such a service.
+func halves(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/length") {
+		w.Header().Set("Content-Length", fmt.Sprint(2*half))
+	}
+	_, _ = w.Write(make([]byte, half))
+	_ = http.NewResponseController(w).Flush() // to who is there
+	panic(http.ErrAbortHandler)
 }

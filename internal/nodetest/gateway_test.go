@@ -2,7 +2,6 @@ package nodetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -349,45 +348,6 @@ func onlyOK(t *testing.T, what string, seen map[string]int, may ...string) {
 	}
 }
 
-func TestNoRouteNoInstanceAFallbackAndHalfAnswersAreToldApart(t *testing.T) {
-	t.Parallel()
-	w := withServices(t)
-	if a := w.Call("GET", "/none/x", "", ""); a.Status != 404 || a.Code() != "NOT_FOUND" {
-		t.Errorf("no route: %d %s", a.Status, a.Body)
-	}
-	if a := w.Call("GET", "/nobody/x", "", ""); a.Status != 503 || a.Code() != "NO_INSTANCE" || a.Header.Get("Retry-After") == "" {
-		t.Errorf("no instance: %d %s %v", a.Status, a.Body, a.Header)
-	}
-	if a := w.Call("GET", "/instead/x", "", ""); a.Status != 503 || a.Body != `{"code":"UNAVAILABLE"}` {
-		t.Errorf("fallback: %d %s", a.Status, a.Body)
-	}
-	w.join("stock", newStandIn(t, "stock", "half", http.HandlerFunc(halves)))
-	for _, path := range []string{"/stock/chunks", "/stock/length"} {
-		res, err := http.Get("http://" + w.Addr + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		if !errors.Is(err, io.ErrUnexpectedEOF) || len(body) != half {
-			t.Errorf("%s: half an answer ends as if it were whole: %d bytes, %v", path, len(body), err)
-		}
-	}
-}
-
-// half is how many bytes of its answers a service sends that then dies.
-const half = 64 << 10
-
-// halves is such a service.
-func halves(w http.ResponseWriter, r *http.Request) {
-	if strings.HasSuffix(r.URL.Path, "/length") {
-		w.Header().Set("Content-Length", fmt.Sprint(2*half))
-	}
-	_, _ = w.Write(make([]byte, half))
-	_ = http.NewResponseController(w).Flush() // to who is there
-	panic(http.ErrAbortHandler)
-}
-
 // echoes answers each byte of an upgraded connection with itself, each event with the
 // next, and a body with itself.
 func echoes(w http.ResponseWriter, r *http.Request) {
@@ -423,9 +383,10 @@ func TestSocketsEventsAndLargeBodiesGoThroughAndEndWithTheirToken(t *testing.T) 
 	if res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("X-Saw") != ada.user+" /ws?room=2" {
 		t.Fatalf("got %s %v", res.Status, res.Header)
 	}
-	socket.write([]byte("echo"))
-	echo := make([]byte, 4)
-	if _, err := io.ReadFull(socket.r, echo); err != nil || string(echo) != "echo" {
+	const frame = "\x81\x02hi"
+	socket.write([]byte(frame))
+	echo := make([]byte, len(frame))
+	if _, err := io.ReadFull(socket.r, echo); err != nil || string(echo) != frame {
 		t.Fatalf("%q %v", echo, err)
 	}
 	r, err := http.NewRequest("GET", "http://"+w.Addr+"/orders/news", nil)
@@ -446,8 +407,8 @@ func TestSocketsEventsAndLargeBodiesGoThroughAndEndWithTheirToken(t *testing.T) 
 	sendLarge(t, w, ada.access, int64(numberFromEnvironment(t, "NODETEST_GATEWAY_BYTES", 64<<20)))
 
 	w.want(204, "DELETE", "/v1/sessions", ada.access, "")
-	if n, err := io.Copy(io.Discard, socket.r); n > 0 || isTimeout(err) {
-		t.Errorf("the socket goes on after its token was revoked: %d bytes, %v", n, err)
+	if rest, err := io.ReadAll(socket.r); err != nil || string(rest) != "\x88\x15\x03\xf0the token has ended" {
+		t.Errorf("the socket, whose token was revoked, ends with %q, %v", rest, err)
 	}
 	if n, err := io.Copy(io.Discard, events.Body); n > 0 || isTimeout(err) {
 		t.Errorf("the stream goes on: %d bytes, %v", n, err)

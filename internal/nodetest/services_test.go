@@ -189,8 +189,10 @@ func open(t *testing.T, addr string) {
 func TestEveryNodeKnowsTheServicesAndForgetsWhatIsNotRenewed(t *testing.T) {
 	t.Parallel()
 	Alone(t, ReasonOwn)
-	c := StartCluster(t, 3, nil)
-	_, key := c.Nodes[0].NewKey(`{"app":"ANZ","scopes":["services:read","services:write:orders","services:write:bills"]}`)
+	c := StartCluster(t, 3, func(_ int, s *NodeSettings) {
+		s.More += "\ngateway: {routes: [{path: /work/, service: work, auth: none}]}\n"
+	})
+	_, key := c.Nodes[0].NewKey(`{"app":"ANZ","scopes":["services:read","services:write:orders","services:write:work","services:write:bills"]}`)
 	for _, n := range c.Nodes[1:] {
 		Eventually(t, "every node knows the key", func() bool { return n.Call("GET", "/v1/services", key, "").Status == 200 })
 	}
@@ -210,17 +212,23 @@ func TestEveryNodeKnowsTheServicesAndForgetsWhatIsNotRenewed(t *testing.T) {
 	if err := os.WriteFile(keyFile, []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	put := func(node int, instance string, ttl int) {
+	put := func(node int, name, url string, ttl int) {
 		t.Helper()
-		if a := c.Nodes[node].Call("PUT", "/v1/services/orders/"+instance, key, fmt.Sprintf(`{"url":"http://10.0.0.7:8080","ttl":%d}`, ttl)); a.Status > 201 {
+		if a := c.Nodes[node].Call("PUT", "/v1/services/"+name, key, fmt.Sprintf(`{"url":%q,"ttl":%d}`, url, ttl)); a.Status > 201 {
 			t.Fatal(a.Status, a.Body)
 		}
 	}
 	if a := c.Nodes[1].Call("PUT", "/v1/services/payments/evil", key, `{"url":"http://10.0.0.7:8080"}`); a.Code() != "SCOPE_MISSING" {
 		t.Error("a key for two services registers a third:", a.Status, a.Body)
 	}
-	put(0, "a", 3600)
-	put(1, "b", 2) // never renewed
+	put(0, "orders/a", "http://10.0.0.7:8080", 3600)
+	put(1, "orders/b", "http://10.0.0.7:8080", 2) // never renewed
+	first, process := startInstance(t, "work", "w1")
+	second, _ := startInstance(t, "work", "w2")
+	put(0, "work/w1", first.url, 3600)
+	put(0, "work/w2", second.url, 3600)
+	everybody("work", "w1 w2", 0, 1, 2)
+	asked := askAlong(t, c.Nodes[1:])
 	everybody("orders", "a", 0, 1, 2)
 	addr := freeAddress(t)
 	open(t, addr)
@@ -235,8 +243,14 @@ func TestEveryNodeKnowsTheServicesAndForgetsWhatIsNotRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	everybody("bills", "b2", 0, 1, 2)
-	c.Nodes[0].Kill()
+	signal(t, syscall.SIGKILL, []*os.Process{process})
+	c.Nodes[0].Kill() // which it was registered at
 	everybody("switchboard", "n2 n3", 1, 2)
+	for method, n := range asked() { // whoever of the two is gone
+		if !strings.HasSuffix(method, " 200") {
+			t.Errorf("%d clients got %s", n, method)
+		}
+	}
 	everybody("orders", "a", 1, 2)
 	Eventually(t, "another node is told when one is away", func() bool { return strings.Contains(stays.said(), "is registered again") })
 	everybody("bills", "b2", 1, 2)
@@ -249,6 +263,38 @@ func TestEveryNodeKnowsTheServicesAndForgetsWhatIsNotRenewed(t *testing.T) {
 		t.Error(a.Status, a.Body)
 	}
 	everybody("orders", "", 1, 2)
+}
+
+// askAlong has clients ask the gateways of nodes, now and then, for what may be repeated.
+// What it returns ends that, and says what they got.
+func askAlong(t *testing.T, nodes []*Server) func() map[string]int {
+	t.Helper()
+	l := &loadOf{seen: map[string]int{}}
+	ctx, stop := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	t.Cleanup(func() { stop(); all.Wait() })
+	for i, n := range []*Server{nodes[0], nodes[1], nodes[0], nodes[1]} {
+		method, body := []string{"GET", "PUT"}[i/2], []string{"", "small"}[i/2]
+		all.Go(func() {
+			pace := time.NewTicker(10 * time.Millisecond)
+			defer pace.Stop()
+			for ctx.Err() == nil {
+				if a := n.Call(method, "/work/1", "", body); a.Status != 200 || a.Body != "ok w" {
+					l.note(method, fmt.Sprint(a.Status, " ", a.Body))
+				} else {
+					l.note(method, a.Status)
+				}
+				<-pace.C
+			}
+		})
+	}
+	return func() map[string]int {
+		until := l.total() + 40
+		Eventually(t, "requests go on", func() bool { return l.total() >= until })
+		stop()
+		all.Wait()
+		return l.take()
+	}
 }
 
 func TestAnInstanceIsRegisteredForAsLongAsItsCommandRuns(t *testing.T) {
