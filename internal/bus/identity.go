@@ -230,9 +230,20 @@ func (l *look) meets(id, node string) {
 	delete(l.heard, node)
 }
 
+// say says something to all that are reached, who answer in the inbox. The connection breaks, and is
+// made anew at once, when the server takes in other addresses, as they come one by one where pods are
+// started: what is not heard then is said again.
+func (l *look) say(subject string, b []byte) error {
+	err := l.e.reads.PublishRequest(subject, l.inbox, b)
+	if err != nil && !l.e.reads.IsClosed() {
+		return nil
+	}
+	return err
+}
+
 // ask asks all that are reached, and waits a moment for answers.
 func (l *look) ask(ctx context.Context, tick *time.Ticker) error {
-	if err := l.e.reads.PublishRequest(whoSubject, l.inbox, nil); err != nil {
+	if err := l.say(whoSubject, nil); err != nil {
 		return fmt.Errorf("ask other servers for their cluster: %w", err)
 	}
 	select {
@@ -258,7 +269,7 @@ func (l *look) run(ctx context.Context) (id string, err error) {
 		}
 		if ask {
 			b, _ := json.Marshal(self{Node: l.self.Node, Form: l.id}) // which cannot fail
-			if err := l.e.reads.PublishRequest(formSubject, l.inbox, b); err != nil {
+			if err := l.say(formSubject, b); err != nil {
 				return "", fmt.Errorf("ask other servers for leave: %w", err)
 			}
 		}

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -354,6 +355,29 @@ func TestTheNameOfWhoIsRefusedIsCut(t *testing.T) {
 	for line := range strings.Lines(log.buf.String()) {
 		if len(line) > 700 {
 			t.Errorf("a line has %d bytes", len(line))
+		}
+	}
+}
+
+// Where pods are started their addresses come one by one, and each has the server make its connections anew.
+func TestWhoLooksForItsClusterGoesOnWhileAddressesCome(t *testing.T) {
+	t.Parallel()
+	var known []string
+	c := planned(t, 1, func(_ int, o *Options) {
+		o.Cluster.Peers = []string{"switchboard.test:1"}
+		o.Cluster.lookup = func(context.Context, string) ([]string, error) { return known, nil }
+	})
+	o := c.options(0)
+	o.Cluster.NoStore, o.Cluster.looks = true, func(string, string) {}
+	l := &look{e: &engine{opts: &o, failed: make(chan struct{}), quit: make(chan struct{}), bell: make(chan struct{}, 1), differs: make(chan string, 1)}, now: time.Now}
+	must(t, l.start(t.Context()))
+	defer l.e.stop()
+	for i := range 3 {
+		known = append(known, fmt.Sprint("127.0.1.", 2*i+1), fmt.Sprint("127.0.1.", 2*i+2))
+		made := l.e.reads.Stats().Reconnects
+		must(t, l.e.lookOnce(t.Context()))
+		for l.e.reads.Stats().Reconnects == made {
+			must(t, l.say(whoSubject, nil))
 		}
 	}
 }
