@@ -317,6 +317,8 @@ async function browserTests(counts) {
 
 await make("build");
 await make("format");
+// Built once, where each package would build it.
+const program = `${process.cwd()}/${results}/switchboard-race`;
 await sideBySide(
   async () => {
     await make("vet");
@@ -326,11 +328,9 @@ await sideBySide(
     await make("web-check");
     await step("npm test: client", nodeTests("@switchboard/client"));
     await step("npm test: console", nodeTests("@switchboard/console"));
+    await step("go build -race", () => run("go", ["build", ...race, "-o", program, "./cmd/switchboard"]));
   },
 );
-// Built once, where each package would build it.
-const program = `${process.cwd()}/${results}/switchboard-race`;
-await step("go build -race", () => run("go", ["build", ...race, "-o", program, "./cmd/switchboard"]));
 await step("go test -race ./...", goRaceTests(program));
 await sideBySide(
   () => step("go test, the binary", goNodeTests),
