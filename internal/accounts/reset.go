@@ -112,33 +112,33 @@ func (r *Room) deliver(ctx context.Context, username string) error {
 	return r.opts.Deliver(ctx, made)
 }
 
-// UseReset sets the password of whoever a token belongs to, and ends all of his
+// UseReset sets the password of whoever a token belongs to, says who that is, and ends all of his
 // sessions.
-func (r *Room) UseReset(ctx context.Context, token, password string) error {
+func (r *Room) UseReset(ctx context.Context, token, password string) (wire.UserID, error) {
 	if refused := checkPassword("password", password); refused != nil {
-		return refused
+		return "", refused
 	}
 	err := r.opts.Store.FindReset(ctx, hashReset(token), r.now()) // first: a hash is work, and anybody may ask for it
 	if errors.Is(err, ErrUnknown) {
-		return noReset()
+		return "", noReset()
 	}
 	if err != nil {
-		return fmt.Errorf("look for a token: %w", err)
+		return "", fmt.Errorf("look for a token: %w", err)
 	}
 	hash, err := r.hashes.hash(ctx, password)
 	if err != nil {
-		return err
+		return "", err
 	}
 	number, err := r.opts.Store.UseReset(ctx, hashReset(token), r.now(), hash)
 	if errors.Is(err, ErrUnknown) {
-		return noReset()
+		return "", noReset()
 	}
 	if err != nil {
-		return fmt.Errorf("set a password anew: %w", err)
+		return "", fmt.Errorf("set a password anew: %w", err)
 	}
 	r.endedAll(number)
 	r.signedOut(ctx, number, true)
-	return nil
+	return r.user(number), nil
 }
 
 func noReset() *Refusal {

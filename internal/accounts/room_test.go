@@ -200,7 +200,10 @@ func TestATokenSetsAForgottenPasswordAnewOnce(t *testing.T) {
 		if err != nil || made.Username != "ada" || !made.Expires.Equal(w.now.Add(time.Hour)) {
 			t.Fatalf("got %+v, %v", made, err)
 		}
-		use := func(token string) error { return w.room.UseReset(t.Context(), token, "battery staple") }
+		use := func(token string) error {
+			_, err := w.room.UseReset(t.Context(), token, "battery staple")
+			return err
+		}
 		before := w.count("switchboard_accounts_hashes_total")
 		for what, token := range map[string]string{"one of long ago": earlier[1].Token, "one that never was": "sbp_x", "nothing": "", "a refresh token": tokens.Refresh} {
 			wantCode(t, what, use(token), accounts.CodeBadToken)
@@ -250,8 +253,8 @@ func TestWhoAsksForAResetLearnsNothingAndTheAppsServerHearsOfIt(t *testing.T) {
 	if r.User != "chat-1" || r.Username != "ada" {
 		t.Errorf("got %+v", r)
 	}
-	if err := w.room.UseReset(t.Context(), r.Token, "battery staple"); err != nil {
-		t.Error(err)
+	if user, err := w.room.UseReset(t.Context(), r.Token, "battery staple"); err != nil || user != "chat-1" {
+		t.Error(user, err)
 	}
 	for range 10 { // a name is not flooded
 		if err := w.room.AskReset(address, "ada"); err != nil {

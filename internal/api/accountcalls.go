@@ -40,7 +40,7 @@ type Accounts interface {
 
 	MakeReset(ctx context.Context, user wire.UserID) (accounts.Reset, error)
 	AskReset(address, username string) error
-	UseReset(ctx context.Context, token, password string) error
+	UseReset(ctx context.Context, token, password string) (wire.UserID, error)
 
 	Block(ctx context.Context, h accounts.Holder, other wire.UserID) error
 	Unblock(ctx context.Context, h accounts.Holder, other wire.UserID) error
@@ -178,8 +178,12 @@ type refreshBody struct {
 	RefreshToken string `json:"refreshToken"`
 }
 
-func (r Rooms) refreshSession(ctx context.Context, _ Identity, q refreshRequest) (tokensAnswer, error) {
-	return showTokens(r.Accounts.Refresh(ctx, q.Body.RefreshToken))
+func (r Rooms) refreshSession(ctx context.Context, who Identity, q refreshRequest) (tokensAnswer, error) {
+	t, err := r.Accounts.Refresh(ctx, q.Body.RefreshToken)
+	if err != nil { // what goes on is no sign-in, and often
+		return showTokens(r.noteSignIn(who, t, err))
+	}
+	return showTokens(t, nil)
 }
 
 type signOutAllRequest struct {
@@ -187,8 +191,13 @@ type signOutAllRequest struct {
 }
 
 func (r Rooms) signOut(w http.ResponseWriter, q *http.Request, who Identity, s signOutAllRequest) error {
-	r.note(who, "accountSignOut", who.App, string(who.Account.User), "")
-	return done(w, http.StatusNoContent, r.Accounts.SignOut(q.Context(), who.Account, s.All))
+	err := r.Accounts.SignOut(q.Context(), who.Account, s.All)
+	what := ""
+	if s.All {
+		what = "all"
+	}
+	r.noteDone(err, who, "accountSignOut", who.App, string(who.Account.User), what)
+	return done(w, http.StatusNoContent, err)
 }
 
 type noRequest struct{}
@@ -341,7 +350,9 @@ type endSessionRequest struct {
 }
 
 func (r Rooms) endSession(w http.ResponseWriter, q *http.Request, who Identity, e endSessionRequest) error {
-	return done(w, http.StatusNoContent, r.Accounts.EndSession(q.Context(), who.Account, e.ID))
+	err := r.Accounts.EndSession(q.Context(), who.Account, e.ID)
+	r.noteDone(err, who, "accountSignOut", who.App, string(who.Account.User), e.ID.String())
+	return done(w, http.StatusNoContent, err)
 }
 
 // exportAnswer is all that is kept of somebody, but for what follows as "chat".
@@ -438,8 +449,10 @@ type useResetBody struct {
 	Password string `json:"password"`
 }
 
-func (r Rooms) useReset(w http.ResponseWriter, q *http.Request, _ Identity, u useResetRequest) error {
-	return done(w, http.StatusNoContent, r.Accounts.UseReset(q.Context(), u.Body.Token, u.Body.Password))
+func (r Rooms) useReset(w http.ResponseWriter, q *http.Request, who Identity, u useResetRequest) error {
+	user, err := r.Accounts.UseReset(q.Context(), u.Body.Token, u.Body.Password)
+	r.noteDone(err, who, "passwordChanged", user.App(), string(user), "reset")
+	return done(w, http.StatusNoContent, err)
 }
 
 func (r Rooms) block(w http.ResponseWriter, q *http.Request, who Identity, b accountRequest) error {

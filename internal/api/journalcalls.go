@@ -383,5 +383,6 @@ func (r Rooms) rebuildJournal(ctx context.Context, who Identity, _ rebuildReques
 		return rebuiltAnswer{}, Forbidden("the states of all apps are made anew: that takes an admin key")
 	}
 	done, err := r.Journal.Rebuild(ctx)
+	r.noteDone(err, who, "journalRebuilt", "", "", "")
 	return rebuiltAnswer{Events: done.Events, Devices: done.Devices, Changed: done.Changed}, journalError(err, nil)
 }

@@ -157,7 +157,7 @@ type registerInstanceRequest struct {
 
 // registerInstance registers or renews an instance. Whom the scope was given may do so
 // for any service: services are the product's, and no app's.
-func (r Rooms) registerInstance(ctx context.Context, _ Identity, q registerInstanceRequest) (instanceAnswer, error) {
+func (r Rooms) registerInstance(ctx context.Context, who Identity, q registerInstanceRequest) (instanceAnswer, error) {
 	b := &q.Body
 	i := registry.Instance{Service: q.Name, Name: q.Instance, URL: b.URL, Weight: 1, Meta: b.Meta, TTL: registry.DefaultTTL}
 	if b.Weight != nil {
@@ -175,6 +175,9 @@ func (r Rooms) registerInstance(ctx context.Context, _ Identity, q registerInsta
 	}
 	a := r.showInstance(is)
 	a.fresh = fresh
+	if fresh { // else it says that it is still there
+		r.note(who, "serviceAdded", "", "", q.Name+"/"+q.Instance)
+	}
 	return a, nil
 }
 
@@ -212,13 +215,14 @@ type removedInstanceAnswer struct {
 	Removed string `json:"removed"`
 }
 
-func (r Rooms) removeInstance(ctx context.Context, _ Identity, q removeInstanceRequest) (removedInstanceAnswer, error) {
+func (r Rooms) removeInstance(ctx context.Context, who Identity, q removeInstanceRequest) (removedInstanceAnswer, error) {
 	if q.Name == registry.Nodes {
 		return removedInstanceAnswer{}, Refuse(http.StatusConflict, wire.CodeConflict, "the instances of %s are the nodes themselves", registry.Nodes)
 	}
 	if err := r.Services.Remove(ctx, q.Name, q.Instance); err != nil {
 		return removedInstanceAnswer{}, registryRefusal(err, q.Name, q.Instance)
 	}
+	r.note(who, "serviceRemoved", "", "", q.Name+"/"+q.Instance)
 	return removedInstanceAnswer{Removed: q.Instance}, nil
 }
 

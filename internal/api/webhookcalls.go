@@ -300,7 +300,7 @@ func (a replayedAnswer) Fault() error { return a.fault }
 
 // replayWebhook queues events of the history again. When only some of them could
 // be queued it says how many, why, and where to go on.
-func (r Rooms) replayWebhook(ctx context.Context, _ Identity, q replayRequest) (replayedAnswer, error) {
+func (r Rooms) replayWebhook(ctx context.Context, who Identity, q replayRequest) (replayedAnswer, error) {
 	b := &q.Body
 	if !b.To.IsZero() && time.Time(b.To).Before(time.Time(b.From)) {
 		return replayedAnswer{}, Invalid("to", "is before from")
@@ -318,6 +318,7 @@ func (r Rooms) replayWebhook(ctx context.Context, _ Identity, q replayRequest) (
 	if err != nil && done.Events == 0 {
 		return replayedAnswer{}, webhookError(q.hook(), err)
 	}
+	r.note(who, "webhookReplayed", q.hook().App, "", q.hook().Name)
 	answer := replayedAnswer{Replayed: done.Events}
 	if done.Next != nil {
 		answer.Next = cursorTo(q.list(), replayPositionOf(*done.Next))
@@ -337,10 +338,11 @@ type testedAnswer struct {
 	TookMS    int64   `json:"tookMs"`
 }
 
-func (r Rooms) testWebhook(ctx context.Context, _ Identity, q webhookRequest) (testedAnswer, error) {
+func (r Rooms) testWebhook(ctx context.Context, who Identity, q webhookRequest) (testedAnswer, error) {
 	t, err := r.Webhooks.Test(ctx, q.hook())
 	if err != nil {
 		return testedAnswer{}, webhookError(q.hook(), err)
 	}
+	r.note(who, "webhookTested", q.hook().App, "", q.hook().Name)
 	return testedAnswer{ID: t.ID, Delivered: t.Delivered, Status: t.Status, Reason: t.Reason, TookMS: t.Took.Milliseconds()}, nil
 }

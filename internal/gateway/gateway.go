@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 )
 
 const (
@@ -40,6 +42,8 @@ type Options struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 	Metrics   prometheus.Registerer
+	// Audit is told who was refused for his token. Nil: nobody is.
+	Audit *audit.Log
 	// Secure says whether a client came by TLS. Nil: where its connection to us has it.
 	Secure func(*http.Request) bool
 	// Dial connects to instances. Nil: as [net.Dialer] does.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-3d8c1042/switchboard/internal/audit"
 )
 
 // statusLeft is noted of a request whose client has left before there was an answer.
@@ -255,6 +257,10 @@ func (x *exchange) refuse(s *sink, r *http.Request, refused *refusal) {
 		path, instead = x.route.Path, x.route.Fallback
 	}
 	x.g.metrics.refused.WithLabelValues(path, refused.Code.Code).Inc()
+	switch refused.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		x.g.opts.Audit.Note(audit.Event{Event: "requestRefused", App: x.who.App, User: string(x.who.User), Address: r.RemoteAddr, Code: refused.Code.Code, What: r.Method + " " + path, Refusal: true})
+	}
 	h := s.Header()
 	h[headerRequest] = []string{x.id}
 	if r.ContentLength != 0 && x.small == nil {

@@ -30,6 +30,7 @@ type entrance struct {
 
 	turnstile *turnstile.Turnstile
 	audit     *audit.Log // nil: nothing is noted
+	commit    string     // of the settings that were noted last; of who follows them
 	exempt    atomic.Pointer[exempt]
 }
 
@@ -37,6 +38,16 @@ type entrance struct {
 type exempt struct {
 	list     []string
 	networks []netip.Prefix
+}
+
+// whoSet says who has changed the settings: a commit, or the operator of this node.
+func (n *node) whoSet() string {
+	commit := n.opts.Book.State().Commit
+	if commit == n.entrance.commit {
+		return "operator"
+	}
+	n.entrance.commit = commit
+	return "commit " + commit
 }
 
 // openEntrance reads the certificates, before anything listens.
@@ -50,6 +61,8 @@ func (n *node) openEntrance() (err error) {
 		if err != nil {
 			return fmt.Errorf("%w: name another file in the setting audit.file", err)
 		}
+		n.entrance.commit = n.opts.Book.State().Commit
+		n.entrance.audit.Note(audit.Event{Event: "starting", By: "operator", What: n.opts.Version})
 	}
 	m, err := tlsfiles.NewMetrics(n.metrics)
 	if err != nil {

@@ -30,7 +30,7 @@ func (n *node) openGateway() (err error) {
 	}
 	n.gateway, err = gateway.New(gateway.Options{
 		Config: gatewayConfig(s.Gateway), Instances: instances{n.registry}, Verifier: bearers{n},
-		Now: time.Now, Log: n.log, Metrics: n.metrics, Secure: turnstile.Secure,
+		Now: time.Now, Log: n.log, Metrics: n.metrics, Audit: n.entrance.audit, Secure: turnstile.Secure,
 	})
 	return err
 }
