@@ -187,8 +187,13 @@ type signOutAllRequest struct {
 }
 
 func (r Rooms) signOut(w http.ResponseWriter, q *http.Request, who Identity, s signOutAllRequest) error {
-	r.note(who, "accountSignOut", who.App, string(who.Account.User), "")
-	return done(w, http.StatusNoContent, r.Accounts.SignOut(q.Context(), who.Account, s.All))
+	err := r.Accounts.SignOut(q.Context(), who.Account, s.All)
+	what := ""
+	if s.All {
+		what = "all"
+	}
+	r.noteDone(err, who, "accountSignOut", who.App, string(who.Account.User), what)
+	return done(w, http.StatusNoContent, err)
 }
 
 type noRequest struct{}
@@ -341,7 +346,9 @@ type endSessionRequest struct {
 }
 
 func (r Rooms) endSession(w http.ResponseWriter, q *http.Request, who Identity, e endSessionRequest) error {
-	return done(w, http.StatusNoContent, r.Accounts.EndSession(q.Context(), who.Account, e.ID))
+	err := r.Accounts.EndSession(q.Context(), who.Account, e.ID)
+	r.noteDone(err, who, "accountSignOut", who.App, string(who.Account.User), e.ID.String())
+	return done(w, http.StatusNoContent, err)
 }
 
 // exportAnswer is all that is kept of somebody, but for what follows as "chat".

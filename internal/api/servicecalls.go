@@ -173,7 +173,7 @@ func (r Rooms) registerInstance(ctx context.Context, who Identity, q registerIns
 	if err != nil {
 		return instanceAnswer{}, registryRefusal(err, q.Name, q.Instance)
 	}
-	if fresh {
+	if fresh { // else it says that it is still there
 		r.note(who, "instanceRegistered", "", "", q.Name+"/"+q.Instance)
 	}
 	a := r.showInstance(is)

@@ -55,6 +55,7 @@ func (n *node) openEntrance() (err error) {
 		if err != nil {
 			return fmt.Errorf("%w: name another file in the setting audit.file", err)
 		}
+		n.entrance.audit.Note(audit.Event{Event: "starting", By: "operator", What: n.opts.Version})
 	}
 	m, err := tlsfiles.NewMetrics(n.metrics)
 	if err != nil {

@@ -350,6 +350,7 @@ func (n *node) serve(ctx context.Context) error {
 // drain has all clients leave, in the time that ctx gives.
 func (n *node) drain(ctx context.Context) {
 	const reason = "the server is stopping"
+	n.entrance.audit.Note(audit.Event{Event: "stopping", By: "operator"})
 	var left sync.WaitGroup
 	if n.matching.devices != nil {
 		left.Go(func() {

@@ -30,7 +30,7 @@ func startSettled(t *testing.T, files map[string]string) *settled {
 	t.Cleanup(func() { s.meta.Kill() })
 	for range 3 {
 		s.Nodes = append(s.Nodes, StartCluster(t, 1, func(_ int, n *NodeSettings) {
-			n.More = fmt.Sprintf("settings: {url: \"http://%s\"}\n", s.meta.Addr)
+			n.More = fmt.Sprintf("settings: {url: \"http://%s\"}\naudit: {file: \"-\"}\n", s.meta.Addr)
 			n.before = []string{"env", "SHOP_JWT=" + shopSecret}
 		}).Nodes...)
 	}
@@ -136,6 +136,9 @@ func TestACommitChangesSettingsOfAllNodesAndDropsNoSession(t *testing.T) {
 			v.is("gateway.routes[0].path", "/orders/", "repository", "switchboard.yaml:6")
 	})
 	for i, n := range s.Nodes {
+		Eventually(t, "who has changed it is noted", func() bool {
+			return strings.Contains(n.Output(), `"event":"settingsChanged","by":"commit `+good+`"`)
+		})
 		Eventually(t, "a second session is refused", func() bool {
 			err := Dial(t, n).TrySignIn("app-id-343", fmt.Sprintf("ANZ-%d", i+1), "")
 			return err != nil && strings.Contains(err.Error(), "TOO_MANY_SESSIONS")

@@ -128,9 +128,17 @@ func TestNoSecretIsShownAnywhere(t *testing.T) {
 	s.Reload(path, "listen: hush\napps: [{appName: HOOK, appId: h, authUrl: 'htp://hush:hush@x y'}]\n")
 	Eventually(t, "a bad change is refused", func() bool { return strings.Contains(s.Output(), "level=ERROR") })
 	s.Stop()
+	if !strings.Contains(s.Output(), "level=DEBUG") {
+		t.Error("there is nothing of DEBUG to look into")
+	}
 	noted, err := os.ReadFile(audit)
-	if err != nil || !strings.Contains(string(noted), "accountSignInRefused") {
-		t.Errorf("%v: %s", err, noted)
+	for _, want := range []string{
+		`"accountSignInRefused","app":"chat","address":"127.0.0.1:`, `"code":"BAD_TOKEN","what":"GET /orders/"`, `"instanceRegistered","by":"key `, `"what":"orders/two"`,
+		`"passwordChanged","app":"chat","user":"chat-`, `"settingsChanged","by":"operator","what":"apps"`, `"stopping","by":"operator"`,
+	} {
+		if !strings.Contains(string(noted), want) {
+			t.Errorf("%s is not noted (%v):\n%s", want, err, noted)
+		}
 	}
 	secretsSeen(t, "the audit log", string(noted), given...)
 	secretsSeen(t, "the output", strings.ReplaceAll(s.Output(), `\"hush\" is not host:port`, ""), given...)

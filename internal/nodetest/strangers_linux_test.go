@@ -268,6 +268,7 @@ func TestTheAuditLogTellsWhoCameAndWhoChangedWhat(t *testing.T) {
 		return string(b)
 	}
 	for _, want := range []string{
+		`"event":"starting","by":"operator"`,
 		`"event":"keyMade","app":"ANZ","by":"operator","what":"` + id + `"`, `"event":"signIn","app":"ANZ","user":"ANZ-7","address":"127.0.0.1:`,
 		`"event":"signInRefused","app":"ANZ","user":"ANZ-8","address":"127.0.0.1:`, `"code":"WRONG_APP_ID"`, `"code":"KEY_INVALID","what":"GET /v1/whoami"`,
 		`"code":"FORBIDDEN","what":"POST /v1/journal/rebuild"`, `"event":"instanceRegistered","by":"key ` + id + `"`, `"event":"signInRefused","app":"ANZ","user":"ANZ-9"`, `"code":"TOO_MANY_SESSIONS"`,
