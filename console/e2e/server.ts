@@ -44,7 +44,7 @@ export class Server {
   }
 
   get origin(): string {
-    return `http://${this.#listen}`;
+    return `${/^console +(https?):/m.exec(this.#said)?.[1] ?? "http"}://${this.#listen}`;
   }
 
   /** The admin key that the demo printed when it started last. */
@@ -129,7 +129,7 @@ export class Server {
 
   /** The address that a line of the start names. */
   #printed(line: string): string | undefined {
-    return new RegExp(`^${line} +http://(\\S+)/$`, "m").exec(this.#said)?.[1];
+    return new RegExp(`^${line} +https?://(\\S+)/$`, "m").exec(this.#said)?.[1];
   }
 
   async #ready(child: ChildProcess): Promise<void> {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,7 +26,8 @@ const (
 	// stops. Sockets are not among them: they are drained by their own door.
 	shutdownTime = 5 * time.Second
 	// maxConnections is how many connections may be open that are no
-	// WebSocket. One more is closed at once.
+	// WebSocket. For one more one that waits for its next request is closed, and
+	// where there is none, itself.
 	maxConnections = 10_000
 	// maxStreams is how many requests of one HTTP/2 connection may be under way.
 	maxStreams = 128
@@ -42,13 +44,14 @@ type Server struct {
 
 	mu   sync.Mutex
 	open map[net.Conn]struct{} // connections that are no WebSocket
+	idle map[net.Conn]struct{} // those of them that wait for their next request
 }
 
 // NewServer makes a server. headerTime bounds how long a client may take to
 // send a request's header. A handler of this package counts the connections.
 // What is around it is called first, whichever handler serves.
 func NewServer(h http.Handler, headerTime time.Duration, log *slog.Logger, around ...func(http.Handler) http.Handler) *Server {
-	s := &Server{log: log, shutdownTime: shutdownTime, maxConnections: maxConnections, open: make(map[net.Conn]struct{})}
+	s := &Server{log: log, shutdownTime: shutdownTime, maxConnections: maxConnections, open: make(map[net.Conn]struct{}), idle: make(map[net.Conn]struct{})}
 	if d, ok := h.(*door); ok {
 		s.counters = d.counters
 	}
@@ -96,26 +99,49 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// track counts connections and closes those that are too many.
+// track counts connections, and closes those that are too many.
 func (s *Server) track(c net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch state {
 	case http.StateNew:
-		if len(s.open) >= s.maxConnections {
-			if s.counters != nil {
-				s.counters.refuse("TOO_MANY_CONNECTIONS")
-			}
+		if len(s.open) >= s.maxConnections && !s.makeRoom() {
+			s.refuse("TOO_MANY_CONNECTIONS")
 			_ = c.Close() // net/http finds it closed at its first read
 			return
 		}
 		s.open[c] = struct{}{}
+	case http.StateIdle:
+		s.idle[c] = struct{}{}
+	case http.StateActive:
+		delete(s.idle, c)
 	case http.StateHijacked, http.StateClosed:
+		delete(s.idle, c)
 		delete(s.open, c)
-	default:
-		return
 	}
 	if s.counters != nil {
 		s.counters.connected(len(s.open))
+	}
+}
+
+// makeRoom closes some connection that waits for its next request, if there is one: who
+// comes has something to say. mu is held.
+func (s *Server) makeRoom() bool {
+	for c := range s.idle {
+		delete(s.idle, c)
+		delete(s.open, c)
+		s.refuse("IDLE_CONNECTION")
+		if secured, ok := c.(*tls.Conn); ok {
+			c = secured.NetConn() // which is closed without a word that might have to wait
+		}
+		_ = c.Close() // net/http finds it closed
+		return true
+	}
+	return false
+}
+
+func (s *Server) refuse(reason string) {
+	if s.counters != nil {
+		s.counters.refuse(reason)
 	}
 }

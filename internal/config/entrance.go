@@ -69,6 +69,9 @@ func parseNetwork(text string) (string, error) {
 		return netip.PrefixFrom(ip, ip.BitLen()).String(), nil
 	}
 	p, err := netip.ParsePrefix(text)
+	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 { // IPv4, as programs with one kind of socket write it
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("%q is neither an address nor a network, as 10.0.0.0/8 or 2001:db8::/32", text)

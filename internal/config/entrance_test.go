@@ -71,8 +71,8 @@ func TestWhatDoesNotGoTogetherAtTheEntranceIsRefused(t *testing.T) {
 
 func TestTheEntranceIsReadAsItIsMeant(t *testing.T) {
 	cert, key := pair(t)
-	s := load(t, Sources{File: write(t, "tls: {cert: "+cert+", key: "+key+"}\nproxies: {trusted: [10.0.0.0/8, 192.0.2.1, '::ffff:192.0.2.2']}\nlimits: {exempt: []}\n")})
-	if got := Networks(s.Proxies.Trusted); !slices.Equal(got, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")}) {
+	s := load(t, Sources{File: write(t, "tls: {cert: "+cert+", key: "+key+"}\nproxies: {trusted: [10.0.0.0/8, 192.0.2.1, '::ffff:192.0.2.2', '::ffff:198.51.100.0/120']}\nlimits: {exempt: []}\n")})
+	if got := Networks(s.Proxies.Trusted); !slices.Equal(got, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32"), netip.MustParsePrefix("198.51.100.0/24")}) {
 		t.Errorf("trusted are %v", got)
 	}
 	if http, ws := s.PublicScheme(); http != "https" || ws != "wss" || s.AdminScheme() != "http" || len(s.Limits.Exempt) != 0 {

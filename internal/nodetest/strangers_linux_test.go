@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,18 +118,22 @@ func TestAGoodUserNoticesNothingOfAFloodFromOneAddress(t *testing.T) {
 	defer talking.Wait()
 	defer stop()
 	var talked atomic.Int64
-	talking.Go(func() { // to himself, RELIABLE and FAST in turn; each comes, in order
+	var took []time.Duration // until what he says is back
+	talking.Go(func() {      // to himself, RELIABLE and FAST in turn; each comes, in order
 		for i := 0; ctx.Err() == nil; i++ {
-			feature := []string{"RELIABLE", "FAST"}[i%2]
+			feature, began := []string{"RELIABLE", "FAST"}[i%2], time.Now()
 			good.Send(fmt.Sprintf(`{"type":"MESSAGE","feature":%q,"data":{"to":"JWT-1","content":%d}}`, feature, i))
 			if f := good.Next(); f.Type != "MESSAGE" || f.Field("content") != fmt.Sprint(i) {
 				t.Errorf("he gets %s", f.Raw)
 				return
 			}
+			took = append(took, time.Since(began))
 			talked.Store(int64(i))
 		}
 	})
+	memory := s.RSS()
 	got, refused := besiege(t, s.Addr, connections)
+	memory = s.RSS() - memory
 	if got != 300 || got+refused != int64(connections/8*8) {
 		t.Errorf("%d connections got in, %d were refused", got, refused)
 	}
@@ -151,6 +156,11 @@ func TestAGoodUserNoticesNothingOfAFloodFromOneAddress(t *testing.T) {
 		t.Errorf("another good user gets %s", f.Raw)
 	}
 	Eventually(t, "he talks on", func() bool { return talked.Load() > before+10 })
+	stop()
+	talking.Wait()
+	slices.Sort(took)
+	t.Logf("%d connections of which %d got in, which took %d KiB, and %d bad sign-ins: he said %d things, each back in %s (median), %s (99 of 100), %s (slowest)",
+		got+refused, got, memory>>10, guesses, len(took), took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
 }
 
 // Bad keys and tokens from one address are told to wait, at whatever door, and a good key

@@ -166,7 +166,13 @@ func TestExemptAddressesAreNotCounted(t *testing.T) {
 // Who has to send a PROXY header is where that says, and nowhere without one.
 func TestTheProxyProtocolSaysWhereAClientIs(t *testing.T) {
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + "\xc0\x00\x02\x09" + "\x7f\x00\x00\x01" + "\x10\x00\x1f\x90"
-	local := "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+	const begin = "\r\n\r\n\x00\r\nQUIT\n"
+	local := begin + "\x20\x00\x00\x00"
+	of := func(command, transport string, length int, rest string) string {
+		return begin + command + transport + string([]byte{byte(length >> 8), byte(length)}) + rest
+	}
+	places := "\xc0\x00\x02\x09" + "\x7f\x00\x00\x01" + "\x10\x00\x1f\x90"
+	extras := func(bytes int) string { return places + strings.Repeat("\xe0\x00\x01x", bytes/4) }
 	for _, test := range []struct{ sent, want string }{
 		{"PROXY TCP4 192.0.2.7 127.0.0.1 4000 80\r\n", "192.0.2.7:4000"},
 		{"PROXY TCP6 2001:db8::7 ::1 4000 80\r\n", "[2001:db8::7]:4000"},
@@ -174,6 +180,23 @@ func TestTheProxyProtocolSaysWhereAClientIs(t *testing.T) {
 		{local, "127.0.0.1:"},
 		{"PROXY UNKNOWN\r\n", "127.0.0.1:"},
 		{"", ""},
+		{of("\x21", "\x11", 12+400, extras(400)), "192.0.2.9:4096"},
+		{of("\x21", "\x11", 12+4000, extras(4000)), "192.0.2.9:4096"},
+		{of("\x21", "\x11", 12+8000, extras(8000)), ""}, // a flood of what proxies may add
+		{of("\x20", "\x11", 0xffff, ""), ""},
+		{of("\x31", "\x11", 12, places), ""},                       // version 3
+		{of("\x2f", "\x11", 12, places), ""},                       // no command
+		{of("\x21", "\x11", 4, places), ""},                        // too short for what it says
+		{of("\x21", "\x12", 12, places), ""},                       // over UDP
+		{of("\x21", "\x31", 216, strings.Repeat("\x00", 216)), ""}, // over a socket of this machine
+		{"PROXY TCP6 ::ffff:192.0.2.8 ::1 4000 80\r\n", "192.0.2.8:4000"},
+		{"PROXY TCP4 2001:db8::7 127.0.0.1 4000 80\r\n", ""},
+		{"PROXY TCP4 192.0.2.7 127.0.0.1 70000 80\r\n", ""},
+		{"PROXY TCP4 192.0.2.7 127.0.0.1 -1 80\r\n", ""},
+		{"PROXY TCP4 192.0.2.7\r\n", ""},
+		{"PROXY  TCP4 192.0.2.7 127.0.0.1 4000 80\r\n", ""},
+		{"PROXY TCP4 192.0.2.7 127.0.0.1 4000 80\n", ""},
+		{"proxy TCP4 192.0.2.7 127.0.0.1 4000 80\r\n", ""},
 		{"PROXY TCP4 nobody 127.0.0.1 4000 80\r\n", ""},
 		{"PROXY TCP4 " + strings.Repeat("1", 500) + "\r\n", ""},
 	} {
@@ -235,6 +258,11 @@ func TestOnlyTrustedProxiesSayWhereAClientIsAndOnlyTheirOwnWordCounts(t *testing
 		{"127.0.0.1/32,10.0.0.0/8", XForwardedFor, []string{"X-Forwarded-For: 203.0.113.9, 198.51.100.1, 10.1.1.1"}, "198.51.100.1:0"},
 		{"127.0.0.1/32,10.0.0.0/8", XForwardedFor, []string{"X-Forwarded-For: 10.2.2.2, 10.1.1.1"}, "10.2.2.2:0"},
 		{"127.0.0.1/32", XForwardedFor, []string{"X-Forwarded-For: 198.51.100.1, rubbish"}, "127.0.0.1:"},
+		{"127.0.0.1/32", XForwardedFor, []string{"X-Forwarded-For: 203.0.113.9, ::ffff:198.51.100.1"}, "198.51.100.1:0"},
+		{"127.0.0.1/32", XForwardedFor, []string{"X-Forwarded-For: fe80::1%eth0"}, "[fe80::1]:0"},
+		{"127.0.0.1/32", XForwardedFor, []string{"X-Forwarded-For: [2001:db8::1%25x]:80"}, "[2001:db8::1]:0"},
+		{"127.0.0.1/32", XForwardedFor, []string{"X-Forwarded-For: 203.0.113.9, 198.51.100.1:99999"}, "127.0.0.1:"},
+		{"127.0.0.1/32", XForwardedFor, []string{"X-Forwarded-For: 203.0.113.9,"}, "127.0.0.1:"},
 		{"127.0.0.1/32", XForwardedFor, []string{"Forwarded: for=203.0.113.9", "X-Forwarded-For: 198.51.100.1"}, "198.51.100.1:0"},
 		{"127.0.0.1/32", Forwarded, []string{"X-Forwarded-For: 203.0.113.9", `Forwarded: for=203.0.113.8, For="[2001:db8::1]:4711";proto=https;by=10.1.1.1`}, "[2001:db8::1]:0"},
 		{"127.0.0.1/32", Forwarded, []string{"Forwarded: for=203.0.113.9, for=_hidden"}, "127.0.0.1:"},
