@@ -34,7 +34,7 @@ export class Federation {
     for (const [i, name] of described.domains.entries()) ports.set(name, free[i] ?? 0);
     const file = path.join(folder, "network.yaml");
     await writeFile(file, describe(described, ports));
-    const meta = await MetaServer.start(`127.0.0.1:${metaPort}`, file, path.join(folder, "meta"));
+    const meta = await MetaServer.start(`127.0.0.1:${metaPort}`, ["--config", file], path.join(folder, "meta"));
     const federation = new Federation(folder, ports, meta);
     for (const name of described.domains.slice(0, running)) {
       federation.servers.push(await Server.start(`domain: ${name}\nmeta: ${meta.url}\n`, `127.0.0.1:${ports.get(name) ?? 0}`));

@@ -146,29 +146,29 @@ export class Server {
   }
 }
 
-/** A meta server in a process of its own, which serves a file and looks at it often. */
+/** A meta server in a process of its own, which looks often at what it serves. */
 export class MetaServer {
   readonly url: string;
-  readonly #file: string;
+  readonly #from: readonly string[];
   readonly #data: string;
   #process: ChildProcess | undefined;
   #said = "";
 
-  private constructor(address: string, file: string, data: string) {
+  private constructor(address: string, from: readonly string[], data: string) {
     this.url = `http://${address}`;
-    this.#file = file;
+    this.#from = from;
     this.#data = data;
   }
 
-  /** Starts one on an address that nobody else uses. */
-  static async start(address: string, file: string, data: string): Promise<MetaServer> {
-    const server = new MetaServer(address, file, data);
+  /** Starts one on an address that nobody else uses; from are the flags that say what it serves. */
+  static async start(address: string, from: readonly string[], data: string): Promise<MetaServer> {
+    const server = new MetaServer(address, from, data);
     await server.resume();
     return server;
   }
 
   async resume(): Promise<void> {
-    const args = ["meta", "--config", this.#file, "--listen", this.url.replace("http://", ""), "--data", this.#data, "--every", "100ms"];
+    const args = ["meta", ...this.#from, "--listen", this.url.replace("http://", ""), "--data", this.#data, "--every", "100ms"];
     const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env: ownEnvironment() });
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-20_000)));

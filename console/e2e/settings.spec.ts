@@ -1,8 +1,16 @@
+import { execFileSync } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import path from "node:path";
 import type { Page } from "@playwright/test";
 import type { Settings } from "../src/operator/answers.js";
 import { problems, type ColorScheme } from "./axe.js";
 import { Desk } from "./desk.js";
+import { freePorts } from "./federation.js";
 import { expect, test } from "./fixtures.js";
+import { MetaServer } from "./server.js";
+
+/** How long a change may take to be seen on a machine under test. */
+const patience = { timeout: 30_000 };
 
 const sizes = { wide: { width: 1440, height: 900 }, narrow: { width: 375, height: 812 } };
 
@@ -53,6 +61,42 @@ test("the operator sees what is in force and from where, and no secret", async (
   const ofApp = await server.makeKey("of an app", "ANZ", ["stats:read"]);
   const other = await Desk.open(context, server, "#/settings", ofApp.key);
   await expect(other.card("In force")).toContainText("admin keys only");
+});
+
+test("a commit is on the page as soon as it is in force, and a bad one is told while nothing changes", async ({ context, boot }, info) => {
+  const repo = info.outputPath("repo");
+  const git = (...args: string[]): string => execFileSync("git", ["-C", repo, "-c", "user.name=test", "-c", "user.email=test@example.org", ...args], { encoding: "utf8" }).trim();
+  const commit = async (limits: string): Promise<string> => {
+    await writeFile(path.join(repo, "switchboard.yaml"), `apps: [{appName: ANZ, appId: app-id-343, authEnabled: false}]\nlimits: ${limits}\n`);
+    git("add", "--all");
+    git("commit", "--quiet", "--message", "a change");
+    return git("rev-parse", "HEAD");
+  };
+  await mkdir(repo);
+  git("init", "--quiet", "--initial-branch=main");
+  await commit("{sessionsPerUser: 3}");
+  const [port = 0] = await freePorts(1);
+  const meta = await MetaServer.start(`127.0.0.1:${port}`, ["--git", repo, "--settings", "."], info.outputPath("meta"));
+  try {
+    const server = await boot(`settings: {url: "${meta.url}"}\n`);
+    const desk = await Desk.open(context, server, "#/settings", (await server.makeKey("on call")).key);
+    const limit = desk.rows("All settings").filter({ hasText: "limits.sessionsPerUser" });
+    await expect(limit).toContainText("3");
+    const good = await commit("{sessionsPerUser: 4}");
+    await expect(desk.card("In force")).toContainText(good, patience);
+    await expect(limit).toContainText(`switchboard.yaml:2 in commit ${good.slice(0, 10)}`);
+    const bad = await commit('{sessionsPerUser: 5, frame: "<img src=x>"}');
+    const wrong = desk.rows("What is wrong");
+    await expect(wrong).toContainText(`Commit ${bad.slice(0, 10)} is not good`, patience);
+    await expect(wrong).toContainText('limits.frame: "<img src=x>" is not a size');
+    await expect(desk.card("In force")).toContainText(good);
+    await expect(limit.getByRole("cell").nth(1)).toHaveText("4");
+    const next = await commit("{sessionsPerUser: 6}");
+    await expect(desk.card("In force")).toContainText(next, patience);
+    await expect(wrong).toBeHidden();
+  } finally {
+    await meta.kill();
+  }
 });
 
 for (const colorScheme of ["light", "dark"] as const) {

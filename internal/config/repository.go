@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,6 +50,10 @@ func readRepository(from Repository, secrets secretSource) layer {
 		return r.layer
 	}
 	r.read(root)
+	r.problems = slices.DeleteFunc(r.problems, func(p Problem) bool { // likewise another service's
+		top, _, _ := strings.Cut(p.Key, ".")
+		return p.Place.File == sharedFile && (top == "data" || top == "settings")
+	})
 	for _, key := range []string{"data", "settings.url", "settings.profile", "settings.secretFile", "settings.ca"} {
 		if _, set := r.values[key]; set {
 			if r.places[key].File != sharedFile {

@@ -119,8 +119,8 @@ func TestARepositoryWinsOverTheFileAndTheEnvironmentOverBoth(t *testing.T) {
 	p, err := LoadPlaced(Sources{
 		File: file, Environ: []string{"SWITCHBOARD_LIMITS_API_RATE=3", "SWITCHBOARD_LIMITS_API_PAGE=3"},
 		Flags: []Flag{{Name: "--set", Key: "limits.apiPage", Value: "4"}},
-		Repository: served(`{"other":{"of":"another service"},"log":{"unknown":1,"level":"debug"},"limits":{"connections":3,"apiRate":9,"apiPage":9},"apps":[{"appName":"C","appId":"007","authEnabled":false}]}`,
-			"other", "application.yaml:1", "log.unknown", "application.yaml:3", "limits.connections", "switchboard.yaml:4", "apps[0].appName", "switchboard.yaml:6"),
+		Repository: served(`{"other":{"of":"another service"},"data":{"dir":"/x"},"settings":{"url":"no URL"},"log":{"unknown":1,"level":"debug"},"limits":{"connections":3,"apiRate":9,"apiPage":9},"apps":[{"appName":"C","appId":"007","authEnabled":false}]}`,
+			"other", "application.yaml:1", "data", "application.yaml:8", "settings.url", "application.yaml:9", "log.unknown", "application.yaml:3", "limits.connections", "switchboard.yaml:4", "apps[0].appName", "switchboard.yaml:6"),
 	})
 	if err != nil {
 		t.Fatal(err)
