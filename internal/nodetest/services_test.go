@@ -246,7 +246,9 @@ func TestEveryNodeKnowsTheServicesAndForgetsWhatIsNotRenewed(t *testing.T) {
 	signal(t, syscall.SIGKILL, []*os.Process{process})
 	c.Nodes[0].Kill() // which it was registered at
 	everybody("switchboard", "n2 n3", 1, 2)
-	for method, n := range asked() { // whoever of the two is gone
+	seen := asked()
+	t.Log("with an instance and a node killed: ", seen)
+	for method, n := range seen { // whoever of the two is gone
 		if !strings.HasSuffix(method, " 200") {
 			t.Errorf("%d clients got %s", n, method)
 		}
