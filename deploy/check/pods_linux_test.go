@@ -48,9 +48,10 @@ func newKubelet(t *testing.T, made objects, secrets map[string]map[string]string
 // place gives a pod an address, another one if it has one. Its own name stands for it, and those of its services.
 func (k *kubelet) place(name string, pod corev1.PodTemplateSpec) string {
 	k.t.Helper()
-	if old := k.engine.names[name]; old != nil {
+	if all := k.engine.names[name]; len(all) > 0 {
+		gone := all[0]
 		for other, all := range k.engine.names {
-			k.engine.names[other] = slices.DeleteFunc(all, old[0].Equal)
+			k.engine.names[other] = slices.DeleteFunc(all, gone.Equal)
 		}
 	}
 	names := []string{name}
