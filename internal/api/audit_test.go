@@ -20,7 +20,7 @@ func audited() map[string]string {
 		"POST /v1/accounts": "accountMade", "DELETE /v1/accounts/{userId}": "accountDeleted", "DELETE /v1/accounts/me": "accountDeleted",
 		"POST /v1/accounts/me/password": "passwordChanged", "POST /v1/passwords": "passwordChanged",
 		"POST /v1/accounts/{userId}/resets": "resetMade", "POST /v1/resets": "", // who asks is nobody yet
-		"POST /v1/sessions": "accountSignIn", "POST /v1/sessions/refresh": "accountSignIn", // the latter when it is refused
+		"POST /v1/sessions": "accountSignIn", "POST /v1/sessions/refresh": "", // it goes on, or is refused as a request is
 		"DELETE /v1/sessions": "accountSignOut", "DELETE /v1/accounts/me/sessions/{id}": "accountSignOut",
 		"DELETE /v1/cluster/nodes/{name}": "nodeRemoved", "POST /v1/keys": "keyMade", "DELETE /v1/keys/{id}": "keyRevoked",
 		"DELETE /v1/users/{userId}/mailbox/messages": "mailboxCleared",
