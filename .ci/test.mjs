@@ -215,15 +215,6 @@ const race = [
   "-gcflags=modernc.org/sqlite/lib=-race=false -d=checkptr=0",
 ];
 
-/** Packages of which the tests wait most: they begin first, so that the others fill what they leave of the machine. */
-const waiting = ["nodetest", "bus", "node", "mailbox"];
-
-/** A package's place in that order. */
-function place(name) {
-  const at = waiting.indexOf(path.basename(name));
-  return at < 0 ? waiting.length : at;
-}
-
 /**
  * All others with the race detector. Many wait for a server's clock or for the
  * disk, so more run at a time than there are processors, of packages as of tests. A process whose tests
@@ -234,7 +225,6 @@ const goRaceTests = (program) => (counts) => {
   const without = [...testsIn((file) => !raced.test(file) && file !== "main_test.go"), ...large];
   without.push(...alone.tests);
   const packages = execFileSync("go", ["list", "./..."], { encoding: "utf8" }).trimEnd().split("\n").filter((p) => !p.endsWith(commands));
-  packages.sort((a, b) => place(a) - place(b));
   return goTestsTwice(counts, [...race, "-p", "3", "-parallel", "4", "-timeout", "30m", "-skip", `^(${without.join("|")})$`], packages, { NODETEST_BINARY: program });
 };
 

@@ -210,6 +210,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     for (let n = 0; n < 12; n++) await server.call("POST", "/messages", { from: "ANZ-1", to: "ANZ-1007", content: n });
     const { key } = await server.makeKey("on call");
     for (const [name, viewport] of Object.entries({ wide: { width: 1440, height: 900 }, middle: { width: 900, height: 800 }, narrow: { width: 390, height: 844 }, least: { width: 320, height: 640 } })) {
+      if (colorScheme === "dark" && !looked.has(name)) continue; // all but the colours is as in the light
       const context = await browser.newContext({ colorScheme, viewport, reducedMotion: name === "wide" ? "reduce" : "no-preference" });
       const page = await context.newPage();
       await page.goto(`${server.origin}/operator#/domains?user=ANZ-2007`);
