@@ -36,13 +36,20 @@ type kubelet struct {
 
 func newKubelet(t *testing.T, made objects, secrets map[string]map[string]string) *kubelet {
 	t.Helper()
+	e := newEngine(t)
+	k := &kubelet{t: t, engine: e, secrets: secrets, hosts: e.hosts(), disks: map[string]string{}}
+	k.apply(made)
+	return k
+}
+
+// apply has pods be what other manifests say from now on.
+func (k *kubelet) apply(made objects) {
+	k.made = made
 	for _, object := range made {
 		if s, ok := object.(*corev1.Secret); ok {
-			secrets[s.Name] = s.StringData
+			k.secrets[s.Name] = s.StringData
 		}
 	}
-	e := newEngine(t)
-	return &kubelet{t: t, engine: e, made: made, secrets: secrets, hosts: e.hosts(), disks: map[string]string{}}
 }
 
 // place gives a pod an address, another one if it has one. Its own name stands for it, and those of its services.
@@ -197,11 +204,11 @@ func TestPodsOfTheManifestsRun(t *testing.T) {
 }
 
 // A node alone, which needs no secret of a cluster, with what the manifests do not have: secrets that its settings name, and
-// an admin listener that wants certificates.
-func TestAPodAloneRunsWithSecretsAndCertificates(t *testing.T) {
+// an admin listener that wants certificates. It becomes one of three as docs/deploy.md says.
+func TestAPodAloneRunsWithSecretsAndCertificatesAndBecomesOneOfThree(t *testing.T) {
 	t.Parallel()
 	certificate, key := selfSigned(t)
-	made := rendered(t, map[string]any{
+	values := map[string]any{
 		"replicas": 1, "secret": map[string]any{"settings": "of-apps"},
 		"settings": map[string]any{
 			"apps":     []any{map[string]any{"appName": "SHOP", "appId": "shop-1", "jwt": map[string]any{"secret": map[string]any{"secret": "SHOP_JWT"}}}},
@@ -210,20 +217,38 @@ func TestAPodAloneRunsWithSecretsAndCertificates(t *testing.T) {
 		},
 		"extraVolumes":      []any{map[string]any{"name": "tls", "secret": map[string]any{"secretName": "certificate"}}},
 		"extraVolumeMounts": []any{map[string]any{"name": "tls", "mountPath": "/etc/tls", "readOnly": true}},
-	})
-	k := newKubelet(t, made, map[string]map[string]string{
+	}
+	k := newKubelet(t, rendered(t, values), map[string]map[string]string{
 		"of-apps":     {"SHOP_JWT": strings.Repeat("j", 32)},
 		"certificate": {"tls.crt": certificate, "tls.key": key, "ca.crt": certificate},
 	})
-	pod := made["StatefulSet switchboard"].(*appsv1.StatefulSet).Spec.Template
-	b := k.box("switchboard-0", k.place("switchboard-0", pod), pod)
+	const first = "switchboard-0"
+	pod := k.made["StatefulSet switchboard"].(*appsv1.StatefulSet).Spec.Template
+	b := k.box(first, k.place(first, pod), pod)
 	b.wantSettings(t)
 	p := b.start(t)
 	p.probed(pod)
 	if out, err := p.exec(t, "/bin/switchboard", "config", "print", "--config", "/etc/switchboard/switchboard.yaml"); err != nil || !strings.Contains(out, "lease: 7s") || strings.Contains(out, "jjjj") {
 		t.Errorf("the settings are (%v):\n%s", err, out)
 	}
+
+	values["replicas"] = 3
+	values["secret"] = map[string]any{"settings": "of-apps", "cluster": strings.Repeat("x", 32)}
+	k.apply(rendered(t, values))
+	pod = k.made["StatefulSet switchboard"].(*appsv1.StatefulSet).Spec.Template
+	running := []*process{nil}
+	for _, name := range []string{"switchboard-1", "switchboard-2"} {
+		another := k.box(name, k.place(name, pod), pod).start(t)
+		another.healthy(pod.Spec.Containers[0].LivenessProbe.Exec.Command...)
+		running = append(running, another)
+	}
 	stop(t, p)
+	running[0] = k.box(first, k.place(first, pod), pod).start(t)
+	for _, p := range running {
+		p.probed(pod)
+	}
+	running[1].answers([]string{"/bin/switchboard", "cluster", "status"}, []string{first + " ", "switchboard-1 (this)", "switchboard-2 "})
+	stop(t, running...)
 }
 
 // selfSigned returns a certificate and its key, in PEM.
