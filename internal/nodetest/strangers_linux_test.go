@@ -226,11 +226,14 @@ func TestSessionsAreWhereAProxySaysAndNotWhereAClientSays(t *testing.T) {
 func TestTheAuditLogTellsWhoCameAndWhoChangedWhat(t *testing.T) {
 	Alone(t, ReasonOwn)
 	file := filepath.Join(t.TempDir(), "audit.log")
-	settings := plainApp + fmt.Sprintf("audit: {file: %q}\n", file)
+	settings := plainApp + fmt.Sprintf("audit: {file: %q}\nlimits: {frame: 64KiB, sessionsPerUser: 1}\n", file)
 	path := Settings(t, settings)
 	s := Start(t, "--config", path)
 	id, key := s.NewKey(`{"app":"ANZ","scopes":["sessions:close","keys:manage"]}`)
 	p := SignIn(t, s, "ANZ-7", "")
+	if err := Dial(t, s).TrySignIn("app-id-343", "ANZ-7", ""); err == nil {
+		t.Error("a second session is let in")
+	}
 	bad := Dial(t, s)
 	bad.Send(`{"type":"AUTH_CLIENT","data":{"appId":"wrong-id","userId":"ANZ-8","token":"secret-token"}}`)
 	bad.Next()
@@ -246,7 +249,7 @@ func TestTheAuditLogTellsWhoCameAndWhoChangedWhat(t *testing.T) {
 	for _, want := range []string{
 		`"event":"starting","by":"operator"`,
 		`"event":"keyMade","app":"ANZ","by":"operator","what":"` + id + `"`, `"event":"signIn","app":"ANZ","user":"ANZ-7","address":"127.0.0.1:`,
-		`"event":"signInRefused","app":"ANZ","user":"ANZ-8","address":"127.0.0.1:`, `"code":"WRONG_APP_ID"`, `"code":"KEY_INVALID","what":"GET /v1/whoami"`,
+		`"event":"signInRefused","app":"ANZ","user":"ANZ-8","address":"127.0.0.1:`, `"code":"WRONG_APP_ID"`, `"code":"TOO_MANY_SESSIONS"`, `"code":"KEY_INVALID","what":"GET /v1/whoami"`,
 		`"event":"sessionsClosed","app":"ANZ","user":"ANZ-7","by":"key ` + id + `"`, `"event":"signOut","app":"ANZ","user":"ANZ-7"`,
 	} {
 		Eventually(t, want+" is noted", func() bool { return strings.Contains(read(file), want) })
@@ -259,7 +262,7 @@ func TestTheAuditLogTellsWhoCameAndWhoChangedWhat(t *testing.T) {
 	}
 	s.Signal(syscall.SIGHUP)
 	Eventually(t, "the file is there anew", func() bool { _, err := os.Stat(file); return err == nil })
-	s.Reload(path, settings+"limits: {frame: 32KiB}\n")
+	s.Reload(path, strings.Replace(settings, "64KiB", "32KiB", 1))
 	Eventually(t, "the change is noted in it", func() bool {
 		return strings.Contains(read(file), `"event":"settingsChanged","by":"operator","what":"limits.frame"`)
 	})

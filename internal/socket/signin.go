@@ -124,6 +124,7 @@ func (s *session) grip(ctx context.Context, a *wire.Auth, grant *apps.Grant) boo
 	}
 	release, err := grant.Ground.Hold(ctx, func() { s.close(closing(wire.CloseNotAuthentic, revoked)) })
 	if err != nil {
+		s.srv.opts.Audit.Note(s.refusedSignIn(a, s.srv.refusalOf(err).Code))
 		s.srv.logRefused(a, err)
 		s.denied(a, err)
 		return false
@@ -261,6 +262,7 @@ func (s *session) join(ctx context.Context, a *wire.Auth, grant *apps.Grant) {
 	if err != nil {
 		s.takeBack()
 		e := &wire.Error{Kind: wire.KindAuthReply, Code: wire.CodeTooManySessions, Reason: tooMany(err)}
+		s.srv.opts.Audit.Note(s.refusedSignIn(a, e.Code))
 		s.rejected(a, e, wire.CloseTooManySessions)
 		return
 	}
