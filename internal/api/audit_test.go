@@ -91,8 +91,9 @@ func TestEveryCallThatChangesSomethingIsAuditedOrNeedNotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := regexp.MustCompile(`(?s)\{Method: "(\w+)", Path: (room)?(?: ?\+ ?)?(?:"([^"]*)")?,[^\n]*Handler: (?:Handle|Serve)\(\w+\.(\w+)\)\}`)
-	handlers, files := make(map[string]string), []string{}
-	if files, err = filepath.Glob("*.go"); err != nil {
+	handlers := make(map[string]string)
+	files, err := filepath.Glob("*.go")
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range files {
