@@ -3,7 +3,6 @@ package nodetest
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -215,10 +214,4 @@ func mix(t *testing.T, seed uint64, total time.Duration) {
 		t.Logf("%s disk, %d accepted; faults: %v", rule, w.acceptedSoFar(), c.counts)
 		wantGood(t, w.history)
 	})
-}
-
-// tail returns the last lines of a text.
-func tail(text string, lines int) string {
-	all := strings.Split(text, "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

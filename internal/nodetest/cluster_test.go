@@ -436,3 +436,9 @@ func sessionsAreCounted(g ground) {
 		}
 	}
 }
+
+// tail returns the last lines of a text.
+func tail(text string, lines int) string {
+	all := strings.Split(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

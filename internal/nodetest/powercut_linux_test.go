@@ -211,10 +211,3 @@ func TestATornTailIsDroppedAndNothingElse(t *testing.T) {
 	}
 	t.Logf("lost 0 of %d; of those that were not accepted %d survived as well", n, torn)
 }
-
-// drain waits until nothing is in the mailboxes, and lets everybody go.
-func (w *workload) drain(s *Server) {
-	w.t.Helper()
-	awaitWaiting(w.t, s, 0)
-	w.end()
-}

@@ -396,3 +396,10 @@ func (w *workload) awaitAccepted(n int) {
 	goal := w.acceptedSoFar() + n
 	Eventually(w.t, fmt.Sprintf("%d messages are accepted", goal), func() bool { return w.acceptedSoFar() >= goal })
 }
+
+// drain waits until nothing is in the mailboxes, and lets everybody go.
+func (w *workload) drain(s *Server) {
+	w.t.Helper()
+	awaitWaiting(w.t, s, 0)
+	w.end()
+}
