@@ -294,7 +294,7 @@ func TestTheAuditLogTellsWhoCameAndWhoChangedWhat(t *testing.T) {
 	}
 	s.Signal(syscall.SIGHUP)
 	Eventually(t, "the file is there anew", func() bool { _, err := os.Stat(file); return err == nil })
-	s.Reload(path, strings.Replace(settings, "64KiB", "32KiB", 1))
+	s.Reload(path, settings+"limits: {frame: 32KiB}\n")
 	Eventually(t, "the change is noted in it", func() bool {
 		return strings.Contains(read(file), `"event":"settingsChanged","by":"operator","what":"limits.frame"`)
 	})
