@@ -156,7 +156,7 @@ func TestWhatWaitsGoesAnotherWay(t *testing.T) {
 		}
 		f.send("one", "ANZ-2", 0)
 		f.sendFar("far")
-		synctest.Wait()
+		f.rest()
 		users, err := f.Mailboxes(f.Context(), "", 10)
 		if err != nil || fmt.Sprint(users) != "[ANZ-2 ANZ-3 domain2-1]" {
 			t.Fatalf("mailboxes %v, %v", users, err)

@@ -281,10 +281,17 @@ func (f *fixture) send(name string, to wire.UserID, size int) {
 	})
 }
 
+// rest waits until nothing is under way any more. A batch that follows a crowd may wait for
+// company, for a few milliseconds of the bubble's time.
+func (f *fixture) rest() {
+	time.Sleep(10 * time.Millisecond)
+	synctest.Wait()
+}
+
 // wantStored checks who heard that its message is stored.
 func (f *fixture) wantStored(names ...string) {
 	f.Helper()
-	synctest.Wait()
+	f.rest()
 	f.seen.mu.Lock()
 	defer f.seen.mu.Unlock()
 	if !slices.Equal(f.seen.stored, names) {
