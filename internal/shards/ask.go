@@ -131,14 +131,7 @@ func (g *guest) ask(keeper *mailbox.Keeper, r *reader) {
 		return
 	}
 	say := func(value any, err error) {
-		var a answer
-		if err == nil {
-			a.Value, err = json.Marshal(value)
-		}
-		if err != nil && !errors.As(err, &a.Failure) {
-			a.Error = err.Error()
-		}
-		g.say(kindAnswer, appendJSON(appendUvarint(nil, number), a))
+		g.say(kindAnswer, appendJSON(appendUvarint(nil, number), answerTo(q, value, err)))
 	}
 	select {
 	case g.d.office.asking <- struct{}{}:
@@ -152,6 +145,25 @@ func (g *guest) ask(keeper *mailbox.Keeper, r *reader) {
 		defer cancel()
 		say(consult(ctx, keeper, q))
 	}()
+}
+
+// answerTo returns the answer to a question. One for which the keeper took too long is a
+// failure with a code, as it is where the keeper is on the node of who asks.
+func answerTo(q question, value any, err error) (a answer) {
+	if err == nil {
+		a.Value, err = json.Marshal(value)
+	}
+	switch {
+	case err == nil, errors.As(err, &a.Failure):
+	case errors.Is(err, context.DeadlineExceeded):
+		a.Failure = &wire.Error{
+			Kind: wire.KindDeliverFailed, Code: wire.CodeTimeout, MayYetArrive: q.What == askClear,
+			Reason: "the node that keeps the mailbox did not answer in time",
+		}
+	default:
+		a.Error = err.Error()
+	}
+	return a
 }
 
 // consult asks a keeper of this node.

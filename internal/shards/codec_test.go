@@ -1,6 +1,10 @@
 package shards
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -90,5 +94,26 @@ func TestDeliveriesAndSessionsCrossNodesWhole(t *testing.T) {
 		if got := r.held(); r.err != nil || !reflect.DeepEqual(got, h) {
 			t.Errorf("%+v is heard as %+v, %v", h, got, r.err)
 		}
+	}
+}
+
+// A code says whether to try again: without one who asks is told that the server failed.
+func TestAKeeperThatTakesTooLongIsATimeOutOnOtherNodesToo(t *testing.T) {
+	for what, mayBe := range map[askKind]bool{askMailbox: false, askPeek: false, askClear: true} {
+		text, err := json.Marshal(answerTo(question{What: what}, nil, fmt.Errorf("wait for the keeper: %w", context.DeadlineExceeded)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a answer
+		if err := json.Unmarshal(text, &a); err != nil {
+			t.Fatal(err)
+		}
+		e, ok := errors.AsType[*wire.Error](a.err())
+		if !ok || e.Code != wire.CodeTimeout || e.MayYetArrive != mayBe {
+			t.Errorf("%s: %v", what, a.err())
+		}
+	}
+	if a := answerTo(question{What: askClear}, 3, nil); a.err() != nil || string(a.Value) != "3" {
+		t.Errorf("got %+v", a)
 	}
 }
