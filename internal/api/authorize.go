@@ -29,7 +29,7 @@ func (v *V1) authorize(w http.ResponseWriter, r *http.Request, c *Call) (Identit
 		return who, refused
 	}
 	scope := cmp.Or(c.Scope, c.Also)
-	if c.Named && !who.May(scope) && who.May(scope.Of(r.PathValue("name"))) {
+	if c.Named && who.May(scope.Of(r.PathValue("name"))) {
 		return who, nil
 	}
 	if scope != "" && !who.May(scope) {

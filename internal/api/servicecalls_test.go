@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -120,6 +122,28 @@ func TestAnInstanceIsRegisteredRenewedFoundAndRemoved(t *testing.T) {
 	say(200, `{"removed":"orders-1"}`, "DELETE", path, write)
 	x.refused(404, CodeNotFound, "DELETE", path, write)
 	x.refused(404, CodeNotFound, "GET", "/v1/services/orders", read)
+}
+
+// The registry, scopes and the OpenAPI document each say how services may be called.
+func TestAScopeForOneServiceIsKnownForEachNameThatAServiceMayHave(t *testing.T) {
+	text, err := os.ReadFile("openapi/base.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`pattern: "(\^services:write:[^"]*)"`).FindSubmatch(text)
+	if found == nil {
+		t.Fatal("the document has no pattern of these scopes")
+	}
+	pattern := regexp.MustCompile(string(found[1]))
+	for _, name := range []string{
+		"orders", "o", "0", "O.r-d_e9", strings.Repeat("a", 64), strings.Repeat("a", 65), "", "-a", ".a", "_a", "a b", "a/b", "a:b", "ä", "a\n", "..",
+	} {
+		i := registry.Instance{Service: name, Name: "a", URL: "http://10.0.0.7", Weight: 1, TTL: registry.DefaultTTL}
+		may, scope := len(i.Check()) == 0, keys.ServicesWrite.Of(name)
+		if scope.Known() != may || pattern.MatchString(string(scope)) != may {
+			t.Errorf("%q: a service may be called so: %t, the scope is known: %t, the document takes it: %t", name, may, scope.Known(), pattern.MatchString(string(scope)))
+		}
+	}
 }
 
 func TestAKeyForOneServiceRegistersNoOther(t *testing.T) {
