@@ -67,3 +67,18 @@ func TestSignInsThatWaitWhenNobodyCanBeSignedInAnyMoreAreClosedAtOnce(t *testing
 	r.expect("close ANZ-8")
 	joined.settledDown() // it is the hub's to close
 }
+
+func TestWhoIsAnsweredWhileTheServerIsCutOffIsClosedWithACode(t *testing.T) {
+	var asked atomic.Int32
+	r := newRig(t, func(o *Options) {
+		o.Away = func() error {
+			if asked.Add(1) > 1 { // at first it lets the client in
+				return errors.New("this server is cut off")
+			}
+			return nil
+		}
+	})
+	if reason := r.dialWith(nil).closed(wire.CloseRestart); reason != "this server is cut off" {
+		t.Errorf("closed with %q", reason)
+	}
+}

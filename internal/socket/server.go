@@ -273,6 +273,8 @@ func (srv *Server) accept(w http.ResponseWriter, h handshake, a *wire.Auth, from
 		return fmt.Errorf("answer the handshake: %w", err)
 	}
 	if err := srv.begin(s, a); err != nil {
+		// The client has its answer by now, and is to hear that another server is to be tried.
+		_, _ = conn.Write(appendClose(nil, wire.CloseRestart, err.Error())) // or it finds it closed
 		conn.Close()
 		return err
 	}
